@@ -1,0 +1,111 @@
+"""Talk to Mixtral and other language models from a notebook cell.
+
+In a notebook: `%load_ext mixmagic`, then `%%mixtral?`. In Python: `mixmagic.ask("…")`.
+Importing this module loads nothing but the standard library; names come when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from mixmagic.completion import Completion
+    from mixmagic.sessions import Prompt, Session, session
+    from mixmagic.values import Delta, Message
+
+__version__ = "0.1.0"
+__all__ = ["Completion", "Delta", "Message", "Session", "ask", "errors", "session", "stream"]
+
+_HOMES = {
+    "Completion": "mixmagic.completion",
+    "Delta": "mixmagic.values",
+    "Message": "mixmagic.values",
+    "Session": "mixmagic.sessions",
+    "session": "mixmagic.sessions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name == "errors":
+        return importlib.import_module("mixmagic.errors")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mixmagic' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+    """Ask a model and wait for the whole answer.
+
+    Args:
+        prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+        model: A catalog name (`8x7b`, `fireworks:8x7b`, `local`) or `provider:API-string`;
+            the session's model where `None`.
+        **params: `system` (instructions), `temperature` (0 to 2), `max_tokens`, `top_p`,
+            `seed`, `stop` (a text or a list), `schema` (a JSON Schema), …
+
+    Returns:
+        The answer: `text`, `usage` (tokens), `cost` (US dollars, `None` where unknown), …
+
+    Raises:
+        errors.MixmagicError: What went wrong, and a hint that cures it.
+
+    Example:
+        >>> mixmagic.ask("Name three colours.", model="local", temperature=0)
+    """
+    from mixmagic.sessions import session
+
+    return session().ask(prompt, model=model, **params)
+
+
+def stream(
+    prompt: Prompt, *, model: str | None = None, **params: Any
+) -> Generator[Delta, None, None]:
+    """Ask a model and get the answer in pieces, as they come.
+
+    Close the iterator if you leave it early, or use `contextlib.closing`: only then does the
+    model stop at once.
+
+    Args:
+        prompt: As for `ask`.
+        model: As for `ask`.
+        **params: As for `ask`.
+
+    Yields:
+        Pieces of the answer; `str(piece)` is its text.
+
+    Raises:
+        errors.MixmagicError: What went wrong, and a hint that cures it.
+
+    Example:
+        >>> for piece in mixmagic.stream("Count to ten.", model="local"):
+        ...     print(piece, end="")
+    """
+    from mixmagic.sessions import session
+
+    current = session()
+    return current.stream(current.request(prompt, model=model, **params))
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magics: what `%load_ext mixmagic` calls."""
+    from mixmagic import magics
+    from mixmagic.sessions import session
+
+    magics.register(shell, session())
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away: what `%unload_ext mixmagic` calls."""
+    from mixmagic import magics
+
+    magics.unregister(shell)

@@ -1,0 +1,166 @@
+"""What a provider says when it fails, as errors with hints. No I/O.
+
+Sorted by status and by the machine-readable code, never by one provider's wording alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mixmagic.errors import (
+    ContextTooLong,
+    MissingKey,
+    MixmagicError,
+    ProviderError,
+    RateLimited,
+    StreamBroken,
+    Unavailable,
+    UnknownModel,
+    one_line,
+)
+from mixmagic.values import Model
+
+_CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
+_CONTEXT_WORDS = ("context length", "context size", "context window", "maximum context")
+_NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
+
+
+def says(body: Any) -> str:
+    """The provider's own words in an error body: JSON of any known shape, text or HTML."""
+    if isinstance(body, (bytes, bytearray)):
+        text = body.decode("utf-8", "replace")
+        try:
+            body = json.loads(text)
+        except ValueError:
+            # A gateway's page is no message; its status says enough.
+            return "" if text.lstrip()[:1] == "<" else one_line(text, 300)
+    if isinstance(body, Mapping):
+        for name in ("error", "message", "detail", "msg"):
+            if body.get(name):
+                return says(body[name])
+        return ""
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(says, body)))
+    return one_line(body, 300) if body else ""
+
+
+def _codes(body: Any) -> str:
+    """The machine-readable parts of an error body, in one text."""
+    if isinstance(body, (bytes, bytearray)):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return ""
+    if not isinstance(body, Mapping):
+        return ""
+    inner = body.get("error")
+    own = " ".join(str(body[name]) for name in ("type", "code", "error_type") if body.get(name))
+    return f"{own} {_codes(inner)}" if isinstance(inner, Mapping) else own
+
+
+def from_status(
+    model: Model, status: int, body: bytes | Mapping[str, Any], retry_after: float | None = None
+) -> MixmagicError:
+    """The error that an HTTP status and its body mean."""
+    provider = model.provider
+    words = says(body)
+    quoted = f": {words}" if words else "."
+    if status in (400, 403, 413, 422) and _is_context(words, _codes(body)):
+        return _too_long(model, words)
+    if status in (400, 404) and any(
+        sign in f"{words} {_codes(body)}".lower() for sign in _NOT_SERVED
+    ):
+        note = f" {model.note}" if model.note else ""
+        return UnknownModel(
+            f"{provider.label} does not serve {model.id} to this account{quoted}{note}",
+            provider.hint or "`%mixmagic models --live` lists what it serves.",
+        )
+    if status in (401, 403):
+        source = f" ({provider.key_env})" if provider.key_env else ""
+        return MissingKey(
+            f"{provider.label} answered {status}: the key{source} is missing or not accepted"
+            f"{f' ({words})' if words else '.'}",
+            _key_hint(model),
+        )
+    if status == 402:
+        return ProviderError(
+            f"{provider.label} answered 402: no credit, or its spending limit is reached{quoted}",
+            "Add credit or raise the limit there, or take another provider's row.",
+            status=status,
+        )
+    if status == 404:
+        return UnknownModel(
+            f"{provider.label} answered 404 for {model.id}{quoted}",
+            provider.hint or "Check the model's name and the URL: `%mixmagic models --live`.",
+        )
+    if status == 429:
+        wait = f" It asks to wait {retry_after:g} s." if retry_after else ""
+        return RateLimited(
+            f"{provider.label} answered 429, too many requests{quoted}{wait}",
+            "Wait a moment and run the cell again.",
+            status=status,
+            retry_after=retry_after,
+        )
+    if status >= 500 or status == 408:
+        return Unavailable(
+            f"{provider.label} answered {status}{quoted}",
+            "The trouble is on its side: run the cell again in a moment.",
+            status=status,
+            retry_after=retry_after,
+        )
+    return ProviderError(
+        f"{provider.label} answered {status}{quoted}",
+        "Check the model's name and the parameters.",
+        status=status,
+    )
+
+
+def in_stream(model: Model, error: Any, codes: Mapping[str, Any] | None = None) -> MixmagicError:
+    """The error that an object inside a stream means: a status of its own, or a broken answer."""
+    body = {"error": error} if codes is None else {**codes, "error": error}
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return from_status(model, code, body)
+    words = says(body) or "it gave no reason"
+    if _is_context(words, _codes(body)):
+        return _too_long(model, words)
+    return StreamBroken(
+        f"{model.provider.label} broke the answer off: {words}",
+        "What came until then is kept; run the cell again for a whole answer.",
+    )
+
+
+def missing_key(model: Model) -> MissingKey:
+    """The error of a call that cannot be sent for want of a key."""
+    provider = model.provider
+    return MissingKey(
+        f"{provider.label} needs an API key, and {provider.key_env} is not set.", _key_hint(model)
+    )
+
+
+def _key_hint(model: Model) -> str:
+    """How to come by a key, and the way that needs none."""
+    provider = model.provider
+    where = f" (from {provider.key_url})" if provider.key_url else ""
+    setting = f"Set {provider.key_env}{where} in the environment; " if provider.key_env else ""
+    return f"{setting}`%mixmagic use local` needs no key."
+
+
+def _is_context(words: str, codes: str) -> bool:
+    """Whether an error says that the prompt is too long."""
+    lowered = words.lower()
+    return any(code in codes for code in _CONTEXT_CODES) or any(
+        w in lowered for w in _CONTEXT_WORDS
+    )
+
+
+def _too_long(model: Model, words: str) -> ContextTooLong:
+    """The error of a prompt that does not fit."""
+    context = f" takes {model.context:,} tokens in all" if model.context else "'s context is full"
+    return ContextTooLong(
+        f"The prompt is too long: {model.name}{context} ({words}).",
+        "Shorten the prompt, lower --max-tokens, or take a model with a longer context"
+        " (8x22b: 65,536).",
+    )

@@ -1,0 +1,260 @@
+"""OpenAI-compatible servers: POST, and server-sent events over one `httpx.Client`.
+
+The only module that imports httpx; the session imports it at the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from mixmagic.backends import faults, network, sse, wire
+from mixmagic.errors import (
+    BadArguments,
+    MissingKey,
+    MixmagicError,
+    ProviderError,
+    Stopped,
+    StreamBroken,
+    Unavailable,
+    one_line,
+)
+from mixmagic.settings import Settings
+from mixmagic.stop import Stop
+from mixmagic.values import Delta, Model, Provider, Request, Stream
+
+# Seconds without a byte: a long prompt on a busy server takes a while to its first token.
+_TIMEOUT = httpx.Timeout(120, connect=10, pool=None)
+# The pool holds no more than the throttle lets through; it must not be a limit of its own.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
+_VERSIONED = re.compile(r"/v\d+[a-z]*$")
+
+
+class Backend:
+    """Every HTTP provider, over one client that is made at the first call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._lock = threading.Lock()
+        self._made: httpx.Client | None = None
+        self._process = 0
+
+    def open(self, provider: Provider) -> Stream:
+        """How to ask `provider`: see `mixmagic.backends.Backends.open`."""
+        return self._stream
+
+    def models(self, provider: Provider) -> list[Mapping[str, Any]]:
+        """What the provider's `/models` lists: a bare array, or one under `data`.
+
+        Raises:
+            MixmagicError: It could not be asked, or answered something else.
+        """
+        model = Model("", provider)
+        with _named_errors(model):
+            response = self._client().get(f"{base_url(provider)}/models", headers=_headers(model))
+            if response.status_code != 200:
+                raise faults.from_status(model, response.status_code, response.content)
+        try:
+            listing = response.json()
+            entries = listing["data"] if isinstance(listing, dict) else listing
+            return [entry for entry in entries if isinstance(entry, dict)]
+        except (ValueError, KeyError, TypeError):
+            raise ProviderError(
+                f"{provider.label} answered /models with something that is no list.",
+                f"Check {provider.url_env or 'the URL'}.",
+            ) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+                self._made = None
+
+    def _client(self) -> httpx.Client:
+        """The client of this process: a forked child must not share its parent's sockets."""
+        with self._lock:
+            if self._made is None or self._process != os.getpid():
+                self._made = _make_client()
+                self._process = os.getpid()
+            return self._made
+
+    def _stream(self, request: Request) -> Generator[Delta, None, None]:
+        model, line = request.model, network.Line()
+        sent = self._client().build_request(
+            "POST",
+            f"{base_url(model.provider)}/chat/completions",
+            json=wire.encode(request),
+            headers=_headers(model),
+        )
+        with request.stop.calling(line.break_off), _named_errors(model, request.stop):
+            with line.held():
+                response = self._client().send(sent, stream=True)
+            try:
+                line.use(response.extensions["network_stream"])
+                if response.status_code != 200:
+                    raise faults.from_status(
+                        model, response.status_code, response.read(), _retry_after(response)
+                    )
+                yield from _answer(model, response)
+            finally:
+                response.close()
+
+
+def base_url(provider: Provider) -> str:
+    """Where the provider's API starts: the environment's word, else the catalog's."""
+    url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
+    url = (url or provider.base_url).rstrip("/")
+    if "://" not in url:
+        url = f"http://{url}"
+    return url if _VERSIONED.search(url) else f"{url}/v1"
+
+
+def _key(model: Model) -> str:
+    """The provider's key, read when a call is sent; empty where it needs none."""
+    provider = model.provider
+    key = os.environ.get(provider.key_env, "").strip() if provider.key_env else ""
+    if not key and provider.key_required:
+        raise faults.missing_key(model)
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise MissingKey(
+            f"{provider.key_env} holds characters that no key has.",
+            f"Copy the key again (from {provider.key_url or provider.label}).",
+        )
+    return key
+
+
+def _headers(model: Model) -> dict[str, str]:
+    """The headers of a call."""
+    key = _key(model)
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def _make_client() -> httpx.Client:
+    """A client whose connections can be broken off; proxies and certificates as usual."""
+    client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False)
+    # httpx has no argument for this, and a transport of one's own would lose the proxies.
+    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = network.Backend()  # noqa: SLF001
+    return client
+
+
+def _answer(model: Model, response: httpx.Response) -> Iterator[Delta]:
+    """The pieces of an answer that the server has begun to send."""
+    if "text/event-stream" not in response.headers.get("content-type", "").lower():
+        delta = wire.decode(model, _json(model, response.read()))
+        if not (delta.text or delta.reasoning or delta.finish):
+            raise StreamBroken(
+                f"{model.provider.label} sent an answer without content.", "Run the cell again."
+            )
+        yield delta
+        return
+    finished = False
+    for event in _events(response):
+        if event.data == "[DONE]":
+            finished = True
+            continue
+        delta = _event(model, event)
+        finished = finished or delta.finish is not None
+        yield delta
+    if not finished:
+        raise StreamBroken(
+            f"{model.provider.label} closed the connection before the answer was whole.",
+            "What came until then is kept; run the cell again for a whole answer.",
+        )
+
+
+def _events(response: httpx.Response) -> Iterator[sse.Event]:
+    """The events of a streamed body."""
+    decoder = sse.Decoder()
+    for chunk in response.iter_bytes():
+        yield from decoder.feed(chunk)
+    yield from decoder.close()
+
+
+def _event(model: Model, event: sse.Event) -> Delta:
+    """One event as a piece of the answer."""
+    frame = _json(model, event.data)
+    if event.type == "error":
+        raise faults.in_stream(model, frame)
+    return wire.decode(model, frame)
+
+
+def _json(model: Model, text: str | bytes) -> Any:
+    """Parse what should be JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        start = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        raise StreamBroken(
+            f"{model.provider.label} sent something that is no JSON: {one_line(start, 80)!r}",
+            f"Check {model.provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
+        ) from None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the server asks to wait."""
+    for header, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            return max(0.0, float(response.headers[header]) / unit)
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _redacted(error: MixmagicError, model: Model) -> MixmagicError:
+    """The same error without the key, should a server or proxy have echoed it."""
+    key = os.environ.get(model.provider.key_env, "").strip() if model.provider.key_env else ""
+    if key and key in error.message:
+        error.message = error.message.replace(key, "[key]")
+        error.args = (error.message,)
+    return error
+
+
+@contextlib.contextmanager
+def _named_errors(model: Model, stop: Stop | None = None) -> Iterator[None]:
+    """Turn what httpx raises into errors of ours; after a stop, into `Stopped`."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        if stop is not None and stop.is_set():
+            raise Stopped from None
+        raise _redacted(_named(model, error), model) from None
+    except sse.EventTooLong as error:
+        raise StreamBroken(f"{model.provider.label} sent {error}.", "Ask for less.") from None
+    except MixmagicError as error:
+        raise _redacted(error, model) from None
+
+
+def _named(model: Model, error: Exception) -> MixmagicError:
+    """The error of ours that an error of httpx means."""
+    provider, reason = model.provider, one_line(error, 200) or type(error).__name__
+    url = base_url(provider)
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+        return BadArguments(
+            f"{url!r} is no URL for {provider.label}: {reason}.",
+            f"Set {provider.url_env} to something like https://host/v1.",
+        )
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+        return Unavailable(
+            f"{provider.label} cannot be reached at {url}: {reason}.",
+            provider.note
+            if provider.free
+            else "Check the network, the proxy and"
+            f" {provider.url_env}; `%mixmagic use local` needs no network.",
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return Unavailable(
+            f"{provider.label} sent nothing for {_TIMEOUT.read:g} s.", "Run the cell again."
+        )
+    return StreamBroken(
+        f"The connection to {provider.label} broke: {reason}.",
+        "What came until then is kept; run the cell again for a whole answer.",
+    )

@@ -1,0 +1,200 @@
+"""Models inside this process: llama.cpp through xllamacpp, speaking the same JSON as a server.
+
+xllamacpp's server insists on listening. Where the system has Unix sockets it gets one in a
+folder that only this user can enter; elsewhere a loopback port. In both cases a random key is
+needed and no web page's origin is allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mixmagic.backends import weights, wire
+from mixmagic.errors import BadArguments, MissingPackage, Stopped, StreamBroken
+from mixmagic.settings import Settings
+from mixmagic.values import Delta, Model, Provider, Request, Stream
+
+# Answers that are generated side by side; each has the model's whole context.
+_SLOTS = 4
+_CONTEXT = 4096
+# Prompt tokens between two looks at the stop flag: about half a second on a slow core.
+_BATCH = 128
+_MAX_THREADS = 8
+# Seconds that closing waits for llama.cpp to come to its next token.
+_PATIENCE = 2.0
+
+
+class Backend:
+    """The embedded models of this process, each loaded when first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._servers: dict[Path, Any] = {}
+        self._folders: list[tempfile.TemporaryDirectory[str]] = []
+        self._calls: set[_Call] = set()
+
+    def open(self, provider: Provider) -> Stream:
+        """How to ask a model: see `mixmagic.backends.Backends.open`."""
+        return self._stream
+
+    def models(self, provider: Provider) -> list[Mapping[str, Any]]:
+        """The embedded model, where its weights are there."""
+        embedded = weights.path(self._settings.cache_dir)
+        return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
+
+    def close(self) -> None:
+        """Stop the answers that are under way and free the models."""
+        calls = tuple(self._calls)
+        for call in calls:
+            call.close()
+        for call in calls:
+            call.join(_PATIENCE)
+        with self._lock:
+            self._servers.clear()
+            for folder in self._folders:
+                folder.cleanup()
+            self._folders.clear()
+
+    def _stream(self, request: Request) -> Generator[Delta, None, None]:
+        path = yield from self._weights(request.model)
+        if path not in self._servers:
+            yield Delta(progress=f"loading {request.model.id} …")
+        server = self._server(path, request.model)
+        # Streamed in any case: only then can it be stopped.
+        call = _Call(server, wire.encode(replace(request, stream=True)))
+        self._calls.add(call)
+        try:
+            finished = False
+            with request.stop.calling(call.close):
+                for frame in call.frames():
+                    delta = wire.decode(request.model, frame)
+                    finished = finished or delta.finish is not None
+                    yield delta
+            if request.stop.is_set():
+                raise Stopped
+            if not finished:
+                raise StreamBroken(
+                    "The embedded model ended without an answer.", "Run the cell again."
+                )
+        finally:
+            call.close()
+            self._calls.discard(call)
+
+    def _weights(self, model: Model) -> Generator[Delta, None, Path]:
+        """The model's GGUF file; the embedded model's is fetched the first time."""
+        if model.id == weights.path(Path()).name.partition(".")[0]:
+            fetching = weights.fetch(self._settings.cache_dir)
+            while True:
+                try:
+                    done = next(fetching)
+                except StopIteration as end:
+                    return Path(end.value)
+                yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
+        path = Path(model.options.get("path", model.id)).expanduser().absolute()
+        if not path.is_file():
+            raise BadArguments(
+                f"There is no GGUF file {path}.",
+                "Name one (-m local:/path/model.gguf), or take the embedded model: -m local.",
+            )
+        return path
+
+    def _server(self, path: Path, model: Model) -> Any:
+        """The loaded model: once per process, however many threads ask at once."""
+        with self._lock:
+            if path not in self._servers:
+                self._servers[path] = self._load(path, model.context or _CONTEXT)
+            return self._servers[path]
+
+    def _load(self, path: Path, context: int) -> Any:
+        try:
+            import xllamacpp
+        except ImportError:
+            raise MissingPackage(
+                "The embedded model needs xllamacpp, which is not installed.",
+                'Run `pip install "mixmagic[local]"`, then restart the kernel.',
+            ) from None
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_parallel, params.n_ctx = _SLOTS, _SLOTS * context
+        params.n_batch = params.n_ubatch = _BATCH
+        for cpu in (params.cpuparams, params.cpuparams_batch):
+            cpu.n_threads = min(_cores(), _MAX_THREADS)
+            cpu.poll = 0  # sleeping, not spinning: the notebook needs the cores too
+        params.fit_params = params.endpoint_slots = params.ui = params.cache_idle_slots = False
+        params.cache_ram_mib = 0
+        params.verbosity = -1  # not a line to stderr
+        params.api_keys = [secrets.token_hex(32)]
+        params.cors_origins, params.cors_credentials = "null", False
+        if hasattr(socket, "AF_UNIX") and os.name == "posix":
+            # A folder of mode 0700 with a path short enough for a socket.
+            folder = tempfile.TemporaryDirectory(prefix="mixmagic-")
+            self._folders.append(folder)
+            params.hostnames = [f"{folder.name}/llama.sock"]  # it knows a socket by its ending
+        else:
+            params.hostnames = ["127.0.0.1"]
+        try:
+            return xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise BadArguments(
+                f"{path} cannot be loaded: {error}",
+                "Is it a whole GGUF file, and does it fit into memory?",
+            ) from None
+
+
+class _Call:
+    """One answer under way: a thread inside llama.cpp that fills a queue."""
+
+    def __init__(self, server: Any, body: Mapping[str, Any]) -> None:
+        self._server, self._body = server, body
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mixmagic-local", daemon=True)
+
+    def frames(self) -> Generator[Mapping[str, Any], None, None]:
+        """The JSON frames of the answer, until it ends or is closed."""
+        self._thread.start()
+        while (frame := self._queue.get()) is not None:
+            yield frame
+
+    def close(self) -> None:
+        """End the answer: the reader at once, llama.cpp at its next token."""
+        self._closed.set()
+        self._queue.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait until llama.cpp has let go of the answer."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            self._server.handle_chat_completions(self._body, self._take)
+        except RuntimeError as error:
+            self._queue.put({"error": str(error)})
+        finally:
+            self._queue.put(None)
+
+    def _take(self, frame: Mapping[str, Any]) -> bool:
+        """Take a frame from llama.cpp; True stops the generation."""
+        if self._closed.is_set():
+            return True
+        self._queue.put(frame)
+        return False
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    with contextlib.suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,113 @@
+"""Server-sent events: bytes in any chunking to events. No I/O.
+
+The WHATWG rules (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
+frames that real servers send and the rules would lose: an `error:` field (llama.cpp), and a
+last event without its blank line.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# The longest event, in bytes: far over what a model says at once, under what hurts.
+MAX_EVENT = 16 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event: its type (`message` unless it says otherwise) and its data."""
+
+    type: str
+    data: str
+
+
+class EventTooLong(ValueError):
+    """An event is longer than `MAX_EVENT`."""
+
+
+class Decoder:
+    r"""Splits a stream of bytes into events; time and memory are linear in the bytes.
+
+    Example:
+        >>> Decoder().feed(b"data: one\n\ndata: two\n\n")
+        [Event(type='message', data='one'), Event(type='message', data='two')]
+    """
+
+    def __init__(self) -> None:
+        self._start = b""  # the first bytes, until it is clear whether they are a BOM
+        self._started = False
+        self._tail: list[bytes] = []  # a line that has not ended
+        self._size = 0  # bytes of the event that has not ended
+        self._after_cr = False
+        self._type = ""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next bytes; return the events that they complete.
+
+        Raises:
+            EventTooLong: An event is longer than `MAX_EVENT`.
+        """
+        if not self._started:
+            chunk = self._start = self._start + chunk
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                return []
+            self._started, self._start = True, b""
+            chunk = chunk.removeprefix(_BOM)
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if not chunk:
+            return []
+        self._after_cr = chunk.endswith(b"\r")
+        lines = chunk.splitlines()
+        rest = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
+        if self._tail and lines:
+            lines[0] = b"".join((*self._tail, lines[0]))
+            self._tail.clear()
+        events: list[Event] = []
+        for line in lines:
+            self._line(line, events)
+        if rest:
+            self._tail.append(rest)
+            self._grow(len(rest))
+        return events
+
+    def close(self) -> list[Event]:
+        """The stream has ended: return what its last, unfinished event says, if anything."""
+        events: list[Event] = []
+        last = self._start.removeprefix(_BOM) + b"".join(self._tail)
+        if last:
+            self._line(last, events)
+        self._line(b"", events)
+        self._tail.clear()
+        return events
+
+    def _grow(self, size: int) -> None:
+        """Refuse an event that has become too long."""
+        self._size += size
+        if self._size > MAX_EVENT:
+            raise EventTooLong(f"an event of over {MAX_EVENT:,} bytes")
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        """Take one whole line."""
+        if not line:
+            if self._data:
+                data = b"\n".join(self._data).decode("utf-8", "replace")
+                self._data.clear()
+                if data:
+                    events.append(Event(self._type or "message", data))
+            self._type = ""
+            self._size = 0
+            return
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value)
+            self._grow(len(value))
+        elif name == b"event":
+            self._type = value.decode("utf-8", "replace")
+        elif name == b"error":
+            events.append(Event("error", value.decode("utf-8", "replace")))

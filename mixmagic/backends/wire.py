@@ -1,0 +1,98 @@
+"""OpenAI-style JSON to values and back, with each provider's dialect. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixmagic.backends import faults
+from mixmagic.values import Delta, Model, Request, Usage
+
+# Words for the same thing.
+_FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+
+
+def encode(request: Request) -> dict[str, Any]:
+    """The JSON body of a request, in its provider's dialect.
+
+    `schema`, a JSON Schema, becomes `response_format`; `extra_body` is merged in as it is.
+    """
+    dialect = request.model.provider.dialect
+    params = dict(request.params)
+    extra = params.pop("extra_body", {})
+    schema = params.pop("schema", None)
+    body: dict[str, Any] = {
+        "model": request.model.id,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+    }
+    body |= {dialect.rename.get(name, name): value for name, value in params.items()}
+    if schema is not None:
+        named = {"name": "answer", "schema": schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    body |= dialect.always
+    if request.stream:
+        body |= {"stream": True, **dialect.streaming}
+    body |= extra
+    return body
+
+
+def decode(model: Model, frame: Any) -> Delta:
+    """One JSON frame, of a stream or a whole answer, as a piece of the answer.
+
+    Raises:
+        MixmagicError: The frame is, or holds, an error.
+    """
+    if not isinstance(frame, Mapping):
+        raise faults.in_stream(model, f"a frame that is no object: {frame!r:.80}")
+    if frame.get("error"):
+        raise faults.in_stream(model, frame["error"], frame)
+    groq = frame.get("x_groq")
+    if groq and groq.get("error"):
+        raise faults.in_stream(model, groq["error"])
+    usage = frame.get("usage") or (groq and groq.get("usage"))
+    choices = frame.get("choices")
+    if not choices:
+        if frame.get("object") == "error":  # Mistral's flat form
+            raise faults.in_stream(model, frame.get("message"), frame)
+        return Delta(usage=_usage(usage)) if usage else Delta()
+    choice = choices[0]
+    part = choice.get("delta") or choice.get("message") or {}
+    finish = choice.get("finish_reason")
+    content = part.get("content")
+    if finish is None and usage is None and type(content) is str:  # the common case, cheaply
+        return Delta(content)
+    if finish == "error":
+        raise faults.in_stream(model, choice.get("error") or "finish_reason: error")
+    text, reasoning = _content(content if content is not None else choice.get("text"))
+    return Delta(
+        text=text,
+        reasoning=reasoning or part.get("reasoning") or part.get("reasoning_content") or "",
+        finish=_FINISH.get(finish, finish) if finish else None,
+        usage=_usage(usage) if usage else None,
+    )
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Text and reasoning of a message's content: a text, or a list of typed parts."""
+    if not isinstance(content, list):
+        return (content if isinstance(content, str) else ""), ""
+    text, reasoning = [], []
+    for part in content:
+        if isinstance(part, str):
+            text.append(part)
+        elif part.get("type") == "thinking":
+            inner = part.get("thinking")
+            reasoning.append(inner if isinstance(inner, str) else _content(inner or [])[0])
+        else:
+            text.append(part.get("text") or "")
+    return "".join(text), "".join(reasoning)
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
+    """The provider's count, where it is one."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) and not isinstance(completion, int):
+        return None
+    return Usage(
+        prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0
+    )

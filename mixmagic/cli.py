@@ -1,0 +1,84 @@
+"""The `mixmagic` command: the demo, the embedded model's weights, the doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import mixmagic
+from mixmagic.errors import MixmagicError
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 on trouble, 130 after Ctrl-C."""
+    options = _parser().parse_args(words)
+    try:
+        return int(options.run(options))
+    except MixmagicError as error:
+        print(*error._render_traceback_(), sep="\n", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mixmagic", description="Talk to language models from a notebook."
+    )
+    parser.add_argument("--version", action="version", version=mixmagic.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="run the quickstart notebook on the embedded model")
+    demo.add_argument("--lab", action="store_true", help="open it in JupyterLab instead")
+    demo.add_argument(
+        "--dir", type=Path, default=Path("mixmagic-demo"), help="where to leave it (%(default)s)"
+    )
+    demo.set_defaults(run=_demo)
+    local = commands.add_parser("local", help="the embedded model")
+    install = local.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "install", help="fetch its weights (98 MB) ahead of time"
+    )
+    install.set_defaults(run=_install)
+    doctor = commands.add_parser("doctor", help="check that everything is in place")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _install(options: argparse.Namespace) -> int:
+    """Fetch the embedded model's weights."""
+    print(install_weights())
+    return 0
+
+
+def install_weights() -> Path:
+    """Fetch the embedded model's weights unless they are there, with a progress bar on stderr."""
+    from mixmagic.backends import weights
+    from mixmagic.settings import Settings
+
+    fetching, drawn = weights.fetch(Settings.load().cache_dir), False
+    while True:
+        try:
+            done = next(fetching)
+        except StopIteration as end:
+            if drawn:
+                print(f"\rThe embedded model: {weights.bar(1)}", file=sys.stderr)
+            return Path(end.value)
+        drawn = True
+        print(f"\rThe embedded model: {weights.bar(done)}", end="", flush=True, file=sys.stderr)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Run the quickstart notebook."""
+    from mixmagic import demo
+
+    install_weights()
+    return demo.lab(options.dir) if options.lab else demo.run(options.dir)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Check that everything is in place."""
+    checks = mixmagic.session().doctor()
+    for check in checks:
+        print(f"{'ok' if check.ok else '✗':<3} {check.name}: {check.detail}")
+    return 0 if all(check.ok for check in checks) else 1

@@ -1,0 +1,182 @@
+"""The finished answer, and the collector that makes it of the pieces of a stream.
+
+May import `tokens`, `values`, `fences` and what stands below them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from mixmagic import tokens
+from mixmagic.fences import close_fence
+from mixmagic.values import Delta, Model, Origin, Request, Usage
+
+
+def dollars(cost: Decimal | None) -> str:
+    """A cost for people: two significant digits at the least, never $0 for an unknown one."""
+    if cost is None:
+        return "price unknown"
+    if cost == 0:
+        return "$0"
+    if cost >= 1:
+        return f"${cost:.2f}"
+    return f"${cost:.{max(2, 1 - cost.adjusted())}f}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Completion:
+    """An answer, whole or stopped. `str(completion)` is its text.
+
+    Attributes:
+        text: What the model wrote.
+        usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `estimated`.
+        cost: US dollars, or `None` where no price is known (never 0 for that).
+        finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
+        request: What was asked.
+        elapsed: Seconds from the call to the end.
+        ttft: Seconds from the call to the first piece of the answer, `None` if none came.
+        reasoning: The model's thinking, where the provider tells it apart.
+        notes: What happened on the way, for the user's eyes.
+        origin: `live`, `cache` or `cassette`.
+
+    Example:
+        >>> answer = mixmagic.ask("Name three colours.", model="local")
+        >>> print(answer.text, answer.usage.completion_tokens, answer.cost)
+    """
+
+    text: str
+    usage: Usage
+    cost: Decimal | None
+    finish: str
+    request: Request
+    elapsed: float
+    ttft: float | None
+    reasoning: str = ""
+    notes: tuple[str, ...] = ()
+    origin: Origin = "live"
+
+    @property
+    def model(self) -> Model:
+        """The model that answered."""
+        return self.request.model
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of the answer per second after its first piece; `None` where unknown."""
+        if self.ttft is None or not self.request.stream or self.elapsed <= self.ttft:
+            return None
+        # The first token came at `ttft`: only the others took the time since.
+        return max(self.usage.completion_tokens - 1, 0) / (self.elapsed - self.ttft)
+
+    def footer(self, session: str = "") -> str:
+        """The line under an answer: model · tokens · cost · first token · speed · session."""
+        about = "≈ " if self.usage.estimated else ""
+        caveat = f" ({self.model.caveat})" if self.model.caveat else ""
+        parts = [
+            f"{self.model.name}{caveat}",
+            f"{about}{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
+            "free" if self.model.provider.free else about + dollars(self.cost),
+        ]
+        if self.ttft is not None:
+            parts.append(f"first token {self.ttft:.2f} s")
+        if self.tokens_per_second:
+            parts.append(f"{self.tokens_per_second:.0f} tokens/s")
+        if self.finish == "length":
+            parts.append("cut off at its token limit")
+        elif self.finish not in ("stop", "tool_calls"):
+            parts.append(self.finish)
+        parts.extend(self.notes)
+        if session:
+            parts.append(f"session {session}")
+        return " · ".join(parts)
+
+    def bundle(self, session: str = "") -> dict[str, str]:
+        """The answer and its footer as MIME types for a notebook."""
+        footer = self.footer(session)
+        body = close_fence(self.text).rstrip()
+        return {
+            "text/markdown": f"{body}\n\n<small>{footer}</small>"
+            if body
+            else f"<small>{footer}</small>",
+            "text/plain": f"{self.text.rstrip()}\n\n{footer}".lstrip("\n"),
+        }
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return self.bundle()
+
+    def _repr_markdown_(self) -> str:
+        return self.bundle()["text/markdown"]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
+        return f"<Completion {text!r}: {self.footer()}>"
+
+
+class Collector:
+    """Adds up the pieces of one stream, with their times."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.usage: Usage | None = None
+        self.finish: str | None = None
+        self.notes: list[str] = []
+        self._parts: list[str] = []
+        self._reasoning: list[str] = []
+        self._origin: Origin = "live"
+        self._started = time.perf_counter()
+        self._first: float | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Take the next piece."""
+        if delta.text:
+            if self._first is None:
+                self._first = time.perf_counter()
+            self._parts.append(delta.text)
+        elif delta.reasoning:
+            if self._first is None:
+                self._first = time.perf_counter()
+            self._reasoning.append(delta.reasoning)
+        if delta.finish:
+            self.finish = delta.finish
+        if delta.usage:
+            self.usage = delta.usage
+        if delta.note:
+            self.notes.append(delta.note)
+        self._origin = delta.origin
+
+    @property
+    def begun(self) -> bool:
+        """Whether a piece of the answer has come."""
+        return self._first is not None
+
+    def completion(self, finish: str = "") -> Completion:
+        """What has come so far, priced; `finish` where the stream itself did not say."""
+        text, reasoning = "".join(self._parts), "".join(self._reasoning)
+        usage = self.usage or Usage(
+            prompt_tokens=tokens.estimate_prompt(self.request.messages),
+            # A streamed piece is mostly one token; never less than what the length suggests.
+            completion_tokens=max(
+                len(self._parts) + len(self._reasoning) if self.request.stream else 0,
+                tokens.estimate(text + reasoning),
+            ),
+            estimated=True,
+        )
+        price = self.request.model.price
+        return Completion(
+            text=text,
+            usage=usage,
+            cost=None if price is None else price.cost(usage),
+            finish=finish or self.finish or "stop",
+            request=self.request,
+            elapsed=time.perf_counter() - self._started,
+            ttft=None if self._first is None else self._first - self._started,
+            reasoning=reasoning,
+            notes=tuple(self.notes),
+            origin=self._origin,
+        )

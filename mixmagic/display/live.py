@@ -1,0 +1,149 @@
+"""Drives a stream in a thread and draws it, at a bounded rate, on the main one."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from mixmagic.completion import Collector, Completion, dollars
+from mixmagic.display.screens import Screen
+from mixmagic.errors import Stopped, StoreError
+from mixmagic.sessions import Session
+from mixmagic.stop import Stop
+from mixmagic.values import Delta, Request, Stream
+
+# Seconds between two looks at what has come while nothing comes.
+_TICK = 0.05
+# Seconds that a stopped call has to let go of its connection before it is left to itself.
+_GRACE = 0.08
+
+
+def show(session: Session, request: Request, screen: Screen) -> Completion:
+    """Ask, draw the answer on `screen` as it comes, and return it.
+
+    Ctrl-C stops the call, keeps what has come, and fails the cell in one line.
+
+    Raises:
+        Stopped: The user stopped it; the text so far has been shown, and priced.
+        MixmagicError: What went wrong; the text so far has been shown.
+    """
+    collector, pump = Collector(request), _Pump(session.stream, request)
+    with _interrupts(request.stop):
+        try:
+            pump.start()
+            _draw(collector, pump, request.stop, screen)
+        except KeyboardInterrupt:  # where no handler could be installed
+            request.stop.set()
+        stopped = (request.stop.is_set() and pump.error is not None) or not pump.ended
+        if stopped:
+            completion = collector.completion("stopped")
+        elif pump.error is not None:
+            completion = collector.completion("broken off")
+        else:
+            completion = collector.completion()
+        if stopped or collector.begun or pump.error is None:
+            screen.finish(completion, session_total(session))
+        else:
+            screen.abandon()
+    if stopped:
+        kept = f"{completion.usage.completion_tokens:,} tokens kept"
+        price = "free" if request.model.provider.free else f"≈ {dollars(completion.cost)}"
+        raise Stopped(f"Stopped: {kept}, priced as {price}.", completion)
+    if pump.error is not None:
+        raise pump.error
+    return completion
+
+
+def session_total(session: Session) -> str:
+    """What the session has cost, for a footer; calls of unknown price make it a lower bound."""
+    from mixmagic.store.ledger import total
+
+    try:
+        spent = total(session.ledger.spent())
+    except StoreError:
+        return "unknown"
+    return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}"
+
+
+def _draw(collector: Collector, pump: _Pump, stop: Stop, screen: Screen) -> None:
+    """Draw what comes until the stream ends, or has been stopped and will not let go."""
+    deadline = 0.0
+    while not pump.ended:
+        text, progress = [], ""
+        for delta in pump.take(_TICK):
+            collector.add(delta)
+            text.append(delta.text)
+            progress = delta.progress or progress
+        screen.draw("".join(text), progress)
+        if stop.is_set():
+            deadline = deadline or time.monotonic() + _GRACE
+            if time.monotonic() > deadline:
+                return
+        elif not pump.ended:
+            pump.pause(screen.interval)
+
+
+class _Pump(threading.Thread):
+    """The thread that drives a stream into a queue."""
+
+    def __init__(self, stream: Stream, request: Request) -> None:
+        super().__init__(name="mixmagic-call", daemon=True)
+        self.error: BaseException | None = None
+        self.ended = False
+        self._stream, self._request = stream, request
+        self._queue: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
+        self._awake = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with (
+                self._request.stop.calling(self._awake.set),
+                closing(self._stream(self._request)) as deltas,
+            ):
+                for delta in deltas:
+                    self._queue.put(delta)
+        except BaseException as error:  # noqa: BLE001  # raised again on the main thread
+            self.error = error
+        finally:
+            self._queue.put(None)
+            self._awake.set()
+
+    def take(self, timeout: float) -> Iterator[Delta]:
+        """All that has come; waits for at most `timeout` seconds where nothing has."""
+        with contextlib.suppress(queue.Empty):
+            delta = self._queue.get(timeout=timeout)
+            while True:
+                if delta is None:
+                    self.ended = True
+                    return
+                yield delta
+                delta = self._queue.get_nowait()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of the stream or a stop."""
+        self._awake.wait(seconds)
+
+
+@contextlib.contextmanager
+def _interrupts(stop: Stop) -> Iterator[None]:
+    """Let the first Ctrl-C set `stop`; a second one interrupts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.getsignal(signal.SIGINT)
+
+    def handler(signum: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

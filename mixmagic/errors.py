@@ -1,0 +1,123 @@
+"""The exceptions of mixmagic. Imports nothing; every other module may import it.
+
+* `MixmagicError`
+    * `BadArguments`
+    * `MissingKey`
+    * `MissingPackage`
+    * `UnknownModel`
+    * `ContextTooLong`
+    * `StoreError`
+    * `ProviderError`
+        * `RateLimited`
+        * `Unavailable`
+        * `StreamBroken`
+* `Stopped` (a `KeyboardInterrupt`, so that no `except Exception` swallows it)
+"""
+
+from __future__ import annotations
+
+_LONGEST = 600
+
+
+def one_line(text: object, longest: int = _LONGEST) -> str:
+    """Fold white space to single blanks and cut at `longest` characters."""
+    folded = " ".join(str(text).split())
+    return folded if len(folded) <= longest else folded[: longest - 1] + "…"
+
+
+class MixmagicError(Exception):
+    """What happened, in one line, and one hint that cures it.
+
+    In a notebook it shows as these two lines, without a traceback, and the cell fails.
+
+    Args:
+        message: What happened.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        self.message = one_line(message)
+        self.hint = one_line(hint)
+        super().__init__(self.message)
+        self.add_note(f"Hint: {self.hint}")
+
+    def _render_traceback_(self) -> list[str]:
+        """The two lines that IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"]
+
+
+class BadArguments(MixmagicError):
+    """An option, a parameter or a settings file that makes no sense."""
+
+
+class MissingKey(MixmagicError):
+    """The provider needs an API key and there is none, or it is not accepted."""
+
+
+class MissingPackage(MixmagicError):
+    """An optional package is needed and is not installed."""
+
+
+class UnknownModel(MixmagicError):
+    """No catalog row has this name."""
+
+
+class ContextTooLong(MixmagicError):
+    """The prompt and the answer do not fit into the model's context."""
+
+
+class StoreError(MixmagicError):
+    """A file of the user's data folder cannot be read or written."""
+
+
+class ProviderError(MixmagicError):
+    """The provider refused the call or broke it off.
+
+    Args:
+        message: What happened.
+        hint: What to do about it.
+        status: The HTTP status, or `None` where there was none.
+        retry_after: Seconds to wait before the next try, where the provider said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class RateLimited(ProviderError):
+    """Too many requests or tokens in too short a time."""
+
+
+class Unavailable(ProviderError):
+    """The provider cannot be reached, or cannot answer now."""
+
+
+class StreamBroken(ProviderError):
+    """The answer began and did not end."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped the call: Ctrl-C, the stop button, or `Stop.set`.
+
+    Args:
+        message: What became of the call, in one line.
+        completion: What had come until then, a `Completion`, where it is known.
+    """
+
+    def __init__(self, message: str = "Stopped.", completion: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.completion = completion
+
+    def _render_traceback_(self) -> list[str]:
+        """The one line that IPython shows instead of a traceback."""
+        return [self.message]

@@ -1,0 +1,72 @@
+"""Where Markdown may be cut: outside code fences and display math.
+
+Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_CODE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)$")
+_MATH = "$$"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A code fence or display math: the line that opened it and the marker that closes it."""
+
+    opening: str
+    marker: str
+
+
+def _after(line: str, fence: Fence | None) -> Fence | None:
+    """The fence that is open after `line`, given the one open before it."""
+    if fence is None:
+        if code := _CODE.match(line):
+            return Fence(line, code[1])
+        return Fence(_MATH, _MATH) if line.count(_MATH) % 2 else None
+    if fence.marker == _MATH:
+        return None if line.count(_MATH) % 2 else fence
+    code = _CODE.match(line)
+    closes = code and not code[2].strip() and code[1].startswith(fence.marker)
+    return None if closes else fence
+
+
+def open_fence(markdown: str) -> Fence | None:
+    """The fence that `markdown` leaves open, if any."""
+    fence = None
+    for line in markdown.split("\n"):
+        fence = _after(line, fence)
+    return fence
+
+
+def close_fence(markdown: str) -> str:
+    """Close the fence that an answer cut short has left open."""
+    fence = open_fence(markdown)
+    return f"{markdown.rstrip()}\n{fence.marker}\n" if fence else markdown
+
+
+def split(markdown: str, limit: int) -> tuple[str, str]:
+    r"""Cut `markdown` in two that render as the whole did: (closed, rest).
+
+    The cut is at the last blank line outside fences. Where there is none, nothing is cut up
+    to twice `limit`; beyond it, at the last line's end, or at `limit`, and an open fence is
+    closed before the cut and opened again behind it.
+
+    Example:
+        >>> split("one\n\ntwo", 4)
+        ('one\n\n', 'two')
+    """
+    cut, position, fence = 0, 0, None
+    for line in markdown.split("\n"):
+        position += len(line) + 1
+        fence = _after(line, fence)
+        if fence is None and not line.strip() and position < len(markdown):
+            cut = position
+    if cut or len(markdown) <= 2 * limit:
+        return markdown[:cut], markdown[cut:]
+    cut = markdown.rfind("\n", 1, -1) + 1 or limit
+    head, rest = markdown[:cut], markdown[cut:]
+    fence = open_fence(head)
+    return (close_fence(head), f"{fence.opening}\n{rest}") if fence else (head, rest)

@@ -1,0 +1,67 @@
+"""Runs a notebook and shows its cells and outputs on the terminal as they come.
+
+For `demo` alone: it needs nbclient, which is an extra.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+
+class Follower(NotebookClient):
+    """A notebook client that prints what it runs and what comes back."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._shown: dict[str, str] = {}
+        self._last = ""
+
+    async def async_execute_cell(
+        self, cell: NotebookNode, *args: Any, **options: Any
+    ) -> NotebookNode:
+        """Print the cell, run it, print its outputs."""
+        if cell.cell_type == "markdown":
+            print(f"\n{cell.source}", flush=True)
+        elif cell.source.strip():
+            source = cell.source.replace("\n", "\n│ ")
+            print(f"\n│ {source}\n", flush=True)
+        self._shown.clear()
+        self._last = ""
+        ran = await super().async_execute_cell(cell, *args, **options)
+        if self._last and not self._last.endswith("\n"):
+            print(flush=True)
+        return ran
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        """Print what a message adds to what has been printed."""
+        kind, content = msg["msg_type"], msg["content"]
+        if kind == "stream":
+            self._print(content["text"])
+        elif kind == "error":
+            self._print("\n".join(content["traceback"]) + "\n")
+        elif kind in ("display_data", "update_display_data", "execute_result"):
+            self._grow(
+                content.get("transient", {}).get("display_id", ""),
+                content["data"].get("text/plain", ""),
+            )
+        return super().process_message(msg, cell, cell_index)
+
+    def _grow(self, display: str, text: str) -> None:
+        """Print what a display has gained; all of it where it has changed otherwise."""
+        before = self._shown.get(display, "") if display else ""
+        everything = "".join(self._shown.values())
+        self._shown[display] = text
+        if text.startswith(before):
+            self._print(text[len(before) :])
+        elif everything and text.startswith(everything):
+            self._print(text[len(everything) :])
+        else:
+            self._print(f"\n{text}")
+
+    def _print(self, text: str) -> None:
+        if text:
+            print(text, end="", flush=True)
+            self._last = text

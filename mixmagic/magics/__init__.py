@@ -1,0 +1,39 @@
+"""The magics: one module each, found by looking.
+
+May import everything but `cli`. A module of this room, `NAME.py`, holds the
+magic `NAME` in one `Magics` class, made with the shell and the session.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from mixmagic.sessions import Session
+
+
+def register(shell: InteractiveShell, session: Session) -> None:
+    """Give `shell` the magics, all on one session."""
+    for name in _modules():
+        module = importlib.import_module(f"{__name__}.{name}")
+        for each in vars(module).values():
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                shell.register_magics(each(shell, session))
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Take the magics from `shell`."""
+    for registered in shell.magics_manager.magics.values():
+        for name in _modules():
+            registered.pop(name, None)
+    shell.configurables[:] = [
+        each for each in shell.configurables if not type(each).__module__.startswith(__name__)
+    ]
+
+
+def _modules() -> Iterator[str]:
+    """The modules of this room that hold a magic."""
+    return (m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))

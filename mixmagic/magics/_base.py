@@ -1,0 +1,68 @@
+"""What the magics share: an argument parser whose errors are two lines and name the cure."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from mixmagic.errors import BadArguments
+
+_WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
+
+
+class Parser(argparse.ArgumentParser):
+    """The standard parser, but a wrong option fails the cell and suggests the right one."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, add_help=False, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `BadArguments`, with the nearest option where one was mistyped."""
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        wrong = re.findall(r"(?:arguments: |option )(-\S+)", message)
+        near = difflib.get_close_matches(wrong[0], options, 1) if wrong else []
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise BadArguments(f"{self.prog}: {message}.", f"{meant}`{self.prog}?` shows the manual.")
+
+    def leading(self, line: str) -> tuple[list[str], str]:
+        """The options that a line begins with, as words, and the rest of it, untouched.
+
+        Example:
+            >>> parser.leading("-t 0 What's up?")
+            (['-t', '0'], "What's up?")
+        """
+        words: list[str] = []
+        rest = line.lstrip()
+        while rest.startswith("-"):
+            match = _WORD.match(rest)
+            if match is None:
+                break
+            word, rest = match[1], rest[match.end() :]
+            words.append(word)
+            if word == "--":
+                words.pop()
+                break
+            name = word.partition("=")[0]
+            action = self._option_string_actions.get(name)
+            takes_value = action is not None and action.nargs != 0 and "=" not in word
+            if takes_value and (value := _WORD.match(rest)):
+                words.extend(shlex.split(value[1]))
+                rest = rest[value.end() :]
+            rest = rest.lstrip()
+        return words, rest
+
+
+def checked(convert: Callable[[str], Any], takes: str) -> Callable[[str], Any]:
+    """An argparse type that says what it takes."""
+
+    def convert_or_refuse(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"takes {takes}, not {text!r}") from None
+
+    return convert_or_refuse

@@ -1,0 +1,121 @@
+"""`%mixmagic`: choose a model, list models, see what was spent, find what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
+from traitlets import Unicode, default, observe, validate
+
+from mixmagic.errors import BadArguments, MixmagicError
+from mixmagic.magics._base import Parser
+from mixmagic.sessions import Session
+
+
+@magics_class
+class Mixmagic(Magics):
+    """The `%mixmagic` of one session; `%config Mixmagic` shows its settings."""
+
+    model = Unicode(help="The model that is asked where none is named.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+        self._session = session
+        super().__init__(shell)
+
+    @default("model")
+    def _default_model(self) -> str:
+        return self._session.model
+
+    @validate("model")
+    def _known_model(self, proposal: Any) -> str:
+        """Refuse a model that cannot be named, wherever the name comes from."""
+        return self._session.catalog.resolve(proposal["value"]).name
+
+    @observe("model")
+    def _use_model(self, change: Any) -> None:
+        self._session.model = change["new"]
+
+    @no_var_expand
+    @line_magic
+    def mixmagic(self, line: str) -> None:
+        """Choose a model, list models, see what was spent, find what is wrong.
+
+        %mixmagic use MODEL                    ask MODEL by default, in this session
+        %mixmagic models [PROVIDER] [--live]   the models that can be named, with their prices;
+                                               --live asks the providers themselves
+        %mixmagic spend                        what this session has cost, per model
+        %mixmagic doctor                       check that everything is in place
+        """
+        name, *words = line.split() or [""]
+        commands = {
+            "use": self._use,
+            "models": self._models,
+            "spend": self._spend,
+            "doctor": self._doctor,
+        }
+        if name not in commands:
+            near = difflib.get_close_matches(name, commands, 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise BadArguments(
+                f"%mixmagic has no command {name!r}." if name else "%mixmagic needs a command.",
+                f"{meant}Commands are {', '.join(commands)}; `%mixmagic?` says what they do.",
+            )
+        commands[name](words)
+
+    def _use(self, words: list[str]) -> None:
+        """Change the session's model."""
+        parser = Parser("%mixmagic use")
+        parser.add_argument("model")
+        self.model = parser.parse_args(words).model
+        model = self._session.catalog.resolve(self.model)
+        about = " · ".join(filter(None, (model.provider.label, model.caveat, model.note)))
+        path = self._session.settings.config_dir / "config.toml"
+        print(f"This session asks {model.name} by default ({about}).")
+        print(f'To keep it for every session: model = "{model.name}" in {path}')
+
+    def _models(self, words: list[str]) -> None:
+        """Show the models that can be named."""
+        from mixmagic.display.report import models_table
+
+        parser = Parser("%mixmagic models")
+        parser.add_argument("provider", nargs="?")
+        parser.add_argument("--live", action="store_true")
+        options = parser.parse_args(words)
+        caption = ""
+        if options.live and options.provider:
+            rows = self._session.live_models(options.provider)
+        else:
+            if options.live:
+                caption = " · ".join(
+                    filter(None, map(self._asked, self._session.catalog.providers))
+                )
+            rows = self._session.models(options.provider)
+        try:
+            default_model = self._session.catalog.resolve(self._session.model)
+        except MixmagicError:
+            default_model = None
+        display(models_table(rows, default_model, caption or "→ asked by default"))
+
+    def _asked(self, provider: str) -> str:
+        """Merge a provider's own list; what came of it, in a few words."""
+        try:
+            return f"{provider}: {len(self._session.live_models(provider))} models"
+        except MixmagicError as error:
+            return f"{provider}: {error.message}"
+
+    def _spend(self, words: list[str]) -> None:
+        """Show what the session has cost."""
+        from mixmagic.display.report import spend_table
+
+        Parser("%mixmagic spend").parse_args(words)
+        display(spend_table(self._session.ledger.spent(), self._session.id))
+
+    def _doctor(self, words: list[str]) -> None:
+        """Show what is in place and what is not."""
+        from mixmagic.display.report import doctor_table
+
+        Parser("%mixmagic doctor").parse_args(words)
+        display(doctor_table(self._session.doctor()))

@@ -1,0 +1,89 @@
+"""The sampling parameters that a call may carry, and what each may be.
+
+May import `errors`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mixmagic.errors import BadArguments
+
+
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    """A check for a number from `low` to `high`."""
+    return lambda value: (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+def _integer(low: int) -> Callable[[Any], bool]:
+    """A check for a whole number of at least `low`."""
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _object(value: Any) -> bool:
+    """A check for a dict that is JSON."""
+    if not isinstance(value, dict):
+        return False
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _texts(value: Any) -> bool:
+    """A check for a list of texts."""
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+
+
+# Name: check, what it takes. Providers' own limits may be narrower; they say so themselves.
+_KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (_number(0, 2), "a number from 0 to 2"),
+    "max_tokens": (_integer(1), "a whole number of at least 1"),
+    "top_p": (_number(0, 1), "a number from 0 to 1"),
+    "top_k": (_integer(0), "a whole number of at least 0"),
+    "min_p": (_number(0, 1), "a number from 0 to 1"),
+    "seed": (_integer(0), "a whole number of at least 0"),
+    "stop": (_texts, "a text or a list of texts"),
+    "presence_penalty": (_number(-2, 2), "a number from -2 to 2"),
+    "frequency_penalty": (_number(-2, 2), "a number from -2 to 2"),
+    "repetition_penalty": (_number(0, 10), "a number from 0 to 10"),
+    "schema": (_object, "a JSON Schema, as a dict"),
+    "response_format": (_object, "a dict, as in OpenAI's API"),
+    "extra_body": (_object, "a dict that is merged into the request's JSON"),
+}
+
+
+def check(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are set, in their canonical form: `stop` as a list, no `None`.
+
+    Raises:
+        BadArguments: A parameter that does not exist, or whose value makes no sense.
+
+    Example:
+        >>> check({"temperature": 0, "stop": "END", "seed": None})
+        {'temperature': 0, 'stop': ['END']}
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    elif isinstance(given.get("stop"), tuple):
+        given["stop"] = list(given["stop"])
+    for name, value in given.items():
+        if name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise BadArguments(
+                f"There is no parameter {name!r}.",
+                f"{meant}Parameters are {', '.join(_KNOWN)}; what only one provider knows goes"
+                " into extra_body.",
+            )
+        accepts, takes = _KNOWN[name]
+        if not accepts(value):
+            raise BadArguments(f"{name} cannot be {value!r:.80}.", f"It takes {takes}.")
+    return given

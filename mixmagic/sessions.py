@@ -1,0 +1,232 @@
+"""One person's work in one process: settings, stores and the order of the layers.
+
+Not `session.py`: the import system would put that module in the place of `mixmagic.session()`.
+May import `layers` and what stands below it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mixmagic.catalog import Catalog
+from mixmagic.completion import Collector, Completion
+from mixmagic.errors import BadArguments
+from mixmagic.layers import stack
+from mixmagic.params import check
+from mixmagic.settings import Settings
+from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
+
+if TYPE_CHECKING:  # imported at the first call, not before: sqlite3 and httpx take their time
+    from mixmagic.backends import Backends
+    from mixmagic.store.ledger import Ledger
+    from mixmagic.tasks.doctor import Check
+
+Prompt = str | Sequence[Message | Mapping[str, str]]
+
+_ROLES = ("system", "user", "assistant")
+
+
+class Session:
+    """Asks models, and knows what that has cost.
+
+    There is one in a process: `mixmagic.session()`. All of it may be used from any thread.
+
+    Args:
+        settings: Where files live and what is asked by default; read from the settings file
+            and the environment where not given.
+
+    Attributes:
+        settings: The settings.
+        id: What the ledger calls this session.
+        model: The name of the model that is asked where none is named.
+        notebook: The notebook's path, where known.
+
+    Example:
+        >>> session = mixmagic.session()
+        >>> session.ask("Name three colours.", model="local").text
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self.id = secrets.token_hex(8)
+        self.model = self.settings.model
+        self.notebook = os.environ.get("JPY_SESSION_NAME")
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The models that can be named."""
+        return Catalog(self.settings.config_dir / "catalog")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The spend record."""
+        from mixmagic.store.ledger import Ledger
+
+        return Ledger(self.settings.data_dir, self.id)
+
+    @cached_property
+    def backends(self) -> Backends:
+        """The ways to reach a model."""
+        from mixmagic.backends import Backends
+
+        return Backends(self.settings)
+
+    @cached_property
+    def stream(self) -> Stream:
+        """Ask, and get the answer in pieces: a function from `Request` to an iterator of `Delta`.
+
+        Close the iterator (`contextlib.closing`) if you may leave it early.
+        """
+        from mixmagic.layers.meter import meter
+
+        # Outermost first.
+        layers = [meter(self.ledger, self.notebook)]
+        return stack(layers, self._send)
+
+    def _send(self, request: Request) -> Generator[Delta, None, None]:
+        return self.backends.open(request.model.provider)(request)
+
+    def request(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        stream: bool = True,
+        **params: Any,
+    ) -> Request:
+        """A question, checked, ready for `stream`.
+
+        Args:
+            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+            model: A catalog name or `provider:API-string`; the session's model where `None`.
+            system: Instructions that stand before the prompt.
+            stream: Whether the answer is to come in pieces.
+            **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
+
+        Raises:
+            BadArguments: An empty prompt, or a parameter that makes no sense.
+            UnknownModel: No catalog row has this name.
+        """
+        messages = _messages(prompt)
+        if system:
+            messages = (Message("system", system), *messages)
+        resolved = self.catalog.resolve(self.model if model is None else model)
+        return Request(resolved, messages, check(params), stream=stream)
+
+    def ask(self, prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+        """Ask and wait for the whole answer.
+
+        Args:
+            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+            model: A catalog name or `provider:API-string`; the session's model where `None`.
+            **params: As for `request`.
+
+        Returns:
+            The answer, with its tokens and its cost.
+
+        Raises:
+            MixmagicError: What went wrong, and a hint that cures it.
+
+        Example:
+            >>> session.ask("Name three colours.", model="local", temperature=0).text
+        """
+        request = self.request(prompt, model=model, **params)
+        collector = Collector(request)
+        with closing(self.stream(request)) as deltas:
+            for delta in deltas:
+                collector.add(delta)
+        return collector.completion()
+
+    def models(self, provider: str | None = None) -> list[Model]:
+        """The catalog's rows, of one provider or of all.
+
+        Raises:
+            BadArguments: There is no such provider.
+        """
+        wanted = None if provider is None else self._provider(provider)
+        return [row for row in self.catalog.models if wanted in (None, row.provider)]
+
+    def live_models(self, provider: str) -> list[Model]:
+        """What a provider itself says that it serves, completed from the catalog.
+
+        Afterwards the catalog knows these models and their prices too.
+
+        Args:
+            provider: A provider's name, as in `catalog.providers`.
+
+        Raises:
+            BadArguments: There is no such provider.
+            MixmagicError: It could not be asked.
+        """
+        asked = self._provider(provider)
+        return self.catalog.merge(asked, self.backends.models(asked))
+
+    def _provider(self, name: str) -> Provider:
+        providers = self.catalog.providers
+        if name not in providers:
+            raise BadArguments(
+                f"There is no provider {name!r}.", f"Providers are {', '.join(providers)}."
+            )
+        return providers[name]
+
+    def doctor(self) -> list[Check]:
+        """Check what an answer needs, one line each; nothing is sent anywhere."""
+        from mixmagic.tasks.doctor import examine
+
+        return list(examine(self.settings, self.catalog, self.ledger.database, self.model))
+
+    def close(self) -> None:
+        """Give back connections, threads and memory. The session can still be used."""
+        if "backends" in self.__dict__:
+            self.backends.close()
+        if "ledger" in self.__dict__:
+            self.ledger.database.close()
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    """A prompt as a conversation."""
+    if isinstance(prompt, str):
+        messages: tuple[Message, ...] = (Message("user", prompt),)
+    else:
+        try:
+            messages = tuple(m if isinstance(m, Message) else Message(**m) for m in prompt)  # type: ignore[arg-type]  # checked below
+        except TypeError:
+            raise BadArguments(
+                f"A prompt cannot be {prompt!r:.60}.",
+                'It is a text, or a list of {"role": "user", "content": "…"}.',
+            ) from None
+    for message in messages:
+        if message.role not in _ROLES or not isinstance(message.content, str):
+            raise BadArguments(
+                f"A message cannot be {message!r:.80}.",
+                f"Its role is one of {', '.join(_ROLES)}, its content a text.",
+            )
+    if not any(message.content.strip() for message in messages):
+        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
+    return messages
+
+
+_lock = threading.Lock()
+_sessions: list[Session] = []
+
+
+def session() -> Session:
+    """The session of this process, made when first asked for.
+
+    Raises:
+        BadArguments: The settings file makes no sense.
+    """
+    with _lock:
+        if not _sessions:
+            made = Session()
+            atexit.register(made.close)
+            _sessions.append(made)
+        return _sessions[0]

@@ -1,0 +1,227 @@
+"""The values that a call is made of: plain, frozen, free of I/O.
+
+Every module but `errors` and `stop` may import this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from mixmagic.stop import Stop
+
+Role = Literal["system", "user", "assistant"]
+Origin = Literal["live", "cache", "cassette"]
+
+_PER_MILLION = Decimal(1_000_000)
+_NANODOLLAR = Decimal("1e-9")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of one call.
+
+    Attributes:
+        prompt_tokens: Tokens that went in.
+        completion_tokens: Tokens that came out.
+        estimated: True where we counted, False where the provider did.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens in and out."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens; `batch` multiplies both in batch jobs."""
+
+    input: Decimal
+    output: Decimal
+    batch: Decimal = Decimal(1)
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
+        exact = self.input * usage.prompt_tokens + self.output * usage.completion_tokens
+        return (exact / _PER_MILLION).quantize(_NANODOLLAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a provider's JSON differs from OpenAI's.
+
+    Attributes:
+        rename: Our parameter's name to theirs.
+        always: Fields that every request carries.
+        streaming: Fields that a streamed request carries.
+        live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
+            `per`, the number of tokens that they pay for.
+    """
+
+    rename: Mapping[str, str] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+    streaming: Mapping[str, Any] = field(default_factory=dict)
+    live_price: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One place that serves models: a catalog file's head.
+
+    Attributes:
+        name: What stands before the colon in `together:8x7b`.
+        label: Its name for people.
+        backend: The module of `mixmagic.backends` that speaks to it.
+        base_url: Where its API starts, with the version, as in `https://…/v1`.
+        url_env: The environment variable that overrides `base_url`.
+        key_env: The environment variable that holds the API key.
+        key_required: Whether a call without a key is refused before it is sent.
+        key_url: The page where a person gets a key.
+        free: Whether its models cost nothing, by declaration.
+        dialect: How its JSON differs from OpenAI's.
+        note: What a person should know before using it.
+        hint: The ways out where it refuses one of its models.
+    """
+
+    name: str
+    label: str
+    backend: str = "http"
+    base_url: str = ""
+    url_env: str = ""
+    key_env: str = ""
+    key_required: bool = True
+    key_url: str = ""
+    free: bool = False
+    dialect: Dialect = field(default_factory=Dialect)
+    note: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model at one provider: a catalog row.
+
+    Attributes:
+        id: The string that the provider's API takes.
+        provider: Who serves it.
+        aliases: Short names.
+        context: Tokens that prompt and answer may have together; `None` where unknown.
+        price: Dollars per million tokens; `None` where unknown.
+        languages: ISO 639-1 codes.
+        architecture: In words.
+        total_params: Parameters, in billions.
+        active_params: Parameters used per token, in billions.
+        tokenizer: The tokenizer's name.
+        strengths: What it is good at.
+        status: `available`, `dedicated` (only on an endpoint of one's own), `retired`.
+        caveat: A few words that belong beside every answer of it.
+        note: What a person should know before choosing it.
+        checked: The day that the row was checked.
+        source: Where its facts come from.
+        options: Settings of the backend that serves it.
+    """
+
+    id: str
+    provider: Provider
+    aliases: tuple[str, ...] = ()
+    context: int | None = None
+    price: Price | None = None
+    languages: tuple[str, ...] = ()
+    architecture: str = ""
+    total_params: float | None = None
+    active_params: float | None = None
+    tokenizer: str = ""
+    strengths: tuple[str, ...] = ()
+    status: str = "available"
+    caveat: str = ""
+    note: str = ""
+    checked: date | None = None
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The shortest name that the catalog resolves to this row."""
+        alias = self.aliases[0] if self.aliases else self.id
+        return alias if alias == self.provider.name else f"{self.provider.name}:{alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model.
+
+    Attributes:
+        model: Whom to ask.
+        messages: The conversation, oldest first.
+        params: Sampling parameters under their OpenAI names.
+        stream: Whether the answer is to come in pieces.
+        stop: Set it, from any thread, to end the call.
+    """
+
+    model: Model
+    messages: tuple[Message, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = field(default=True, compare=False)
+    stop: Stop = field(default_factory=Stop, compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The identity of the question: blake2b of its canonical JSON, 32 hex digits."""
+        canonical = json.dumps(
+            {
+                "model": f"{self.model.provider.name}:{self.model.id}",
+                "messages": [[m.role, m.content] for m in self.messages],
+                "params": dict(self.params),
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of an answer. `str(delta)` is its text.
+
+    Attributes:
+        text: Text to append.
+        reasoning: Text of the model's thinking, where it is told apart.
+        finish: Why the answer ended (`stop`, `length`, …), on the piece that says so.
+        usage: The provider's count, on the piece that carries it.
+        origin: Where the piece comes from.
+        progress: What is going on while there is no answer yet ("loading …").
+        note: What the user should read below the answer.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish: str | None = None
+    usage: Usage | None = None
+    origin: Origin = "live"
+    progress: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Stream = Callable[[Request], Generator[Delta, None, None]]
+Layer = Callable[[Stream], Stream]
