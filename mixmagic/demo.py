@@ -28,7 +28,7 @@ def lab(folder: Path) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     if subprocess.run(
-        [sys.executable, "-c", "import jupyterlab"], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", "import jupyterlab"], check=False, stderr=subprocess.DEVNULL
     ).returncode:
         raise _missing("jupyterlab")
     return subprocess.run(command, check=False).returncode

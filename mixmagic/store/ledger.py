@@ -147,7 +147,20 @@ class Ledger:
             " FROM calls WHERE session = ? GROUP BY provider, model ORDER BY MIN(id)",
             (self.session,),
         )
-        return [Spent(*row[:6], Decimal(row[6]) / _NANO, row[7], row[8]) for row in rows]
+        return [
+            Spent(
+                model=name,
+                calls=calls,
+                stopped=stopped,
+                failed=failed,
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                cost=Decimal(cost) / _NANO,
+                unpriced=unpriced,
+                estimated=estimated,
+            )
+            for name, calls, stopped, failed, prompt, completion, cost, unpriced, estimated in rows
+        ]
 
 
 def total(rows: list[Spent]) -> Spent:

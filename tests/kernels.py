@@ -1,0 +1,128 @@
+"""A real ipykernel, driven as a front end drives it."""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+
+@dataclass
+class Ran:
+    """What a cell did: its reply, and every iopub message with the time it came."""
+
+    reply: dict[str, Any] = field(default_factory=dict)
+    messages: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    replied_at: float = 0.0
+
+    @property
+    def status(self) -> str:
+        return self.reply["status"]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [message["msg_type"] for _, message in self.messages]
+
+    @property
+    def outputs(self) -> list[dict[str, Any]]:
+        """The outputs that a front end would save: updates and clear_output are carried out."""
+        outputs: list[dict[str, Any]] = []
+        clear = False
+        for _, message in self.messages:
+            kind, content = message["msg_type"], message["content"]
+            if kind == "clear_output":
+                clear = content["wait"]
+                outputs = outputs if clear else []
+            elif kind == "update_display_data":
+                wanted = content["transient"]["display_id"]
+                for output in outputs:
+                    if output.get("display_id") == wanted:
+                        output["data"] = content["data"]
+            elif kind in ("display_data", "execute_result", "stream", "error"):
+                if clear:
+                    outputs, clear = [], False
+                shown = {"kind": kind, **content}
+                shown["display_id"] = content.get("transient", {}).get("display_id")
+                outputs.append(shown)
+        return outputs
+
+    @property
+    def markdown(self) -> str:
+        """The Markdown outputs, one after the other."""
+        shown = (output.get("data", {}) for output in self.outputs)
+        return "\n".join(data["text/markdown"] for data in shown if "text/markdown" in data)
+
+    @property
+    def text(self) -> str:
+        """All that a person would read: text/plain, streams and tracebacks."""
+        parts = []
+        for output in self.outputs:
+            parts += [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
+            parts += output.get("traceback", [])
+        return "\n".join(filter(None, parts))
+
+    @property
+    def traceback(self) -> list[str]:
+        return self.reply.get("traceback", [])
+
+    def bytes(self) -> int:
+        """The bytes of the iopub messages' contents."""
+        import json
+
+        return sum(len(json.dumps(message["content"])) for _, message in self.messages)
+
+
+class Kernel:
+    """A kernel of this Python, whatever kernels are registered."""
+
+    def __init__(self, env: dict[str, str], cwd: str) -> None:
+        self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        self.manager.start_kernel(env=env, cwd=cwd)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+
+    def send(self, code: str, *, live: bool = True) -> str:
+        """Start a cell; `live` as in a front end with a person, else as under nbclient."""
+        return self.client.execute(code, allow_stdin=live, store_history=True)
+
+    def collect(self, sent: str, timeout: float = 60.0, until: Any = None) -> Ran:
+        """Take what a cell says until it ends, or until `until(ran)` is true."""
+        ran, deadline = Ran(), time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                message = self.client.get_iopub_msg(timeout=0.1)
+            except queue.Empty:
+                continue
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            ran.messages.append((time.monotonic(), message))
+            if until is not None and until(ran):
+                return ran
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                ran.replied_at = time.monotonic()
+                ran.reply = self._reply(sent, deadline)
+                return ran
+        raise TimeoutError(f"the cell did not end within {timeout} s: {ran.kinds}")
+
+    def _reply(self, sent: str, deadline: float) -> dict[str, Any]:
+        while True:
+            reply = self.client.get_shell_msg(timeout=max(0.1, deadline - time.monotonic()))
+            if reply["parent_header"].get("msg_id") == sent:
+                return reply["content"]
+
+    def run(self, code: str, *, live: bool = True, timeout: float = 60.0) -> Ran:
+        """Run a cell and return what it did."""
+        return self.collect(self.send(code, live=live), timeout)
+
+    def interrupt(self) -> None:
+        self.manager.interrupt_kernel()
