@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from mixmagic import tokens
+from mixmagic.errors import Stopped
 from mixmagic.fences import close_fence
 from mixmagic.values import Delta, Model, Origin, Request, Usage
 
@@ -180,3 +181,15 @@ class Collector:
             notes=tuple(self.notes),
             origin=self._origin,
         )
+
+
+def stopped_with(completion: Completion) -> Stopped:
+    """The exception of a call that the user stopped: what is kept, and what it costs."""
+    kept = f"Stopped: {completion.usage.completion_tokens:,} tokens kept"
+    if completion.model.provider.free:
+        price = "free"
+    elif completion.cost is None:
+        price = "price unknown"
+    else:
+        price = f"priced as ≈ {dollars(completion.cost)}"
+    return Stopped(f"{kept}, {price}.", completion)

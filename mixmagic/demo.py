@@ -38,21 +38,18 @@ def run(folder: Path) -> int:
     """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1."""
     try:
         import nbformat
-        from jupyter_client.kernelspec import KernelSpecManager
-        from jupyter_client.manager import AsyncKernelManager
         from nbclient.exceptions import CellExecutionError
         from nbconvert import HTMLExporter
+
+        from mixmagic.follow import Follower
     except ImportError as error:
         raise _missing(str(error.name)) from None
-    from mixmagic.follow import Follower
 
     notebook: NotebookNode = nbformat.reads(_quickstart(), as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    # No folder to look in: the kernel is this Python's own, whatever else is registered.
-    manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = Follower(notebook, km=manager, timeout=600)
+    client = Follower(notebook, timeout=600)
     failure: Exception | None = None
     try:
         client.execute(env={**os.environ, "MIXMAGIC_LIVE": "1"})

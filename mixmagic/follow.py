@@ -7,15 +7,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets import default
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts kernels of this Python, whatever kernels are registered."""
+
+    @default("kernel_spec_manager")
+    def _without_folders(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
 
 
 class Follower(NotebookClient):
     """A notebook client that prints what it runs and what comes back."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, notebook: NotebookNode, **options: Any) -> None:
+        super().__init__(
+            notebook,
+            kernel_manager_class=_ThisPython,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            **options,
+        )
         self._shown: dict[str, str] = {}
         self._last = ""
 

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import atexit
 import os
-import secrets
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.catalog import Catalog
-from mixmagic.completion import Collector, Completion
 from mixmagic.errors import BadArguments
-from mixmagic.layers import stack
-from mixmagic.params import check
-from mixmagic.settings import Settings
-from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
-if TYPE_CHECKING:  # imported at the first call, not before: sqlite3 and httpx take their time
+if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
+    from mixmagic.catalog import Catalog
+    from mixmagic.completion import Completion
+    from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.doctor import Check
+    from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
-Prompt = str | Sequence[Message | Mapping[str, str]]
+    Prompt = str | Sequence[Message | Mapping[str, str]]
 
 _ROLES = ("system", "user", "assistant")
 
@@ -43,9 +40,7 @@ class Session:
             and the environment where not given.
 
     Attributes:
-        settings: The settings.
         id: What the ledger calls this session.
-        model: The name of the model that is asked where none is named.
         notebook: The notebook's path, where known.
 
     Example:
@@ -54,14 +49,32 @@ class Session:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings.load()
-        self.id = secrets.token_hex(8)
-        self.model = self.settings.model
+        if settings is not None:
+            self.settings = settings
+        self.id = os.urandom(8).hex()
         self.notebook = os.environ.get("JPY_SESSION_NAME")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, read when first needed.
+
+        Raises:
+            BadArguments: The settings file or the environment makes no sense.
+        """
+        from mixmagic.settings import Settings
+
+        return Settings.load()
+
+    @cached_property
+    def model(self) -> str:
+        """The name of the model that is asked where none is named; it can be set."""
+        return self.settings.model
 
     @cached_property
     def catalog(self) -> Catalog:
         """The models that can be named."""
+        from mixmagic.catalog import Catalog
+
         return Catalog(self.settings.config_dir / "catalog")
 
     @cached_property
@@ -84,6 +97,7 @@ class Session:
 
         Close the iterator (`contextlib.closing`) if you may leave it early.
         """
+        from mixmagic.layers import stack
         from mixmagic.layers.meter import meter
 
         # Outermost first.
@@ -115,6 +129,9 @@ class Session:
             BadArguments: An empty prompt, or a parameter that makes no sense.
             UnknownModel: No catalog row has this name.
         """
+        from mixmagic.params import check
+        from mixmagic.values import Message, Request
+
         messages = _messages(prompt)
         if system:
             messages = (Message("system", system), *messages)
@@ -134,15 +151,21 @@ class Session:
 
         Raises:
             MixmagicError: What went wrong, and a hint that cures it.
+            Stopped: Ctrl-C, or `request.stop`; its `completion` is what had come.
 
         Example:
             >>> session.ask("Name three colours.", model="local", temperature=0).text
         """
+        from mixmagic.completion import Collector, stopped_with
+
         request = self.request(prompt, model=model, **params)
         collector = Collector(request)
-        with closing(self.stream(request)) as deltas:
-            for delta in deltas:
-                collector.add(delta)
+        try:
+            with closing(self.stream(request)) as deltas:
+                for delta in deltas:
+                    collector.add(delta)
+        except KeyboardInterrupt:
+            raise stopped_with(collector.completion("stopped")) from None
         return collector.completion()
 
     def models(self, provider: str | None = None) -> list[Model]:
@@ -193,6 +216,8 @@ class Session:
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
     """A prompt as a conversation."""
+    from mixmagic.values import Message
+
     if isinstance(prompt, str):
         messages: tuple[Message, ...] = (Message("user", prompt),)
     else:
@@ -219,11 +244,7 @@ _sessions: list[Session] = []
 
 
 def session() -> Session:
-    """The session of this process, made when first asked for.
-
-    Raises:
-        BadArguments: The settings file makes no sense.
-    """
+    """The session of this process, made when first asked for."""
     with _lock:
         if not _sessions:
             made = Session()

@@ -61,7 +61,7 @@ class Price:
     def cost(self, usage: Usage) -> Decimal:
         """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
         exact = self.input * usage.prompt_tokens + self.output * usage.completion_tokens
-        return (exact / _PER_MILLION).quantize(_NANODOLLAR)
+        return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from mixmagic.completion import Collector, Completion, dollars
+from mixmagic.completion import Collector, Completion, dollars, stopped_with
 from mixmagic.display.screens import Screen
-from mixmagic.errors import Stopped, StoreError
+from mixmagic.errors import StoreError
 from mixmagic.sessions import Session
 from mixmagic.stop import Stop
 from mixmagic.values import Delta, Request, Stream
@@ -22,6 +22,8 @@ from mixmagic.values import Delta, Request, Stream
 _TICK = 0.05
 # Seconds that a stopped call has to let go of its connection before it is left to itself.
 _GRACE = 0.08
+# Seconds without a word after which the user is told that we are waiting.
+_PATIENCE = 1.0
 
 
 def show(session: Session, request: Request, screen: Screen) -> Completion:
@@ -33,28 +35,29 @@ def show(session: Session, request: Request, screen: Screen) -> Completion:
         Stopped: The user stopped it; the text so far has been shown, and priced.
         MixmagicError: What went wrong; the text so far has been shown.
     """
-    collector, pump = Collector(request), _Pump(session.stream, request)
+    pump = _Pump(session.stream, request)
     with _interrupts(request.stop):
         try:
             pump.start()
-            _draw(collector, pump, request.stop, screen)
+            _draw(pump, request, screen)
         except KeyboardInterrupt:  # where no handler could be installed
             request.stop.set()
+        except BaseException:  # the screen's: nobody would read the rest of the answer
+            request.stop.set()
+            raise
         stopped = (request.stop.is_set() and pump.error is not None) or not pump.ended
         if stopped:
-            completion = collector.completion("stopped")
+            completion = pump.collector.completion("stopped")
         elif pump.error is not None:
-            completion = collector.completion("broken off")
+            completion = pump.collector.completion("broken off")
         else:
-            completion = collector.completion()
-        if stopped or collector.begun or pump.error is None:
+            completion = pump.collector.completion()
+        if stopped or pump.collector.begun or pump.error is None:
             screen.finish(completion, session_total(session))
         else:
             screen.abandon()
     if stopped:
-        kept = f"{completion.usage.completion_tokens:,} tokens kept"
-        price = "free" if request.model.provider.free else f"≈ {dollars(completion.cost)}"
-        raise Stopped(f"Stopped: {kept}, priced as {price}.", completion)
+        raise stopped_with(completion)
     if pump.error is not None:
         raise pump.error
     return completion
@@ -71,17 +74,19 @@ def session_total(session: Session) -> str:
     return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}"
 
 
-def _draw(collector: Collector, pump: _Pump, stop: Stop, screen: Screen) -> None:
+def _draw(pump: _Pump, request: Request, screen: Screen) -> None:
     """Draw what comes until the stream ends, or has been stopped and will not let go."""
     deadline = 0.0
+    patience = time.monotonic() + _PATIENCE
     while not pump.ended:
         text, progress = [], ""
         for delta in pump.take(_TICK):
-            collector.add(delta)
             text.append(delta.text)
             progress = delta.progress or progress
+        if not progress and not pump.collector.begun and time.monotonic() > patience:
+            progress = f"waiting for {request.model.name} …"
         screen.draw("".join(text), progress)
-        if stop.is_set():
+        if request.stop.is_set():
             deadline = deadline or time.monotonic() + _GRACE
             if time.monotonic() > deadline:
                 return
@@ -96,6 +101,8 @@ class _Pump(threading.Thread):
         super().__init__(name="mixmagic-call", daemon=True)
         self.error: BaseException | None = None
         self.ended = False
+        # Filled by this thread, so that its times are those of the call, not of the drawing.
+        self.collector = Collector(request)
         self._stream, self._request = stream, request
         self._queue: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
         self._awake = threading.Event()
@@ -107,6 +114,7 @@ class _Pump(threading.Thread):
                 closing(self._stream(self._request)) as deltas,
             ):
                 for delta in deltas:
+                    self.collector.add(delta)
                     self._queue.put(delta)
         except BaseException as error:  # noqa: BLE001  # raised again on the main thread
             self.error = error

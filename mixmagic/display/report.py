@@ -97,10 +97,10 @@ def models_table(models: Sequence[Model], default: Model | None, caption: str = 
     )
 
 
-def spend_table(spent: Sequence[Spent], session: str) -> Table:
+def spend_table(spent: Sequence[Spent]) -> Table:
     """What the session has cost, per model and in all."""
     rows = [*spent, total(list(spent))]
-    notes = [f"session {session}"]
+    notes = ["this session"]
     if any(row.unpriced for row in spent):
         notes.append("≥: some calls have no known price")
     if any(row.estimated for row in spent):

@@ -29,9 +29,11 @@ def unregister(shell: InteractiveShell) -> None:
     for registered in shell.magics_manager.magics.values():
         for name in _modules():
             registered.pop(name, None)
-    shell.configurables[:] = [
-        each for each in shell.configurables if not type(each).__module__.startswith(__name__)
-    ]
+    for kept, module in (
+        (shell.configurables, lambda each: type(each).__module__),
+        (shell.input_transformers_cleanup, lambda each: each.__module__),
+    ):
+        kept[:] = [each for each in kept if not module(each).startswith(__name__)]
 
 
 def _modules() -> Iterator[str]:

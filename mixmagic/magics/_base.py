@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -22,6 +20,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `BadArguments`, with the nearest option where one was mistyped."""
+        import difflib
+
         options = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = re.findall(r"(?:arguments: |option )(-\S+)", message)
         near = difflib.get_close_matches(wrong[0], options, 1) if wrong else []
@@ -35,6 +35,8 @@ class Parser(argparse.ArgumentParser):
             >>> parser.leading("-t 0 What's up?")
             (['-t', '0'], "What's up?")
         """
+        import shlex
+
         words: list[str] = []
         rest = line.lstrip()
         while rest.startswith("-"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -57,6 +56,8 @@ class Mixmagic(Magics):
             "doctor": self._doctor,
         }
         if name not in commands:
+            import difflib
+
             near = difflib.get_close_matches(name, commands, 1)
             meant = f"Did you mean {near[0]}? " if near else ""
             raise BadArguments(
@@ -72,9 +73,11 @@ class Mixmagic(Magics):
         self.model = parser.parse_args(words).model
         model = self._session.catalog.resolve(self.model)
         about = " · ".join(filter(None, (model.provider.label, model.caveat, model.note)))
-        path = self._session.settings.config_dir / "config.toml"
-        print(f"This session asks {model.name} by default ({about}).")
-        print(f'To keep it for every session: model = "{model.name}" in {path}')
+        print(f"This session now asks {model.name} ({about}).")
+        print(
+            f'To keep it for every session, put model = "{model.name}" into config.toml'
+            " (`%mixmagic doctor` says where)."
+        )
 
     def _models(self, words: list[str]) -> None:
         """Show the models that can be named."""
@@ -111,7 +114,7 @@ class Mixmagic(Magics):
         from mixmagic.display.report import spend_table
 
         Parser("%mixmagic spend").parse_args(words)
-        display(spend_table(self._session.ledger.spent(), self._session.id))
+        display(spend_table(self._session.ledger.spent()))
 
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""

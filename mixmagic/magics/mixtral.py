@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import re
 import textwrap
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from mixmagic.display.live import show
-from mixmagic.display.screens import screen
 from mixmagic.errors import BadArguments, Stopped
 from mixmagic.magics._base import Parser, checked
 from mixmagic.sessions import Session
@@ -60,6 +59,17 @@ def _parser() -> Parser:
 
 
 _PARSER = _parser()
+_QUESTION = re.compile(r"%mixtral\s+(.*\S\s*\?)\s*$")
+
+
+def keep_question_marks(lines: list[str]) -> list[str]:
+    """Let `%mixtral What is this?` ask: IPython takes a last question mark for a call for help."""
+    if not lines or lines[0].startswith("%%"):
+        return lines
+    return [
+        f"get_ipython().run_line_magic('mixtral', {question[1]!r})\n" if question else line
+        for line, question in ((line, _QUESTION.match(line)) for line in lines)
+    ]
 
 
 @magics_class
@@ -69,6 +79,7 @@ class Mixtral(Magics):
     def __init__(self, shell: InteractiveShell, session: Session) -> None:
         super().__init__(shell)
         self._session = session
+        shell.input_transformers_cleanup.append(keep_question_marks)
 
     @no_var_expand
     @line_cell_magic
@@ -80,6 +91,9 @@ class Mixtral(Magics):
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
             )
+        from mixmagic.display.live import show
+        from mixmagic.display.screens import screen
+
         out, whole = options.pop("out"), options.pop("no_stream")
         if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
             raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")

@@ -39,7 +39,7 @@ def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) 
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
-    yield _try("settings", lambda: f"{settings.config_dir}")
+    yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
     yield _try("model", lambda: _describe(catalog.resolve(model)))
     for provider in catalog.providers.values():
         if provider.key_env:
