@@ -5,6 +5,7 @@ May import `tokens`, `values`, `fences` and what stands below them.
 
 from __future__ import annotations
 
+import html
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -96,12 +97,11 @@ class Completion:
 
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
-        footer = self.footer(session)
-        body = close_fence(self.text).rstrip()
+        footer, body = self.footer(session), close_fence(self.text).rstrip()
+        # A block of its own, which no Markdown renderer reads as Markdown; grey in both themes.
+        quiet = f'<div style="color: #767676; font-size: 85%">{html.escape(footer)}</div>'
         return {
-            "text/markdown": f"{body}\n\n<small>{footer}</small>"
-            if body
-            else f"<small>{footer}</small>",
+            "text/markdown": f"{body}\n\n{quiet}".lstrip("\n"),
             "text/plain": f"{self.text.rstrip()}\n\n{footer}".lstrip("\n"),
         }
 

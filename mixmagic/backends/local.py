@@ -1,8 +1,8 @@
 """Models inside this process: llama.cpp through xllamacpp, speaking the same JSON as a server.
 
-xllamacpp's server insists on listening. Where the system has Unix sockets it gets one in a
-folder that only this user can enter; elsewhere a loopback port. In both cases a random key is
-needed and no web page's origin is allowed.
+xllamacpp's server insists on listening. Where the system has Unix sockets it gets one, in a
+folder that only this user can enter and that is gone as soon as the server is up; elsewhere a
+loopback port. In both cases a random key is needed and no web page's origin is allowed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import contextlib
 import os
 import queue
 import secrets
-import socket
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ class Backend:
         self._settings = settings
         self._lock = threading.Lock()
         self._servers: dict[Path, Any] = {}
-        self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._calls: set[_Call] = set()
 
     def open(self, provider: Provider) -> Stream:
@@ -62,9 +60,6 @@ class Backend:
             call.join(_PATIENCE)
         with self._lock:
             self._servers.clear()
-            for folder in self._folders:
-                folder.cleanup()
-            self._folders.clear()
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         path = yield from self._weights(request.model)
@@ -134,22 +129,29 @@ class Backend:
         params.fit_params = params.endpoint_slots = params.ui = params.cache_idle_slots = False
         params.cache_ram_mib = 0
         params.verbosity = -1  # not a line to stderr
-        params.api_keys = [secrets.token_hex(32)]
-        params.cors_origins, params.cors_credentials = "null", False
-        if hasattr(socket, "AF_UNIX") and os.name == "posix":
-            # A folder of mode 0700 with a path short enough for a socket.
-            folder = tempfile.TemporaryDirectory(prefix="mixmagic-")
-            self._folders.append(folder)
-            params.hostnames = [f"{folder.name}/llama.sock"]  # it knows a socket by its ending
-        else:
-            params.hostnames = ["127.0.0.1"]
-        try:
-            return xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise BadArguments(
-                f"{path} cannot be loaded: {error}",
-                "Is it a whole GGUF file, and does it fit into memory?",
-            ) from None
+        with _unreachable(params):
+            try:
+                return xllamacpp.Server(params)
+            except RuntimeError as error:
+                raise BadArguments(
+                    f"{path} cannot be loaded: {error}",
+                    "Is it a whole GGUF file, and does it fit into memory?",
+                ) from None
+
+
+@contextlib.contextmanager
+def _unreachable(params: Any) -> Iterator[None]:
+    """Have the server listen where nobody can come, while the block starts it."""
+    params.api_keys = [secrets.token_hex(32)]
+    params.cors_origins, params.cors_credentials = "null", False
+    if os.name != "posix":
+        params.hostnames = ["127.0.0.1"]
+        yield
+        return
+    # Not the user's own TMPDIR: a socket's path may have only about 100 bytes.
+    with tempfile.TemporaryDirectory(prefix="mixmagic-", dir="/tmp") as folder:
+        params.hostnames = [f"{folder}/llama.sock"]  # it knows a socket by its ending
+        yield
 
 
 class _Call:
