@@ -98,8 +98,10 @@ class Completion:
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
         footer, body = self.footer(session), close_fence(self.text).rstrip()
+        # Two dollar signs would be set as mathematics, in the Markdown and again on the page.
+        escaped = html.escape(footer).replace("$", "<span>&#36;</span>")
         # A block of its own, which no Markdown renderer reads as Markdown; grey in both themes.
-        quiet = f'<div style="color: #767676; font-size: 85%">{html.escape(footer)}</div>'
+        quiet = f'<div style="color: #767676; font-size: 85%">{escaped}</div>'
         return {
             "text/markdown": f"{body}\n\n{quiet}".lstrip("\n"),
             "text/plain": f"{self.text.rstrip()}\n\n{footer}".lstrip("\n"),

@@ -234,6 +234,13 @@ def _messages(prompt: Prompt) -> tuple[Message, ...]:
                 f"A message cannot be {message!r:.80}.",
                 f"Its role is one of {', '.join(_ROLES)}, its content a text.",
             )
+        try:
+            message.content.encode()
+        except UnicodeEncodeError as error:
+            raise BadArguments(
+                f"The prompt is no Unicode text: {error.reason} at character {error.start}.",
+                "Read the text with the right encoding.",
+            ) from None
     if not any(message.content.strip() for message in messages):
         raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
     return messages

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import queue
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import AsyncKernelManager, KernelManager
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+from server import Server
 
 
 @dataclass
@@ -112,7 +118,9 @@ class Kernel:
                 ran.replied_at = time.monotonic()
                 ran.reply = self._reply(sent, deadline)
                 return ran
-        raise TimeoutError(f"the cell did not end within {timeout} s: {ran.kinds}")
+        raise TimeoutError(
+            f"no end within {timeout} s: {len(ran.kinds)} messages, {ran.kinds[-5:]}"
+        )
 
     def _reply(self, sent: str, deadline: float) -> dict[str, Any]:
         while True:
@@ -126,3 +134,58 @@ class Kernel:
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
+
+
+def notebook_client(*sources: str, kind: type[NotebookClient] = NotebookClient) -> Any:
+    """Make an nbclient with a notebook of these cells and a kernel of this Python."""
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    return kind(notebook, km=manager, timeout=60)
+
+
+class Desk:
+    """A kernel with mixmagic, and the scripted server in Together's place, for one module's tests.
+
+    Args:
+        folder: Its home and its working folder.
+        env: More of the kernel's environment.
+    """
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.server = Server()
+        self.home = folder / "home"
+        self.home.mkdir()
+        (self.home / "cache").symlink_to(Path(os.environ["MIXMAGIC_HOME"]) / "cache")
+        own = {
+            "MIXMAGIC_HOME": str(self.home),
+            "TOGETHER_BASE_URL": self.server.url,
+            "TOGETHER_API_KEY": "canary-key-4711",
+        }
+        self.kernel = Kernel({**os.environ, **own, **env}, str(folder))
+        assert self.kernel.run("%load_ext mixmagic").status == "ok"
+
+    def plan(self, *answers: Any) -> None:
+        """Let the server answer with these, and forget what it received."""
+        self.server.plan = list(answers)
+        self.server.received.clear()
+
+    def run(self, code: str, *answers: Any, **options: Any) -> Ran:
+        """Run a cell, with the server's answers to it."""
+        if answers:
+            self.plan(*answers)
+        return self.kernel.run(code, **options)
+
+    def value(self, expression: str) -> Any:
+        """What a Python expression of the kernel's user is, by its repr."""
+        ran = self.kernel.run(f"print(repr({expression}))")
+        assert ran.status == "ok", ran.text
+        return ast.literal_eval(ran.text)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The body of the last request."""
+        return self.server.received[-1].body
+
+    def close(self) -> None:
+        self.kernel.close()
+        self.server.close()

@@ -87,15 +87,16 @@ class Backend:
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         model, line = request.model, network.Line()
-        sent = self._client().build_request(
-            "POST",
-            f"{base_url(model.provider)}/chat/completions",
-            json=wire.encode(request),
-            headers=_headers(model),
-        )
         with request.stop.calling(line.break_off), _named_errors(model, request.stop):
+            client = self._client()
+            sent = client.build_request(
+                "POST",
+                f"{base_url(model.provider)}/chat/completions",
+                json=wire.encode(request),
+                headers=_headers(model),
+            )
             with line.held():
-                response = self._client().send(sent, stream=True)
+                response = client.send(sent, stream=True)
             try:
                 line.use(response.extensions["network_stream"])
                 if response.status_code != 200:
@@ -138,7 +139,13 @@ def _headers(model: Model) -> dict[str, str]:
 
 def _make_client() -> httpx.Client:
     """A client whose connections can be broken off; proxies and certificates as usual."""
-    client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False)
+    try:
+        client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False)
+    except (ImportError, OSError, ValueError) as error:
+        raise BadArguments(
+            f"The environment's proxy or certificate settings make no sense: {error}",
+            "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+        ) from None
     # httpx has no argument for this, and a transport of one's own would lose the proxies.
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if isinstance(transport, httpx.HTTPTransport):

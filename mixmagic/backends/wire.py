@@ -42,8 +42,14 @@ def decode(model: Model, frame: Any) -> Delta:
     Raises:
         MixmagicError: The frame is, or holds, an error.
     """
-    if not isinstance(frame, Mapping):
-        raise faults.in_stream(model, f"a frame that is no object: {frame!r:.80}")
+    try:
+        return _decode(model, frame)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise faults.in_stream(model, f"it sent {frame!r:.80}") from None
+
+
+def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
+    """One JSON frame; fails in many ways where the frame is not what it should be."""
     if frame.get("error"):
         raise faults.in_stream(model, frame["error"], frame)
     groq = frame.get("x_groq")

@@ -120,12 +120,10 @@ class Catalog:
             )
         names = {n for model in self.models for n in (model.name, model.id, *model.aliases)}
         near = difflib.get_close_matches(wanted.lower(), sorted(names), 3, 0.5)
-        meant = f"Did you mean {', '.join(near)}? " if near else ""
-        providers = ", ".join(self._ranked)
+        meant = f"Did you mean {' or '.join(near)}? " if near else ""
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
-            f"{meant}`%mixmagic models` lists them; PROVIDER:API-STRING is always accepted"
-            f" (providers: {providers}).",
+            f"{meant}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
 
     def merge(self, provider: Provider, entries: Iterable[Mapping[str, Any]]) -> list[Model]:
