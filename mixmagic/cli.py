@@ -80,5 +80,5 @@ def _doctor(options: argparse.Namespace) -> int:
     """Check that everything is in place."""
     checks = mixmagic.session().doctor()
     for check in checks:
-        print(f"{'ok' if check.ok else '✗':<3} {check.name}: {check.detail}")
-    return 0 if all(check.ok for check in checks) else 1
+        print(f"{check.mark:<3} {check.name}: {check.detail}")
+    return 1 if any(check.ok is False for check in checks) else 0

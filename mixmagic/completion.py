@@ -13,7 +13,7 @@ from typing import Any
 
 from mixmagic import tokens
 from mixmagic.errors import Stopped
-from mixmagic.fences import close_fence
+from mixmagic.fences import DOLLAR, close_fence, literal_dollars
 from mixmagic.values import Delta, Model, Origin, Request, Usage
 
 
@@ -85,7 +85,7 @@ class Completion:
         if self.ttft is not None:
             parts.append(f"first token {self.ttft:.2f} s")
         if self.tokens_per_second:
-            parts.append(f"{self.tokens_per_second:.0f} tokens/s")
+            parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
         if self.finish == "length":
             parts.append("cut off at its token limit")
         elif self.finish not in ("stop", "tool_calls"):
@@ -97,11 +97,10 @@ class Completion:
 
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
-        footer, body = self.footer(session), close_fence(self.text).rstrip()
-        # Two dollar signs would be set as mathematics, in the Markdown and again on the page.
-        escaped = html.escape(footer).replace("$", "<span>&#36;</span>")
-        # A block of its own, which no Markdown renderer reads as Markdown; grey in both themes.
-        quiet = f'<div style="color: #767676; font-size: 85%">{escaped}</div>'
+        footer, body = self.footer(session), literal_dollars(close_fence(self.text)).rstrip()
+        escaped = html.escape(footer).replace("$", DOLLAR)
+        # A block of its own, which no Markdown renderer reads as Markdown; quiet in all themes.
+        quiet = f'<div style="opacity: 0.65; font-size: 85%">{escaped}</div>'
         return {
             "text/markdown": f"{body}\n\n{quiet}".lstrip("\n"),
             "text/plain": f"{self.text.rstrip()}\n\n{footer}".lstrip("\n"),

@@ -16,12 +16,16 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST = 600
+# What a terminal would obey instead of showing.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def one_line(text: object, longest: int = _LONGEST) -> str:
-    """Fold white space to single blanks and cut at `longest` characters."""
-    folded = " ".join(str(text).split())
+    """Fold white space and control characters to single blanks; cut at `longest` characters."""
+    folded = " ".join(_CONTROL.sub(" ", str(text)).split())
     return folded if len(folded) <= longest else folded[: longest - 1] + "…"
 
 
@@ -40,6 +44,10 @@ class MixmagicError(Exception):
         self.hint = one_line(hint)
         super().__init__(self.message)
         self.add_note(f"Hint: {self.hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled with its hint, so that it comes home from a pool of processes."""
+        return type(self), (self.message, self.hint), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
         """The two lines that IPython shows instead of a traceback."""

@@ -1,4 +1,4 @@
-"""Where Markdown may be cut: outside code fences and display math.
+"""What is code or mathematics in Markdown: where it may be cut, which dollars are money.
 
 Imports nothing of the project.
 """
@@ -10,6 +10,15 @@ from dataclasses import dataclass
 
 _CODE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)$")
 _MATH = "$$"
+# Outside fences: a code span, an escaped dollar, mathematics; else a dollar that is money. As in
+# pandoc, mathematics neither begins nor ends with a blank, and no digit follows it.
+_DOLLAR = re.compile(
+    r"(?P<kept>(?P<ticks>(?<!`)`+(?!`)).*?(?<!`)(?P=ticks)(?!`)|\\\$|\$\$.*?\$\$"
+    r"|\$(?=[^\s$])[^$]*?(?<=[^\s\\])\$(?!\d))|\$",
+    re.DOTALL,
+)
+# Neither Markdown's reader nor the one of the finished page takes this for mathematics.
+DOLLAR = "<span>&#36;</span>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,40 @@ def split(markdown: str, limit: int) -> tuple[str, str]:
             cut = position
     if cut or len(markdown) <= 2 * limit:
         return markdown[:cut], markdown[cut:]
-    cut = markdown.rfind("\n", 1, -1) + 1 or limit
+    # Behind the first line: cut there, an open fence would come back as long as it was.
+    start = markdown.find("\n") + 1
+    cut = markdown.rfind("\n", start, -1) + 1 or max(limit, start + 1)
     head, rest = markdown[:cut], markdown[cut:]
     fence = open_fence(head)
     return (close_fence(head), f"{fence.opening}\n{rest}") if fence else (head, rest)
+
+
+def literal_dollars(markdown: str) -> str:
+    """Keep "$5 or $10" from being set as mathematics: only dollars that pair are left.
+
+    Example:
+        >>> literal_dollars("$n$ costs $5")
+        '$n$ costs <span>&#36;</span>5'
+    """
+    if "$" not in markdown:
+        return markdown
+    parts: list[str] = []
+    paragraph: list[str] = []
+
+    def flush() -> None:
+        text = "".join(paragraph)
+        parts.append(_DOLLAR.sub(lambda match: match["kept"] or DOLLAR, text))
+        paragraph.clear()
+
+    fence = None
+    for line in markdown.splitlines(keepends=True):
+        before, fence = fence, _after(line.rstrip("\r\n"), fence)
+        if before is None and fence is None:
+            paragraph.append(line)
+            if not line.strip():
+                flush()
+        else:
+            flush()
+            parts.append(line)
+    flush()
+    return "".join(parts)

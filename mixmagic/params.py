@@ -25,20 +25,25 @@ def _integer(low: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
-def _object(value: Any) -> bool:
-    """A check for a dict that is JSON."""
-    if not isinstance(value, dict):
-        return False
+def is_json(value: Any) -> bool:
+    """Whether a value can be sent: JSON, in UTF-8."""
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
+        # Half a surrogate pair, from pasting or a bad decoding, is no Unicode text.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
         return False
     return True
 
 
+def _object(value: Any) -> bool:
+    """A check for a dict that is JSON."""
+    return isinstance(value, dict) and is_json(value)
+
+
 def _texts(value: Any) -> bool:
     """A check for a list of texts."""
-    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+    texts = isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+    return texts and is_json(value)
 
 
 # Name: check, what it takes. Providers' own limits may be narrower; they say so themselves.

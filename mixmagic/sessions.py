@@ -6,7 +6,6 @@ May import `layers` and what stands below it.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
@@ -130,11 +129,9 @@ class Session:
             UnknownModel: No catalog row has this name.
         """
         from mixmagic.params import check
-        from mixmagic.values import Message, Request
+        from mixmagic.values import Request
 
-        messages = _messages(prompt)
-        if system:
-            messages = (Message("system", system), *messages)
+        messages = _messages(prompt, system)
         resolved = self.catalog.resolve(self.model if model is None else model)
         return Request(resolved, messages, check(params), stream=stream)
 
@@ -214,8 +211,9 @@ class Session:
             self.ledger.database.close()
 
 
-def _messages(prompt: Prompt) -> tuple[Message, ...]:
-    """A prompt as a conversation."""
+def _messages(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
+    """A prompt as a conversation, checked."""
+    from mixmagic.params import is_json
     from mixmagic.values import Message
 
     if isinstance(prompt, str):
@@ -228,21 +226,21 @@ def _messages(prompt: Prompt) -> tuple[Message, ...]:
                 f"A prompt cannot be {prompt!r:.60}.",
                 'It is a text, or a list of {"role": "user", "content": "…"}.',
             ) from None
+    if not any(str(message.content).strip() for message in messages):
+        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
+    if system:
+        messages = (Message("system", system), *messages)
     for message in messages:
         if message.role not in _ROLES or not isinstance(message.content, str):
             raise BadArguments(
                 f"A message cannot be {message!r:.80}.",
                 f"Its role is one of {', '.join(_ROLES)}, its content a text.",
             )
-        try:
-            message.content.encode()
-        except UnicodeEncodeError as error:
+        if not is_json(message.content):
             raise BadArguments(
-                f"The prompt is no Unicode text: {error.reason} at character {error.start}.",
+                "The prompt is no Unicode text: it has half a surrogate pair.",
                 "Read the text with the right encoding.",
-            ) from None
-    if not any(message.content.strip() for message in messages):
-        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
+            )
     return messages
 
 
@@ -254,7 +252,5 @@ def session() -> Session:
     """The session of this process, made when first asked for."""
     with _lock:
         if not _sessions:
-            made = Session()
-            atexit.register(made.close)
-            _sessions.append(made)
+            _sessions.append(Session())
         return _sessions[0]

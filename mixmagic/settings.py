@@ -95,6 +95,6 @@ def _check(values: Mapping[str, Any], path: Path) -> None:
             )
         if not isinstance(value, known[name]):
             raise BadArguments(
-                f"The setting {name!r} cannot be {value!r}.",
+                f"The setting {name!r} cannot be {value!r} ({path} or MIXMAGIC_{name.upper()}).",
                 f"It takes {'true or false' if known[name] is bool else 'a text'}.",
             )

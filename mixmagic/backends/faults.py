@@ -27,32 +27,30 @@ _CONTEXT_WORDS = ("context length", "context size", "context window", "maximum c
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
 
 
-def says(body: Any) -> str:
+def parse(raw: bytes) -> Any:
+    """The body of a refusal: JSON, or else its text."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw.decode("utf-8", "replace")
+
+
+def says(body: Any, depth: int = 5) -> str:
     """The provider's own words in an error body: JSON of any known shape, text or HTML."""
-    if isinstance(body, (bytes, bytearray)):
-        text = body.decode("utf-8", "replace")
-        try:
-            body = json.loads(text)
-        except ValueError:
-            # A gateway's page is no message; its status says enough.
-            return "" if text.lstrip()[:1] == "<" else one_line(text, 300)
-    if isinstance(body, Mapping):
+    if isinstance(body, Mapping) and depth:
         for name in ("error", "message", "detail", "msg"):
             if body.get(name):
-                return says(body[name])
+                return says(body[name], depth - 1)
         return ""
-    if isinstance(body, list):
-        return "; ".join(filter(None, map(says, body)))
-    return one_line(body, 300) if body else ""
+    if isinstance(body, list) and depth:
+        return "; ".join(filter(None, (says(each, depth - 1) for each in body)))
+    # A gateway's page is no message; its status says enough.
+    is_page = isinstance(body, str) and body.lstrip()[:1] == "<"
+    return one_line(body, 200) if body and not is_page else ""
 
 
 def _codes(body: Any) -> str:
     """The machine-readable parts of an error body, in one text."""
-    if isinstance(body, (bytes, bytearray)):
-        try:
-            body = json.loads(body)
-        except ValueError:
-            return ""
     if not isinstance(body, Mapping):
         return ""
     inner = body.get("error")
@@ -61,9 +59,9 @@ def _codes(body: Any) -> str:
 
 
 def from_status(
-    model: Model, status: int, body: bytes | Mapping[str, Any], retry_after: float | None = None
+    model: Model, status: int, body: Any, retry_after: float | None = None
 ) -> MixmagicError:
-    """The error that an HTTP status and its body mean."""
+    """The error that an HTTP status and its body, as `parse` gives it, mean."""
     provider = model.provider
     words = says(body)
     quoted = f": {words}" if words else "."
@@ -121,6 +119,8 @@ def in_stream(model: Model, error: Any, codes: Mapping[str, Any] | None = None) 
     """The error that an object inside a stream means: a status of its own, or a broken answer."""
     body = {"error": error} if codes is None else {**codes, "error": error}
     code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(code, str) and code.isdecimal():
+        code = int(code)
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(model, code, body)
     words = says(body) or "it gave no reason"

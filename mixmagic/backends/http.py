@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import threading
@@ -34,7 +35,10 @@ from mixmagic.values import Delta, Model, Provider, Request, Stream
 _TIMEOUT = httpx.Timeout(120, connect=10, pool=None)
 # The pool holds no more than the throttle lets through; it must not be a limit of its own.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
-_VERSIONED = re.compile(r"/v\d+[a-z]*$")
+_OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
+# A host that IDNA cannot encode, or a port that is too high, is found late.
+_OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
+_VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
 
 
 class Backend:
@@ -59,10 +63,13 @@ class Backend:
         with _named_errors(model):
             response = self._client().get(f"{base_url(provider)}/models", headers=_headers(model))
             if response.status_code != 200:
-                raise faults.from_status(model, response.status_code, response.content)
+                body = _hidden(model, faults.parse(response.content))
+                raise faults.from_status(model, response.status_code, body)
         try:
             listing = response.json()
             entries = listing["data"] if isinstance(listing, dict) else listing
+            if not isinstance(entries, list):
+                raise TypeError
             return [entry for entry in entries if isinstance(entry, dict)]
         except (ValueError, KeyError, TypeError):
             raise ProviderError(
@@ -100,8 +107,9 @@ class Backend:
             try:
                 line.use(response.extensions["network_stream"])
                 if response.status_code != 200:
+                    body = _hidden(model, faults.parse(response.read()))
                     raise faults.from_status(
-                        model, response.status_code, response.read(), _retry_after(response)
+                        model, response.status_code, body, _retry_after(response)
                     )
                 yield from _answer(model, response)
             finally:
@@ -156,7 +164,7 @@ def _make_client() -> httpx.Client:
 def _answer(model: Model, response: httpx.Response) -> Iterator[Delta]:
     """The pieces of an answer that the server has begun to send."""
     if "text/event-stream" not in response.headers.get("content-type", "").lower():
-        delta = wire.decode(model, _json(model, response.read()))
+        delta = _piece(model, response.read())
         if not (delta.text or delta.reasoning or delta.finish):
             raise StreamBroken(
                 f"{model.provider.label} sent an answer without content.", "Run the cell again."
@@ -188,41 +196,63 @@ def _events(response: httpx.Response) -> Iterator[sse.Event]:
 
 def _event(model: Model, event: sse.Event) -> Delta:
     """One event as a piece of the answer."""
-    frame = _json(model, event.data)
     if event.type == "error":
-        raise faults.in_stream(model, frame)
-    return wire.decode(model, frame)
+        raise faults.in_stream(model, _hidden(model, _json(model, event.data)))
+    return _piece(model, event.data)
+
+
+def _piece(model: Model, text: str | bytes) -> Delta:
+    """One JSON text as a piece of the answer."""
+    frame = _json(model, text)
+    with contextlib.suppress(MixmagicError):
+        return wire.decode(model, frame)
+    # The same error again, from a frame without the key, whatever of it is quoted.
+    return wire.decode(model, _hidden(model, frame))
 
 
 def _json(model: Model, text: str | bytes) -> Any:
     """Parse what should be JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         start = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise StreamBroken(
-            f"{model.provider.label} sent something that is no JSON: {one_line(start, 80)!r}",
+            f"{model.provider.label} sent no JSON: {one_line(_hidden(model, start), 80)!r}",
             f"Check {model.provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
         ) from None
+
+
+def _hidden(model: Model, value: Any) -> Any:
+    """A text, or a JSON value, without the provider's key, should somebody have echoed it.
+
+    Done before anything is cut to length: half a key is a key's beginning.
+    """
+    env = model.provider.key_env
+    key = os.environ.get(env, "").strip() if env else ""
+    return _without(key, value) if key else value
+
+
+def _without(key: str, value: Any) -> Any:
+    """A JSON value whose texts do not hold `key`."""
+    if isinstance(value, str):
+        return value.replace(key, "[key]")
+    if isinstance(value, Mapping):
+        return {_without(key, name): _without(key, each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without(key, each) for each in value]
+    return value
 
 
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds that the server asks to wait."""
     for header, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
-            return max(0.0, float(response.headers[header]) / unit)
+            seconds = float(response.headers[header]) / unit
         except (KeyError, ValueError):
             continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
     return None
-
-
-def _redacted(error: MixmagicError, model: Model) -> MixmagicError:
-    """The same error without the key, should a server or proxy have echoed it."""
-    key = os.environ.get(model.provider.key_env, "").strip() if model.provider.key_env else ""
-    if key and key in error.message:
-        error.message = error.message.replace(key, "[key]")
-        error.args = (error.message,)
-    return error
 
 
 @contextlib.contextmanager
@@ -230,21 +260,24 @@ def _named_errors(model: Model, stop: Stop | None = None) -> Iterator[None]:
     """Turn what httpx raises into errors of ours; after a stop, into `Stopped`."""
     try:
         yield
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+    except (*_OF_HTTPX, *_OF_URLS) as error:
         if stop is not None and stop.is_set():
             raise Stopped from None
-        raise _redacted(_named(model, error), model) from None
+        raise _named(model, error) from None
     except sse.EventTooLong as error:
         raise StreamBroken(f"{model.provider.label} sent {error}.", "Ask for less.") from None
-    except MixmagicError as error:
-        raise _redacted(error, model) from None
+    except MixmagicError:
+        if stop is not None and stop.is_set():  # a shut connection can look like a body's end
+            raise Stopped from None
+        raise
 
 
 def _named(model: Model, error: Exception) -> MixmagicError:
     """The error of ours that an error of httpx means."""
-    provider, reason = model.provider, one_line(error, 200) or type(error).__name__
+    provider = model.provider
+    reason = one_line(_hidden(model, str(error)), 200) or type(error).__name__
     url = base_url(provider)
-    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+    if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
         return BadArguments(
             f"{url!r} is no URL for {provider.label}: {reason}.",
             f"Set {provider.url_env} to something like https://host/v1.",
@@ -262,6 +295,6 @@ def _named(model: Model, error: Exception) -> MixmagicError:
             f"{provider.label} sent nothing for {_TIMEOUT.read:g} s.", "Run the cell again."
         )
     return StreamBroken(
-        f"The connection to {provider.label} broke: {reason}.",
+        f"The connection to {provider.label} broke before the answer was whole.",
         "What came until then is kept; run the cell again for a whole answer.",
     )

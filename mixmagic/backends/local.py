@@ -13,6 +13,7 @@ import queue
 import secrets
 import tempfile
 import threading
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ class Backend:
         self._lock = threading.Lock()
         self._servers: dict[Path, Any] = {}
         self._calls: set[_Call] = set()
+        # At the interpreter's end too: no thread of ours may be inside llama.cpp then.
+        weakref.finalize(self, _shut, self._calls, self._servers)
 
     def open(self, provider: Provider) -> Stream:
         """How to ask a model: see `mixmagic.backends.Backends.open`."""
@@ -53,13 +56,7 @@ class Backend:
 
     def close(self) -> None:
         """Stop the answers that are under way and free the models."""
-        calls = tuple(self._calls)
-        for call in calls:
-            call.close()
-        for call in calls:
-            call.join(_PATIENCE)
-        with self._lock:
-            self._servers.clear()
+        _shut(self._calls, self._servers)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         path = yield from self._weights(request.model)
@@ -67,8 +64,7 @@ class Backend:
             yield Delta(progress=f"loading {request.model.id} …")
         server = self._server(path, request.model)
         # Streamed in any case: only then can it be stopped.
-        call = _Call(server, wire.encode(replace(request, stream=True)))
-        self._calls.add(call)
+        call = _Call(server, wire.encode(replace(request, stream=True)), self._calls)
         try:
             finished = False
             with request.stop.calling(call.close):
@@ -84,7 +80,6 @@ class Backend:
                 )
         finally:
             call.close()
-            self._calls.discard(call)
 
     def _weights(self, model: Model) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
@@ -154,17 +149,28 @@ def _unreachable(params: Any) -> Iterator[None]:
         yield
 
 
+def _shut(calls: set[_Call], servers: dict[Path, Any]) -> None:
+    """End `calls`, wait until llama.cpp has let go of them, and free `servers`."""
+    under_way = tuple(calls)
+    for call in under_way:
+        call.close()
+    for call in under_way:
+        call.join(_PATIENCE)
+    servers.clear()
+
+
 class _Call:
     """One answer under way: a thread inside llama.cpp that fills a queue."""
 
-    def __init__(self, server: Any, body: Mapping[str, Any]) -> None:
-        self._server, self._body = server, body
+    def __init__(self, server: Any, body: Mapping[str, Any], under_way: set[_Call]) -> None:
+        self._server, self._body, self._under_way = server, body, under_way
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mixmagic-local", daemon=True)
 
     def frames(self) -> Generator[Mapping[str, Any], None, None]:
         """The JSON frames of the answer, until it ends or is closed."""
+        self._under_way.add(self)
         self._thread.start()
         while (frame := self._queue.get()) is not None:
             yield frame
@@ -176,8 +182,7 @@ class _Call:
 
     def join(self, timeout: float) -> None:
         """Wait until llama.cpp has let go of the answer."""
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
         try:
@@ -186,6 +191,7 @@ class _Call:
             self._queue.put({"error": str(error)})
         finally:
             self._queue.put(None)
+            self._under_way.discard(self)
 
     def _take(self, frame: Mapping[str, Any]) -> bool:
         """Take a frame from llama.cpp; True stops the generation."""

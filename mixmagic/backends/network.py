@@ -7,9 +7,10 @@ socket down wakes it at once. So every connection is wrapped to tell which call 
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ssl import SSLContext
 from typing import Any
 
@@ -22,8 +23,33 @@ class Line:
     """The connection that one call is using, and the means to break it off."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._stream: httpcore.NetworkStream | None = None
         self._broken = False
+        self._opened: queue.SimpleQueue[httpcore.NetworkStream | Exception] = queue.SimpleQueue()
+
+    def open(self, connect: Callable[[], httpcore.NetworkStream]) -> httpcore.NetworkStream:
+        """Connect in a thread that is left behind when the call is broken off.
+
+        Neither the look-up of a name nor a connection's handshake can be interrupted.
+        """
+
+        def run() -> None:
+            try:
+                opened: httpcore.NetworkStream | Exception = connect()
+            except Exception as error:  # noqa: BLE001  # raised again below
+                opened = error
+            with self._lock:
+                if self._broken and isinstance(opened, httpcore.NetworkStream):
+                    opened.close()
+                else:
+                    self._opened.put(opened)
+
+        threading.Thread(target=run, name="mixmagic-connect", daemon=True).start()
+        opened = self._opened.get()
+        if isinstance(opened, Exception):
+            raise opened
+        return opened
 
     def use(self, stream: httpcore.NetworkStream) -> None:
         """Note the connection that the call now uses."""
@@ -33,7 +59,9 @@ class Line:
 
     def break_off(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
-        self._broken = True
+        with self._lock:
+            self._broken = True
+            self._opened.put(httpcore.ConnectError("stopped"))
         if self._stream is None:
             return
         sock = self._stream.get_extra_info("socket")
@@ -102,7 +130,11 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        def connect() -> httpcore.NetworkStream:
+            return self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+
+        line: Line | None = getattr(_thread, "line", None)
+        return _Stream(connect() if line is None else line.open(connect))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

@@ -2,7 +2,7 @@
 
 The WHATWG rules (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
 frames that real servers send and the rules would lose: an `error:` field (llama.cpp), and a
-last event without its blank line.
+last event without its blank line. An event with empty data says nothing and is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Decoder:
         self._start = b""  # the first bytes, until it is clear whether they are a BOM
         self._started = False
         self._tail: list[bytes] = []  # a line that has not ended
-        self._size = 0  # bytes of the event that has not ended
+        self._tail_size = 0
+        self._size = 0  # bytes of the event that has not ended, in the lines that have
         self._after_cr = False
         self._type = ""
         self._data: list[bytes] = []
@@ -66,12 +67,14 @@ class Decoder:
         if self._tail and lines:
             lines[0] = b"".join((*self._tail, lines[0]))
             self._tail.clear()
+            self._tail_size = 0
         events: list[Event] = []
         for line in lines:
             self._line(line, events)
         if rest:
             self._tail.append(rest)
-            self._grow(len(rest))
+            self._tail_size += len(rest)
+            self._measure()
         return events
 
     def close(self) -> list[Event]:
@@ -84,10 +87,9 @@ class Decoder:
         self._tail.clear()
         return events
 
-    def _grow(self, size: int) -> None:
+    def _measure(self) -> None:
         """Refuse an event that has become too long."""
-        self._size += size
-        if self._size > MAX_EVENT:
+        if self._size + self._tail_size > MAX_EVENT:
             raise EventTooLong(f"an event of over {MAX_EVENT:,} bytes")
 
     def _line(self, line: bytes, events: list[Event]) -> None:
@@ -106,7 +108,8 @@ class Decoder:
             value = value[1:]
         if name == b"data":
             self._data.append(value)
-            self._grow(len(value))
+            self._size += len(value)
+            self._measure()
         elif name == b"event":
             self._type = value.decode("utf-8", "replace")
         elif name == b"error":

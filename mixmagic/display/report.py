@@ -19,7 +19,7 @@ class Table:
     Args:
         columns: The heads; those that end with `>` hold numbers and are set to the right.
         rows: The cells, as many as there are columns.
-        caption: A line below the table.
+        caption: Lines below the table.
     """
 
     def __init__(
@@ -55,45 +55,41 @@ class Table:
             )
 
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        caption = f"<p><small>{html.escape(self.caption)}</small></p>" if self.caption else ""
+        caption = html.escape(self.caption).replace("\n", "<br>")
+        below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
         return {
-            "text/html": f"<table>{head}<tbody>{body}</tbody></table>{caption}",
+            "text/html": f"<table>{head}<tbody>{body}</tbody></table>{below}",
             "text/plain": str(self),
         }
 
 
-def models_table(models: Sequence[Model], default: Model | None, caption: str = "") -> Table:
-    """The models that can be named; `default` is marked."""
+def models_table(models: Sequence[Model], default: Model | None, about: str = "") -> Table:
+    """The models that can be named; `default` is marked, `about` is said below."""
+    asked = (default.provider.name, default.id) if default else None
+    notes: dict[str, list[str]] = {}
+    for model in models:
+        note = " · ".join(filter(None, (model.caveat, model.note)))
+        notes.setdefault(note, []).append(model.name)
+    notes.pop("", None)
     return Table(
-        [
-            "",
-            "model",
-            "API string",
-            "context>",
-            "$ in / M>",
-            "$ out / M>",
-            "status",
-            "good for",
-            "note",
-        ],
+        ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],
         [
             [
-                "→"
-                if default
-                and (model.provider.name, model.id) == (default.provider.name, default.id)
-                else "",
+                "→" if asked == (model.provider.name, model.id) else "",
                 model.name,
                 model.id,
                 f"{model.context:,}" if model.context else "?",
                 *_prices(model),
                 model.status,
                 ", ".join(model.strengths),
-                " · ".join(filter(None, (model.caveat, model.note))),
             ]
             for model in models
         ],
-        caption,
+        "\n".join(
+            ["→ asked by default", *filter(None, [about])]
+            + [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+        ),
     )
 
 
@@ -125,10 +121,10 @@ def spend_table(spent: Sequence[Spent]) -> Table:
 
 def doctor_table(checks: Sequence[Check]) -> Table:
     """What is in place and what is not."""
-    troubles = sum(not check.ok for check in checks)
+    troubles = sum(check.ok is False for check in checks)
     return Table(
         ["", "check", "found"],
-        [["ok" if check.ok else "✗", check.name, check.detail] for check in checks],
+        [[check.mark, check.name, check.detail] for check in checks],
         f"{troubles} to mend" if troubles else "all is well",
     )
 

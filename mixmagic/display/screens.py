@@ -168,4 +168,4 @@ def screen(shell: Any, *, live: bool | None, owns_cell: bool) -> Screen:
 
 def _plain(markdown: str) -> dict[str, str]:
     """A piece of Markdown as a bundle."""
-    return {"text/markdown": markdown, "text/plain": markdown}
+    return {"text/markdown": fences.literal_dollars(markdown), "text/plain": markdown}

@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Iterator
 
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics
 
 from mixmagic.sessions import Session
 
@@ -20,7 +21,8 @@ def register(shell: InteractiveShell, session: Session) -> None:
     for name in _modules():
         module = importlib.import_module(f"{__name__}.{name}")
         for each in vars(module).values():
-            if isinstance(each, type) and each.__module__ == module.__name__:
+            own = isinstance(each, type) and each.__module__ == module.__name__
+            if own and issubclass(each, Magics):
                 shell.register_magics(each(shell, session))
 
 

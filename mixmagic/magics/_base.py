@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from mixmagic.errors import BadArguments
 
+_OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
 
@@ -39,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
         words: list[str] = []
         rest = line.lstrip()
-        while rest.startswith("-"):
+        while _OPTION.match(rest):
             match = _WORD.match(rest)
             if match is None:
                 break
@@ -47,7 +48,7 @@ class Parser(argparse.ArgumentParser):
             words.append(word)
             if word == "--":
                 words.pop()
-                break
+                return words, rest.lstrip()
             name = word.partition("=")[0]
             action = self._option_string_actions.get(name)
             takes_value = action is not None and action.nargs != 0 and "=" not in word

@@ -7,11 +7,16 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
-from traitlets import Unicode, default, observe, validate
+from traitlets import TraitError, Unicode, default, observe, validate
 
+from mixmagic import errors
 from mixmagic.errors import BadArguments, MixmagicError
 from mixmagic.magics._base import Parser
 from mixmagic.sessions import Session
+
+
+class UnknownModel(errors.UnknownModel, TraitError):
+    """Refuses a trait's value so that traitlets puts the old one back."""
 
 
 @magics_class
@@ -31,7 +36,10 @@ class Mixmagic(Magics):
     @validate("model")
     def _known_model(self, proposal: Any) -> str:
         """Refuse a model that cannot be named, wherever the name comes from."""
-        return self._session.catalog.resolve(proposal["value"]).name
+        try:
+            return self._session.catalog.resolve(proposal["value"]).name
+        except errors.UnknownModel as error:
+            raise UnknownModel(error.message, error.hint) from None
 
     @observe("model")
     def _use_model(self, change: Any) -> None:
@@ -100,7 +108,7 @@ class Mixmagic(Magics):
             default_model = self._session.catalog.resolve(self._session.model)
         except MixmagicError:
             default_model = None
-        display(models_table(rows, default_model, caption or "→ asked by default"))
+        display(models_table(rows, default_model, caption))
 
     def _asked(self, provider: str) -> str:
         """Merge a provider's own list; what came of it, in a few words."""

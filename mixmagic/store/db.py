@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Database:
         self._lock = threading.RLock()
         self._made: sqlite3.Connection | None = None
         self._process = 0
+        self._inherited: list[sqlite3.Connection] = []
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -66,7 +68,7 @@ class Database:
         with self._lock:
             if self._made is not None and self._process == os.getpid():
                 self._made.close()
-            self._made = None
+                self._made = None
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -80,7 +82,11 @@ class Database:
             ) from None
 
     def _connection(self) -> sqlite3.Connection:
-        if self._made is None or self._process != os.getpid():
+        if self._made is not None and self._process != os.getpid():
+            # A parent's: to close it here would drop the locks on the child's own, too.
+            self._inherited.append(self._made)
+            self._made = None
+        if self._made is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._made = self._open()
             self._process = os.getpid()
@@ -92,7 +98,7 @@ class Database:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             self._migrate(connection)
         except BaseException:
@@ -121,6 +127,20 @@ class Database:
         except BaseException:
             connection.rollback()
             raise
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; SQLite itself does not wait for others who do the same."""
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -21,11 +21,22 @@ _PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's: what was looked at, whether it is well, and what to know or do."""
+    """One line of the doctor's.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is well; `None` where it is not set up and need not be.
+        detail: What was found, and what to do about it.
+    """
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
+
+    @property
+    def mark(self) -> str:
+        """One sign for a person's eye."""
+        return {True: "ok", False: "✗", None: "-"}[self.ok]
 
 
 def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) -> Iterator[Check]:
@@ -46,9 +57,8 @@ def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) 
             present = bool(os.environ.get(provider.key_env, "").strip())
             needed = _needed(catalog, model) == provider.name and provider.key_required
             found = "is set" if present else f"is not set ({provider.key_url or 'not needed'})"
-            yield Check(
-                f"key: {provider.label}", present or not needed, f"{provider.key_env} {found}"
-            )
+            ok = True if present else False if needed else None
+            yield Check(f"key: {provider.label}", ok, f"{provider.key_env} {found}")
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
     yield _embedded(settings, required=_needed(catalog, model) == "local")
@@ -112,9 +122,13 @@ def _embedded(settings: Settings, *, required: bool) -> Check:
     """The embedded model: its library and its weights."""
     library, path = _version("xllamacpp"), weights.path(settings.cache_dir)
     if library == "not installed":
-        return Check("embedded model", not required, 'xllamacpp: `pip install "mixmagic[local]"`')
+        return Check(
+            "embedded model",
+            False if required else None,
+            'xllamacpp: `pip install "mixmagic[local]"`',
+        )
     if not path.exists():
         return Check(
-            "embedded model", True, "its weights come at first use, or by `mixmagic local install`"
+            "embedded model", None, "its weights come at first use, or by `mixmagic local install`"
         )
     return Check("embedded model", True, f"xllamacpp {library}, {path}")
