@@ -31,7 +31,7 @@ _CONTEXT = 4096
 _BATCH = 128
 _MAX_THREADS = 8
 # Seconds that closing waits for llama.cpp to come to its next token.
-_PATIENCE = 2.0
+_PATIENCE = 10.0
 
 
 class Backend:

@@ -1,0 +1,125 @@
+"""Where a provider is reached: URLs, keys and connections."""
+
+from __future__ import annotations
+
+import pytest
+from server import Answer, refusal, whole
+from server import together as as_together
+
+from mixmagic.backends.http import base_url
+from mixmagic.catalog import Catalog
+from mixmagic.errors import MissingKey, ProviderError
+
+KEY = "canary-key-4711"
+
+
+def ask(session, name):
+    return session.ask("Hello", model=name)
+
+
+@pytest.mark.parametrize(
+    ("given", "starts"),
+    [
+        ("https://api.example/v1", "https://api.example/v1"),
+        ("https://api.example/v1/", "https://api.example/v1"),
+        ("https://api.example", "https://api.example/v1"),
+        ("https://api.example/", "https://api.example/v1"),
+        ("https://api.example//", "https://api.example/v1"),
+        ("  https://api.example/v1 ", "https://api.example/v1"),
+        ("https://api.example/inference/v1", "https://api.example/inference/v1"),
+        ("https://api.example/api/v3", "https://api.example/api/v3"),
+        ("https://api.example/v1beta/", "https://api.example/v1beta"),
+        ("https://api.example/v1beta/openai/", "https://api.example/v1beta/openai"),
+        ("127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+        ("localhost:11434/", "http://localhost:11434/v1"),
+        ("", "https://api.openai.com/v1"),
+        (" ", "https://api.openai.com/v1"),
+    ],
+)
+def test_base_urls(monkeypatch, given, starts):
+    monkeypatch.setenv("OPENAI_BASE_URL", given)
+    assert base_url(Catalog().providers["openai"]) == starts
+
+
+@pytest.mark.parametrize("shape", ["{0}/v1", "{0}/v1/", "{0}", "{0}/"])
+def test_base_urls_reach_the_server(session, together, monkeypatch, shape):
+    monkeypatch.setenv("TOGETHER_BASE_URL", shape.format(together.url.removesuffix("/v1")))
+    together.plan = [whole("Hi")]
+    assert ask(session, "8x7b").text == "Hi"
+    assert together.received[0].path == "/v1/chat/completions"
+
+
+def test_ollama_s_host_and_port(session, server, monkeypatch):
+    """No scheme, no version, no key: as Ollama itself reads the variable."""
+    monkeypatch.setenv("OLLAMA_HOST", server.url.removeprefix("http://").removesuffix("/v1"))
+    server.plan = [whole("Hi")]
+    answer = ask(session, "ollama:8x7b")
+    assert (answer.text, answer.cost) == ("Hi", 0)
+    assert "authorization" not in server.received[0].headers
+
+
+@pytest.mark.parametrize("key", [None, "", "  "])
+def test_without_a_key_nothing_is_sent(session, together, monkeypatch, key):
+    if key is None:
+        monkeypatch.delenv("TOGETHER_API_KEY")
+    else:
+        monkeypatch.setenv("TOGETHER_API_KEY", key)
+    with pytest.raises(MissingKey, match="TOGETHER_API_KEY is not set"):
+        ask(session, "8x7b")
+    assert together.received == []
+
+
+@pytest.mark.parametrize("key", ["ca nary", "canary\u2026", "canary\nx", "canary\x7f"])
+def test_a_key_that_no_header_can_hold_is_refused_unseen(session, together, monkeypatch, key):
+    monkeypatch.setenv("TOGETHER_API_KEY", key)
+    with pytest.raises(MissingKey, match="characters that no key has") as caught:
+        ask(session, "8x7b")
+    assert "nary" not in "".join(caught.value._render_traceback_())
+    assert together.received == []
+
+
+def test_a_key_may_end_in_a_line_end(session, together, monkeypatch):
+    monkeypatch.setenv("TOGETHER_API_KEY", f" {KEY}\n")
+    together.plan = [whole("Hi")]
+    ask(session, "8x7b")
+    assert together.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_key_is_read_when_a_call_is_sent(session, together, monkeypatch):
+    together.plan = [whole("Hi")]
+    ask(session, "8x7b")
+    monkeypatch.setenv("TOGETHER_API_KEY", "another")
+    ask(session, "8x7b")
+    assert together.received[1].headers["authorization"] == "Bearer another"
+
+
+def test_connections_are_used_again(session, together):
+    """After a streamed answer, a whole one, and an error."""
+    together.plan = [
+        Answer(as_together("Hi")),
+        refusal(400, {"error": {"message": "no"}}),
+        whole("Hi"),
+        Answer(as_together("Hi")),
+    ]
+    ask(session, "8x7b")
+    with pytest.raises(ProviderError):
+        ask(session, "8x7b")
+    ask(session, "8x7b")
+    ask(session, "8x7b")
+    [connection] = session.backends._made["http"]._client()._transport._pool.connections
+    assert "Request Count: 4" in connection.info()
+
+
+def test_redirects_are_not_followed_with_the_key(session, together):
+    """A key goes to nobody but the provider."""
+    together.plan = [Answer([b""], 307, {"location": together.url + "/elsewhere"}), whole("Hi")]
+    with pytest.raises(ProviderError, match="answered 307"):
+        ask(session, "8x7b")
+    assert len(together.received) == 1
+
+
+def test_a_closed_session_can_be_used_again(session, together):
+    together.plan = [whole("Hi")]
+    ask(session, "8x7b")
+    session.close()
+    assert ask(session, "8x7b").text == "Hi"

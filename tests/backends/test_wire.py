@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from server import chunk, usage
+
+from mixmagic.backends import wire
+from mixmagic.catalog import Catalog
+from mixmagic.errors import MixmagicError, RateLimited, StreamBroken
+from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request, Usage
+
+MODEL = Model("org/Model-1", Provider("acme", "Acme"))
+HELLO = (Message("system", "Be brief."), Message("user", "Hello"))
+CATALOG = Catalog()
+
+
+def encode(model=MODEL, *, stream=True, dialect=None, **params):
+    if dialect:
+        model = replace(model, provider=replace(model.provider, dialect=dialect))
+    return wire.encode(Request(model, HELLO, params, stream=stream))
+
+
+def test_a_plain_request():
+    assert encode(temperature=0, stop=["END"]) == {
+        "model": "org/Model-1",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello"},
+        ],
+        "temperature": 0,
+        "stop": ["END"],
+        "stream": True,
+    }
+    assert "stream" not in encode(stream=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "asks"),
+    [
+        ("together:8x7b", True),
+        ("fireworks:8x7b", True),
+        ("ollama:8x7b", True),
+        ("openai:gpt-oss-20b", True),
+        ("local", True),
+        ("mistral:8x7b", False),
+        ("openrouter:8x7b", False),
+    ],
+)
+def test_who_is_asked_for_streamed_usage(name, asks):
+    model = CATALOG.resolve(name)
+    body = encode(model)
+    assert body.get("stream_options") == ({"include_usage": True} if asks else None)
+    assert "stream_options" not in encode(model, stream=False)
+
+
+def test_mistral_names_the_seed_otherwise():
+    body = encode(CATALOG.resolve("mistral:8x7b"), seed=7, max_tokens=5)
+    assert (body["random_seed"], body["max_tokens"]) == (7, 5)
+    assert "seed" not in body
+
+
+def test_a_dialect_s_own_fields():
+    dialect = Dialect({"max_tokens": "n"}, {"safe": True}, {"streaming": 1})
+    body = encode(dialect=dialect, max_tokens=5)
+    assert (body["n"], body["safe"], body["streaming"]) == (5, True, 1)
+    assert "max_tokens" not in body
+    assert "streaming" not in encode(dialect=dialect, stream=False)
+
+
+def test_a_schema_becomes_a_response_format():
+    schema = {"type": "object"}
+    body = encode(schema=schema)
+    assert body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+    assert "schema" not in body
+
+
+def test_extra_body_has_the_last_word_and_is_not_used_up():
+    extra = {"temperature": 0.1, "safe": False, "reasoning": {"enabled": False}}
+    request = Request(
+        replace(MODEL, provider=replace(MODEL.provider, dialect=Dialect(always={"safe": True}))),
+        HELLO,
+        {"temperature": 0.9, "extra_body": extra},
+    )
+    for _ in range(2):
+        body = wire.encode(request)
+        assert {name: body[name] for name in extra} == extra
+        assert "extra_body" not in body
+
+
+@pytest.mark.parametrize(
+    ("frame", "delta"),
+    [
+        (chunk("Hi"), Delta("Hi")),
+        (chunk(""), Delta()),
+        (chunk(), Delta()),
+        (chunk("Hi", "stop"), Delta("Hi", finish="stop")),
+        (chunk("", "stop", **usage(9, 2)), Delta(finish="stop", usage=Usage(9, 2))),
+        (chunk("Hi", usage=None), Delta("Hi")),
+        (chunk("Hi", **usage(9, 1)), Delta("Hi", usage=Usage(9, 1))),
+        ({"choices": [], **usage(9, 2)}, Delta(usage=Usage(9, 2))),
+        ({**usage(9, 2)}, Delta(usage=Usage(9, 2))),
+        ({"choices": []}, Delta()),
+        ({"choices": None}, Delta()),
+        ({}, Delta()),
+        ({"x_groq": {"id": "req_1"}, **chunk("")}, Delta()),
+        (
+            {"x_groq": {"id": "1", **usage(9, 2)}, **chunk(None, "stop")},
+            Delta(finish="stop", usage=Usage(9, 2)),
+        ),
+        ({"choices": [{"delta": {"content": None}}]}, Delta()),
+        ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Delta(finish="stop")),
+        ({"choices": [{"text": "Hi", "finish_reason": None}]}, Delta("Hi")),
+        ({"choices": [{"message": {"content": "Hi"}}]}, Delta("Hi")),
+        ({"choices": [{"delta": {"reasoning": "hm"}}]}, Delta(reasoning="hm")),
+        ({"choices": [{"delta": {"content": None, "reasoning_content": "hm"}}]}, Delta("", "hm")),
+        ({"choices": [{"delta": {"content": "", "reasoning": "hm"}}]}, Delta("", "hm")),
+        (
+            {"choices": [{"delta": {"content": "", "reasoning_content": "hm"}}]},
+            Delta(reasoning="hm"),
+        ),
+    ],
+)
+def test_frames(frame, delta):
+    assert wire.decode(MODEL, frame) == delta
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("stop", "stop"),
+        ("eos", "stop"),
+        ("end_turn", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("model_length", "length"),
+        ("tool_calls", "tool_calls"),
+        ("something new", "something new"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_words_for_the_same_end(said, meant):
+    assert wire.decode(MODEL, chunk("x", said)).finish == meant
+
+
+@pytest.mark.parametrize(
+    ("content", "delta"),
+    [
+        ([{"type": "text", "text": "Hi"}, {"type": "text", "text": "!"}], Delta("Hi!")),
+        (["Hi", "!"], Delta("Hi!")),
+        ([], Delta()),
+        ([{"type": "text", "text": None}], Delta()),
+        (
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "Hi"},
+            ],
+            Delta("Hi", reasoning="hm"),
+        ),
+        ([{"type": "thinking", "thinking": "hm"}], Delta(reasoning="hm")),
+        ([{"type": "reference", "reference_ids": [1]}], Delta()),
+    ],
+)
+def test_mistral_s_content_may_be_a_list(content, delta):
+    assert wire.decode(MODEL, {"choices": [{"delta": {"content": content}}]}) == delta
+
+
+@pytest.mark.parametrize(
+    ("counts", "known"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": None}, Usage(9, 0)),
+        ({"completion_tokens": 2}, Usage(0, 2)),
+        ({"prompt_tokens": "9"}, None),
+        ({"total_tokens": 11}, None),
+        ({}, None),
+    ],
+)
+def test_a_count_may_be_half_or_none(counts, known):
+    assert wire.decode(MODEL, chunk("Hi", usage=counts)) == Delta("Hi", usage=known)
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "words"),
+    [
+        ({"error": {"message": "broke"}}, StreamBroken, "broke"),
+        ({"error": "broke"}, StreamBroken, "broke"),
+        ({"error": {"code": None, "message": "broke"}, "choices": []}, StreamBroken, "broke"),
+        ({"error": {"code": 429, "message": "slow"}, **chunk("", "error")}, RateLimited, "slow"),
+        ({"error": {"code": "429", "message": "slow"}}, RateLimited, "slow"),
+        ({"x_groq": {"error": "over capacity"}, **chunk()}, StreamBroken, "over capacity"),
+        ({"object": "error", "message": "broke", "code": "1300"}, StreamBroken, "broke"),
+        ({"object": "error", "message": {"detail": [{"msg": "bad"}]}}, StreamBroken, "bad"),
+        (chunk("", "error"), StreamBroken, "finish_reason: error"),
+        ("broke", StreamBroken, "'broke'"),
+        (None, StreamBroken, "None"),
+        ([], StreamBroken, r"\[\]"),
+    ],
+)
+def test_errors_in_frames(frame, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        wire.decode(MODEL, frame)
+    assert type(caught.value) is kind
+    assert "\n" not in caught.value.message
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 600) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["choices", "delta", "message", "content", "text", "type", "thinking", "usage",
+             "error", "code", "x_groq", "finish_reason", "object", "prompt_tokens", "reasoning"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def is_a_piece_or_an_error_of_ours(frame):
+    try:
+        delta = wire.decode(MODEL, json.loads(json.dumps(frame)))
+    except MixmagicError:
+        return
+    assert (type(delta.text), type(delta.reasoning)) == (str, str)
+    assert delta.finish is None or type(delta.finish) is str
+    assert delta.usage is None or type(delta.usage.total_tokens) is int
+
+
+@given(ODD)
+def test_no_json_brings_a_foreign_error(frame):
+    """Whatever a server sends, no AttributeError or KeyError comes of it."""
+    is_a_piece_or_an_error_of_ours(frame)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"choices": {"delta": {}}},
+        {"choices": "x"},
+        {"choices": [None]},
+        {"choices": [{"delta": "x"}]},
+        {"choices": [{"delta": {}, "finish_reason": ["stop"]}]},
+        {"choices": [{"delta": {"content": [None]}}]},
+        {"choices": [{"delta": {"content": [{"type": "text", "text": 5}]}}]},
+        {"choices": [{"delta": {"reasoning": ["hm"]}}]},
+        {"choices": [], "usage": [1]},
+        {"choices": [], "usage": 5},
+        {"choices": [], "x_groq": "x"},
+    ],
+    ids=json.dumps,
+)
+def test_odd_frames_are_pieces_or_errors_of_ours(frame):
+    is_a_piece_or_an_error_of_ours(frame)

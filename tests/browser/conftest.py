@@ -1,0 +1,248 @@
+"""Fixtures: one JupyterLab, one Chromium and one page for a module; a notebook for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from server import Server
+
+# Read before `tests/conftest.py` takes every MIXMAGIC_* away: name `tests/browser` on the
+# command line, so that this file is loaded early enough.
+_SCREENSHOTS = os.environ.get("MIXMAGIC_SCREENSHOTS")
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+# What JupyterLab itself says on the console, whatever the notebook does.
+_NOISE: tuple[str, ...] = ()
+# No popup with news; without the debugger, whose state cannot be restored in a fresh workspace.
+_DISABLED = ("@jupyterlab/apputils-extension:announcements", "@jupyterlab/debugger-extension")
+_READY = """() => {
+  const shown = jupyterapp.shell.currentWidget?.sessionContext;
+  return shown?.isReady && shown.session?.kernel?.status === 'idle';
+}"""
+
+
+class Lab:
+    """The page of a running JupyterLab with one notebook open in it."""
+
+    def __init__(self, page, url: str, root: Path) -> None:
+        self.page = page
+        self.url = url
+        self.complaints: list[str] = []
+        self._root = root
+        self._path = root / "none.ipynb"
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"pageerror: {error}"))
+
+    def _heard(self, message) -> None:
+        if message.type == "error" and not any(noise in message.text for noise in _NOISE):
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def command(self, name: str, **arguments: str) -> None:
+        """Carry out one of Lab's commands, and wait for its end."""
+        self.page.evaluate(
+            "([name, args]) => jupyterapp.commands.execute(name, args).then(() => null)",
+            [name, arguments],
+        )
+
+    def open(self, name: str, *cells: str) -> None:
+        """Open a new notebook whose first cell loads the extension, and wait for its kernel."""
+        self._path = self._root / f"{name}.ipynb"
+        made = new_notebook(cells=[new_code_cell(each) for each in ("%load_ext mixmagic", *cells)])
+        made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+        nbformat.write(made, self._path)
+        self.command("docmanager:open", path=self._path.name)
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        self.page.wait_for_function(_READY)
+
+    def close(self) -> None:
+        """Close the notebook and end its kernel."""
+        self.command("docmanager:save")
+        self.command("application:close")
+        self.page.wait_for_selector(".jp-NotebookPanel", state="detached")
+        for session in self._api("sessions"):
+            self._api(f"sessions/{session['id']}", "DELETE")
+
+    def start(self) -> None:
+        """Run All, without waiting for its end."""
+        self.page.evaluate("() => { void jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.wait(lambda: self.prompt(0) != "[ ]:")
+
+    def run(self, timeout: float = 60.0) -> None:
+        """Run All, and wait for its end."""
+        self.start()
+        self.wait_for_end(timeout)
+
+    def wait_for_end(self, timeout: float = 60.0) -> None:
+        """Wait until no cell runs or is to run."""
+        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")
+        self.wait(lambda: not any("*" in each for each in prompts.all_text_contents()), timeout)
+
+    def wait(self, look, timeout: float = 20.0):
+        """Wait until `look()` is true; return it."""
+        deadline = time.monotonic() + timeout
+        while not (seen := look()):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the page did not show what was expected")
+            self.page.wait_for_timeout(10)
+        return seen
+
+    def cell(self, index: int):
+        """The cell below the one that loads the extension is number 1."""
+        return self.page.locator(".jp-CodeCell").nth(index)
+
+    def prompt(self, index: int) -> str:
+        """`[ ]:` of a cell that has not run, `[*]:` of one that runs, `[7]:` of one that has."""
+        return self.cell(index).locator(".jp-InputPrompt").text_content()
+
+    def outputs(self, index: int):
+        """The outputs of a cell."""
+        return self.cell(index).locator(".jp-OutputArea-output")
+
+    def text(self, index: int) -> str:
+        """All that stands below a cell, in one string, white space folded."""
+        return " ".join(" ".join(self.outputs(index).all_text_contents()).split())
+
+    def saved(self):
+        """Save the notebook as a person would, and read the file."""
+        before = self._path.stat().st_mtime_ns
+        self.command("docmanager:save")
+        self.wait(lambda: self._path.stat().st_mtime_ns > before)
+        return nbformat.read(self._path, as_version=4)
+
+    def _api(self, path: str, method: str = "GET"):
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.loads(reply.read() or "null")
+
+
+@pytest.fixture(scope="module")
+def provider():
+    """The scripted server in Together's place, for every kernel that this module's Lab starts."""
+    scripted = Server()
+    yield scripted
+    scripted.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Chromium's path; without it the tests are skipped, but under CI they fail."""
+    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if found is None:
+        reason = f"no browser: none of {', '.join(_CHROMIUM)} is installed"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """The folder whose notebooks Lab shows."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="module")
+def lab_url(chromium, provider, root, tmp_path_factory, pytestconfig):
+    """A JupyterLab that knows nothing of the user; it has the shared weights."""
+    home = tmp_path_factory.mktemp("lab-home")
+    (home / "mixmagic").mkdir()
+    weights = pytestconfig.cache.mkdir("mixmagic-home") / "cache"
+    (home / "mixmagic" / "cache").symlink_to(weights)
+    config = home / "config" / "labconfig"
+    config.mkdir(parents=True)
+    disabled = {"disabledExtensions": dict.fromkeys(_DISABLED, True)}
+    (config / "page_config.json").write_text(json.dumps(disabled))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    env |= {
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "MIXMAGIC_HOME": str(home / "mixmagic"),
+        "TOGETHER_BASE_URL": provider.url,
+        "TOGETHER_API_KEY": "canary-key-4711",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
+    command += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    log = home / "lab.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, env=env, cwd=root, stdout=sink, stderr=sink)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for_server(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/api/status", timeout=5):
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def loaded(chromium, lab_url, root):
+    """Lab in Chromium, without a notebook."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        lab = Lab(page, lab_url, root)
+        page.goto(f"{lab_url}/lab/workspaces/mixmagic")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
+        page.evaluate("() => jupyterapp.restored.then(() => null)")
+        yield lab
+        browser.close()
+
+
+@pytest.fixture
+def lab(loaded, request, tmp_path):
+    """Lab for one test, which leaves a screenshot; nothing may have gone wrong in the browser."""
+    yield loaded
+    picture = tmp_path / f"{request.node.name}.png"
+    loaded.page.screenshot(path=picture)
+    if _SCREENSHOTS:
+        Path(_SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, _SCREENSHOTS)
+    loaded.close()
+    complaints, loaded.complaints = loaded.complaints, []
+    assert complaints == []

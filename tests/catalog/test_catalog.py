@@ -1,0 +1,165 @@
+"""The package's own files: which models there are, and how they are named."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import tomllib
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mixmagic import catalog as module
+from mixmagic.catalog import FREE, Catalog
+from mixmagic.errors import UnknownModel
+from mixmagic.values import Price
+
+CATALOG = Catalog()
+FILES = sorted(Path(module.__file__).parent.glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("aliases", "identity", "price", "context"),
+    [
+        (["8x7b", "mixtral"], "mistralai/Mixtral-8x7B-Instruct-v0.1", "0.60", 32_768),
+        (["8x22b"], "mistralai/Mixtral-8x22B-Instruct-v0.1", "1.20", 65_536),
+        (["disco"], "DiscoResearch/DiscoLM-mixtral-8x7b-v2", "0.60", 32_768),
+    ],
+)
+def test_the_three_authoritative_models(aliases, identity, price, context):
+    names = [*aliases, identity, *(f"together:{name}" for name in [*aliases, identity])]
+    for name in names:
+        model = CATALOG.resolve(name)
+        assert (model.id, model.provider.name) == (identity, "together")
+    assert model.aliases == tuple(aliases)
+    assert model.price == Price(Decimal(price), Decimal(price), batch=Decimal("0.5"))
+    assert model.context == context
+
+
+@pytest.mark.parametrize(
+    ("name", "identity", "price"),
+    [
+        ("fireworks:8x7b", "accounts/fireworks/models/mixtral-8x7b-instruct", ("0.40", "1.60")),
+        ("fireworks:8x22b", "accounts/fireworks/models/mixtral-8x22b-instruct", ("1.20", "1.20")),
+        ("mistral:8x7b", "open-mixtral-8x7b", ("0.60", "1.80")),
+        ("mistral:8x22b", "open-mixtral-8x22b", ("2", "6")),
+        ("ollama:8x7b", "mixtral:8x7b", ("0", "0")),
+        ("mixtral:8x7b", "mixtral:8x7b", ("0", "0")),
+        ("local", "SmolLM2-135M-Instruct", ("0", "0")),
+        ("openrouter:8x7b", "mistralai/mixtral-8x7b-instruct", None),
+    ],
+)
+def test_the_same_model_at_other_providers(name, identity, price):
+    model = CATALOG.resolve(name)
+    assert model.id == identity
+    known = model.price and (model.price.input, model.price.output)
+    assert known == (price and tuple(map(Decimal, price)))
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [
+        (" 8x7b ", "together:8x7b"),
+        ("8X7B", "together:8x7b"),
+        ("Together:8X22B", "together:8x22b"),
+        ("DISCO", "together:disco"),
+        ("smollm2", "local"),
+        ("local:local", "local"),
+    ],
+)
+def test_aliases_ignore_case_and_blanks(name, resolved):
+    assert CATALOG.resolve(name).name == resolved
+
+
+@pytest.mark.parametrize("model", CATALOG.models, ids=lambda model: model.name)
+def test_every_row_is_found_by_its_name_and_carries_its_facts(model):
+    assert CATALOG.resolve(model.name) == model
+    assert CATALOG.resolve(f"{model.provider.name}:{model.id}") == model
+    assert model.context > 0
+    assert date(2026, 1, 1) < model.checked <= date.today()  # noqa: DTZ011
+    assert model.source
+    assert model.tokenizer
+    assert model.strengths
+    assert 0 < model.active_params <= model.total_params
+    assert model.status in ("available", "dedicated", "retired")
+    assert all(re.fullmatch("[a-z]{2}", language) for language in model.languages)
+    assert (model.price == FREE) is model.provider.free
+
+
+@pytest.mark.parametrize("provider", CATALOG.providers.values(), ids=lambda p: p.name)
+def test_every_provider_says_how_to_reach_it(provider):
+    assert provider.label
+    assert provider.note or provider.hint
+    if provider.backend == "http":
+        assert re.fullmatch(r"https?://[^/]+(/\w+)*/v1", provider.base_url)
+        assert provider.url_env.startswith(provider.name.upper())
+        assert provider.key_env == f"{provider.name.upper()}_API_KEY"
+    if provider.key_required:
+        assert provider.key_url.startswith("https://")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_are_named_after_their_provider_and_hold_prices_as_text(path):
+    """A price in quotes is read as it is written; a bare 0.60 would be a float elsewhere."""
+    table = tomllib.loads(path.read_text("utf-8"))
+    assert table["name"] == path.stem
+    for row in table.get("models", []):
+        assert all(isinstance(value, str) for value in row.get("price", {}).values())
+
+
+def test_together_comes_first():
+    names = [model.provider.name for model in CATALOG.models]
+    assert names == sorted(names, key=lambda name: (name != "together", name))
+    assert list(CATALOG.models).index(CATALOG.resolve("8x7b")) == 0
+
+
+def test_behind_a_provider_every_string_is_accepted():
+    """What the catalog does not know has no price, unless its provider is free."""
+    unknown = CATALOG.resolve("together:org/New-Model:free")
+    assert (unknown.id, unknown.price, unknown.context) == ("org/New-Model:free", None, None)
+    assert unknown.name == "together:org/New-Model:free"
+    free = CATALOG.resolve("ollama:qwen3:4b")
+    assert (free.id, free.price) == ("qwen3:4b", FREE)
+    assert CATALOG.resolve("openai:gpt-oss-20b").price is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("8x7", "8x7b"),
+        ("mixtrall", "mixtral"),
+        ("dicso", "disco"),
+        ("togehter:8x22b", "together:8x22b"),
+        ("mistralai/mixtral-8x22b-instruct-v0.1x", "mistralai/Mixtral-8x22B-Instruct-v0.1"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(name, near):
+    with pytest.raises(UnknownModel, match=f"No model is called '{re.escape(name)}'") as caught:
+        CATALOG.resolve(name)
+    assert near in re.match(r"Did you mean (.*?)\? ", caught.value.hint)[1].split(" or ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("xyzzyplugh", "No model is called 'xyzzyplugh'."),
+        ("", "No model is named."),
+        ("  ", "No model is named."),
+    ],
+)
+def test_hopeless_names_get_the_way_to_the_list(name, message):
+    with pytest.raises(UnknownModel) as caught:
+        CATALOG.resolve(name)
+    assert caught.value.message == message
+    assert caught.value.hint.startswith("`%mixmagic models` lists ")
+
+
+def test_a_provider_alone_is_no_model():
+    with pytest.raises(UnknownModel):
+        CATALOG.resolve("together:")
+
+
+def test_examples_hold():
+    assert doctest.testmod(module).failed == 0

@@ -1,0 +1,177 @@
+"""A provider's own list of models, merged into the catalog."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from server import Answer, refusal
+
+from mixmagic.catalog import FREE, Catalog
+from mixmagic.errors import BadArguments, MissingKey, MixmagicError, ProviderError
+from mixmagic.values import Model, Price
+
+MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
+NEW = {"id": "org/New", "type": "chat", "context_length": 131_072}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+PRICE = JSON | st.sampled_from(["NaN", "sNaN", "Infinity", "-1", "0", "0.6", "1e999", "1e-999"])
+
+
+def merge(provider: str, *entries) -> list[Model]:
+    catalog = Catalog()
+    return catalog.merge(catalog.providers[provider], entries)
+
+
+def price(provider: str, **pricing) -> Price | None:
+    return merge(provider, {**NEW, "pricing": pricing})[0].price
+
+
+def dollars(input: str, output: str) -> Price:  # noqa: A002
+    return Price(Decimal(input), Decimal(output))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((0.6000000000000001, 0.5999999999999999), ("0.6", "0.6")),
+        ((0.88, 1), ("0.88", "1")),
+        ((100, 100.0), ("100", "100")),
+        (("0.20", "0.80"), ("0.2", "0.8")),
+    ],
+)
+def test_together_s_prices_lose_their_float_artefacts(given, expected):
+    """Dollars for a million tokens, as binary floats."""
+    known = price("together", input=given[0], output=given[1], hourly=0, base=0)
+    assert known == dollars(*expected)
+
+
+def test_openrouter_s_prices_are_for_one_token():
+    known = price("openrouter", prompt="0.00000054", completion="0.0000024", image="0")
+    assert known == dollars("0.54", "2.4")
+    assert price("openrouter", prompt="0", completion="0") == FREE
+
+
+@pytest.mark.parametrize(
+    "pricing",
+    [
+        {"prompt": "-1", "completion": "-1"},
+        {"prompt": "0.1", "completion": "-1"},
+        {"prompt": "0.1"},
+        {"prompt": None, "completion": None},
+        {"prompt": "", "completion": ""},
+        {"prompt": {}, "completion": []},
+        {"prompt": "NaN", "completion": "NaN"},
+        {"prompt": "Infinity", "completion": "1"},
+        {},
+    ],
+)
+def test_what_is_no_price_is_unknown(pricing):
+    """Routers send -1 for "it depends"; that is neither a price nor nothing."""
+    assert price("openrouter", **pricing) is None
+
+
+@pytest.mark.parametrize("entry", [NEW, {**NEW, "pricing": None}, {**NEW, "pricing": "free"}])
+def test_no_pricing_is_unknown(entry):
+    assert merge("together", entry)[0].price is None
+
+
+def test_a_provider_that_tells_no_prices_or_is_free():
+    pricing = {"pricing": {"input": 1, "output": 1}}
+    assert merge("mistral", NEW | pricing)[0].price is None
+    assert merge("ollama", NEW | pricing)[0].price == FREE
+
+
+def test_the_catalog_s_facts_are_kept_and_completed():
+    """Its own price and context win; that the model is served is news."""
+    pricing = {"input": 9.0, "output": 9.0}
+    row = merge("together", {"id": MIXTRAL, "context_length": 1, "pricing": pricing})[0]
+    known = Catalog().resolve("8x7b")
+    assert (row.price, row.context, row.aliases) == (known.price, known.context, known.aliases)
+    assert (known.status, row.status) == ("dedicated", "available")
+    completed = merge(
+        "openrouter",
+        {
+            "id": "mistralai/mixtral-8x7b-instruct",
+            "pricing": {"prompt": "0.00000054", "completion": "0.00000054"},
+        },
+    )[0]
+    assert completed.price == dollars("0.54", "0.54")
+    assert completed.context == 32_768
+
+
+def test_afterwards_the_catalog_knows_the_models():
+    catalog = Catalog()
+    together = catalog.providers["together"]
+    catalog.merge(together, [{**NEW, "pricing": {"input": 1, "output": 2}}])
+    model = catalog.resolve("together:org/New")
+    assert (model.price, model.context) == (dollars("1", "2"), 131_072)
+    assert catalog.resolve("org/New") is model
+    assert catalog.resolve("8x7b").id == MIXTRAL
+
+
+@pytest.mark.parametrize("entry", [{}, {"id": None}, {"id": 5}, {"id": ""}, {"name": "x"}])
+def test_entries_without_a_name_are_left_out(entry):
+    assert [row.id for row in merge("together", entry, NEW)] == ["org/New"]
+
+
+@pytest.mark.parametrize("context", ["32k", None, 1.5, [], True])
+def test_odd_contexts_are_unknown(context):
+    assert merge("together", {**NEW, "context_length": context})[0].context is None
+
+
+@given(st.just("x") | JSON, JSON, PRICE, PRICE)
+def test_no_list_breaks_the_catalog(identity, context, prompt, completion):
+    """Whatever a server says, a price is a number of dollars, or unknown."""
+    pricing = {"prompt": prompt, "completion": completion}
+    entry = {"id": identity, "context_length": context, "pricing": pricing}
+    for row in merge("openrouter", entry):
+        assert row.price is None or row.price.input >= 0 <= row.price.output
+
+
+def listing(body) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer([raw], type="application/json")
+
+
+@pytest.mark.parametrize("wrap", [list, lambda rows: {"object": "list", "data": rows}])
+def test_live_models_come_as_a_bare_array_or_under_data(session, together, wrap):
+    together.plan = [listing(wrap([{**NEW, "pricing": {"input": 0.1 + 0.2, "output": 0.3}}]))]
+    rows = session.live_models("together")
+    assert [(row.id, row.price) for row in rows] == [("org/New", dollars("0.3", "0.3"))]
+    assert session.catalog.resolve("together:org/New").price == dollars("0.3", "0.3")
+    asked = together.received[0]
+    assert (asked.method, asked.path, asked.body) == ("GET", "/v1/models", None)
+    assert asked.headers["authorization"] == "Bearer canary-key-4711"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", {"models": []}, 5, None, {"data": 5}, "text"])
+def test_what_is_no_list_is_an_error(session, together, body):
+    together.plan = [listing(body)]
+    with pytest.raises(ProviderError, match="something that is no list") as caught:
+        session.live_models("together")
+    assert "TOGETHER_BASE_URL" in caught.value.hint
+
+
+def test_a_refused_list_is_an_error(session, together):
+    together.plan = [refusal(401, {"error": {"message": "no key canary-key-4711"}})]
+    with pytest.raises(MissingKey) as caught:
+        session.live_models("together")
+    assert "canary" not in caught.value.message
+
+
+def test_a_bad_url_is_an_error(session, together, monkeypatch):
+    monkeypatch.setenv("TOGETHER_BASE_URL", "http://[half")
+    with pytest.raises(MixmagicError):
+        session.live_models("together")
+
+
+def test_an_unknown_provider_is_an_error(session):
+    with pytest.raises(BadArguments, match="no provider 'acme'"):
+        session.live_models("acme")

@@ -1,0 +1,193 @@
+"""The user's own catalog files: they extend and override the package's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from mixmagic.catalog import FREE, Catalog
+from mixmagic.errors import BadArguments
+from mixmagic.values import Price
+
+MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write catalog files and read them."""
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+
+    def read(**files: str | bytes) -> Catalog:
+        for name, text in files.items():
+            raw = text if isinstance(text, bytes) else text.encode()
+            (folder / f"{name}.toml").write_bytes(raw)
+        return Catalog(folder)
+
+    return read
+
+
+def test_a_missing_folder_is_an_empty_one(tmp_path):
+    assert Catalog(tmp_path / "none").models == Catalog().models
+
+
+def test_the_session_reads_the_user_s_folder(home):
+    from mixmagic.sessions import Session
+
+    folder = home / "config" / "catalog"
+    folder.mkdir(parents=True)
+    (folder / "acme.toml").write_text('name = "acme"\nbase_url = "http://acme/v1"')
+    assert Session().catalog.resolve("acme:x").provider.base_url == "http://acme/v1"
+
+
+def test_a_new_provider(read):
+    catalog = read(
+        acme="""
+        name = "acme"
+        base_url = "http://acme.test/v1"
+        key_required = false
+        [dialect]
+        rename = { max_tokens = "max_completion_tokens" }
+        [[models]]
+        id = "road-runner"
+        aliases = ["rr"]
+        price = { input = "0.10", output = 0.20 }
+        """
+    )
+    model = catalog.resolve("rr")
+    assert model == catalog.resolve("acme:road-runner")
+    assert model.price == Price(Decimal("0.10"), Decimal("0.20"))
+    assert model.provider.label == "acme"
+    assert model.provider.dialect.rename == {"max_tokens": "max_completion_tokens"}
+    assert catalog.resolve("8x7b").provider.name == "together"
+
+
+def test_a_row_is_overridden_field_by_field(read):
+    catalog = read(
+        mine=f"""
+        name = "together"
+        [[models]]
+        id = "{MIXTRAL}"
+        price = {{ input = "0.50", output = "0.55" }}
+        status = "available"
+        """
+    )
+    model, known = catalog.resolve("8x7b"), Catalog().resolve("8x7b")
+    assert model.price == Price(Decimal("0.50"), Decimal("0.55"))
+    assert model.status == "available"
+    assert (model.id, model.aliases, model.context) == (MIXTRAL, known.aliases, known.context)
+    assert len(catalog.models) == len(Catalog().models)
+
+
+def test_a_user_s_alias_outranks_the_package_s(read):
+    catalog = read(
+        mine="""
+        name = "together"
+        [[models]]
+        id = "me/my-endpoint"
+        aliases = ["8x7b"]
+        """
+    )
+    for name in ("8x7b", "together:8x7b"):
+        assert catalog.resolve(name).id == "me/my-endpoint"
+    assert catalog.resolve("mixtral").id == MIXTRAL
+    assert catalog.resolve(MIXTRAL).id == MIXTRAL
+
+
+def test_a_provider_is_overridden_field_by_field_for_all_its_rows(read):
+    catalog = read(
+        mine="""
+        name = "together"
+        base_url = "https://proxy.example/v1"
+        """
+    )
+    provider = catalog.providers["together"]
+    assert provider.base_url == "https://proxy.example/v1"
+    assert provider.key_env == "TOGETHER_API_KEY"
+    rows = [model for model in catalog.models if model.provider.name == "together"]
+    assert len(rows) == 3
+    assert all(model.provider is provider for model in rows)
+    assert catalog.resolve("together:anything").provider is provider
+
+
+def test_a_user_s_files_may_build_on_each_other(read):
+    """Files are read in the order of their names; the later one overrides."""
+    catalog = read(
+        a='name = "acme"\nlabel = "First"\n[[models]]\nid = "x"\ncontext = 1\naliases = ["ex"]',
+        b='name = "acme"\nlabel = "Second"\n[[models]]\nid = "x"\ncontext = 2',
+    )
+    model = catalog.resolve("ex")
+    assert (model.context, model.provider.label) == (2, "Second")
+
+
+def test_a_free_provider_s_rows_are_free(read):
+    catalog = read(home='name = "garage"\nfree = true\n[[models]]\nid = "x"')
+    assert catalog.resolve("garage:x").price == FREE
+    assert catalog.resolve("garage:y").price == FREE
+
+
+def test_numbers_stay_numbers_that_json_can_carry(read):
+    """A dialect's fields go into requests, a row's options into a backend."""
+    catalog = read(
+        acme="""
+        name = "acme"
+        [dialect]
+        always = { temperature = 0.7, nested = { list = [0.5] } }
+        [[models]]
+        id = "x"
+        options = { threshold = 0.25 }
+        """
+    )
+    model = catalog.resolve("acme:x")
+    assert type(model.provider.dialect.always["temperature"]) is float
+    assert type(model.provider.dialect.always["nested"]["list"][0]) is float
+    assert type(model.options["threshold"]) is float
+
+
+HEAD = 'name = "acme"\n'
+ROW = f'{HEAD}[[models]]\nid = "x"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("name =", id="no TOML"),
+        pytest.param(b'name = "\xff"', id="no UTF-8"),
+        pytest.param('label = "x"', id="no name"),
+        pytest.param("name = 5", id="a name that is no text"),
+        pytest.param(f"{HEAD}colour = 1", id="unknown provider field"),
+        pytest.param(f"{HEAD}free = 'yes'", id="free that is no yes or no"),
+        pytest.param(f"{HEAD}[dialect]\ncolour = 1", id="unknown dialect field"),
+        pytest.param(f"{HEAD}dialect = 1", id="dialect that is no table"),
+        pytest.param(f"{HEAD}models = 1", id="models that is no list"),
+        pytest.param(f'{HEAD}[models]\nid = "x"', id="one table of models"),
+        pytest.param(f"{HEAD}[[models]]\ncontext = 1", id="no id"),
+        pytest.param(f"{HEAD}[[models]]\nid = 5", id="an id that is no text"),
+        pytest.param(f"{ROW}colour = 1", id="unknown model field"),
+        pytest.param(f'{ROW}price = "0.60"', id="price that is no table"),
+        pytest.param(f'{ROW}price = {{ input = "1" }}', id="half a price"),
+        pytest.param(f'{ROW}price = {{ input = "1", output = "$1" }}', id="price with a sign"),
+        pytest.param(f'{ROW}price = {{ input = "1", outptu = "1" }}', id="misspelt price"),
+        pytest.param(f'{ROW}price = {{ input = "nan", output = "1" }}', id="price that is none"),
+        pytest.param(f'{ROW}price = {{ input = "-1", output = "1" }}', id="negative price"),
+        pytest.param(f'{ROW}aliases = "fast"', id="aliases that are one text"),
+        pytest.param(f"{ROW}aliases = 5", id="aliases that are no list"),
+        pytest.param(f"{ROW}aliases = [5]", id="aliases that are no texts"),
+        pytest.param(f'{ROW}context = "32k"', id="context that is no number"),
+        pytest.param(f"{ROW}checked = '2026'", id="checked that is no date"),
+        pytest.param(f"{ROW}total_params = 'many'", id="parameters that are no number"),
+    ],
+)
+def test_a_bad_file_is_named(read, tmp_path, text):
+    """Refused at once and by name: else it would fail, or mean something odd, far from here."""
+    with pytest.raises(BadArguments) as caught:
+        read(bad=text)
+    assert str(tmp_path / "catalog" / "bad.toml") in caught.value.message
+    assert "move it away" in caught.value.hint
+
+
+def test_a_folder_in_a_file_s_place_is_named(read, tmp_path):
+    (tmp_path / "catalog" / "folder.toml").mkdir()
+    with pytest.raises(BadArguments, match=r"folder\.toml makes no sense"):
+        read()

@@ -1,0 +1,105 @@
+"""Tables: columns of text, and HTML that no model's name can break."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from mixmagic.catalog import FREE
+from mixmagic.display.report import Table, doctor_table, models_table, spend_table
+from mixmagic.store.ledger import Spent
+from mixmagic.tasks.doctor import Check
+from mixmagic.values import Model, Price, Provider
+
+TOGETHER = Provider("together", "Together AI")
+OLLAMA = Provider("ollama", "Ollama", free=True)
+
+
+def cells(table: Table, tag: str = "td") -> list[str]:
+    """The cells of the table's HTML, as they stand there."""
+    return re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", table._repr_mimebundle_()["text/html"])
+
+
+def test_columns_of_text_are_aligned_and_numbers_stand_on_the_right():
+    table = Table(["name", "cost>"], [["a", "1"], ["longer", "1,000"]], "a caption")
+    assert str(table).splitlines() == [
+        "name     cost",
+        "a           1",
+        "longer  1,000",
+        "a caption",
+    ]
+    assert table._repr_mimebundle_()["text/plain"] == str(table)
+
+
+def test_html_sets_numbers_to_the_right_and_words_to_the_left():
+    html = Table(["name", "cost>"], [["a", "1"]])._repr_mimebundle_()["text/html"]
+    assert '<th style="text-align: left">name</th><th style="text-align: right">cost</th>' in html
+    assert '<td style="text-align: left">a</td><td style="text-align: right">1</td>' in html
+    assert html.endswith("</table>")
+
+
+def test_html_escapes_heads_cells_and_caption():
+    evil = "<script>alert('x')</script> & \""
+    table = Table([evil], [[evil]], evil)
+    html = table._repr_mimebundle_()["text/html"]
+    assert "<script>" not in html
+    assert html.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; &quot;") == 3
+    assert evil in str(table), "text is text"
+
+
+def test_a_table_without_rows_shows_its_heads():
+    assert str(Table(["a", "b>"], [])) == "a  b"
+
+
+def test_models_are_listed_with_prices_context_and_the_default_marked():
+    priced = Model("big", TOGETHER, ("8x7b",), 32_768, Price(Decimal("0.6"), Decimal("1.234")))
+    unknown = Model("other", TOGETHER, note="a note")
+    free = Model("mixtral", OLLAMA, price=FREE, caveat="small")
+    table = models_table([priced, unknown, free], unknown)
+    assert [row[0] for row in table.rows] == ["", "→", ""]
+    assert [row[1] for row in table.rows] == ["together:8x7b", "together:other", "ollama:mixtral"]
+    assert [row[3] for row in table.rows] == ["32,768", "?", "?"]
+    assert [row[4:6] for row in table.rows] == [
+        ["0.60", "1.234"],
+        ["unknown", "unknown"],
+        ["free", "free"],
+    ]
+    assert table.caption.splitlines() == [
+        "→ asked by default",
+        "together:other: a note",
+        "ollama:mixtral: small",
+    ]
+    assert cells(table)[2] == "big"
+
+
+def spent(model: str, **values) -> Spent:
+    """A row of the spend record, empty but for `values`."""
+    empty = dict.fromkeys(Spent.__dataclass_fields__, 0) | {"cost": Decimal(0)}
+    return Spent(**{**empty, "model": model, **values})
+
+
+def test_spend_adds_up_and_says_what_is_uncertain():
+    known = spent("a:x", calls=3, stopped=1, estimated=1, prompt_tokens=1200, cost=Decimal("0.5"))
+    unpriced = spent("b:y", calls=1, failed=1, unpriced=1, completion_tokens=7)
+    table = spend_table([known, unpriced])
+    assert table.rows == [
+        ["a:x", "3", "1", "0", "1,200", "0", "≈ $0.50"],
+        ["b:y", "1", "0", "1", "0", "7", "price unknown"],
+        ["total", "4", "1", "1", "1,200", "7", "≥ ≈ $0.50"],
+    ]
+    assert table.caption.startswith("this session · ≥")
+    assert "≈" in table.caption
+
+
+def test_spend_of_nothing_is_a_total_of_nothing():
+    table = spend_table([])
+    assert table.rows == [["total", "0", "0", "0", "0", "0", "$0"]]
+    assert table.caption == "this session"
+
+
+def test_doctor_counts_what_is_to_mend():
+    checks = [Check("a", True, "fine"), Check("b", False, "broken"), Check("c", None, "unused")]
+    table = doctor_table(checks)
+    assert [row[0] for row in table.rows] == ["ok", "✗", "-"]
+    assert table.caption == "1 to mend"
+    assert doctor_table([checks[0], checks[2]]).caption == "all is well"

@@ -1,0 +1,197 @@
+"""Every call becomes a row, whatever becomes of the call."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from server import CUT, HANG, Answer, chunk, frames, refusal
+from server import together as pieces
+
+from mixmagic.completion import Collector
+from mixmagic.errors import MissingKey, Stopped, StreamBroken, Unavailable
+from mixmagic.layers.meter import meter
+from mixmagic.sessions import Session
+from mixmagic.store.ledger import Ledger
+from mixmagic.values import Delta
+
+HALF = [frames(chunk("Half"), chunk(" an"), done=False)]
+HELLO = pieces("Hello", " there")
+
+
+def rows(session: Session) -> list:
+    return session.ledger.database.rows("SELECT * FROM calls ORDER BY id")
+
+
+def drain(session: Session, request):
+    """The completion of `request`, through the session's own stack."""
+    collector = Collector(request)
+    with closing(session.stream(request)) as deltas:
+        for delta in deltas:
+            collector.add(delta)
+    return collector.completion()
+
+
+def test_a_whole_answer_is_ok_with_the_providers_count(session, together):
+    together.plan = [Answer(HELLO)]
+    drain(session, session.request("Hi"))
+    (row,) = rows(session)
+    assert (row["status"], row["error"], row["estimated"]) == ("ok", None, 0)
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 2)
+    assert row["cost_nanodollars"] == 11 * 600
+    assert 0 < row["first_token_ms"] <= row["latency_ms"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            refusal(503, {"error": "busy"}),
+            (Unavailable, "Unavailable: Together AI answered 503", 0),
+        ),
+        # "Hi" is 1 + 4 tokens; two pieces of an answer came.
+        (Answer([*HALF, CUT]), (StreamBroken, "StreamBroken: ", 7 * 600)),
+    ],
+    ids=["refused", "broken off"],
+)
+def test_an_error_is_failed_with_its_reason(session, together, answer, expected):
+    error, reason, nanodollars = expected
+    together.plan = [answer]
+    with pytest.raises(error):
+        drain(session, session.request("Hi"))
+    (row,) = rows(session)
+    assert row["status"] == "failed"
+    assert row["error"].startswith(reason)
+    assert "\n" not in row["error"]
+    assert row["cost_nanodollars"] == nanodollars
+
+
+def test_a_call_without_a_key_is_failed_and_free(session, monkeypatch):
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    with pytest.raises(MissingKey):
+        drain(session, session.request("Hi"))
+    (row,) = rows(session)
+    assert (row["status"], row["cost_nanodollars"]) == ("failed", 0)
+    assert row["error"].startswith("MissingKey: ")
+
+
+def test_a_reader_that_goes_away_is_stopped_and_the_server_sees_it(session, together):
+    together.plan = [Answer([*HALF, HANG])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        assert str(next(deltas)) == "Half"
+    together.wait(lambda: together.received[0].closed_at)
+    (row,) = rows(session)
+    assert (row["status"], row["error"], row["estimated"]) == ("stopped", None, 1)
+    assert row["completion_tokens"] == 2
+
+
+def test_a_stop_from_another_thread_is_stopped(session, together):
+    together.plan = [Answer([*HALF, HANG])]
+    request = session.request("Hi")
+    threading.Timer(0.3, request.stop.set).start()
+    at = time.monotonic()
+    with pytest.raises(Stopped):
+        drain(session, request)
+    assert time.monotonic() - at < 3
+    (row,) = rows(session)
+    assert (row["status"], row["estimated"]) == ("stopped", 1)
+
+
+def test_a_stop_before_the_first_token_is_priced_for_its_prompt(session, together):
+    together.plan = [Answer([HANG])]
+    request = session.request("Hi")
+    threading.Timer(0.3, request.stop.set).start()
+    with pytest.raises(Stopped):
+        drain(session, request)
+    (row,) = rows(session)
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (5, 0)
+    assert row["cost_nanodollars"] == 5 * 600
+
+
+def test_the_row_is_open_while_the_answer_comes_and_closed_after_the_connection(session, together):
+    together.plan = [Answer([*HALF, *HELLO])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        next(deltas)
+        assert rows(session)[0]["status"] == "open"
+        list(deltas)
+    assert rows(session)[0]["status"] == "ok"
+
+
+def test_an_error_of_ours_is_failed_by_its_name_alone(tmp_path, session):
+    def broken(request):
+        yield Delta("x")
+        raise ZeroDivisionError("with a secret")
+
+    ledger = Ledger(tmp_path / "data", "s")
+    with pytest.raises(ZeroDivisionError):
+        list(meter(ledger, None)(broken)(session.request("Hi")))
+    (row,) = ledger.database.rows("SELECT * FROM calls")
+    assert (row["status"], row["error"]) == ("failed", "ZeroDivisionError")
+    ledger.database.close()
+
+
+def test_many_threads_leave_a_row_each(session, together):
+    together.plan = [Answer(HELLO)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: drain(session, session.request(f"Hi {n}")), range(40)))
+    (spent,) = session.ledger.spent()
+    assert (spent.calls, spent.prompt_tokens, spent.completion_tokens) == (40, 40 * 9, 40 * 2)
+    assert {row["status"] for row in rows(session)} == {"ok"}
+
+
+def test_a_ledger_that_cannot_be_opened_lets_the_call_go_on_with_a_note(home, session, together):
+    together.plan = [Answer(HELLO)]
+    (home / "data").write_text("a file where the folder should be")
+    answer = drain(session, session.request("Hi"))
+    assert answer.text == "Hello there"
+    assert answer.cost is not None
+    (note,) = answer.notes
+    assert note.startswith(f"not in the ledger: {home / 'data' / 'ledger.db'} cannot be used")
+    assert note in answer.footer()
+
+
+def test_without_a_ledger_a_reader_that_goes_away_still_closes_the_connection(
+    home, session, together
+):
+    together.plan = [Answer([*HALF, HANG])]
+    (home / "data").write_text("a file where the folder should be")
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        assert next(deltas).note
+        assert str(next(deltas)) == "Half"
+    together.wait(lambda: together.received[0].closed_at)
+
+
+def test_a_ledger_that_is_lost_on_the_way_does_not_cost_the_answer(home, session, together, caplog):
+    together.plan = [Answer([*HALF, 0.3, *HELLO])]
+    with (
+        caplog.at_level(logging.WARNING, "mixmagic"),
+        closing(session.stream(session.request("Hi"))) as deltas,
+    ):
+        text = str(next(deltas))
+        session.ledger.database.close()
+        shutil.rmtree(home / "data")
+        (home / "data").write_text("a file where the folder should be")
+        text += "".join(map(str, deltas))
+    assert text == "Half anHello there"
+    assert "The row of a call stays open" in caplog.text
+
+
+def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, together):
+    together.plan = [Answer(HELLO)]
+    (home / "data").write_text("a file where the folder should be")
+    kernel = start_kernel()
+    ran = kernel.run("%%mixtral\nHi")
+    assert ran.status == "ok"
+    assert "Hello there" in ran.text
+    assert "not in the ledger: " in ran.text
+    assert ran.text.rstrip().endswith("session unknown")
+    spend = kernel.run("%mixmagic spend")
+    assert spend.reply["ename"] == "StoreError"
+    assert len(spend.traceback) == 2
+    doctor = kernel.run("%mixmagic doctor")
+    assert "2 to mend" in doctor.text

@@ -1,0 +1,275 @@
+"""`%mixmagic` in a real kernel: the default model, the tables, the settings."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from kernels import Desk, Ran
+from server import Answer, refusal, together
+
+BIG = Answer(together("Hello", " there", prompt=1_000_000))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    nowhere = "http://127.0.0.1:9/v1"
+    folder = tmp_path_factory.mktemp("desk")
+    desk = Desk(folder, OPENAI_BASE_URL=nowhere, OLLAMA_HOST=nowhere)
+    yield desk
+    desk.close()
+
+
+def rows(ran: Ran) -> list[list[str]]:
+    """The cells of the table that a cell shows, as they stand in its HTML."""
+    assert ran.status == "ok", ran.text
+    (output,) = ran.outputs
+    assert set(output["data"]) == {"text/html", "text/plain"}
+    lines = re.findall(r"<tr>(.*?)</tr>", output["data"]["text/html"])
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
+
+
+def listing(entries: object) -> Answer:
+    """What a provider answers to `/models`."""
+    return Answer([json.dumps(entries).encode()], type="application/json")
+
+
+def test_use_changes_the_model_that_is_asked(start_kernel, together):
+    kernel = start_kernel()
+    together.plan = [BIG]
+    said = kernel.run("%mixmagic use 8x22b")
+    assert said.status == "ok"
+    assert "This session now asks together:8x22b" in said.text
+    assert 'model = "together:8x22b"' in said.text
+    kernel.run("%%mixtral\nHi")
+    assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+    kernel.run("%%mixtral -m disco\nHi")
+    kernel.run("import mixmagic; mixmagic.ask('Hi')")
+    assert [r.body["model"].partition("/")[0] for r in together.received] == [
+        "mistralai",
+        "DiscoResearch",
+        "mistralai",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "says", "hint"),
+    [
+        ("", "BadArguments", "needs a command", "use, models, spend, doctor"),
+        ("spent", "BadArguments", "'spent'", "Did you mean spend?"),
+        ("docter", "BadArguments", "'docter'", "Did you mean doctor?"),
+        ("use", "BadArguments", "required: model", ""),
+        ("use 8x7", "UnknownModel", "'8x7'", "Did you mean 8x7b"),
+        ("use a b", "BadArguments", "b", ""),
+        ("models nowhere", "BadArguments", "'nowhere'", "together"),
+        ("models --life", "BadArguments", "--life", "Did you mean --live?"),
+        ("spend all", "BadArguments", "all", ""),
+    ],
+)
+def test_a_wrong_line_fails_in_two_lines(desk, line, kind, says, hint):
+    ran = desk.run(f"%mixmagic {line}")
+    assert ran.status == "error"
+    assert ran.reply["ename"] == kind
+    assert len(ran.traceback) == 2
+    assert says in ran.traceback[0]
+    assert hint in ran.traceback[1]
+
+
+def test_models_lists_every_row_with_its_price_and_marks_the_default(desk):
+    head, *models = rows(desk.run("%mixmagic models"))
+    assert head[1:6] == ["model", "API string", "context", "$ in / M", "$ out / M"]
+    assert models[0][:6] == [
+        "→",
+        "together:8x7b",
+        "mistralai/Mixtral-8x7B-Instruct-v0.1",
+        "32,768",
+        "0.60",
+        "0.60",
+    ]
+    assert [row[0] for row in models].count("→") == 1
+    names = [row[1] for row in models]
+    assert {"together:8x22b", "together:disco", "fireworks:8x7b", "local", "ollama:8x7b"} <= {
+        *names
+    }
+    (local,) = [row for row in models if row[1] == "local"]
+    assert local[4:6] == ["free", "free"]
+    only = rows(desk.run("%mixmagic models fireworks"))
+    assert {row[1].partition(":")[0] for row in only[1:]} == {"fireworks"}
+
+
+ENTRIES = [
+    {"id": "new/Model", "context_length": 4096, "pricing": {"input": 0.2, "output": 0.3}},
+    {"id": "mistralai/Mixtral-8x7B-Instruct-v0.1", "pricing": {"input": 9, "output": 9}},
+    {"id": "<b>evil</b>"},
+    {"no": "id"},
+]
+
+
+@pytest.mark.parametrize(
+    "answer", [ENTRIES, {"object": "list", "data": ENTRIES}], ids=["bare array", "under data"]
+)
+def test_live_models_asks_the_provider_and_completes_its_list(desk, answer):
+    desk.plan(listing(answer))
+    _, *models = rows(desk.run("%mixmagic models together --live"))
+    assert desk.server.received[0].path == "/v1/models"
+    assert desk.server.received[0].headers["authorization"] == "Bearer canary-key-4711"
+    assert [row[2] for row in models] == [
+        "new/Model",
+        "mistralai/Mixtral-8x7B-Instruct-v0.1",
+        "&lt;b&gt;evil&lt;/b&gt;",
+    ]
+    assert models[0][3:7] == ["4,096", "0.20", "0.30", "available"]
+    assert models[1][3:7] == ["32,768", "0.60", "0.60", "available"], "our price is authoritative"
+    assert models[2][4:6] == ["unknown", "unknown"]
+    asked = desk.run("%%mixtral -m together:new/Model\nHi", BIG)
+    assert "$0.20" in asked.text, "its price is known from now on"
+
+
+def test_live_models_of_all_providers_says_who_could_not_be_asked(desk):
+    desk.plan(listing(ENTRIES))
+    ran = desk.run("%mixmagic models --live", timeout=90)
+    assert len(rows(ran)) > 5
+    (caption,) = [line for line in ran.text.splitlines() if "together: 3 models" in line]
+    assert "fireworks: Fireworks AI needs an API key, and FIREWORKS_API_KEY is not set." in caption
+    assert "ollama: Ollama cannot be reached" in caption
+
+
+def test_live_models_fails_in_two_lines_where_its_one_provider_does(desk):
+    ran = desk.run("%mixmagic models together --live", refusal(401, {"error": "no"}))
+    assert ran.status == "error"
+    assert ran.reply["ename"] == "MissingKey"
+    assert len(ran.traceback) == 2
+
+
+def test_spend_equals_the_servers_own_count(start_kernel, together):
+    kernel = start_kernel()
+    counts = [(11, 3), (1_000_003, 5), (7, 2)]
+    for prompt, completion in counts:
+        together.plan = [Answer(answer_of(completion, prompt))]
+        assert kernel.run("%%mixtral\nHi").status == "ok"
+    together.plan = [Answer(answer_of(4, 100))]
+    assert kernel.run("%%mixtral -m 8x22b\nHi").status == "ok"
+    together.plan = [refusal(500, {})]
+    assert kernel.run("%%mixtral\nHi").status == "error"
+    head, small, large, total = rows(kernel.run("%mixmagic spend"))
+    assert head == ["model", "calls", "stopped", "failed", "tokens in", "tokens out", "cost"]
+    assert small[1:] == ["4", "0", "1", "1,000,021", "10", "$0.60"]
+    assert large[1:] == ["1", "0", "0", "100", "4", "$0.00012"]
+    assert total[1:] == ["5", "0", "1", "1,000,121", "14", "$0.60"]
+    exact = kernel.run("print(sum(s.cost for s in mixmagic.session().ledger.spent()))")
+    assert exact.status == "error", "mixmagic is not imported by its magics"
+    exact = kernel.run(
+        "import mixmagic; print(sum(s.cost for s in mixmagic.session().ledger.spent()))"
+    )
+    nanodollars = (1_000_021 + 10) * 600 + (100 + 4) * 1200
+    assert exact.text.strip() == f"0.{nanodollars:09}".rstrip("0")
+
+
+def answer_of(completion: int, prompt: int) -> list[bytes]:
+    """An answer of `completion` pieces, by the server's own count."""
+    return together(*["x"] * completion, prompt=prompt)
+
+
+def test_doctor_looks_at_everything_and_sends_nothing(desk):
+    desk.server.received.clear()
+    _, *checks = rows(desk.run("%mixmagic doctor"))
+    found = {name: (ok, detail) for ok, name, detail in checks}
+    assert {name for name, (ok, _) in found.items() if ok == "ok"} == {
+        *("versions", "settings", "model", "key: Together AI"),
+        *("data folder", "ledger", "embedded model"),
+    }
+    assert {ok for ok, _ in found.values()} == {"ok", "-"}
+    assert "Python 3" in found["versions"][1]
+    assert found["key: Together AI"][1] == "TOGETHER_API_KEY is set"
+    assert "FIREWORKS_API_KEY is not set" in found["key: Fireworks AI"][1]
+    assert str(desk.home / "data") in found["data folder"][1]
+    assert "ledger.db" in found["ledger"][1]
+    assert "gguf" in found["embedded model"][1]
+    assert "canary-key" not in json.dumps(found)
+    assert desk.server.received == []
+
+
+def test_doctor_says_what_is_to_mend(start_kernel, together, monkeypatch):
+    monkeypatch.delenv("TOGETHER_API_KEY")
+    ran = start_kernel(MIXMAGIC_MODEL="8x22b").run("%mixmagic doctor")
+    (key,) = [row for row in rows(ran) if row[1] == "key: Together AI"]
+    assert key[0] == "✗"
+    assert key[2].startswith("TOGETHER_API_KEY is not set (https://")
+    assert ran.text.splitlines()[-1] == "1 to mend"
+
+
+def test_config_sets_the_model_and_keeps_it_when_the_next_one_is_unknown(start_kernel, together):
+    kernel = start_kernel()
+    together.plan = [BIG]
+    assert kernel.run('%config Mixmagic.model = "8x22b"').status == "ok"
+    refused = kernel.run('%config Mixmagic.model = "8x7"')
+    assert "No model is called '8x7'" in refused.text
+    shown = kernel.run("%config Mixmagic.model")
+    assert shown.text == "'together:8x22b'"
+    assert kernel.run("%%mixtral\nHi").status == "ok"
+    assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+
+
+def test_config_local_asks_the_embedded_model(start_kernel):
+    kernel = start_kernel()
+    assert kernel.run('%config Mixmagic.model = "local"').status == "ok"
+    ran = kernel.run("%%mixtral --max-tokens 4\nHi", timeout=120)
+    assert ran.status == "ok", ran.text
+    assert "local (small model, for trying things out)" in ran.text
+    assert " · free · " in ran.text
+
+
+def test_the_settings_file_and_the_environment_name_the_model(start_kernel, together, home):
+    together.plan = [BIG]
+    (home / "config").mkdir()
+    (home / "config" / "config.toml").write_text('model = "disco"\nlive = false\n')
+    ran = start_kernel().run("%%mixtral\nHi")
+    assert together.received[-1].body["model"] == "DiscoResearch/DiscoLM-mixtral-8x7b-v2"
+    assert "update_display_data" not in ran.kinds
+    start_kernel(MIXMAGIC_MODEL="8x22b").run("%%mixtral\nHi")
+    assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+
+
+def test_a_wrong_settings_file_is_two_lines_that_name_it_until_it_is_mended(
+    start_kernel, together, home
+):
+    together.plan = [BIG]
+    (home / "config").mkdir()
+    path = home / "config" / "config.toml"
+    kernel = start_kernel()
+    wrong = {
+        "modle = 'x'": "no setting 'modle'",
+        "model = ": "cannot be read",
+        "model = 5": "'model' cannot be 5",
+        "live = 'yes'": "'live' cannot be 'yes'",
+    }
+    for text, says in wrong.items():
+        path.write_text(text)
+        ran = kernel.run("%%mixtral\nHi")
+        assert ran.status == "error"
+        assert ran.reply["ename"] == "BadArguments"
+        assert len(ran.traceback) == 2
+        assert says in ran.traceback[0]
+        assert str(path) in ran.text, text
+    path.write_text("live = false")
+    assert kernel.run("%%mixtral\nHi").status == "ok"
+
+
+def test_a_wrong_environment_variable_is_named(start_kernel, together):
+    together.plan = [BIG]
+    ran = start_kernel(MIXMAGIC_LIVE="perhaps").run("%%mixtral\nHi")
+    assert ran.reply["ename"] == "BadArguments"
+    assert "'perhaps'" in ran.traceback[0]
+    assert "MIXMAGIC_LIVE" in ran.text
+
+
+def test_a_wrong_catalog_file_is_two_lines_that_name_it(start_kernel, home):
+    (home / "config" / "catalog").mkdir(parents=True)
+    path = home / "config" / "catalog" / "mine.toml"
+    path.write_text('name = "mine"\nbase_ulr = "http://127.0.0.1"\n')
+    ran = start_kernel().run("%mixmagic models")
+    assert ran.reply["ename"] == "BadArguments"
+    assert len(ran.traceback) == 2
+    assert str(path) in ran.text
+    assert "base_ulr" in ran.text

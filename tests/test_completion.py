@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from mixmagic.catalog import FREE
+from mixmagic.completion import Collector, Completion, dollars, stopped_with
+from mixmagic.values import Delta, Message, Model, Price, Provider, Request, Usage
+
+ACME = Provider("acme", "Acme")
+MODEL = Model("org/Model-1", ACME, ("one",), price=Price(Decimal("0.60"), Decimal("1.20")))
+REQUEST = Request(MODEL, (Message("user", "Hello"),))
+ANSWER = Completion(
+    text="Hi there.",
+    usage=Usage(1234, 56),
+    cost=Decimal("0.0008076"),
+    finish="stop",
+    request=REQUEST,
+    elapsed=3.0,
+    ttft=0.5,
+)
+
+
+def on(model: Model, **changes) -> Completion:
+    return replace(ANSWER, request=replace(REQUEST, model=model), **changes)
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [
+        (None, "price unknown"),
+        ("0", "$0"),
+        ("0E-9", "$0"),
+        ("12.346", "$12.35"),
+        ("1", "$1.00"),
+        ("0.6", "$0.60"),
+        ("0.05", "$0.050"),
+        ("0.0008076", "$0.00081"),
+        ("0.000000001", "$0.0000000010"),
+    ],
+)
+def test_dollars(cost, shown):
+    assert dollars(None if cost is None else Decimal(cost)) == shown
+
+
+def test_footer_says_model_tokens_cost_times_and_session():
+    assert ANSWER.footer("$0.12") == (
+        "acme:one · 1,234 → 56 tokens · $0.00081 · first token 0.50 s · 22 tokens/s · session $0.12"
+    )
+
+
+def test_unknown_price_is_never_shown_as_nothing():
+    answer = replace(ANSWER, cost=None)
+    for shown in (answer.footer(), *answer.bundle().values(), repr(answer)):
+        assert "price unknown" in shown
+        assert "$" not in shown
+        assert "free" not in shown
+
+
+def test_free_is_said_of_free_providers_only():
+    free = Model("m", replace(ACME, free=True), price=FREE)
+    assert " · free · " in on(free, cost=Decimal(0)).footer()
+    assert " · $0 · " in on(MODEL, cost=Decimal(0)).footer()
+
+
+def test_estimates_are_marked():
+    """Tokens and dollars that we counted carry a sign; the provider's do not."""
+    footer = replace(ANSWER, usage=Usage(10, 5, estimated=True)).footer()
+    assert "≈ 10 → 5 tokens" in footer
+    assert "≈ $0.00081" in footer
+    assert "≈" not in ANSWER.footer()
+
+
+@pytest.mark.parametrize(
+    ("finish", "said"),
+    [
+        ("stop", None),
+        ("tool_calls", None),
+        ("length", "cut off at its token limit"),
+        ("stopped", "stopped"),
+        ("content_filter", "content_filter"),
+    ],
+)
+def test_footer_says_why_an_answer_ended_early(finish, said):
+    parts = replace(ANSWER, finish=finish).footer().split(" · ")
+    assert parts[5:] == ([said] if said else [])
+
+
+def test_footer_carries_caveat_and_notes():
+    answer = on(replace(MODEL, caveat="small model"), notes=("not in the ledger",))
+    assert answer.footer().startswith("acme:one (small model) · ")
+    assert answer.footer().endswith(" · not in the ledger")
+
+
+def test_speed_counts_the_tokens_after_the_first():
+    assert ANSWER.tokens_per_second == 55 / 2.5
+    assert replace(ANSWER, ttft=None).tokens_per_second is None
+    assert replace(ANSWER, ttft=3.0).tokens_per_second is None
+    whole = replace(ANSWER, request=replace(REQUEST, stream=False))
+    assert whole.tokens_per_second is None
+
+
+def test_footer_leaves_out_times_that_nobody_knows():
+    assert replace(ANSWER, ttft=None).footer() == "acme:one · 1,234 → 56 tokens · $0.00081"
+
+
+def test_bundle_is_markdown_and_plain_text():
+    bundle = ANSWER.bundle("$1")
+    footer = ANSWER.footer("$1")
+    body, _, quiet = bundle["text/markdown"].rpartition("\n\n")
+    assert body == "Hi there."
+    assert quiet.startswith("<div ")
+    assert html.unescape(re.sub("<[^>]*>", "", quiet)) == footer
+    assert bundle["text/plain"] == f"Hi there.\n\n{footer}"
+    assert bundle.keys() == {"text/markdown", "text/plain"}
+    assert ANSWER._repr_mimebundle_() == ANSWER.bundle()
+    assert ANSWER._repr_markdown_() == ANSWER.bundle()["text/markdown"]
+
+
+def test_footer_is_no_markup():
+    """A model's name may hold what HTML would obey; two dollar signs would be mathematics."""
+    answer = on(replace(MODEL, aliases=(), id="a<b>_c_"))
+    assert "acme:a&lt;b&gt;_c_ · " in answer.bundle()["text/markdown"]
+    assert "acme:a<b>_c_ · " in answer.bundle()["text/plain"]
+    assert "$" not in answer.bundle("$1")["text/markdown"]
+
+
+def test_bundle_of_nothing_is_the_footer():
+    empty = replace(ANSWER, text=" \n")
+    assert empty.bundle()["text/markdown"].startswith("<div")
+    assert empty.bundle()["text/plain"].strip() == empty.footer()
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("Look:\n```python\nx = 1", "Look:\n```python\nx = 1\n```"),
+        ("~~~~\nx\n~~~", "~~~~\nx\n~~~\n~~~~"),
+        ("So $$\nx^2", "So $$\nx^2\n$$"),
+        ("```\nx\n```", "```\nx\n```"),
+    ],
+)
+def test_markdown_closes_what_the_answer_left_open(text, body):
+    """The footer stands below the code, not in it; the text itself stays as it came."""
+    answer = replace(ANSWER, text=text, finish="length")
+    assert answer.bundle()["text/markdown"].startswith(f"{body}\n\n<div ")
+    assert answer.bundle()["text/plain"].startswith(f"{text}\n\nacme")
+    assert str(answer) == text
+
+
+def test_repr_is_short():
+    shown = repr(replace(ANSWER, text="x" * 1000))
+    assert f"'{'x' * 59}…'" in shown
+    assert "x" * 60 not in shown
+    assert repr(ANSWER) == f"<Completion 'Hi there.': {ANSWER.footer()}>"
+
+
+def test_collector_joins_the_pieces():
+    collector = Collector(REQUEST)
+    assert not collector.begun
+    collector.add(Delta(progress="loading"))
+    assert not collector.begun
+    collector.add(Delta(reasoning="Hm. "))
+    assert collector.begun
+    for delta in (Delta("Hi"), Delta(" there", note="slow"), Delta(".", finish="length")):
+        collector.add(delta)
+    collector.add(Delta(usage=Usage(9, 3)))
+    done = collector.completion()
+    assert (done.text, done.reasoning, done.finish) == ("Hi there.", "Hm. ", "length")
+    assert (done.usage, done.notes, done.origin) == (Usage(9, 3), ("slow",), "live")
+    assert done.cost == Decimal("0.000009")
+    assert 0 < done.ttft <= done.elapsed
+
+
+def test_last_usage_wins():
+    """Some servers count along: each piece's count replaces the one before."""
+    collector = Collector(REQUEST)
+    for tokens in (1, 2, 3):
+        collector.add(Delta("x", usage=Usage(9, tokens)))
+    collector.add(Delta(finish="stop"))
+    assert collector.completion().usage == Usage(9, 3)
+
+
+def test_tokens_are_estimated_where_the_provider_counts_none():
+    """At least one token for each piece, at least what the length suggests."""
+    pieces = Collector(REQUEST)
+    for _ in range(10):
+        pieces.add(Delta("x"))
+    assert pieces.completion().usage.completion_tokens == 10
+    lump = Collector(REQUEST)
+    lump.add(Delta("word " * 72))
+    usage = lump.completion().usage
+    assert usage == Usage(usage.prompt_tokens, 100, estimated=True)
+    assert 2 <= usage.prompt_tokens <= 12
+
+
+def test_price_decides_cost():
+    """No price, no cost: not even of an answer without tokens."""
+    unpriced = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
+    unpriced.add(Delta("Hi", usage=Usage(1, 1)))
+    assert unpriced.completion().cost is None
+    free = Collector(replace(REQUEST, model=replace(MODEL, price=FREE)))
+    free.add(Delta("Hi", usage=Usage(1, 1)))
+    assert free.completion().cost == 0
+
+
+def test_finish_may_be_told():
+    collector = Collector(REQUEST)
+    assert collector.completion().finish == "stop"
+    assert collector.completion("stopped").finish == "stopped"
+    assert collector.completion("stopped").ttft is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "price"),
+    [
+        (ANSWER, "priced as ≈ $0.00081"),
+        (replace(ANSWER, cost=None), "price unknown"),
+        (on(replace(MODEL, provider=replace(ACME, free=True)), cost=Decimal(0)), "free"),
+    ],
+)
+def test_stopped_with_says_what_is_kept_and_what_it_costs(answer, price):
+    stopped = stopped_with(answer)
+    assert stopped.message == f"Stopped: 56 tokens kept, {price}."
+    assert stopped.completion is answer
