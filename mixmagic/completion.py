@@ -80,7 +80,7 @@ class Completion:
         parts = [
             f"{self.model.name}{caveat}",
             f"{about}{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
-            "free" if self.model.provider.free else about + dollars(self.cost),
+            "free" if self.model.provider.free else about * bool(self.cost) + dollars(self.cost),
         ]
         if self.ttft is not None:
             parts.append(f"first token {self.ttft:.2f} s")

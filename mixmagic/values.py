@@ -73,7 +73,8 @@ class Dialect:
         always: Fields that every request carries.
         streaming: Fields that a streamed request carries.
         live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
-            `per`, the number of tokens that they pay for.
+            `per`, the number of tokens that they pay for; `free`, whether a price of 0 means
+            free, and not that it is sold in another way.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)

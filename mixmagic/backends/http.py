@@ -9,17 +9,15 @@ import contextlib
 import json
 import math
 import os
-import re
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import httpx
 
-from mixmagic.backends import faults, network, sse, wire
+from mixmagic.backends import access, faults, network, sse, wire
 from mixmagic.errors import (
     BadArguments,
-    MissingKey,
     MixmagicError,
     ProviderError,
     Stopped,
@@ -38,7 +36,6 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepa
 _OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
-_VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
 
 
 class Backend:
@@ -61,9 +58,11 @@ class Backend:
         """
         model = Model("", provider)
         with _named_errors(model):
-            response = self._client().get(f"{base_url(provider)}/models", headers=_headers(model))
+            response = self._client().get(
+                f"{access.base_url(provider)}/models", headers=access.headers(model)
+            )
             if response.status_code != 200:
-                body = _hidden(model, faults.parse(response.content))
+                body = access.hidden(model, faults.parse(response.content))
                 raise faults.from_status(model, response.status_code, body)
         try:
             listing = response.json()
@@ -98,51 +97,23 @@ class Backend:
             client = self._client()
             sent = client.build_request(
                 "POST",
-                f"{base_url(model.provider)}/chat/completions",
+                f"{access.base_url(model.provider)}/chat/completions",
                 json=wire.encode(request),
-                headers=_headers(model),
+                headers=access.headers(model),
             )
             with line.held():
                 response = client.send(sent, stream=True)
             try:
                 line.use(response.extensions["network_stream"])
                 if response.status_code != 200:
-                    body = _hidden(model, faults.parse(response.read()))
+                    body = access.hidden(model, faults.parse(response.read()))
                     raise faults.from_status(
                         model, response.status_code, body, _retry_after(response)
                     )
                 yield from _answer(model, response)
             finally:
+                line.free()
                 response.close()
-
-
-def base_url(provider: Provider) -> str:
-    """Where the provider's API starts: the environment's word, else the catalog's."""
-    url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
-    url = (url or provider.base_url).rstrip("/")
-    if "://" not in url:
-        url = f"http://{url}"
-    return url if _VERSIONED.search(url) else f"{url}/v1"
-
-
-def _key(model: Model) -> str:
-    """The provider's key, read when a call is sent; empty where it needs none."""
-    provider = model.provider
-    key = os.environ.get(provider.key_env, "").strip() if provider.key_env else ""
-    if not key and provider.key_required:
-        raise faults.missing_key(model)
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise MissingKey(
-            f"{provider.key_env} holds characters that no key has.",
-            f"Copy the key again (from {provider.key_url or provider.label}).",
-        )
-    return key
-
-
-def _headers(model: Model) -> dict[str, str]:
-    """The headers of a call."""
-    key = _key(model)
-    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _make_client() -> httpx.Client:
@@ -197,7 +168,7 @@ def _events(response: httpx.Response) -> Iterator[sse.Event]:
 def _event(model: Model, event: sse.Event) -> Delta:
     """One event as a piece of the answer."""
     if event.type == "error":
-        raise faults.in_stream(model, _hidden(model, _json(model, event.data)))
+        raise faults.in_stream(model, access.hidden(model, _json(model, event.data)))
     return _piece(model, event.data)
 
 
@@ -207,7 +178,7 @@ def _piece(model: Model, text: str | bytes) -> Delta:
     with contextlib.suppress(MixmagicError):
         return wire.decode(model, frame)
     # The same error again, from a frame without the key, whatever of it is quoted.
-    return wire.decode(model, _hidden(model, frame))
+    return wire.decode(model, access.hidden(model, frame))
 
 
 def _json(model: Model, text: str | bytes) -> Any:
@@ -217,30 +188,9 @@ def _json(model: Model, text: str | bytes) -> Any:
     except (ValueError, RecursionError):
         start = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise StreamBroken(
-            f"{model.provider.label} sent no JSON: {one_line(_hidden(model, start), 80)!r}",
+            f"{model.provider.label} sent no JSON: {one_line(access.hidden(model, start), 80)!r}",
             f"Check {model.provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
         ) from None
-
-
-def _hidden(model: Model, value: Any) -> Any:
-    """A text, or a JSON value, without the provider's key, should somebody have echoed it.
-
-    Done before anything is cut to length: half a key is a key's beginning.
-    """
-    env = model.provider.key_env
-    key = os.environ.get(env, "").strip() if env else ""
-    return _without(key, value) if key else value
-
-
-def _without(key: str, value: Any) -> Any:
-    """A JSON value whose texts do not hold `key`."""
-    if isinstance(value, str):
-        return value.replace(key, "[key]")
-    if isinstance(value, Mapping):
-        return {_without(key, name): _without(key, each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_without(key, each) for each in value]
-    return value
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -275,8 +225,8 @@ def _named_errors(model: Model, stop: Stop | None = None) -> Iterator[None]:
 def _named(model: Model, error: Exception) -> MixmagicError:
     """The error of ours that an error of httpx means."""
     provider = model.provider
-    reason = one_line(_hidden(model, str(error)), 200) or type(error).__name__
-    url = base_url(provider)
+    reason = one_line(access.hidden(model, str(error)), 200) or type(error).__name__
+    url = access.base_url(provider)
     if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
         return BadArguments(
             f"{url!r} is no URL for {provider.label}: {reason}.",

@@ -57,14 +57,19 @@ class Line:
         if self._broken:
             self.break_off()
 
+    def free(self) -> None:
+        """The call is over: its connection may be another's now."""
+        self._stream = None
+
     def break_off(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
         with self._lock:
             self._broken = True
             self._opened.put(httpcore.ConnectError("stopped"))
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             return
-        sock = self._stream.get_extra_info("socket")
+        sock = stream.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):
                 # Not SSLSocket.shutdown, which would say goodbye in TLS first.

@@ -228,5 +228,7 @@ def _live_price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
         price = Price(dollars(where["input"]), dollars(where["output"]))
     except (KeyError, TypeError, InvalidOperation):
         return None
+    if not price.input and not price.output and not where.get("free"):
+        return None  # sold by the hour
     # Routers send -1 for "it depends": not a price.
     return price if price.input >= 0 and price.output >= 0 else None

@@ -6,7 +6,7 @@ import pytest
 from server import Answer, refusal, whole
 from server import together as as_together
 
-from mixmagic.backends.http import base_url
+from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MissingKey, ProviderError
 
