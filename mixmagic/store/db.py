@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,8 +31,7 @@ class Database:
         self._migrations = migrations
         self._lock = threading.RLock()
         self._made: sqlite3.Connection | None = None
-        self._process = 0
-        self._inherited: list[sqlite3.Connection] = []
+        _databases.add(self)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -59,6 +59,15 @@ class Database:
         with self._lock, self._named():
             return self._connection().execute(query, values).fetchall()
 
+    def before_fork(self) -> None:
+        """Close the file: SQLite's locks are a process's own, and a child's would be void."""
+        self._lock.acquire()
+        self.close()
+
+    def after_fork(self) -> None:
+        """Go on, in the parent and in the child: each opens the file for itself."""
+        self._lock.release()
+
     def check(self) -> str:
         """`ok`, or what SQLite finds wrong with the file."""
         return str(self.rows("PRAGMA quick_check(1)")[0][0])
@@ -66,7 +75,7 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._made is not None and self._process == os.getpid():
+            if self._made is not None:
                 self._made.close()
                 self._made = None
 
@@ -82,14 +91,9 @@ class Database:
             ) from None
 
     def _connection(self) -> sqlite3.Connection:
-        if self._made is not None and self._process != os.getpid():
-            # A parent's: to close it here would drop the locks on the child's own, too.
-            self._inherited.append(self._made)
-            self._made = None
         if self._made is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._made = self._open()
-            self._process = os.getpid()
         return self._made
 
     def _open(self) -> sqlite3.Connection:
@@ -127,6 +131,29 @@ class Database:
         except BaseException:
             connection.rollback()
             raise
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_closed: list[Database] = []
+
+
+def _before_fork() -> None:
+    """Close every file that is open."""
+    _closed[:] = _databases
+    for database in _closed:
+        database.before_fork()
+
+
+def _after_fork() -> None:
+    """Let every database go on."""
+    while _closed:
+        _closed.pop().after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
