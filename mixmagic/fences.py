@@ -80,9 +80,11 @@ def split(markdown: str, limit: int) -> tuple[str, str]:
     cut = markdown.rfind("\n", start, -1) + 1 or max(limit, start + 1)
     head, rest = markdown[:cut], markdown[cut:]
     fence = open_fence(head)
-    if fence is None or cut - len(fence.opening) <= limit // 2:  # too long to be said again
+    if fence is None:
         return head, rest
-    return close_fence(head), f"{fence.opening}\n{rest}"
+    # An opening about as long as what was cut off would have to be said again for ever.
+    long = len(fence.opening) > limit // 2 and cut - len(fence.opening) <= limit // 2
+    return close_fence(head), rest if long else f"{fence.opening}\n{rest}"
 
 
 def literal_dollars(markdown: str) -> str:
