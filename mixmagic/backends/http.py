@@ -33,6 +33,7 @@ from mixmagic.values import Delta, Model, Provider, Request, Stream
 _TIMEOUT = httpx.Timeout(120, connect=10, pool=None)
 # The pool holds no more than the throttle lets through; it must not be a limit of its own.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
+_parse = json.JSONDecoder().decode  # json.loads without its looks at options
 _OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
@@ -147,7 +148,9 @@ def _answer(model: Model, response: httpx.Response) -> Iterator[Delta]:
         if event.data == "[DONE]":
             finished = True
             continue
-        delta = _event(model, event)
+        if event.type == "error":
+            raise faults.in_stream(model, access.hidden(model, _json(model, event.data)))
+        delta = _piece(model, event.data)
         finished = finished or delta.finish is not None
         yield delta
     if not finished:
@@ -165,26 +168,21 @@ def _events(response: httpx.Response) -> Iterator[sse.Event]:
     yield from decoder.close()
 
 
-def _event(model: Model, event: sse.Event) -> Delta:
-    """One event as a piece of the answer."""
-    if event.type == "error":
-        raise faults.in_stream(model, access.hidden(model, _json(model, event.data)))
-    return _piece(model, event.data)
-
-
 def _piece(model: Model, text: str | bytes) -> Delta:
     """One JSON text as a piece of the answer."""
     frame = _json(model, text)
-    with contextlib.suppress(MixmagicError):
+    try:
         return wire.decode(model, frame)
+    except MixmagicError:
+        frame = access.hidden(model, frame)
     # The same error again, from a frame without the key, whatever of it is quoted.
-    return wire.decode(model, access.hidden(model, frame))
+    return wire.decode(model, frame)
 
 
 def _json(model: Model, text: str | bytes) -> Any:
     """Parse what should be JSON."""
     try:
-        return json.loads(text)
+        return _parse(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         start = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise StreamBroken(

@@ -70,7 +70,12 @@ class Decoder:
             self._tail_size = 0
         events: list[Event] = []
         for line in lines:
-            self._line(line, events)
+            if line or self._type or len(self._data) != 1:
+                self._line(line, events)
+            else:  # the blank line behind one line of data: nearly every event
+                self._size = 0
+                if data := self._data.pop():
+                    events.append(Event("message", data.decode("utf-8", "replace")))
         if rest:
             self._tail.append(rest)
             self._tail_size += len(rest)
