@@ -5,6 +5,7 @@ Part of the command: imported by `cli` alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -84,7 +85,8 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, "utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.", "Name another folder with --dir."
         ) from None

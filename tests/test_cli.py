@@ -1,0 +1,98 @@
+"""The `mixmagic` command, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mixmagic.backends import weights
+
+COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]
+
+
+def run(*words, **env):
+    return subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, env={**os.environ, **env}, check=False
+    )
+
+
+def test_doctor_fails_where_the_default_model_has_no_key():
+    ran = run("doctor")
+    assert ran.returncode == 1
+    assert "✗   key: Together AI: TOGETHER_API_KEY is not set" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_doctor_is_content_with_the_embedded_model(home):
+    ran = run("doctor", MIXMAGIC_MODEL="local")
+    assert ran.returncode == 0, ran.stdout
+    assert f"ok  data folder: {home / 'data'}" in ran.stdout
+    assert "✗" not in ran.stdout
+
+
+def test_install_says_where_the_weights_are(home):
+    ran = run("local", "install")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"{weights.path(home / 'cache')}\n"
+
+
+def test_an_error_is_two_lines_and_status_1(home):
+    (home / "config").mkdir()
+    (home / "config" / "config.toml").write_text("modle = 'local'\n")
+    ran = run("local", "install")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    lines = ran.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("BadArguments: There is no setting 'modle'")
+    assert lines[1] == "Hint: Settings are: model."
+
+
+def test_the_demo_shows_answers_as_they_come_and_leaves_notebook_and_page(tmp_path):
+    shown, arrivals = b"", []
+    with subprocess.Popen(
+        [*COMMAND, "demo", "--dir", tmp_path / "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while piece := os.read(process.stdout.fileno(), 65536):
+            shown += piece
+            arrivals.append(len(shown))
+        errors = process.stderr.read().decode()
+    assert (process.returncode, errors) == (0, "")
+    text = shown.decode()
+    question = "what a histogram shows."
+    begin = shown.index(question.encode()) + len(question)
+    end = shown.index(b"tokens/s", begin)
+    # The answer between the question and its footer came in many pieces.
+    assert sum(begin < size <= end for size in arrivals) >= 5
+    notebook, page = tmp_path / "demo" / "quickstart.ipynb", tmp_path / "demo" / "quickstart.html"
+    assert str(notebook) in text
+    assert str(page) in text
+    cells = [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    answers = [
+        cell for cell in cells if cell.source.startswith("%%mixtral") and "77b" not in cell.source
+    ]
+    assert answers
+    for cell in answers:
+        assert [output.output_type for output in cell.outputs] == ["display_data"]
+        assert set(cell.outputs[0].data) == {"text/markdown", "text/plain"}
+    assert "small model, for trying things out" in page.read_text("utf-8")
+    assert sorted(path.name for path in notebook.parent.iterdir()) == [page.name, notebook.name]
+
+
+def test_a_folder_that_cannot_be_written_is_two_lines(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    ran = run("demo", "--lab", "--dir", str(tmp_path / "file"))
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 2
+    assert "--dir" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["local"], ["nonsense"]])
+def test_wrong_words_are_refused_with_status_2(words):
+    assert run(*words).returncode == 2
