@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mixmagic.stop import Stop
 
@@ -198,9 +198,10 @@ class Request:
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """One piece of an answer. `str(delta)` is its text.
+
+    A named tuple, for one is made of every chunk, and a frozen dataclass takes three times as long.
 
     Attributes:
         text: Text to append.
