@@ -164,6 +164,11 @@ class Model:
         alias = self.aliases[0] if self.aliases else self.id
         return alias if alias == self.provider.name else f"{self.provider.name}:{alias}"
 
+    @property
+    def about(self) -> str:
+        """The caveat and the note, in one line."""
+        return " · ".join(filter(None, (self.caveat, self.note)))
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -26,7 +26,7 @@ def base_url(provider: Provider) -> str:
     return url if _VERSIONED.search(url) else f"{url}/v1"
 
 
-def _in_environment(provider: Provider) -> str:
+def in_environment(provider: Provider) -> str:
     """The provider's key, or nothing."""
     return os.environ.get(provider.key_env, "").strip() if provider.key_env else ""
 
@@ -34,7 +34,7 @@ def _in_environment(provider: Provider) -> str:
 def key(model: Model) -> str:
     """The provider's key, read when a call is sent; empty where it needs none."""
     provider = model.provider
-    found = _in_environment(provider)
+    found = in_environment(provider)
     if not found and provider.key_required:
         raise faults.missing_key(model)
     if not (found.isascii() and found.isprintable()) or " " in found:
@@ -56,7 +56,7 @@ def hidden(model: Model, value: Any) -> Any:
 
     Done before anything is cut to length: half a key is a key's beginning.
     """
-    found = _in_environment(model.provider)
+    found = in_environment(model.provider)
     return _without(found, value) if found else value
 
 

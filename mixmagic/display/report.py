@@ -69,8 +69,7 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
     asked = (default.provider.name, default.id) if default else None
     notes: dict[str, list[str]] = {}
     for model in models:
-        note = " · ".join(filter(None, (model.caveat, model.note)))
-        notes.setdefault(note, []).append(model.name)
+        notes.setdefault(model.about, []).append(model.name)
     notes.pop("", None)
     return Table(
         ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],

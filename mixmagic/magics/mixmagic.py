@@ -80,7 +80,7 @@ class Mixmagic(Magics):
         parser.add_argument("model")
         self.model = parser.parse_args(words).model
         model = self._session.catalog.resolve(self.model)
-        about = " · ".join(filter(None, (model.provider.label, model.caveat, model.note)))
+        about = " · ".join(filter(None, (model.provider.label, model.about)))
         print(f"This session now asks {model.name} ({about}).")
         print(
             f'To keep it for every session, put model = "{model.name}" into config.toml'

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mixmagic.backends import weights
+from mixmagic.backends import access, weights
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, StoreError
 from mixmagic.settings import Settings
@@ -52,16 +51,17 @@ def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) 
     yield Check("versions", True, ", ".join(versions))
     yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
     yield _try("model", lambda: _describe(catalog.resolve(model)))
+    asked = _asked(catalog, model)
     for provider in catalog.providers.values():
         if provider.key_env:
-            present = bool(os.environ.get(provider.key_env, "").strip())
-            needed = _needed(catalog, model) == provider.name and provider.key_required
+            present = bool(access.in_environment(provider))
+            needed = asked == provider.name and provider.key_required
             found = "is set" if present else f"is not set ({provider.key_url or 'not needed'})"
             ok = True if present else False if needed else None
             yield Check(f"key: {provider.label}", ok, f"{provider.key_env} {found}")
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
-    yield _embedded(settings, required=_needed(catalog, model) == "local")
+    yield _embedded(settings, required=asked == "local")
 
 
 def _try(name: str, look: Callable[[], str]) -> Check:
@@ -82,12 +82,10 @@ def _version(package: str) -> str:
 
 def _describe(model: Model) -> str:
     """A model and what should be known of it."""
-    return " · ".join(
-        filter(None, (f"{model.name} at {model.provider.label}", model.caveat, model.note))
-    )
+    return " · ".join(filter(None, (f"{model.name} at {model.provider.label}", model.about)))
 
 
-def _needed(catalog: Catalog, model: str) -> str:
+def _asked(catalog: Catalog, model: str) -> str:
     """The provider of the model that is asked by default."""
     try:
         return catalog.resolve(model).provider.name
