@@ -11,6 +11,11 @@
         * `RateLimited`
         * `Unavailable`
         * `StreamBroken`
+        * `TimedOut`
+            * `ConnectTimedOut`
+            * `FirstByteTimedOut`
+            * `IdleTimedOut`
+            * `TotalTimedOut`
 * `Stopped` (a `KeyboardInterrupt`, so that no `except Exception` swallows it)
 """
 
@@ -37,7 +42,14 @@ class MixmagicError(Exception):
     Args:
         message: What happened.
         hint: What to do about it.
+
+    Attributes:
+        partial: What had come of the answer, a `Completion`; `None` where nothing had.
+        sent: Whether the provider may have read the question, and bill it.
     """
+
+    partial: object = None
+    sent = False
 
     def __init__(self, message: str, hint: str) -> None:
         self.message = one_line(message)
@@ -86,6 +98,9 @@ class ProviderError(MixmagicError):
         hint: What to do about it.
         status: The HTTP status, or `None` where there was none.
         retry_after: Seconds to wait before the next try, where the provider said so.
+        retryable: Whether the same call may be sent again: it has not been answered, and the
+            trouble may pass.
+        limits: What the provider said of its limits, a `Limits`.
     """
 
     def __init__(
@@ -95,10 +110,14 @@ class ProviderError(MixmagicError):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        retryable: bool = False,
+        limits: object = None,
     ) -> None:
         super().__init__(message, hint)
         self.status = status
         self.retry_after = retry_after
+        self.retryable = retryable
+        self.limits = limits
 
 
 class RateLimited(ProviderError):
@@ -110,7 +129,27 @@ class Unavailable(ProviderError):
 
 
 class StreamBroken(ProviderError):
-    """The answer began and did not end."""
+    """The answer is not whole: it broke off, or it is no answer."""
+
+
+class TimedOut(ProviderError):
+    """The provider took longer than the settings allow."""
+
+
+class ConnectTimedOut(TimedOut):
+    """No connection within `connect_timeout`."""
+
+
+class FirstByteTimedOut(TimedOut):
+    """The question was sent, and nothing came within `first_byte_timeout`."""
+
+
+class IdleTimedOut(TimedOut):
+    """The answer began, and nothing more came within `idle_timeout`."""
+
+
+class TotalTimedOut(TimedOut):
+    """The call was not over within `total_timeout`, or the call's own `timeout`."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -119,12 +158,16 @@ class Stopped(KeyboardInterrupt):
     Args:
         message: What became of the call, in one line.
         completion: What had come until then, a `Completion`, where it is known.
+        sent: Whether the provider may have read the question, and bill it.
     """
 
-    def __init__(self, message: str = "Stopped.", completion: object = None) -> None:
+    def __init__(
+        self, message: str = "Stopped.", completion: object = None, *, sent: bool = True
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.completion = completion
+        self.sent = sent
 
     def _render_traceback_(self) -> list[str]:
         """The one line that IPython shows instead of a traceback."""

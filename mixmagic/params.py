@@ -13,11 +13,14 @@ from typing import Any
 from mixmagic.errors import BadArguments
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, and not a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _number(low: float, high: float) -> Callable[[Any], bool]:
     """A check for a number from `low` to `high`."""
-    return lambda value: (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    )
+    return lambda value: is_number(value) and low <= value <= high
 
 
 def _integer(low: int) -> Callable[[Any], bool]:

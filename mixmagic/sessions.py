@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -50,6 +51,7 @@ class Session:
     def __init__(self, settings: Settings | None = None) -> None:
         if settings is not None:
             self.settings = settings
+        _all.add(self)
         self.id = os.urandom(8).hex()
         self.notebook = os.environ.get("JPY_SESSION_NAME")
 
@@ -98,9 +100,11 @@ class Session:
         """
         from mixmagic.layers import stack
         from mixmagic.layers.meter import meter
+        from mixmagic.layers.retry import retry
+        from mixmagic.layers.throttle import throttle
 
         # Outermost first.
-        layers = [meter(self.ledger, self.notebook)]
+        layers = [meter(self.ledger, self.notebook), retry(self.settings), throttle()]
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
@@ -113,6 +117,7 @@ class Session:
         model: str | None = None,
         system: str | None = None,
         stream: bool = True,
+        timeout: float | None = None,
         **params: Any,
     ) -> Request:
         """A question, checked, ready for `stream`.
@@ -122,18 +127,22 @@ class Session:
             model: A catalog name or `provider:API-string`; the session's model where `None`.
             system: Instructions that stand before the prompt.
             stream: Whether the answer is to come in pieces.
+            timeout: Seconds that the call may take in all, with its waits and retries; the
+                settings' `total_timeout` where `None`.
             **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
 
         Raises:
             BadArguments: An empty prompt, or a parameter that makes no sense.
             UnknownModel: No catalog row has this name.
         """
-        from mixmagic.params import check
+        from mixmagic.params import check, is_number
         from mixmagic.values import Request
 
         messages = _messages(prompt, system)
         resolved = self.catalog.resolve(self.model if model is None else model)
-        return Request(resolved, messages, check(params), stream=stream)
+        if timeout is not None and not (is_number(timeout) and timeout > 0):
+            raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
+        return Request(resolved, messages, check(params), stream=stream, timeout=timeout)
 
     def ask(self, prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
         """Ask and wait for the whole answer.
@@ -171,7 +180,7 @@ class Session:
         Raises:
             BadArguments: There is no such provider.
         """
-        wanted = None if provider is None else self._provider(provider)
+        wanted = None if provider is None else self.provider(provider)
         return [row for row in self.catalog.models if wanted in (None, row.provider)]
 
     def live_models(self, provider: str) -> list[Model]:
@@ -186,10 +195,15 @@ class Session:
             BadArguments: There is no such provider.
             MixmagicError: It could not be asked.
         """
-        asked = self._provider(provider)
+        asked = self.provider(provider)
         return self.catalog.merge(asked, self.backends.models(asked))
 
-    def _provider(self, name: str) -> Provider:
+    def provider(self, name: str) -> Provider:
+        """A provider of the catalog.
+
+        Raises:
+            BadArguments: There is no such provider.
+        """
         providers = self.catalog.providers
         if name not in providers:
             raise BadArguments(
@@ -198,10 +212,57 @@ class Session:
         return providers[name]
 
     def doctor(self) -> list[Check]:
-        """Check what an answer needs, one line each; nothing is sent anywhere."""
+        """Check what an answer needs, one line each; providers that are set up are asked."""
         from mixmagic.tasks.doctor import examine
 
-        return list(examine(self.settings, self.catalog, self.ledger.database, self.model))
+        return list(
+            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.model)
+        )
+
+    def login(self, provider: str, key: str) -> int:
+        """Check an API key with its provider, and keep it in the system's keyring.
+
+        Args:
+            provider: A provider's name, as in `catalog.providers`.
+            key: The key; it is never shown or written anywhere else.
+
+        Returns:
+            How many models the provider lists for it.
+
+        Raises:
+            BadArguments: There is no such provider, or it takes no key.
+            MixmagicError: The key is not accepted, or cannot be kept.
+        """
+        asked = self._with_key(provider)
+        if not key.strip():
+            raise BadArguments("There is no key.", f"Copy it from {asked.key_url or asked.label}.")
+        count = len(self.backends.models(asked, key.strip()))
+        self.backends.access.store(asked, key.strip())
+        return count
+
+    def logout(self, provider: str) -> None:
+        """Take a provider's API key out of the system's keyring.
+
+        Raises:
+            BadArguments: There is no such provider, or it takes no key.
+            MixmagicError: There is no keyring, or it cannot be used.
+        """
+        self.backends.access.store(self._with_key(provider), "")
+
+    def _with_key(self, name: str) -> Provider:
+        """The provider, where it is one that takes keys."""
+        provider = self.provider(name)
+        if not provider.key_env:
+            raise BadArguments(f"{provider.label} takes no API key.", "Just ask it.")
+        return provider
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, which has its parent's sockets and locks, but no threads.
+
+        What the parent made is kept, not freed: freeing it would wait for those threads.
+        """
+        made = (self.__dict__.pop("backends", None), self.__dict__.pop("stream", None))
+        _of_the_parent.append(made)
 
     def close(self) -> None:
         """Give back connections, threads and memory. The session can still be used."""
@@ -246,6 +307,22 @@ def _messages(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
 
 _lock = threading.Lock()
 _sessions: list[Session] = []
+_all: weakref.WeakSet[Session] = weakref.WeakSet()
+_of_the_parent: list[object] = []
+
+
+def _after_fork() -> None:
+    """Let every session of a forked child begin anew."""
+    for each in list(_all):
+        each.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    # The lock is held across the fork, lest the child get it locked for ever.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def session() -> Session:

@@ -6,15 +6,17 @@ May import `errors`.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mixmagic.errors import BadArguments
 
 _FILE = "config.toml"
+_FOLDERS = ("config_dir", "data_dir", "cache_dir", "notebook")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -23,23 +25,46 @@ class Settings:
     """The settings of one process.
 
     A later one of these wins: the defaults below, `config.toml` in `config_dir`, the
-    environment (`MIXMAGIC_MODEL`, `MIXMAGIC_LIVE`). `MIXMAGIC_HOME` puts all three folders
-    under one of your own.
+    environment (`MIXMAGIC_MODEL`, `MIXMAGIC_IDLE_TIMEOUT`, …). `MIXMAGIC_HOME` puts the first
+    three folders under one of your own.
 
     Attributes:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
         data_dir: What must not be lost: the ledger.
         cache_dir: What can be fetched again: the embedded model's weights.
+        notebook: The notebook, or where there is none the working folder; API keys may stand
+            in a file `.env` beside it.
         model: The model that is asked where none is named.
         live: Whether answers stream into the notebook: `None` finds out, `False` shows each
             one once, when it is whole.
+        connect_timeout: Seconds for the name's look-up, the connection and TLS together.
+        first_byte_timeout: Seconds from the sent question to the first data of the answer. A
+            server's pings are no data; an answer that is not streamed comes all at once.
+        idle_timeout: Seconds between two pieces of data of an answer.
+        total_timeout: Seconds for a call in all, with its waits and retries.
+        max_retries: How often a call that was not answered is sent again.
+        retry_timeout: Seconds that a call may spend on waiting for its retries.
+        ca_file: A PEM file of certificates to trust besides the usual ones.
     """
 
     config_dir: Path
     data_dir: Path
     cache_dir: Path
+    notebook: Path = Path()
     model: str = "8x7b"
     live: bool | None = None
+    connect_timeout: float = 10.0
+    first_byte_timeout: float = 180.0
+    idle_timeout: float = 60.0
+    total_timeout: float = 900.0
+    max_retries: int = 4
+    retry_timeout: float = 60.0
+    ca_file: str = ""
+
+    @property
+    def dotenv(self) -> Path:
+        """The file that may hold API keys: `.env` beside the notebook."""
+        return (self.notebook if self.notebook.is_dir() else self.notebook.parent) / ".env"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,12 +75,25 @@ class Settings:
         """
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
         values = _read(config / _FILE)
-        if model := environ.get("MIXMAGIC_MODEL"):
-            values["model"] = model
-        if live := environ.get("MIXMAGIC_LIVE"):
-            values["live"] = _TRUTH.get(live.lower(), live)
-        _check(values, config / _FILE)
-        return cls(config, data, cache, **values)
+        for name, kind in _KINDS.items():
+            if given := environ.get(f"MIXMAGIC_{name.upper()}"):
+                values[name] = _converted(given, kind)
+        for name, value in values.items():
+            _check(name, value, config / _FILE)
+        # Jupyter's server says which notebook a kernel is for.
+        named = Path(environ.get("JPY_SESSION_NAME", ""))
+        notebook = named if named.is_absolute() and named.exists() else Path.cwd()
+        return cls(config, data, cache, notebook, **values)
+
+
+# A setting's name and what it takes.
+_KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _FOLDERS}
+_TAKES = {
+    "str": "a text",
+    "bool | None": "true or false",
+    "float": "a number of seconds over 0",
+    "int": "a whole number from 0 up",
+}
 
 
 def _folders(home: str) -> tuple[Path, Path, Path]:
@@ -84,17 +122,32 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _check(values: Mapping[str, Any], path: Path) -> None:
-    """Refuse settings that do not exist or make no sense."""
-    known: dict[str, type] = {"model": str, "live": bool}
-    for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1) or list(known)
-            raise BadArguments(
-                f"There is no setting {name!r} ({path}).", f"Settings are: {', '.join(near)}."
-            )
-        if not isinstance(value, known[name]):
-            raise BadArguments(
-                f"The setting {name!r} cannot be {value!r} ({path} or MIXMAGIC_{name.upper()}).",
-                f"It takes {'true or false' if known[name] is bool else 'a text'}.",
-            )
+def _converted(text: str, kind: str) -> Any:
+    """A text of the environment as what its setting takes, where it can be that."""
+    try:
+        if kind == "bool | None":
+            return _TRUTH[text.lower()]
+        return {"float": float, "int": int}.get(kind, str)(text)
+    except (KeyError, ValueError):
+        return text
+
+
+def _check(name: str, value: Any, path: Path) -> None:
+    """Refuse a setting that does not exist or makes no sense."""
+    if name not in _KINDS:
+        near = difflib.get_close_matches(name, _KINDS, 1) or list(_KINDS)
+        raise BadArguments(
+            f"There is no setting {name!r} ({path}).", f"Settings are: {', '.join(near)}."
+        )
+    kind = _KINDS[name]
+    sensible = {
+        "str": type(value) is str,
+        "bool | None": type(value) is bool,
+        "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
+        "int": type(value) is int and value >= 0,
+    }
+    if not sensible[kind]:
+        raise BadArguments(
+            f"The setting {name!r} cannot be {value!r} ({path} or MIXMAGIC_{name.upper()}).",
+            f"It takes {_TAKES[kind]}.",
+        )

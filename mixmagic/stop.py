@@ -20,6 +20,10 @@ class Stop:
         self._lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
 
+    def __reduce__(self) -> tuple[type[Stop], tuple[()]]:
+        """Copied and pickled as a new one: a call is stopped where it is made."""
+        return Stop, ()
+
     def set(self) -> None:
         """Stop the call: wake whoever waits and run what `calling` registered."""
         with self._lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -75,12 +76,14 @@ class Dialect:
         live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
             `per`, the number of tokens that they pay for; `free`, whether a price of 0 means
             free, and not that it is sold in another way.
+        rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
     always: Mapping[str, Any] = field(default_factory=dict)
     streaming: Mapping[str, Any] = field(default_factory=dict)
     live_price: Mapping[str, Any] = field(default_factory=dict)
+    rate_window: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Provider:
         key_required: Whether a call without a key is refused before it is sent.
         key_url: The page where a person gets a key.
         free: Whether its models cost nothing, by declaration.
+        max_in_flight: Calls that this process makes to it at the same time.
         dialect: How its JSON differs from OpenAI's.
         note: What a person should know before using it.
         hint: The ways out where it refuses one of its models.
@@ -111,6 +115,7 @@ class Provider:
     key_required: bool = True
     key_url: str = ""
     free: bool = False
+    max_in_flight: int = 32
     dialect: Dialect = field(default_factory=Dialect)
     note: str = ""
     hint: str = ""
@@ -179,6 +184,8 @@ class Request:
         messages: The conversation, oldest first.
         params: Sampling parameters under their OpenAI names.
         stream: Whether the answer is to come in pieces.
+        timeout: Seconds that the call may take in all; the settings' `total_timeout` where `None`.
+        deadline: When that is, on the monotonic clock: set when the call is made.
         stop: Set it, from any thread, to end the call.
     """
 
@@ -186,6 +193,8 @@ class Request:
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = field(default=True, compare=False)
+    timeout: float | None = field(default=None, compare=False)
+    deadline: float = field(default=math.inf, compare=False, repr=False)
     stop: Stop = field(default_factory=Stop, compare=False, repr=False)
 
     @property
@@ -203,6 +212,21 @@ class Request:
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider says of its limits in the head of an answer.
+
+    Attributes:
+        requests: Requests a second; `None` where it does not say.
+        tokens: Tokens a second; `None` where it does not say.
+        wait: Seconds until there is room again; 0 where there is room.
+    """
+
+    requests: float | None = None
+    tokens: float | None = None
+    wait: float = 0.0
+
+
 class Delta(NamedTuple):
     """One piece of an answer. `str(delta)` is its text.
 
@@ -216,6 +240,7 @@ class Delta(NamedTuple):
         origin: Where the piece comes from.
         progress: What is going on while there is no answer yet ("loading …").
         note: What the user should read below the answer.
+        limits: The provider has accepted the question, and says this of its limits.
     """
 
     text: str = ""
@@ -225,6 +250,7 @@ class Delta(NamedTuple):
     origin: Origin = "live"
     progress: str = ""
     note: str = ""
+    limits: Limits | None = None
 
     def __str__(self) -> str:
         return self.text

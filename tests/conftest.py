@@ -40,6 +40,7 @@ def home(tmp_path, monkeypatch) -> Path:
     home.mkdir()
     (home / "cache").symlink_to(shared)
     monkeypatch.setenv("MIXMAGIC_HOME", str(home))
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "0")  # tests of retries say so
     return home
 
 

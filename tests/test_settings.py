@@ -86,7 +86,7 @@ def test_empty_variables_are_unset(home, write):
         ("model = ", "cannot be read", "Mend the file"),
         (b"model = '\xff'", "cannot be read", "Mend the file"),
         ("modle = 'x'", "no setting 'modle'", "Settings are: model."),
-        ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, live."),
+        ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, live, connect_timeout, "),
         ("[model]\nname = 'x'", "'model' cannot be {'name': 'x'}", "It takes a text."),
         ("model = 5", "'model' cannot be 5", "It takes a text."),
         ("live = 'yes'", "'live' cannot be 'yes'", "It takes true or false."),

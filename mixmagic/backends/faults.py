@@ -16,6 +16,7 @@ from mixmagic.errors import (
     ProviderError,
     RateLimited,
     StreamBroken,
+    TotalTimedOut,
     Unavailable,
     UnknownModel,
     one_line,
@@ -24,6 +25,8 @@ from mixmagic.values import Model
 
 _CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _CONTEXT_WORDS = ("context length", "context size", "context window", "maximum context")
+# Refusals that the same call would meet again.
+NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
 
 
@@ -100,13 +103,21 @@ def from_status(
             "Wait a moment and run the cell again.",
             status=status,
             retry_after=retry_after,
+            retryable=True,
         )
-    if status >= 500 or status == 408:
+    if status >= 500 or status in (408, 409):
         return Unavailable(
             f"{provider.label} answered {status}{quoted}",
             "The trouble is on its side: run the cell again in a moment.",
             status=status,
             retry_after=retry_after,
+            retryable=True,
+        )
+    if 300 <= status < 400:
+        return ProviderError(
+            f"{provider.label} answered {status}: it sends calls elsewhere{quoted}",
+            f"Set {provider.url_env or 'its URL'} to where its API is: a key is not sent on.",
+            status=status,
         )
     return ProviderError(
         f"{provider.label} answered {status}{quoted}",
@@ -132,6 +143,14 @@ def in_stream(model: Model, error: Any, codes: Mapping[str, Any] | None = None) 
     )
 
 
+def total(label: str) -> TotalTimedOut:
+    """The error of a call that has had all its time."""
+    return TotalTimedOut(
+        f"The call to {label} was not over in its time.",
+        "Allow more: total_timeout in config.toml, or timeout for one call.",
+    )
+
+
 def missing_key(model: Model) -> MissingKey:
     """The error of a call that cannot be sent for want of a key."""
     provider = model.provider
@@ -144,8 +163,11 @@ def _key_hint(model: Model) -> str:
     """How to come by a key, and the way that needs none."""
     provider = model.provider
     where = f" (from {provider.key_url})" if provider.key_url else ""
-    setting = f"Set {provider.key_env}{where} in the environment; " if provider.key_env else ""
-    return f"{setting}`%mixmagic use local` needs no key."
+    setting = (
+        f"Set {provider.key_env}{where} in the environment or in a file .env beside the notebook,"
+        f" or run `%mixmagic login {provider.name}`; "
+    )
+    return f"{setting if provider.key_env else ''}`%mixmagic use local` needs no key."
 
 
 def _is_context(words: str, codes: str) -> bool:

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
-import os
+import ssl
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from mixmagic.backends import access, faults, network, sse, wire
+from mixmagic.backends import faults, limits, network, reading
+from mixmagic.backends.access import Access, base_url
+from mixmagic.backends.wire import encode
 from mixmagic.errors import (
     BadArguments,
+    ConnectTimedOut,
+    FirstByteTimedOut,
+    IdleTimedOut,
     MixmagicError,
     ProviderError,
     Stopped,
     StreamBroken,
+    TotalTimedOut,
     Unavailable,
     one_line,
 )
@@ -29,11 +38,12 @@ from mixmagic.settings import Settings
 from mixmagic.stop import Stop
 from mixmagic.values import Delta, Model, Provider, Request, Stream
 
-# Seconds without a byte: a long prompt on a busy server takes a while to its first token.
-_TIMEOUT = httpx.Timeout(120, connect=10, pool=None)
 # The pool holds no more than the throttle lets through; it must not be a limit of its own.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
-_parse = json.JSONDecoder().decode  # json.loads without its looks at options
+_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
+# Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
+# which the token counts may follow.
+_AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 _OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
@@ -42,36 +52,43 @@ _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 class Backend:
     """Every HTTP provider, over one client that is made at the first call."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access) -> None:
+        self.access, self._settings = access, settings
         self._lock = threading.Lock()
         self._made: httpx.Client | None = None
-        self._process = 0
 
     def open(self, provider: Provider) -> Stream:
         """How to ask `provider`: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
-    def models(self, provider: Provider) -> list[Mapping[str, Any]]:
+    def models(
+        self, provider: Provider, key: str = "", timeout: float = math.inf
+    ) -> list[Mapping[str, Any]]:
         """What the provider's `/models` lists: a bare array, or one under `data`.
+
+        Args:
+            provider: Whom to ask.
+            key: The key to ask with, where it is not the one that is found.
+            timeout: Seconds that it may take.
 
         Raises:
             MixmagicError: It could not be asked, or answered something else.
         """
         model = Model("", provider)
-        with _named_errors(model):
-            response = self._client().get(
-                f"{access.base_url(provider)}/models", headers=access.headers(model)
+        with self._exchange(model, time.monotonic() + timeout) as (client, line):
+            sent = client.build_request(
+                "GET", f"{base_url(provider)}/models", headers=self.access.headers(model, key)
             )
-            if response.status_code != 200:
-                body = access.hidden(model, faults.parse(response.content))
-                raise faults.from_status(model, response.status_code, body)
+            with line.held(), contextlib.closing(client.send(sent, stream=True)) as response:
+                self._accepted(model, response)
+                raw = b"".join(response.iter_bytes())
         try:
-            listing = response.json()
+            listing = json.loads(raw)
             entries = listing["data"] if isinstance(listing, dict) else listing
             if not isinstance(entries, list):
                 raise TypeError
             return [entry for entry in entries if isinstance(entry, dict)]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ProviderError(
                 f"{provider.label} answered /models with something that is no list.",
                 f"Check {provider.url_env or 'the URL'}.",
@@ -83,166 +100,175 @@ class Backend:
             if self._made is not None:
                 self._made.close()
                 self._made = None
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(self.access.clean)
 
     def _client(self) -> httpx.Client:
-        """The client of this process: a forked child must not share its parent's sockets."""
+        """The client of this process."""
         with self._lock:
-            if self._made is None or self._process != os.getpid():
-                self._made = _make_client()
-                self._process = os.getpid()
+            if self._made is None:
+                self._made = _make_client(self._settings.ca_file)
+                for name in _LOGGERS:
+                    logging.getLogger(name).addFilter(self.access.clean)
             return self._made
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
-        model, line = request.model, network.Line()
-        with request.stop.calling(line.break_off), _named_errors(model, request.stop):
-            client = self._client()
+        try:
+            yield from self._call(request)
+        except (MixmagicError, Stopped) as error:
+            # Without what it came from: the frames below hold what was sent, the key too.
+            error.__context__ = None
+            raise
+
+    def _call(self, request: Request) -> Generator[Delta, None, None]:
+        model, provider = request.model, request.model.provider
+        with self._exchange(model, request.deadline, request.stop) as (client, line):
             sent = client.build_request(
                 "POST",
-                f"{access.base_url(model.provider)}/chat/completions",
-                json=wire.encode(request),
-                headers=access.headers(model),
+                f"{base_url(provider)}/chat/completions",
+                json=encode(request),
+                headers=self.access.headers(model),
             )
+            if sent.url.scheme == "http" and self.access.exposed(sent.url.host, model):
+                yield Delta(note=f"the key travels unencrypted to {sent.url.host}")
             with line.held():
                 response = client.send(sent, stream=True)
             try:
-                line.use(response.extensions["network_stream"])
-                if response.status_code != 200:
-                    body = access.hidden(model, faults.parse(response.read()))
-                    raise faults.from_status(
-                        model, response.status_code, body, _retry_after(response)
-                    )
-                yield from _answer(model, response)
+                line.take(response.extensions["network_stream"])
+                self._accepted(model, response)
+                yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
+                yield from _read(response, reading.Answer(model, self.access), line)
             finally:
                 line.free()
                 response.close()
 
+    def _accepted(self, model: Model, response: httpx.Response) -> None:
+        """Go on only with an answer: everything but 200 is an error."""
+        if response.status_code == 200:
+            return
+        raw = reading.page(response.iter_bytes())
+        moved = response.headers.get("location", "") if response.is_redirect else ""
+        body = self.access.redact({"error": moved} if moved else faults.parse(raw))
+        headers = response.headers
+        error = faults.from_status(model, response.status_code, body, limits.wait(headers))
+        if isinstance(error, ProviderError):
+            error.limits = limits.limits(headers, model.provider.dialect.rate_window)
+            if headers.get("x-should-retry", "").lower() == "false":
+                error.retryable = False
+            elif headers.get("x-should-retry", "").lower() == "true":
+                error.retryable = response.status_code not in faults.NEVER_AGAIN
+        raise error
 
-def _make_client() -> httpx.Client:
+    @contextlib.contextmanager
+    def _exchange(
+        self, model: Model, deadline: float, stop: Stop | None = None
+    ) -> Iterator[tuple[httpx.Client, network.Line]]:
+        """One question and its answer: what httpx raises becomes an error of ours."""
+        line, stop = network.Line(self._settings, deadline), stop or Stop()
+        error: MixmagicError | Stopped
+        with stop.calling(line.break_off):
+            try:
+                yield self._client(), line
+                return  # noqa: TRY300  # what follows is for errors
+            except (*_OF_HTTPX, *_OF_URLS) as raised:
+                error = self._named(model, raised, line)
+            except MixmagicError as raised:
+                error = raised
+            except KeyboardInterrupt:
+                error = Stopped(sent=line.sent)
+        if stop.is_set():  # a shut connection can look like anything
+            error = Stopped(sent=line.sent)
+        if isinstance(error, ProviderError) and error.status is None:
+            error.sent = line.sent and not line.unsent
+        raise error from None
+
+    def _named(self, model: Model, error: Exception, line: network.Line) -> MixmagicError:
+        """The error of ours that an error of httpx means."""
+        provider = model.provider
+        reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
+        url = self.access.redact(base_url(provider))
+        if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
+            return BadArguments(
+                f"{url!r} is no URL for {provider.label}: {reason}.",
+                f"Set {provider.url_env} to something like https://host/v1.",
+            )
+        if isinstance(error, httpx.TimeoutException):
+            return self._late(model, line)
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return Unavailable(
+                f"{provider.label}'s certificate at {url} is not trusted: {reason}.",
+                "If it is your organisation's own, name its CA's PEM file: set ca_file in"
+                " config.toml, or MIXMAGIC_CA_FILE.",
+            )
+        if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
+            return Unavailable(
+                f"{provider.label} cannot be reached at {url}: {reason}.",
+                provider.note
+                if provider.free
+                else "Check the network, the proxy and"
+                f" {provider.url_env}; `%mixmagic use local` needs no network.",
+                retryable=True,
+            )
+        return StreamBroken(
+            f"The connection to {provider.label} broke before the answer was whole.",
+            "What came until then is kept; run the cell again for a whole answer.",
+            retryable=line.unsent,
+        )
+
+    def _late(self, model: Model, line: network.Line) -> MixmagicError:
+        """The error of a wait that took too long."""
+        label, settings = model.provider.label, self._settings
+        late = line.late
+        if late is ConnectTimedOut:
+            return ConnectTimedOut(
+                f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
+                "Check the network and the proxy; connect_timeout in config.toml allows more.",
+                retryable=True,
+            )
+        if late is TotalTimedOut:
+            return faults.total(label)
+        if late is FirstByteTimedOut:
+            return FirstByteTimedOut(
+                f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
+                "Run the cell again; first_byte_timeout in config.toml allows more.",
+            )
+        return late(
+            f"{label} sent nothing more for {settings.idle_timeout:g} s.",
+            "What came until then is kept; idle_timeout in config.toml allows more.",
+        )
+
+
+def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) -> Iterator[Delta]:
+    """The pieces of an answer that the server has begun to send."""
+    try:
+        for chunk in response.iter_bytes():
+            yield from answer.feed(chunk)
+            if answer.whole:
+                # The connection's end is awaited, so that it can be used again, but not for long.
+                line.expect(_AFTER_DONE if answer.done else _AFTER_FINISH, IdleTimedOut)
+            elif answer.alive:
+                line.answers()
+    except _OF_HTTPX:
+        if not answer.whole:
+            raise
+    yield from answer.close()
+
+
+def _make_client(ca_file: str) -> httpx.Client:
     """A client whose connections can be broken off; proxies and certificates as usual."""
     try:
-        client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False)
-    except (ImportError, OSError, ValueError) as error:
+        trusted = httpx.create_ssl_context()
+        if ca_file:
+            trusted.load_verify_locations(Path(ca_file).expanduser())
+        # No timeouts but those of `network.Line`, which bound what httpx's begin anew.
+        client = httpx.Client(verify=trusted, timeout=None, limits=_LIMITS)  # noqa: S113
+    except (ImportError, OSError, ValueError, ssl.SSLError) as error:
         raise BadArguments(
-            f"The environment's proxy or certificate settings make no sense: {error}",
-            "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+            f"The proxy or certificate settings make no sense: {error}",
+            "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and ca_file.",
         ) from None
     # httpx has no argument for this, and a transport of one's own would lose the proxies.
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if isinstance(transport, httpx.HTTPTransport):
             transport._pool._network_backend = network.Backend()  # noqa: SLF001
     return client
-
-
-def _answer(model: Model, response: httpx.Response) -> Iterator[Delta]:
-    """The pieces of an answer that the server has begun to send."""
-    if "text/event-stream" not in response.headers.get("content-type", "").lower():
-        delta = _piece(model, response.read())
-        if not (delta.text or delta.reasoning or delta.finish):
-            raise StreamBroken(
-                f"{model.provider.label} sent an answer without content.", "Run the cell again."
-            )
-        yield delta
-        return
-    finished = False
-    for event in _events(response):
-        if event.data == "[DONE]":
-            finished = True
-            continue
-        if event.type == "error":
-            raise faults.in_stream(model, access.hidden(model, _json(model, event.data)))
-        delta = _piece(model, event.data)
-        finished = finished or delta.finish is not None
-        yield delta
-    if not finished:
-        raise StreamBroken(
-            f"{model.provider.label} closed the connection before the answer was whole.",
-            "What came until then is kept; run the cell again for a whole answer.",
-        )
-
-
-def _events(response: httpx.Response) -> Iterator[sse.Event]:
-    """The events of a streamed body."""
-    decoder = sse.Decoder()
-    for chunk in response.iter_bytes():
-        yield from decoder.feed(chunk)
-    yield from decoder.close()
-
-
-def _piece(model: Model, text: str | bytes) -> Delta:
-    """One JSON text as a piece of the answer."""
-    frame = _json(model, text)
-    try:
-        return wire.decode(model, frame)
-    except MixmagicError:
-        frame = access.hidden(model, frame)
-    # The same error again, from a frame without the key, whatever of it is quoted.
-    return wire.decode(model, frame)
-
-
-def _json(model: Model, text: str | bytes) -> Any:
-    """Parse what should be JSON."""
-    try:
-        return _parse(text if isinstance(text, str) else text.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        start = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        raise StreamBroken(
-            f"{model.provider.label} sent no JSON: {one_line(access.hidden(model, start), 80)!r}",
-            f"Check {model.provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
-        ) from None
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait."""
-    for header, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(response.headers[header]) / unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    return None
-
-
-@contextlib.contextmanager
-def _named_errors(model: Model, stop: Stop | None = None) -> Iterator[None]:
-    """Turn what httpx raises into errors of ours; after a stop, into `Stopped`."""
-    try:
-        yield
-    except (*_OF_HTTPX, *_OF_URLS) as error:
-        if stop is not None and stop.is_set():
-            raise Stopped from None
-        raise _named(model, error) from None
-    except sse.EventTooLong as error:
-        raise StreamBroken(f"{model.provider.label} sent {error}.", "Ask for less.") from None
-    except MixmagicError:
-        if stop is not None and stop.is_set():  # a shut connection can look like a body's end
-            raise Stopped from None
-        raise
-
-
-def _named(model: Model, error: Exception) -> MixmagicError:
-    """The error of ours that an error of httpx means."""
-    provider = model.provider
-    reason = one_line(access.hidden(model, str(error)), 200) or type(error).__name__
-    url = access.base_url(provider)
-    if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
-        return BadArguments(
-            f"{url!r} is no URL for {provider.label}: {reason}.",
-            f"Set {provider.url_env} to something like https://host/v1.",
-        )
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
-        return Unavailable(
-            f"{provider.label} cannot be reached at {url}: {reason}.",
-            provider.note
-            if provider.free
-            else "Check the network, the proxy and"
-            f" {provider.url_env}; `%mixmagic use local` needs no network.",
-        )
-    if isinstance(error, httpx.TimeoutException):
-        return Unavailable(
-            f"{provider.label} sent nothing for {_TIMEOUT.read:g} s.", "Run the cell again."
-        )
-    return StreamBroken(
-        f"The connection to {provider.label} broke before the answer was whole.",
-        "What came until then is kept; run the cell again for a whole answer.",
-    )

@@ -8,18 +8,21 @@ loopback port. In both cases a random key is needed and no web page's origin is 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import secrets
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mixmagic.backends import weights, wire
+from mixmagic.backends import faults, weights, wire
+from mixmagic.backends.access import Access
 from mixmagic.errors import BadArguments, MissingPackage, Stopped, StreamBroken
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Model, Provider, Request, Stream
@@ -37,26 +40,29 @@ _PATIENCE = 10.0
 class Backend:
     """The embedded models of this process, each loaded when first asked."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._servers: dict[Path, Any] = {}
         self._calls: set[_Call] = set()
+        self._process = os.getpid()
         # At the interpreter's end too: no thread of ours may be inside llama.cpp then.
-        weakref.finalize(self, _shut, self._calls, self._servers)
+        weakref.finalize(self, _shut, self._calls, self._servers, self._process)
 
     def open(self, provider: Provider) -> Stream:
         """How to ask a model: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
-    def models(self, provider: Provider) -> list[Mapping[str, Any]]:
+    def models(
+        self, provider: Provider, key: str = "", timeout: float = math.inf
+    ) -> list[Mapping[str, Any]]:
         """The embedded model, where its weights are there."""
         embedded = weights.path(self._settings.cache_dir)
         return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
 
     def close(self) -> None:
         """Stop the answers that are under way and free the models."""
-        _shut(self._calls, self._servers)
+        _shut(self._calls, self._servers, self._process)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         path = yield from self._weights(request.model)
@@ -68,7 +74,7 @@ class Backend:
         try:
             finished = False
             with request.stop.calling(call.close):
-                for frame in call.frames():
+                for frame in call.frames(request):
                     delta = wire.decode(request.model, frame)
                     finished = finished or delta.finish is not None
                     yield delta
@@ -124,6 +130,7 @@ class Backend:
             cpu.n_threads = min(max(_cores() - 1, 1), _MAX_THREADS)
             cpu.poll = 0
         params.fit_params = params.endpoint_slots = params.ui = params.cache_idle_slots = False
+        params.warmup = False  # loading cannot be stopped: less of it
         params.cache_ram_mib = 0
         params.verbosity = -1  # not a line to stderr
         with _unreachable(params):
@@ -151,8 +158,10 @@ def _unreachable(params: Any) -> Iterator[None]:
         yield
 
 
-def _shut(calls: set[_Call], servers: dict[Path, Any]) -> None:
+def _shut(calls: set[_Call], servers: dict[Path, Any], process: int) -> None:
     """End `calls`, wait until llama.cpp has let go of them, and free `servers`."""
+    if os.getpid() != process:
+        return  # a forked child has their memory, but none of their threads
     under_way = tuple(calls)
     for call in under_way:
         call.close()
@@ -170,11 +179,19 @@ class _Call:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mixmagic-local", daemon=True)
 
-    def frames(self) -> Generator[Mapping[str, Any], None, None]:
-        """The JSON frames of the answer, until it ends or is closed."""
+    def frames(self, request: Request) -> Generator[Mapping[str, Any], None, None]:
+        """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
         self._under_way.add(self)
         self._thread.start()
-        while (frame := self._queue.get()) is not None:
+        forever = request.deadline == math.inf
+        while True:
+            left = request.deadline - time.monotonic()
+            try:
+                frame = self._queue.get(timeout=None if forever else max(left, 0))
+            except queue.Empty:
+                raise faults.total(request.model.provider.label) from None
+            if frame is None:
+                return
             yield frame
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
-"""Network connections that another thread can break off. For `backends.http` alone.
+"""Network connections that another thread can break off, and that keep to the call's time.
 
-A thread that waits in a socket's read cannot be woken by closing its response; shutting the
-socket down wakes it at once. So every connection is wrapped to tell which call uses it.
+For `backends.http` alone. A thread that waits in a socket's read cannot be woken by closing its
+response; shutting the socket down wakes it at once. And a read's own timeout begins anew with
+each byte, so that a server's pings would keep a call alive for ever. So every connection is
+wrapped to know the call that uses it.
 """
 
 from __future__ import annotations
@@ -10,26 +12,69 @@ import contextlib
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from ssl import SSLContext
 from typing import Any
 
 import httpcore
 
+from mixmagic.errors import (
+    ConnectTimedOut,
+    FirstByteTimedOut,
+    IdleTimedOut,
+    TimedOut,
+    TotalTimedOut,
+)
+from mixmagic.settings import Settings
+
 _thread = threading.local()
+_QUESTIONS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
 
 
 class Line:
-    """The connection that one call is using, and the means to break it off."""
+    """The connection that one call is using: how long it may take, and how to break it off.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stream: httpcore.NetworkStream | None = None
+    Args:
+        settings: The timeouts.
+        deadline: When the call must be over, on the monotonic clock.
+
+    Attributes:
+        late: The error of a wait that takes too long now.
+        sent: Whether a part of the question has gone out.
+        unsent: Whether a part of it could not.
+    """
+
+    def __init__(self, settings: Settings, deadline: float) -> None:
+        self.late: type[TimedOut] = ConnectTimedOut
+        self.sent = self.unsent = False
+        self._settings, self._deadline = settings, deadline
+        self._lock = threading.RLock()  # re-entrant: a signal handler may break off
+        self._socket: socket.socket | None = None
+        self._stream: _Stream | None = None
         self._broken = False
         self._opened: queue.SimpleQueue[httpcore.NetworkStream | Exception] = queue.SimpleQueue()
+        self.expect(settings.connect_timeout, ConnectTimedOut)
+
+    def expect(self, seconds: float, late: type[TimedOut]) -> None:
+        """From now on, something must come within `seconds`, or it is `late`."""
+        self._until, self.late = time.monotonic() + seconds, late
+        if self._until > self._deadline:
+            self._until, self.late = self._deadline, TotalTimedOut
+
+    def left(self) -> float:
+        """Seconds until it is too late.
+
+        Raises:
+            httpcore.ReadTimeout: It is.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return left
 
     def open(self, connect: Callable[[], httpcore.NetworkStream]) -> httpcore.NetworkStream:
-        """Connect in a thread that is left behind when the call is broken off.
+        """Connect in a thread that is left behind when the call is broken off, or too late.
 
         Neither the look-up of a name nor a connection's handshake can be interrupted.
         """
@@ -46,34 +91,61 @@ class Line:
                     self._opened.put(opened)
 
         threading.Thread(target=run, name="mixmagic-connect", daemon=True).start()
-        opened = self._opened.get()
+        try:
+            opened = self._opened.get(timeout=self.left())
+        except queue.Empty:
+            with self._lock:
+                self._broken = True
+            with contextlib.suppress(queue.Empty):
+                if isinstance(late := self._opened.get_nowait(), httpcore.NetworkStream):
+                    late.close()
+            raise httpcore.ConnectTimeout from None
         if isinstance(opened, Exception):
             raise opened
         return opened
 
-    def use(self, stream: httpcore.NetworkStream) -> None:
-        """Note the connection that the call now uses."""
-        self._stream = stream
-        if self._broken:
-            self.break_off()
+    def asks(self, buffer: bytes) -> None:
+        """A part of the question, or of a talk with a proxy, goes out."""
+        if buffer.startswith(_QUESTIONS):
+            self.sent = True
+        if self.sent:
+            self.expect(self._settings.first_byte_timeout, FirstByteTimedOut)
+
+    def answers(self) -> None:
+        """A piece of the answer has come: the next one has its time."""
+        self.expect(self._settings.idle_timeout, IdleTimedOut)
+
+    def use(self, sock: Any) -> None:
+        """Note the socket that the call now uses."""
+        with self._lock:
+            self._socket = sock
+            if self._broken:
+                self.break_off()
+
+    def take(self, stream: object) -> None:
+        """The answer has begun to come over `stream`, in whatever thread it is read."""
+        self.unsent = False
+        if isinstance(stream, _Stream):
+            self._stream = stream
+            stream.line = self
+            self.use(stream.get_extra_info("socket"))
 
     def free(self) -> None:
         """The call is over: its connection may be another's now."""
-        self._stream = None
+        with self._lock:
+            self._socket = None
+        if self._stream is not None:
+            self._stream.line = None
 
     def break_off(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
         with self._lock:
             self._broken = True
             self._opened.put(httpcore.ConnectError("stopped"))
-        stream = self._stream
-        if stream is None:
-            return
-        sock = stream.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                # Not SSLSocket.shutdown, which would say goodbye in TLS first.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    # Not SSLSocket.shutdown, which would say goodbye in TLS first.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -86,24 +158,35 @@ class Line:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that reports to the line of the thread that uses it."""
+    """A connection that reports to the line of the call that uses it."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
+        self.line: Line | None = None
         self._report()
 
-    def _report(self) -> None:
+    def _report(self) -> Line | None:
         line: Line | None = getattr(_thread, "line", None)
-        if line is not None:
-            line.use(self)
+        if line is None:
+            return self.line
+        line.use(self.get_extra_info("socket"))
+        return line
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._report()
-        return self._inner.read(max_bytes, timeout)
+        line = self._report()
+        return self._inner.read(max_bytes, timeout if line is None else line.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._report()
-        self._inner.write(buffer, timeout)
+        line = self._report()
+        if line is None:
+            self._inner.write(buffer, timeout)
+            return
+        line.asks(buffer)
+        try:
+            self._inner.write(buffer, line.left())
+        except httpcore.NetworkError:
+            line.unsent = True
+            raise
 
     def close(self) -> None:
         self._inner.close()
@@ -114,8 +197,18 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        self._report()
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        line = self._report()
+        if line is None:
+            return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        # The handshake takes the socket's handle away; a copy of it can be shut down meanwhile.
+        own = self.get_extra_info("socket")
+        with socket.fromfd(own.fileno(), own.family, own.type) as copy:
+            line.use(copy)
+            try:
+                secured = self._inner.start_tls(ssl_context, server_hostname, line.left())
+            finally:
+                line.use(None)
+        return _Stream(secured)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

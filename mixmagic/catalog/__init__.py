@@ -20,7 +20,7 @@ from mixmagic.errors import BadArguments, UnknownModel
 from mixmagic.values import Dialect, Model, Price, Provider
 
 # What TOML must hold for a field of this type: a wrong one would only be found far from here.
-_TYPES = {"str": str, "bool": bool, "int | None": int}
+_TYPES = {"str": str, "bool": bool, "int | None": int, "int": int}
 
 FREE = Price(Decimal(0), Decimal(0))
 
@@ -182,6 +182,8 @@ def _provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
     values = _fields(Provider, table)
     if "dialect" in values:
         values["dialect"] = Dialect(**_fields(Dialect, values["dialect"]))
+    if values.get("max_in_flight", 1) < 1:
+        raise ValueError("max_in_flight is at least 1")
     return replace(known, **values) if known else Provider(**{"label": values["name"], **values})
 
 

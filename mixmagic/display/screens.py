@@ -11,6 +11,7 @@ from IPython.display import DisplayHandle, clear_output, display
 
 from mixmagic import fences
 from mixmagic.completion import Completion
+from mixmagic.tasks.doctor import Check
 
 # At most 20 updates a second.
 _FRAME = 1 / 20
@@ -164,6 +165,18 @@ def screen(shell: Any, *, live: bool | None, owns_cell: bool) -> Screen:
         # nbclient, nbconvert, nbval and papermill run cells without a person to answer input().
         live = bool(getattr(kernel, "_allow_stdin", True))
     return Notebook(owns_cell=owns_cell) if live else Once()
+
+
+def front_end(shell: Any) -> Check:
+    """Whether the front end shows answers as they come."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return Check("front end", True, "a terminal: answers stream")
+    if isinstance(screen(shell, live=None, owns_cell=True), Notebook):
+        return Check("front end", True, "a live notebook: answers stream into the cell")
+    return Check(
+        "front end", None, "nobody is watching (nbclient, papermill, …): answers are shown once"
+    )
 
 
 def _plain(markdown: str) -> dict[str, str]:

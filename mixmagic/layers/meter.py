@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import closing
 
 from mixmagic.completion import Collector
-from mixmagic.errors import MixmagicError, StoreError
+from mixmagic.errors import MixmagicError, Stopped, StoreError
 from mixmagic.store.ledger import Ledger, Status
 from mixmagic.values import Delta, Layer, Request, Stream
 
@@ -22,14 +22,14 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
+            collector = Collector(request)
+            row: int | None = None
             try:
                 row = ledger.open(request, notebook)
             except StoreError as error:
                 yield Delta(note=f"not in the ledger: {error.message}")
-                yield from inner(request)
-                return
-            collector = Collector(request)
             outcome: tuple[Status, str | None] = ("ok", None)
+            sent = True
             try:
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
@@ -37,23 +37,29 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                         yield delta
             except MixmagicError as error:
                 outcome = "failed", f"{type(error).__name__}: {error.message}"
+                sent = error.sent
+                if collector.begun:
+                    error.partial = collector.completion("broken off")
+                raise
+            except Stopped as stopped:
+                outcome, sent = ("stopped", None), stopped.sent
                 raise
             except (KeyboardInterrupt, GeneratorExit):  # stopped, or its reader went away
                 outcome = "stopped", None
                 raise
             except BaseException as error:
-                outcome = "failed", type(error).__name__
+                outcome, sent = ("failed", type(error).__name__), False
                 raise
             finally:
                 status, failure = outcome
-                # A call that failed before its answer began costs nothing; one that was
-                # stopped then may have been read, and is priced for its prompt.
-                sent = status != "failed" or collector.begun
+                # A call that was refused costs nothing; one whose prompt may have been read is
+                # priced for that.
+                read = sent or collector.begun
                 finish = "" if status == "ok" else status
                 try:
-                    ledger.settle(
-                        row, status, collector.completion(finish) if sent else None, failure
-                    )
+                    if row is not None:
+                        completion = collector.completion(finish) if read else None
+                        ledger.settle(row, status, completion, failure)
                 except StoreError as error:
                     _log.warning("The row of a call stays open: %s", error.message)
 

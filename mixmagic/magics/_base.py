@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 
 from mixmagic.errors import BadArguments
 
+# Why a key is refused where a magic is typed.
+SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
+_KEY = re.compile(r"(?<![\w-])--?(api-?|access-?)?(key|token|secret|password)\b", re.IGNORECASE)
 _OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
@@ -23,6 +26,10 @@ class Parser(argparse.ArgumentParser):
         """Raise `BadArguments`, with the nearest option where one was mistyped."""
         import difflib
 
+        if _KEY.search(message):
+            raise BadArguments(
+                SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
+            )
         options = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = re.findall(r"(?:arguments: |option )(-\S+)", message)
         near = difflib.get_close_matches(wrong[0], options, 1) if wrong else []

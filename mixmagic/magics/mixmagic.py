@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
+from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 from traitlets import TraitError, Unicode, default, observe, validate
 
 from mixmagic import errors
+from mixmagic.backends.access import Key
 from mixmagic.errors import BadArguments, MixmagicError
-from mixmagic.magics._base import Parser
+from mixmagic.magics._base import SAVED, Parser
 from mixmagic.sessions import Session
 
 
@@ -54,6 +57,8 @@ class Mixmagic(Magics):
         %mixmagic models [PROVIDER] [--live]   the models that can be named, with their prices;
                                                --live asks the providers themselves
         %mixmagic spend                        what this session has cost, per model
+        %mixmagic login PROVIDER               ask for an API key, check it, and keep it in the
+                                               system's keyring; logout takes it out
         %mixmagic doctor                       check that everything is in place
         """
         name, *words = line.split() or [""]
@@ -61,6 +66,8 @@ class Mixmagic(Magics):
             "use": self._use,
             "models": self._models,
             "spend": self._spend,
+            "login": self._login,
+            "logout": self._logout,
             "doctor": self._doctor,
         }
         if name not in commands:
@@ -124,9 +131,37 @@ class Mixmagic(Magics):
         Parser("%mixmagic spend").parse_args(words)
         display(spend_table(self._session.ledger.spent()))
 
+    def _login(self, words: list[str]) -> None:
+        """Ask for a key, check it with the provider, and keep it."""
+        if len(words) > 1:
+            raise BadArguments(SAVED, "Type `%mixmagic login PROVIDER` alone: it asks for the key.")
+        parser = Parser("%mixmagic login")
+        parser.add_argument("provider")
+        name = parser.parse_args(words).provider
+        provider = self._session.provider(name)
+        try:
+            key = Key(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))
+        except (StdinNotImplementedError, EOFError):
+            raise BadArguments(
+                "There is nobody here to ask for a key.",
+                f"Set {provider.key_env} in the environment, or in a file .env beside the"
+                " notebook.",
+            ) from None
+        count = self._session.login(name, key)
+        print(f"{provider.label} accepts the key ({count} models); the system's keyring has it.")
+
+    def _logout(self, words: list[str]) -> None:
+        """Take a key out of the keyring."""
+        parser = Parser("%mixmagic logout")
+        parser.add_argument("provider")
+        name = parser.parse_args(words).provider
+        self._session.logout(name)
+        print(f"The system's keyring has no key of {self._session.provider(name).label} any more.")
+
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""
         from mixmagic.display.report import doctor_table
+        from mixmagic.display.screens import front_end
 
         Parser("%mixmagic doctor").parse_args(words)
-        display(doctor_table(self._session.doctor()))
+        display(doctor_table([*self._session.doctor(), front_end(self.shell)]))

@@ -5,17 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from mixmagic.backends import access, weights
+from mixmagic.backends import Backends, weights
+from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, StoreError
 from mixmagic.settings import Settings
 from mixmagic.store.db import Database
-from mixmagic.values import Model
+from mixmagic.values import Model, Provider
 
-_PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx")
+_PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx", "xllamacpp", "keyring")
+# Seconds that a provider has to answer.
+_PATIENCE = 4.0
+# Days after which prices and names should be looked at again.
+_FRESH = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +46,17 @@ class Check:
         return {True: "ok", False: "✗", None: "-"}[self.ok]
 
 
-def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) -> Iterator[Check]:
-    """Check everything that an answer needs, one line each; nothing is sent anywhere.
+def examine(
+    settings: Settings, catalog: Catalog, backends: Backends, ledger: Database, model: str
+) -> Iterator[Check]:
+    """Check everything that an answer needs, one line each, in a few seconds.
+
+    The providers that are set up are asked for their list of models; nothing else is sent.
 
     Args:
         settings: Where files live.
         catalog: The models that can be named.
+        backends: The ways to the providers, and their keys.
         ledger: The spend record's file.
         model: The name of the model that is asked by default.
     """
@@ -51,17 +64,55 @@ def examine(settings: Settings, catalog: Catalog, ledger: Database, model: str) 
     yield Check("versions", True, ", ".join(versions))
     yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
     yield _try("model", lambda: _describe(catalog.resolve(model)))
+    yield _catalog(catalog)
     asked = _asked(catalog, model)
-    for provider in catalog.providers.values():
-        if provider.key_env:
-            present = bool(access.in_environment(provider))
-            needed = asked == provider.name and provider.key_required
-            found = "is set" if present else f"is not set ({provider.key_url or 'not needed'})"
-            ok = True if present else False if needed else None
-            yield Check(f"key: {provider.label}", ok, f"{provider.key_env} {found}")
+    remote = [provider for provider in catalog.providers.values() if provider.key_env]
+    with ThreadPoolExecutor(max(len(remote), 1)) as pool:
+        looks = [
+            pool.submit(_provider, backends, each, needed=asked == each.name) for each in remote
+        ]
+        for look in looks:
+            yield from look.result()
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
     yield _embedded(settings, required=asked == "local")
+
+
+def _provider(backends: Backends, provider: Provider, *, needed: bool) -> list[Check]:
+    """A provider's key, and whether it can be reached with it."""
+    key, where = backends.access.find(provider)
+    name = f"key: {provider.label}"
+    if key:
+        checks = [Check(name, True, where)]
+    elif provider.key_required:
+        unset = f"{provider.key_env} is not set ({provider.key_url or 'see its pages'})"
+        return [Check(name, False if needed else None, unset)]
+    elif needed or backends.access.is_set_up(provider):
+        checks = []
+    else:
+        return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
+    started = time.monotonic()
+    try:
+        count = len(backends.models(provider, timeout=_PATIENCE))
+    except MixmagicError as error:
+        # One's own server need not run; where a key is set, an answer is expected.
+        ok = False if needed or key else None
+        return [*checks, Check(provider.label, ok, f"{error.message} {error.hint}")]
+    latency = (time.monotonic() - started) * 1000
+    found = f"{base_url(provider)} answers in {latency:.0f} ms, {count} models"
+    return [*checks, Check(provider.label, True, backends.access.redact(found))]
+
+
+def _catalog(catalog: Catalog) -> Check:
+    """How old the catalog's rows are."""
+    dates = [model.checked for model in catalog.models if model.checked]
+    oldest = min(dates, default=datetime.now(UTC).date())
+    age = (datetime.now(UTC).date() - oldest).days
+    rows = f"{len(catalog.models)} models, checked {oldest} or later"
+    if age > _FRESH:
+        cure = "`pip install --upgrade mixmagic`, or compare `%mixmagic models --live`"
+        return Check("catalog", False, f"{rows}, {age} days ago: {cure}")
+    return Check("catalog", True, rows)
 
 
 def _try(name: str, look: Callable[[], str]) -> Check:

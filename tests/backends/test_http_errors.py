@@ -102,7 +102,7 @@ def test_a_prompt_too_long(fails):
         ({"retry_after": "2"}, 2.0),
         ({"retry_after": "0.5"}, 0.5),
         ({"retry_after_ms": "1500", "retry_after": "2"}, 1.5),
-        ({"retry_after": "-1"}, 0.0),
+        ({"retry_after": "-1"}, None),
         ({"retry_after": "soon"}, None),
         ({"retry_after": "inf"}, None),
         ({"retry_after": "nan"}, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ from server import HANG, Answer, chunk, frames, refusal, whole
 
 from mixmagic.backends.network import Line
 from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.settings import Settings
 
 HI = frames(chunk("Hi"), done=False)
 SOON = 3.0  # seconds: far below any timeout, far above what a busy machine needs
@@ -60,8 +62,9 @@ def test_stop_before_the_head(session, together):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_stop_in_the_middle_of_an_answer(session, together, stream):
+    half = b'{"choices": [{"message": {"content": "Hi"'
     kind = "text/event-stream" if stream else "application/json"
-    together.plan = [Answer([HI, HANG], type=kind)]
+    together.plan = [Answer([HI if stream else half, HANG], type=kind)]
     call = Call(session, stream=stream)
     if stream:
         assert call.begun.wait(5)
@@ -236,7 +239,7 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
         assert call.begun.wait(5)
         call.stop()
         # The server's thread for it ends a moment later.
-        together.wait(lambda: threading.active_count() == threads)
+        together.wait(lambda: threading.active_count() <= threads)
 
     def descriptors():
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -247,42 +250,32 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
     before = descriptors()
     for _ in range(50):
         stopped_call()
-    assert descriptors() == before
+    assert descriptors() <= before
     assert session.backends._made["http"]._client()._transport._pool.connections == []
     together.plan = [whole("Hi")]
     assert session.ask("Hello", model="8x7b").text == "Hi"
-
-
-class Recorder:
-    """A network stream that owns one end of a socket pair."""
-
-    def __init__(self, sock: socket.socket | None) -> None:
-        self.sock = sock
-
-    def get_extra_info(self, info: str):
-        return self.sock if info == "socket" else None
 
 
 @pytest.mark.parametrize("first", ["use", "break_off"])
 def test_a_line_breaks_what_it_uses_in_either_order(first):
     near, far = socket.socketpair()
     with near, far:
-        line = Line()
+        line = Line(Settings.load(), math.inf)
         if first == "use":
-            line.use(Recorder(near))
+            line.use(near)
             line.break_off()
         else:
             line.break_off()
-            line.use(Recorder(near))
+            line.use(near)
         far.settimeout(SOON)
         assert far.recv(1) == b""
         line.break_off()
 
 
 def test_a_line_without_a_socket_is_broken_off_in_peace():
-    line = Line()
+    line = Line(Settings.load(), math.inf)
     line.break_off()
-    line.use(Recorder(None))
+    line.use(None)
 
 
 def test_an_error_is_no_stop(session, together):

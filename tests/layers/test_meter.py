@@ -193,5 +193,6 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
     spend = kernel.run("%mixmagic spend")
     assert spend.reply["ename"] == "StoreError"
     assert len(spend.traceback) == 2
+    together.plan = [Answer([b"[]"], type="application/json")]
     doctor = kernel.run("%mixmagic doctor")
     assert "2 to mend" in doctor.text

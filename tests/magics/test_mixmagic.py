@@ -56,7 +56,7 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
 @pytest.mark.parametrize(
     ("line", "kind", "says", "hint"),
     [
-        ("", "BadArguments", "needs a command", "use, models, spend, doctor"),
+        ("", "BadArguments", "needs a command", "use, models, spend, login, logout, doctor"),
         ("spent", "BadArguments", "'spent'", "Did you mean spend?"),
         ("docter", "BadArguments", "'docter'", "Did you mean doctor?"),
         ("use", "BadArguments", "required: model", ""),
@@ -171,13 +171,13 @@ def answer_of(completion: int, prompt: int) -> list[bytes]:
     return together(*["x"] * completion, prompt=prompt)
 
 
-def test_doctor_looks_at_everything_and_sends_nothing(desk):
-    desk.server.received.clear()
+def test_doctor_looks_at_everything_and_asks_for_the_models_alone(desk):
+    desk.plan(Answer([b'[{"id": "a"}, {"id": "b"}]'], type="application/json"))
     _, *checks = rows(desk.run("%mixmagic doctor"))
     found = {name: (ok, detail) for ok, name, detail in checks}
     assert {name for name, (ok, _) in found.items() if ok == "ok"} == {
-        *("versions", "settings", "model", "key: Together AI"),
-        *("data folder", "ledger", "embedded model"),
+        *("versions", "settings", "model", "catalog", "key: Together AI", "Together AI"),
+        *("data folder", "ledger", "embedded model", "front end"),
     }
     assert {ok for ok, _ in found.values()} == {"ok", "-"}
     assert "Python 3" in found["versions"][1]
@@ -187,7 +187,8 @@ def test_doctor_looks_at_everything_and_sends_nothing(desk):
     assert "ledger.db" in found["ledger"][1]
     assert "gguf" in found["embedded model"][1]
     assert "canary-key" not in json.dumps(found)
-    assert desk.server.received == []
+    assert re.fullmatch(r"http://.*/v1 answers in \d+ ms, 2 models", found["Together AI"][1])
+    assert [(each.method, each.path) for each in desk.server.received] == [("GET", "/v1/models")]
 
 
 def test_doctor_says_what_is_to_mend(start_kernel, together, monkeypatch):

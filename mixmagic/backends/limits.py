@@ -1,0 +1,117 @@
+"""What a provider's headers say of its limits and of when to come back. No I/O.
+
+`Retry-After` is RFC 9110's; the others are customs: `x-ratelimit-*` for requests and
+`x-tokenlimit-*` for tokens (Together AI, per second, some with `-dynamic` behind the name), or
+`x-ratelimit-*-requests` and `-tokens` (OpenAI, Groq).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from mixmagic.values import Limits
+
+_KINDS = ("", "-dynamic", "-requests", "-tokens")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+# Numbers above these are moments, not durations: seconds and milliseconds since 1970.
+_EPOCH, _EPOCH_MS = 1e9, 1e11
+
+
+def limits(headers: Mapping[str, str], window: int) -> Limits:
+    """The limits that a response's headers tell.
+
+    Args:
+        headers: With case-insensitive names.
+        window: Seconds for which `x-ratelimit-limit` holds; 0 where unknown.
+
+    Example:
+        >>> limits({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "3"}, window=1)
+        Limits(requests=20.0, tokens=None, wait=0.0)
+    """
+    if not window:
+        return Limits(wait=_reset(headers) or 0.0)
+    # Where the rate is known, it is enough to keep to it.
+    return Limits(
+        requests=_rate(headers, "x-ratelimit-limit", window),
+        tokens=_rate(headers, "x-tokenlimit-limit", window),
+    )
+
+
+def wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a refusal asks to wait; `None` where it does not say.
+
+    Example:
+        >>> wait({"retry-after": "2"})
+        2.0
+    """
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    after = headers.get("retry-after", "")
+    seconds = _number(after)
+    if seconds is None:
+        seconds = _until(after, headers.get("date", ""))
+    if seconds is None:
+        seconds = _reset(headers)
+    return _duration(headers.get("x-ratelimit-reset", "")) if seconds is None else seconds
+
+
+def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
+    """A limit per second; where it has a dynamic variant too, the lower one."""
+    values = [_number(headers.get(each, "")) for each in (name, f"{name}-dynamic")]
+    told = [value / window for value in values if value]
+    return min(told, default=None)
+
+
+def _reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until what is used up is there again; `None` where nothing is."""
+    told = [
+        _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
+        for kind in _KINDS
+        if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) == 0
+    ]
+    return max((seconds for seconds in told if seconds is not None), default=None)
+
+
+def _number(text: str) -> float | None:
+    """A finite number that is not negative."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _duration(text: str) -> float | None:
+    """Seconds, from `2`, `2.5`, `350ms`, `1m12s`, or a moment as seconds or ms since 1970."""
+    number = _number(text)
+    if number is None:
+        parts = _PART.findall(text)
+        whole = "".join(value + unit for value, unit in parts) == text.strip()
+        return sum(float(v) * _UNITS[u] for v, u in parts) if parts and whole else None
+    if number >= _EPOCH_MS:
+        return max(0.0, number / 1000 - time.time())
+    return max(0.0, number - time.time()) if number >= _EPOCH else number
+
+
+def _until(date: str, now: str) -> float | None:
+    """Seconds until an HTTP date, by the server's own clock where it tells the time."""
+    moment = _moment(date)
+    if moment is None:
+        return None
+    return max(0.0, (moment - (_moment(now) or datetime.now(UTC))).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
+    """An HTTP date."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,170 @@
+"""The bytes of a response to the pieces of an answer, or to a named error. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mixmagic.backends import faults, sse, wire
+from mixmagic.backends.access import Access
+from mixmagic.errors import MixmagicError, StreamBroken, one_line
+from mixmagic.values import Delta, Model
+
+# The longest error page that is read, in bytes.
+_LONGEST_PAGE = 1024 * 1024
+# How a stream of events begins, whatever its content type says: a field's name, or a comment.
+_FIELDS = (b"data", b"event", b"id", b"retry", b"error:", b":")
+_BOM = b"\xef\xbb\xbf"
+_parse = json.JSONDecoder().decode  # json.loads without its looks at options
+
+
+class Answer:
+    """One answer, streamed or whole, as it comes in.
+
+    Whether it is a stream is told by its first bytes: servers' content types cannot be trusted.
+
+    Args:
+        model: Who answers.
+        access: What takes the keys out, should somebody echo one.
+
+    Attributes:
+        whole: Whether the answer has said that it is complete.
+        done: Whether nothing more of it is to come.
+        alive: Whether the last bytes were more than a ping.
+    """
+
+    def __init__(self, model: Model, access: Access) -> None:
+        self.whole = self.done = self.alive = False
+        self._model, self._access = model, access
+        self._redactors = access.redactors()
+        self._decoder: sse.Decoder | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Delta]:
+        """Take the next bytes; yield the pieces that they complete, those before an error too.
+
+        Raises:
+            MixmagicError: It is no answer, or it says that it has failed.
+        """
+        if self._decoder is None:
+            self.alive = bool(chunk.strip())
+            self._keep(chunk)
+            if not self._is_stream():
+                return
+            self._decoder = sse.Decoder()
+            chunk = b"".join(self._body)
+        try:
+            events = self._decoder.feed(chunk)
+        except sse.EventTooLong as error:
+            raise StreamBroken(
+                f"{self._model.provider.label} sent {error}.", "Ask for less."
+            ) from None
+        self.alive = bool(events)
+        for event in events:
+            if (delta := self._event(event)) is not None:
+                yield delta
+
+    def close(self) -> Iterator[Delta]:
+        """The response has ended: yield the last pieces.
+
+        Raises:
+            MixmagicError: The answer is not whole.
+        """
+        label = self._model.provider.label
+        if self._decoder is None:
+            yield self._whole(b"".join(self._body))
+        else:
+            for event in self._decoder.close():
+                if (delta := self._event(event)) is not None:
+                    yield delta
+        if self._redactors:
+            text, reasoning = (each.close() for each in self._redactors)
+            if text or reasoning:
+                yield Delta(text, reasoning)
+        if not self.whole:
+            raise StreamBroken(
+                f"{label} closed the connection before the answer was whole.",
+                "What came until then is kept; run the cell again for a whole answer.",
+            )
+
+    def _keep(self, chunk: bytes) -> None:
+        """Keep bytes of which it is not clear, or clear, that they are no stream."""
+        if not self._body:
+            chunk = chunk.lstrip()  # what some servers send so that the line stays open
+        self._body.append(chunk)
+        self._size += len(chunk)
+        if self._size > sse.MAX_EVENT:
+            raise StreamBroken(
+                f"{self._model.provider.label} sent an answer of over {sse.MAX_EVENT:,} bytes.",
+                "Ask for less.",
+            )
+
+    def _is_stream(self) -> bool:
+        """Whether what has come so far is the beginning of a stream of events."""
+        if len(self._body) > 1 and self._size > 64:  # it was not, then
+            return False
+        return b"".join(self._body).removeprefix(_BOM).lstrip().startswith(_FIELDS)
+
+    def _event(self, event: sse.Event) -> Delta | None:
+        """One event as a piece of the answer."""
+        if event.data == "[DONE]":
+            self.whole = self.done = True
+            return None
+        if self.done:
+            return None
+        if event.type == "error":
+            raise faults.in_stream(self._model, self._access.redact(self._json(event.data)))
+        delta = self._piece(event.data)
+        if delta.finish is not None:
+            self.whole = True
+        return delta
+
+    def _whole(self, raw: bytes) -> Delta:
+        """An answer that is not streamed."""
+        label = self._model.provider.label
+        if not raw.strip():
+            raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
+        delta = self._piece(raw.decode("utf-8-sig", "replace"))
+        if not (delta.text or delta.reasoning or delta.finish):
+            raise StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
+        self.whole = True
+        return delta
+
+    def _piece(self, text: str) -> Delta:
+        """One JSON text as a piece of the answer, without keys."""
+        frame = self._json(text)
+        try:
+            delta = wire.decode(self._model, frame)
+        except MixmagicError:
+            # The same error again, from a frame without the key, whatever of it is quoted.
+            return wire.decode(self._model, self._access.redact(frame))
+        if self._redactors is not None:
+            if delta.text and (shown := self._redactors[0].feed(delta.text)) is not delta.text:
+                delta = delta._replace(text=shown)
+            if delta.reasoning:
+                delta = delta._replace(reasoning=self._redactors[1].feed(delta.reasoning))
+        return delta
+
+    def _json(self, text: str) -> Any:
+        """Parse what should be JSON."""
+        try:
+            return _parse(text)
+        except (ValueError, RecursionError):
+            provider = self._model.provider
+            raise StreamBroken(
+                f"{provider.label} sent no JSON: {one_line(self._access.redact(text), 80)!r}",
+                f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
+            ) from None
+
+
+def page(chunks: Iterable[bytes]) -> bytes:
+    """The body of a response that is no answer, as far as anybody would read it."""
+    kept, size = [], 0
+    for chunk in chunks:
+        kept.append(chunk)
+        size += len(chunk)
+        if size > _LONGEST_PAGE:
+            break
+    return b"".join(kept)

@@ -1,0 +1,90 @@
+"""A call that was not answered is made again: a few times, later and later, in bounded time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+
+from mixmagic.errors import ProviderError, RateLimited, Stopped
+from mixmagic.settings import Settings
+from mixmagic.values import Delta, Layer, Request, Stream
+
+# Seconds: the first wait is at most `_FIRST`, each further one twice as long, up to `_LONGEST`.
+_FIRST, _LONGEST = 0.5, 8.0
+
+
+def retry(settings: Settings) -> Layer:
+    """Make a call again while its error may pass and nothing of an answer has come.
+
+    An answer that has begun is never begun again, and a question that may have been answered is
+    not sent twice. The layer also sets the call's deadline, which bounds all below it.
+    """
+
+    def layer(inner: Stream) -> Stream:
+        def stream(request: Request) -> Generator[Delta, None, None]:
+            started = time.monotonic()
+            request = replace(
+                request, deadline=started + (request.timeout or settings.total_timeout)
+            )
+            waited, tries = 0.0, 0
+            while True:
+                begun = False
+                try:
+                    with closing(inner(request)) as deltas:
+                        for delta in deltas:
+                            yield delta
+                            if delta.text or delta.reasoning or delta.finish:
+                                begun = True
+                                if tries:
+                                    yield Delta(note=f"after {tries} {_tries(tries)}")
+                                yield from deltas
+                    return  # noqa: TRY300  # what follows is for errors
+                except ProviderError as error:
+                    if begun or not error.retryable or tries >= settings.max_retries:
+                        raise
+                    wait = _wait(error, tries)
+                    if waited + wait > settings.retry_timeout:
+                        raise
+                    failure = error
+                tries += 1
+                waited += wait
+                yield from _waiting(request, failure, wait)
+
+        return stream
+
+    return layer
+
+
+def _tries(count: int) -> str:
+    """The noun to a number of retries."""
+    return "retry" if count == 1 else "retries"
+
+
+def _wait(error: ProviderError, tries: int) -> float:
+    """Seconds until the next try: the provider's word, else a backoff with full jitter."""
+    if error.retry_after:
+        return error.retry_after
+    # Not for secrets: so that many callers do not come back at once.
+    return random.uniform(0, min(_FIRST * 2**tries, _LONGEST))  # noqa: S311
+
+
+def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[Delta, None, None]:
+    """Wait, telling the user how long it still takes; a stop ends it at once."""
+    label = request.model.provider.label
+    if isinstance(error, RateLimited):
+        trouble = f"rate limited by {label}"
+    elif error.status is not None:
+        trouble = f"{label} answered {error.status}"
+    else:
+        trouble = f"{label} cannot be reached"
+    until = time.monotonic() + wait
+    if until > request.deadline:
+        raise error
+    while (left := until - time.monotonic()) > 0:
+        yield Delta(progress=f"{trouble}: next try in {left:.0f} s")
+        # To the next whole second, so that the user sees it count down.
+        if request.stop.wait(min(left, left % 1 or 1)):
+            raise Stopped(sent=False)
