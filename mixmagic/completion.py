@@ -1,6 +1,6 @@
 """The finished answer, and the collector that makes it of the pieces of a stream.
 
-May import `tokens`, `values`, `fences` and what stands below them.
+May import `tokens`, `defuse` and what stands below them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from mixmagic import tokens
-from mixmagic.errors import Stopped
-from mixmagic.fences import DOLLAR, close_fence, literal_dollars
+from mixmagic import defuse, tokens
+from mixmagic.errors import Stopped, one_line
+from mixmagic.fences import DOLLAR
 from mixmagic.values import Delta, Model, Origin, Request, Usage
 
 
@@ -26,6 +26,12 @@ def dollars(cost: Decimal | None) -> str:
     if cost >= 1:
         return f"${cost:.2f}"
     return f"${cost:.{max(2, 1 - cost.adjusted())}f}"
+
+
+def quiet(line: str) -> str:
+    """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
+    escaped = html.escape(line).replace("$", DOLLAR)
+    return f'<div style="opacity: 0.65; font-size: 85%">{escaped}</div>'
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -93,17 +99,16 @@ class Completion:
         parts.extend(self.notes)
         if session:
             parts.append(f"session {session}")
-        return " · ".join(parts)
+        return one_line(" · ".join(parts))
 
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
-        footer, body = self.footer(session), literal_dollars(close_fence(self.text)).rstrip()
-        escaped = html.escape(footer).replace("$", DOLLAR)
-        # A block of its own, which no Markdown renderer reads as Markdown; quiet in all themes.
-        quiet = f'<div style="opacity: 0.65; font-size: 85%">{escaped}</div>'
+        footer = self.footer(session)
+        body = defuse.markdown(self.text).rstrip()
+        text = defuse.plain(self.text).rstrip()
         return {
-            "text/markdown": f"{body}\n\n{quiet}".lstrip("\n"),
-            "text/plain": f"{self.text.rstrip()}\n\n{footer}".lstrip("\n"),
+            "text/markdown": f"{body}\n\n{quiet(footer)}".lstrip("\n"),
+            "text/plain": f"{text}\n\n{footer}".lstrip("\n"),
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 
 _CODE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)$")
-_MATH = "$$"
+# What begins and ends display math.
+MATH = "$$"
 # Outside fences: a code span, an escaped dollar, mathematics; else a dollar that is money. As in
 # pandoc, mathematics neither begins nor ends with a blank, and no digit follows it.
 _DOLLAR = re.compile(
@@ -34,9 +35,9 @@ def _after(line: str, fence: Fence | None) -> Fence | None:
     if fence is None:
         if code := _CODE.match(line):
             return Fence(line, code[1])
-        return Fence(_MATH, _MATH) if line.count(_MATH) % 2 else None
-    if fence.marker == _MATH:
-        return None if line.count(_MATH) % 2 else fence
+        return Fence(MATH, MATH) if line.count(MATH) % 2 else None
+    if fence.marker == MATH:
+        return None if line.count(MATH) % 2 else fence
     code = _CODE.match(line)
     closes = code and not code[2].strip() and code[1].startswith(fence.marker)
     return None if closes else fence

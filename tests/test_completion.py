@@ -138,7 +138,7 @@ def test_bundle_of_nothing_is_the_footer():
 @pytest.mark.parametrize(
     ("text", "body"),
     [
-        ("Look:\n```python\nx = 1", "Look:\n```python\nx = 1\n```"),
+        ("Look:\n```python\nx = 1", "Look:\n\n```python\nx = 1\n```"),
         ("~~~~\nx\n~~~", "~~~~\nx\n~~~\n~~~~"),
         ("So $$\nx^2", "So $$\nx^2\n$$"),
         ("```\nx\n```", "```\nx\n```"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from mixmagic import defuse
 from mixmagic.completion import dollars
 from mixmagic.store.ledger import Spent, total
 from mixmagic.tasks.doctor import Check
@@ -26,8 +27,8 @@ class Table:
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
     ) -> None:
         self.columns = [column.removesuffix(">") for column in columns]
-        self.rows = [list(row) for row in rows]
-        self.caption = caption
+        self.rows = [list(map(defuse.plain, row)) for row in rows]
+        self.caption = defuse.plain(caption)
         self._right = [column.endswith(">") for column in columns]
 
     def __str__(self) -> str:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from typing import Any, Protocol
 
 from IPython.display import DisplayHandle, clear_output, display
 
-from mixmagic import fences
+from mixmagic import defuse, fences
 from mixmagic.completion import Completion
+from mixmagic.display.formats import FORMATS, Bundle, Format
 from mixmagic.tasks.doctor import Check
 
 # At most 20 updates a second.
 _FRAME = 1 / 20
 # Characters that one display may hold while it changes.
 _SEGMENT = 6 * 1024
-# What a terminal would obey instead of showing.
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
 
 
 class Screen(Protocol):
@@ -48,10 +44,13 @@ class Notebook:
     Args:
         owns_cell: Whether all of the cell's output is this answer; only then may the segments
             be cleared away for one output at the end.
+        form: How the answer is shown.
     """
 
-    def __init__(self, *, owns_cell: bool) -> None:
+    def __init__(self, *, owns_cell: bool, form: Format) -> None:
         self._owns_cell = owns_cell
+        self._form = form
+        self._length = 0
         self._tail = ""
         self._handle: DisplayHandle | None = None
         self._segments = 0
@@ -65,27 +64,31 @@ class Notebook:
     def draw(self, text: str, progress: str) -> None:
         if not text:
             if progress and not self._begun:
-                self._show({"text/markdown": f"*{progress}*", "text/plain": progress})
+                self._show_progress(progress)
             return
         self._begun = True
+        self._length += len(text)
+        if self._form.piece is None:
+            self._show_progress(f"{self._length:,} characters …")
+            return
         self._tail += text
         while len(self._tail) > _SEGMENT:
             closed, self._tail = fences.split(self._tail, _SEGMENT)
             if not closed:
                 break
-            self._show(_plain(closed))
+            self._show(self._form.piece(closed))
             self._handle = None
         if self._tail:
-            self._show(_plain(self._tail))
+            self._show(self._form.piece(self._tail))
 
     def finish(self, completion: Completion, session: str) -> None:
         if self._segments > 1 and self._owns_cell:
             clear_output(wait=True)
-            display(completion.bundle(session), raw=True)
+            display(self._form.whole(completion, session), raw=True)
         elif self._segments > 1:
-            self._show(replace(completion, text=self._tail).bundle(session))
+            self._show(self._form.whole(replace(completion, text=self._tail), session))
         else:
-            self._show(completion.bundle(session))
+            self._show(self._form.whole(completion, session))
 
     def abandon(self) -> None:
         if self._handle is not None and self._owns_cell:
@@ -93,7 +96,11 @@ class Notebook:
         elif self._handle is not None:
             self._show({"text/plain": ""})
 
-    def _show(self, bundle: dict[str, str]) -> None:
+    def _show_progress(self, progress: str) -> None:
+        """Show what is going on while there is nothing else to show."""
+        self._show({"text/markdown": f"*{progress}*", "text/plain": progress})
+
+    def _show(self, bundle: Bundle) -> None:
         """Put `bundle` into the open display, or into a new one."""
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
@@ -107,11 +114,14 @@ class Once:
 
     interval = 1.0
 
+    def __init__(self, form: Format) -> None:
+        self._form = form
+
     def draw(self, text: str, progress: str) -> None:
         pass
 
     def finish(self, completion: Completion, session: str) -> None:
-        display(completion.bundle(session), raw=True)
+        display(self._form.whole(completion, session), raw=True)
 
     def abandon(self) -> None:
         pass
@@ -130,10 +140,10 @@ class Terminal:
             if self._progress:
                 self._clear()
             self._begun = True
-            print(_CONTROL.sub("", text), end="", flush=True)
+            print(defuse.plain(text), end="", flush=True)
         elif progress and not self._begun and sys.stdout.isatty():
             self._clear()
-            print(_CONTROL.sub("", progress), end="", flush=True)
+            print(defuse.plain(progress), end="", flush=True)
             self._progress = True
 
     def finish(self, completion: Completion, session: str) -> None:
@@ -150,13 +160,16 @@ class Terminal:
         self._progress = False
 
 
-def screen(shell: Any, *, live: bool | None, owns_cell: bool) -> Screen:
+def screen(
+    shell: Any, *, live: bool | None, owns_cell: bool, form: Format = FORMATS["markdown"]
+) -> Screen:
     """The screen for this front end.
 
     Args:
         shell: IPython's shell.
         live: The user's word, or `None` to find out.
         owns_cell: Whether all of the cell's output is this answer.
+        form: How the answer is shown where more than text can be.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
@@ -164,7 +177,7 @@ def screen(shell: Any, *, live: bool | None, owns_cell: bool) -> Screen:
     if live is None:
         # nbclient, nbconvert, nbval and papermill run cells without a person to answer input().
         live = bool(getattr(kernel, "_allow_stdin", True))
-    return Notebook(owns_cell=owns_cell) if live else Once()
+    return Notebook(owns_cell=owns_cell, form=form) if live else Once(form)
 
 
 def front_end(shell: Any) -> Check:
@@ -177,8 +190,3 @@ def front_end(shell: Any) -> Check:
     return Check(
         "front end", None, "nobody is watching (nbclient, papermill, …): answers are shown once"
     )
-
-
-def _plain(markdown: str) -> dict[str, str]:
-    """A piece of Markdown as a bundle."""
-    return {"text/markdown": fences.literal_dollars(markdown), "text/plain": markdown}

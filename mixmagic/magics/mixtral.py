@@ -54,6 +54,8 @@ def _parser() -> Parser:
     )
     add("-s", "--system", metavar="TEXT", help="instructions that stand before the prompt")
     add("-o", "--out", metavar="VARIABLE", help="bind the Completion: .text, .usage, .cost, …")
+    add("-f", "--format", default="markdown", metavar="FORM", help="markdown; or html, shown in a"
+        " frame in which nothing can run")  # fmt: skip
     add("--no-stream", action="store_true", help="ask for the whole answer at once")
     return parser
 
@@ -91,15 +93,22 @@ class Mixtral(Magics):
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
             )
+        from mixmagic.display.formats import FORMATS
         from mixmagic.display.live import show
         from mixmagic.display.screens import screen
 
-        out, whole = options.pop("out"), options.pop("no_stream")
+        out, whole, form = (options.pop(name) for name in ("out", "no_stream", "format"))
         if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
             raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
+        if form not in FORMATS:
+            raise BadArguments(
+                f"There is no format {form!r:.40}.", f"Formats are {', '.join(FORMATS)}."
+            )
+        told = FORMATS[form].instruction
+        options["system"] = "\n\n".join(filter(None, (options["system"], told)))
         request = self._session.request(rest if cell is None else cell, stream=not whole, **options)
         live = self._session.settings.live
-        place = screen(self.shell, live=live, owns_cell=cell is not None)
+        place = screen(self.shell, live=live, owns_cell=cell is not None, form=FORMATS[form])
         try:
             completion: Any = show(self._session, request, place)
         except Stopped as stopped:

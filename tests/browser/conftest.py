@@ -228,6 +228,7 @@ def loaded(chromium, lab_url, root):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         lab = Lab(page, lab_url, root)
         page.goto(f"{lab_url}/lab/workspaces/mixmagic")
+        page.wait_for_function("() => window.jupyterapp")  # the splash may not be there yet
         page.wait_for_selector("#jupyterlab-splash", state="detached")
         page.evaluate("() => jupyterapp.restored.then(() => null)")
         yield lab

@@ -14,6 +14,7 @@ import faulthandler, signal, sys, threading
 faulthandler.dump_traceback_later(50, exit=True)
 from mixmagic import stop
 from mixmagic.display import live
+from mixmagic.display.formats import FORMATS
 from mixmagic.display.screens import Once
 from mixmagic.errors import Stopped
 from mixmagic.sessions import Session
@@ -43,7 +44,7 @@ for nth in range(1, 41):
 
     sys.settrace(trace)
     try:
-        live.show(session, session.request("Hi"), Screen())
+        live.show(session, session.request("Hi"), Screen(FORMATS["markdown"]))
     except Stopped:
         sys.settrace(None)
         print(nth, flush=True)
