@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mixmagic.completion import Completion
-    from mixmagic.sessions import Prompt, Session, session
+    from mixmagic.params import Prompt
+    from mixmagic.sessions import Session, session
     from mixmagic.values import Delta, Message
 
 __version__ = "0.1.0"

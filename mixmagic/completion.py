@@ -141,13 +141,11 @@ class Collector:
 
     def add(self, delta: Delta) -> None:
         """Take the next piece."""
+        if self._first is None and (delta.text or delta.reasoning):
+            self._first = time.perf_counter()
         if delta.text:
-            if self._first is None:
-                self._first = time.perf_counter()
             self._parts.append(delta.text)
-        elif delta.reasoning:
-            if self._first is None:
-                self._first = time.perf_counter()
+        if delta.reasoning:
             self._reasoning.append(delta.reasoning)
         if delta.finish:
             self.finish = delta.finish

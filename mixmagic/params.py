@@ -1,16 +1,20 @@
-"""The sampling parameters that a call may carry, and what each may be.
+"""What a call may carry: its conversation and its sampling parameters, and what each may be.
 
-May import `errors`.
+May import `values` and what stands below it.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mixmagic.errors import BadArguments
+from mixmagic.values import Message
+
+Prompt = str | Sequence[Message | Mapping[str, str]]
+_ROLES = ("system", "user", "assistant")
 
 
 def is_number(value: Any) -> bool:
@@ -95,3 +99,41 @@ def check(params: Mapping[str, Any]) -> dict[str, Any]:
         if not accepts(value):
             raise BadArguments(f"{name} cannot be {value!r:.80}.", f"It takes {takes}.")
     return given
+
+
+def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
+    """A prompt as a conversation, its instructions first.
+
+    Raises:
+        BadArguments: It is empty, or no conversation.
+
+    Example:
+        >>> conversation("Hi", "Be brief.")[1]
+        Message(role='user', content='Hi')
+    """
+    if isinstance(prompt, str):
+        messages: tuple[Message, ...] = (Message("user", prompt),)
+    else:
+        try:
+            messages = tuple(m if isinstance(m, Message) else Message(**m) for m in prompt)  # type: ignore[arg-type]  # checked below
+        except TypeError:
+            raise BadArguments(
+                f"A prompt cannot be {prompt!r:.60}.",
+                'It is a text, or a list of {"role": "user", "content": "…"}.',
+            ) from None
+    if not any(str(message.content).strip() for message in messages):
+        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
+    if system:
+        messages = (Message("system", system), *messages)
+    for message in messages:
+        if message.role not in _ROLES or not isinstance(message.content, str):
+            raise BadArguments(
+                f"A message cannot be {message!r:.80}.",
+                f"Its role is one of {', '.join(_ROLES)}, its content a text.",
+            )
+        if not is_json(message.content):
+            raise BadArguments(
+                "The prompt is no Unicode text: it has half a surrogate pair.",
+                "Read the text with the right encoding.",
+            )
+    return messages

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,11 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.backends import Backends
     from mixmagic.catalog import Catalog
     from mixmagic.completion import Completion
+    from mixmagic.params import Prompt
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.doctor import Check
-    from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
-
-    Prompt = str | Sequence[Message | Mapping[str, str]]
-
-_ROLES = ("system", "user", "assistant")
+    from mixmagic.values import Delta, Model, Provider, Request, Stream
 
 
 class Session:
@@ -135,10 +132,10 @@ class Session:
             BadArguments: An empty prompt, or a parameter that makes no sense.
             UnknownModel: No catalog row has this name.
         """
-        from mixmagic.params import check, is_number
+        from mixmagic.params import check, conversation, is_number
         from mixmagic.values import Request
 
-        messages = _messages(prompt, system)
+        messages = conversation(prompt, system)
         resolved = self.catalog.resolve(self.model if model is None else model)
         if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
@@ -196,7 +193,8 @@ class Session:
             MixmagicError: It could not be asked.
         """
         asked = self.provider(provider)
-        return self.catalog.merge(asked, self.backends.models(asked))
+        listed = self.backends.access.redact(self.backends.models(asked))
+        return self.catalog.merge(asked, listed)
 
     def provider(self, name: str) -> Provider:
         """A provider of the catalog.
@@ -219,43 +217,6 @@ class Session:
             examine(self.settings, self.catalog, self.backends, self.ledger.database, self.model)
         )
 
-    def login(self, provider: str, key: str) -> int:
-        """Check an API key with its provider, and keep it in the system's keyring.
-
-        Args:
-            provider: A provider's name, as in `catalog.providers`.
-            key: The key; it is never shown or written anywhere else.
-
-        Returns:
-            How many models the provider lists for it.
-
-        Raises:
-            BadArguments: There is no such provider, or it takes no key.
-            MixmagicError: The key is not accepted, or cannot be kept.
-        """
-        asked = self._with_key(provider)
-        if not key.strip():
-            raise BadArguments("There is no key.", f"Copy it from {asked.key_url or asked.label}.")
-        count = len(self.backends.models(asked, key.strip()))
-        self.backends.access.store(asked, key.strip())
-        return count
-
-    def logout(self, provider: str) -> None:
-        """Take a provider's API key out of the system's keyring.
-
-        Raises:
-            BadArguments: There is no such provider, or it takes no key.
-            MixmagicError: There is no keyring, or it cannot be used.
-        """
-        self.backends.access.store(self._with_key(provider), "")
-
-    def _with_key(self, name: str) -> Provider:
-        """The provider, where it is one that takes keys."""
-        provider = self.provider(name)
-        if not provider.key_env:
-            raise BadArguments(f"{provider.label} takes no API key.", "Just ask it.")
-        return provider
-
     def forked(self) -> None:
         """Begin anew in a forked child, which has its parent's sockets and locks, but no threads.
 
@@ -270,39 +231,6 @@ class Session:
             self.backends.close()
         if "ledger" in self.__dict__:
             self.ledger.database.close()
-
-
-def _messages(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
-    """A prompt as a conversation, checked."""
-    from mixmagic.params import is_json
-    from mixmagic.values import Message
-
-    if isinstance(prompt, str):
-        messages: tuple[Message, ...] = (Message("user", prompt),)
-    else:
-        try:
-            messages = tuple(m if isinstance(m, Message) else Message(**m) for m in prompt)  # type: ignore[arg-type]  # checked below
-        except TypeError:
-            raise BadArguments(
-                f"A prompt cannot be {prompt!r:.60}.",
-                'It is a text, or a list of {"role": "user", "content": "…"}.',
-            ) from None
-    if not any(str(message.content).strip() for message in messages):
-        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
-    if system:
-        messages = (Message("system", system), *messages)
-    for message in messages:
-        if message.role not in _ROLES or not isinstance(message.content, str):
-            raise BadArguments(
-                f"A message cannot be {message!r:.80}.",
-                f"Its role is one of {', '.join(_ROLES)}, its content a text.",
-            )
-        if not is_json(message.content):
-            raise BadArguments(
-                "The prompt is no Unicode text: it has half a surrogate pair.",
-                "Read the text with the right encoding.",
-            )
-    return messages
 
 
 _lock = threading.Lock()

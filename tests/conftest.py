@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -51,12 +53,40 @@ def server():
     scripted.close()
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> trustme.CA:
+    """A certificate authority that nobody knows; its PEM file is `authority.pem`."""
+    made = trustme.CA()
+    made.pem = tmp_path_factory.mktemp("ca") / "ca.pem"
+    made.cert_pem.write_to_path(made.pem)
+    return made
+
+
+@pytest.fixture
+def tls_server(authority):
+    """The scripted server behind TLS, with a certificate for 127.0.0.1 by `authority`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    scripted = Server(context)
+    yield scripted
+    scripted.close()
+
+
 @pytest.fixture
 def together(server, monkeypatch):
     """The scripted server in Together's place."""
     monkeypatch.setenv("TOGETHER_BASE_URL", server.url)
     monkeypatch.setenv("TOGETHER_API_KEY", "canary-key-4711")
     return server
+
+
+@pytest.fixture
+def together_tls(tls_server, authority, monkeypatch):
+    """The scripted server in Together's place, behind TLS: its connections are used again."""
+    monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
+    monkeypatch.setenv("TOGETHER_API_KEY", "canary-key-4711")
+    monkeypatch.setenv("MIXMAGIC_CA_FILE", str(authority.pem))
+    return tls_server
 
 
 @pytest.fixture

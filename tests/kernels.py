@@ -160,6 +160,7 @@ class Desk:
             "MIXMAGIC_HOME": str(self.home),
             "TOGETHER_BASE_URL": self.server.url,
             "TOGETHER_API_KEY": "canary-key-4711",
+            "MIXMAGIC_MAX_RETRIES": "0",  # tests of retries say so
         }
         self.kernel = Kernel({**os.environ, **own, **env}, str(folder))
         assert self.kernel.run("%load_ext mixmagic").status == "ok"

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
+import ssl
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 HANG = "hang"  # send nothing more until the client goes away
-CUT = "cut"  # close the connection in the middle
+CUT = "cut"  # close the connection in the middle; under TLS, without its goodbye
+RESET = "reset"  # break the connection off: a TCP RST
+GOODBYE = "goodbye"  # close the connection in the middle; under TLS, with its goodbye
+
+Step = bytes | float | str
 
 
 @dataclass
 class Answer:
-    """What the server sends: bytes as they are, floats as seconds to wait, HANG or CUT.
+    """What the server sends: bytes as they are, floats as seconds to wait, or a word above.
 
     Each `bytes` step is one HTTP chunk, and one TCP segment.
     """
 
-    steps: Iterable[bytes | float | str]
+    steps: Iterable[Step]
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     type: str = "text/event-stream"
 
 
 @dataclass
+class Raw:
+    """What the server sends, with its head and its chunks: bytes on the wire, one TCP segment each.
+
+    Where no step ends the connection, it waits for the next request.
+    """
+
+    steps: Iterable[Step]
+
+
+@dataclass
 class Received:
-    """A request that the server got, and when its client went away."""
+    """A request that the server got, over which connection, and when that had ended."""
 
     method: str
     path: str
@@ -38,6 +55,35 @@ class Received:
     body: Any
     at: float = field(default_factory=time.monotonic)
     closed_at: float | None = None
+    connection: int = 0  # the client's port
+
+
+def head(status: int = 200, **headers: str) -> bytes:
+    """The head of a response; `content_length="5"` names a header."""
+    lines = [f"HTTP/1.1 {status} Scripted"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunked(body: bytes) -> bytes:
+    """One HTTP chunk; an empty one is the last."""
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+def wire(answer: Answer) -> Iterator[Step]:
+    """An answer as it goes over the wire: the head before the first chunk."""
+    headers = {"content-type": answer.type, "transfer-encoding": "chunked", **answer.headers}
+    begun = False
+    for step in [*answer.steps, b""]:
+        if not isinstance(step, bytes):
+            yield step
+            continue
+        if not begun:
+            yield head(answer.status, **headers)
+            begun = True
+        if step:  # an empty chunk would be the last
+            yield chunked(step)
+    yield chunked(b"")
 
 
 def frames(*objects: Any, done: bool = True, end: bytes = b"\n\n") -> bytes:
@@ -84,11 +130,15 @@ def refusal(status: int, body: Any, **headers: str) -> Answer:
 class Server:
     """Answers requests in turn with what `plan` holds; the last answer is repeated.
 
-    An answer may be a function from `Received` to `Answer`.
+    An answer may be a function from `Received` to `Answer` or `Raw`.
+
+    Args:
+        tls: With a certificate, where the server speaks TLS.
     """
 
-    def __init__(self) -> None:
-        self.plan: list[Answer | Callable[[Received], Answer]] = []
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.plan: list[Answer | Raw | Callable[[Received], Answer | Raw]] = []
         self.received: list[Received] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._lock = threading.Lock()
@@ -97,10 +147,13 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
     def close(self) -> None:
         self._open = False
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
 
     def wait(self, look: Callable[[], Any], timeout: float = 5.0) -> Any:
@@ -122,15 +175,22 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
+        port, served = connection.getpeername()[1], []
         reader = connection.makefile("rb")
-        with connection, reader:
-            while True:
-                try:
-                    request = self._read(reader)
-                    if request is None or not self._reply(connection, request):
-                        return
-                except OSError:
-                    return
+        with connection, reader, contextlib.suppress(OSError):
+            while (request := self._read(reader)) is not None:
+                request.connection = port
+                served.append(request)
+                if not self._reply(connection, request):
+                    break
+        for request in served:
+            request.closed_at = request.closed_at or time.monotonic()
 
     def _read(self, reader: Any) -> Received | None:
         first = reader.readline()
@@ -149,31 +209,49 @@ class Server:
             self.received.append(request)
             planned = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
         answer = planned(request) if callable(planned) else planned
-        head = {"content-type": answer.type, "transfer-encoding": "chunked", **answer.headers}
-        lines = [f"HTTP/1.1 {answer.status} Scripted", *(f"{k}: {v}" for k, v in head.items())]
-        sent_head = False
         try:
-            for step in [*answer.steps, b""]:
-                if step == CUT:
-                    return False
-                if isinstance(step, float) or step == HANG:
-                    until = time.monotonic() + (step if isinstance(step, float) else 3600)
-                    if self._gone(connection, until):
-                        raise ConnectionResetError
-                    continue
-                if not sent_head:
-                    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-                    sent_head = True
-                connection.sendall(b"%x\r\n%s\r\n" % (len(step), step))
+            return self._send(connection, answer.steps if isinstance(answer, Raw) else wire(answer))
         except OSError:
             request.closed_at = time.monotonic()
             return False
+
+    def _send(self, connection: socket.socket, steps: Iterable[Step]) -> bool:
+        """Take the steps; say whether the connection is to be kept."""
+        for step in steps:
+            if isinstance(step, bytes):
+                connection.sendall(step)
+            elif isinstance(step, float) or step == HANG:
+                until = time.monotonic() + (step if isinstance(step, float) else 3600)
+                if self._gone(connection, until):
+                    raise ConnectionResetError
+            else:
+                self._end(connection, step)
+                return False
         return True
+
+    @staticmethod
+    def _end(connection: socket.socket, how: str) -> None:
+        """Prepare the connection's end."""
+        if how == RESET:
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif how == GOODBYE and isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(1.0)
+            with contextlib.suppress(OSError):  # the client need not say goodbye too
+                connection.unwrap()
 
     def _gone(self, connection: socket.socket, until: float) -> bool:
         """Wait; return early, and True, when the client closes."""
+        poll = select.poll()  # and not select, for descriptors may be many
+        poll.register(connection, select.POLLIN)
         while (left := until - time.monotonic()) > 0:
-            ready, _, _ = select.select([connection], [], [], min(left, 0.5))
-            if ready and not connection.recv(1, socket.MSG_PEEK):
+            if poll.poll(min(left, 0.5) * 1000) and not self._peek(connection):
                 return True
         return False
+
+    @staticmethod
+    def _peek(connection: socket.socket) -> bytes:
+        """What the client sends while it is answered: nothing but its goodbye."""
+        if isinstance(connection, ssl.SSLSocket):  # which has no MSG_PEEK
+            return connection.recv(1)
+        return connection.recv(1, socket.MSG_PEEK)

@@ -5,25 +5,29 @@ The one place that touches keys, and the one that takes them out of what is show
 
 from __future__ import annotations
 
-import importlib.util
+import base64
+import io
 import logging
 import os
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from mixmagic.backends import faults
+from mixmagic.backends import faults, keyrings
 from mixmagic.errors import MissingKey, MissingPackage, StoreError
 from mixmagic.values import Model, Provider
 
 _VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
-_SERVICE = "mixmagic"  # what the keyring files our keys under
 # Shorter ones would take ordinary words out of what is shown.
 _SHORTEST = 4
 _HIDDEN = "[key]"
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_DEEPEST = 50  # what is nested deeper is nothing to show
+# A URL's user and password; and where a slash in the password should have been escaped.
+_USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
+_CARELESS_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def base_url(provider: Provider) -> str:
@@ -45,6 +49,18 @@ def _is_here(url: str) -> bool:
     return re.match(r"(localhost|127\.|0\.0\.0\.0|\[::1?\])", url) is not None
 
 
+def _credentials(url: str) -> Iterator[str]:
+    """What must not be shown of a URL that may hold a user and a password."""
+    url = url if "://" in url else f"http://{url}"
+    if found := _USER.search(url) or _CARELESS_USER.search(url):
+        user, colon, password = found[0].partition(":")
+        secret = password if colon else user
+        sent = f"{urllib.parse.unquote(user)}:{urllib.parse.unquote(password)}"
+        yield from (secret, urllib.parse.unquote(secret), base64.b64encode(sent.encode()).decode())
+        # An unescaped password is quoted in part, as a port that is none.
+        yield from re.split(r"[/?#]", secret)
+
+
 class Key(str):
     """A text that does not show itself: not in a traceback with its variables either."""
 
@@ -52,6 +68,9 @@ class Key(str):
 
     def __repr__(self) -> str:
         return _HIDDEN
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A key is not pickled.")
 
 
 class Access:
@@ -66,8 +85,13 @@ class Access:
 
     def __init__(self, dotenv: Path) -> None:
         self._dotenv = dotenv
-        self._kept: dict[str, str] = {}  # what the keyring said: asking it takes a while
+        self._kept: dict[str, Key] = {}  # what the keyring said: asking it takes a while
         self._secrets: set[Key] = set()
+        self._note_urls()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled without what it has found."""
+        return type(self), (self._dotenv,)
 
     def find(self, provider: Provider) -> tuple[Key, str]:
         """The provider's key and where it stands; two empty texts where there is none."""
@@ -97,6 +121,7 @@ class Access:
             MissingKey: There is none and one is needed, or it cannot be one.
         """
         provider = model.provider
+        self._note_urls(base_url(provider))
         found = self._noted(key) if key else self.find(provider)[0]
         if not found:
             if provider.key_required:
@@ -120,42 +145,26 @@ class Access:
             MissingPackage: There is no keyring.
             StoreError: It does not take it.
         """
-        if not importlib.util.find_spec("keyring"):
-            raise MissingPackage(
-                "Keeping keys needs the package keyring, which is not installed.",
-                f'Run `pip install "mixmagic[keyring]"`, or set {provider.key_env} in the'
-                " environment or in a file .env beside the notebook.",
-            )
-        import keyring
-        import keyring.errors
-
         try:
-            if key:
-                keyring.set_password(_SERVICE, provider.name, key)
-            elif keyring.get_password(_SERVICE, provider.name) is not None:
-                keyring.delete_password(_SERVICE, provider.name)
-        except (keyring.errors.KeyringError, OSError, RuntimeError) as error:
-            reason = self.redact(str(error))
-            raise StoreError(
-                f"The system's keyring cannot be used: {reason}",
-                f"Set {provider.key_env} in the environment, or in a file .env beside the"
-                " notebook.",
-            ) from None
-        self._kept[provider.name] = key
+            keyrings.put(provider, key, self.redact)
+        finally:
+            self._kept.pop(provider.name, None)
 
-    def redact(self, value: Any) -> Any:
+    def redact(self, value: Any, depth: int = _DEEPEST) -> Any:
         """A text, or a JSON value, without any key, should somebody have echoed one.
 
         Done before anything is cut to length: half a key is a key's beginning.
         """
         if isinstance(value, str):
-            for secret in self._secrets:
+            for secret in self._known():
                 value = value.replace(secret, _HIDDEN)
             return _USER.sub(_HIDDEN, value)
+        if isinstance(value, (Mapping, list)) and not depth:
+            return None
         if isinstance(value, Mapping):
-            return {self.redact(name): self.redact(each) for name, each in value.items()}
+            return {self.redact(k): self.redact(v, depth - 1) for k, v in value.items()}
         if isinstance(value, list):
-            return [self.redact(each) for each in value]
+            return [self.redact(each, depth - 1) for each in value]
         return value
 
     def clean(self, record: logging.LogRecord) -> bool:
@@ -165,7 +174,7 @@ class Access:
 
     def redactors(self) -> tuple[Redactor, Redactor] | None:
         """What takes the keys out of an answer, and out of its reasoning."""
-        secrets = tuple(self._secrets)
+        secrets = self._known()
         return (Redactor(secrets), Redactor(secrets)) if secrets else None
 
     def _noted(self, key: str) -> Key:
@@ -174,6 +183,19 @@ class Access:
             self._secrets.add(Key(key))
         return Key(key)
 
+    def _note_urls(self, *urls: str) -> None:
+        """Note the passwords in URLs, and in those of the proxies: they may be echoed, too."""
+        proxies = (url for name, url in os.environ.items() if name.lower().endswith("_proxy"))
+        for url in (*urls, *proxies):
+            if "@" in url:
+                for secret in _credentials(url):
+                    self._noted(secret)
+
+    def _known(self) -> tuple[Key, ...]:
+        """All that must not be shown, the longest first: a key may be another's beginning."""
+        # A copy, made in one step, for other threads may be adding to it.
+        return tuple(sorted(self._secrets.copy(), key=len, reverse=True))
+
     def _in_dotenv(self, name: str) -> str:
         """The key in the file `.env`, read again each time, or nothing."""
         if not self._dotenv.is_file():
@@ -181,56 +203,65 @@ class Access:
         import dotenv
 
         try:
-            values = dotenv.dotenv_values(self._dotenv, interpolate=False)
-        except (OSError, ValueError):
+            raw = self._dotenv.read_bytes()
+        except OSError:
             return ""
+        # As Windows writes it, too. One wrong character in a comment is no reason to stop.
+        text = raw.decode("utf-16" if raw.startswith(_UTF_16) else "utf-8-sig", "replace")
+        values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
         return (values.get(name) or "").strip()
 
     def _in_keyring(self, provider: Provider) -> str:
         """The key in the system's keyring, or nothing."""
-        if provider.name not in self._kept and importlib.util.find_spec("keyring"):
-            import keyring
-            import keyring.errors
-
+        if provider.name not in self._kept:
             try:
-                kept = keyring.get_password(_SERVICE, provider.name)
-            except (keyring.errors.KeyringError, OSError, RuntimeError):
-                kept = None
+                kept = keyrings.get(provider, self.redact).strip()
+            except (MissingPackage, StoreError):
+                kept = ""
             if not kept and provider.key_required:
                 return ""  # asked again next time: it may have been put there meanwhile
-            self._kept[provider.name] = (kept or "").strip()
-        return self._kept.get(provider.name, "")
+            self._kept[provider.name] = Key(kept)
+        return self._kept[provider.name]
 
 
 class Redactor:
     """Takes keys out of a text that comes in pieces, wherever it was cut.
 
     A piece's end that may be the beginning of a key is held back until the next piece.
+
+    Args:
+        secrets: The keys, the longest first.
     """
 
     def __init__(self, secrets: tuple[Key, ...]) -> None:
         self._secrets, self._held = secrets, ""
+        self._whole = re.compile("|".join(map(re.escape, secrets)))
+        self._first = re.compile(f"[{re.escape(''.join({secret[0] for secret in secrets}))}]")
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what can be shown."""
         if self._held:
             text, self._held = self._held + text, ""
-        end = len(text)
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, _HIDDEN)
-                end = len(text)
-            start = text.find(secret[0], max(0, len(text) - len(secret) + 1))
-            while 0 <= start < end:
-                if secret.startswith(text[start:]):
-                    end = start
-                start = text.find(secret[0], start + 1)
-        if end == len(text):
-            return text
-        self._held = text[end:]
-        return text[:end]
+        whole = [match.span() for match in self._whole.finditer(text)]
+        end = self._begun(text, whole)
+        if end < len(text):
+            text, self._held = text[:end], text[end:]
+        return self._whole.sub(_HIDDEN, text) if whole else text
 
     def close(self) -> str:
-        """What was held back, when no more comes."""
+        """What was held back, when no more comes; half a key and more is as good as the whole."""
         held, self._held = self._held, ""
-        return held
+        if any(s.startswith(held) and len(held) >= len(s) / 2 for s in self._secrets):
+            return _HIDDEN
+        return self._whole.sub(_HIDDEN, held)
+
+    def _begun(self, text: str, whole: list[tuple[int, int]]) -> int:
+        """Where the text's end may be a key's beginning, outside of the keys that are whole."""
+        for first in self._first.finditer(text, max(0, len(text) - len(self._secrets[0]) + 1)):
+            start = first.start()
+            rest = text[start:]
+            if any(
+                len(secret) > len(rest) and secret.startswith(rest) for secret in self._secrets
+            ) and not any(begin < start < end for begin, end in whole):
+                return start
+        return len(text)

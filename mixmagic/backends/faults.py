@@ -6,36 +6,59 @@ Sorted by status and by the machine-readable code, never by one provider's wordi
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from mixmagic.errors import (
+    ConnectTimedOut,
     ContextTooLong,
+    FirstByteTimedOut,
     MissingKey,
     MixmagicError,
     ProviderError,
     RateLimited,
+    Stopped,
     StreamBroken,
+    TimedOut,
     TotalTimedOut,
     Unavailable,
     UnknownModel,
     one_line,
 )
-from mixmagic.values import Model
+from mixmagic.settings import Settings
+from mixmagic.values import Model, Request
 
 _CONTEXT_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _CONTEXT_WORDS = ("context length", "context size", "context window", "maximum context")
 # Refusals that the same call would meet again.
 NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
+_HALF = re.compile("[\ud800-\udfff]")
+_parse = json.JSONDecoder().decode  # json.loads without its looks at options
+
+
+def loads(text: str) -> Any:
+    """Parse JSON; half a surrogate pair, which nobody could write down, is replaced.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    value = _parse(text)
+    if "\\ud" in text or "\\uD" in text:
+        value = _parse(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+    return value
 
 
 def parse(raw: bytes) -> Any:
     """The body of a refusal: JSON, or else its text."""
+    text = raw.decode("utf-8-sig", "replace")
     try:
-        return json.loads(raw)
+        return loads(text)
     except (ValueError, RecursionError):
-        return raw.decode("utf-8", "replace")
+        return text
 
 
 def says(body: Any, depth: int = 5) -> str:
@@ -151,6 +174,27 @@ def total(label: str) -> TotalTimedOut:
     )
 
 
+def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
+    """The error of a wait that took too long."""
+    if kind is ConnectTimedOut:
+        return ConnectTimedOut(
+            f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
+            "Check the network and the proxy; connect_timeout in config.toml allows more.",
+            retryable=True,
+        )
+    if kind is TotalTimedOut:
+        return total(label)
+    if kind is FirstByteTimedOut:
+        return FirstByteTimedOut(
+            f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
+            "Run the cell again; first_byte_timeout in config.toml allows more.",
+        )
+    return kind(
+        f"{label} sent nothing more for {settings.idle_timeout:g} s.",
+        "What came until then is kept; idle_timeout in config.toml allows more.",
+    )
+
+
 def missing_key(model: Model) -> MissingKey:
     """The error of a call that cannot be sent for want of a key."""
     provider = model.provider
@@ -186,3 +230,16 @@ def _too_long(model: Model, words: str) -> ContextTooLong:
         "Shorten the prompt, lower --max-tokens, or take a model with a longer context"
         " (8x22b: 65,536).",
     )
+
+
+def check(request: Request) -> None:
+    """Refuse to go on with a call that is stopped, or has had all its time.
+
+    Raises:
+        Stopped: It is stopped.
+        TotalTimedOut: It has had all its time.
+    """
+    if request.stop.is_set():
+        raise Stopped(sent=False)
+    if time.monotonic() > request.deadline:
+        raise total(request.model.provider.label)

@@ -1,36 +1,29 @@
 """OpenAI-compatible servers: POST, and server-sent events over one `httpx.Client`.
 
-The only module that imports httpx; the session imports it at the first call that needs it.
+It and `client` alone import httpx; the session imports them at the first call that needs them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
-import ssl
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from mixmagic.backends import faults, limits, network, reading
+from mixmagic.backends import client, faults, limits, network, reading, wire
 from mixmagic.backends.access import Access, base_url
-from mixmagic.backends.wire import encode
 from mixmagic.errors import (
     BadArguments,
-    ConnectTimedOut,
-    FirstByteTimedOut,
     IdleTimedOut,
     MixmagicError,
     ProviderError,
     Stopped,
     StreamBroken,
-    TotalTimedOut,
     Unavailable,
     one_line,
 )
@@ -38,11 +31,9 @@ from mixmagic.settings import Settings
 from mixmagic.stop import Stop
 from mixmagic.values import Delta, Model, Provider, Request, Stream
 
-# The pool holds no more than the throttle lets through; it must not be a limit of its own.
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 # Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
-# which the token counts may follow.
+# which the token counts may follow, or behind a refusal's head.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 _OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
@@ -74,25 +65,10 @@ class Backend:
         Raises:
             MixmagicError: It could not be asked, or answered something else.
         """
-        model = Model("", provider)
-        with self._exchange(model, time.monotonic() + timeout) as (client, line):
-            sent = client.build_request(
-                "GET", f"{base_url(provider)}/models", headers=self.access.headers(model, key)
-            )
-            with line.held(), contextlib.closing(client.send(sent, stream=True)) as response:
-                self._accepted(model, response)
-                raw = b"".join(response.iter_bytes())
         try:
-            listing = json.loads(raw)
-            entries = listing["data"] if isinstance(listing, dict) else listing
-            if not isinstance(entries, list):
-                raise TypeError
-            return [entry for entry in entries if isinstance(entry, dict)]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ProviderError(
-                f"{provider.label} answered /models with something that is no list.",
-                f"Check {provider.url_env or 'the URL'}.",
-            ) from None
+            return wire.listing(provider, self._listing(provider, key, timeout))
+        except (MixmagicError, Stopped) as error:
+            raise _bare(error) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -107,49 +83,61 @@ class Backend:
         """The client of this process."""
         with self._lock:
             if self._made is None:
-                self._made = _make_client(self._settings.ca_file)
+                self._made = client.make(self._settings.ca_file, self.access.redact)
                 for name in _LOGGERS:
                     logging.getLogger(name).addFilter(self.access.clean)
             return self._made
+
+    def _listing(self, provider: Provider, key: str, timeout: float) -> bytes:
+        model = Model("", provider)
+        with self._exchange(model, time.monotonic() + timeout) as (http, line):
+            sent = http.build_request(
+                "GET", f"{base_url(provider)}/models", headers=self.access.headers(model, key)
+            )
+            _set_apart(sent)
+            with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
+                self._accepted(model, response, line)
+                return b"".join(response.iter_bytes())
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         try:
             yield from self._call(request)
         except (MixmagicError, Stopped) as error:
-            # Without what it came from: the frames below hold what was sent, the key too.
-            error.__context__ = None
-            raise
+            raise _bare(error) from None
 
     def _call(self, request: Request) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
-        with self._exchange(model, request.deadline, request.stop) as (client, line):
-            sent = client.build_request(
+        with self._exchange(model, request.deadline, request.stop) as (http, line):
+            sent = http.build_request(
                 "POST",
                 f"{base_url(provider)}/chat/completions",
-                json=encode(request),
+                json=wire.encode(request),
                 headers=self.access.headers(model),
             )
+            _set_apart(sent)
             if sent.url.scheme == "http" and self.access.exposed(sent.url.host, model):
                 yield Delta(note=f"the key travels unencrypted to {sent.url.host}")
             with line.held():
-                response = client.send(sent, stream=True)
+                response = http.send(sent, stream=True)
+            response.stream = client.Alone(response)
             try:
                 line.take(response.extensions["network_stream"])
-                self._accepted(model, response)
+                self._accepted(model, response, line)
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
                 yield from _read(response, reading.Answer(model, self.access), line)
             finally:
                 line.free()
                 response.close()
 
-    def _accepted(self, model: Model, response: httpx.Response) -> None:
-        """Go on only with an answer: everything but 200 is an error."""
+    def _accepted(self, model: Model, response: httpx.Response, line: network.Line) -> None:
+        """Go on only with an answer: everything but 200 is an error, whatever its body is."""
         if response.status_code == 200:
             return
-        raw = reading.page(response.iter_bytes())
-        moved = response.headers.get("location", "") if response.is_redirect else ""
-        body = self.access.redact({"error": moved} if moved else faults.parse(raw))
+        line.expect(_AFTER_FINISH, IdleTimedOut)
+        raw = reading.page(_until_cut(response))
         headers = response.headers
+        moved = headers.get("location", "") if response.is_redirect else ""
+        body = self.access.redact({"error": moved} if moved else faults.parse(raw))
         error = faults.from_status(model, response.status_code, body, limits.wait(headers))
         if isinstance(error, ProviderError):
             error.limits = limits.limits(headers, model.provider.dialect.rate_window)
@@ -193,14 +181,20 @@ class Backend:
                 f"Set {provider.url_env} to something like https://host/v1.",
             )
         if isinstance(error, httpx.TimeoutException):
-            return self._late(model, line)
+            return faults.late(provider.label, line.late, self._settings)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Unavailable(
                 f"{provider.label}'s certificate at {url} is not trusted: {reason}.",
                 "If it is your organisation's own, name its CA's PEM file: set ca_file in"
                 " config.toml, or MIXMAGIC_CA_FILE.",
             )
-        if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
+        if isinstance(error, httpx.ProxyError):
+            return Unavailable(
+                f"The proxy does not let a call to {provider.label} through: {reason}.",
+                "Check the proxy: HTTPS_PROXY, with its user and password, and NO_PROXY.",
+                retryable=not reason.startswith("4"),  # a status of its own
+            )
+        if isinstance(error, httpx.ConnectError):
             return Unavailable(
                 f"{provider.label} cannot be reached at {url}: {reason}.",
                 provider.note
@@ -215,60 +209,58 @@ class Backend:
             retryable=line.unsent,
         )
 
-    def _late(self, model: Model, line: network.Line) -> MixmagicError:
-        """The error of a wait that took too long."""
-        label, settings = model.provider.label, self._settings
-        late = line.late
-        if late is ConnectTimedOut:
-            return ConnectTimedOut(
-                f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
-                "Check the network and the proxy; connect_timeout in config.toml allows more.",
-                retryable=True,
-            )
-        if late is TotalTimedOut:
-            return faults.total(label)
-        if late is FirstByteTimedOut:
-            return FirstByteTimedOut(
-                f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
-                "Run the cell again; first_byte_timeout in config.toml allows more.",
-            )
-        return late(
-            f"{label} sent nothing more for {settings.idle_timeout:g} s.",
-            "What came until then is kept; idle_timeout in config.toml allows more.",
-        )
+
+def _bare(error: MixmagicError | Stopped) -> MixmagicError | Stopped:
+    """An error without its frames, and what it came from: they hold what was sent, the key too."""
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _set_apart(question: httpx.Request) -> None:
+    """Ask for another connection each time of whoever is near, and speaks no TLS.
+
+    llama.cpp closes its own behind every stream without having said so: the next question, on its
+    way by then, would be lost, and cannot be sent twice.
+    """
+    if question.url.scheme == "http":
+        question.headers["connection"] = "close"
 
 
 def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) -> Iterator[Delta]:
     """The pieces of an answer that the server has begun to send."""
     try:
-        for chunk in response.iter_bytes():
-            yield from answer.feed(chunk)
-            if answer.whole:
-                # The connection's end is awaited, so that it can be used again, but not for long.
-                line.expect(_AFTER_DONE if answer.done else _AFTER_FINISH, IdleTimedOut)
-            elif answer.alive:
-                line.answers()
-    except _OF_HTTPX:
-        if not answer.whole:
-            raise
-    yield from answer.close()
+        try:
+            yield from _arriving(response, answer, line)
+        except _OF_HTTPX:
+            yield from answer.rest(torn=True)
+            if not answer.whole:
+                raise
+        else:
+            yield from answer.close()
+    except MixmagicError:
+        yield from answer.held()
+        raise
 
 
-def _make_client(ca_file: str) -> httpx.Client:
-    """A client whose connections can be broken off; proxies and certificates as usual."""
-    try:
-        trusted = httpx.create_ssl_context()
-        if ca_file:
-            trusted.load_verify_locations(Path(ca_file).expanduser())
-        # No timeouts but those of `network.Line`, which bound what httpx's begin anew.
-        client = httpx.Client(verify=trusted, timeout=None, limits=_LIMITS)  # noqa: S113
-    except (ImportError, OSError, ValueError, ssl.SSLError) as error:
-        raise BadArguments(
-            f"The proxy or certificate settings make no sense: {error}",
-            "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and ca_file.",
-        ) from None
-    # httpx has no argument for this, and a transport of one's own would lose the proxies.
-    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
-        if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = network.Backend()  # noqa: SLF001
-    return client
+def _arriving(
+    response: httpx.Response, answer: reading.Answer, line: network.Line
+) -> Iterator[Delta]:
+    """The pieces of an answer as they arrive, each in its time."""
+    ends_in = 0.0
+    for chunk in response.iter_bytes():
+        yield from answer.feed(chunk)
+        if answer.whole:
+            # The connection's end is awaited, so that it can be used again, but not for long,
+            # whatever is still sent.
+            wait = _AFTER_DONE if answer.done else _AFTER_FINISH
+            if wait != ends_in:
+                line.expect(wait, IdleTimedOut)
+                ends_in = wait
+        elif answer.alive:
+            line.answers()
+
+
+def _until_cut(response: httpx.Response) -> Iterator[bytes]:
+    """What comes of a response's body."""
+    with contextlib.suppress(*_OF_HTTPX):
+        yield from response.iter_bytes()

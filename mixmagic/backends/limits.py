@@ -94,7 +94,8 @@ def _duration(text: str) -> float | None:
     if number is None:
         parts = _PART.findall(text)
         whole = "".join(value + unit for value, unit in parts) == text.strip()
-        return sum(float(v) * _UNITS[u] for v, u in parts) if parts and whole else None
+        seconds = sum(float(v) * _UNITS[u] for v, u in parts)
+        return seconds if parts and whole and math.isfinite(seconds) else None
     if number >= _EPOCH_MS:
         return max(0.0, number / 1000 - time.time())
     return max(0.0, number - time.time()) if number >= _EPOCH else number

@@ -1,29 +1,24 @@
-"""Models inside this process: llama.cpp through xllamacpp, speaking the same JSON as a server.
-
-xllamacpp's server insists on listening. Where the system has Unix sockets it gets one, in a
-folder that only this user can enter and that is gone as soon as the server is up; elsewhere a
-loopback port. In both cases a random key is needed and no web page's origin is allowed.
-"""
+"""Embedded models: llama.cpp in a process of its own, speaking the same JSON as a server."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import queue
-import secrets
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mixmagic.backends import faults, weights, wire
 from mixmagic.backends.access import Access
-from mixmagic.errors import BadArguments, MissingPackage, Stopped, StreamBroken
+from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
+from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Model, Provider, Request, Stream
 
@@ -33,8 +28,6 @@ _CONTEXT = 4096
 # Prompt tokens between two looks at the stop flag: about half a second on a slow core.
 _BATCH = 128
 _MAX_THREADS = 8
-# Seconds that closing waits for llama.cpp to come to its next token.
-_PATIENCE = 10.0
 
 
 class Backend:
@@ -43,11 +36,9 @@ class Backend:
     def __init__(self, settings: Settings, access: Access) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._servers: dict[Path, Any] = {}
-        self._calls: set[_Call] = set()
+        self._engines: dict[Path, Engine] = {}
         self._process = os.getpid()
-        # At the interpreter's end too: no thread of ours may be inside llama.cpp then.
-        weakref.finalize(self, _shut, self._calls, self._servers, self._process)
+        weakref.finalize(self, _shut, self._engines, self._process)
 
     def open(self, provider: Provider) -> Stream:
         """How to ask a model: see `mixmagic.backends.Backends.open`."""
@@ -62,41 +53,41 @@ class Backend:
 
     def close(self) -> None:
         """Stop the answers that are under way and free the models."""
-        _shut(self._calls, self._servers, self._process)
+        _shut(self._engines, self._process)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
-        path = yield from self._weights(request.model)
-        if path not in self._servers:
+        path = yield from self._weights(request)
+        engine = self._engine(path, request.model)
+        if not engine.ready:
             yield Delta(progress=f"loading {request.model.id} …")
-        server = self._server(path, request.model)
         # Streamed in any case: only then can it be stopped.
-        call = _Call(server, wire.encode(replace(request, stream=True)), self._calls)
-        try:
-            finished = False
-            with request.stop.calling(call.close):
-                for frame in call.frames(request):
+        answer = engine.ask(wire.encode(replace(request, stream=True)))
+        finished = False
+        with closing(answer), request.stop.calling(answer.close):
+            try:
+                for frame in _frames(answer, request):
                     delta = wire.decode(request.model, frame)
                     finished = finished or delta.finish is not None
                     yield delta
-            if request.stop.is_set():
-                raise Stopped
-            if not finished:
-                raise StreamBroken(
-                    "The embedded model ended without an answer.", "Run the cell again."
-                )
-        finally:
-            call.close()
+            except EngineFailed as failure:
+                raise _named(path, failure) from None
+        if request.stop.is_set():
+            raise Stopped
+        if not finished:
+            raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
 
-    def _weights(self, model: Model) -> Generator[Delta, None, Path]:
+    def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
+        model = request.model
         if model.id == weights.path(Path()).name.partition(".")[0]:
-            fetching = weights.fetch(self._settings.cache_dir)
-            while True:
-                try:
-                    done = next(fetching)
-                except StopIteration as end:
-                    return Path(end.value)
-                yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
+            with closing(weights.fetch(self._settings.cache_dir)) as fetching:
+                while True:
+                    faults.check(request)
+                    try:
+                        done = next(fetching)
+                    except StopIteration as end:
+                        return Path(end.value)
+                    yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
         path = Path(model.options.get("path", model.id)).expanduser().absolute()
         if not path.is_file():
             raise BadArguments(
@@ -105,123 +96,61 @@ class Backend:
             )
         return path
 
-    def _server(self, path: Path, model: Model) -> Any:
-        """The loaded model: once per process, however many threads ask at once."""
-        with self._lock:
-            if path not in self._servers:
-                self._servers[path] = self._load(path, model.context or _CONTEXT)
-            return self._servers[path]
-
-    def _load(self, path: Path, context: int) -> Any:
-        try:
-            import xllamacpp
-        except ImportError:
+    def _engine(self, path: Path, model: Model) -> Engine:
+        """The model's process: one, however many threads ask at once."""
+        if not find_spec("xllamacpp"):
             raise MissingPackage(
                 "The embedded model needs xllamacpp, which is not installed.",
-                'Run `pip install "mixmagic[local]"`, then restart the kernel.',
-            ) from None
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        params.n_parallel, params.n_ctx = _SLOTS, _SLOTS * context
-        params.n_batch = params.n_ubatch = _BATCH
-        for cpu in (params.cpuparams, params.cpuparams_batch):
-            # One core is left to the notebook: llama.cpp's threads wait for each other by
-            # spinning, so that with too few cores it falls from 80 tokens a second to one.
-            cpu.n_threads = min(max(_cores() - 1, 1), _MAX_THREADS)
-            cpu.poll = 0
-        params.fit_params = params.endpoint_slots = params.ui = params.cache_idle_slots = False
-        params.warmup = False  # loading cannot be stopped: less of it
-        params.cache_ram_mib = 0
-        params.verbosity = -1  # not a line to stderr
-        with _unreachable(params):
-            try:
-                return xllamacpp.Server(params)
-            except RuntimeError as error:
-                raise BadArguments(
-                    f"{path} cannot be loaded: {error}",
-                    "Is it a whole GGUF file, and does it fit into memory?",
-                ) from None
+                'Run `pip install "mixmagic[local]"`.',
+            )
+        with self._lock:
+            engine = self._engines.get(path)
+            if engine is None or not engine.alive:
+                options = {
+                    "path": str(path),
+                    "context": model.context or _CONTEXT,
+                    "slots": _SLOTS,
+                    "batch": _BATCH,
+                    # One core is left to the notebook: llama.cpp's threads wait for each other by
+                    # spinning, so that with too few cores it falls from 80 tokens a second to one.
+                    "threads": min(max(cores() - 1, 1), _MAX_THREADS),
+                }
+                engine = self._engines[path] = Engine(options)
+            return engine
 
 
-@contextlib.contextmanager
-def _unreachable(params: Any) -> Iterator[None]:
-    """Have the server listen where nobody can come, while the block starts it."""
-    params.api_keys = [secrets.token_hex(32)]
-    params.cors_origins, params.cors_credentials = "null", False
-    if os.name != "posix":
-        params.hostnames = ["127.0.0.1"]
-        yield
-        return
-    # Not the user's own TMPDIR: a socket's path may have only about 100 bytes.
-    with tempfile.TemporaryDirectory(prefix="mixmagic-", dir="/tmp") as folder:
-        params.hostnames = [f"{folder}/llama.sock"]  # it knows a socket by its ending
-        yield
-
-
-def _shut(calls: set[_Call], servers: dict[Path, Any], process: int) -> None:
-    """End `calls`, wait until llama.cpp has let go of them, and free `servers`."""
-    if os.getpid() != process:
-        return  # a forked child has their memory, but none of their threads
-    under_way = tuple(calls)
-    for call in under_way:
-        call.close()
-    for call in under_way:
-        call.join(_PATIENCE)
-    servers.clear()
-
-
-class _Call:
-    """One answer under way: a thread inside llama.cpp that fills a queue."""
-
-    def __init__(self, server: Any, body: Mapping[str, Any], under_way: set[_Call]) -> None:
-        self._server, self._body, self._under_way = server, body, under_way
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mixmagic-local", daemon=True)
-
-    def frames(self, request: Request) -> Generator[Mapping[str, Any], None, None]:
-        """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
-        self._under_way.add(self)
-        self._thread.start()
-        forever = request.deadline == math.inf
-        while True:
-            left = request.deadline - time.monotonic()
-            try:
-                frame = self._queue.get(timeout=None if forever else max(left, 0))
-            except queue.Empty:
-                raise faults.total(request.model.provider.label) from None
-            if frame is None:
-                return
-            yield frame
-
-    def close(self) -> None:
-        """End the answer: the reader at once, llama.cpp at its next token."""
-        self._closed.set()
-        self._queue.put(None)
-
-    def join(self, timeout: float) -> None:
-        """Wait until llama.cpp has let go of the answer."""
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
+def _frames(answer: Answer, request: Request) -> Iterator[Mapping[str, Any]]:
+    """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
+    forever = request.deadline == math.inf
+    while True:
+        left = request.deadline - time.monotonic()
         try:
-            self._server.handle_chat_completions(self._body, self._take)
-        except RuntimeError as error:
-            self._queue.put({"error": str(error)})
-        finally:
-            self._queue.put(None)
-            self._under_way.discard(self)
-
-    def _take(self, frame: Mapping[str, Any]) -> bool:
-        """Take a frame from llama.cpp; True stops the generation."""
-        if self._closed.is_set():
-            return True
-        self._queue.put(frame)
-        return False
+            frame = answer.frames.get(timeout=None if forever else max(left, 0))
+        except queue.Empty:
+            raise faults.total(request.model.provider.label) from None
+        if isinstance(frame, EngineFailed):
+            raise frame
+        if frame is None:
+            return
+        yield frame
 
 
-def _cores() -> int:
-    """The processors that this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _named(path: Path, failure: EngineFailed) -> MixmagicError:
+    """The error of ours that the end of a model's process means."""
+    if failure.loaded:
+        return StreamBroken(
+            f"The embedded model broke off: {failure.reason}.",
+            "What came until then is kept; run the cell again: it is loaded anew.",
+        )
+    return BadArguments(
+        f"{path} cannot be loaded: {failure.reason}",
+        "Is it a whole GGUF file, and does it fit into memory?",
+    )
+
+
+def _shut(engines: dict[Path, Engine], process: int) -> None:
+    """End the models' processes."""
+    if os.getpid() != process:
+        return  # they are the parent's, and this is a forked child
+    while engines:
+        engines.popitem()[1].close()

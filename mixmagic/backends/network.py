@@ -13,12 +13,16 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ssl import SSLContext
 from typing import Any
 
 import httpcore
 
+# Its backend would look a name up and connect in one call, which cannot be broken off.
+from httpcore._backends.sync import SyncStream
+
+from mixmagic.backends.connecting import Addresses, Names, connect
 from mixmagic.errors import (
     ConnectTimedOut,
     FirstByteTimedOut,
@@ -30,6 +34,7 @@ from mixmagic.settings import Settings
 
 _thread = threading.local()
 _QUESTIONS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
+_PIECE = 256 * 1024
 
 
 class Line:
@@ -53,7 +58,7 @@ class Line:
         self._socket: socket.socket | None = None
         self._stream: _Stream | None = None
         self._broken = False
-        self._opened: queue.SimpleQueue[httpcore.NetworkStream | Exception] = queue.SimpleQueue()
+        self._addresses: queue.SimpleQueue[Addresses | Exception] = queue.SimpleQueue()
         self.expect(settings.connect_timeout, ConnectTimedOut)
 
     def expect(self, seconds: float, late: type[TimedOut]) -> None:
@@ -67,42 +72,29 @@ class Line:
 
         Raises:
             httpcore.ReadTimeout: It is.
+            httpcore.ReadError: The call is broken off.
         """
+        if self._broken:
+            raise httpcore.ReadError("broken off")
         left = self._until - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout
         return left
 
-    def open(self, connect: Callable[[], httpcore.NetworkStream]) -> httpcore.NetworkStream:
-        """Connect in a thread that is left behind when the call is broken off, or too late.
-
-        Neither the look-up of a name nor a connection's handshake can be interrupted.
-        """
-
-        def run() -> None:
-            try:
-                opened: httpcore.NetworkStream | Exception = connect()
-            except Exception as error:  # noqa: BLE001  # raised again below
-                opened = error
-            with self._lock:
-                if self._broken and isinstance(opened, httpcore.NetworkStream):
-                    opened.close()
-                else:
-                    self._opened.put(opened)
-
-        threading.Thread(target=run, name="mixmagic-connect", daemon=True).start()
+    def connect(
+        self, names: Names, host: str, port: int, source: str | None, options: Iterable[Any]
+    ) -> httpcore.NetworkStream:
+        """Open a connection; ends at once when the call is broken off, or too late."""
+        names.ask(host, port, self._addresses)
         try:
-            opened = self._opened.get(timeout=self.left())
-        except queue.Empty:
-            with self._lock:
-                self._broken = True
-            with contextlib.suppress(queue.Empty):
-                if isinstance(late := self._opened.get_nowait(), httpcore.NetworkStream):
-                    late.close()
+            addresses = self._addresses.get(timeout=self.left())
+            if isinstance(addresses, Exception):
+                raise addresses
+            return SyncStream(connect(addresses, self.left, self.use, source, options))
+        except (queue.Empty, TimeoutError):
             raise httpcore.ConnectTimeout from None
-        if isinstance(opened, Exception):
-            raise opened
-        return opened
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from None
 
     def asks(self, buffer: bytes) -> None:
         """A part of the question, or of a talk with a proxy, goes out."""
@@ -141,7 +133,7 @@ class Line:
         """Shut the connection down: its reader and the server both see it end."""
         with self._lock:
             self._broken = True
-            self._opened.put(httpcore.ConnectError("stopped"))
+            self._addresses.put(OSError("broken off"))
             if self._socket is not None:
                 with contextlib.suppress(OSError):
                     # Not SSLSocket.shutdown, which would say goodbye in TLS first.
@@ -183,7 +175,8 @@ class _Stream(httpcore.NetworkStream):
             return
         line.asks(buffer)
         try:
-            self._inner.write(buffer, line.left())
+            for start in range(0, len(buffer), _PIECE):  # each has only what is left of the time
+                self._inner.write(buffer[start : start + _PIECE], line.left())
         except httpcore.NetworkError:
             line.unsent = True
             raise
@@ -206,6 +199,9 @@ class _Stream(httpcore.NetworkStream):
             line.use(copy)
             try:
                 secured = self._inner.start_tls(ssl_context, server_hostname, line.left())
+            except BaseException:
+                self._inner.close()  # nobody else does
+                raise
             finally:
                 line.use(None)
         return _Stream(secured)
@@ -217,8 +213,8 @@ class _Stream(httpcore.NetworkStream):
 class Backend(httpcore.NetworkBackend):
     """Opens connections that can be broken off."""
 
-    def __init__(self, inner: httpcore.NetworkBackend | None = None) -> None:
-        self._inner = inner or httpcore.SyncBackend()
+    def __init__(self) -> None:
+        self._names = Names()
 
     def connect_tcp(
         self,
@@ -228,16 +224,5 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        def connect() -> httpcore.NetworkStream:
-            return self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-
-        line: Line | None = getattr(_thread, "line", None)
-        return _Stream(connect() if line is None else line.open(connect))
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.connect_unix_socket(path, timeout, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._inner.sleep(seconds)
+        line: Line = _thread.line
+        return _Stream(line.connect(self._names, host, port, local_address, socket_options or ()))

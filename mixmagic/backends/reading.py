@@ -16,7 +16,8 @@ _LONGEST_PAGE = 1024 * 1024
 # How a stream of events begins, whatever its content type says: a field's name, or a comment.
 _FIELDS = (b"data", b"event", b"id", b"retry", b"error:", b":")
 _BOM = b"\xef\xbb\xbf"
-_parse = json.JSONDecoder().decode  # json.loads without its looks at options
+_LONGEST_FIELD = 64  # bytes, generously, after which it is clear how the answer begins
+_DONE = "[DONE]"
 
 
 class Answer:
@@ -50,21 +51,25 @@ class Answer:
         """
         if self._decoder is None:
             self.alive = bool(chunk.strip())
+            begun = self._size
             self._keep(chunk)
-            if not self._is_stream():
+            # Beyond its beginning it is clear that it is no stream.
+            if begun > _LONGEST_FIELD or not self._is_stream():
+                self._measure()
                 return
             self._decoder = sse.Decoder()
             chunk = b"".join(self._body)
+        too_long: sse.EventTooLong | None = None
         try:
             events = self._decoder.feed(chunk)
         except sse.EventTooLong as error:
-            raise StreamBroken(
-                f"{self._model.provider.label} sent {error}.", "Ask for less."
-            ) from None
+            events, too_long = error.events, error
         self.alive = bool(events)
         for event in events:
             if (delta := self._event(event)) is not None:
                 yield delta
+        if too_long is not None:
+            raise StreamBroken(f"{self._model.provider.label} sent {too_long}.", "Ask for less.")
 
     def close(self) -> Iterator[Delta]:
         """The response has ended: yield the last pieces.
@@ -72,22 +77,40 @@ class Answer:
         Raises:
             MixmagicError: The answer is not whole.
         """
-        label = self._model.provider.label
+        yield from self.rest(torn=self.whole)
+        if not self.whole:
+            raise StreamBroken(
+                f"{self._model.provider.label} ended the answer before it was whole.",
+                "What came until then is kept; run the cell again for a whole answer.",
+            )
+
+    def rest(self, *, torn: bool) -> Iterator[Delta]:
+        """Yield what was not yet clear, or held back; afterwards `whole` is final.
+
+        Args:
+            torn: Whether the last event, or the body, may be cut: then it is left out if it is.
+
+        Raises:
+            MixmagicError: It is no answer, or it says that it has failed.
+        """
         if self._decoder is None:
-            yield self._whole(b"".join(self._body))
+            body = b"".join(self._body)
+            if not (torn and _is_cut(body.decode("utf-8-sig", "replace"))):
+                yield self._whole(body)
         else:
             for event in self._decoder.close():
+                if torn and not event.data.startswith(_DONE) and _is_cut(event.data):
+                    continue
                 if (delta := self._event(event)) is not None:
                     yield delta
+        yield from self.held()
+
+    def held(self) -> Iterator[Delta]:
+        """Yield what was held back because it might have become a key."""
         if self._redactors:
             text, reasoning = (each.close() for each in self._redactors)
             if text or reasoning:
                 yield Delta(text, reasoning)
-        if not self.whole:
-            raise StreamBroken(
-                f"{label} closed the connection before the answer was whole.",
-                "What came until then is kept; run the cell again for a whole answer.",
-            )
 
     def _keep(self, chunk: bytes) -> None:
         """Keep bytes of which it is not clear, or clear, that they are no stream."""
@@ -95,6 +118,9 @@ class Answer:
             chunk = chunk.lstrip()  # what some servers send so that the line stays open
         self._body.append(chunk)
         self._size += len(chunk)
+
+    def _measure(self) -> None:
+        """Refuse a body that has become too long."""
         if self._size > sse.MAX_EVENT:
             raise StreamBroken(
                 f"{self._model.provider.label} sent an answer of over {sse.MAX_EVENT:,} bytes.",
@@ -103,20 +129,16 @@ class Answer:
 
     def _is_stream(self) -> bool:
         """Whether what has come so far is the beginning of a stream of events."""
-        if len(self._body) > 1 and self._size > 64:  # it was not, then
-            return False
         return b"".join(self._body).removeprefix(_BOM).lstrip().startswith(_FIELDS)
 
     def _event(self, event: sse.Event) -> Delta | None:
         """One event as a piece of the answer."""
-        if event.data == "[DONE]":
+        if event.data.startswith(_DONE):  # some put a blank behind it
             self.whole = self.done = True
             return None
         if self.done:
             return None
-        if event.type == "error":
-            raise faults.in_stream(self._model, self._access.redact(self._json(event.data)))
-        delta = self._piece(event.data)
+        delta = self._piece(event.data, failed=event.type == "error")
         if delta.finish is not None:
             self.whole = True
         return delta
@@ -129,17 +151,32 @@ class Answer:
         delta = self._piece(raw.decode("utf-8-sig", "replace"))
         if not (delta.text or delta.reasoning or delta.finish):
             raise StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
-        self.whole = True
+        self.whole = delta.finish is not None
         return delta
 
-    def _piece(self, text: str) -> Delta:
-        """One JSON text as a piece of the answer, without keys."""
-        frame = self._json(text)
+    def _piece(self, text: str, *, failed: bool = False) -> Delta:
+        """One JSON text as a piece of the answer, without keys; `failed` if it is an error."""
+        try:
+            frame = faults.loads(text)
+            return self._decoded(frame, failed=failed)
+        except (ValueError, RecursionError):
+            provider = self._model.provider
+            raise StreamBroken(
+                f"{provider.label} sent no JSON: {one_line(self._access.redact(text), 80)!r}",
+                f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
+            ) from None
+
+    def _decoded(self, frame: Any, *, failed: bool) -> Delta:
+        """One JSON value as a piece of the answer, without keys."""
+        if failed:
+            raise faults.in_stream(self._model, self._access.redact(frame))
         try:
             delta = wire.decode(self._model, frame)
         except MixmagicError:
             # The same error again, from a frame without the key, whatever of it is quoted.
             return wire.decode(self._model, self._access.redact(frame))
+        if delta.finish is not None:
+            delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
         if self._redactors is not None:
             if delta.text and (shown := self._redactors[0].feed(delta.text)) is not delta.text:
                 delta = delta._replace(text=shown)
@@ -147,16 +184,14 @@ class Answer:
                 delta = delta._replace(reasoning=self._redactors[1].feed(delta.reasoning))
         return delta
 
-    def _json(self, text: str) -> Any:
-        """Parse what should be JSON."""
-        try:
-            return _parse(text)
-        except (ValueError, RecursionError):
-            provider = self._model.provider
-            raise StreamBroken(
-                f"{provider.label} sent no JSON: {one_line(self._access.redact(text), 80)!r}",
-                f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
-            ) from None
+
+def _is_cut(text: str) -> bool:
+    """Whether it is no JSON, as half of it never is."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def page(chunks: Iterable[bytes]) -> bytes:

@@ -23,7 +23,9 @@ class Event(NamedTuple):
 
 
 class EventTooLong(ValueError):
-    """An event is longer than `MAX_EVENT`."""
+    """An event is longer than `MAX_EVENT`; `events` are those that were complete before it."""
+
+    events: list[Event]
 
 
 class Decoder:
@@ -50,17 +52,27 @@ class Decoder:
         Raises:
             EventTooLong: An event is longer than `MAX_EVENT`.
         """
+        events: list[Event] = []
+        try:
+            self._take(chunk, events)
+        except EventTooLong as error:
+            error.events = events
+            raise
+        return events
+
+    def _take(self, chunk: bytes, events: list[Event]) -> None:
+        """Take the next bytes; append the events that they complete."""
         if not self._started:
             chunk = self._start = self._start + chunk
             if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
-                return []
+                return
             self._started, self._start = True, b""
             chunk = chunk.removeprefix(_BOM)
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         if not chunk:
-            return []
+            return
         self._after_cr = chunk.endswith(b"\r")
         lines = chunk.splitlines()
         rest = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
@@ -68,7 +80,6 @@ class Decoder:
             lines[0] = b"".join((*self._tail, lines[0]))
             self._tail.clear()
             self._tail_size = 0
-        events: list[Event] = []
         for line in lines:
             if line or self._type or len(self._data) != 1:
                 self._line(line, events)
@@ -80,7 +91,6 @@ class Decoder:
             self._tail.append(rest)
             self._tail_size += len(rest)
             self._measure()
-        return events
 
     def close(self) -> list[Event]:
         """The stream has ended: return what its last, unfinished event says, if anything."""

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixmagic.backends import faults
-from mixmagic.values import Delta, Model, Request, Usage
+from mixmagic.errors import ProviderError
+from mixmagic.values import Delta, Model, Provider, Request, Usage
 
 # Words for the same thing.
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+# More tokens than a call can have: what is over it is no count.
+_MOST_TOKENS = 10**9
 
 
 def encode(request: Request) -> dict[str, Any]:
@@ -34,6 +37,25 @@ def encode(request: Request) -> dict[str, Any]:
         body |= {"stream": True, **dialect.streaming}
     body |= extra
     return body
+
+
+def listing(provider: Provider, raw: bytes) -> list[Mapping[str, Any]]:
+    """What a provider's `/models` lists: a bare array, or one under `data`.
+
+    Raises:
+        ProviderError: It is no list.
+    """
+    try:
+        found = faults.loads(raw.decode("utf-8-sig", "replace"))
+        entries = found["data"] if isinstance(found, dict) else found
+        if not isinstance(entries, list):
+            raise TypeError
+        return [entry for entry in entries if isinstance(entry, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ProviderError(
+            f"{provider.label} answered /models with something that is no list.",
+            f"Check {provider.url_env or 'the URL'}.",
+        ) from None
 
 
 def decode(model: Model, frame: Any) -> Delta:
@@ -65,7 +87,8 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
     content = part.get("content")
-    if content and type(content) is str and finish is None and usage is None:
+    thought = part.get("reasoning") or part.get("reasoning_content")
+    if content and type(content) is str and finish is usage is thought is None:
         # The common case, cheaply.
         return Delta(content)
     if finish == "error":
@@ -73,8 +96,8 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     text, reasoning = _content(content if content is not None else choice.get("text"))
     return Delta(
         text=text,
-        reasoning=reasoning or _text(part.get("reasoning") or part.get("reasoning_content")),
-        finish=_FINISH.get(finish, finish) if finish else None,
+        reasoning=reasoning or _text(thought),
+        finish=_FINISH.get(finish, finish) if isinstance(finish, str) and finish else None,
         usage=_usage(usage) if usage else None,
     )
 
@@ -100,11 +123,18 @@ def _content(content: Any) -> tuple[str, str]:
     return "".join(text), "".join(reasoning)
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
+def _usage(usage: Any) -> Usage | None:
     """The provider's count, where it is one."""
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) and not isinstance(completion, int):
+    if not isinstance(usage, Mapping):
         return None
-    return Usage(
-        prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0
-    )
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None and completion is None:
+        return None
+    return Usage(prompt or 0, completion or 0)
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens, where it is one; some proxies make 9 to 9.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

@@ -75,16 +75,20 @@ def session_total(session: Session) -> str:
 
 def _draw(pump: _Pump, request: Request, screen: Screen) -> None:
     """Draw what comes until the stream ends, or has been stopped and will not let go."""
-    deadline = 0.0
+    deadline, said = 0.0, ""
     patience = time.monotonic() + _PATIENCE
     while not pump.ended:
         text, progress = [], ""
         for delta in pump.take(_TICK):
             text.append(delta.text)
             progress = delta.progress or progress
-        if not progress and not pump.collector.begun and time.monotonic() > patience:
+        if progress:
+            # Whoever counts down speaks again within a second.
+            patience = time.monotonic() + 2 * _PATIENCE
+        elif not pump.collector.begun and time.monotonic() > patience:
             progress = f"waiting for {request.model.name} …"
-        screen.draw("".join(text), progress)
+        screen.draw("".join(text), "" if progress == said else progress)
+        said = progress or said
         if pump.interrupted:
             request.stop.set()
         if request.stop.is_set():

@@ -6,12 +6,9 @@ closes its inner stream explicitly: a bare `for` would settle before the backend
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-from mixmagic.backends import faults
-from mixmagic.errors import Stopped
-from mixmagic.values import Layer, Request, Stream
+from mixmagic.values import Layer, Stream
 
 
 def stack(layers: Sequence[Layer], stream: Stream) -> Stream:
@@ -19,16 +16,3 @@ def stack(layers: Sequence[Layer], stream: Stream) -> Stream:
     for layer in reversed(layers):
         stream = layer(stream)
     return stream
-
-
-def check(request: Request) -> None:
-    """Refuse to go on with a call that is stopped, or has had all its time.
-
-    Raises:
-        Stopped: It is stopped.
-        TotalTimedOut: It has had all its time.
-    """
-    if request.stop.is_set():
-        raise Stopped(sent=False)
-    if time.monotonic() > request.deadline:
-        raise faults.total(request.model.provider.label)

@@ -1,8 +1,14 @@
 """How fast calls to one provider may follow each other: arithmetic, on a clock that is given.
 
-For `layers.throttle`. The rate comes from the provider's own headers where it tells its limits.
-Where it does not, it grows until a call is refused, is then set to what was accepted, and grows
-again, slowly at first.
+For `layers.throttle`. Calls leave at even distances. Where the provider tells its limit in its
+headers, that is the rate. Where it does not, the rate is found and held as TCP does it:
+
+* every call that had to wait makes the rate grow a little, until one is refused;
+* refusals that pile up set it to what got through in the last second;
+* one refusal after a quiet time lowers it by a twentieth; any other is chance;
+* after each of these it grows more carefully, and more boldly again call by call.
+
+A limit that is told is a ceiling to the same rules, for others may use the account too.
 """
 
 from __future__ import annotations
@@ -12,19 +18,29 @@ from collections import deque
 
 from mixmagic.values import Limits
 
-# The share of a limit that is used: a window of the server's is never met exactly.
-_SHARE = 0.96
-# Where nothing is known of a provider's limits: calls a second at first, and how much faster
-# that gets in a second.
-_FIRST_RATE, _GROWTH = 16.0, 2.0
-# After a refusal, the rate grows this much in a second, twice as fast every ten seconds.
-_CAUTIOUS = 0.01
-_DOUBLING = 10.0
-_WINDOW = 1.0  # seconds over which accepted calls are counted
-_CATCH_UP = 0.06  # seconds of lateness that are made up for
-# Refusals in a row after which the provider's wait holds for everybody.
-_SUSTAINED = 3
-_LONGEST = 20.0  # seconds between two calls, at most
+# The share of a limit that is used, and the seconds of lateness that are made up for: no second
+# ever holds more than 0.95 * 1.04 = 0.988 of the limit, which leaves 12 ms for the network.
+_SHARE, _CATCH_UP = 0.95, 0.04
+# Calls a second while nothing is known: 64 calls are out within two seconds, and a limit of 2 is
+# met at the price of a handful of refusals.
+_FIRST_RATE = 16.0
+# How much a call makes the rate grow: at most (the rate doubles in 17 calls), and at least (5 %
+# in 100 calls, with the next line: a limit that is not told costs a refusal as often).
+_BOLD, _CAREFUL = 0.04, 0.0002
+_BOLDER, _STEPS = 1.02, 20.0
+# What is left of the boldness: after refusals that piled up the rate is known, nearly.
+_AFTER_PILE, _AFTER_ONE = 0.02, 0.25
+# Refusals that are too many for chance; every eight calls take one off, so that 5 % of them
+# at random hardly ever get there.
+_PILE, _DRAIN = 3.0, 1 / 8
+# After so many calls without a refusal, one is news. Of 5 % at random most come sooner.
+_QUIET, _LESS = 40, 0.95
+# A time too short to measure in: calls are under way whose refusal is not heard of.
+_SOON = 0.1
+# Seconds to wait where nothing gets through, doubled each time, up to what the provider asks.
+_PAUSE = 0.25
+# A header can be mistaken: after so many seconds somebody goes and asks again.
+_LONGEST = 60.0
 
 
 class Pace:
@@ -32,24 +48,18 @@ class Pace:
 
     Args:
         unlimited: Whether the provider has no limits before it says so: one's own server.
+
+    Attributes:
+        rate: Calls a second.
     """
 
     def __init__(self, *, unlimited: bool) -> None:
-        self._rate = math.inf if unlimited else _FIRST_RATE
-        self._tokens: float | None = None
-        self._told = False  # whether the rate is the provider's word
-        self._ease = 1.0  # how much slower than told, where that was still too fast
-        self._next = -math.inf
-        self._blocked = -math.inf
-        self._grown = math.inf
-        self._refused_at = -math.inf
-        self._refusals = 0  # in a row
-        self._accepted: deque[float] = deque()
-
-    @property
-    def rate(self) -> float:
-        """Calls a second."""
-        return self._rate * self._ease
+        self.rate = math.inf if unlimited else _FIRST_RATE
+        self._told = self._told_tokens = math.inf
+        self._next = self._blocked = self._slowed = -math.inf
+        self._bold, self._pause = _BOLD, _PAUSE
+        self._quiet, self._pile = 0, 0.0
+        self._through: deque[float] = deque()  # when the last second's calls left, but the refused
 
     def delay(self, now: float) -> float:
         """Seconds until the next call may go out; 0 where it may at once."""
@@ -57,58 +67,70 @@ class Pace:
 
     def sent(self, now: float, tokens: int) -> None:
         """A call of about `tokens` tokens goes out."""
-        if now - self._next < _CATCH_UP:  # else nobody has waited, and the rate is no limit
-            self._grow(now)
-        self._grown = now
-        seconds = 1 / self.rate
-        if self._tokens:
-            seconds = max(seconds, tokens / self._tokens)
-        self._next = max(self._next, now - _CATCH_UP) + seconds
+        while self._through and self._through[0] < now - 1:
+            self._through.popleft()
+        waited = now - self._next <= _CATCH_UP
+        # Never to more than twice what is used: what nobody has tried is not known.
+        if waited and self.rate <= max(_FIRST_RATE, 2 * len(self._through)):
+            # Once a limit was met, by the second: a window of the server's lasts as long.
+            step = 1.0 if self._slowed == -math.inf else min(1.0, _STEPS / self.rate)
+            self.rate = min(self.rate * (1 + self._bold * step), self._told)
+            self._bold = min(self._bold * _BOLDER**step, _BOLD)
+        distance = max(1 / self.rate, tokens / self._told_tokens)
+        self._next = max(self._next, now - _CATCH_UP) + distance
+        self._through.append(now)
+        self._quiet += 1
+        self._pile = max(0.0, self._pile - _DRAIN)
 
     def accepted(self, now: float, limits: Limits) -> None:
         """A call was accepted, and the provider said this of its limits."""
-        self._refusals = 0
-        self._accepted.append(now)
-        self._forget(now)
+        self._pause = _PAUSE
         self._learn(now, limits)
 
-    def refused(self, now: float, limits: Limits, wait: float | None) -> None:
-        """A call was refused for the rate; `wait` is what the provider asks for."""
-        self._refusals += 1
-        self._forget(now)
+    def refused(self, now: float, sent: float, limits: Limits, wait: float | None) -> None:
+        """The call that went out at `sent` was refused for the rate.
+
+        `wait` is the seconds that the provider asks to wait.
+        """
         self._learn(now, limits)
-        if self._told:
-            # One refusal can be chance, a share of them is not.
-            if self._refusals >= _SUSTAINED:
-                self._ease = max(0.1, self._ease * 0.8)
-        elif now - self._refused_at > _WINDOW:  # else it was sent before the last was heard of
-            slowest = 1 / min(max(wait or 0, _WINDOW), _LONGEST)
-            self._rate = max(slowest, _SHARE * len(self._accepted) / _WINDOW)
-            self._next = max(self._next, now + 1 / self._rate)
-        self._refused_at = self._grown = now
-        if self._refusals >= _SUSTAINED and wait:
-            self._blocked = max(self._blocked, now + wait)
+        if sent in self._through:
+            self._through.remove(sent)
+        if sent <= self._slowed:  # it left before the last lesson
+            return
+        quiet, self._quiet = self._quiet, 0
+        self._pile += 1 + _DRAIN
+        if self._pile >= _PILE:
+            old = sent - self._slowed > _SOON
+            rate = self._measured(max(sent - 1, self._slowed if old else -math.inf), sent)
+            if rate == 0:  # nothing gets through: the rate is not to blame alone
+                wait = min(wait or _LONGEST, self._pause, _LONGEST)
+                self._blocked, self._pause = max(self._blocked, now + wait), 2 * self._pause
+                rate = self._measured(sent - 1, sent) or self.rate
+            self._slow(now, min(rate, self.rate), _AFTER_PILE)
+        elif quiet >= _QUIET and self.rate < math.inf == self._told:
+            self._slow(now, _LESS * self.rate, _AFTER_ONE)
+
+    def _measured(self, since: float, until: float) -> float:
+        """The rate that got through; 0 where no call did."""
+        if not self._through:
+            return 0.0
+        since = max(since, self._through[0] - 1 / self.rate)
+        count = sum(since < at < until for at in self._through)
+        # A low count is rough: never less than half at once.
+        return count and max(
+            _SHARE * count / (until - since), min(self.rate, len(self._through)) / 2
+        )
+
+    def _slow(self, now: float, rate: float, boldness: float) -> None:
+        self.rate = 1.0 if rate == math.inf else rate
+        self._bold = max(self._bold * boldness, _CAREFUL)
+        self._pile, self._slowed = 0.0, now
+        self._next = max(self._next, now + 1 / self.rate)
 
     def _learn(self, now: float, limits: Limits) -> None:
-        if limits.requests:
-            self._rate, self._told = limits.requests * _SHARE, True
+        if limits.requests and limits.requests * _SHARE != self._told:
+            self.rate = self._told = limits.requests * _SHARE
         if limits.tokens:
-            self._tokens = limits.tokens * _SHARE
+            self._told_tokens = limits.tokens * _SHARE
         if limits.wait:
-            self._blocked = max(self._blocked, now + limits.wait)
-
-    def _forget(self, now: float) -> None:
-        while self._accepted and self._accepted[0] < now - _WINDOW:
-            self._accepted.popleft()
-
-    def _grow(self, now: float) -> None:
-        """Try a little more than the last time."""
-        passed = max(0.0, min(now - self._grown, 1.0))
-        if self._told:
-            self._ease = min(1.0, self._ease * 1.05**passed)
-        elif self._refused_at == -math.inf:
-            # Nobody has said no yet, and calls are waiting.
-            self._rate *= _GROWTH**passed
-        else:
-            quiet = min(now - self._refused_at, 10 * _DOUBLING)
-            self._rate *= (1 + min(_CAUTIOUS * 2 ** (quiet / _DOUBLING), 1.0)) ** passed
+            self._blocked = max(self._blocked, now + min(limits.wait, _LONGEST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Generator
@@ -36,7 +37,7 @@ def retry(settings: Settings) -> Layer:
                     with closing(inner(request)) as deltas:
                         for delta in deltas:
                             yield delta
-                            if delta.text or delta.reasoning or delta.finish:
+                            if delta.text or delta.reasoning or delta.finish or delta.usage:
                                 begun = True
                                 if tries:
                                     yield Delta(note=f"after {tries} {_tries(tries)}")
@@ -65,7 +66,7 @@ def _tries(count: int) -> str:
 
 def _wait(error: ProviderError, tries: int) -> float:
     """Seconds until the next try: the provider's word, else a backoff with full jitter."""
-    if error.retry_after:
+    if error.retry_after is not None:
         return error.retry_after
     # Not for secrets: so that many callers do not come back at once.
     return random.uniform(0, min(_FIRST * 2**tries, _LONGEST))  # noqa: S311
@@ -84,7 +85,7 @@ def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[D
     if until > request.deadline:
         raise error
     while (left := until - time.monotonic()) > 0:
-        yield Delta(progress=f"{trouble}: next try in {left:.0f} s")
+        yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")
         # To the next whole second, so that the user sees it count down.
         if request.stop.wait(min(left, left % 1 or 1)):
             raise Stopped(sent=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -9,8 +10,8 @@ from collections.abc import Generator
 from contextlib import closing
 
 from mixmagic import tokens
+from mixmagic.backends.faults import check
 from mixmagic.errors import RateLimited
-from mixmagic.layers import check
 from mixmagic.layers.pace import Pace
 from mixmagic.values import Delta, Layer, Limits, Provider, Request, Stream
 
@@ -21,7 +22,8 @@ _PATIENCE = 1.0
 def throttle() -> Layer:
     """Let calls wait until their provider has room for them, first come, first served.
 
-    All that goes through one layer shares the providers' limits. The rate is what a provider
+    All that goes through one layer shares the providers' limits: a process has one session, so
+    one layer; two sessions, as in tests, are two customers. The rate is what a provider
     tells in its headers, or what it was found to accept: see `layers.pace`.
     """
     lock = threading.Lock()
@@ -34,9 +36,9 @@ def throttle() -> Layer:
                 gate = gates.get(provider.name)
                 if gate is None:
                     gate = gates[provider.name] = _Gate(provider)
-            yield from gate.enter(request)
-            limits = None
+            limits, ticket = None, _Ticket()
             try:
+                yield from gate.enter(request, ticket)
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
                         if delta.limits is None:
@@ -47,14 +49,22 @@ def throttle() -> Layer:
                         yield from deltas
             except RateLimited as error:
                 if limits is None and isinstance(error.limits, Limits):
-                    gate.refused(error.limits, error.retry_after)
+                    gate.refused(ticket.sent, error.limits, error.retry_after)
                 raise
             finally:
-                gate.leave()
+                gate.leave(ticket)
 
         return stream
 
     return layer
+
+
+class _Ticket:
+    """One call's place: in the queue until it was `sent`, and then inside."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Event()
+        self.sent = math.nan
 
 
 class _Gate:
@@ -65,40 +75,34 @@ class _Gate:
         self._pace = Pace(unlimited=provider.free)
         self._lock = threading.Lock()
         self._inside = 0
-        self._queue: deque[threading.Event] = deque()
+        self._queue: deque[_Ticket] = deque()
 
-    def enter(self, request: Request) -> Generator[Delta, None, None]:
+    def enter(self, request: Request, ticket: _Ticket) -> Generator[Delta, None, None]:
         """Wait for room; a stop, or the call's deadline, ends it at once."""
         size = tokens.estimate_prompt(request.messages)
-        turn = threading.Event()
         with self._lock:
-            self._queue.append(turn)
+            self._queue.append(ticket)
         patience = time.monotonic() + _PATIENCE
-        entered = False
-        try:
-            with request.stop.calling(turn.set):
-                while True:
-                    turn.clear()
-                    check(request)
-                    delay = self._ask(turn, size)
-                    if delay == 0:
-                        entered = True
-                        return
-                    now = time.monotonic()
-                    if now > patience:
-                        yield Delta(progress=self._progress())
-                        patience = now + _PATIENCE
-                    turn.wait(min(delay, patience - now, request.deadline - now))
-        finally:
-            if not entered:
-                with self._lock:
-                    self._queue.remove(turn)
-                    self._wake()
+        with request.stop.calling(ticket.turn.set):
+            while True:
+                ticket.turn.clear()
+                check(request)
+                now = time.monotonic()
+                delay = self._ask(ticket, now, size)
+                if delay == 0:
+                    return
+                if now > patience:
+                    yield Delta(progress=self._progress())
+                    patience = now + _PATIENCE
+                ticket.turn.wait(min(delay, patience - now, request.deadline - now))
 
-    def leave(self) -> None:
-        """Make room."""
+    def leave(self, ticket: _Ticket) -> None:
+        """Make room, or give up the place in the queue: wherever the call has come to."""
         with self._lock:
-            self._inside -= 1
+            if not math.isnan(ticket.sent):
+                self._inside -= 1
+            elif ticket in self._queue:
+                self._queue.remove(ticket)
             self._wake()
 
     def accepted(self, limits: Limits) -> None:
@@ -107,21 +111,20 @@ class _Gate:
             self._pace.accepted(time.monotonic(), limits)
             self._wake()
 
-    def refused(self, limits: Limits, wait: float | None) -> None:
-        """A call was refused for the rate."""
+    def refused(self, sent: float, limits: Limits, wait: float | None) -> None:
+        """The call that went out at `sent` was refused for the rate."""
         with self._lock:
-            self._pace.refused(time.monotonic(), limits, wait)
+            self._pace.refused(time.monotonic(), sent, limits, wait)
 
-    def _ask(self, turn: threading.Event, size: int) -> float:
+    def _ask(self, ticket: _Ticket, now: float, size: int) -> float:
         """Enter, and return 0; or else the seconds after which to ask again."""
         with self._lock:
-            if self._queue[0] is not turn or self._inside >= self._room:
+            if self._queue[0] is not ticket or self._inside >= self._room:
                 return _PATIENCE  # whoever is before us, or inside, wakes us
-            now = time.monotonic()
             delay = self._pace.delay(now)
             if delay == 0:
                 self._queue.popleft()
-                self._inside += 1
+                self._inside, ticket.sent = self._inside + 1, now
                 self._pace.sent(now, size)
                 self._wake()
             return delay
@@ -129,7 +132,7 @@ class _Gate:
     def _wake(self) -> None:
         """Let the first in the queue look again."""
         if self._queue:
-            self._queue[0].set()
+            self._queue[0].turn.set()
 
     def _progress(self) -> str:
         """What somebody who waits is told."""

@@ -11,7 +11,17 @@ from mixmagic.errors import BadArguments
 
 # Why a key is refused where a magic is typed.
 SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
-_KEY = re.compile(r"(?<![\w-])--?(api-?|access-?)?(key|token|secret|password)\b", re.IGNORECASE)
+_KEY = re.compile(
+    r"""(?<![\w-]) (?:
+        --?(?!max|stop)(?:\w+[-_])*(?:api)?  # --api-key, but not --max-token
+            (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
+        | -k\w*
+        | (?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(?:or)?d)=
+        | ["']?(?:x-api-key|authorization)\s*:
+        | (?<!\S)(?:(?:sk|gsk|fw|hf|tgp|key)[-_][\w-]{16,}|(?=\w*\d)\w{32,})(?!\S)  # a key's look
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
@@ -26,10 +36,7 @@ class Parser(argparse.ArgumentParser):
         """Raise `BadArguments`, with the nearest option where one was mistyped."""
         import difflib
 
-        if _KEY.search(message):
-            raise BadArguments(
-                SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
-            )
+        refuse_keys(message)
         options = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = re.findall(r"(?:arguments: |option )(-\S+)", message)
         near = difflib.get_close_matches(wrong[0], options, 1) if wrong else []
@@ -59,11 +66,26 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             action = self._option_string_actions.get(name)
             takes_value = action is not None and action.nargs != 0 and "=" not in word
+            if action is None:
+                refuse_keys(word)
             if takes_value and (value := _WORD.match(rest)):
                 words.extend(shlex.split(value[1]))
                 rest = rest[value.end() :]
             rest = rest.lstrip()
+        refuse_keys(rest, anywhere=False)
         return words, rest
+
+
+def refuse_keys(text: str, *, anywhere: bool = True) -> None:
+    """Refuse what looks like an API key, or like its name, without repeating it.
+
+    Raises:
+        BadArguments: Why, and how to say it instead.
+    """
+    if _KEY.search(text) if anywhere else _KEY.match(text):
+        raise BadArguments(
+            SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
+        )
 
 
 def checked(convert: Callable[[str], Any], takes: str) -> Callable[[str], Any]:

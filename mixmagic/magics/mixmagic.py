@@ -14,7 +14,7 @@ from traitlets import TraitError, Unicode, default, observe, validate
 from mixmagic import errors
 from mixmagic.backends.access import Key
 from mixmagic.errors import BadArguments, MixmagicError
-from mixmagic.magics._base import SAVED, Parser
+from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
 
 
@@ -61,6 +61,7 @@ class Mixmagic(Magics):
                                                system's keyring; logout takes it out
         %mixmagic doctor                       check that everything is in place
         """
+        refuse_keys(line)
         name, *words = line.split() or [""]
         commands = {
             "use": self._use,
@@ -133,12 +134,17 @@ class Mixmagic(Magics):
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""
+        from mixmagic.tasks.login import keyed, login
+
         if len(words) > 1:
             raise BadArguments(SAVED, "Type `%mixmagic login PROVIDER` alone: it asks for the key.")
         parser = Parser("%mixmagic login")
         parser.add_argument("provider")
         name = parser.parse_args(words).provider
-        provider = self._session.provider(name)
+        if name not in self._session.catalog.providers:  # but perhaps a key: not repeated
+            providers = ", ".join(self._session.catalog.providers)
+            raise BadArguments("There is no such provider.", f"Providers are {providers}.")
+        provider = keyed(self._session.provider(name))
         try:
             key = Key(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))
         except (StdinNotImplementedError, EOFError):
@@ -147,16 +153,18 @@ class Mixmagic(Magics):
                 f"Set {provider.key_env} in the environment, or in a file .env beside the"
                 " notebook.",
             ) from None
-        count = self._session.login(name, key)
+        count = login(self._session.backends, provider, key)
         print(f"{provider.label} accepts the key ({count} models); the system's keyring has it.")
 
     def _logout(self, words: list[str]) -> None:
         """Take a key out of the keyring."""
+        from mixmagic.tasks.login import logout
+
         parser = Parser("%mixmagic logout")
         parser.add_argument("provider")
-        name = parser.parse_args(words).provider
-        self._session.logout(name)
-        print(f"The system's keyring has no key of {self._session.provider(name).label} any more.")
+        provider = self._session.provider(parser.parse_args(words).provider)
+        logout(self._session.backends, provider)
+        print(f"The system's keyring has no key of {provider.label} any more.")
 
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""

@@ -93,9 +93,9 @@ def test_the_key_is_read_when_a_call_is_sent(session, together, monkeypatch):
     assert together.received[1].headers["authorization"] == "Bearer another"
 
 
-def test_connections_are_used_again(session, together):
+def test_connections_are_used_again(session, together_tls):
     """After a streamed answer, a whole one, and an error."""
-    together.plan = [
+    together_tls.plan = [
         Answer(as_together("Hi")),
         refusal(400, {"error": {"message": "no"}}),
         whole("Hi"),
@@ -108,6 +108,15 @@ def test_connections_are_used_again(session, together):
     ask(session, "8x7b")
     [connection] = session.backends._made["http"]._client()._transport._pool.connections
     assert "Request Count: 4" in connection.info()
+
+
+def test_connections_without_tls_are_not(session, together):
+    """Servers of one's own close theirs without having said so; another one costs nothing there."""
+    together.plan = [Answer(as_together("Hi")), whole("Hi")]
+    for _ in range(2):
+        ask(session, "8x7b")
+    assert session.backends._made["http"]._client()._transport._pool.connections == []
+    assert {each.headers["connection"] for each in together.received} == {"close"}
 
 
 def test_redirects_are_not_followed_with_the_key(session, together):

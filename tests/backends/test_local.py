@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from mixmagic.backends import weights
-from mixmagic.errors import BadArguments, ContextTooLong, Stopped
+from mixmagic.errors import (
+    BadArguments,
+    ContextTooLong,
+    MixmagicError,
+    Stopped,
+    TotalTimedOut,
+)
 from mixmagic.sessions import Session
 from mixmagic.settings import Settings
 
@@ -181,8 +187,9 @@ def test_a_reader_that_goes_away_ends_it_too(loaded):
 
 def assert_idle(session: Session) -> None:
     """llama.cpp lets go soon, and answers again."""
+    (engine,) = session.backends._made["local"]._engines.values()
     deadline = time.monotonic() + 10
-    while any(thread.name == "mixmagic-local" for thread in threading.enumerate()):
+    while engine.answers:
         assert time.monotonic() < deadline, "an answer goes on that nobody reads"
         time.sleep(0.02)
     assert session.ask("Hi", max_tokens=2).usage.completion_tokens
@@ -225,6 +232,62 @@ def test_the_progress_of_loading_is_told_before_the_first_answer(session):
     assert first[0] == "loading SmolLM2-135M-Instruct …"
     again = [delta.progress for delta in drain(session, request) if delta.progress]
     assert not any(progress.startswith("loading") for progress in again)
+
+
+def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
+    """Its loading goes on: the next answer has less to wait for."""
+    request = session.request("Hi", model="local", max_tokens=2)
+    with closing(session.stream(request)) as deltas:
+        assert next(deltas).progress.startswith("loading")
+        at = time.monotonic()
+        threading.Timer(0.02, request.stop.set).start()
+        with pytest.raises(Stopped):
+            list(deltas)
+    took = time.monotonic() - at - 0.02
+    (engine,) = session.backends._made["local"]._engines.values()
+    print(f"\nstopped after {took * 1000:.0f} ms, loaded: {engine.ready}")
+    assert took < 0.3
+    assert not engine.ready
+    assert session.ask("Hi", model="local", max_tokens=2).text
+
+
+@pytest.mark.parametrize("moment", ["loading", "answering"])
+def test_a_process_that_ends_is_named_and_the_next_call_has_another(session, moment):
+    request = session.request("Count from 1 to 1000.", model="local", max_tokens=2000)
+    with closing(session.stream(request)) as deltas:
+        while moment == "answering" and not next(deltas).text:
+            pass
+        next(deltas)
+        (engine,) = session.backends._made["local"]._engines.values()
+        engine.process.kill()
+        with pytest.raises(MixmagicError, match="ended with status -9") as caught:
+            list(deltas)
+    assert len(caught.value._render_traceback_()) == 2
+    assert session.ask("Hi", model="local", max_tokens=2).text
+
+
+def test_a_stop_while_its_weights_are_fetched_ends_it_at_once(session, monkeypatch, tmp_path):
+    ended = []
+
+    def fetch(cache_dir):
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 0.1
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    request = session.request("Hi", model="local")
+    with closing(session.stream(request)) as deltas:
+        assert next(deltas).progress.startswith("fetching")
+        request.stop.set()
+        with pytest.raises(Stopped):
+            list(deltas)
+    assert ended == [True]
+    late = session.request("Hi", model="local", timeout=0.1)
+    with pytest.raises(TotalTimedOut):
+        list(session.stream(late))
 
 
 def test_a_closed_session_can_be_asked_again(session):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +17,17 @@ import json, os, socket, sys, threading, time
 from pathlib import Path
 from mixmagic.sessions import Session
 
-def listeners():
-    \"\"\"The listening sockets of this process: (family, address).\"\"\"
+def engine(session):
+    \"\"\"The process that llama.cpp runs in.\"\"\"
+    (made,) = session.backends._made["local"]._engines.values()
+    return made.process
+
+def listeners(pid):
+    \"\"\"The listening sockets of a process: (family, address).\"\"\"
     own = set()
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir(f"/proc/{pid}/fd"):
         try:
-            own.add(os.readlink(f"/proc/self/fd/{name}"))
+            own.add(os.readlink(f"/proc/{pid}/fd/{name}"))
         except OSError:
             pass
     found = []
@@ -63,7 +72,8 @@ for text in ("Hi", "many words " * 4000):
     except Exception as error:
         assert type(error).__name__ == "ContextTooLong", error
 reached = []
-for _, path in (each for each in listeners() if each[0] == "unix"):
+own, there = listeners("self"), listeners(engine(session).pid)
+for _, path in (each for each in own + there if each[0] == "unix"):
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(path)
@@ -71,32 +81,39 @@ for _, path in (each for each in listeners() if each[0] == "unix"):
         except OSError:
             pass
 left = [str(each) for each in set(Path("/tmp").glob("mixmagic-*")) - before]
-found = {"families": [family for family, _ in listeners()], "reached": reached, "left": left}
+families = [[family for family, _ in each] for each in (own, there)]
+found = {"families": families, "reached": reached, "left": left}
 session.close()
 os.write(1, json.dumps(found).encode())
 """)
     found = said(ran)
-    assert set(found["families"]) == {"unix"}, "that it listens at all shows that we can tell"
+    own, there = found["families"]
+    assert own == []
+    assert set(there) == {"unix"}, "that it listens at all shows that we can tell"
     assert (found["reached"], found["left"]) == ([], [])
     assert ran.stderr == ""
 
 
-def test_while_it_starts_its_socket_is_behind_a_private_folder_and_wants_the_key():
-    """The folder is kept, so that the door can be tried: mode 0700, and 401 without the key."""
-    found = said(
-        run("""
-import stat, tempfile
+KEPT = """
+import tempfile
 class Kept(tempfile.TemporaryDirectory):
-    def cleanup(self):
-        pass
     def __exit__(self, *error):
         self._finalizer.detach()
-        kept.append(Path(self.name))
-kept = []
-original, tempfile.TemporaryDirectory = tempfile.TemporaryDirectory, Kept
+tempfile.TemporaryDirectory = Kept
+"""
+
+
+def test_while_it_starts_its_socket_is_behind_a_private_folder_and_wants_the_key(tmp_path):
+    """The folder is kept, so that the door can be tried: mode 0700, and 401 without the key."""
+    (tmp_path / "sitecustomize.py").write_text(KEPT)
+    found = said(
+        run(
+            """
+import stat
+before = set(Path("/tmp").glob("mixmagic-*"))
 session = Session()
 session.ask("Hi", model="local", max_tokens=2)
-(folder,) = kept
+(folder,) = set(Path("/tmp").glob("mixmagic-*")) - before
 answers = []
 for path, headers in (
     ("/v1/chat/completions", ""),
@@ -119,7 +136,9 @@ print(json.dumps({"mode": oct(stat.S_IMODE(folder.stat().st_mode)), "answers": a
 session.close()
 import shutil
 shutil.rmtree(folder)
-""")
+""",
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )
     )
     assert found["mode"] == "0o700"
     assert {status for status, _ in found["answers"]} <= {"401", "404"}
@@ -130,12 +149,12 @@ shutil.rmtree(folder)
 def test_eight_threads_that_ask_at_once_load_it_once():
     found = said(
         run("""
-import xllamacpp
-loads, load = [], xllamacpp.Server
-def counted(params):
-    loads.append(params.model.path)
-    return load(params)
-xllamacpp.Server = counted
+from mixmagic.backends import local
+loads, load = [], local.Engine
+def counted(options):
+    loads.append(options["path"])
+    return load(options)
+local.Engine = counted
 session, texts, at_once = Session(), [], threading.Barrier(8)
 def ask():
     at_once.wait()
@@ -205,3 +224,54 @@ print(json.dumps(texts))
 """)
     )
     assert found[0] == found[1] == found[2]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a few seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+WAITING = """
+session = Session()
+deltas = session.stream(session.request("Count to 1000.", model="local", max_tokens=2000))
+while not next(deltas).text: pass
+print(engine(session).pid, flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    deltas.close()
+    print(session.ask("Hi", model="local", max_tokens=1).usage.completion_tokens, flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_it_ends_with_a_kernel_that_is_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + WAITING], stdout=subprocess.PIPE, text=True
+    ) as process:
+        pid = int(process.stdout.readline())
+        process.kill()
+        assert gone(pid)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_an_interrupt_of_the_kernels_group_leaves_it_alone():
+    """As the stop button sends it: to the kernel and all that it has started."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + WAITING],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.readline() == "1\n"
+        assert process.wait(30) == 0

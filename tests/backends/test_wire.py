@@ -121,6 +121,8 @@ def test_extra_body_has_the_last_word_and_is_not_used_up():
         ({"choices": [{"delta": {"reasoning": "hm"}}]}, Delta(reasoning="hm")),
         ({"choices": [{"delta": {"content": None, "reasoning_content": "hm"}}]}, Delta("", "hm")),
         ({"choices": [{"delta": {"content": "", "reasoning": "hm"}}]}, Delta("", "hm")),
+        ({"choices": [{"delta": {"content": "Hi", "reasoning": "hm"}}]}, Delta("Hi", "hm")),
+        ({"choices": [{"delta": {"content": "Hi", "reasoning": None}}]}, Delta("Hi")),
         (
             {"choices": [{"delta": {"content": "", "reasoning_content": "hm"}}]},
             Delta(reasoning="hm"),
@@ -177,6 +179,9 @@ def test_mistral_s_content_may_be_a_list(content, delta):
     [
         ({"prompt_tokens": 9, "completion_tokens": None}, Usage(9, 0)),
         ({"completion_tokens": 2}, Usage(0, 2)),
+        ({"prompt_tokens": 9.0, "completion_tokens": 2.0}, Usage(9, 2)),
+        ({"prompt_tokens": 9.5}, None),
+        ({"prompt_tokens": float("inf")}, None),
         ({"prompt_tokens": "9"}, None),
         ({"total_tokens": 11}, None),
         ({}, None),

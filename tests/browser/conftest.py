@@ -32,8 +32,6 @@ _FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-# What JupyterLab itself says on the console, whatever the notebook does.
-_NOISE: tuple[str, ...] = ()
 # No popup with news; without the debugger, whose state cannot be restored in a fresh workspace.
 _DISABLED = ("@jupyterlab/apputils-extension:announcements", "@jupyterlab/debugger-extension")
 _READY = """() => {
@@ -49,14 +47,17 @@ class Lab:
         self.page = page
         self.url = url
         self.complaints: list[str] = []
+        self.refused: list[str] = []  # what a frame inside an answer was not allowed
         self._root = root
         self._path = root / "none.ipynb"
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(f"pageerror: {error}"))
 
     def _heard(self, message) -> None:
-        if message.type == "error" and not any(noise in message.text for noise in _NOISE):
-            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+        if message.type == "error":
+            url = message.location.get("url", "")
+            framed = url.startswith("about:srcdoc") or "default-src 'none'" in message.text
+            (self.refused if framed else self.complaints).append(f"{message.text} ({url})")
 
     def command(self, name: str, **arguments: str) -> None:
         """Carry out one of Lab's commands, and wait for its end."""

@@ -36,21 +36,29 @@ _PAGE = f"""```html
 ```"""
 
 
+def watch(page) -> list[str]:
+    """A list that fills with what a page fetches from elsewhere, or tries to."""
+    fetched: list[str] = []
+
+    def note(request):
+        # The policy of the frame stops some only on their way; nothing of them is sent.
+        if "evil" in request.url and request.failure != "csp":
+            fetched.append(request.url)
+
+    page.on("requestfinished", note)
+    page.on("requestfailed", note)
+    return fetched
+
+
 @contextmanager
 def watched(page):
     """Nothing acts on a page, and nothing of it is fetched from elsewhere, while the block runs."""
-    asked: list[str] = []
-
-    def note(request):
-        asked.append(request.url)
-
     page.evaluate("() => { window.acted = () => { window.hasActed = true } }")
-    page.on("request", note)
+    fetched = watch(page)
     yield
     page.wait_for_timeout(300)  # for what would be fetched a moment later
-    page.remove_listener("request", note)
     assert page.evaluate("() => window.hasActed") is None
-    assert [url for url in asked if "evil" in url] == []
+    assert fetched == []
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +94,7 @@ def test_no_attack_acts_on_the_exported_page(loaded, attacked, tmp_path):
     file = tmp_path / "hostile.html"
     file.write_text(page_source, "utf-8")
     page = loaded.page.context.browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    fetched = watch(page)
     page.add_init_script("window.acted = () => { window.hasActed = true }")
     page.goto(file.as_uri(), wait_until="domcontentloaded")
     page.wait_for_timeout(500)
@@ -95,7 +102,7 @@ def test_no_attack_acts_on_the_exported_page(loaded, attacked, tmp_path):
         assert area.evaluate(_HARM) == []
     assert page.locator("body").inner_text().count("acted()") > len(ATTACKS) / 2
     assert page.evaluate("() => window.hasActed") is None
-    assert [url for url in asked if "evil" in url] == []
+    assert fetched == []
     page.close()
 
 
@@ -112,9 +119,7 @@ def test_html_is_shown_in_a_frame_in_which_nothing_acts(lab, provider):
         colour = frame.locator("h1").evaluate("each => getComputedStyle(each).color")
         assert colour == "rgb(0, 128, 128)"
         frame.locator("a").click()
-    # What the browser says of each thing that it refused to do, in the frame alone.
-    refused, lab.complaints = lab.complaints, []
-    assert all("sandbox" in each or "Content Security" in each for each in refused), refused
+    assert any("allow-scripts" in each for each in lab.refused)
     assert lab.cell(1).locator("iframe").get_attribute("sandbox") == ""
     assert "tokens · $0.0000" in lab.text(1)
     assert "HTML alone" in provider.received[-1].body["messages"][0]["content"]

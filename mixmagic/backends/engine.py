@@ -1,0 +1,147 @@
+"""The kernel's end of an embedded model's process. For `backends.local` alone."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+# Seconds that the process has to end by itself.
+_PATIENCE = 2.0
+
+
+class EngineFailed(Exception):
+    """The process cannot load the model, or has ended.
+
+    Args:
+        reason: What it said.
+        loaded: Whether the model had been loaded.
+    """
+
+    def __init__(self, reason: str, *, loaded: bool) -> None:
+        super().__init__(reason)
+        self.reason, self.loaded = reason, loaded
+
+
+class Answer:
+    """One answer under way.
+
+    Attributes:
+        frames: Its JSON frames as they come; `None` at its end, `EngineFailed` where it has none.
+    """
+
+    def __init__(self, engine: Engine, number: int) -> None:
+        self.frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._engine, self._number = engine, number
+
+    def close(self) -> None:
+        """End it: its reader at once, llama.cpp at its next token."""
+        self.frames.put(None)
+        self._engine.send({"id": self._number})
+
+
+class Engine:
+    """A process that loads a GGUF file and answers.
+
+    Args:
+        options: What `backends.llama` takes.
+
+    Attributes:
+        ready: Whether the model is loaded.
+        answers: Those that llama.cpp has not let go of, by their numbers.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.ready = False
+        self.answers: dict[int, Answer] = {}
+        self._failure = ""
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        # Written by a thread of its own: while the model is loaded, nobody reads.
+        self._outbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        script = Path(__file__).with_name("llama.py")
+        self.process = subprocess.Popen(
+            # -P: its folder has modules that are called as the standard library's.
+            [sys.executable, "-P", str(script), json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C goes to all processes of a terminal's or a kernel's group.
+            start_new_session=True,
+        )
+        for work, pipe in (
+            (self._read, self.process.stdout),
+            (self._write, self.process.stdin),
+        ):
+            threading.Thread(target=work, args=(pipe,), name="mixmagic-engine", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self.process.poll() is None
+
+    def ask(self, body: Mapping[str, Any]) -> Answer:
+        """Begin an answer to OpenAI-style JSON."""
+        with self._lock:
+            number = next(self._numbers)
+            answer = self.answers[number] = Answer(self, number)
+            self.send({"id": number, "body": body})
+            if self._failure:
+                answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
+        return answer
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Let the process know something."""
+        self._outbox.put(message)
+
+    def close(self) -> None:
+        """End the process."""
+        self._outbox.put(None)
+        try:
+            self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _write(self, pipe: IO[bytes]) -> None:
+        with contextlib.suppress(OSError), pipe:
+            while (message := self._outbox.get()) is not None:
+                pipe.write(json.dumps(message).encode() + b"\n")
+                pipe.flush()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        failure = ""
+        with pipe:
+            for line in pipe:
+                if not line.endswith(b"\n"):  # it was killed while it wrote
+                    break
+                message = json.loads(line)
+                if (number := message.get("id")) is None:
+                    self.ready = "ready" in message
+                    failure = message.get("failed", "")
+                elif "end" in message:
+                    self.answers.pop(number).frames.put(None)
+                else:
+                    self.answers[number].frames.put(message["frame"])
+        status = self.process.wait()
+        self._outbox.put(None)
+        with self._lock:
+            self._failure = failure or f"its process ended with status {status}"
+            while self.answers:
+                answer = self.answers.popitem()[1]
+                answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    with contextlib.suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,64 @@
+"""The system's keyring, where the package `keyring` is installed. For `backends.access` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixmagic.errors import MissingPackage, MixmagicError, StoreError
+from mixmagic.values import Provider
+
+_SERVICE = "mixmagic"  # what the keyring files our keys under
+
+
+# What is raised where the backend that the keyring's own settings name is not there.
+_OF_LOADING = (AttributeError, ImportError, ValueError)
+Redact = Callable[[str], str]
+
+
+def get(provider: Provider, redact: Redact) -> str:
+    """The provider's key, or nothing.
+
+    Raises:
+        MissingPackage: There is no keyring.
+        StoreError: It cannot be used.
+    """
+    return _do(redact, "get_password", provider) or ""
+
+
+def put(provider: Provider, key: str, redact: Redact) -> None:
+    """Keep the provider's key; an empty one takes it out.
+
+    Raises:
+        MissingPackage: There is no keyring.
+        StoreError: It does not take it.
+    """
+    if key:
+        _do(redact, "set_password", provider, key)
+    elif get(provider, redact):
+        _do(redact, "delete_password", provider)
+
+
+def _do(redact: Redact, action: str, provider: Provider, *words: str) -> str | None:
+    """Let the keyring do something; what it raises becomes an error of ours."""
+    cure = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
+    failure: MixmagicError
+    try:
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise MissingPackage(
+            "Keeping keys needs the package keyring, which is not installed.",
+            f'Run `pip install "mixmagic[keyring]"`. Or: {cure}',
+        ) from None
+    try:
+        import keyring
+
+        found: str | None = getattr(keyring, action)(_SERVICE, provider.name, *words)
+        return found  # noqa: TRY300  # what follows is for errors
+    except (KeyringError, OSError, RuntimeError, *_OF_LOADING) as error:
+        failure = _unusable(redact(str(error)), cure)
+    raise failure  # without its context: the keyring's frames hold the key
+
+
+def _unusable(reason: str, cure: str) -> StoreError:
+    """The error of a keyring that is there and fails."""
+    return StoreError(f"The system's keyring cannot be used: {reason or 'it says nothing'}.", cure)

@@ -1,0 +1,294 @@
+"""Proxies, through the usual environment variables: asked for what, shown what, stopped when."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+import time
+
+import pytest
+import trustme
+from canary import BASIC, PASSWORD, USER, leaks
+from proxies import Proxy
+from server import Answer, together, whole
+
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, Unavailable
+from mixmagic.sessions import Session
+
+KEY = "canary-key-4711"
+CREDENTIALS = f"{USER}:{PASSWORD}"
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, authority):
+    """No proxy but the test's own; the private authority is trusted."""
+    for name in (*NAMES, *map(str.lower, NAMES)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
+    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
+
+
+@pytest.fixture
+def secure(tls_server, monkeypatch):
+    """A provider that is reached by https."""
+    monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
+    tls_server.plan = [Answer(together("Hi"))]
+    return tls_server
+
+
+@pytest.fixture
+def plain(server, monkeypatch):
+    """A provider that is reached by http."""
+    monkeypatch.setenv("TOGETHER_BASE_URL", server.url)
+    server.plan = [Answer(together("Hi"))]
+    return server
+
+
+@pytest.fixture
+def start():
+    """Start proxies."""
+    proxies = []
+
+    def start(**options) -> Proxy:
+        proxies.append(Proxy(**options))
+        return proxies[-1]
+
+    yield start
+    for proxy in proxies:
+        proxy.close()
+
+
+def fails(session: Session, kind: type[MixmagicError]) -> MixmagicError:
+    with pytest.raises(MixmagicError) as caught:
+        session.ask("Hello", model="8x7b")
+    assert type(caught.value) is kind, caught.value
+    lines = caught.value._render_traceback_()
+    assert len(lines) == 2
+    assert leaks(*lines) == []
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("credentials", ["", CREDENTIALS, f"{USER}%40home:{PASSWORD}%2F%20x"])
+def test_https_goes_through_connect_and_the_proxy_sees_no_key(  # noqa: PLR0917  # fixtures
+    session, secure, start, monkeypatch, name, credentials
+):
+    proxy = start()
+    monkeypatch.setenv(name, proxy.url(credentials))
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    [asked] = proxy.received
+    assert asked.method == "CONNECT"
+    assert secure.url == f"https://{asked.target}/v1"
+    sent = credentials.replace("%40", "@").replace("%2F", "/").replace("%20", " ")
+    assert asked.credentials == sent
+    assert KEY.encode() not in bytes(asked.tunnelled), "all of it is encrypted"
+    assert [each.headers["authorization"] for each in secure.received] == [f"Bearer {KEY}"] * 2
+    assert "proxy-authorization" not in secure.received[0].headers
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_http_goes_through_the_proxy_as_a_whole_url(session, plain, start, monkeypatch, name):
+    proxy = start()
+    monkeypatch.setenv(name, proxy.url(CREDENTIALS))
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    [asked] = proxy.received
+    assert (asked.method, asked.target) == ("POST", f"{plain.url}/chat/completions")
+    assert asked.credentials == CREDENTIALS
+    assert "proxy-authorization" not in plain.received[0].headers
+
+
+def test_listings_and_the_doctor_go_the_same_way(session, secure, start, monkeypatch):
+    proxy = start()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    secure.plan = [Answer([b'[{"id": "a"}]'], type="application/json")]
+    assert [row.id for row in session.live_models("together")] == ["a"]
+    assert [each.method for each in proxy.received] == ["CONNECT"]
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1", "example.com,127.0.0.1", "*"])
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_no_proxy_names_what_is_reached_directly(  # noqa: PLR0917  # fixtures
+    session, secure, start, monkeypatch, name, value
+):
+    proxy = start()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    monkeypatch.setenv(name, value)
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    assert proxy.received == []
+
+
+def test_a_proxy_without_a_scheme_is_one_by_http(session, secure, start, monkeypatch):
+    proxy = start()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS).removeprefix("http://"))
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    assert proxy.received[0].credentials == CREDENTIALS
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_a_connect_is_named_and_its_echo_is_not_shown(
+    session, secure, start, monkeypatch, status
+):
+    proxy = start(refuse=status, echo=True)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
+    error = fails(session, Unavailable)
+    assert str(status) in error.message
+    assert "proxy" in error.hint
+    assert secure.received == [], "nothing was sent"
+    assert not error.sent
+    assert proxy.received[0].credentials == CREDENTIALS
+
+
+@pytest.mark.parametrize("status", [407, 502])
+def test_a_proxy_that_refuses_plain_http_is_not_believed_with_its_echo(
+    session, plain, start, monkeypatch, status
+):
+    proxy = start(refuse=status, echo=True)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url(CREDENTIALS))
+    with pytest.raises(MixmagicError, match=str(status)) as caught:
+        session.ask("Hello", model="8x7b")
+    assert leaks(*caught.value._render_traceback_()) == []
+    assert plain.received == []
+
+
+def test_a_proxy_that_is_not_there_is_a_connection_error_and_tried_again(secure, monkeypatch, home):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{CREDENTIALS}@127.0.0.1:{port}")
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "1")
+    session = Session()
+    request = session.request("Hello", model="8x7b")
+    said = []
+    with pytest.raises(Unavailable) as caught:
+        said.extend(session.stream(request))
+    assert any("next try" in delta.progress for delta in said)
+    assert leaks(*caught.value._render_traceback_()) == []
+    assert "proxy" in caught.value.hint
+    assert secure.received == []
+    session.close()
+
+
+def test_a_proxy_that_comes_back_serves_the_next_try(secure, start, monkeypatch):
+    proxy = start(refuse=502)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "3")
+    session = Session()
+    for delta in session.stream(session.request("Hello", model="8x7b")):
+        if delta.progress:
+            proxy._refuse = 0
+    assert len(proxy.received) == 2
+    assert len(secure.received) == 1
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"ftp://{CREDENTIALS}@127.0.0.1:9", f"http://{CREDENTIALS}@127.0.0.1:port",
+     f"http://{USER}:{PASSWORD}/x@127.0.0.1:9", f"socks5://{CREDENTIALS}@127.0.0.1:9",
+     f"http://{CREDENTIALS}\x01@127.0.0.1:9"],
+)  # fmt: skip
+def test_a_proxy_setting_that_makes_no_sense_is_two_lines(session, secure, monkeypatch, url):
+    if url.startswith("socks5"):
+        monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    fails(session, BadArguments)
+    assert secure.received == []
+
+
+def test_a_proxy_setting_that_is_no_url_is_not_laid_at_the_provider_s_door(
+    session, secure, monkeypatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:port")
+    error = fails(session, BadArguments)
+    assert "proxy" in error.message
+    assert "HTTPS_PROXY" in error.hint
+
+
+def stopped_after(session: Session, begun) -> float:
+    """Milliseconds that a call takes to end when it is stopped once `begun()` is true."""
+    request = session.request("Hello", model="8x7b")
+    ended: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            list(session.stream(request))
+        except BaseException as error:  # noqa: BLE001  # looked at below
+            ended.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not begun() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    started = time.monotonic()
+    request.stop.set()
+    thread.join(10)
+    took = (time.monotonic() - started) * 1000
+    assert [type(error) for error in ended] == [Stopped]
+    assert not ended[0].sent
+    print(f"stopped in {took:.0f} ms")
+    return took
+
+
+def test_a_stop_while_the_proxy_says_nothing(session, secure, start, monkeypatch):
+    proxy = start(hang=True)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
+    assert stopped_after(session, lambda: proxy.received) < 500
+    secure.wait(lambda: proxy.received[0].closed_at)
+    assert secure.received == []
+
+
+def test_a_stop_while_the_answer_comes_through_the_proxy(session, secure, start, monkeypatch):
+    proxy = start()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    secure.plan = [Answer([together("Hi")[0], "hang"])]
+    request = session.request("Hello", model="8x7b")
+
+    def call() -> None:
+        for delta in session.stream(request):
+            if delta.text:
+                request.stop.set()
+
+    with pytest.raises(Stopped):
+        call()
+    secure.wait(lambda: proxy.received[0].closed_at)
+    secure.plan = [whole("Hi")]
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+
+
+def test_a_proxy_that_speaks_tls_itself_is_checked_like_a_provider(
+    session, secure, start, authority, monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    proxy = start(tls=context)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+    assert proxy.received[0].credentials == CREDENTIALS
+    assert BASIC not in repr(secure.received)
+
+
+def test_the_settings_authority_is_good_for_a_proxy_that_speaks_tls(
+    session, secure, start, authority, monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("HTTPS_PROXY", start(tls=context).url())
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("MIXMAGIC_CA_FILE", str(authority.pem))
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+
+
+def test_a_proxy_s_certificate_by_an_unknown_authority_is_refused(
+    session, secure, start, monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    proxy = start(tls=context)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
+    assert "not trusted" in fails(session, Unavailable).message
+    assert proxy.received == [], "not even its credentials were sent"

@@ -1,0 +1,36 @@
+"""Every fault, met by `session.ask`: its error, what is kept, the ledger, the socket."""
+
+from __future__ import annotations
+
+import pytest
+from faults import broken, contents, refusals
+from faults.table import Script, cases, check_outcome, check_row, check_sockets, good, outcome, rows
+
+
+@cases(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES, refusals.TOLD)
+def test_a_fault_is_whole_or_an_error(fault, stream, place):
+    before = len(rows(place.home))
+    place.server.received.clear()
+    place.server.plan = [Script(fault.answers)]
+    check_outcome(fault, *outcome(place.session, "Hi", stream))
+    assert len(place.server.received) == fault.requests
+    faulty = list(place.server.received)
+    place.server.plan = [good(stream)]
+    assert outcome(place.session, "Hi again", stream) == (None, "All well")
+    check_sockets(place.server, faulty)
+    row, after = rows(place.home)[before:]
+    check_row(fault, row)
+    assert after["status"] == "ok"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_good_answer_is_none_of_these(place, stream):
+    """Behind TLS the connection is used again: what the checks above would not see."""
+    before = len(rows(place.home))
+    place.server.received.clear()
+    place.server.plan = [good(stream)]
+    for _ in range(3):
+        assert outcome(place.session, "Hi", stream) == (None, "All well")
+    connections = {received.connection for received in place.server.received}
+    assert len(connections) == (1 if place.server.url.startswith("https") else 3)
+    assert [row["status"] for row in rows(place.home)[before:]] == ["ok", "ok", "ok"]

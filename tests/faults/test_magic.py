@@ -1,0 +1,20 @@
+"""Every fault, met by `%%mixtral` in a real kernel: two lines, and what had come stands above."""
+
+from __future__ import annotations
+
+import pytest
+from faults import broken, contents, refusals
+from faults.cells import cell, check_cell, meet
+from faults.table import Script, cases
+
+
+@cases(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES)
+def test_a_fault_fails_the_cell_in_two_lines(fault, stream, desk):
+    meet(desk, fault, stream)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_under_nbclient_the_cell_has_the_same_two_lines(desk, stream):
+    """Nobody watches: what had come is shown once, above the error."""
+    fault = next(f for f in contents.TABLE if f.name.startswith("JSON instead of events"))
+    check_cell(fault, desk.run(cell(stream), Script(fault.answers), live=False))

@@ -1,0 +1,235 @@
+"""A call is made again only where nothing of an answer has come, and in bounded time."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from server import Answer, refusal
+from server import together as pieces
+
+from mixmagic.catalog import Catalog
+from mixmagic.errors import MixmagicError, RateLimited, Stopped, Unavailable
+from mixmagic.layers import retry as module
+from mixmagic.layers.retry import retry
+from mixmagic.layers.throttle import throttle
+from mixmagic.sessions import Session
+from mixmagic.settings import Settings
+from mixmagic.values import Delta, Message, Request, Usage
+
+REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
+LIMITED = RateLimited("slow down", "wait", status=429, retryable=True, retry_after=0.0)
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "4")
+    return Settings.load()
+
+
+class Fake:
+    """A stream that raises or yields what `plan` holds, in turn."""
+
+    def __init__(self, *plan):
+        self.plan, self.tries = list(plan), 0
+
+    def __call__(self, request):
+        self.tries += 1
+        for step in self.plan.pop(0):
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+
+
+def drain(stream, request=REQUEST):
+    with closing(stream(request)) as deltas:
+        return list(deltas)
+
+
+def test_a_call_is_made_again_and_the_footer_says_so(settings):
+    fake = Fake([LIMITED], [LIMITED], [Delta("Hi"), Delta(finish="stop")])
+    deltas = drain(retry(settings)(fake))
+    assert "".join(map(str, deltas)) == "Hi"
+    assert [delta.note for delta in deltas if delta.note] == ["after 2 retries"]
+    assert fake.tries == 3
+
+
+def test_the_tries_are_bounded(settings):
+    fake = Fake(*[[LIMITED]] * 9)
+    with pytest.raises(RateLimited):
+        drain(retry(settings)(fake))
+    assert fake.tries == 5
+
+
+def test_an_error_that_will_not_pass_is_not_tried_again(settings):
+    fake = Fake([Unavailable("no", "no", status=503)])
+    with pytest.raises(Unavailable):
+        drain(retry(settings)(fake))
+    assert fake.tries == 1
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [Delta("Hi"), Delta(reasoning="hm"), Delta(finish="stop"), Delta(usage=Usage(1, 1))],
+    ids=["text", "reasoning", "finish", "usage"],
+)
+def test_nothing_is_sent_again_after_the_first_of_an_answer(settings, begun):
+    fake = Fake([begun, LIMITED], [Delta("twice")])
+    with pytest.raises(RateLimited):
+        drain(retry(settings)(fake))
+    assert fake.tries == 1
+
+
+def test_progress_and_notes_are_no_answer_yet(settings):
+    fake = Fake([Delta(progress="…"), Delta(note="n"), LIMITED], [Delta("Hi")])
+    assert "Hi" in map(str, drain(retry(settings)(fake)))
+
+
+@pytest.mark.parametrize(("said", "waits"), [(0.0, 0.0), (0.05, 0.05)])
+def test_the_providers_wait_is_kept_to_even_where_it_is_none(settings, monkeypatch, said, waits):
+    monkeypatch.setattr(random, "uniform", lambda low, high: 1 / 0)
+    error = RateLimited("no", "no", status=429, retryable=True, retry_after=said)
+    started = time.monotonic()
+    drain(retry(settings)(Fake([error], [Delta("Hi")])))
+    assert time.monotonic() - started >= waits
+
+
+def test_without_a_word_the_wait_is_random_between_nothing_and_a_bound_that_doubles(
+    settings, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(random, "uniform", lambda low, high: asked.append((low, high)) or 0.0)
+    error = Unavailable("no", "no", status=503, retryable=True)
+    many = replace(settings, max_retries=7)
+    drain(retry(many)(Fake(*[[error]] * 7, [Delta("Hi")])))
+    assert asked == [(0, bound) for bound in (0.5, 1, 2, 4, 8, 8, 8)]
+
+
+def test_a_wait_that_is_too_long_in_all_is_not_begun(settings):
+    error = RateLimited("no", "no", status=429, retryable=True, retry_after=0.06)
+    fake = Fake(*[[error]] * 9)
+    with pytest.raises(RateLimited):
+        drain(retry(replace(settings, retry_timeout=0.15))(fake))
+    assert fake.tries == 3
+
+
+def test_a_wait_beyond_the_calls_own_time_is_not_begun(settings):
+    error = RateLimited("no", "no", status=429, retryable=True, retry_after=30)
+    started = time.monotonic()
+    with pytest.raises(RateLimited):
+        drain(retry(settings)(Fake([error])), replace(REQUEST, timeout=5))
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (LIMITED, "rate limited by Together AI"),
+        (Unavailable("no", "no", status=503, retryable=True), "Together AI answered 503"),
+        (Unavailable("no", "no", retryable=True), "Together AI cannot be reached"),
+    ],
+)
+def test_the_user_sees_what_is_waited_for_counting_down(settings, monkeypatch, error, says):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    waits = []
+
+    class Stop:
+        def wait(self, seconds):
+            waits.append(seconds)
+            now[0] += seconds
+            return False
+
+    seen = list(module._waiting(replace(REQUEST, stop=Stop()), error, 3.5))
+    assert [delta.progress for delta in seen] == [
+        f"{says}: next try in {n} s" for n in (4, 3, 2, 1)
+    ]
+    assert waits == [0.5, 1, 1, 1]
+
+
+def waiting(settings, wait=30.0):
+    """A stream in the middle of its wait, and what it would send next."""
+    error = RateLimited("no", "no", status=429, retryable=True, retry_after=wait)
+    fake = Fake([error], [Delta("Hi")])
+    return retry(settings)(fake), fake
+
+
+def test_a_stop_ends_the_wait_at_once(settings):
+    stream, fake = waiting(settings)
+    request = replace(REQUEST)
+    at = []
+    threading.Timer(0.2, lambda: (at.append(time.monotonic()), request.stop.set())).start()
+    with pytest.raises(Stopped) as caught:
+        drain(stream, request)
+    took = time.monotonic() - at[0]
+    print(f"stopped within {took * 1000:.1f} ms")
+    assert took < 0.5
+    assert not caught.value.sent
+    assert fake.tries == 1
+
+
+def test_a_stream_that_is_closed_or_interrupted_during_the_wait_sends_nothing_more(settings):
+    request = Request(REQUEST.model, REQUEST.messages)
+    stream, fake = waiting(settings)
+    with closing(stream(request)) as deltas:
+        assert next(deltas).progress
+    stream, other = waiting(settings)
+    deltas = stream(request)
+    next(deltas)
+    with pytest.raises(KeyboardInterrupt):
+        deltas.throw(KeyboardInterrupt)
+    assert (fake.tries, other.tries) == (1, 1)
+
+
+def test_a_call_that_waits_for_its_next_try_holds_no_slot(settings):
+    provider = replace(REQUEST.model.provider, max_in_flight=1, free=True)
+    request = Request(replace(REQUEST.model, provider=provider), REQUEST.messages)
+    error = Unavailable("no", "no", status=503, retryable=True, retry_after=30)
+    fake = Fake([error], [Delta("the other's")])
+    stream = retry(settings)(throttle()(fake))
+    with closing(stream(request)) as first:
+        assert next(first).progress
+        assert [str(delta) for delta in drain(stream, request)] == ["the other's"]
+
+
+@pytest.fixture
+def patient(together, monkeypatch):
+    """A session that tries again, with waits of nothing."""
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "2")
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    made = Session()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "tries"),
+    [
+        *[(status, {}, 2) for status in (408, 409, 429, 500, 502, 503, 504, 524, 529)],
+        *[(status, {}, 1) for status in (400, 401, 402, 403, 404, 422)],
+        *[(status, {"x_should_retry": "true"}, 1) for status in (400, 401, 402, 403, 404, 422)],
+        (418, {"x_should_retry": "true"}, 2),
+        (503, {"x_should_retry": "false"}, 1),
+    ],
+)
+def test_which_answers_are_tried_again(together, patient, status, headers, tries):
+    together.plan = [refusal(status, {"error": "no"}, **headers), Answer(pieces("Hi"))]
+    if tries == 1:
+        with pytest.raises(MixmagicError):
+            patient.ask("Hi")
+    else:
+        answer = patient.ask("Hi")
+        assert answer.text == "Hi"
+        assert "after 1 retry" in answer.footer()
+    assert len(together.received) == tries
+
+
+def test_the_servers_wait_is_kept_between_two_tries(together, patient):
+    together.plan = [refusal(429, {"error": "no"}, retry_after_ms="300"), Answer(pieces("Hi"))]
+    patient.ask("Hi")
+    first, second = together.received
+    assert second.at - first.at >= 0.3

@@ -1,0 +1,204 @@
+"""A key that a model repeats is not in the answer, wherever the answer was cut."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from canary import BASIC, KEY, PASSWORD, USER, files, leaks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from server import Answer, chunk, frames, refusal, usage, whole
+
+from mixmagic.backends.access import Key, Redactor
+from mixmagic.errors import Unavailable
+
+SAYS, SHOWN = f"You sent {KEY}, can I?", "You sent [key], can I?"
+
+
+def streamed(*pieces: str, field: str = "content") -> Answer:
+    steps = [
+        frames({"choices": [{"index": 0, "delta": {field: piece}}]}, done=False) for piece in pieces
+    ]
+    return Answer([*steps, frames(chunk("", "stop", **usage(9, len(pieces))))])
+
+
+def everything(answer) -> list[str]:
+    """All that can be shown of a Completion."""
+    texts = [answer.text, answer.reasoning, answer.finish, *answer.notes, repr(answer)]
+    return [*texts, answer.footer(), json.dumps(answer.bundle()), repr(answer.usage)]
+
+
+def test_a_key_is_not_in_an_answer_cut_anywhere(session, together):
+    for cut in range(len(SAYS)):
+        together.plan = [streamed(SAYS[:cut], SAYS[cut:])]
+        answer = session.ask("Hello", model="8x7b")
+        assert answer.text == SHOWN, cut
+        assert leaks(*everything(answer)) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("field", ["content", "reasoning", "reasoning_content"])
+def test_a_key_is_not_in_the_pieces_of_text_or_reasoning(session, together, field, size):
+    pieces = [SAYS[at : at + size] for at in range(0, len(SAYS), size)]
+    together.plan = [streamed(*pieces, field=field)]
+    deltas = list(session.stream(session.request("Hello", model="8x7b")))
+    assert leaks(repr(deltas)) == []
+    shown = [delta.text if field == "content" else delta.reasoning for delta in deltas]
+    assert "".join(shown) == SHOWN
+
+
+def test_a_key_s_bytes_may_come_in_any_network_chunks(session, together):
+    raw = b"".join(streamed(SAYS).steps)
+    together.plan = [Answer([raw[at : at + 1] for at in range(len(raw))])]
+    assert session.ask("Hello", model="8x7b").text == SHOWN
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_key_is_not_in_a_whole_answer(session, together, stream):
+    together.plan = [whole(SAYS)]
+    answer = session.ask("Hello", model="8x7b", stream=stream)
+    assert answer.text == SHOWN
+    assert leaks(*everything(answer)) == []
+
+
+def test_a_key_escaped_in_json_is_found(session, together):
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+    raw = b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n' % escaped.encode()
+    together.plan = [Answer([raw, frames(chunk("", "stop"))])]
+    assert session.ask("Hello", model="8x7b").text == "[key]"
+
+
+def test_what_only_begins_like_a_key_is_shown(session, together):
+    together.plan = [streamed("It ends in cana", "ry")]
+    assert session.ask("Hello", model="8x7b").text == "It ends in canary"
+    together.plan = [streamed("canary", "canary", KEY, "-key", "canary-")]
+    assert session.ask("Hello", model="8x7b").text == "canarycanary[key]-keycanary-"
+
+
+def test_an_answer_that_ends_within_the_key_shows_less_than_half_of_it(session, together):
+    """Cut off at its token limit, or by a broken connection."""
+    for end in range(1, len(KEY)):
+        shown = KEY[:end] if end < len(KEY) / 2 else "[key]"
+        together.plan = [streamed("It is ", KEY[:end])]
+        assert session.ask("Hello", model="8x7b").text == f"It is {shown}"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_key_is_not_in_the_finish_reason(session, together, stream):
+    frame = {"choices": [{"delta": {"content": "Hi"}, "finish_reason": KEY}]}
+    body = json.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": KEY}]})
+    together.plan = [
+        Answer([frames(frame)]) if stream else Answer([body.encode()], type="application/json")
+    ]
+    answer = session.ask("Hello", model="8x7b", stream=stream)
+    assert answer.text == "Hi"
+    assert leaks(*everything(answer)) == []
+
+
+def test_a_key_in_any_other_field_of_a_frame_is_shown_nowhere(session, together, home):
+    """Names, counts and headers that some servers fill with what they like."""
+    frame = chunk("Hi", None, model=KEY, system_fingerprint=KEY, service_tier=KEY)
+    frame["choices"][0] |= {"logprobs": {KEY: KEY}, "stop_reason": KEY}
+    end = chunk("", "stop", usage={"prompt_tokens": KEY, "completion_tokens": 2, KEY: 1})
+    head = {"x-request-id": KEY, "x-ratelimit-limit": KEY, "server": f"Bearer {KEY}"}
+    together.plan = [Answer([frames(frame, end)], 200, head)]
+    deltas = list(session.stream(session.request("Hello", model="8x7b")))
+    assert "".join(delta.text for delta in deltas) == "Hi"
+    assert leaks(repr(deltas)) == []
+    assert leaks(*everything(session.ask("Hello", model="8x7b"))) == []
+    session.close()
+    assert leaks(*files(home)) == []
+
+
+@pytest.mark.parametrize("echo", [BASIC, PASSWORD, f"{USER}:{PASSWORD}"])
+def test_a_gateway_s_password_is_not_in_an_answer(session, together, monkeypatch, echo):
+    url = together.url.replace("://", f"://{USER}:{PASSWORD}@")
+    monkeypatch.setenv("TOGETHER_BASE_URL", url)
+    together.plan = [streamed(*f"You sent {echo}.")]
+    answer = session.ask("Hello", model="8x7b")
+    assert leaks(*everything(answer)) == []
+    assert "[key]" in answer.text
+
+
+def test_keys_in_a_listing_are_not_in_the_catalog(session, together):
+    entry = {"id": f"ours/{KEY}", "display_name": KEY, "type": KEY, "pricing": {"input": KEY}}
+    together.plan = [Answer([json.dumps([entry]).encode()], type="application/json")]
+    [row] = session.live_models("together")
+    assert row.id == "ours/[key]"
+    assert leaks(repr(session.catalog.models)) == []
+
+
+def test_a_rotated_key_stays_secret(session, together, monkeypatch):
+    together.plan = [whole("Hi"), whole(f"{KEY} and another-key")]
+    session.ask("Hello", model="8x7b")
+    monkeypatch.setenv("TOGETHER_API_KEY", "another-key")
+    assert session.ask("Hello", model="8x7b").text == "[key] and [key]"
+
+
+def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, monkeypatch):
+    """As after a rotation that only added something."""
+    together.plan = [whole("Hi")]
+    for more in ("", "-more", "-more-of-it"):
+        monkeypatch.setenv("TOGETHER_API_KEY", KEY + more)
+        session.ask("Hello", model="8x7b")
+    together.plan = [refusal(500, {"error": f"no {KEY}-more-of-it, {KEY}-more, {KEY}!"})]
+    with pytest.raises(Unavailable, match=r"no \[key\], \[key\], \[key\]!"):
+        session.ask("Hello", model="8x7b")
+    together.plan = [streamed(*f"{KEY}-more-of-it, {KEY}-more, {KEY}-mo, {KEY}-more-o.")]
+    answer = session.ask("Hello", model="8x7b")
+    assert answer.text == "[key], [key], [key]-mo, [key]-o."
+
+
+@pytest.mark.parametrize("key", ["a", "abc", "e"])
+def test_a_short_key_leaves_ordinary_text_alone(session, together, monkeypatch, key):
+    """Local servers take any word for a key; nobody can guess more from it than from none."""
+    monkeypatch.setenv("TOGETHER_API_KEY", key)
+    text = "abc: a cab, an eel"
+    together.plan = [streamed(*text)]
+    assert session.ask("Hello", model="8x7b").text == text
+    together.plan = [refusal(500, {"error": text})]
+    with pytest.raises(Unavailable, match=text):
+        session.ask("Hello", model="8x7b")
+
+
+def plainly(secrets: tuple[str, ...], text: str) -> str:
+    """The text with its keys hidden: from the left, the longest key that fits."""
+    shown, at = "", 0
+    while at < len(text):
+        fits = [secret for secret in secrets if text.startswith(secret, at)]
+        longest = max(fits, key=len, default="")
+        shown += "[key]" if longest else text[at]
+        at += len(longest) or 1
+    return shown
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.text("abc", min_size=2, max_size=5), min_size=1, max_size=3, unique=True),
+    st.lists(st.text("abcd", max_size=6), max_size=8),
+)
+def test_where_a_text_is_cut_makes_no_difference(secrets, pieces):
+    ordered = tuple(map(Key, sorted(secrets, key=len, reverse=True)))
+    redactor = Redactor(ordered)
+    came = [*map(redactor.feed, [*pieces, "!"])]
+    assert "".join(came) == plainly(ordered, "".join(pieces) + "!")
+    assert redactor.close() == ""
+
+
+def test_nothing_is_held_back_that_begins_no_key():
+    redactor = Redactor((Key(KEY),))
+    pieces = ["Hello", " there", "c", "u", "canary", "!", ""]
+    assert [redactor.feed(piece) for piece in pieces] == [
+        *("Hello", " there", "", "cu", "", "canary!", "")
+    ]
+    assert redactor.close() == ""
+
+
+def test_every_cut_of_a_short_key_in_three():
+    text = "xabcdabcy"
+    for first, second in itertools.combinations(range(len(text)), 2):
+        redactor = Redactor((Key("abcd"),))
+        pieces = (text[:first], text[first:second], text[second:])
+        assert "".join([*map(redactor.feed, pieces), redactor.close()]) == "x[key]abcy"

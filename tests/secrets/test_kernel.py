@@ -1,0 +1,203 @@
+"""A real kernel and a saved notebook, with a key that everybody echoes: it is nowhere in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+from pathlib import Path
+
+import nbformat
+import pytest
+from canary import ECHOES, HI, KEY, PASSWORD, USER, files, leaks, streamed
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from kernels import Kernel, notebook_client
+from proxies import Proxy
+from server import Answer, Server, chunk, frames, whole
+
+SAYS = f"You sent {KEY}, thanks."
+LISTING = Answer([json.dumps([{"id": f"ours/{KEY}", "type": KEY}]).encode()], 200, {"x-k": KEY})
+WALK = """
+import sys, traceback
+def walk(error, seen=()):
+    if error is None or error in seen:
+        return
+    for each in (error, *vars(error).values()):
+        print(repr(each), str(each))
+    trace = error.__traceback__
+    print(*traceback.TracebackException(type(error), error, trace, capture_locals=True).format())
+    while trace:
+        print({name: repr(value) for name, value in trace.tb_frame.f_locals.items()})
+        trace = trace.tb_next
+    walk(error.__context__, (*seen, error))
+    walk(error.__cause__, (*seen, error))
+walk(sys.last_value)
+"""
+
+
+class Listened(Kernel):
+    """A kernel whose every message on iopub is kept, and all that its process writes."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.written = folder / "streams.txt"
+        self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        with self.written.open("wb") as file:
+            self.manager.start_kernel(env=env, cwd=str(folder), stdout=file, stderr=file)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+        self.heard: list[str] = []
+        self._ear = self.manager.client()
+        self._ear.start_channels(shell=False, stdin=False, hb=False, control=False)
+
+    def close(self) -> None:
+        self._ear.stop_channels()
+        super().close()
+
+    def said(self) -> list[str]:
+        """All messages since the kernel began, and what stands in its process's streams."""
+        while True:
+            try:
+                self.heard.append(repr(self._ear.get_iopub_msg(timeout=0.05)))
+            except queue.Empty:
+                return [*self.heard, self.written.read_text()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A kernel that logs everything and shows all variables, the server, and the folder."""
+    server, folder = Server(), tmp_path_factory.mktemp("kernel")
+    env = {
+        "MIXMAGIC_HOME": str(folder / "home"),
+        "TOGETHER_BASE_URL": server.url,
+        "TOGETHER_API_KEY": KEY,
+        "OLLAMA_HOST": "http://127.0.0.1:9",
+        "OPENAI_BASE_URL": f"http://{USER}:{PASSWORD}@127.0.0.1:9/v1",
+        "IPYTHONDIR": str(folder / "ipython"),
+        "MIXMAGIC_MAX_RETRIES": "0",
+    }
+    kernel = Listened({**os.environ, **env}, folder)
+    for line in ("%load_ext mixmagic", "%xmode Verbose",
+                 "import logging; logging.basicConfig(level=logging.DEBUG)"):  # fmt: skip
+        assert kernel.run(line).status == "ok"
+    yield kernel, server, folder
+    kernel.close()
+    server.close()
+
+
+def ask(place, line: str, *plan: Answer) -> str:
+    """Run a cell; it and all that was heard and written meanwhile have no key."""
+    kernel, server, _ = place
+    server.plan, server.received[:] = list(plan), []
+    ran = kernel.run(line)
+    if plan:
+        assert server.received[0].headers["authorization"] == f"Bearer {KEY}", "it was planted"
+    assert leaks(*kernel.said(), repr(ran.reply)) == []
+    return ran.text
+
+
+def test_every_echo_in_a_cell(place):
+    """Each error, then IPython's own ways to show it again."""
+    for name, echo in ECHOES.items():
+        said = ask(place, "%%mixtral\nHello", echo)
+        assert "Hint: " in said, name
+    for line in ("%tb", "%tb Verbose"):
+        assert "Hint: " in ask(place, line)
+
+
+def test_an_answer_with_the_key_in_it(place):
+    end = frames(chunk("", "stop"))
+    pieces = [*(frames(chunk(letter), done=False) for letter in SAYS), end]
+    reasoning = frames({"choices": [{"delta": {"reasoning": SAYS}}]}, done=False)
+    for answer in (Answer(pieces), Answer([reasoning, *pieces]), whole(SAYS)):
+        assert "You sent [key], thanks." in ask(place, "%%mixtral -o answer\nHello", answer)
+    for line in ("answer", "print(answer, answer.request, answer.reasoning)", "%whos",
+                 "%xdel answer", "%history", "%config Mixmagic", "%mixmagic spend"):  # fmt: skip
+        ask(place, line)
+
+
+def test_listings_and_the_doctor(place):
+    assert "ours/[key]" in ask(place, "%mixmagic models together --live", LISTING)
+    said = ask(place, "%mixmagic models --live", LISTING)
+    assert "openai: OpenAI" in said
+    assert "cannot be reached at http://[key]@127.0.0.1:9/v1" in said
+    assert "TOGETHER_API_KEY is set" in ask(place, "%mixmagic doctor", LISTING)
+    assert "401" in ask(place, "%mixmagic models together --live", ECHOES["401"])
+    assert "401" in ask(place, "%mixmagic models --live", ECHOES["401"])
+    assert "401" in ask(place, "%mixmagic doctor", ECHOES["401"])
+
+
+def test_ctrl_c_in_the_middle_of_an_answer(place):
+    kernel, server, _ = place
+    server.plan = [streamed(HI, frames(chunk(f"{KEY} is {KEY[:9]}"), done=False), "hang")]
+    sent = kernel.send("%%mixtral -o answer\nHello")
+    kernel.collect(sent, until=lambda ran: "[key] is" in ran.text)
+    kernel.interrupt()
+    ran = kernel.collect(sent)
+    assert "Stopped" in ran.text
+    for line in ("%tb", "answer", "print(repr(answer), answer.text)"):
+        ask(place, line)
+
+
+def test_ctrl_c_in_a_python_call(place):
+    kernel, server, _ = place
+    server.plan, server.received[:] = [streamed(HI, "hang")], []
+    sent = kernel.send("import mixmagic; mixmagic.ask('Hello')")
+    server.wait(lambda: server.received)
+    kernel.interrupt()
+    assert "Stopped" in kernel.collect(sent).text
+    ask(place, WALK)
+
+
+def test_what_the_kernel_wrote(place):
+    """The ledger and all other files, IPython's history too; after the tests above."""
+    _, _, folder = place
+    for line in ("%mixmagic spend", "%history -g"):
+        ask(place, line)
+    names = [path.name for path in folder.rglob("*")]
+    assert {"ledger.db", "ledger.db-wal", "history.sqlite", "streams.txt"} <= {*names}
+    assert leaks(*files(folder)) == []
+
+
+def test_a_saved_notebook_has_no_key(together, tmp_path, monkeypatch):
+    """Its cells fail, answer and list, under nbclient."""
+    proxy = Proxy(refuse=407, echo=True)
+    # Together is asked directly; another one through a proxy that echoes all that it is sent.
+    monkeypatch.setenv("HTTP_PROXY", proxy.url(f"{USER}:{PASSWORD}"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("FIREWORKS_BASE_URL", "http://fireworks.example/v1")
+    monkeypatch.setenv("FIREWORKS_API_KEY", KEY)
+    together.plan = [whole(SAYS), *ECHOES.values(), LISTING]
+    client = notebook_client(
+        "%load_ext mixmagic\n%xmode Verbose", "%%mixtral -o answer\nHello", "answer",
+        *["%%mixtral\nHello"] * len(ECHOES), "%tb", "%mixmagic models together --live",
+        "%%mixtral -m fireworks:8x7b\nHello", "%mixmagic doctor", "%mixmagic login together",
+    )  # fmt: skip
+    client.allow_errors = True
+    client.execute(cleanup_kc=True)
+    path = tmp_path / "saved.ipynb"
+    nbformat.write(client.nb, path)
+    proxy.close()
+    text = path.read_text()
+    assert text.count("Hint: ") >= len(ECHOES)
+    assert "You sent [key], thanks." in text
+    assert any(each.credentials for each in proxy.received)
+    assert leaks(text, *files(tmp_path)) == []
+
+
+WRAPPED = """
+import mixmagic
+try:
+    mixmagic.ask("Hello")
+except mixmagic.errors.MixmagicError as error:
+    raise ValueError("my own") from error
+"""
+
+
+@pytest.mark.parametrize("cell", ["%%mixtral\nHello", WRAPPED])
+def test_the_frames_of_the_last_error(place, cell):
+    """Verbose mode shows the variables of an error that another one came from."""
+    for name in ("401", "500 page", "in the stream"):
+        ask(place, cell, ECHOES[name])
+        ask(place, WALK)

@@ -1,0 +1,244 @@
+"""`%mixmagic login` in a real kernel, with a keyring that is a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+from pathlib import Path
+
+import pytest
+from canary import KEY, files, leaks
+from kernels import Kernel, Ran, notebook_client
+from server import Answer, Received, Server, refusal, whole
+
+BACKEND = """
+import json, os, pathlib
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
+
+FILE = pathlib.Path(__file__).with_name("kept.json")
+
+class Keyring(KeyringBackend):
+    priority = 1
+
+    def _kept(self):
+        trouble = pathlib.Path(__file__).with_name("trouble")
+        if trouble.exists():
+            kind, words = trouble.read_text().split(" ", 1)
+            raise {"locked": KeyringLocked, "system": OSError}[kind](words)
+        return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+    def get_password(self, service, name):
+        return self._kept().get(f"{service} {name}")
+
+    def set_password(self, service, name, password):
+        FILE.write_text(json.dumps(self._kept() | {f"{service} {name}": password}))
+
+    def delete_password(self, service, name):
+        kept = self._kept()
+        del kept[f"{service} {name}"]
+        FILE.write_text(json.dumps(kept))
+"""
+# As where the package is not installed: in every import system's own words.
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "keyring":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+GUARDED = Answer([b'[{"id": "a"}, {"id": "b"}]'], type="application/json")
+
+
+def guarded(request: Received) -> Answer:
+    """A list of models, for the right key alone; the wrong one is echoed."""
+    sent = request.headers["authorization"]
+    return GUARDED if sent == f"Bearer {KEY}" else refusal(401, {"error": f"Who is {sent}?"})
+
+
+class Place:
+    """A kernel without any key, the server, and the keyring's file."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.server, self.folder = Server(), folder
+        self.kept, self.trouble = folder / "kept.json", folder / "trouble"
+        (folder / "file_keyring.py").write_text(BACKEND)
+        env = {
+            "PYTHONPATH": str(folder),
+            "PYTHON_KEYRING_BACKEND": "file_keyring.Keyring",
+            "MIXMAGIC_HOME": str(folder / "home"),
+            "TOGETHER_BASE_URL": self.server.url,
+            "MIXMAGIC_MAX_RETRIES": "0",
+            "IPYTHONDIR": str(folder / "ipython"),
+            **env,
+        }
+        self.kernel = Kernel({**os.environ, **env}, str(folder))
+        assert self.kernel.run("%load_ext mixmagic").status == "ok"
+
+    def login(self, typed: str, provider: str = "together") -> Ran:
+        """Run `%mixmagic login`, and type something where it asks."""
+        self.server.plan, self.server.received[:] = [guarded], []
+        sent = self.kernel.send(f"%mixmagic login {provider}")
+        asks = self.kernel.client.get_stdin_msg(timeout=5)
+        assert asks["content"]["password"] is True, "what is typed is not shown"
+        assert "not shown" in asks["content"]["prompt"]
+        self.kernel.client.input(typed)
+        ran = self.kernel.collect(sent)
+        assert leaks(repr(ran.messages), repr(ran.reply)) == []
+        return ran
+
+    def ask(self, answer: str = "Hi") -> Ran:
+        self.server.plan, self.server.received[:] = [whole(answer)], []
+        return self.kernel.run("%%mixtral\nHello")
+
+    def close(self) -> None:
+        self.kernel.close()
+        self.server.close()
+
+
+def two_lines(ran: Ran, kind: str) -> str:
+    assert ran.status == "error"
+    assert ran.reply["ename"] == kind, ran.text
+    assert len(ran.traceback) == 2
+    return " ".join(ran.traceback)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    made = Place(tmp_path_factory.mktemp("login"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def empty(place):
+    """The same place, with nothing in its keyring."""
+    place.trouble.unlink(missing_ok=True)
+    assert place.kernel.run("%mixmagic logout together").status == "ok"
+    place.kept.write_text("{}")
+    return place
+
+
+def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
+    assert "needs an API key" in two_lines(empty.ask(), "MissingKey")
+    ran = empty.login(f"  {KEY}\n")
+    assert ran.status == "ok", ran.text
+    assert "Together AI accepts the key (2 models)" in ran.text
+    assert [each.path for each in empty.server.received] == ["/v1/models"]
+    assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}
+    assert empty.ask(f"You sent {KEY}").text.startswith("You sent [key]")
+    assert empty.server.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "in the keyring" in empty.kernel.run("%mixmagic doctor").text
+
+
+def test_logout_takes_it_out_and_another_kernel_s_login_puts_it_back(empty):
+    empty.login(KEY)
+    ran = empty.kernel.run("%mixmagic logout together")
+    assert "no key of Together AI any more" in ran.text
+    assert json.loads(empty.kept.read_text()) == {}
+    assert "needs an API key" in two_lines(empty.ask(), "MissingKey")
+    assert empty.server.received == []
+    assert empty.kernel.run("%mixmagic logout together").status == "ok", "there is none to take"
+    empty.kept.write_text(json.dumps({"mixmagic together": KEY}))
+    assert empty.ask().status == "ok"
+
+
+def test_a_key_that_the_provider_refuses_is_not_kept(empty):
+    said = two_lines(empty.login("canary-wrong"), "MissingKey")
+    assert "Together AI answered 401" in said
+    assert "canary" not in said
+    assert json.loads(empty.kept.read_text()) == {}
+    assert "needs an API key" in two_lines(empty.ask(), "MissingKey")
+
+
+def test_a_key_that_is_refused_leaves_the_one_that_is_kept(empty):
+    empty.login(KEY)
+    empty.login("canary-wrong")
+    assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "says"),
+    [("", "BadArguments", "There is no key"), ("  ", "BadArguments", "There is no key"),
+     ("canary and more", "MissingKey", "characters that no key has")],
+)  # fmt: skip
+def test_what_can_be_no_key_is_sent_to_nobody(empty, typed, kind, says):
+    assert says in two_lines(empty.login(typed), kind)
+    assert empty.server.received == []
+    assert json.loads(empty.kept.read_text()) == {}
+
+
+def test_ctrl_c_while_the_key_is_asked_for(empty):
+    sent = empty.kernel.send("%mixmagic login together")
+    empty.kernel.client.get_stdin_msg(timeout=5)
+    empty.kernel.interrupt()
+    ran = empty.kernel.collect(sent)
+    assert ran.status == "error"
+    assert empty.kernel.run("1 + 1").text == "2"
+
+
+@pytest.mark.parametrize("trouble", ["locked It is locked.", "system No bus", f"system has {KEY}"])
+def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, trouble):
+    empty.trouble.write_text(trouble)
+    said = two_lines(empty.login(KEY), "StoreError")
+    assert "keyring cannot be used" in said
+    assert "Set TOGETHER_API_KEY in the environment, or in a file .env" in said
+    assert "keyring cannot be used" in two_lines(
+        empty.kernel.run("%mixmagic logout together"), "StoreError"
+    )
+    assert "needs an API key" in two_lines(empty.ask(), "MissingKey"), "asking goes on without"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "local"])
+@pytest.mark.parametrize("command", ["login", "logout"])
+def test_a_provider_that_is_none_or_takes_no_key(empty, command, name):
+    sent = empty.kernel.send(f"%mixmagic {command} {name}")
+    with pytest.raises(queue.Empty):
+        empty.kernel.client.get_stdin_msg(timeout=0.1)
+    two_lines(empty.kernel.collect(sent, timeout=10), "BadArguments")
+
+
+def test_nothing_but_the_keyring_has_the_key(empty):
+    empty.login(KEY)
+    empty.ask()
+    empty.kernel.run("%history -g")
+    empty.kept.write_text("{}")
+    written = list(files(empty.folder))
+    assert any(each.startswith(b"history.sqlite") for each in written)
+    assert leaks(*(each for each in written if not each.startswith(b"trouble"))) == []
+
+
+def test_where_nobody_can_be_asked_the_other_ways_are_named(together, monkeypatch):
+    """Under nbclient, papermill and nbconvert."""
+    client = notebook_client("%load_ext mixmagic", "%mixmagic login together")
+    client.allow_errors = True
+    client.execute(cleanup_kc=True)
+    [output] = client.nb.cells[1].outputs
+    assert output["ename"] == "BadArguments"
+    said = " ".join(output["traceback"])
+    assert "nobody here to ask" in said
+    assert "Set TOGETHER_API_KEY in the environment, or in a file .env" in said
+
+
+@pytest.mark.parametrize("how", ["not installed", "backend not installed", "no backend"])
+def test_without_a_keyring_calls_work_and_login_says_what_to_do(tmp_path, how):
+    named = {
+        "backend not installed": "nowhere.Keyring",
+        "no backend": "keyring.backends.fail.Keyring",
+    }
+    if how == "not installed":
+        (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    place = Place(tmp_path, PYTHON_KEYRING_BACKEND=named.get(how, "file_keyring.Keyring"))
+    try:
+        said = two_lines(place.ask(), "MissingKey")
+        assert "TOGETHER_API_KEY is not set" in said
+        kind = "MissingPackage" if how == "not installed" else "StoreError"
+        said = two_lines(place.login(KEY), kind)
+        assert ("pip install" in said) is (how == "not installed")
+        assert "in a file .env beside the notebook" in said
+        (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
+        assert place.ask().status == "ok"
+    finally:
+        place.close()
