@@ -28,13 +28,14 @@ _LANGUAGE = re.compile(r"\s*([\w+#.-]+)(?:\s|$)")
 # Drawn by a program that fetches pictures and styles: shown as its source.
 _DRAWN = "mermaid"
 # What may begin a line without being a part of its text.
-_MARKS = r"^(?P<marks>[ \t>*+.)\d-]*)"
+_MARKS = r"^(?P<marks>[ \t>*+.):\d-]*)"
 # A label that does not end in its paragraph might end inside a later fence, and take it away.
-_LABEL = re.compile(rf"{_MARKS}\[(?!(?:[^\]\\]|\\[\s\S])*\])", re.MULTILINE)
+_LABEL = re.compile(rf"{_MARKS}\[", re.MULTILINE)
+_LABEL_ENDS = re.compile(r"\\[\s\S]|(?P<end>\])")
 # No fence as it stands, but perhaps one for whoever takes mathematics out of it first.
 _LOOKS_FENCED = re.compile(rf"{_MARKS}(?P<fence>`{{3,}}|~{{3,}})", re.MULTILINE)
-# A tag, a link, a picture or an address with mathematics, should this be text.
-_ACTIVE = re.compile(r"<[A-Za-z/!?]|\]\(|!\[|(?:://|www\.)\S*[$\\]", re.IGNORECASE)
+# A tag, a link, its definition or a picture, should this be text.
+_ACTIVE = re.compile(r"<[A-Za-z/!?]|\]\(|!\[|^[ \t]*\[[^\]\n]*\]:", re.MULTILINE)
 _SPAN = re.compile(r"(?<![`\\])(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 # A link to the web, such that every reader sees the same end of it.
 _LINK = (
@@ -49,7 +50,8 @@ _FOREIGN = re.compile(r"\$|\\\\?[(\[]|\\begin\{|^(?: {4}| *\t| *>)", re.MULTILIN
 _MATH_BEGINS = re.compile(r"\$\$|\\\\?[\[(]|\\begin\{")
 _MATH_ENDS = re.compile(r"\$\$|\\\\?[\])]|\\end\{")
 # Mathematics inside an address would be put back into it unescaped.
-_ADDRESS = re.compile(r"(?:\w+://|www\.)\S*", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:://|www\.)\S*", re.IGNORECASE)
+_MATH_SIGNS = re.compile(r"[$\\]")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~\t\n]")
 
 
@@ -108,7 +110,7 @@ class _Code:
     def written(self, *, certain: bool) -> list[str]:
         """Its lines: a fence, or HTML on one line where a reader might see something else."""
         body, margin = "\n".join(self.lines), len(self.before)
-        if not certain or (margin and ("$" in body or _ACTIVE.search(body))):
+        if not certain or (margin and ("$" in body or _is_active(body))):
             # Line ends as entities too: a blank line would end the HTML.
             flush = [line.expandtabs(4)[margin:] for line in self.lines] if margin else self.lines
             return [f"{self.before}<pre><code>{_inert(chr(10).join(flush))}</code></pre>"]
@@ -162,7 +164,7 @@ class _Writer:
     def _add_code(self, code: _Code) -> None:
         """Write a fenced block."""
         body = "\n".join(code.lines)
-        certain = not (self._math and (_MATH_ENDS.search(body) or _ACTIVE.search(body)))
+        certain = not (self._math and (_MATH_ENDS.search(body) or _is_active(body)))
         # Else what stands before it could be continued by it, in a list of another number or so.
         if not 1 <= len(code.before) <= 3 or code.before.strip():
             self._set_apart()
@@ -194,15 +196,24 @@ def _text(text: str, *, spaced: bool) -> str:
     def broken(rest: str) -> str:
         rest = _BREAK.sub(lambda match: match["link"] or instead[match[0]], rest)
         rest = _LOOKS_FENCED.sub(lambda match: match["marks"] + _inert(match["fence"]), rest)
-        return _ADDRESS.sub(lambda match: re.sub(r"[$\\]", _entity, match[0]), rest)
+        return _ADDRESS.sub(lambda match: _MATH_SIGNS.sub(_entity, match[0]), rest)
 
     for span in _SPAN.finditer(text):
         parts.append(broken(text[done : span.start()]))
-        active = _ACTIVE.search(span[2]) or len(span[1]) > 2
+        active = _is_active(span[2]) or len(span[1]) > 2
         parts.append(f"<code>{_inert(span[2])}</code>" if active else span[0])
         done = span.end()
     whole = "".join([*parts, broken(text[done:])])
-    return _LABEL.sub(r"\g<marks>{}[" if spaced else r"\g<marks>&#91;", whole)
+    last = max((end.start() for end in _LABEL_ENDS.finditer(whole) if end["end"]), default=-1)
+    opened = "{}[" if spaced else "&#91;"
+    return _LABEL.sub(lambda m: m[0] if m.end() <= last else m["marks"] + opened, whole)
+
+
+def _is_active(text: str) -> bool:
+    """Whether it would act, or could be made to by mathematics in an address."""
+    return bool(_ACTIVE.search(text)) or any(
+        _MATH_SIGNS.search(address[0]) for address in _ADDRESS.finditer(text)
+    )
 
 
 def _inert(text: str) -> str:

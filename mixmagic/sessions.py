@@ -7,13 +7,12 @@ May import `layers` and what stands below it.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from mixmagic import forks
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
@@ -25,6 +24,33 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.doctor import Check
     from mixmagic.values import Delta, Model, Provider, Request, Stream
+
+_Made = TypeVar("_Made")
+
+
+class _Once(Generic[_Made]):
+    """A property that is made when first needed: once, whatever the threads, and before any fork.
+
+    The standard library's `cached_property` has no lock since Python 3.12.
+    """
+
+    def __init__(self, make: Callable[[Session], _Made]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    @overload
+    def __get__(self, session: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, session: Session, owner: type) -> _Made: ...
+
+    def __get__(self, session: Session | None, owner: type) -> Self | _Made:
+        if session is None:
+            return self
+        made: dict[str, _Made] = session.__dict__  # what is in there is found without us
+        with forks.lock:
+            if self._name not in made:
+                made[self._name] = self._make(session)
+            return made[self._name]
 
 
 class Session:
@@ -52,7 +78,7 @@ class Session:
         self.id = os.urandom(8).hex()
         self.notebook = os.environ.get("JPY_SESSION_NAME")
 
-    @cached_property
+    @_Once
     def settings(self) -> Settings:
         """The settings, read when first needed.
 
@@ -63,33 +89,33 @@ class Session:
 
         return Settings.load()
 
-    @cached_property
+    @_Once
     def model(self) -> str:
         """The name of the model that is asked where none is named; it can be set."""
         return self.settings.model
 
-    @cached_property
+    @_Once
     def catalog(self) -> Catalog:
         """The models that can be named."""
         from mixmagic.catalog import Catalog
 
         return Catalog(self.settings.config_dir / "catalog")
 
-    @cached_property
+    @_Once
     def ledger(self) -> Ledger:
         """The spend record."""
         from mixmagic.store.ledger import Ledger
 
         return Ledger(self.settings.data_dir, self.id)
 
-    @cached_property
+    @_Once
     def backends(self) -> Backends:
         """The ways to reach a model."""
         from mixmagic.backends import Backends
 
         return Backends(self.settings)
 
-    @cached_property
+    @_Once
     def stream(self) -> Stream:
         """Ask, and get the answer in pieces: a function from `Request` to an iterator of `Delta`.
 
@@ -105,7 +131,9 @@ class Session:
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
-        return self.backends.open(request.model.provider)(request)
+        with forks.lock:  # its module is imported
+            opened = self.backends.open(request.model.provider)
+        return opened(request)
 
     def request(
         self,
@@ -132,8 +160,9 @@ class Session:
             BadArguments: An empty prompt, or a parameter that makes no sense.
             UnknownModel: No catalog row has this name.
         """
-        from mixmagic.params import check, conversation, is_number
-        from mixmagic.values import Request
+        with forks.lock:
+            from mixmagic.params import check, conversation, is_number
+            from mixmagic.values import Request
 
         messages = conversation(prompt, system)
         resolved = self.catalog.resolve(self.model if model is None else model)
@@ -159,7 +188,8 @@ class Session:
         Example:
             >>> session.ask("Name three colours.", model="local", temperature=0).text
         """
-        from mixmagic.completion import Collector, stopped_with
+        with forks.lock:
+            from mixmagic.completion import Collector, stopped_with
 
         request = self.request(prompt, model=model, **params)
         collector = Collector(request)
@@ -233,7 +263,6 @@ class Session:
             self.ledger.database.close()
 
 
-_lock = threading.Lock()
 _sessions: list[Session] = []
 _all: weakref.WeakSet[Session] = weakref.WeakSet()
 _of_the_parent: list[object] = []
@@ -246,16 +275,12 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # The lock is held across the fork, lest the child get it locked for ever.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def session() -> Session:
     """The session of this process, made when first asked for."""
-    with _lock:
+    with forks.lock:
         if not _sessions:
             _sessions.append(Session())
         return _sessions[0]

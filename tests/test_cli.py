@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from server import HANG, Answer
 
 from mixmagic.backends import weights
 
@@ -33,6 +36,19 @@ def test_doctor_is_content_with_the_embedded_model(home):
     assert ran.returncode == 0, ran.stdout
     assert f"ok  data folder: {home / 'data'}" in ran.stdout
     assert "✗" not in ran.stdout
+
+
+def test_ctrl_c_ends_the_doctor_and_its_process_at_once(together):
+    together.plan = [Answer([HANG])]
+    with subprocess.Popen(
+        [*COMMAND, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        together.wait(lambda: together.received, timeout=20)
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        _, errors = process.communicate()
+        assert time.monotonic() - begun < 1.0
+    assert (process.returncode, errors) == (130, "\nStopped.\n")
 
 
 def test_install_says_where_the_weights_are(home):

@@ -138,15 +138,18 @@ def test_a_terminal_is_told_nothing():
 
 def test_it_takes_time_in_proportion_to_the_text():
     """No pattern runs away: twenty times the text takes less than two hundred times as long."""
-    unit = "".join(attack + "\n\n" for attack in ATTACKS)
 
     def seconds(text: str) -> float:
         started = time.perf_counter()
         markdown(text)
         return time.perf_counter() - started
 
-    seconds(unit)
-    assert seconds(unit * 20) < 200 * max(seconds(unit), 1e-4)
+    units = [*ATTACKS, "[", "`", "a", "://", "`://`", "://$", "[x]: ", "- ", "> ", "\\", "$", "<"]
+    for unit in units:
+        for apart in ("", " ", "\n", "\n\n", "\n   "):
+            text = f"{unit}{apart}"
+            short, long = text * (2_000 // len(text)), text * (20_000 // len(text))
+            assert seconds(long) < 60 * max(seconds(short), 2e-3), text
 
 
 def test_examples_hold():

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -66,19 +71,62 @@ def test_several_calls_share_a_stop():
 
 
 def test_callback_may_stop_again():
-    """A signal handler may interrupt `set` in its own thread."""
+    stop, calls = Stop(), []
+    with stop.calling(stop.set), stop.calling(lambda: calls.append(1)):
+        stop.set()
+    assert calls == [1]
+
+
+def test_wait_takes_its_time_and_no_more():
     stop = Stop()
-    done = threading.Event()
+    for timeout in (0, -1, 1e-9, 0.05):
+        started = time.monotonic()
+        assert not stop.wait(timeout)
+        assert timeout <= time.monotonic() - started < timeout + 1.05
+    stop.set()
+    assert stop.wait(10)
+    assert stop._callbacks == []
 
-    def work():
-        with stop.calling(stop.set):
-            stop.set()
-        with stop._lock:
-            stop.set()
-        done.set()
 
-    threading.Thread(target=work, daemon=True).start()
-    assert done.wait(5)
+def test_many_threads_wait_and_all_are_woken():
+    stop = Stop()
+    with ThreadPoolExecutor(16) as pool:
+        waiting = [pool.submit(stop.wait, 10) for _ in range(16)]
+        time.sleep(0.05)
+        stop.set()
+        at = time.monotonic()
+        assert all(each.result() for each in waiting)
+    assert time.monotonic() - at < 1
+
+
+INTERRUPTED = """
+import signal, sys, time
+from mixmagic.stop import Stop
+
+signal.signal(signal.SIGALRM, lambda *_: stop.set())
+end, rounds = time.monotonic() + 1, 0
+while time.monotonic() < end:
+    stop, calls, rounds = Stop(), [], rounds + 1
+    signal.setitimer(signal.ITIMER_REAL, (rounds % 60 + 1) * 1e-6)
+    with stop.calling(lambda: calls.append(1)):
+        if sys.argv[1] == "set":
+            stop.set()
+        while not stop.is_set():
+            stop.wait(0.000_001)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert calls == [1], calls
+print("ended")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs Unix signals")
+@pytest.mark.parametrize("doing", ["wait", "set"])
+def test_a_signal_handler_may_stop_whatever_its_own_thread_is_doing(doing):
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, doing],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (ran.stdout, ran.stderr) == ("ended\n", "")
 
 
 def test_no_stop_is_lost_between_threads():

@@ -7,7 +7,6 @@ a class `Backend(settings, access)` with `open(provider)`, `models(provider)` an
 from __future__ import annotations
 
 import importlib
-import math
 import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ class Backend(Protocol):
         """How to ask the provider's models."""
 
     def models(
-        self, provider: Provider, key: str = "", timeout: float = math.inf
+        self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
         """What the provider says that it serves, as OpenAI's `/models` entries."""
 
@@ -50,7 +49,7 @@ class Backends:
         return self._backend(provider).open(provider)
 
     def models(
-        self, provider: Provider, key: str = "", timeout: float = math.inf
+        self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
         """What `provider` says that it serves, as OpenAI's `/models` entries.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import ipaddress
 import logging
 import os
 import re
@@ -20,8 +21,8 @@ from mixmagic.errors import MissingKey, MissingPackage, StoreError
 from mixmagic.values import Model, Provider
 
 _VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
-# Shorter ones would take ordinary words out of what is shown.
-_SHORTEST = 4
+# Shorter ones would take ordinary words out of what is shown; in an answer, even more would.
+_SHORTEST, _SHORTEST_MIXED, _SHORTEST_WORD = 4, 8, 12
 _HIDDEN = "[key]"
 _DEEPEST = 50  # what is nested deeper is nothing to show
 # A URL's user and password; and where a slash in the password should have been escaped.
@@ -36,7 +37,7 @@ def base_url(provider: Provider) -> str:
     if url and "://" not in url:
         own = urllib.parse.urlsplit(provider.base_url)
         # As Ollama reads OLLAMA_HOST; a key never travels in the clear for want of a word.
-        scheme = "https" if provider.key_required and not _is_here(url) else "http"
+        scheme = "https" if provider.key_required and not _is_here(_host(url)) else "http"
         host, _, path = url.partition("/")
         port = f":{own.port}" if own.port and not re.search(r":\d+$", host) else ""
         url = f"{scheme}://{host}{port}/{path}"
@@ -44,9 +45,27 @@ def base_url(provider: Provider) -> str:
     return url if _VERSIONED.search(url) else f"{url}/v1"
 
 
-def _is_here(url: str) -> bool:
-    """Whether a URL without a scheme means this machine."""
-    return re.match(r"(localhost|127\.|0\.0\.0\.0|\[::1?\])", url) is not None
+def _host(url: str) -> str:
+    """The host of a URL without a scheme, or nothing."""
+    try:
+        return urllib.parse.urlsplit(f"//{url}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine: by its address, or as `localhost`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return address.is_loopback or address.is_unspecified
+
+
+def _looks_secret(text: str) -> bool:
+    """Whether it is no word that any answer may have: local servers take `test` for a key."""
+    mixed = any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+    return len(text) >= (_SHORTEST_MIXED if mixed else _SHORTEST_WORD)
 
 
 def _credentials(url: str) -> Iterator[str]:
@@ -108,7 +127,8 @@ class Access:
     def is_set_up(self, provider: Provider) -> bool:
         """Whether somebody means to use the provider: a key, a URL, or one's own machine."""
         named = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
-        return named or _is_here(provider.base_url.partition("://")[2]) or any(self.find(provider))
+        own = _is_here(_host(provider.base_url.partition("://")[2]))
+        return named or own or any(self.find(provider))
 
     def headers(self, model: Model, key: str = "") -> dict[str, str]:
         """The headers of a call.
@@ -145,6 +165,7 @@ class Access:
             MissingPackage: There is no keyring.
             StoreError: It does not take it.
         """
+        key = self._noted(key)
         try:
             keyrings.put(provider, key, self.redact)
         finally:
@@ -174,7 +195,7 @@ class Access:
 
     def redactors(self) -> tuple[Redactor, Redactor] | None:
         """What takes the keys out of an answer, and out of its reasoning."""
-        secrets = self._known()
+        secrets = tuple(filter(_looks_secret, self._known()))
         return (Redactor(secrets), Redactor(secrets)) if secrets else None
 
     def _noted(self, key: str) -> Key:

@@ -44,8 +44,9 @@ class Alone(httpx.SyncByteStream):
     httpcore would use the connection again, and take that for the beginning of the next answer.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, line: network.Line) -> None:
         self._inner: Any = response.stream
+        self._line = line
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._inner
@@ -57,4 +58,5 @@ class Alone(httpx.SyncByteStream):
             layer = getattr(layer, name, None)
         if any(getattr(layer, "trailing_data", ())):
             layer.send_failed()  # then httpcore closes the connection before anybody can have it
+        self._line.free()  # first: behind the next line it may be another call's
         self._inner.close()

@@ -7,6 +7,7 @@ interrupted: the first happens in a thread that is left behind, the second in sm
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401  # else in the middle of a first look-up: a fork may come then
 import os
 import queue
 import selectors

@@ -118,19 +118,12 @@ class Engine:
                 pipe.flush()
 
     def _read(self, pipe: IO[bytes]) -> None:
-        failure = ""
-        with pipe:
-            for line in pipe:
-                if not line.endswith(b"\n"):  # it was killed while it wrote
-                    break
-                message = json.loads(line)
-                if (number := message.get("id")) is None:
-                    self.ready = "ready" in message
-                    failure = message.get("failed", "")
-                elif "end" in message:
-                    self.answers.pop(number).frames.put(None)
-                else:
-                    self.answers[number].frames.put(message["frame"])
+        try:
+            with pipe:
+                failure = self._hear(pipe)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the answers must end
+            failure = f"it said what makes no sense: {error!r:.200}"
+            self.process.kill()
         status = self.process.wait()
         self._outbox.put(None)
         with self._lock:
@@ -138,6 +131,22 @@ class Engine:
             while self.answers:
                 answer = self.answers.popitem()[1]
                 answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
+
+    def _hear(self, pipe: IO[bytes]) -> str:
+        """Hand out what the process says until it ends; return why it cannot load the model."""
+        failure = ""
+        for line in pipe:
+            if not line.endswith(b"\n"):  # it was killed while it wrote
+                break
+            message = json.loads(line)
+            if (number := message.get("id")) is None:
+                self.ready = "ready" in message
+                failure = message.get("failed", "")
+            elif "end" in message:
+                self.answers.pop(number).frames.put(None)
+            else:
+                self.answers[number].frames.put(message["frame"])
+        return failure
 
 
 def cores() -> int:

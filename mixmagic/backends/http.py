@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from mixmagic import forks
 from mixmagic.backends import client, faults, limits, network, reading, wire
 from mixmagic.backends.access import Access, base_url
 from mixmagic.errors import (
@@ -35,6 +35,7 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 # Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
 # which the token counts may follow, or behind a refusal's head.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
+_LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
 _OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
@@ -53,7 +54,7 @@ class Backend:
         return self._stream
 
     def models(
-        self, provider: Provider, key: str = "", timeout: float = math.inf
+        self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
         """What the provider's `/models` lists: a bare array, or one under `data`.
 
@@ -81,7 +82,7 @@ class Backend:
 
     def _client(self) -> httpx.Client:
         """The client of this process."""
-        with self._lock:
+        with forks.lock, self._lock:  # in this order, as everybody does
             if self._made is None:
                 self._made = client.make(self._settings.ca_file, self.access.redact)
                 for name in _LOGGERS:
@@ -97,7 +98,7 @@ class Backend:
             _set_apart(sent)
             with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
                 self._accepted(model, response, line)
-                return b"".join(response.iter_bytes())
+                return reading.page(response.iter_bytes(), _LONGEST_LISTING)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         try:
@@ -119,7 +120,7 @@ class Backend:
                 yield Delta(note=f"the key travels unencrypted to {sent.url.host}")
             with line.held():
                 response = http.send(sent, stream=True)
-            response.stream = client.Alone(response)
+            response.stream = client.Alone(response, line)
             try:
                 line.take(response.extensions["network_stream"])
                 self._accepted(model, response, line)

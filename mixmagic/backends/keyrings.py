@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mixmagic.errors import MissingPackage, MixmagicError, StoreError
+from mixmagic.errors import MissingPackage, Stopped, StoreError
 from mixmagic.values import Provider
 
 _SERVICE = "mixmagic"  # what the keyring files our keys under
-
-
-# What is raised where the backend that the keyring's own settings name is not there.
-_OF_LOADING = (AttributeError, ImportError, ValueError)
 Redact = Callable[[str], str]
 
 
@@ -41,20 +37,20 @@ def put(provider: Provider, key: str, redact: Redact) -> None:
 def _do(redact: Redact, action: str, provider: Provider, *words: str) -> str | None:
     """Let the keyring do something; what it raises becomes an error of ours."""
     cure = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
-    failure: MixmagicError
+    failure: StoreError | Stopped
     try:
-        from keyring.errors import KeyringError
+        import keyring
     except ImportError:
         raise MissingPackage(
             "Keeping keys needs the package keyring, which is not installed.",
             f'Run `pip install "mixmagic[keyring]"`. Or: {cure}',
         ) from None
     try:
-        import keyring
-
         found: str | None = getattr(keyring, action)(_SERVICE, provider.name, *words)
         return found  # noqa: TRY300  # what follows is for errors
-    except (KeyringError, OSError, RuntimeError, *_OF_LOADING) as error:
+    except KeyboardInterrupt:  # while it asks to be unlocked
+        failure = Stopped(sent=False)
+    except Exception as error:  # noqa: BLE001  # a plug-in's errors share no base with anybody's
         failure = _unusable(redact(str(error)), cure)
     raise failure  # without its context: the keyring's frames hold the key
 

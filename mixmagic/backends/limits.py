@@ -20,6 +20,7 @@ _KINDS = ("", "-dynamic", "-requests", "-tokens")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 # Numbers above these are moments, not durations: seconds and milliseconds since 1970.
+_LONGEST = 64  # characters
 _EPOCH, _EPOCH_MS = 1e9, 1e11
 
 
@@ -90,6 +91,8 @@ def _number(text: str) -> float | None:
 
 def _duration(text: str) -> float | None:
     """Seconds, from `2`, `2.5`, `350ms`, `1m12s`, or a moment as seconds or ms since 1970."""
+    if len(text) > _LONGEST:  # the pattern below takes its time
+        return None
     number = _number(text)
     if number is None:
         parts = _PART.findall(text)

@@ -46,8 +46,8 @@ class Engine:
         """Begin an answer, or stop one."""
         number, body = message["id"], message.get("body")
         if body is None:
-            if number in self._stopped:
-                self._stopped[number].set()
+            if stopped := self._stopped.get(number):  # it may end at any moment
+                stopped.set()
             return
         self._stopped[number] = threading.Event()
         threading.Thread(target=self._answer, args=(number, body), daemon=True).start()

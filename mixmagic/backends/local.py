@@ -28,6 +28,10 @@ _CONTEXT = 4096
 # Prompt tokens between two looks at the stop flag: about half a second on a slow core.
 _BATCH = 128
 _MAX_THREADS = 8
+# Seconds between two looks for Ctrl-C, which interrupts no wait on Windows.
+_TICK = 0.1
+# A `SimpleQueue` whose time is up before it begins to wait would wait for ever.
+_SHORTEST = 0.01
 
 
 class Backend:
@@ -121,12 +125,13 @@ class Backend:
 
 def _frames(answer: Answer, request: Request) -> Iterator[Mapping[str, Any]]:
     """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
-    forever = request.deadline == math.inf
     while True:
         left = request.deadline - time.monotonic()
         try:
-            frame = answer.frames.get(timeout=None if forever else max(left, 0))
+            frame = answer.frames.get(timeout=max(min(left, _TICK), _SHORTEST))
         except queue.Empty:
+            if left > 0:
+                continue
             raise faults.total(request.model.provider.label) from None
         if isinstance(frame, EngineFailed):
             raise frame

@@ -34,7 +34,7 @@ from mixmagic.settings import Settings
 
 _thread = threading.local()
 _QUESTIONS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
-_PIECE = 256 * 1024
+_PIECE = 16 * 1024
 
 
 class Line:
@@ -87,14 +87,21 @@ class Line:
         """Open a connection; ends at once when the call is broken off, or too late."""
         names.ask(host, port, self._addresses)
         try:
-            addresses = self._addresses.get(timeout=self.left())
+            addresses = self._looked_up()
             if isinstance(addresses, Exception):
                 raise addresses
             return SyncStream(connect(addresses, self.left, self.use, source, options))
-        except (queue.Empty, TimeoutError):
+        except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from None
+
+    def _looked_up(self) -> Addresses | Exception:
+        """The host's addresses, as soon as they are known."""
+        while True:
+            # In steps: Python's queue can miss the end of a wait that a signal made late.
+            with contextlib.suppress(queue.Empty):
+                return self._addresses.get(timeout=min(max(self.left(), 0.01), 0.1))
 
     def asks(self, buffer: bytes) -> None:
         """A part of the question, or of a talk with a proxy, goes out."""
@@ -123,11 +130,11 @@ class Line:
             self.use(stream.get_extra_info("socket"))
 
     def free(self) -> None:
-        """The call is over: its connection may be another's now."""
+        """The answer is here: from now on its connection may be another call's."""
         with self._lock:
-            self._socket = None
-        if self._stream is not None:
-            self._stream.line = None
+            self._socket, stream, self._stream = None, self._stream, None
+        if stream is not None and stream.line is self:
+            stream.line = None
 
     def break_off(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
@@ -195,15 +202,18 @@ class _Stream(httpcore.NetworkStream):
             return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
         # The handshake takes the socket's handle away; a copy of it can be shut down meanwhile.
         own = self.get_extra_info("socket")
-        with socket.fromfd(own.fileno(), own.family, own.type) as copy:
-            line.use(copy)
-            try:
-                secured = self._inner.start_tls(ssl_context, server_hostname, line.left())
-            except BaseException:
-                self._inner.close()  # nobody else does
-                raise
-            finally:
-                line.use(None)
+        try:
+            with socket.fromfd(own.fileno(), own.family, own.type) as copy:
+                line.use(copy)
+                try:
+                    secured = self._inner.start_tls(ssl_context, server_hostname, line.left())
+                finally:
+                    line.use(None)
+        except BaseException as error:
+            self._inner.close()  # nobody else does
+            if isinstance(error, OSError):
+                raise httpcore.ConnectError(str(error)) from None
+            raise
         return _Stream(secured)
 
     def get_extra_info(self, info: str) -> Any:

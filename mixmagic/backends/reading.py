@@ -36,7 +36,7 @@ class Answer:
     """
 
     def __init__(self, model: Model, access: Access) -> None:
-        self.whole = self.done = self.alive = False
+        self.whole = self.done = self.alive = self._said = False
         self._model, self._access = model, access
         self._redactors = access.redactors()
         self._decoder: sse.Decoder | None = None
@@ -78,6 +78,8 @@ class Answer:
             MixmagicError: The answer is not whole.
         """
         yield from self.rest(torn=self.whole)
+        if self._decoder is not None and self.whole and not self._said:
+            raise self._empty()
         if not self.whole:
             raise StreamBroken(
                 f"{self._model.provider.label} ended the answer before it was whole.",
@@ -114,10 +116,11 @@ class Answer:
 
     def _keep(self, chunk: bytes) -> None:
         """Keep bytes of which it is not clear, or clear, that they are no stream."""
-        if not self._body:
+        if not self._size:
             chunk = chunk.lstrip()  # what some servers send so that the line stays open
-        self._body.append(chunk)
-        self._size += len(chunk)
+        if chunk:
+            self._body.append(chunk)
+            self._size += len(chunk)
 
     def _measure(self) -> None:
         """Refuse a body that has become too long."""
@@ -141,6 +144,7 @@ class Answer:
         delta = self._piece(event.data, failed=event.type == "error")
         if delta.finish is not None:
             self.whole = True
+        self._said = self._said or bool(delta.text or delta.reasoning or delta.finish)
         return delta
 
     def _whole(self, raw: bytes) -> Delta:
@@ -150,9 +154,14 @@ class Answer:
             raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
         delta = self._piece(raw.decode("utf-8-sig", "replace"))
         if not (delta.text or delta.reasoning or delta.finish):
-            raise StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
+            raise self._empty()
         self.whole = delta.finish is not None
         return delta
+
+    def _empty(self) -> StreamBroken:
+        """The error of an answer that says nothing, nor why."""
+        label = self._model.provider.label
+        return StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
 
     def _piece(self, text: str, *, failed: bool = False) -> Delta:
         """One JSON text as a piece of the answer, without keys; `failed` if it is an error."""
@@ -194,12 +203,12 @@ def _is_cut(text: str) -> bool:
     return False
 
 
-def page(chunks: Iterable[bytes]) -> bytes:
+def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
     """The body of a response that is no answer, as far as anybody would read it."""
     kept, size = [], 0
     for chunk in chunks:
         kept.append(chunk)
         size += len(chunk)
-        if size > _LONGEST_PAGE:
+        if size > longest:
             break
     return b"".join(kept)

@@ -123,7 +123,7 @@ class Decoder:
             value = value[1:]
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1
             self._measure()
         elif name == b"event":
             self._type = value.decode("utf-8", "replace")

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from mixmagic.values import Dialect, Model, Price, Provider
 _TYPES = {"str": str, "bool": bool, "int | None": int, "int": int}
 
 FREE = Price(Decimal(0), Decimal(0))
+# Dollars for a million tokens: what costs more is a mistake, and too much for the ledger.
+_DEAREST = Decimal(1_000_000)
 
 
 class Catalog:
@@ -49,6 +50,8 @@ class Catalog:
         self._models: dict[tuple[str, str], Model] = {}
         for path in [*own, *users]:
             self._add(path)
+        # In the order in which a bare alias is looked for.
+        self._ranked = sorted(self._providers, key=lambda name: (name != "together", name))
 
     def _add(self, path: Path) -> None:
         """Read one file into the catalog."""
@@ -94,11 +97,6 @@ class Catalog:
         """All rows, by provider, Together AI's first."""
         order = {name: place for place, name in enumerate(self._ranked)}
         return tuple(sorted(self._models.values(), key=lambda model: order[model.provider.name]))
-
-    @cached_property
-    def _ranked(self) -> list[str]:
-        """The providers in the order in which a bare alias is looked for."""
-        return sorted(self._providers, key=lambda name: (name != "together", name))
 
     def resolve(self, name: str) -> Model:
         """The row that `name` means.
@@ -192,7 +190,7 @@ def _model(row: Mapping[str, Any], provider: Provider, known: Model | None) -> M
     values = dict(row)
     if "price" in values:
         price = {name: Decimal(str(value)) for name, value in values["price"].items()}
-        if not all(value.is_finite() and value >= 0 for value in price.values()):
+        if not all(value.is_finite() and 0 <= value <= _DEAREST for value in price.values()):
             raise ValueError(f"a price cannot be {values['price']}")
         values["price"] = Price(**price)
     elif provider.free:
@@ -233,4 +231,4 @@ def _live_price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
     if not price.input and not price.output and not where.get("free"):
         return None  # sold by the hour
     # Routers send -1 for "it depends": not a price.
-    return price if price.input >= 0 and price.output >= 0 else None
+    return price if all(0 <= each <= _DEAREST for each in (price.input, price.output)) else None

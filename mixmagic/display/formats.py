@@ -42,15 +42,20 @@ _HEAD = (
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     '<meta http-equiv="x-dns-prefetch-control" content="off">'
 )
+# A page inside the page is not loaded, but the browser calls its server before it knows.
+_FRAMES = re.compile(
+    r"<(?=/?(?:i?frame|frameset|object|embed|portal|fencedframe)\b)", re.IGNORECASE
+)
 _FENCED = re.compile(r"\s*```[\w-]*\n(.*?)\n?(?:```\s*)?$", re.DOTALL)
 
 
 def _page(completion: Completion, session: str) -> Bundle:
     """An HTML page in a frame in which nothing of it can act."""
     fenced = _FENCED.match(completion.text)
-    page = html.escape(_HEAD + (fenced[1] if fenced else completion.text))
+    page = html.escape(_HEAD + _FRAMES.sub("&lt;", fenced[1] if fenced else completion.text))
+    name = html.escape(completion.model.name)
     frame = (
-        f'<iframe sandbox srcdoc="{page}" title="{completion.model.name}\'s page" style="width:'
+        f'<iframe sandbox srcdoc="{page}" title="{name}\'s page" style="width:'
         " 100%; height: 24em; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4);"
         ' background: white"></iframe>'
     )

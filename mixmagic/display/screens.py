@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from IPython.display import DisplayHandle, clear_output, display
 
 from mixmagic import defuse, fences
-from mixmagic.completion import Completion
+from mixmagic.completion import Completion, quiet
 from mixmagic.display.formats import FORMATS, Bundle, Format
 from mixmagic.tasks.doctor import Check
 
@@ -98,7 +98,8 @@ class Notebook:
 
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
-        self._show({"text/markdown": f"*{progress}*", "text/plain": progress})
+        line = defuse.plain(progress)
+        self._show({"text/markdown": quiet(line), "text/plain": line})
 
     def _show(self, bundle: Bundle) -> None:
         """Put `bundle` into the open display, or into a new one."""

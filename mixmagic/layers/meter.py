@@ -54,7 +54,7 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 status, failure = outcome
                 # A call that was refused costs nothing; one whose prompt may have been read is
                 # priced for that.
-                read = sent or collector.begun
+                read = sent or collector.begun or collector.usage is not None
                 finish = "" if status == "ok" else status
                 try:
                     if row is not None:

@@ -13,6 +13,7 @@ from mixmagic import tokens
 from mixmagic.backends.faults import check
 from mixmagic.errors import RateLimited
 from mixmagic.layers.pace import Pace
+from mixmagic.stop import Bell
 from mixmagic.values import Delta, Layer, Limits, Provider, Request, Stream
 
 # Seconds after which somebody who waits is told so.
@@ -63,7 +64,7 @@ class _Ticket:
     """One call's place: in the queue until it was `sent`, and then inside."""
 
     def __init__(self) -> None:
-        self.turn = threading.Event()
+        self.turn = Bell()
         self.sent = math.nan
 
 
@@ -83,9 +84,8 @@ class _Gate:
         with self._lock:
             self._queue.append(ticket)
         patience = time.monotonic() + _PATIENCE
-        with request.stop.calling(ticket.turn.set):
+        with request.stop.calling(ticket.turn.ring):
             while True:
-                ticket.turn.clear()
                 check(request)
                 now = time.monotonic()
                 delay = self._ask(ticket, now, size)
@@ -132,7 +132,7 @@ class _Gate:
     def _wake(self) -> None:
         """Let the first in the queue look again."""
         if self._queue:
-            self._queue[0].turn.set()
+            self._queue[0].turn.ring()
 
     def _progress(self) -> str:
         """What somebody who waits is told."""

@@ -13,7 +13,7 @@ from mixmagic.errors import BadArguments
 SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
 _KEY = re.compile(
     r"""(?<![\w-]) (?:
-        --?(?!max|stop)(?:\w+[-_])*(?:api)?  # --api-key, but not --max-token
+        --?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
             (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
         | -k\w*
         | (?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(?:or)?d)=

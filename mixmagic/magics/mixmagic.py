@@ -13,7 +13,7 @@ from traitlets import TraitError, Unicode, default, observe, validate
 
 from mixmagic import errors
 from mixmagic.backends.access import Key
-from mixmagic.errors import BadArguments, MixmagicError
+from mixmagic.errors import BadArguments, MixmagicError, Stopped
 from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
 
@@ -57,7 +57,7 @@ class Mixmagic(Magics):
         %mixmagic models [PROVIDER] [--live]   the models that can be named, with their prices;
                                                --live asks the providers themselves
         %mixmagic spend                        what this session has cost, per model
-        %mixmagic login PROVIDER               ask for an API key, check it, and keep it in the
+        %mixmagic login PROVIDER               ask for an API key, try it, and keep it in the
                                                system's keyring; logout takes it out
         %mixmagic doctor                       check that everything is in place
         """
@@ -80,7 +80,10 @@ class Mixmagic(Magics):
                 f"%mixmagic has no command {name!r}." if name else "%mixmagic needs a command.",
                 f"{meant}Commands are {', '.join(commands)}; `%mixmagic?` says what they do.",
             )
-        commands[name](words)
+        try:
+            commands[name](words)
+        except KeyboardInterrupt:
+            raise Stopped from None  # one line, wherever it was
 
     def _use(self, words: list[str]) -> None:
         """Change the session's model."""
@@ -153,8 +156,15 @@ class Mixmagic(Magics):
                 f"Set {provider.key_env} in the environment, or in a file .env beside the"
                 " notebook.",
             ) from None
-        count = login(self._session.backends, provider, key)
-        print(f"{provider.label} accepts the key ({count} models); the system's keyring has it.")
+        kept = login(self._session.backends, provider, key)
+        if kept.checked:
+            said = f"accepts the key ({kept.models} models); the system's keyring has it"
+        else:
+            said = (
+                f"lists {kept.models} models without telling whether the key is right: the"
+                " system's keyring has it, and the first call will tell"
+            )
+        print(f"{provider.label} {said}.")
 
     def _logout(self, words: list[str]) -> None:
         """Take a key out of the keyring."""

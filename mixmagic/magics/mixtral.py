@@ -11,7 +11,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from mixmagic.errors import BadArguments, Stopped
+from mixmagic.errors import BadArguments, MixmagicError, Stopped
 from mixmagic.magics._base import Parser, checked
 from mixmagic.sessions import Session
 
@@ -113,6 +113,10 @@ class Mixtral(Magics):
             completion: Any = show(self._session, request, place)
         except Stopped as stopped:
             self._bind(out, stopped.completion)
+            raise
+        except MixmagicError as error:
+            if error.partial is not None:
+                self._bind(out, error.partial)
             raise
         self._bind(out, completion)
 

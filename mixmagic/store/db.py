@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 import time
@@ -11,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mixmagic import forks
 from mixmagic.errors import StoreError
 
 # Seconds that a writer waits for another process's transaction.
@@ -31,7 +31,7 @@ class Database:
         self._migrations = migrations
         self._lock = threading.RLock()
         self._made: sqlite3.Connection | None = None
-        _databases.add(self)
+        _databases[self] = None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -62,6 +62,7 @@ class Database:
     def before_fork(self) -> None:
         """Close the file: SQLite's locks are a process's own, and a child's would be void."""
         self._lock.acquire()
+        _closed.append(self)
         self.close()
 
     def after_fork(self) -> None:
@@ -133,15 +134,15 @@ class Database:
             raise
 
 
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_closed: list[Database] = []
+_databases: weakref.WeakKeyDictionary[Database, None] = weakref.WeakKeyDictionary()
+_closed: list[Database] = []  # of the fork that is under way: there is one at a time
 
 
 def _before_fork() -> None:
     """Close every file that is open."""
-    _closed[:] = _databases
-    for database in _closed:
-        database.before_fork()
+    for reference in _databases.keyrefs():  # a copy: other threads may make more
+        if (database := reference()) is not None:
+            database.before_fork()
 
 
 def _after_fork() -> None:
@@ -150,10 +151,7 @@ def _after_fork() -> None:
         _closed.pop().after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
+forks.across(_before_fork, _after_fork)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

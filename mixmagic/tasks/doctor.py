@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mixmagic.backends import Backends, weights
 from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
-from mixmagic.errors import MixmagicError, StoreError
+from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
 from mixmagic.settings import Settings
 from mixmagic.store.db import Database
 from mixmagic.values import Model, Provider
@@ -67,18 +68,28 @@ def examine(
     yield _catalog(catalog)
     asked = _asked(catalog, model)
     remote = [provider for provider in catalog.providers.values() if provider.key_env]
-    with ThreadPoolExecutor(max(len(remote), 1)) as pool:
-        looks = [
-            pool.submit(_provider, backends, each, needed=asked == each.name) for each in remote
-        ]
-        for look in looks:
-            yield from look.result()
+    for look in [_begin(_provider, backends, each, asked == each.name) for each in remote]:
+        yield from look.result()
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
     yield _embedded(settings, required=asked == "local")
 
 
-def _provider(backends: Backends, provider: Provider, *, needed: bool) -> list[Check]:
+def _begin(look: Callable[..., list[Check]], *of: object) -> Future[list[Check]]:
+    """Begin to look, in a thread that nobody waits for after Ctrl-C, as a pool's exit would."""
+    future: Future[list[Check]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(look(*of))
+        except BaseException as error:  # noqa: BLE001  # raised again where the result is taken
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Check]:
     """A provider's key, and whether it can be reached with it."""
     key, where = backends.access.find(provider)
     name = f"key: {provider.label}"
@@ -91,16 +102,19 @@ def _provider(backends: Backends, provider: Provider, *, needed: bool) -> list[C
         checks = []
     else:
         return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
-    started = time.monotonic()
+    url, started = base_url(provider), time.monotonic()
+    # One's own server need not run; where a key is set, an answer is expected.
+    ok = False if needed or key else None
     try:
         count = len(backends.models(provider, timeout=_PATIENCE))
+    except TotalTimedOut:  # the doctor's own time: no setting allows more
+        found = f"{url}: no answer within {_PATIENCE:g} s"
     except MixmagicError as error:
-        # One's own server need not run; where a key is set, an answer is expected.
-        ok = False if needed or key else None
-        return [*checks, Check(provider.label, ok, f"{error.message} {error.hint}")]
-    latency = (time.monotonic() - started) * 1000
-    found = f"{base_url(provider)} answers in {latency:.0f} ms, {count} models"
-    return [*checks, Check(provider.label, True, backends.access.redact(found))]
+        found = f"{error.message} {error.hint}"
+    else:
+        ok, latency = True, (time.monotonic() - started) * 1000
+        found = f"{url} answers in {latency:.0f} ms, {count} models"
+    return [*checks, Check(provider.label, ok, backends.access.redact(found))]
 
 
 def _catalog(catalog: Catalog) -> Check:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mixmagic.backends import Backends
 from mixmagic.backends.access import Key
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, MissingKey, MixmagicError
 from mixmagic.values import Provider
+
+_WRONG = "mixmagic-checks-this"
+# Seconds that a provider has to refuse it.
+_PATIENCE = 10.0
+
+
+class Kept(NamedTuple):
+    """A key that is in the keyring now.
+
+    Attributes:
+        models: How many models the provider lists.
+        checked: Whether that says that it accepts the key: some list them to anybody.
+    """
+
+    models: int
+    checked: bool
 
 
 def keyed(provider: Provider) -> Provider:
@@ -19,7 +37,7 @@ def keyed(provider: Provider) -> Provider:
     return provider
 
 
-def login(backends: Backends, provider: Provider, key: str) -> int:
+def login(backends: Backends, provider: Provider, key: str) -> Kept:
     """Check an API key with its provider, and keep it in the system's keyring.
 
     Args:
@@ -28,7 +46,7 @@ def login(backends: Backends, provider: Provider, key: str) -> int:
         key: The key; it is never shown or written anywhere else.
 
     Returns:
-        How many models the provider lists for it.
+        What the provider said of it.
 
     Raises:
         BadArguments: The provider takes no key, or there is none.
@@ -42,9 +60,20 @@ def login(backends: Backends, provider: Provider, key: str) -> int:
     if not key:
         where = provider.key_url or provider.label
         raise BadArguments("There is no key.", f"Copy it from {where}.")
-    count = len(backends.models(provider, key))
+    kept = Kept(len(backends.models(provider, key)), _checks_keys(backends, provider))
     backends.access.store(provider, key)
-    return count
+    return kept
+
+
+def _checks_keys(backends: Backends, provider: Provider) -> bool:
+    """Whether the provider refuses to list its models for a key that is none."""
+    try:
+        backends.models(provider, _WRONG, _PATIENCE)
+    except MissingKey:
+        return True
+    except MixmagicError as error:  # some say 400; other trouble says nothing of keys
+        return getattr(error, "status", None) == 400
+    return False
 
 
 def logout(backends: Backends, provider: Provider) -> None:

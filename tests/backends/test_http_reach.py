@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from server import Answer, refusal, whole
 from server import together as as_together
@@ -39,6 +40,44 @@ def ask(session, name):
 def test_base_urls(monkeypatch, given, starts):
     monkeypatch.setenv("OPENAI_BASE_URL", given)
     assert base_url(Catalog().providers["openai"]) == starts
+
+
+@pytest.mark.parametrize(
+    ("given", "starts"),
+    [
+        ("localhost", "http://localhost/v1"),
+        ("LocalHost:8000", "http://LocalHost:8000/v1"),
+        ("localhost:8000/api/v3", "http://localhost:8000/api/v3"),
+        ("someone@localhost:8000", "http://someone@localhost:8000/v1"),
+        ("127.0.0.1", "http://127.0.0.1/v1"),
+        ("127.8.9.1:8000", "http://127.8.9.1:8000/v1"),
+        ("0.0.0.0:8000", "http://0.0.0.0:8000/v1"),
+        ("[::1]:8000", "http://[::1]:8000/v1"),
+        ("localhost.evil.example:8000", "https://localhost.evil.example:8000/v1"),
+        ("localhost@evil.example", "https://localhost@evil.example/v1"),
+        ("127.evil.example", "https://127.evil.example/v1"),
+        ("127.0.0.1.evil.example", "https://127.0.0.1.evil.example/v1"),
+        ("0.0.0.0.evil.example", "https://0.0.0.0.evil.example/v1"),
+        ("192.168.0.1:8000", "https://192.168.0.1:8000/v1"),
+        ("[::2]:8000", "https://[::2]:8000/v1"),
+        ("[::1", "https://[::1/v1"),
+    ],
+)
+def test_a_key_goes_without_tls_to_this_machine_alone(monkeypatch, given, starts):
+    """Where the URL does not say how: a host that only begins like this machine is another."""
+    monkeypatch.setenv("TOGETHER_BASE_URL", given)
+    assert base_url(Catalog().providers["together"]) == starts
+
+
+@pytest.mark.parametrize(
+    ("host", "exposed"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("192.168.0.1", True),
+     ("localhost.evil.example", True), ("127.evil.example", True), ("::2", True)],
+)  # fmt: skip
+def test_a_key_is_exposed_to_every_host_but_this_one(session, together, host, exposed):
+    """The host as httpx gives it: an IPv6 address has no brackets."""
+    assert httpx.URL(f"http://{f'[{host}]' if ':' in host else host}/").host == host
+    assert session.backends.access.exposed(host, session.catalog.resolve("8x7b")) is exposed
 
 
 @pytest.mark.parametrize("shape", ["{0}/v1", "{0}/v1/", "{0}", "{0}/"])

@@ -122,3 +122,14 @@ def test_a_moment_since_1970_is_the_time_until_then(unit):
 )
 def test_limits_in_every_form(headers, window, told):
     assert limits(headers, window) == told
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1" * 100_000, "1m" * 50_000, "1" * 100_000 + "x"],
+    ids=["digits", "minutes", "a letter behind digits"],
+)
+@pytest.mark.parametrize("name", ["x-ratelimit-reset", "retry-after", "retry-after-ms"])
+def test_a_header_of_any_length_is_read_at_once(name, value):
+    """No pattern takes its time over what is no duration."""
+    assert wait({name: value}) is None

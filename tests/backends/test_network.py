@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from server import HANG, Answer, chunk, frames, refusal, whole
+from server import together as as_together
 
 from mixmagic.backends.network import Line
-from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.errors import IdleTimedOut, MixmagicError, Stopped
 from mixmagic.settings import Settings
 
 HI = frames(chunk("Hi"), done=False)
@@ -143,6 +144,42 @@ def test_stop_after_the_end_changes_nothing(session, together_tls):
     assert not together.received[-1].closed_at
     assert second.thread.is_alive()
     second.stop()
+
+
+def first_text(session, request):
+    """A stream of which the answer has come, but whose reader has not gone on."""
+    deltas = session.stream(request)
+    while not next(deltas).text:
+        pass
+    return deltas
+
+
+def test_a_stop_of_an_answer_that_is_here_does_not_hit_who_has_its_connection(
+    session, together_tls
+):
+    together_tls.plan = [whole("One"), Answer([HI, 0.5, *as_together("there")])]
+    first = session.request("Hello", model="8x7b", stream=False)
+    deltas = first_text(session, first)
+    second = Call(session)
+    assert second.begun.wait(5)
+    first.stop.set()
+    second.thread.join(SOON)
+    assert (second.error, second.text) == (None, "Hithere")
+    assert len({each.connection for each in together_tls.received}) == 1
+    deltas.close()
+
+
+def test_an_answer_that_ends_leaves_the_timeouts_of_who_has_its_connection(
+    session, together_tls, monkeypatch
+):
+    monkeypatch.setenv("MIXMAGIC_IDLE_TIMEOUT", "0.7")
+    together_tls.plan = [whole("One"), Answer([HI, HANG])]
+    deltas = first_text(session, session.request("Hello", model="8x7b", stream=False))
+    second = Call(session)
+    assert second.begun.wait(5)
+    list(deltas)
+    second.thread.join(SOON)
+    assert type(second.error) is IdleTimedOut
 
 
 def test_closing_the_iterator_stops_the_call(session, together):

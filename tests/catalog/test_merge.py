@@ -21,7 +21,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
 )
-PRICE = JSON | st.sampled_from(["NaN", "sNaN", "Infinity", "-1", "0", "0.6", "1e999", "1e-999"])
+PRICE = JSON | st.sampled_from(
+    ["NaN", "sNaN", "Infinity", "-1", "0", "0.6", "1e13", "1e999", "1e-999"]
+)
 
 
 def merge(provider: str, *entries) -> list[Model]:
@@ -56,6 +58,7 @@ def test_openrouter_s_prices_are_for_one_token():
     known = price("openrouter", prompt="0.00000054", completion="0.0000024", image="0")
     assert known == dollars("0.54", "2.4")
     assert price("openrouter", prompt="0", completion="0") == FREE
+    assert price("openrouter", prompt="1", completion="1") == dollars("1e6", "1e6")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,8 @@ def test_openrouter_s_prices_are_for_one_token():
         {"prompt": {}, "completion": []},
         {"prompt": "NaN", "completion": "NaN"},
         {"prompt": "Infinity", "completion": "1"},
+        {"prompt": "1e13", "completion": "1"},
+        {"prompt": "1", "completion": "1.000001"},
         {},
     ],
 )
@@ -132,7 +137,9 @@ def test_no_list_breaks_the_catalog(identity, context, prompt, completion):
     pricing = {"prompt": prompt, "completion": completion}
     entry = {"id": identity, "context_length": context, "pricing": pricing}
     for row in merge("openrouter", entry):
-        assert row.price is None or row.price.input >= 0 <= row.price.output
+        assert row.price is None or all(
+            0 <= each * 10**9 < 2**63 for each in (row.price.input, row.price.output)
+        )
 
 
 def listing(body) -> Answer:

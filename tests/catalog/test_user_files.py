@@ -171,6 +171,7 @@ ROW = f'{HEAD}[[models]]\nid = "x"\n'
         pytest.param(f'{ROW}price = {{ input = "1", outptu = "1" }}', id="misspelt price"),
         pytest.param(f'{ROW}price = {{ input = "nan", output = "1" }}', id="price that is none"),
         pytest.param(f'{ROW}price = {{ input = "-1", output = "1" }}', id="negative price"),
+        pytest.param(f'{ROW}price = {{ input = "1", output = "1e13" }}', id="price of a mistake"),
         pytest.param(f'{ROW}aliases = "fast"', id="aliases that are one text"),
         pytest.param(f"{ROW}aliases = 5", id="aliases that are no list"),
         pytest.param(f"{ROW}aliases = [5]", id="aliases that are no texts"),

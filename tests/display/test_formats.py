@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 from server import Answer
@@ -46,7 +47,8 @@ def framed(bundle: dict[str, str]) -> str:
     ("text", "page"),
     [
         ("<h1>a</h1>", "<h1>a</h1>"),
-        ('<p class="a">"</iframe><script>', '<p class="a">"</iframe><script>'),
+        ('<p class="a">"</b><script>', '<p class="a">"</b><script>'),
+        ("<iframe src=x></IFRAME><object><b>", "&lt;iframe src=x>&lt;/IFRAME>&lt;object><b>"),
         ("```html\n<h1>a</h1>\n```", "<h1>a</h1>"),
         ("```\n<h1>a</h1>\n", "<h1>a</h1>"),
         ("Here:\n```html\n<b>\n```", "Here:\n```html\n<b>\n```"),
@@ -60,6 +62,25 @@ def test_a_page_stays_in_its_frame(text, page):
     assert "<script" not in bundle["text/html"]
     assert bundle["text/html"].endswith("session <span>&#36;</span>1</div>")
     assert bundle["text/plain"].startswith(text.rstrip())
+
+
+def test_a_models_name_stays_in_its_attribute():
+    model = Catalog().resolve('openai:m" onload="acted()')
+    answer = replace(answered("<b>"), request=Request(model, REQUEST.messages))
+    assert (
+        'title="openai:m&quot; onload=&quot;acted()'
+        in FORMATS["html"].whole(answer, "")["text/html"]
+    )
+
+
+def test_what_is_said_before_an_answer_is_no_markdown(desk, provider):
+    """A model's name may be anything."""
+    provider.plan = [Answer([1.3, *streamed("Hi")])]
+    ran = desk.run("%%mixtral -m 'together:<img src=x>![y](http://z)'\nHi")
+    datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
+    waiting = datas[0]["text/markdown"]
+    assert "waiting for together:&lt;img src=x&gt;![y](http://z) …" in waiting
+    assert waiting.startswith("<div ")
 
 
 def test_markdown_is_what_the_answer_shows_of_itself():

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from server import CUT, HANG, Answer, chunk, frames, refusal
+from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
 from mixmagic.completion import Collector
@@ -88,6 +88,19 @@ def test_a_reader_that_goes_away_is_stopped_and_the_server_sees_it(session, toge
     (row,) = rows(session)
     assert (row["status"], row["error"], row["estimated"]) == ("stopped", None, 1)
     assert row["completion_tokens"] == 2
+
+
+def test_a_count_that_came_before_an_error_is_priced(session, together):
+    """Where there is a count, there is a bill; and the question is not sent again."""
+    counted = frames({"choices": [], **usage(1000, 0)}, done=False)
+    error = frames({"choices": [], "error": {"code": 502, "message": "why"}}, done=False)
+    together.plan = [Answer([counted, error])]
+    with pytest.raises(Unavailable):
+        drain(session, session.request("Hi"))
+    (row,) = rows(session)
+    assert (row["status"], row["prompt_tokens"], row["estimated"]) == ("failed", 1000, 0)
+    assert row["cost_nanodollars"] == 1000 * 600
+    assert len(together.received) == 1
 
 
 def test_a_stop_from_another_thread_is_stopped(session, together):

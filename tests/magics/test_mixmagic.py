@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 from kernels import Desk, Ran
-from server import Answer, refusal, together
+from server import HANG, Answer, refusal, together
 
 BIG = Answer(together("Hello", " there", prompt=1_000_000))
 
@@ -198,6 +199,24 @@ def test_doctor_says_what_is_to_mend(start_kernel, together, monkeypatch):
     assert key[0] == "✗"
     assert key[2].startswith("TOGETHER_API_KEY is not set (https://")
     assert ran.text.splitlines()[-1] == "1 to mend"
+
+
+def test_doctor_says_who_is_silent_and_names_no_setting(session, together, monkeypatch):
+    monkeypatch.setattr("mixmagic.tasks.doctor._PATIENCE", 0.3)
+    together.plan = [Answer([HANG])]
+    [check] = [each for each in session.doctor() if each.name == "Together AI"]
+    assert (check.ok, check.detail) == (False, f"{together.url}: no answer within 0.3 s")
+
+
+def test_ctrl_c_ends_the_doctor_at_once_and_in_one_line(desk):
+    desk.plan(Answer([HANG]))
+    sent = desk.kernel.send("%mixmagic doctor")
+    desk.server.wait(lambda: desk.server.received)
+    desk.kernel.interrupt()
+    begun = time.monotonic()
+    ran = desk.kernel.collect(sent)
+    assert (ran.status, ran.traceback) == ("error", ["Stopped."])
+    assert ran.replied_at - begun < 1.0
 
 
 def test_config_sets_the_model_and_keeps_it_when_the_next_one_is_unknown(start_kernel, together):

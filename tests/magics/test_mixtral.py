@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kernels import Desk
-from server import Answer, refusal, together, whole
+from server import CUT, Answer, refusal, together, whole
 
 HELLO = Answer(together("Hello", " ", "there"))
 
@@ -229,3 +229,16 @@ def test_unload_takes_the_magics_away_and_load_brings_them_back(desk):
     back = desk.run("%mixtral What is back?", HELLO)
     assert back.status == "ok", back.text
     assert desk.sent["messages"][0]["content"] == "What is back?"
+
+
+def test_what_had_come_of_a_broken_answer_is_bound(desk):
+    ran = desk.run("%%mixtral -o broken\nHi", Answer([*together("Half an")[:-1], CUT]))
+    assert_two_lines(ran, "StreamBroken")
+    assert desk.value("(broken.text, broken.finish)") == ("Half an", "broken off")
+    assert desk.value("broken.cost > 0")
+
+
+def test_a_refused_call_binds_nothing(desk):
+    desk.run("refused = 'as it was'")
+    desk.run("%%mixtral -o refused\nHi", refusal(402, {"error": {"message": "no"}}))
+    assert desk.value("refused") == "as it was"

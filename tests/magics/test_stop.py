@@ -25,7 +25,7 @@ def desk(tmp_path_factory):
 def answered(ran: Ran) -> bool:
     """Whether an answer shows, and not only the progress of loading the model."""
     shown = [output["data"] for output in ran.outputs if "data" in output]
-    return any(data["text/markdown"] != f"*{data['text/plain']}*" for data in shown)
+    return any(not data["text/markdown"].startswith("<div ") for data in shown)
 
 
 def shows(text: str):

@@ -13,6 +13,7 @@ from server import Answer, chunk, frames, refusal, usage, whole
 
 from mixmagic.backends.access import Key, Redactor
 from mixmagic.errors import Unavailable
+from mixmagic.sessions import Session
 
 SAYS, SHOWN = f"You sent {KEY}, can I?", "You sent [key], can I?"
 
@@ -131,9 +132,9 @@ def test_keys_in_a_listing_are_not_in_the_catalog(session, together):
 
 
 def test_a_rotated_key_stays_secret(session, together, monkeypatch):
-    together.plan = [whole("Hi"), whole(f"{KEY} and another-key")]
+    together.plan = [whole("Hi"), whole(f"{KEY} and another-key-1")]
     session.ask("Hello", model="8x7b")
-    monkeypatch.setenv("TOGETHER_API_KEY", "another-key")
+    monkeypatch.setenv("TOGETHER_API_KEY", "another-key-1")
     assert session.ask("Hello", model="8x7b").text == "[key] and [key]"
 
 
@@ -160,6 +161,54 @@ def test_a_short_key_leaves_ordinary_text_alone(session, together, monkeypatch, 
     assert session.ask("Hello", model="8x7b").text == text
     together.plan = [refusal(500, {"error": text})]
     with pytest.raises(Unavailable, match=text):
+        session.ask("Hello", model="8x7b")
+
+
+WORDS = ["test", "EMPTY", "none", "dummy", "ollama", "not-needed", "lm-studio", "password", "key1"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("field", ["content", "reasoning"])
+def test_a_word_that_serves_as_a_key_stays_in_an_answer(
+    session, together, monkeypatch, word, field
+):
+    """The custom with vLLM, LM Studio and Ollama."""
+    monkeypatch.setenv("TOGETHER_API_KEY", word)
+    text = f"This is a {word}, and {word}s are many."
+    together.plan = [streamed(*text, field=field)]
+    answer = session.ask("Hello", model="8x7b")
+    assert (answer.text or answer.reasoning) == text
+
+
+@pytest.mark.parametrize(
+    ("user", "stays"),
+    [("admin", "The admin left."), ("admin:password", "The password of admin, a password."),
+     ("admin:pass%2Fword", "Pass the pass/word."), ("administrator:x", "An administrator.")],
+)  # fmt: skip
+def test_a_word_that_serves_as_a_proxy_s_password_stays_in_an_answer(
+    home, together, monkeypatch, user, stays
+):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{user}@127.0.0.1:9")
+    together.plan = [streamed(*stays)]
+    session = Session()
+    assert session.ask("Hello", model="8x7b").text == stays
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "key", ["abcdefg1", "1bcdefgh", "abcdefghijkl", "123456789012", "a-b_c-d.e5"]
+)
+def test_what_looks_like_a_secret_is_taken_out_of_an_answer(session, together, monkeypatch, key):
+    monkeypatch.setenv("TOGETHER_API_KEY", key)
+    together.plan = [streamed(*f"You sent {key}.")]
+    assert session.ask("Hello", model="8x7b").text == "You sent [key]."
+
+
+@pytest.mark.parametrize("key", ["dummy", "hunter2"])
+def test_a_word_that_serves_as_a_key_is_not_in_an_error(session, together, monkeypatch, key):
+    monkeypatch.setenv("TOGETHER_API_KEY", key)
+    together.plan = [refusal(500, {"error": f"Bearer {key}"})]
+    with pytest.raises(Unavailable, match=r"Bearer \[key\]"):
         session.ask("Hello", model="8x7b")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from canary import leaks
 from kernels import Desk
@@ -16,7 +19,7 @@ SPELLINGS = [
     "--key {}", "--key={}", "-k {}", "-k{}", "-k={}", "-key {}", "--token {}", "--token={}",
     "--access-token {}", "--auth-token={}", "--secret {}", "--password {}", "--bearer {}",
     "--together-api-key {}", "--TOGETHER_API_KEY={}", "api_key={}", "api-key={}", "key={}",
-    "token={}", "TOGETHER_API_KEY={}", "--auth {}", "--authorization {}",
+    "--together__api__key {}", "token={}", "TOGETHER_API_KEY={}", "--auth {}", "--authorization {}",
     '--header "Authorization: Bearer {}"', "--header 'x-api-key: {}'",
 ]  # fmt: skip
 LINES = [
@@ -100,6 +103,25 @@ def test_a_prompt_is_the_user_s_own_text(desk, prompt):
         ran = desk.run(cell, whole("Hi"))
         assert ran.status == "ok", ran.text
         assert desk.sent["messages"][-1]["content"].strip() == prompt
+
+
+LONG = """
+from mixmagic.errors import BadArguments
+from mixmagic.magics._base import refuse_keys
+for head in ("", "-", "--", "-k", "key", "api-", "sk-", "authorization"):
+    for piece in ("a", "_", "-", "a_", "a-", "_a-", "1", "-a ", "api", "key", "-key", " ", "é_"):
+        for end in ("", "!", "=", ":", "key", "é"):
+            for anywhere in (True, False):
+                try:
+                    refuse_keys(head + piece * (10_000 // len(piece)) + end, anywhere=anywhere)
+                except BadArguments:
+                    pass
+"""
+
+
+def test_a_long_line_is_looked_through_at_once():
+    """1,248 lines of 10,000 characters; in a process that can be ended."""
+    subprocess.run([sys.executable, "-c", LONG], timeout=20, check=True)
 
 
 def test_the_reason_names_no_key():

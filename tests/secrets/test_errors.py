@@ -6,12 +6,14 @@ import copy
 import logging
 import pickle
 
+import keyring
 import pytest
 from canary import BASIC, ECHOES, HI, KEY, PASSWORD, USER, files, leaks, shown, streamed
+from keyring.backends import null
 from server import Answer, refusal, whole
 
 from mixmagic.backends.access import Access, Key
-from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.errors import MixmagicError, Stopped, StoreError
 from mixmagic.tasks.login import login
 
 # The frames of http.py and reading.py hold what the server said, and httpcore's what was sent.
@@ -81,6 +83,26 @@ def test_no_frame_of_a_refused_login_holds_the_key(session, together, monkeypatc
         == []
     )
     assert together.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+class Foreign(Exception):
+    """As a keyring's plug-in raises it: of no family."""
+
+
+@pytest.mark.parametrize("kind", [Foreign, KeyboardInterrupt])
+def test_no_frame_of_a_keyring_that_fails_holds_the_key(session, monkeypatch, kind):
+    """Nor do its words, where the key was never sent before."""
+
+    class Echoes(null.Keyring):
+        def set_password(self, service, username, password):
+            sent = password.encode()
+            raise kind(sent.decode())
+
+    monkeypatch.setattr(keyring.core, "_keyring_backend", Echoes())
+    provider = session.provider("together")
+    error = failure(lambda: session.backends.access.store(provider, KEY))
+    assert isinstance(error, Stopped if kind is KeyboardInterrupt else StoreError)
+    assert leaks(shown(error)) == []
 
 
 def test_an_unreachable_provider_leaves_no_key_in_any_frame(session, together, monkeypatch):

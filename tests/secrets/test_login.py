@@ -6,6 +6,7 @@ import json
 import os
 import queue
 from pathlib import Path
+from typing import Any
 
 import pytest
 from canary import KEY, files, leaks
@@ -19,6 +20,11 @@ from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 
 FILE = pathlib.Path(__file__).with_name("kept.json")
 
+class Foreign(Exception):  # as those of pywin32 and of SecretService: of no family
+    pass
+
+KINDS = {"locked": KeyringLocked, "system": OSError, "foreign": Foreign, "stop": KeyboardInterrupt}
+
 class Keyring(KeyringBackend):
     priority = 1
 
@@ -26,7 +32,7 @@ class Keyring(KeyringBackend):
         trouble = pathlib.Path(__file__).with_name("trouble")
         if trouble.exists():
             kind, words = trouble.read_text().split(" ", 1)
-            raise {"locked": KeyringLocked, "system": OSError}[kind](words)
+            raise KINDS[kind](words)
         return json.loads(FILE.read_text()) if FILE.exists() else {}
 
     def get_password(self, service, name):
@@ -77,9 +83,9 @@ class Place:
         self.kernel = Kernel({**os.environ, **env}, str(folder))
         assert self.kernel.run("%load_ext mixmagic").status == "ok"
 
-    def login(self, typed: str, provider: str = "together") -> Ran:
+    def login(self, typed: str, provider: str = "together", answer: Any = guarded) -> Ran:
         """Run `%mixmagic login`, and type something where it asks."""
-        self.server.plan, self.server.received[:] = [guarded], []
+        self.server.plan, self.server.received[:] = [answer], []
         sent = self.kernel.send(f"%mixmagic login {provider}")
         asks = self.kernel.client.get_stdin_msg(timeout=5)
         assert asks["content"]["password"] is True, "what is typed is not shown"
@@ -126,7 +132,7 @@ def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
     ran = empty.login(f"  {KEY}\n")
     assert ran.status == "ok", ran.text
     assert "Together AI accepts the key (2 models)" in ran.text
-    assert [each.path for each in empty.server.received] == ["/v1/models"]
+    assert {each.path for each in empty.server.received} == {"/v1/models"}
     assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}
     assert empty.ask(f"You sent {KEY}").text.startswith("You sent [key]")
     assert empty.server.received[0].headers["authorization"] == f"Bearer {KEY}"
@@ -160,6 +166,25 @@ def test_a_key_that_is_refused_leaves_the_one_that_is_kept(empty):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "says"),
+    [(GUARDED, "lists 2 models without telling whether the key is right"),
+     (refusal(400, {"error": "API key not valid"}), "accepts the key (2 models)"),
+     (refusal(429, {}), "without telling"), (refusal(500, {}), "without telling")],
+    ids=["a list for anybody", "400", "429", "500"],
+)  # fmt: skip
+def test_only_where_a_wrong_key_is_refused_is_the_right_one_said_to_be_accepted(empty, wrong, says):
+    def answer(request: Received) -> Answer:
+        return GUARDED if request.headers["authorization"] == f"Bearer {KEY}" else wrong
+
+    ran = empty.login(KEY, answer=answer)
+    assert ran.status == "ok", ran.text
+    assert says in ran.text
+    assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}, "it is kept"
+    sent = [each.headers["authorization"] for each in empty.server.received]
+    assert sent == [f"Bearer {KEY}", "Bearer mixmagic-checks-this"]
+
+
+@pytest.mark.parametrize(
     ("typed", "kind", "says"),
     [("", "BadArguments", "There is no key"), ("  ", "BadArguments", "There is no key"),
      ("canary and more", "MissingKey", "characters that no key has")],
@@ -175,11 +200,20 @@ def test_ctrl_c_while_the_key_is_asked_for(empty):
     empty.kernel.client.get_stdin_msg(timeout=5)
     empty.kernel.interrupt()
     ran = empty.kernel.collect(sent)
-    assert ran.status == "error"
+    assert (ran.status, ran.traceback) == ("error", ["Stopped."])
     assert empty.kernel.run("1 + 1").text == "2"
 
 
-@pytest.mark.parametrize("trouble", ["locked It is locked.", "system No bus", f"system has {KEY}"])
+def test_ctrl_c_while_the_keyring_asks_to_be_unlocked(empty):
+    empty.trouble.write_text("stop it")
+    ran = empty.login(KEY)
+    assert (ran.status, ran.traceback) == ("error", ["Stopped."])
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["locked It is locked.", "system No bus", f"system has {KEY}", f"foreign has {KEY}"],
+)
 def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, trouble):
     empty.trouble.write_text(trouble)
     said = two_lines(empty.login(KEY), "StoreError")
@@ -189,6 +223,9 @@ def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, t
         empty.kernel.run("%mixmagic logout together"), "StoreError"
     )
     assert "needs an API key" in two_lines(empty.ask(), "MissingKey"), "asking goes on without"
+    doctor = empty.kernel.run("%mixmagic doctor")
+    assert doctor.status == "ok"
+    assert "TOGETHER_API_KEY is not set" in doctor.text
 
 
 @pytest.mark.parametrize("name", ["nowhere", "local"])

@@ -156,3 +156,80 @@ print(*(row[0] for row in database.rows("SELECT text FROM notes ORDER BY id")), 
 """
     ran = run(script, tmp_path / "notes.db", FIRST)
     assert ran.stdout == "parent, first, second\n", ran.stderr
+
+
+def test_threads_that_fork_at_once_leave_the_file_to_all(tmp_path):
+    """Both are about to fork while the file is in use, and each lets go of it afterwards."""
+    script = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from mixmagic.store.db import Database
+
+signal.alarm(20)
+database = Database(Path(sys.argv[1]), [sys.argv[2]])
+def add(text):
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        add("child")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    add("parent")
+threads = [threading.Thread(target=fork) for _ in range(3)]
+with database.transaction():
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+for thread in threads:
+    thread.join()
+print(*sorted(row[0] for row in database.rows("SELECT text FROM notes")))
+"""
+    ran = run(script, tmp_path / "notes.db", FIRST)
+    assert (ran.stdout, ran.stderr) == ("child child child parent parent parent\n", "")
+
+
+def test_a_fork_while_other_threads_make_databases(tmp_path):
+    script = """
+import os, signal, sys, threading
+from pathlib import Path
+from mixmagic.store.db import Database
+
+signal.alarm(30)
+sys.setswitchinterval(1e-5)
+kept = [Database(Path(sys.argv[1]), []) for _ in range(500)]
+over = threading.Event()
+def make():
+    while not over.is_set():
+        Database(Path(sys.argv[1]), [])
+threads = [threading.Thread(target=make) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(30):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+over.set()
+"""
+    ran = run(script, tmp_path / "notes.db")
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_module_that_is_imported_during_a_fork_owes_it_nothing(tmp_path):
+    """What another hook waits for may be the first import of this room."""
+    script = """
+import logging, os  # it has a hook of its own
+def late():
+    import mixmagic.store.db
+os.register_at_fork(before=late)
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    ran = run(script)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,0 +1,170 @@
+"""The session of a process: each of its parts is made once, when first needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from server import Answer
+from server import together as words
+
+import mixmagic
+from mixmagic.errors import BadArguments
+from mixmagic.sessions import Session
+
+PARTS = {
+    "settings": "mixmagic.settings.Settings.load",
+    "catalog": "mixmagic.catalog.Catalog",
+    "ledger": "mixmagic.store.ledger.Ledger",
+    "backends": "mixmagic.backends.Backends",
+    "stream": "mixmagic.layers.stack",
+}
+
+
+def slowed(monkeypatch, name: str) -> list[str]:
+    """Let what makes a part be slow; the list grows with each that is made."""
+    head, _, last = PARTS[name].rpartition(".")
+    try:
+        owner = importlib.import_module(head)
+    except ImportError:
+        owner = importlib.import_module(head.rpartition(".")[0]).Settings
+    make, made = getattr(owner, last), []
+
+    def slow(*given):
+        made.append(name)
+        time.sleep(0.03)
+        return make(*given)
+
+    monkeypatch.setattr(owner, last, slow)
+    return made
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_threads_that_need_a_part_at_once_share_it(home, monkeypatch, name):
+    """Else each would have a throttle of its own, and the cap would be none."""
+    made = slowed(monkeypatch, name)
+    session, gate, seen = Session(), threading.Barrier(8), []
+
+    def need() -> None:
+        gate.wait()
+        seen.append(getattr(session, name))
+
+    threads = [threading.Thread(target=need) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [name]
+    assert len(seen) == 8
+    assert all(each is seen[0] for each in seen)
+
+
+def test_a_part_that_could_not_be_made_is_made_again(home):
+    session = Session()
+    file = home / "config" / "config.toml"
+    file.parent.mkdir()
+    file.write_text("model = 5")
+    for _ in range(2):
+        with pytest.raises(BadArguments):
+            _ = session.model
+    file.write_text('model = "local"')
+    assert session.model == "local"
+
+
+def test_the_model_can_be_set_before_and_after_it_was_read(home):
+    session = Session()
+    session.model = "local"
+    assert session.model == "local"
+    other = Session()
+    assert other.model == "8x7b"
+    other.model = "8x22b"
+    assert other.request("Hi").model.id.startswith("mistralai/Mixtral-8x22B")
+
+
+def test_the_parts_are_documented():
+    for name in (*PARTS, "model"):
+        assert getattr(Session, name).__doc__
+
+
+def test_threads_that_need_the_session_at_once_share_it(home):
+    seen, gate = [], threading.Barrier(8)
+
+    def need() -> None:
+        gate.wait()
+        seen.append(mixmagic.session())
+
+    threads = [threading.Thread(target=need) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+
+
+FORK = """
+import os, signal, sys, threading, time
+import mixmagic
+inside = threading.Event()
+def slow():
+    inside.set()
+    time.sleep(0.2)
+def ask():
+    assert mixmagic.ask("Hello", model="8x7b").text == "Hi"
+def fork_in_the_middle_of_a_call():
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert inside.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        ask()
+        os._exit(0)
+    thread.join()
+    assert os.waitpid(pid, 0)[1] == 0, "the child waits for a thread that it does not have"
+"""
+IMPORTING = """
+class Slow:
+    def find_spec(self, name, *rest):
+        if name == sys.argv[1]:
+            slow()
+mixmagic.session()
+sys.meta_path.insert(0, Slow())
+fork_in_the_middle_of_a_call()
+"""
+MAKING = """
+import mixmagic.catalog
+make = mixmagic.catalog.Catalog
+mixmagic.catalog.Catalog = lambda *given: slow() or make(*given)
+fork_in_the_middle_of_a_call()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+@pytest.mark.parametrize(
+    ("script", "module"),
+    [
+        (MAKING, ""),
+        (IMPORTING, "mixmagic.completion"),
+        (IMPORTING, "mixmagic.params"),
+        (IMPORTING, "mixmagic.catalog"),
+        (IMPORTING, "mixmagic.store.db"),
+        (IMPORTING, "mixmagic.layers.throttle"),
+        (IMPORTING, "mixmagic.backends.http"),
+        (IMPORTING, "httpx._client"),
+    ],
+)
+def test_a_fork_in_the_middle_of_another_thread_s_first_call(together, tmp_path, script, module):
+    """The child finds whole what that thread was importing or making."""
+    together.plan = [Answer(words("Hi"))]
+    ran = subprocess.run(
+        [sys.executable, "-c", FORK + script, module],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(together.received) == 2
