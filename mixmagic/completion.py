@@ -163,15 +163,7 @@ class Collector:
     def completion(self, finish: str = "") -> Completion:
         """What has come so far, priced; `finish` where the stream itself did not say."""
         text, reasoning = "".join(self._parts), "".join(self._reasoning)
-        usage = self.usage or Usage(
-            prompt_tokens=tokens.estimate_prompt(self.request.messages),
-            # A streamed piece is mostly one token; never less than what the length suggests.
-            completion_tokens=max(
-                len(self._parts) + len(self._reasoning) if self.request.stream else 0,
-                tokens.estimate(text + reasoning),
-            ),
-            estimated=True,
-        )
+        usage = self.usage or self._counted(text + reasoning)
         price = self.request.model.price
         return Completion(
             text=text,
@@ -184,6 +176,18 @@ class Collector:
             reasoning=reasoning,
             notes=tuple(self.notes),
             origin=self._origin,
+        )
+
+    def _counted(self, text: str) -> Usage:
+        """Our own count, where the provider's has not come."""
+        model = self.request.model
+        prompt, answer = tokens.count(self.request.messages, model), tokens.count_text(text, model)
+        # A streamed piece is mostly one token; never less than what the length suggests.
+        pieces = len(self._parts) + len(self._reasoning) if self.request.stream else 0
+        return Usage(
+            prompt.tokens,
+            answer.tokens if answer.exact else max(pieces, answer.tokens),
+            estimated=True,
         )
 
 

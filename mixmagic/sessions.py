@@ -122,12 +122,13 @@ class Session:
         Close the iterator (`contextlib.closing`) if you may leave it early.
         """
         from mixmagic.layers import stack
+        from mixmagic.layers.fit import fit
         from mixmagic.layers.meter import meter
         from mixmagic.layers.retry import retry
         from mixmagic.layers.throttle import throttle
 
         # Outermost first.
-        layers = [meter(self.ledger, self.notebook), retry(self.settings), throttle()]
+        layers = [fit(), meter(self.ledger, self.notebook), retry(self.settings), throttle()]
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:

@@ -98,18 +98,18 @@ def test_stop_in_the_middle_keeps_and_prices_what_has_come(desk):
     ran = desk.kernel.collect(sent, until=shows("three"))
     ran, took = interrupt(desk, sent, ran)
     assert_stopped(desk, ran, took)
-    assert ran.traceback == ["Stopped: 4 tokens kept, priced as ≈ $0.0000090."]
+    assert ran.traceback == ["Stopped: 4 tokens kept, priced as ≈ $0.000012."]
     assert [output["kind"] for output in ran.outputs] == ["display_data", "error"]
     kept = ran.outputs[0]["data"]["text/plain"]
-    assert kept.startswith("One two three\n\ntogether:8x7b · ≈ 11 → 4 tokens · ≈ $0.0000090 · ")
+    assert kept.startswith("One two three\n\ntogether:8x7b · ≈ 16 → 4 tokens · ≈ $0.000012 · ")
     assert " · stopped · session " in kept
     row = last_row(desk)
     assert (row["status"], row["error"], row["estimated"]) == ("stopped", None, 1)
-    assert (row["prompt_tokens"], row["completion_tokens"]) == (11, 4)
-    assert row["cost_nanodollars"] == 15 * 600
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (16, 4)
+    assert row["cost_nanodollars"] == 20 * 600
     assert_next_cell_works(desk)
     bound = "(stopped.text, stopped.finish, stopped.usage.estimated, stopped.usage.total_tokens)"
-    assert desk.value(bound) == ("One two three ", "stopped", True, 15)
+    assert desk.value(bound) == ("One two three ", "stopped", True, 20)
 
 
 def test_stop_in_the_middle_of_a_fast_answer_keeps_all_that_came(desk):
@@ -176,7 +176,7 @@ def test_stop_of_ask_in_plain_python_closes_the_connection_too(desk):
     time.sleep(0.2)
     ran, took = interrupt(desk, sent)
     assert ran.reply["ename"] == "Stopped"
-    assert ran.traceback == ["Stopped: 2 tokens kept, priced as ≈ $0.0000042."]
+    assert ran.traceback == ["Stopped: 2 tokens kept, priced as ≈ $0.0000066."]
     closed = desk.server.wait(lambda: request.closed_at, timeout=2)
     print(f"\nask: reply after {took * 1000:.0f} ms")
     assert closed - (ran.replied_at - took) < 2
