@@ -11,17 +11,15 @@ from mixmagic.errors import BadArguments
 
 # Why a key is refused where a magic is typed.
 SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
-_KEY = re.compile(
-    r"""(?<![\w-]) (?:
+# Compiled at the first line that is checked: `%load_ext` stays light.
+_KEY = r"""(?<![\w-]) (?:
         --?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
             (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
         | -k\w*
         | (?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(?:or)?d)=
         | ["']?(?:x-api-key|authorization)\s*:
         | (?<!\S)(?:(?:sk|gsk|fw|hf|tgp|key)[-_][\w-]{16,}|(?=\w*\d)\w{32,})(?!\S)  # a key's look
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
+    )"""
 _OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
@@ -82,7 +80,8 @@ def refuse_keys(text: str, *, anywhere: bool = True) -> None:
     Raises:
         BadArguments: Why, and how to say it instead.
     """
-    if _KEY.search(text) if anywhere else _KEY.match(text):
+    looks = re.search if anywhere else re.match
+    if looks(_KEY, text, re.IGNORECASE | re.VERBOSE):
         raise BadArguments(
             SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
         )

@@ -12,7 +12,6 @@ from IPython.display import display
 from traitlets import TraitError, Unicode, default, observe, validate
 
 from mixmagic import errors
-from mixmagic.backends.access import Key
 from mixmagic.errors import BadArguments, MixmagicError, Stopped
 from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
@@ -137,6 +136,7 @@ class Mixmagic(Magics):
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""
+        from mixmagic.backends.access import Key
         from mixmagic.tasks.login import keyed, login
 
         if len(words) > 1:
