@@ -224,7 +224,7 @@ class Session:
             MixmagicError: It could not be asked.
         """
         asked = self.provider(provider)
-        listed = self.backends.access.redact(self.backends.models(asked))
+        listed = self.backends.access.redact(self.backends.models(asked), words=False)
         return self.catalog.merge(asked, listed)
 
     def provider(self, name: str) -> Provider:

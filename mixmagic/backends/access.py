@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -171,21 +171,33 @@ class Access:
         finally:
             self._kept.pop(provider.name, None)
 
-    def redact(self, value: Any, depth: int = _DEEPEST) -> Any:
+    def redact(self, value: Any, *, words: bool = True) -> Any:
         """A text, or a JSON value, without any key, should somebody have echoed one.
 
         Done before anything is cut to length: half a key is a key's beginning.
+
+        Args:
+            value: What is to be shown.
+            words: Whether keys that look like words are taken out too; not where the value is
+                used, as a model's name is.
         """
+        secrets = self._known()
+        return self._redacted(value, secrets if words else [*filter(_looks_secret, secrets)])
+
+    def _redacted(self, value: Any, secrets: Sequence[Key], depth: int = _DEEPEST) -> Any:
         if isinstance(value, str):
-            for secret in self._known():
+            for secret in secrets:
                 value = value.replace(secret, _HIDDEN)
             return _USER.sub(_HIDDEN, value)
         if isinstance(value, (Mapping, list)) and not depth:
             return None
         if isinstance(value, Mapping):
-            return {self.redact(k): self.redact(v, depth - 1) for k, v in value.items()}
+            return {
+                self._redacted(name, secrets): self._redacted(each, secrets, depth - 1)
+                for name, each in value.items()
+            }
         if isinstance(value, list):
-            return [self.redact(each, depth - 1) for each in value]
+            return [self._redacted(each, secrets, depth - 1) for each in value]
         return value
 
     def clean(self, record: logging.LogRecord) -> bool:

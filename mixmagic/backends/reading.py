@@ -183,9 +183,12 @@ class Answer:
             delta = wire.decode(self._model, frame)
         except MixmagicError:
             # The same error again, from a frame without the key, whatever of it is quoted.
-            return wire.decode(self._model, self._access.redact(frame))
+            wire.decode(self._model, self._access.redact(frame))
+            raise  # the key is a word of the protocol's own
         if delta.finish is not None:
-            delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
+            delta = delta._replace(
+                finish=one_line(self._access.redact(delta.finish, words=False), 40)
+            )
         if self._redactors is not None:
             if delta.text and (shown := self._redactors[0].feed(delta.text)) is not delta.text:
                 delta = delta._replace(text=shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import queue
 import socket
@@ -11,6 +10,7 @@ import time
 
 import pytest
 from server import whole
+from unreachable import blackhole, hung_name
 
 from mixmagic.backends.connecting import Names, connect
 from mixmagic.errors import ConnectTimedOut, Stopped, Unavailable
@@ -30,34 +30,9 @@ def looking_up() -> int:
 
 @pytest.fixture
 def hung(monkeypatch):
-    """A resolver that does not answer before it is told to; the names that it was asked."""
-    real, seen, go_on = socket.getaddrinfo, [], threading.Event()
-
-    def getaddrinfo(host, port, **more):
-        if host == "hung.example":
-            if more["flags"]:
-                raise socket.gaierror
-            seen.append(host)
-            go_on.wait(20)
-            return real("127.0.0.1", port, **more)
-        return real(host, port, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield seen
-    go_on.set()
-
-
-@contextlib.contextmanager
-def blackhole():
-    """The address of a server whose queue is full: it answers no handshake."""
-    with socket.socket() as listener, contextlib.ExitStack() as fillers:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(2):
-            filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()
+    """A resolver that does not answer for `hung.example`; the names that it was asked."""
+    with hung_name(monkeypatch) as seen:
+        yield seen
 
 
 def at(*addresses):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from server import HANG, Answer, chunk, frames, refusal, whole
+from unreachable import blackhole, hung_name
 
 from mixmagic.errors import Stopped
 from mixmagic.sessions import Session
@@ -49,19 +50,6 @@ def silent():
         connection.close()
 
 
-@contextlib.contextmanager
-def full():
-    """The port of a server whose queue is full: it answers no handshake."""
-    with socket.socket() as listener, contextlib.ExitStack() as fillers:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(2):
-            filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
 def answer(request):
     """What the server does: as the question says."""
     if request.body is None:  # it was stopped while it was sent
@@ -76,27 +64,15 @@ def answer(request):
 def provider(server, monkeypatch):
     """A server that never comes to an end, and two that never begin."""
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "5")
-    real = socket.getaddrinfo
-    go_on = threading.Event()
-
-    def getaddrinfo(host, *args, **more):
-        if host == "hung.example":
-            if more.get("flags"):
-                raise socket.gaierror
-            go_on.wait(60)
-        return real("127.0.0.1" if host == "hung.example" else host, *args, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for name in ("TOGETHER", "MISTRAL", "FIREWORKS", "OPENROUTER"):
         monkeypatch.setenv(f"{name}_API_KEY", "canary-key-4711")
-    with silent() as (port, taken), full() as queue:
+    with silent() as (port, taken), blackhole() as full, hung_name(monkeypatch):
         monkeypatch.setenv("TOGETHER_BASE_URL", server.url)
         monkeypatch.setenv("MISTRAL_BASE_URL", "http://hung.example/v1")
-        monkeypatch.setenv("FIREWORKS_BASE_URL", f"http://127.0.0.1:{queue}/v1")
+        monkeypatch.setenv("FIREWORKS_BASE_URL", f"http://127.0.0.1:{full[1]}/v1")
         monkeypatch.setenv("OPENROUTER_BASE_URL", f"https://127.0.0.1:{port}/v1")
         server.plan = [answer]
         yield server, taken
-        go_on.set()
 
 
 PHASES = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from server import HANG, Answer, chunk, frames, refusal, whole
 from server import together as as_together
+from unreachable import blackhole
 
 from mixmagic.backends.network import Line
 from mixmagic.errors import IdleTimedOut, MixmagicError, Stopped
@@ -224,13 +225,7 @@ def connecting(port: int) -> int:
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux")
 def test_stop_while_connecting(session, server, monkeypatch):
     """A server whose queue is full answers no handshake: the stop must not wait for it."""
-    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for filler in (first, second):
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        port = listener.getsockname()[1]
+    with blackhole() as (_, port):
         monkeypatch.setenv("OPENAI_BASE_URL", f"127.0.0.1:{port}")
         already = connecting(port)
         call = Call(session, "openai:any")
@@ -238,8 +233,7 @@ def test_stop_while_connecting(session, server, monkeypatch):
             server.wait(lambda: connecting(port) > already)
             call.stop()
         finally:
-            listener.close()
-            call.thread.join()
+            call.thread.join(SOON)
 
 
 def test_ctrl_c_ends_an_ask_and_keeps_what_had_come(session, together):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server import Answer, chunk, frames, refusal, usage, whole
 
 from mixmagic.backends.access import Key, Redactor
-from mixmagic.errors import Unavailable
+from mixmagic.errors import StreamBroken, Unavailable
 from mixmagic.sessions import Session
 
 SAYS, SHOWN = f"You sent {KEY}, can I?", "You sent [key], can I?"
@@ -251,3 +251,23 @@ def test_every_cut_of_a_short_key_in_three():
         redactor = Redactor((Key("abcd"),))
         pieces = (text[:first], text[first:second], text[second:])
         assert "".join([*map(redactor.feed, pieces), redactor.close()]) == "x[key]abcy"
+
+
+def test_a_key_that_is_a_word_changes_no_models_name_and_no_finish_reason(
+    session, together, monkeypatch
+):
+    """What is listed is asked for by its name."""
+    monkeypatch.setenv("TOGETHER_API_KEY", "stop")
+    together.plan = [Answer([b'[{"id": "stop-gap"}]'], type="application/json")]
+    assert [row.id for row in session.live_models("together")] == ["stop-gap"]
+    together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop"))])]
+    assert session.ask("Hello", model="8x7b").finish == "stop"
+
+
+def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
+    session, together, monkeypatch
+):
+    monkeypatch.setenv("TOGETHER_API_KEY", "error")
+    together.plan = [Answer([frames({"error": {"message": "why"}})])]
+    with pytest.raises(StreamBroken, match="why"):
+        session.ask("Hello", model="8x7b")
