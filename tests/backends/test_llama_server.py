@@ -87,7 +87,7 @@ def test_a_stop_in_the_middle_ends_the_generation(asked, llama):
     assert time.monotonic() - at < 1
     llama.wait(lambda: not llama.busy())
     assert 0 < llama.total("tokens_predicted") - before < 300
-    assert asked.ask("Hi", max_tokens=2).text
+    assert asked.ask("Hi", max_tokens=4, temperature=0).text
     assert [row.stopped for row in asked.ledger.spent()] == [1]
 
 
@@ -121,7 +121,7 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_the_call(asked, llama, progres
     llama.wait(lambda: not llama.busy())
     generated = llama.total("tokens_predicted") - before
     assert generated == 0 if progress else generated < 50
-    assert asked.ask("Hi", max_tokens=2).text
+    assert asked.ask("Hi", max_tokens=4, temperature=0).text
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -131,7 +131,7 @@ def test_a_prompt_beyond_the_context_is_refused_and_costs_nothing(asked, stream)
     assert len(caught.value._render_traceback_()) == 2
     (row,) = asked.ledger.spent()
     assert (row.failed, row.prompt_tokens, row.completion_tokens) == (1, 0, 0)
-    assert asked.ask("Hi", max_tokens=2).text
+    assert asked.ask("Hi", max_tokens=4, temperature=0).text
 
 
 def test_an_answer_that_fills_the_context_is_cut_off(asked):
@@ -201,10 +201,10 @@ def test_threads_side_by_side_get_each_their_own_answer(asked, llama):
 
 def test_the_frames_of_a_prompt_s_progress_come_before_the_answer(asked):
     extra = {**AFRESH, **ENDLESS, "return_progress": True}
-    deltas = drain(asked, asked.request(LONG, max_tokens=2, extra_body=extra))
+    deltas = drain(asked, asked.request(LONG, max_tokens=6, temperature=0, extra_body=extra))
     first = next(number for number, delta in enumerate(deltas) if delta.text)
     assert first > 5  # the head, and a frame for each batch
-    assert deltas[-1].usage.completion_tokens == 2
+    assert deltas[-1].usage.completion_tokens == 6
 
 
 def test_what_it_serves_is_asked_live(asked):

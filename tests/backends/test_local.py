@@ -118,7 +118,7 @@ def test_a_prompt_beyond_the_context_is_refused_and_costs_nothing(loaded):
         loaded.ask("many words " * 4000, max_tokens=4)
     assert len(caught.value._render_traceback_()) == 2
     assert "local" in caught.value.message
-    assert loaded.ask("Hi", max_tokens=4).text
+    assert loaded.ask("Hi", max_tokens=4, temperature=0).text
 
 
 def test_it_answers_whole_where_that_is_asked(loaded):
@@ -248,7 +248,7 @@ def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
     print(f"\nstopped after {took * 1000:.0f} ms, loaded: {engine.ready}")
     assert took < 0.3
     assert not engine.ready
-    assert session.ask("Hi", model="local", max_tokens=2).text
+    assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
 
 
 @pytest.mark.parametrize("moment", ["loading", "answering"])
@@ -263,7 +263,7 @@ def test_a_process_that_ends_is_named_and_the_next_call_has_another(session, mom
         with pytest.raises(MixmagicError, match="ended with status -9") as caught:
             list(deltas)
     assert len(caught.value._render_traceback_()) == 2
-    assert session.ask("Hi", model="local", max_tokens=2).text
+    assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
 
 
 def test_a_stop_while_its_weights_are_fetched_ends_it_at_once(session, monkeypatch, tmp_path):
@@ -291,6 +291,6 @@ def test_a_stop_while_its_weights_are_fetched_ends_it_at_once(session, monkeypat
 
 
 def test_a_closed_session_can_be_asked_again(session):
-    assert session.ask("Hi", model="local", max_tokens=2).text
+    assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
     session.close()
-    assert session.ask("Hi", model="local", max_tokens=2).text
+    assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
