@@ -243,8 +243,8 @@ WAITING = """
 session = Session()
 deltas = session.stream(session.request("Count to 1000.", model="local", max_tokens=2000))
 while not next(deltas).text: pass
-print(engine(session).pid, flush=True)
 try:
+    print(engine(session).pid, flush=True)  # from here on, it may be interrupted
     time.sleep(60)
 except KeyboardInterrupt:
     deltas.close()
