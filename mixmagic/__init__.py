@@ -11,16 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from decimal import Decimal
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from mixmagic.completion import Completion
+    from mixmagic.display.spend import Spend
+    from mixmagic.money import Per
     from mixmagic.params import Prompt
     from mixmagic.sessions import Session, session
+    from mixmagic.store.spend import By, Period
     from mixmagic.values import Delta, Message
 
 __version__ = "0.1.0"
-__all__ = ["Completion", "Delta", "Message", "Session", "ask", "errors", "session", "stream"]
+__all__ = [
+    "Completion",
+    "Delta",
+    "Message",
+    "Session",
+    "ask",
+    "budget",
+    "errors",
+    "session",
+    "spend",
+    "stream",
+]
 
 _HOMES = {
     "Completion": "mixmagic.completion",
@@ -95,6 +110,54 @@ def stream(
 
     current = session()
     return current.stream(current.request(prompt, model=model, **params))
+
+
+def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None:
+    """Set what may be spent at most. A call that could cost more than what is left is refused.
+
+    What a call can cost at most is held before it is sent, so that threads, kernels and processes
+    together never pass a budget. `mixmagic.session().budgets()` says what is left.
+
+    Args:
+        limit: US dollars; `None` takes the budget off.
+        per: `session` (this one), `notebook` (this one, in all sessions), `day` or `month` (all
+            sessions of this user together).
+
+    Raises:
+        errors.BadArguments: No amount, no such period, or the notebook is not known.
+        errors.StoreError: The budget cannot be kept.
+
+    Example:
+        >>> mixmagic.budget("0.50", per="day")
+        >>> mixmagic.ask("Write a novel.", model="8x22b")  # may raise errors.BudgetExceeded
+    """
+    from mixmagic.sessions import session
+
+    session().budget(limit, per=per)
+
+
+def spend(period: Period = "session", by: By = "model") -> Spend:
+    """What calls have cost.
+
+    Args:
+        period: Which calls: of this `session`, of `today`, of this `month`, or `all`.
+        by: What they are summed up by: `model`, `day`, `notebook` or `status`.
+
+    Returns:
+        The sums in US dollars. It shows itself as a table, with a plot where matplotlib is
+        installed; `total`, `frame()` (pandas), `plot()` (matplotlib) and `to_csv()` give more.
+
+    Raises:
+        errors.BadArguments: There is no such period or grouping.
+        errors.StoreError: The ledger cannot be read.
+
+    Example:
+        >>> mixmagic.spend("month", by="day").to_csv("month.csv")
+    """
+    from mixmagic.display import spend
+    from mixmagic.sessions import session
+
+    return spend.spend(session(), period, by)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

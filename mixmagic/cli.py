@@ -1,4 +1,4 @@
-"""The `mixmagic` command: the demo, the embedded model's weights, the doctor."""
+"""The `mixmagic` command: the demo, the embedded model's weights, the doctor, the spend."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     install.set_defaults(run=_install)
     doctor = commands.add_parser("doctor", help="check that everything is in place")
     doctor.set_defaults(run=_doctor)
+    spend = commands.add_parser("spend", help="what calls have cost, this month")
+    period = spend.add_mutually_exclusive_group()
+    for name in ("today", "month", "all"):
+        period.add_argument(f"--{name}", dest="period", action="store_const", const=name)
+    spend.add_argument(
+        "--by",
+        choices=("model", "day", "notebook", "status"),
+        default="model",
+        help="what is summed up (%(default)s)",
+    )
+    spend.add_argument("--csv", type=Path, metavar="FILE", help="write it to a file instead")
+    spend.set_defaults(run=_spend, period="month")
     return parser
 
 
@@ -84,3 +96,15 @@ def _doctor(options: argparse.Namespace) -> int:
     for check in checks:
         print(f"{check.mark:<3} {check.name}: {check.detail}")
     return 1 if any(check.ok is False for check in checks) else 0
+
+
+def _spend(options: argparse.Namespace) -> int:
+    """Show what calls have cost: of this month where no period is named, for a shell has none."""
+    spend = mixmagic.spend(options.period, options.by)
+    if options.csv is None:
+        print(spend)
+    else:
+        spend.to_csv(options.csv)
+        rows = "1 row is" if len(spend) == 1 else f"{len(spend)} rows are"
+        print(f"{rows} in {options.csv}.")
+    return 0

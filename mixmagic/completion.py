@@ -14,7 +14,8 @@ from typing import Any
 from mixmagic import defuse, tokens
 from mixmagic.errors import Stopped, one_line
 from mixmagic.fences import DOLLAR
-from mixmagic.values import Delta, Model, Origin, Request, Usage
+from mixmagic.money import Usage
+from mixmagic.values import Delta, Model, Origin, Request
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -40,7 +41,7 @@ class Completion:
 
     Attributes:
         text: What the model wrote.
-        usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `estimated`.
+        usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `counted` by whom.
         cost: US dollars, or `None` where no price is known (never 0 for that).
         finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
         request: What was asked.
@@ -187,7 +188,7 @@ class Collector:
         return Usage(
             prompt.tokens,
             answer.tokens if answer.exact else max(pieces, answer.tokens),
-            estimated=True,
+            counted="exact" if prompt.exact and answer.exact else "estimate",
         )
 
 

@@ -6,7 +6,9 @@
     * `MissingPackage`
     * `UnknownModel`
     * `ContextTooLong`
+    * `BudgetExceeded`
     * `StoreError`
+        * `StoreDamaged`
     * `ProviderError`
         * `RateLimited`
         * `Unavailable`
@@ -86,8 +88,30 @@ class ContextTooLong(MixmagicError):
     """The prompt and the answer do not fit into the model's context."""
 
 
+class BudgetExceeded(MixmagicError):
+    """The call could cost more than a budget has left; nothing was sent.
+
+    Args:
+        message: What happened.
+        hint: What to do about it.
+        most: US dollars that the call could have cost; `None` where nothing bounds it.
+        left: US dollars that the budget has left.
+    """
+
+    def __init__(
+        self, message: str, hint: str, *, most: object = None, left: object = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.most = most
+        self.left = left
+
+
 class StoreError(MixmagicError):
     """A file of the user's data folder cannot be read or written."""
+
+
+class StoreDamaged(StoreError):
+    """A file of the user's data folder was damaged, and has been moved aside: said once."""
 
 
 class ProviderError(MixmagicError):

@@ -9,11 +9,40 @@ import logging  # noqa: F401  # takes its lock before a fork: behind ours, as im
 import os
 import threading
 from collections.abc import Callable
+from typing import Generic, Self, TypeVar, overload
 
 # No process forks while another thread holds it. Whoever takes other locks too takes it first.
 lock = threading.RLock()
 _around: list[tuple[Callable[[], None], Callable[[], None]]] = []
 _this = threading.local()
+
+_Owner = TypeVar("_Owner")
+_Made = TypeVar("_Made")
+
+
+class once(Generic[_Owner, _Made]):  # noqa: N801  # read as the decorator that it is
+    """A property that is made when first needed: once, whatever the threads, and before any fork.
+
+    The standard library's `cached_property` has no lock since Python 3.12.
+    """
+
+    def __init__(self, make: Callable[[_Owner], _Made]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: _Owner, owner: type) -> _Made: ...
+
+    def __get__(self, instance: _Owner | None, owner: type) -> Self | _Made:
+        if instance is None:
+            return self
+        made: dict[str, _Made] = instance.__dict__  # what is in there is found without us
+        with lock:
+            if self._name not in made:
+                made[self._name] = self._make(instance)
+            return made[self._name]
 
 
 def across(before: Callable[[], None], after: Callable[[], None]) -> None:

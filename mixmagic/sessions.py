@@ -6,54 +6,27 @@ May import `layers` and what stands below it.
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from mixmagic import forks
 from mixmagic.errors import BadArguments
+from mixmagic.forks import once
+from mixmagic.parts import Parts
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
-    from mixmagic.backends import Backends
-    from mixmagic.catalog import Catalog
     from mixmagic.completion import Completion
+    from mixmagic.money import Budget, Per
     from mixmagic.params import Prompt
-    from mixmagic.settings import Settings
-    from mixmagic.store.ledger import Ledger
+    from mixmagic.store.budgets import Dollars, Left
     from mixmagic.tasks.doctor import Check
+    from mixmagic.tasks.plan import Plan
+    from mixmagic.tokens import Count
     from mixmagic.values import Delta, Model, Provider, Request, Stream
 
-_Made = TypeVar("_Made")
 
-
-class _Once(Generic[_Made]):
-    """A property that is made when first needed: once, whatever the threads, and before any fork.
-
-    The standard library's `cached_property` has no lock since Python 3.12.
-    """
-
-    def __init__(self, make: Callable[[Session], _Made]) -> None:
-        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
-
-    @overload
-    def __get__(self, session: None, owner: type) -> Self: ...
-
-    @overload
-    def __get__(self, session: Session, owner: type) -> _Made: ...
-
-    def __get__(self, session: Session | None, owner: type) -> Self | _Made:
-        if session is None:
-            return self
-        made: dict[str, _Made] = session.__dict__  # what is in there is found without us
-        with forks.lock:
-            if self._name not in made:
-                made[self._name] = self._make(session)
-            return made[self._name]
-
-
-class Session:
+class Session(Parts):
     """Asks models, and knows what that has cost.
 
     There is one in a process: `mixmagic.session()`. All of it may be used from any thread.
@@ -62,60 +35,12 @@ class Session:
         settings: Where files live and what is asked by default; read from the settings file
             and the environment where not given.
 
-    Attributes:
-        id: What the ledger calls this session.
-        notebook: The notebook's path, where known.
-
     Example:
         >>> session = mixmagic.session()
         >>> session.ask("Name three colours.", model="local").text
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        if settings is not None:
-            self.settings = settings
-        _all.add(self)
-        self.id = os.urandom(8).hex()
-        self.notebook = os.environ.get("JPY_SESSION_NAME")
-
-    @_Once
-    def settings(self) -> Settings:
-        """The settings, read when first needed.
-
-        Raises:
-            BadArguments: The settings file or the environment makes no sense.
-        """
-        from mixmagic.settings import Settings
-
-        return Settings.load()
-
-    @_Once
-    def model(self) -> str:
-        """The name of the model that is asked where none is named; it can be set."""
-        return self.settings.model
-
-    @_Once
-    def catalog(self) -> Catalog:
-        """The models that can be named."""
-        from mixmagic.catalog import Catalog
-
-        return Catalog(self.settings.config_dir / "catalog")
-
-    @_Once
-    def ledger(self) -> Ledger:
-        """The spend record."""
-        from mixmagic.store.ledger import Ledger
-
-        return Ledger(self.settings.data_dir, self.id)
-
-    @_Once
-    def backends(self) -> Backends:
-        """The ways to reach a model."""
-        from mixmagic.backends import Backends
-
-        return Backends(self.settings)
-
-    @_Once
+    @once
     def stream(self) -> Stream:
         """Ask, and get the answer in pieces: a function from `Request` to an iterator of `Delta`.
 
@@ -143,6 +68,7 @@ class Session:
         model: str | None = None,
         system: str | None = None,
         stream: bool = True,
+        budget: Budget | Dollars | None = None,
         timeout: float | None = None,
         **params: Any,
     ) -> Request:
@@ -153,6 +79,7 @@ class Session:
             model: A catalog name or `provider:API-string`; the session's model where `None`.
             system: Instructions that stand before the prompt.
             stream: Whether the answer is to come in pieces.
+            budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
             timeout: Seconds that the call may take in all, with its waits and retries; the
                 settings' `total_timeout` where `None`.
             **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
@@ -162,21 +89,53 @@ class Session:
             UnknownModel: No catalog row has this name.
         """
         with forks.lock:
+            from mixmagic.money import Budget
             from mixmagic.params import check, conversation, is_number
+            from mixmagic.store.budgets import amount
             from mixmagic.values import Request
 
         messages = conversation(prompt, system)
         resolved = self.catalog.resolve(self.model if model is None else model)
         if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
-        return Request(resolved, messages, check(params), stream=stream, timeout=timeout)
+        if budget is not None and not isinstance(budget, Budget):
+            budget = Budget(amount(budget))
+        return Request(
+            resolved, messages, check(params), stream=stream, budget=budget, timeout=timeout
+        )
+
+    def count(
+        self, prompt: Prompt, *, model: str | None = None, system: str | None = None
+    ) -> Count:
+        """The tokens of a prompt with the model's chat template; nothing is sent.
+
+        An embedded model is loaded for it, where it is not.
+
+        Args:
+            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+            model: A catalog name or `provider:API-string`; the session's model where `None`.
+            system: Instructions that stand before the prompt.
+
+        Returns:
+            `tokens`, and whether they are `exact`; where they are not, `most` is their bound.
+
+        Raises:
+            BadArguments: An empty prompt.
+            UnknownModel: No catalog row has this name.
+
+        Example:
+            >>> session.count("Hello", model="local")
+            Count(tokens=31, most=31, exact=True)
+        """
+        request = self.request(prompt, model=model, system=system)
+        return self.backends.count(request.messages, request.model)
 
     def ask(self, prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
         """Ask and wait for the whole answer.
 
         Args:
-            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name or `provider:API-string`; the session's model where `None`.
+            prompt: As for `request`.
+            model: As for `request`.
             **params: As for `request`.
 
         Returns:
@@ -201,6 +160,40 @@ class Session:
         except KeyboardInterrupt:
             raise stopped_with(collector.completion("stopped")) from None
         return collector.completion()
+
+    def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
+        """Set what may be spent, or take the limit off: see `mixmagic.budget`."""
+        from mixmagic.store.budgets import PERIODS, amount
+
+        if per not in PERIODS:
+            raise BadArguments(
+                f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
+            )
+        self.ledger.limit(per, None if limit is None else amount(limit), self.notebook)
+
+    def budgets(self) -> list[Left]:
+        """What the budgets that are set have left, the session's first.
+
+        Raises:
+            StoreError: The ledger, or the budgets, cannot be read.
+        """
+        return self.ledger.left(self.notebook)
+
+    def plan(self, request: Request) -> Plan:
+        """What a call would take and cost; nothing is sent.
+
+        Raises:
+            ContextTooLong: The prompt does not fit into the model's context.
+            StoreError: The ledger, or the budgets, cannot be read.
+
+        Example:
+            >>> session.plan(session.request("Hi", model="8x7b")).bound.cost
+        """
+        from mixmagic.tasks.plan import plan
+
+        prompt = self.backends.count(request.messages, request.model)
+        left = self.ledger.left(self.notebook, request.budget)
+        return plan(request, prompt, left, *self.ledger.answers(request.model))
 
     def models(self, provider: str | None = None) -> list[Model]:
         """The catalog's rows, of one provider or of all.
@@ -248,35 +241,8 @@ class Session:
             examine(self.settings, self.catalog, self.backends, self.ledger.database, self.model)
         )
 
-    def forked(self) -> None:
-        """Begin anew in a forked child, which has its parent's sockets and locks, but no threads.
-
-        What the parent made is kept, not freed: freeing it would wait for those threads.
-        """
-        made = (self.__dict__.pop("backends", None), self.__dict__.pop("stream", None))
-        _of_the_parent.append(made)
-
-    def close(self) -> None:
-        """Give back connections, threads and memory. The session can still be used."""
-        if "backends" in self.__dict__:
-            self.backends.close()
-        if "ledger" in self.__dict__:
-            self.ledger.database.close()
-
 
 _sessions: list[Session] = []
-_all: weakref.WeakSet[Session] = weakref.WeakSet()
-_of_the_parent: list[object] = []
-
-
-def _after_fork() -> None:
-    """Let every session of a forked child begin anew."""
-    for each in list(_all):
-        each.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def session() -> Session:

@@ -1,6 +1,6 @@
 """Where files live, the settings file and the environment: read once, passed down.
 
-May import `errors`.
+May import `money` and `errors`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mixmagic.errors import BadArguments
+from mixmagic.money import Per
 
 _FILE = "config.toml"
+_DEAREST = 1_000_000  # US dollars: what is more is a mistake
 _FOLDERS = ("config_dir", "data_dir", "cache_dir", "notebook")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -45,6 +48,9 @@ class Settings:
         max_retries: How often a call that was not answered is sent again.
         retry_timeout: Seconds that a call may spend on waiting for its retries.
         ca_file: A PEM file of certificates to trust besides the usual ones.
+        budget_session: US dollars that each session may cost; `None` is no limit.
+        budget_day: US dollars that all sessions together may cost in a day.
+        budget_month: US dollars that all sessions together may cost in a month.
     """
 
     config_dir: Path
@@ -60,11 +66,24 @@ class Settings:
     max_retries: int = 4
     retry_timeout: float = 60.0
     ca_file: str = ""
+    budget_session: float | None = None
+    budget_day: float | None = None
+    budget_month: float | None = None
 
     @property
     def dotenv(self) -> Path:
         """The file that may hold API keys: `.env` beside the notebook."""
         return (self.notebook if self.notebook.is_dir() else self.notebook.parent) / ".env"
+
+    @property
+    def budgets(self) -> dict[Per, Decimal]:
+        """The budgets that are set, in US dollars per period."""
+        limits: dict[Per, float | None] = {
+            "session": self.budget_session,
+            "day": self.budget_day,
+            "month": self.budget_month,
+        }
+        return {per: Decimal(str(limit)) for per, limit in limits.items() if limit is not None}
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -92,6 +111,7 @@ _TAKES = {
     "str": "a text",
     "bool | None": "true or false",
     "float": "a number of seconds over 0",
+    "float | None": "US dollars, from 0 up",
     "int": "a whole number from 0 up",
 }
 
@@ -127,7 +147,7 @@ def _converted(text: str, kind: str) -> Any:
     try:
         if kind == "bool | None":
             return _TRUTH[text.lower()]
-        return {"float": float, "int": int}.get(kind, str)(text)
+        return {"float": float, "float | None": float, "int": int}.get(kind, str)(text)
     except (KeyError, ValueError):
         return text
 
@@ -144,6 +164,7 @@ def _check(name: str, value: Any, path: Path) -> None:
         "str": type(value) is str,
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
+        "float | None": type(value) in (int, float) and 0 <= value <= _DEAREST,
         "int": type(value) is int and value >= 0,
     }
     if not sensible[kind]:

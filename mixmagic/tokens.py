@@ -5,13 +5,17 @@ May import `values` and what stands below it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Protocol
 
 from mixmagic import forks
 from mixmagic.values import Message, Model
@@ -39,6 +43,8 @@ _FILES = {
 }
 _Encode = Callable[[bytes], Sequence[int]]
 _loaded: dict[str, _Encode] = {}
+# A call's layers count the same texts in turn.
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,57 @@ class Count:
     exact: bool
 
 
+class Counter(Protocol):
+    """Who has the tokenizers of some models: the backend of the embedded ones."""
+
+    def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
+        """The tokens of a conversation; `None` where it cannot tell, or not without `load`."""
+
+    def count_text(self, text: str, model: Model) -> int | None:
+        """The tokens of a text by itself; `None` where it cannot tell at once."""
+
+
+# Changed in single steps, without a lock: a fork may happen at any moment.
+_counters: list[weakref.ref[Counter]] = []
+
+
+def register(counter: Counter) -> None:
+    """Have `count` and `count_text` ask `counter`, too, for as long as it lives."""
+    _counters.append(weakref.ref(counter, _counters.remove))
+
+
+class Memo:
+    """The last few counts, by the digests of what was counted: no text is held.
+
+    It has no lock: what two threads count at once is counted twice.
+    """
+
+    def __init__(self) -> None:
+        self._entries: tuple[tuple[bytes, int], ...] = ()
+
+    def get(self, text: str, counting: Callable[[], int | None]) -> int | None:
+        """The tokens of `text`: known, or else counted and, where that succeeds, remembered."""
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for known, tokens in self._entries:
+            if known == key:
+                return tokens
+        counted = counting()
+        if counted is not None:
+            self._entries = ((key, counted), *self._entries[: _REMEMBERED - 1])
+        return counted
+
+
+_memo = Memo()
+
+
 def count(messages: Sequence[Message], model: Model) -> Count:
     """The tokens of a conversation with the model's chat template, as the prompt of one call.
 
     Exact for Mistral's tokenizers v1 and v3 with the packages of the extra `tokens`, and for
     conversations that their template can express: it begins and ends with the user, system texts
-    aside. Otherwise an estimate. What a provider adds on its side is in neither: tools, a long
-    system text of its own, another template than Mistral's.
+    aside. Exact for an embedded model that is loaded (`mixmagic.Session.count` loads it). Otherwise
+    an estimate. What a provider adds on its side is in neither: tools, a long system text of its
+    own, another template than Mistral's.
 
     Args:
         messages: The conversation, oldest first.
@@ -80,14 +130,16 @@ def count(messages: Sequence[Message], model: Model) -> Count:
         >>> count([Message("user", "Hello")], mixtral)
         Count(tokens=9, most=9, exact=True)
     """
-    encode = _encoder(model.tokenizer)
-    if encode and (texts := _written(messages, model.tokenizer)):
-        try:
+    exact = _asked(lambda counter: counter.count(messages, model, load=False))
+    if exact is None and (encode := _encoder(model.tokenizer)):
+        written = json.dumps([model.tokenizer, [[m.role, m.content] for m in messages]])
+        exact = _memo.get(
+            written,
             # The beginning's token is one, too.
-            exact = 1 + sum(len(encode(text.encode())) + marks for text, marks in texts)
-            return Count(exact, exact, exact=True)
-        except UnicodeEncodeError:
-            pass  # half a surrogate pair cannot be sent, either
+            lambda: _encoded(encode, _written(messages, model.tokenizer), 1),
+        )
+    if exact is not None:
+        return Count(exact, exact, exact=True)
     most = sum(_most(message.content) + _PER_MESSAGE_MOST for message in messages)
     return Count(estimate_prompt(messages), most + _PER_PROMPT_MOST, exact=False)
 
@@ -110,12 +162,12 @@ def count_text(text: str, model: Model) -> Count:
         >>> count_text("Bonjour !", Model("x", Provider("here", "Here")))
         Count(tokens=3, most=7, exact=False)
     """
-    if encode := _encoder(model.tokenizer):
-        try:
-            exact = len(encode(text.encode()))
-            return Count(exact, exact, exact=True)
-        except UnicodeEncodeError:
-            pass
+    exact = _asked(lambda counter: counter.count_text(text, model))
+    if exact is None and (encode := _encoder(model.tokenizer)):
+        written = json.dumps([model.tokenizer, text])
+        exact = _memo.get(written, lambda: _encoded(encode, [(text, 0)]))
+    if exact is not None:
+        return Count(exact, exact, exact=True)
     return Count(estimate(text), _most(text), exact=False)
 
 
@@ -167,6 +219,25 @@ def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int
         else:
             texts.append((f"[INST] {text} [/INST]", 0) if first else (text, 2))
     return texts
+
+
+def _asked(ask: Callable[[Counter], int | None]) -> int | None:
+    """What the first of the registered counters says that can tell."""
+    for reference in tuple(_counters):
+        counter = reference()
+        if counter is not None and (found := ask(counter)) is not None:
+            return found
+    return None
+
+
+def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> int | None:
+    """The tokens of texts, with the marks around each, and `more`; `None` where there are none."""
+    if not texts:
+        return None
+    try:
+        return more + sum(len(encode(text.encode())) + marks for text, marks in texts)
+    except UnicodeEncodeError:
+        return None  # half a surrogate pair cannot be sent, either
 
 
 def _encoder(tokenizer: str) -> _Encode | None:

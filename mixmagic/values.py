@@ -1,6 +1,6 @@
 """The values that a call is made of: plain, frozen, free of I/O.
 
-Every module but `errors` and `stop` may import this one.
+Every module but `errors`, `stop` and `money` may import this one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+from mixmagic.money import Budget, Price, Usage
 from mixmagic.stop import Stop
 
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["live", "cache", "cassette"]
-
-_PER_MILLION = Decimal(1_000_000)
-_NANODOLLAR = Decimal("1e-9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,40 +26,6 @@ class Message:
 
     role: Role
     content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens of one call.
-
-    Attributes:
-        prompt_tokens: Tokens that went in.
-        completion_tokens: Tokens that came out.
-        estimated: True where we counted, False where the provider did.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    estimated: bool = False
-
-    @property
-    def total_tokens(self) -> int:
-        """Tokens in and out."""
-        return self.prompt_tokens + self.completion_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens; `batch` multiplies both in batch jobs."""
-
-    input: Decimal
-    output: Decimal
-    batch: Decimal = Decimal(1)
-
-    def cost(self, usage: Usage) -> Decimal:
-        """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
-        exact = self.input * usage.prompt_tokens + self.output * usage.completion_tokens
-        return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +147,7 @@ class Request:
         messages: The conversation, oldest first.
         params: Sampling parameters under their OpenAI names.
         stream: Whether the answer is to come in pieces.
+        budget: What the call may cost, together with others that carry the same one.
         timeout: Seconds that the call may take in all; the settings' `total_timeout` where `None`.
         deadline: When that is, on the monotonic clock: set when the call is made.
         stop: Set it, from any thread, to end the call.
@@ -193,6 +157,7 @@ class Request:
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = field(default=True, compare=False)
+    budget: Budget | None = field(default=None, compare=False)
     timeout: float | None = field(default=None, compare=False)
     deadline: float = field(default=math.inf, compare=False, repr=False)
     stop: Stop = field(default_factory=Stop, compare=False, repr=False)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,11 @@ import pytest
 from server import HANG, Answer
 
 from mixmagic.backends import weights
+from mixmagic.bounds import bound
+from mixmagic.completion import Completion
+from mixmagic.money import Price, Usage
+from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.values import Message, Model, Provider, Request
 
 COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]
 
@@ -109,6 +115,37 @@ def test_a_folder_that_cannot_be_written_is_two_lines(tmp_path):
     assert "--dir" in ran.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["local"], ["nonsense"]])
+def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path):
+    ledger = Ledger(home / "data", "a-session")
+    model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
+    for age in (0, 100):
+        request = Request(model, (Message("user", "Hi"),))
+        hold = Hold(request, None, bound(request), time.time() - age * 86_400)
+        ledger.reserve(hold)
+        answer = Completion("", Usage(1_000_000, 0), Decimal("0.5"), "stop", request, 1.0, None)
+        ledger.settle(hold, "ok", answer)
+    ledger.database.close()
+    ran = run("spend")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    head, row, total, about = ran.stdout.splitlines()
+    assert head.split() == ["model", "calls", "tokens", "in", "tokens", "out", "cost"]
+    assert row.split() == ["x:m", "1", "1,000,000", "0", "$0.50"]
+    assert total.split() == ["total", "1", "1,000,000", "0", "$0.50"]
+    assert about.startswith("this month (")
+    days = run("spend", "--all", "--by", "day").stdout.splitlines()
+    assert len(days) == 5
+    assert days[-2].split()[-1] == "$1.00"
+    path = tmp_path / "spend.csv"
+    written = run("spend", "--all", "--csv", str(path))
+    assert written.stdout == f"1 row is in {path}.\n"
+    assert path.read_text().splitlines()[1].startswith("x:m,2,0,0,0,0,2000000,0,0,0,0,1,0,")
+    refused = run("spend", "--csv", str(tmp_path))
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["local"], ["nonsense"], ["spend", "--by", "modle"], ["spend", "--all", "--today"]],
+)
 def test_wrong_words_are_refused_with_status_2(words):
     assert run(*words).returncode == 2

@@ -9,7 +9,8 @@ import pytest
 
 from mixmagic.catalog import FREE
 from mixmagic.completion import Collector, Completion, dollars, stopped_with
-from mixmagic.values import Delta, Message, Model, Price, Provider, Request, Usage
+from mixmagic.money import Price, Usage
+from mixmagic.values import Delta, Message, Model, Provider, Request
 
 ACME = Provider("acme", "Acme")
 MODEL = Model("org/Model-1", ACME, ("one",), price=Price(Decimal("0.60"), Decimal("1.20")))
@@ -69,7 +70,7 @@ def test_free_is_said_of_free_providers_only():
 
 def test_estimates_are_marked():
     """Tokens and dollars that we counted carry a sign; the provider's do not."""
-    footer = replace(ANSWER, usage=Usage(10, 5, estimated=True)).footer()
+    footer = replace(ANSWER, usage=Usage(10, 5, counted="estimate")).footer()
     assert "≈ 10 → 5 tokens" in footer
     assert "≈ $0.00081" in footer
     assert "≈" not in ANSWER.footer()
@@ -194,7 +195,7 @@ def test_tokens_are_estimated_where_the_provider_counts_none():
     lump = Collector(REQUEST)
     lump.add(Delta("word " * 72))
     usage = lump.completion().usage
-    assert usage == Usage(usage.prompt_tokens, 100, estimated=True)
+    assert usage == Usage(usage.prompt_tokens, 100, counted="estimate")
     assert 2 <= usage.prompt_tokens <= 12
 
 

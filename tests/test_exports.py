@@ -28,8 +28,10 @@ def test_public_names():
         "Message",
         "Session",
         "ask",
+        "budget",
         "errors",
         "session",
+        "spend",
         "stream",
     ]
     assert dir(mixmagic) == sorted([*mixmagic.__all__, "__version__"])

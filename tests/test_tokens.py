@@ -6,6 +6,7 @@ import base64
 import doctest
 import functools
 import importlib.util
+import itertools
 import random
 import re
 import shutil
@@ -110,6 +111,10 @@ def talk(*turns: str) -> list[Message]:
     """A conversation: `"s: …"` is the system's, `"u: …"` the user's, `"a: …"` the assistant's."""
     roles = {"s": "system", "u": "user", "a": "assistant"}
     return [Message(roles[turn[0]], turn[3:]) for turn in turns]
+
+
+def exactly(number: int) -> Count:
+    return Count(number, number, exact=True)
 
 
 def begins_with_assistant(messages: list[Message]) -> bool:
@@ -371,9 +376,10 @@ def test_threads_load_once_and_agree(unloaded, monkeypatch):
 @pytest.mark.parametrize("unit", ["a", " ", "Lorem ipsum, ", "🦊", "\n", "ba", "[INST]", "\x00"])
 def test_it_takes_time_in_proportion_to_the_text(unit, model):
     """Sixteen times the text takes less than eighty times as long; squared it would be 256."""
+    numbers = itertools.count()  # what was counted just before is remembered
 
     def seconds(size: int) -> float:
-        messages = [Message("user", unit * (size // len(unit)))]
+        messages = [Message("user", f"{next(numbers)}{unit * (size // len(unit))}")]
         started = time.perf_counter()
         count(messages, model)
         return time.perf_counter() - started

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+from mixmagic import forks, tokens
 from mixmagic.backends.access import Access
 from mixmagic.settings import Settings
-from mixmagic.values import Provider, Stream
+from mixmagic.values import Message, Model, Provider, Stream
 
 
 class Backend(Protocol):
@@ -29,6 +30,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back connections, threads and memory."""
+
+
+@runtime_checkable
+class Counting(Backend, tokens.Counter, Protocol):
+    """A module's that has its models' tokenizers."""
 
 
 class Backends:
@@ -63,6 +69,24 @@ class Backends:
         """
         return self._backend(provider).models(provider, key, timeout)
 
+    def count(self, messages: Sequence[Message], model: Model) -> tokens.Count:
+        """The tokens of a conversation, as `tokens.count` has it.
+
+        An embedded model is loaded for it, and then counts exactly, however long it takes: Ctrl-C
+        ends the wait. Where it cannot be loaded it is an estimate.
+
+        Args:
+            messages: The conversation, oldest first.
+            model: Who is asked.
+        """
+        # Only these have their tokenizer with them: no other module is imported to count.
+        backend = self._backend(model.provider) if model.provider.backend == "local" else None
+        if isinstance(backend, Counting):
+            exact = backend.count(messages, model, load=True)
+            if exact is not None:
+                return tokens.Count(exact, exact, exact=True)
+        return tokens.count(messages, model)
+
     def close(self) -> None:
         """Give back connections, threads and memory."""
         with self._lock:
@@ -71,7 +95,7 @@ class Backends:
             backend.close()
 
     def _backend(self, provider: Provider) -> Backend:
-        with self._lock:
+        with forks.lock, self._lock:  # its module is imported
             if provider.backend not in self._made:
                 module = importlib.import_module(f"mixmagic.backends.{provider.backend}")
                 self._made[provider.backend] = module.Backend(self._settings, self.access)

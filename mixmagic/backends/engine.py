@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from mixmagic.tokens import Memo
+
 # Seconds that the process has to end by itself.
 _PATIENCE = 2.0
 
@@ -57,11 +59,13 @@ class Engine:
     Attributes:
         ready: Whether the model is loaded.
         answers: Those that llama.cpp has not let go of, by their numbers.
+        counts: The last few counts of tokens.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.ready = False
         self.answers: dict[int, Answer] = {}
+        self.counts = Memo()
         self._failure = ""
         self._lock = threading.Lock()
         self._numbers = itertools.count()
@@ -90,10 +94,17 @@ class Engine:
 
     def ask(self, body: Mapping[str, Any]) -> Answer:
         """Begin an answer to OpenAI-style JSON."""
+        return self._begin("body", body)
+
+    def count(self, body: Mapping[str, Any]) -> Answer:
+        """Count the tokens of a body's `messages`, or of its `content`: one frame, `tokens`."""
+        return self._begin("count", body)
+
+    def _begin(self, kind: str, body: Mapping[str, Any]) -> Answer:
         with self._lock:
             number = next(self._numbers)
             answer = self.answers[number] = Answer(self, number)
-            self.send({"id": number, "body": body})
+            self.send({"id": number, kind: body})
             if self._failure:
                 answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
         return answer

@@ -7,15 +7,18 @@ however that ends. Imports nothing of the project.
 
 xllamacpp's server insists on listening. Where the system has Unix sockets it gets one, in a
 folder that only this user can enter and that is gone as soon as the server is up; elsewhere a
-loopback port. In both cases a random key is needed and no web page's origin is allowed.
+loopback port. In both cases a random key is needed and no web page's origin is allowed. This
+process alone goes on using it, to count tokens: xllamacpp has no method for that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import secrets
+import socket
 import sys
 import tempfile
 import threading
@@ -36,15 +39,20 @@ class Engine:
         self._out, self._lock = out, threading.Lock()
         self._stopped: dict[int, threading.Event] = {}
         try:
-            self._server = _load(options)
+            self._server, self._counter = _load(options)
         except RuntimeError as error:
             self._say({"failed": str(error)})
             raise SystemExit(1) from None
         self._say({"ready": True})
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Begin an answer, or stop one."""
+        """Begin an answer or a count, or stop an answer."""
         number, body = message["id"], message.get("body")
+        if "count" in message:
+            threading.Thread(
+                target=self._count, args=(number, message["count"]), daemon=True
+            ).start()
+            return
         if body is None:
             if stopped := self._stopped.get(number):  # it may end at any moment
                 stopped.set()
@@ -68,6 +76,10 @@ class Engine:
             del self._stopped[number]
             self._say({"id": number, "end": True})
 
+    def _count(self, number: int, body: Mapping[str, Any]) -> None:
+        self._say({"id": number, "frame": {"tokens": self._counter.count(body)}})
+        self._say({"id": number, "end": True})
+
     def _say(self, message: Mapping[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
         with self._lock, contextlib.suppress(OSError):  # its reader is gone, and so are we soon
@@ -75,8 +87,43 @@ class Engine:
             self._out.flush()
 
 
-def _load(options: Mapping[str, Any]) -> Any:
-    """The server of a GGUF file."""
+class _Counter:
+    """Counts tokens by the server's HTTP routes: in their threads, no answer waits for them.
+
+    Args:
+        address: Where the server listens.
+        key: What it wants to be told.
+    """
+
+    def __init__(self, address: str, key: str) -> None:
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        scheme, _, self._place = address.partition("://")
+        self._unix = scheme == "unix"
+        if self._unix and hasattr(os, "O_PATH"):
+            # Linux alone lets us in without the name, which is soon gone.
+            self._place = f"/proc/self/fd/{os.open(self._place, os.O_PATH)}"
+
+    def count(self, body: Mapping[str, Any]) -> int | None:
+        """The tokens of a body with `messages`, in the model's template, or of its `content`."""
+        try:
+            if "messages" in body:
+                return int(self._post("/v1/chat/completions/input_tokens", body)["input_tokens"])
+            return len(self._post("/tokenize", body)["tokens"])
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return None  # it cannot be reached, or its template has no form for the messages
+
+    def _post(self, route: str, body: Mapping[str, Any]) -> Any:
+        connection = http.client.HTTPConnection("localhost" if self._unix else self._place)
+        with contextlib.closing(connection):
+            if self._unix:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(self._place)
+            connection.request("POST", route, json.dumps(body), self._headers)
+            return json.loads(connection.getresponse().read())
+
+
+def _load(options: Mapping[str, Any]) -> tuple[Any, _Counter]:
+    """The server of a GGUF file, and who counts its tokens."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -90,7 +137,8 @@ def _load(options: Mapping[str, Any]) -> Any:
     params.cache_ram_mib = 0
     params.verbosity = -1
     with _unreachable(params):
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
+        return server, _Counter(server.listening_address, params.api_keys[0])
 
 
 @contextlib.contextmanager

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mixmagic import tokens
 from mixmagic.backends import faults, weights, wire
 from mixmagic.backends.access import Access
 from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
 from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
 from mixmagic.settings import Settings
-from mixmagic.values import Delta, Model, Provider, Request, Stream
+from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
 # Answers that are generated side by side; each has the model's whole context.
 _SLOTS = 4
@@ -32,6 +34,11 @@ _MAX_THREADS = 8
 _TICK = 0.1
 # A `SimpleQueue` whose time is up before it begins to wait would wait for ever.
 _SHORTEST = 0.01
+# What a count that nobody asked for may take: seconds, and characters of JSON. llama.cpp reads
+# 1 MB a second; of marks such as `<|im_end|>` 300 kB in the first, and then ever less.
+_BRIEFLY = 1.0
+_SHORT = 500_000
+_Result = TypeVar("_Result")
 
 
 class Backend:
@@ -43,6 +50,7 @@ class Backend:
         self._engines: dict[Path, Engine] = {}
         self._process = os.getpid()
         weakref.finalize(self, _shut, self._engines, self._process)
+        tokens.register(self)
 
     def open(self, provider: Provider) -> Stream:
         """How to ask a model: see `mixmagic.backends.Backends.open`."""
@@ -54,6 +62,25 @@ class Backend:
         """The embedded model, where its weights are there."""
         embedded = weights.path(self._settings.cache_dir)
         return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
+
+    def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
+        """The tokens that llama.cpp will say a conversation has.
+
+        Args:
+            messages: The conversation, oldest first.
+            model: Who is asked.
+            load: Whether to load the model where it is not, and to take the time it needs;
+                Ctrl-C ends the wait.
+
+        Returns:
+            `None` where the model is not loaded, or cannot count.
+        """
+        body = wire.encode(Request(model, tuple(messages), stream=False))
+        return self._count(body, model, load=load)
+
+    def count_text(self, text: str, model: Model) -> int | None:
+        """The tokens of a text by itself, where the model is loaded."""
+        return self._count({"content": text, "parse_special": False}, model, load=False)
 
     def close(self) -> None:
         """Stop the answers that are under way and free the models."""
@@ -80,10 +107,34 @@ class Backend:
         if not finished:
             raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
 
+    def _count(self, body: Mapping[str, Any], model: Model, *, load: bool) -> int | None:
+        if model.provider.backend != "local" or os.getpid() != self._process:
+            return None  # another's model, or the parent's engines in a forked child
+        written = json.dumps(body)
+        wait = math.inf if load else _BRIEFLY
+        request = Request(model, (), deadline=time.monotonic() + wait)
+        try:
+            if load:
+                engine = self._engine(_returned(self._weights(request)), model)
+            else:
+                found = self._engines.get(self._path(model))
+                if found is None or not (found.ready and found.alive) or len(written) > _SHORT:
+                    return None
+                engine = found
+            return engine.counts.get(written, lambda: _counted(engine.count(body), request))
+        except (MixmagicError, EngineFailed, OSError):
+            return None
+
+    def _path(self, model: Model) -> Path:
+        """Where the model's GGUF file is, or will be."""
+        if _embedded(model):
+            return weights.path(self._settings.cache_dir)
+        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
+
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
         model = request.model
-        if model.id == weights.path(Path()).name.partition(".")[0]:
+        if _embedded(model):
             with closing(weights.fetch(self._settings.cache_dir)) as fetching:
                 while True:
                     faults.check(request)
@@ -92,7 +143,7 @@ class Backend:
                     except StopIteration as end:
                         return Path(end.value)
                     yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
-        path = Path(model.options.get("path", model.id)).expanduser().absolute()
+        path = self._path(model)
         if not path.is_file():
             raise BadArguments(
                 f"There is no GGUF file {path}.",
@@ -121,6 +172,28 @@ class Backend:
                 }
                 engine = self._engines[path] = Engine(options)
             return engine
+
+
+def _embedded(model: Model) -> bool:
+    """Whether it is the model whose weights we fetch."""
+    return model.id == weights.path(Path()).name.partition(".")[0]
+
+
+def _returned(steps: Generator[Any, None, _Result]) -> _Result:
+    """What a generator returns; what it yields is passed over."""
+    with closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+
+
+def _counted(answer: Answer, request: Request) -> int | None:
+    """The tokens that an answer to `Engine.count` tells."""
+    with closing(answer):
+        return next((frame["tokens"] for frame in _frames(answer, request)), None)
 
 
 def _frames(answer: Answer, request: Request) -> Iterator[Mapping[str, Any]]:

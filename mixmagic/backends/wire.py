@@ -7,7 +7,8 @@ from typing import Any
 
 from mixmagic.backends import faults
 from mixmagic.errors import ProviderError
-from mixmagic.values import Delta, Model, Provider, Request, Usage
+from mixmagic.money import Usage
+from mixmagic.values import Delta, Model, Provider, Request
 
 # Words for the same thing.
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
@@ -130,7 +131,19 @@ def _usage(usage: Any) -> Usage | None:
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
-    return Usage(prompt or 0, completion or 0)
+    return Usage(prompt or 0, completion or 0, min(_cached(usage), prompt or 0))
+
+
+def _cached(usage: Mapping[str, Any]) -> int:
+    """How much of the prompt came from the provider's cache: 0 where it does not say.
+
+    OpenAI's place for it, which most others use; Moonshot's, whose models Together serves;
+    DeepSeek's.
+    """
+    details = usage.get("prompt_tokens_details")
+    nested = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    said = (nested, usage.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"))
+    return next(filter(None, map(_count, said)), 0)
 
 
 def _count(value: Any) -> int | None:

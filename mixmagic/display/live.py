@@ -63,14 +63,17 @@ def show(session: Session, request: Request, screen: Screen) -> Completion:
 
 
 def session_total(session: Session) -> str:
-    """What the session has cost, for a footer; calls of unknown price make it a lower bound."""
-    from mixmagic.store.ledger import total
+    """What the session has cost, and may; calls of unknown price make it a lower bound."""
+    from mixmagic.store.budgets import exactly
+    from mixmagic.store.spend import total
 
     try:
         spent = total(session.ledger.spent())
     except StoreError:
         return "unknown"
-    return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}"
+    limit = session.ledger.budgets.session
+    of = "" if limit is None else f" of {exactly(limit)}"
+    return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}{of}"
 
 
 def _draw(pump: _Pump, request: Request, screen: Screen) -> None:

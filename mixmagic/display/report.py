@@ -1,17 +1,21 @@
-"""Tables: the models that can be named, what the session has cost, what the doctor says."""
+"""Tables: the models that can be named, what calls have cost, what the doctor says."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from mixmagic import defuse
 from mixmagic.completion import dollars
-from mixmagic.store.ledger import Spent, total
+from mixmagic.money import Price
+from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
-from mixmagic.values import Model, Price
+from mixmagic.values import Model
+
+# Columns of `spend_table` that are shown where they have anything to show.
+_SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "under way"}
 
 
 class Table:
@@ -21,18 +25,27 @@ class Table:
         columns: The heads; those that end with `>` hold numbers and are set to the right.
         rows: The cells, as many as there are columns.
         caption: Lines below the table.
+        foot: The cells of a last row that is set apart, such as a total.
+
+    Example:
+        >>> Table(["model", "cost>"], [["8x7b", "$0.60"]], "this session", ["total", "$0.60"])
     """
 
     def __init__(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        caption: str = "",
+        foot: Sequence[str] = (),
     ) -> None:
         self.columns = [column.removesuffix(">") for column in columns]
         self.rows = [list(map(defuse.plain, row)) for row in rows]
+        self.foot = list(map(defuse.plain, foot))
         self.caption = defuse.plain(caption)
         self._right = [column.endswith(">") for column in columns]
 
     def __str__(self) -> str:
-        lines = [self.columns, *self.rows]
+        lines = [self.columns, *self.rows, *filter(None, [self.foot])]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         return "\n".join(
             [
@@ -49,9 +62,9 @@ class Table:
         def side(right: bool) -> str:
             return "right" if right else "left"
 
-        def cells(line: Sequence[str], tag: str) -> str:
+        def cells(line: Sequence[str], tag: str, style: str = "") -> str:
             return "".join(
-                f'<{tag} style="text-align: {side(right)}">{html.escape(cell)}</{tag}>'
+                f'<{tag} style="text-align: {side(right)}{style}">{html.escape(cell)}</{tag}>'
                 for cell, right in zip(line, self._right, strict=True)
             )
 
@@ -59,8 +72,11 @@ class Table:
         caption = html.escape(self.caption).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
+        apart = "; font-weight: bold; border-top: 1px solid gray"
+        foot = f"<tfoot><tr>{cells(self.foot, 'td', apart)}</tr></tfoot>" if self.foot else ""
+        table = f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
         return {
-            "text/html": f"<table>{head}<tbody>{body}</tbody></table>{below}",
+            "text/html": f"{table}{foot}</table>{below}",
             "text/plain": str(self),
         }
 
@@ -93,30 +109,45 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
     )
 
 
-def spend_table(spent: Sequence[Spent]) -> Table:
-    """What the session has cost, per model and in all."""
-    rows = [*spent, total(list(spent))]
-    notes = ["this session"]
-    if any(row.unpriced for row in spent):
-        notes.append("≥: some calls have no known price")
-    if any(row.estimated for row in spent):
-        notes.append("≈: some tokens are estimated")
-    return Table(
-        ["model", "calls>", "stopped>", "failed>", "tokens in>", "tokens out>", "cost>"],
-        [
-            [
-                row.model,
-                str(row.calls),
-                str(row.stopped),
-                str(row.failed),
-                f"{row.prompt_tokens:,}",
-                f"{row.completion_tokens:,}",
-                _cost(row),
-            ]
-            for row in rows
-        ],
-        " · ".join(notes),
+def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
+    """What groups of calls have cost, and in all; columns that would be empty are left out.
+
+    Args:
+        spent: The groups.
+        by: What they are.
+        about: Which calls they are of, in a few words.
+    """
+    everything, marks = total(spent), [_marks(row) for row in spent]
+    costs = [*map(_cost, spent, marks), _cost(everything, "".join(marks))]
+    sometimes = [name for name in _SOMETIMES if getattr(everything, name)]
+    cached, saved = everything.cached_tokens > 0, everything.saved > 0
+
+    def cells(name: str, row: Spent, cost: str) -> list[str]:
+        return [
+            name,
+            *(f"{getattr(row, count):,}" for count in ["calls", *sometimes]),
+            f"{row.prompt_tokens:,}",
+            *[f"{row.cached_tokens:,}"] * cached,
+            f"{row.completion_tokens:,}",
+            cost,
+            *[dollars(row.saved)] * saved,
+        ]
+
+    counts = ["calls>", *(f"{_SOMETIMES[name]}>" for name in sometimes), "tokens in>"]
+    counts += ["cached>"] * cached + ["tokens out>", "cost>"] + ["saved>"] * saved
+    *rows, foot = map(
+        cells,
+        [*(row.name or f"no {by} known" for row in spent), "total"],
+        [*spent, everything],
+        costs,
     )
+    notes = [about, *_spend_notes(everything, "".join(costs))]
+    return Table([by, *counts], rows, " · ".join(notes), foot)
+
+
+def spend_cost(spent: Sequence[Spent]) -> str:
+    """What groups of calls have cost in all, with what is uncertain about it."""
+    return _cost(total(spent), "".join(map(_marks, spent)))
 
 
 def doctor_table(checks: Sequence[Check]) -> Table:
@@ -129,12 +160,32 @@ def doctor_table(checks: Sequence[Check]) -> Table:
     )
 
 
-def _cost(row: Spent) -> str:
-    """A sum with what is uncertain about it."""
-    if row.unpriced and not row.cost:
+def _marks(row: Spent) -> str:
+    """What is uncertain about what a group of calls has cost."""
+    about = "≤" * bool(row.lost) + "≈" * bool(row.estimated)
+    return "≥" * bool(row.unpriced) + about * bool(row.cost)
+
+
+def _cost(row: Spent, marks: str) -> str:
+    """A sum with its marks: it is no upper bound where it is a lower one."""
+    if "≥" in marks and not row.cost:
         return dollars(None)
-    bound, about = "≥ " * bool(row.unpriced), "≈ " * bool(row.estimated and row.cost)
-    return bound + about + dollars(row.cost)
+    bound = "≥ " if "≥" in marks else "≤ " if "≤" in marks else ""
+    return bound + "≈ " * ("≈" in marks) + dollars(row.cost)
+
+
+def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
+    """What should be known of the costs that are shown."""
+    if "≥" in shown:
+        yield "≥: some calls have no known price"
+    if everything.lost and everything.cost:
+        mark = "≤: " if "≤" in shown else ""
+        yield f"{mark}lost calls are counted at their most (%mixmagic spend --resolve)"
+    if "≈" in shown:
+        yield "≈: some tokens are estimated"
+    if everything.held:
+        calls = "call" if everything.open == 1 else f"{everything.open:,} calls"
+        yield f"{dollars(everything.held)} is held for the {calls} under way"
 
 
 def _prices(model: Model) -> tuple[str, str]:

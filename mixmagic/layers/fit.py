@@ -19,12 +19,12 @@ def fit() -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            room = _room(request)
             asked = request.params.get("max_tokens")
-            if room is None or asked is None or asked <= room:
+            request = fitted(request)
+            room = request.params.get("max_tokens")
+            if asked == room:
                 yield from inner(request)
                 return
-            request = replace(request, params={**request.params, "max_tokens": room})
             with closing(inner(request)) as deltas:
                 for delta in deltas:
                     yield delta
@@ -36,15 +36,15 @@ def fit() -> Layer:
     return layer
 
 
-def _room(request: Request) -> int | None:
-    """The tokens that the answer may have; `None` where the context is not known.
+def fitted(request: Request) -> Request:
+    """The request with a `max_tokens`, where it has one, that its context has room for.
 
     Raises:
         ContextTooLong: The prompt leaves none.
     """
     model = request.model
     if model.context is None:
-        return None
+        return request
     prompt = tokens.count(request.messages, model)
     # An estimate can be several times too high: blanks and repetitions make long tokens.
     least = prompt.tokens if prompt.exact else prompt.tokens // 4
@@ -55,4 +55,7 @@ def _room(request: Request) -> int | None:
             f" {model.context:,} with the answer.",
             "Shorten it, or take a model with a longer context (8x22b: 65,536); nothing was sent.",
         )
-    return max(model.context - prompt.tokens, 1)
+    room = max(model.context - prompt.tokens, 1)
+    if request.params.get("max_tokens", 0) <= room:
+        return request
+    return replace(request, params={**request.params, "max_tokens": room})

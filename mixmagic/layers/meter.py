@@ -6,35 +6,39 @@ import logging
 from collections.abc import Generator
 from contextlib import closing
 
+from mixmagic.bounds import bound
 from mixmagic.completion import Collector
-from mixmagic.errors import MixmagicError, Stopped, StoreError
-from mixmagic.store.ledger import Ledger, Status
+from mixmagic.errors import MixmagicError, Stopped, StoreDamaged, StoreError
+from mixmagic.money import Usage
+from mixmagic.store.accounts import Status
+from mixmagic.store.budgets import exactly
+from mixmagic.store.ledger import Hold, Ledger
 from mixmagic.values import Delta, Layer, Request, Stream
 
 _log = logging.getLogger("mixmagic")
 
 
 def meter(ledger: Ledger, notebook: str | None) -> Layer:
-    """Record calls in `ledger`.
+    """Hold what a call may cost, record what it did.
 
-    A ledger that cannot be written does not stop the call: a note tells the user.
+    A ledger that cannot be written does not stop a call that has no budget: a note tells the
+    user. A call that has one is refused.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
             collector = Collector(request)
-            row: int | None = None
-            try:
-                row = ledger.open(request, notebook)
-            except StoreError as error:
-                yield Delta(note=f"not in the ledger: {error.message}")
+            hold = Hold(request, notebook, bound(request))
             outcome: tuple[Status, str | None] = ("ok", None)
             sent = True
             try:
+                yield from _reserve(ledger, hold)
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
                         collector.add(delta)
                         yield delta
+                if note := _surprise(hold, collector.usage):
+                    yield Delta(note=note)
             except MixmagicError as error:
                 outcome = "failed", f"{type(error).__name__}: {error.message}"
                 sent = error.sent
@@ -57,12 +61,34 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 read = sent or collector.begun or collector.usage is not None
                 finish = "" if status == "ok" else status
                 try:
-                    if row is not None:
+                    if hold.number is not None:
                         completion = collector.completion(finish) if read else None
-                        ledger.settle(row, status, completion, failure)
+                        ledger.settle(hold, status, completion, failure)
                 except StoreError as error:
                     _log.warning("The row of a call stays open: %s", error.message)
 
         return stream
 
     return layer
+
+
+def _reserve(ledger: Ledger, hold: Hold) -> Generator[Delta, None, None]:
+    """Hold what the call may cost; where that cannot be, say so, or refuse it under a budget."""
+    try:
+        ledger.reserve(hold)
+    except StoreError as error:
+        if hold.bound.cost != 0 and ledger.caps(hold):
+            raise
+        if not isinstance(error, StoreDamaged):
+            yield Delta(note=f"not in the ledger: {error.message}")
+            return
+        yield Delta(note=error.message)
+        yield from _reserve(ledger, hold)
+
+
+def _surprise(hold: Hold, usage: Usage | None) -> str:
+    """What to say where a provider has counted more than the call could have cost."""
+    price, most = hold.request.model.price, hold.bound.cost
+    if usage is None or price is None or most is None or price.cost(usage) <= most:
+        return ""
+    return f"it cost more than the {exactly(most)} that it could have: the provider counted more"

@@ -55,7 +55,13 @@ class Mixmagic(Magics):
         %mixmagic use MODEL                    ask MODEL by default, in this session
         %mixmagic models [PROVIDER] [--live]   the models that can be named, with their prices;
                                                --live asks the providers themselves
-        %mixmagic spend                        what this session has cost, per model
+        %mixmagic spend                        what this session has cost; or --today, --month,
+                                               --all; --by model, day, notebook or status;
+                                               --elsewhere compares other providers' prices;
+                                               --resolve [NUMBER DOLLARS] settles lost calls
+        %mixmagic budget [DOLLARS|off]         what may be spent at most in this session, --per day,
+                                               --per month or in this --notebook; and what is left
+        %mixmagic prices [MODEL]               the same model's prices, provider by provider
         %mixmagic login PROVIDER               ask for an API key, try it, and keep it in the
                                                system's keyring; logout takes it out
         %mixmagic doctor                       check that everything is in place
@@ -66,6 +72,8 @@ class Mixmagic(Magics):
             "use": self._use,
             "models": self._models,
             "spend": self._spend,
+            "budget": self._budget,
+            "prices": self._prices,
             "login": self._login,
             "logout": self._logout,
             "doctor": self._doctor,
@@ -128,11 +136,22 @@ class Mixmagic(Magics):
             return f"{provider}: {error.message}"
 
     def _spend(self, words: list[str]) -> None:
-        """Show what the session has cost."""
-        from mixmagic.display.report import spend_table
+        """Show what calls have cost."""
+        from mixmagic.magics._spend import show
 
-        Parser("%mixmagic spend").parse_args(words)
-        display(spend_table(self._session.ledger.spent()))
+        show(self._session, self.shell, words)
+
+    def _budget(self, words: list[str]) -> None:
+        """Set what may be spent, and show what is left."""
+        from mixmagic.magics._budget import budget
+
+        display(budget(self._session, words))
+
+    def _prices(self, words: list[str]) -> None:
+        """Show what others ask for the same model."""
+        from mixmagic.magics._prices import prices
+
+        display(prices(self._session, words))
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""

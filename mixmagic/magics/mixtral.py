@@ -56,6 +56,8 @@ def _parser() -> Parser:
     add("-o", "--out", metavar="VARIABLE", help="bind the Completion: .text, .usage, .cost, …")
     add("-f", "--format", default="markdown", metavar="FORM", help="markdown; or html, shown in a"
         " frame in which nothing can run")  # fmt: skip
+    add("--budget", metavar="DOLLARS", help="refuse the cell where it could cost more")
+    add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
     add("--no-stream", action="store_true", help="ask for the whole answer at once")
     return parser
 
@@ -93,11 +95,16 @@ class Mixtral(Magics):
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
             )
+        from IPython.display import display
+
+        from mixmagic.display.budget import plan_table
         from mixmagic.display.formats import FORMATS
         from mixmagic.display.live import show
         from mixmagic.display.screens import screen
 
-        out, whole, form = (options.pop(name) for name in ("out", "no_stream", "format"))
+        out, whole, form, dry = (
+            options.pop(name) for name in ("out", "no_stream", "format", "dry_run")
+        )
         if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
             raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
         if form not in FORMATS:
@@ -107,6 +114,11 @@ class Mixtral(Magics):
         told = FORMATS[form].instruction
         options["system"] = "\n\n".join(filter(None, (options["system"], told)))
         request = self._session.request(rest if cell is None else cell, stream=not whole, **options)
+        if dry:
+            plan = self._session.plan(request)
+            display(plan_table(plan))
+            self._bind(out, plan)
+            return
         live = self._session.settings.live
         place = screen(self.shell, live=live, owns_cell=cell is not None, form=FORMATS[form])
         try:

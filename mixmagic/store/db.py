@@ -1,24 +1,27 @@
-"""SQLite files: opening, write-ahead log, numbered migrations. For the modules of this room."""
+"""SQLite files that survive: threads, forks, kills, damage. For the modules of this room."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
-import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from mixmagic import forks
-from mixmagic.errors import StoreError
+from mixmagic.errors import StoreDamaged, StoreError
+from mixmagic.store import aside, opening
 
-# Seconds that a writer waits for another process's transaction.
-_TIMEOUT = 10.0
+T = TypeVar("T")
 
 
 class Database:
     """One SQLite file, opened at its first use, safe to use from threads and after a fork.
+
+    A file that SQLite finds damaged is moved aside, and a new one begun at the next use.
 
     Args:
         path: The file; its folder is made if need be.
@@ -31,33 +34,66 @@ class Database:
         self._migrations = migrations
         self._lock = threading.RLock()
         self._made: sqlite3.Connection | None = None
+        # Of the file that was opened last, and of its log.
+        self._file: aside.Identity | None = None
+        self._log: aside.Identity | None = None
         _databases[self] = None
+
+    @property
+    def journal(self) -> str:
+        """How the file is kept whole: `wal`, or on a network folder `delete`.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        return str(self.rows("PRAGMA journal_mode")[0][0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block is kept, or nothing of it.
 
         Raises:
+            StoreDamaged: The file was damaged, and has been moved aside.
             StoreError: The file cannot be read or written.
         """
         with self._lock, self._named():
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection = self._attempt(_begin)
                 yield connection
+                connection.execute("COMMIT")  # unlike `commit`, it fails where nothing is begun
             except BaseException:
-                connection.rollback()
+                self._roll_back()
                 raise
-            connection.commit()
+            if self._file != aside.identity(self.path):
+                raise StoreError(
+                    f"{self.path} was moved or replaced while it was being written.",
+                    "Run this again: what was written went with the old file.",
+                )
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """The rows of a query.
 
         Raises:
+            StoreDamaged: The file was damaged, and has been moved aside.
             StoreError: The file cannot be read.
         """
-        with self._lock, self._named():
-            return self._connection().execute(query, values).fetchall()
+
+        def read(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+            return connection.execute(query, values).fetchall()
+
+        with self._lock:
+            if self._made is not None and self._made.in_transaction:
+                return read(self._made)  # what fails here becomes ours at the transaction's end
+            with self._named():
+                try:
+                    return self._attempt(read)
+                except sqlite3.OperationalError as error:
+                    if opening.code(error) not in opening.UNWRITABLE:
+                        raise
+                    found = opening.only_read(self._real(), self._migrations, read)
+                    if found is None:
+                        raise
+                    return found
 
     def before_fork(self) -> None:
         """Close the file: SQLite's locks are a process's own, and a child's would be void."""
@@ -86,52 +122,99 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"{self.path} cannot be used: {error}.",
-                "Check the disk's free space and the folder's permissions.",
-            ) from None
+            if opening.code(error) in opening.DAMAGED:
+                self._set_aside()
+            raise StoreError(f"{self.path} cannot be used: {error}.", opening.cure(error)) from None
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do what may be done again, where another process has moved a damaged file aside."""
+        try:
+            return work(self._connection())
+        except sqlite3.DatabaseError as error:
+            if opening.code(error) not in opening.DAMAGED:
+                raise
+            self._set_aside()
+        return work(self._connection())
+
+    def _roll_back(self) -> None:
+        """Leave nothing of a transaction; where that fails too, the next opening does it."""
+        if self._made is not None:
+            try:
+                self._made.rollback()
+            except sqlite3.Error:
+                self.close()
 
     def _connection(self) -> sqlite3.Connection:
-        if self._made is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._made = self._open()
-        return self._made
+        """The file at the path, opened if need be: what was open may have been moved."""
+        if self._made is not None and self._file == aside.identity(self.path):
+            return self._made
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        real = self._real()
+        with contextlib.ExitStack() as stack:
+            alone = False
+            with contextlib.suppress(OSError):  # a folder that takes no lock may yet be read
+                stack.enter_context(aside.alone(real, opening.TIMEOUT))
+                alone = True
+            if alone:
+                self._leave(real)
+            self.close()
+            try:
+                self._made = opening.connect(real)
+                self._file = aside.identity(real)
+                opening.settle(self._made, real, self._migrations)
+                self._log = aside.identity(aside.beside(real, aside.LOG))
+            except BaseException as error:
+                if alone and opening.code(error) in opening.DAMAGED:
+                    self._move(real)
+                self.close()
+                raise
+            return self._made
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
+    def _real(self) -> Path:
+        """The file itself, where the path is a link: its log lies beside it."""
+        return Path(os.path.realpath(self.path))
+
+    def _leave(self, real: Path) -> None:
+        """Move away a log whose file is gone: SQLite would take it for the next file's."""
+        log = aside.identity(aside.beside(real, aside.LOG))
+        gone = not real.exists() or real.stat().st_size == 0
+        if gone or (self._made is not None and log is not None and log == self._log):
+            aside.move(real, "left", (aside.LOG, aside.SHARED))
+
+    def _set_aside(self) -> None:
+        """Move the damaged file that is open aside, unless another has done it."""
+        real = self._real()
+        try:
+            with aside.alone(real, opening.TIMEOUT):
+                # Still open, so that no new file can have its number.
+                if self._file == aside.identity(real):
+                    self._move(real)
+        except OSError as error:
+            raise self._stuck(error) from None
+        finally:
+            self.close()
+
+    def _move(self, real: Path) -> None:
+        """Move the damaged file aside, and say so. Only for who is alone with it."""
+        if os.name == "nt":  # renames nothing that is open; elsewhere, closing first would write
+            self.close()
+        try:
+            where = aside.move(real, "damaged")
+        except OSError as error:
+            raise self._stuck(error) from None
+        finally:
+            self.close()
+        raise StoreDamaged(
+            f"{self.path} is damaged and was moved to {where}: the record of earlier spending"
+            " begins anew.",
+            "Run this again. Nothing was deleted; to go back, put a backup in its place.",
         )
-        try:
-            connection.row_factory = sqlite3.Row
-            _write_ahead(connection)
-            connection.execute("PRAGMA synchronous=NORMAL")
-            self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Bring the file to the newest form, in one transaction."""
-        newest = len(self._migrations)
-        if _version(connection) == newest:
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            version = _version(connection)  # again: another process may have been faster
-            if version > newest:
-                raise StoreError(
-                    f"{self.path} was written by a newer mixmagic.",
-                    "Run `pip install --upgrade mixmagic`.",
-                )
-            for script in self._migrations[version:]:
-                for statement in filter(str.strip, script.split(";")):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={newest}")
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
+    def _stuck(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path} is damaged and cannot be moved aside: {error.strerror}.",
+            "End the notebooks that use it and move it, or set MIXMAGIC_HOME to another folder.",
+        )
 
 
 _databases: weakref.WeakKeyDictionary[Database, None] = weakref.WeakKeyDictionary()
@@ -154,20 +237,7 @@ def _after_fork() -> None:
 forks.across(_before_fork, _after_fork)
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Turn the write-ahead log on; SQLite itself does not wait for others who do the same."""
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    """How many migrations the file has had."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Begin a write transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    return connection

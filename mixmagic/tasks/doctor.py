@@ -17,6 +17,7 @@ from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
 from mixmagic.settings import Settings
+from mixmagic.store import mounts
 from mixmagic.store.db import Database
 from mixmagic.values import Model, Provider
 
@@ -178,7 +179,11 @@ def _intact(ledger: Database) -> str:
     if found != "ok":
         raise StoreError(f"{ledger.path} is damaged: {found}.", "Move it away: a new one is begun.")
     count = ledger.rows("SELECT COUNT(*) FROM calls")[0][0]
-    return f"{ledger.path}, {count:,} calls"
+    found = f"{ledger.path}, {count:,} calls"
+    if kind := mounts.network(ledger.path):
+        journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
+        found += f", on a network folder ({kind}): {journal}; caps hold as far as its locks do"
+    return found
 
 
 def _embedded(settings: Settings, *, required: bool) -> Check:

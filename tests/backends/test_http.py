@@ -10,7 +10,7 @@ from server import HANG, Answer, chunk, frames, together, usage, whole
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.errors import MixmagicError
-from mixmagic.values import Usage
+from mixmagic.money import Usage
 
 NAMES = ["together:8x7b", "mistral:8x7b", "fireworks:8x7b", "openrouter:8x7b", "ollama:8x7b",
          "openai:any"]  # fmt: skip

@@ -11,7 +11,8 @@ from server import chunk, usage
 from mixmagic.backends import wire
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, RateLimited, StreamBroken
-from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request, Usage
+from mixmagic.money import Usage
+from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request
 
 MODEL = Model("org/Model-1", Provider("acme", "Acme"))
 HELLO = (Message("system", "Be brief."), Message("user", "Hello"))
@@ -192,6 +193,36 @@ def test_a_count_may_be_half_or_none(counts, known):
 
 
 @pytest.mark.parametrize(
+    ("said", "cached"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 7, "audio_tokens": 0}}, 7),
+        ({"cached_tokens": 7}, 7),
+        ({"prompt_cache_hit_tokens": 7, "prompt_cache_miss_tokens": 2}, 7),
+        ({"prompt_tokens_details": {"cached_tokens": 7}, "cached_tokens": 5}, 7),
+        ({"prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 7}, 7),
+        ({"prompt_tokens_details": {"cached_tokens": 7.0}}, 7),
+        ({"prompt_tokens_details": {"cached_tokens": 10}}, 9),
+        ({"cached_tokens": "7"}, 0),
+        ({"prompt_tokens_details": None}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": float("nan")}}, 0),
+        ({"prompt_tokens_details": "7"}, 0),
+        ({"cached_tokens": {"cached_tokens": 7}}, 0),
+        ({"prompt_cache_miss_tokens": 9}, 0),
+    ],
+)
+def test_cached_tokens_are_a_part_of_the_prompt(said, cached):
+    counts = {"prompt_tokens": 9, "completion_tokens": 2, **said}
+    assert wire.decode(MODEL, chunk("", usage=counts)).usage == Usage(9, 2, cached)
+
+
+@pytest.mark.parametrize("prompt", [{}, {"prompt_tokens": None}, {"prompt_tokens": 0}])
+def test_nothing_is_cached_of_a_prompt_that_is_not_counted(prompt):
+    counts = {**prompt, "completion_tokens": 2, "cached_tokens": 7}
+    assert wire.decode(MODEL, chunk("", usage=counts)).usage == Usage(0, 2)
+
+
+@pytest.mark.parametrize(
     ("frame", "kind", "words"),
     [
         ({"error": {"message": "broke"}}, StreamBroken, "broke"),
@@ -221,7 +252,8 @@ ODD = st.recursive(
     | st.dictionaries(
         st.sampled_from(
             ["choices", "delta", "message", "content", "text", "type", "thinking", "usage",
-             "error", "code", "x_groq", "finish_reason", "object", "prompt_tokens", "reasoning"]
+             "error", "code", "x_groq", "finish_reason", "object", "prompt_tokens", "reasoning",
+             "prompt_tokens_details", "cached_tokens"]
         ),
         inner,
         max_size=4,
@@ -238,6 +270,7 @@ def is_a_piece_or_an_error_of_ours(frame):
     assert (type(delta.text), type(delta.reasoning)) == (str, str)
     assert delta.finish is None or type(delta.finish) is str
     assert delta.usage is None or type(delta.usage.total_tokens) is int
+    assert delta.usage is None or 0 <= delta.usage.cached_tokens <= delta.usage.prompt_tokens
 
 
 @given(ODD)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Answer, refusal
 
-from mixmagic.catalog import FREE, Catalog
+from mixmagic.catalog import FREE, Catalog, others
 from mixmagic.errors import BadArguments, MissingKey, MixmagicError, ProviderError
-from mixmagic.values import Model, Price
+from mixmagic.money import Price
+from mixmagic.values import Model
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 NEW = {"id": "org/New", "type": "chat", "context_length": 131_072}
@@ -29,6 +32,13 @@ PRICE = JSON | st.sampled_from(
 def merge(provider: str, *entries) -> list[Model]:
     catalog = Catalog()
     return catalog.merge(catalog.providers[provider], entries)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_prices(monkeypatch):
+    """What a provider tells is looked at alone."""
+    others._look_up.cache_clear()
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 
 def price(provider: str, **pricing) -> Price | None:
@@ -59,6 +69,51 @@ def test_openrouter_s_prices_are_for_one_token():
     assert known == dollars("0.54", "2.4")
     assert price("openrouter", prompt="0", completion="0") == FREE
     assert price("openrouter", prompt="1", completion="1") == dollars("1e6", "1e6")
+
+
+def test_live_prices_say_who_gave_them_and_of_no_day():
+    """The catalog's own row was looked at on a day; a price that it got since then was not."""
+    together = price("together", input=0.6, output=0.6)
+    assert (together.source, together.since) == ("the provider's /models", None)
+    pricing = {"pricing": {"prompt": "0.000001", "completion": "0.000002"}}
+    priced, plain = merge(
+        "openrouter",
+        {"id": "mistralai/mixtral-8x7b-instruct", **pricing},
+        {"id": "mistralai/mixtral-8x22b-instruct"},
+    )
+    assert (priced.price.source, priced.checked) == ("the provider's /models", None)
+    assert (plain.price, plain.checked) == (None, Catalog().resolve("openrouter:8x22b").checked)
+
+
+@pytest.mark.parametrize(
+    ("cached", "known"),
+    [
+        (0.15000000000000002, "0.15"),
+        ("0.15", "0.15"),
+        (0.6, "0.6"),
+        (0, None),
+        (-1, None),
+        (None, None),
+        ("", None),
+        ({}, None),
+        ("NaN", None),
+        (1e7, None),
+    ],
+)
+def test_cached_prices_are_known_where_there_is_one(cached, known):
+    """A 0 says that there is none; what is no price leaves the other two as they are."""
+    expected = replace(dollars("0.6", "0.6"), cached=known and Decimal(known))
+    assert price("together", input=0.6, output=0.6, cached_input=cached) == expected
+    assert price("together", input=0.6, output=0.6) == dollars("0.6", "0.6")
+
+
+def test_openrouter_s_cached_prices_are_for_one_token():
+    known = price(
+        "openrouter", prompt="0.0000025", completion="0.00001", input_cache_read="0.00000125"
+    )
+    assert known == replace(dollars("2.5", "10"), cached=Decimal("1.25"))
+    free = price("openrouter", prompt="0", completion="0", input_cache_read="0")
+    assert free == FREE
 
 
 @pytest.mark.parametrize(
@@ -131,15 +186,15 @@ def test_odd_contexts_are_unknown(context):
     assert merge("together", {**NEW, "context_length": context})[0].context is None
 
 
-@given(st.just("x") | JSON, JSON, PRICE, PRICE)
-def test_no_list_breaks_the_catalog(identity, context, prompt, completion):
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.just("x") | JSON, JSON, PRICE, PRICE, PRICE)
+def test_no_list_breaks_the_catalog(identity, context, prompt, completion, cached):
     """Whatever a server says, a price is a number of dollars, or unknown."""
-    pricing = {"prompt": prompt, "completion": completion}
+    pricing = {"prompt": prompt, "completion": completion, "input_cache_read": cached}
     entry = {"id": identity, "context_length": context, "pricing": pricing}
     for row in merge("openrouter", entry):
-        assert row.price is None or all(
-            0 <= each * 10**9 < 2**63 for each in (row.price.input, row.price.output)
-        )
+        known = row.price and (row.price.input, row.price.output, row.price.cached or Decimal(0))
+        assert known is None or all(0 <= each * 10**9 < 2**63 for each in known)
 
 
 def listing(body) -> Answer:

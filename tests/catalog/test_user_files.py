@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from mixmagic.catalog import FREE, Catalog
 from mixmagic.errors import BadArguments
-from mixmagic.values import Price
+from mixmagic.money import Price
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
@@ -78,6 +79,50 @@ def test_a_row_is_overridden_field_by_field(read):
     assert model.status == "available"
     assert (model.id, model.aliases, model.context) == (MIXTRAL, known.aliases, known.context)
     assert len(catalog.models) == len(Catalog().models)
+
+
+def test_a_price_has_a_day_a_source_and_its_discounts(read):
+    catalog = read(
+        acme="""
+        name = "acme"
+        [[models]]
+        id = "x"
+        price = { input = "1", output = "2", batch = "0.5", cached = "0.1", since = 2026-10-01, \
+source = "acme.test/prices" }
+        [[models]]
+        id = "y"
+        price = { input = 1, output = 2, batch = 1, cached = 0 }
+        """.replace("\\\n", "")
+    )
+    price = catalog.resolve("acme:x").price
+    one, two, half, tenth = map(Decimal, ("1", "2", "0.5", "0.1"))
+    assert price == Price(one, two, batch=half, cached=tenth, since=date(2026, 10, 1))
+    assert price.source == "acme.test/prices"
+    price = catalog.resolve("acme:y").price
+    assert price == Price(one, two, cached=Decimal(0))
+    assert price.source == "your own acme.toml"
+
+
+def test_a_user_s_price_replaces_the_package_s_whole(read):
+    """No discount, source or day of the old one is left: they were not said of the new one."""
+    catalog = read(
+        mine=f"""
+        name = "together"
+        [[models]]
+        id = "{MIXTRAL}"
+        price = {{ input = "0.50", output = "0.55" }}
+        [[models]]
+        id = "mistralai/Mixtral-8x22B-Instruct-v0.1"
+        price = {{ input = "1", output = "1" }}
+        checked = 2026-11-24
+        """
+    )
+    model, known = catalog.resolve("8x7b"), Catalog().resolve("8x7b")
+    assert (known.price.batch, known.checked) == (Decimal("0.5"), date(2026, 11, 22))
+    assert (model.price.batch, model.checked) == (1, None)
+    assert model.price.source == "your own mine.toml"
+    assert catalog.resolve("8x22b").checked == date(2026, 11, 24)
+    assert catalog.resolve("disco") == Catalog().resolve("disco")
 
 
 def test_a_user_s_alias_outranks_the_package_s(read):
@@ -172,6 +217,24 @@ ROW = f'{HEAD}[[models]]\nid = "x"\n'
         pytest.param(f'{ROW}price = {{ input = "nan", output = "1" }}', id="price that is none"),
         pytest.param(f'{ROW}price = {{ input = "-1", output = "1" }}', id="negative price"),
         pytest.param(f'{ROW}price = {{ input = "1", output = "1e13" }}', id="price of a mistake"),
+        pytest.param(f"{ROW}price = {{ input = true, output = 1 }}", id="price that is a yes"),
+        *(
+            pytest.param(f'{ROW}price = {{ input = "1", output = "1", {field} }}', id=field)
+            for field in (
+                'batch = "1.01"',
+                'batch = "-0.1"',
+                'batch = "half"',
+                'cached = "-1"',
+                'cached = "inf"',
+                "cached = []",
+                'since = "2026-10-01"',
+                "since = 2026-10-01T00:00:00",
+                "since = 2026",
+                "source = 5",
+                "source = 2026-10-01",
+            )
+        ),
+        pytest.param(f"{ROW}checked = 2026-10-01T00:00:00", id="checked that has a time"),
         pytest.param(f'{ROW}aliases = "fast"', id="aliases that are one text"),
         pytest.param(f"{ROW}aliases = 5", id="aliases that are no list"),
         pytest.param(f"{ROW}aliases = [5]", id="aliases that are no texts"),
@@ -186,6 +249,23 @@ def test_a_bad_file_is_named(read, tmp_path, text):
         read(bad=text)
     assert str(tmp_path / "catalog" / "bad.toml") in caught.value.message
     assert "move it away" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("price", "says"),
+    [
+        ('{ input = "1" }', "a price needs an output"),
+        ('{ input = "1", output = "$1" }', "the output of a price cannot be '$1'"),
+        ('{ input = "1", output = "1", batch = "2" }', "batch is a factor from 0 to 1, not 2"),
+        ('{ input = "1", output = "1", cached = "-1" }', "the cached of a price cannot be '-1'"),
+        ('{ input = "1", output = "1", since = "soon" }', "since cannot be 'soon'"),
+        ('"0.60"', "a price is a table, not '0.60'"),
+    ],
+)
+def test_a_bad_price_is_told_apart_from_others(read, price, says):
+    with pytest.raises(BadArguments) as caught:
+        read(bad=f"{ROW}price = {price}")
+    assert f"makes no sense: {says}" in caught.value.message
 
 
 def test_a_folder_in_a_file_s_place_is_named(read, tmp_path):

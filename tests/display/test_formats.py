@@ -13,7 +13,8 @@ from server import together as streamed
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.display.formats import FORMATS
-from mixmagic.values import Message, Request, Usage
+from mixmagic.money import Usage
+from mixmagic.values import Message, Request
 
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 

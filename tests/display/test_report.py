@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+import pytest
+
 from mixmagic.catalog import FREE
 from mixmagic.display.report import Table, doctor_table, models_table, spend_table
-from mixmagic.store.ledger import Spent
+from mixmagic.money import Price
+from mixmagic.store.spend import MONEY, Spent
 from mixmagic.tasks.doctor import Check
-from mixmagic.values import Model, Price, Provider
+from mixmagic.values import Model, Provider
 
 TOGETHER = Provider("together", "Together AI")
 OLLAMA = Provider("ollama", "Ollama", free=True)
@@ -72,29 +75,92 @@ def test_models_are_listed_with_prices_context_and_the_default_marked():
     assert cells(table)[2] == "big"
 
 
-def spent(model: str, **values) -> Spent:
+def spent(name: str, **values) -> Spent:
     """A row of the spend record, empty but for `values`."""
-    empty = dict.fromkeys(Spent.__dataclass_fields__, 0) | {"cost": Decimal(0)}
-    return Spent(**{**empty, "model": model, **values})
+    empty = dict.fromkeys(Spent.__slots__, 0) | dict.fromkeys(MONEY, Decimal(0))
+    return Spent(**{**empty, "name": name, **values})
 
 
 def test_spend_adds_up_and_says_what_is_uncertain():
     known = spent("a:x", calls=3, stopped=1, estimated=1, prompt_tokens=1200, cost=Decimal("0.5"))
     unpriced = spent("b:y", calls=1, failed=1, unpriced=1, completion_tokens=7)
-    table = spend_table([known, unpriced])
+    table = spend_table([known, unpriced], "model", "this session")
+    heads = ["model", "calls", "stopped", "failed", "tokens in", "tokens out", "cost"]
+    assert table.columns == heads
     assert table.rows == [
         ["a:x", "3", "1", "0", "1,200", "0", "≈ $0.50"],
         ["b:y", "1", "0", "1", "0", "7", "price unknown"],
-        ["total", "4", "1", "1", "1,200", "7", "≥ ≈ $0.50"],
     ]
-    assert table.caption.startswith("this session · ≥")
-    assert "≈" in table.caption
+    assert table.foot == ["total", "4", "1", "1", "1,200", "7", "≥ ≈ $0.50"]
+    assert table.caption == (
+        "this session · ≥: some calls have no known price · ≈: some tokens are estimated"
+    )
 
 
 def test_spend_of_nothing_is_a_total_of_nothing():
-    table = spend_table([])
-    assert table.rows == [["total", "0", "0", "0", "0", "0", "$0"]]
-    assert table.caption == "this session"
+    table = spend_table([], "day", "today")
+    assert (table.rows, table.foot) == ([], ["total", "0", "0", "0", "$0"])
+    assert table.columns == ["day", "calls", "tokens in", "tokens out", "cost"]
+    assert table.caption == "today"
+
+
+def test_spend_shows_what_the_cache_saved_and_what_is_held_only_where_there_is_any():
+    row = spent(
+        "a:x",
+        calls=2,
+        open=1,
+        cached_tokens=4000,
+        cost=Decimal("0.5"),
+        saved=Decimal("0.25"),
+        held=Decimal("0.03"),
+    )
+    table = spend_table([row], "model", "all")
+    heads = ["calls", "under way", "tokens in", "cached", "tokens out", "cost", "saved"]
+    assert table.columns == ["model", *heads]
+    assert table.rows == [["a:x", "2", "1", "0", "4,000", "0", "$0.50", "$0.25"]]
+    assert table.caption == "all · $0.030 is held for the call under way"
+
+
+@pytest.mark.parametrize(
+    ("values", "cost", "note"),
+    [
+        ({"unpriced": 1}, "price unknown", ""),
+        ({"unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", "≥: some calls"),
+        ({"lost": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls are counted at their most"),
+        ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", " · lost calls are counted"),
+        ({"lost": 1}, "$0", ""),
+        ({"estimated": 1, "cost": Decimal(1)}, "≈ $1.00", "≈: some tokens"),
+        ({"estimated": 1}, "$0", ""),
+    ],
+)
+def test_marks_say_what_a_cost_is_and_the_caption_explains_only_those(values, cost, note):
+    table = spend_table([spent("m", calls=1, **values)], "model", "about")
+    assert (table.rows[0][-1], table.foot[-1]) == (cost, cost)
+    assert note in table.caption
+    if not note:
+        assert table.caption == "about"
+    for mark in set("≥≤≈") - set(cost):
+        assert mark not in table.caption
+
+
+def test_a_free_models_estimate_does_not_mark_the_others_cost():
+    rows = [spent("local", calls=1, estimated=1), spent("a:x", calls=1, cost=Decimal(1))]
+    assert spend_table(rows, "model", "about").foot[-1] == "$1.00"
+
+
+def test_calls_of_no_known_notebook_are_named_so():
+    assert spend_table([spent("", calls=1)], "notebook", "all").rows[0][0] == "no notebook known"
+
+
+def test_the_foot_is_set_apart():
+    table = Table(["a", "b>"], [["x", "1"]], "", ["total", "<1>"])
+    html = table._repr_mimebundle_()["text/html"]
+    assert html.endswith("</tfoot></table>")
+    foot = html.partition("<tfoot>")[2]
+    assert foot.count("font-weight: bold; border-top: 1px solid gray") == 2
+    assert "&lt;1&gt;" in foot
+    assert str(table).splitlines()[-1] == "total  <1>"
+    assert "<tfoot>" not in Table(["a"], [["x"]])._repr_mimebundle_()["text/html"]
 
 
 def test_doctor_counts_what_is_to_mend():

@@ -41,7 +41,7 @@ def test_a_whole_answer_is_ok_with_the_providers_count(session, together):
     together.plan = [Answer(HELLO)]
     drain(session, session.request("Hi"))
     (row,) = rows(session)
-    assert (row["status"], row["error"], row["estimated"]) == ("ok", None, 0)
+    assert (row["status"], row["error"], row["counted"]) == ("ok", None, "server")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 2)
     assert row["cost_nanodollars"] == 11 * 600
     assert 0 < row["first_token_ms"] <= row["latency_ms"]
@@ -86,7 +86,7 @@ def test_a_reader_that_goes_away_is_stopped_and_the_server_sees_it(session, toge
         assert str(next(deltas)) == "Half"
     together.wait(lambda: together.received[0].closed_at)
     (row,) = rows(session)
-    assert (row["status"], row["error"], row["estimated"]) == ("stopped", None, 1)
+    assert (row["status"], row["error"], row["counted"]) == ("stopped", None, "exact")
     assert row["completion_tokens"] == 1
 
 
@@ -98,7 +98,7 @@ def test_a_count_that_came_before_an_error_is_priced(session, together):
     with pytest.raises(Unavailable):
         drain(session, session.request("Hi"))
     (row,) = rows(session)
-    assert (row["status"], row["prompt_tokens"], row["estimated"]) == ("failed", 1000, 0)
+    assert (row["status"], row["prompt_tokens"], row["counted"]) == ("failed", 1000, "server")
     assert row["cost_nanodollars"] == 1000 * 600
     assert len(together.received) == 1
 
@@ -112,7 +112,7 @@ def test_a_stop_from_another_thread_is_stopped(session, together):
         drain(session, request)
     assert time.monotonic() - at < 3
     (row,) = rows(session)
-    assert (row["status"], row["estimated"]) == ("stopped", 1)
+    assert (row["status"], row["counted"]) == ("stopped", "exact")
 
 
 def test_a_stop_before_the_first_token_is_priced_for_its_prompt(session, together):

@@ -17,9 +17,10 @@ from mixmagic.errors import MixmagicError, RateLimited, Stopped, Unavailable
 from mixmagic.layers import retry as module
 from mixmagic.layers.retry import retry
 from mixmagic.layers.throttle import throttle
+from mixmagic.money import Usage
 from mixmagic.sessions import Session
 from mixmagic.settings import Settings
-from mixmagic.values import Delta, Message, Request, Usage
+from mixmagic.values import Delta, Message, Request
 
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 LIMITED = RateLimited("slow down", "wait", status=429, retryable=True, retry_after=0.0)

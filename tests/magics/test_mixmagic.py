@@ -57,7 +57,7 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
 @pytest.mark.parametrize(
     ("line", "kind", "says", "hint"),
     [
-        ("", "BadArguments", "needs a command", "use, models, spend, login, logout, doctor"),
+        ("", "BadArguments", "needs a command", "Commands are use, models, spend,"),
         ("spent", "BadArguments", "'spent'", "Did you mean spend?"),
         ("docter", "BadArguments", "'docter'", "Did you mean doctor?"),
         ("use", "BadArguments", "required: model", ""),
@@ -66,6 +66,17 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
         ("models nowhere", "BadArguments", "'nowhere'", "together"),
         ("models --life", "BadArguments", "--life", "Did you mean --live?"),
         ("spend all", "BadArguments", "all", ""),
+        ("spend --mont", "BadArguments", "--mont", "Did you mean --month?"),
+        ("spend --by modle", "BadArguments", "'modle'", "Did you mean model?"),
+        ("spend --today --all", "BadArguments", "not allowed with", ""),
+        ("spend --resolve --by day", "BadArguments", "--by is for sums", ""),
+        ("spend --resolve 1", "BadArguments", "cannot take '1'", "--resolve 17 0.05"),
+        ("spend --resolve 1 2 3", "BadArguments", "cannot take '1 2 3'", "--resolve 17 0.05"),
+        ("spend --resolve 1 nan", "BadArguments", "cannot take '1 nan'", "US dollars"),
+        ("spend --resolve x 1", "BadArguments", "cannot take 'x 1'", "US dollars"),
+        ("spend --resolve 9e9 1", "BadArguments", "cannot take '9e9 1'", "US dollars"),
+        (f"spend --resolve {2**63} 1", "BadArguments", "cannot take", "US dollars"),
+        ("spend --resolve 4711 1", "BadArguments", "number 4711 was lost", "lists those"),
     ],
 )
 def test_a_wrong_line_fails_in_two_lines(desk, line, kind, says, hint):
@@ -154,10 +165,10 @@ def test_spend_equals_the_servers_own_count(start_kernel, together):
     together.plan = [refusal(500, {})]
     assert kernel.run("%%mixtral\nHi").status == "error"
     head, small, large, total = rows(kernel.run("%mixmagic spend"))
-    assert head == ["model", "calls", "stopped", "failed", "tokens in", "tokens out", "cost"]
-    assert small[1:] == ["4", "0", "1", "1,000,021", "10", "$0.60"]
-    assert large[1:] == ["1", "0", "0", "100", "4", "$0.00012"]
-    assert total[1:] == ["5", "0", "1", "1,000,121", "14", "$0.60"]
+    assert head == ["model", "calls", "failed", "tokens in", "tokens out", "cost"]
+    assert small[1:] == ["4", "1", "1,000,021", "10", "$0.60"]
+    assert large[1:] == ["1", "0", "100", "4", "$0.00012"]
+    assert total[1:] == ["5", "1", "1,000,121", "14", "$0.60"]
     exact = kernel.run("print(sum(s.cost for s in mixmagic.session().ledger.spent()))")
     assert exact.status == "error", "mixmagic is not imported by its magics"
     exact = kernel.run(
@@ -165,6 +176,58 @@ def test_spend_equals_the_servers_own_count(start_kernel, together):
     )
     nanodollars = (1_000_021 + 10) * 600 + (100 + 4) * 1200
     assert exact.text.strip() == f"0.{nanodollars:09}".rstrip("0")
+
+
+def test_spend_shows_the_table_at_once_and_its_plot_in_the_same_output(start_kernel, together):
+    kernel = start_kernel()
+    together.plan = [Answer(answer_of(10, 1_000_000))]
+    nothing = kernel.run("%mixmagic spend")
+    assert "update_display_data" not in nothing.kinds, "there is nothing to plot"
+    assert kernel.run("%%mixtral\nHi").status == "ok"
+    ran = kernel.run("%mixmagic spend --all --by notebook")
+    assert ran.kinds.count("display_data") == 1
+    (first,) = [message for _, message in ran.messages if message["msg_type"] == "display_data"]
+    table, html = first["content"]["data"]["text/html"], ran.outputs[0]["data"]["text/html"]
+    assert "<svg" not in table
+    assert html.startswith(f"{table}<svg")
+    assert html.endswith("</svg> ")
+    head, row, total = rows(ran)
+    assert (head[0], row[0], row[-1], total[-1]) == (
+        *("notebook", "no notebook known", "$0.60", "$0.60"),
+    )
+    assert "all sessions" in ran.text
+    for option, about in (("--today", "today ("), ("--month --by day", "this month (")):
+        assert about in kernel.run(f"%mixmagic spend {option}").text
+    in_python = kernel.run("import mixmagic; mixmagic.spend('all', by='notebook')")
+    assert in_python.outputs[0]["data"]["text/plain"] == str(ran.outputs[0]["data"]["text/plain"])
+
+
+def test_lost_calls_are_listed_and_settled(start_kernel, together, home):
+    together.plan = [Answer([HANG])]
+    dying = start_kernel()
+    dying.send("%%mixtral --max-tokens 100\nHi")
+    together.wait(lambda: together.received)
+    dying.manager.shutdown_kernel(now=True)
+    kernel = start_kernel()
+    head, lost = rows(kernel.run("%mixmagic spend --resolve"))
+    assert head == ["number", "when", "model", "notebook", "at most", "is"]
+    assert (lost[0], lost[2], lost[-1]) == (
+        *("1", "together:mistralai/Mixtral-8x7B-Instruct-v0.1", "lost"),
+    )
+    shown = kernel.run("%mixmagic spend --all")
+    assert f"≤ {lost[4]}" in shown.text
+    assert "lost calls are counted at their most" in shown.text
+    settled = kernel.run("%mixmagic spend --resolve 1 $0.25")
+    assert "Call 1 is settled: it cost $0.25. No other is lost." in settled.text
+    after = kernel.run("%mixmagic spend --all --by status")
+    assert rows(after)[1][0] == "resolved"
+    assert rows(after)[1][-1] == "$0.25"
+    assert "≤" not in after.text
+    assert "No call is lost." in kernel.run("%mixmagic spend --resolve").text
+
+
+def test_what_others_would_ask_is_one_of_the_tables(desk):
+    assert "nothing to compare" in desk.run("%mixmagic spend --elsewhere").text
 
 
 def answer_of(completion: int, prompt: int) -> list[bytes]:

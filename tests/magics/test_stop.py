@@ -87,7 +87,7 @@ def test_stop_before_the_first_token(desk, steps, live):
     ran, took = interrupt(desk, sent)
     assert_stopped(desk, ran, took)
     row = last_row(desk)
-    assert (row["status"], row["estimated"], row["completion_tokens"]) == ("stopped", 1, 0)
+    assert (row["status"], row["counted"], row["completion_tokens"]) == ("stopped", "exact", 0)
     assert row["prompt_tokens"] > 0
     assert_next_cell_works(desk)
 
@@ -104,7 +104,7 @@ def test_stop_in_the_middle_keeps_and_prices_what_has_come(desk):
     assert kept.startswith("One two three\n\ntogether:8x7b · ≈ 16 → 4 tokens · ≈ $0.000012 · ")
     assert " · stopped · session " in kept
     row = last_row(desk)
-    assert (row["status"], row["error"], row["estimated"]) == ("stopped", None, 1)
+    assert (row["status"], row["error"], row["counted"]) == ("stopped", None, "exact")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (16, 4)
     assert row["cost_nanodollars"] == 20 * 600
     assert_next_cell_works(desk)

@@ -1,15 +1,17 @@
-"""SQLite files as they are: threads, damaged files, files of others."""
+"""SQLite files as they are: threads, transactions, migrations, files of others."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
 from mixmagic.errors import StoreError
+from mixmagic.store import aside, opening
 from mixmagic.store.db import Database
 
 FIRST = (
@@ -54,7 +56,7 @@ def test_nothing_is_made_before_the_first_use(tmp_path):
 
 def test_the_first_use_makes_folder_and_file_with_a_write_ahead_log(database):
     add(database, "one")
-    assert database.rows("PRAGMA journal_mode")[0][0] == "wal"
+    assert database.journal == "wal"
     assert database.path.with_name("notes.db-wal").exists()
     assert texts(database) == ["one"]
     assert database.check() == "ok"
@@ -124,16 +126,78 @@ def test_a_folder_that_cannot_be_is_named_in_two_lines(tmp_path):
         assert_two_lines(caught.value, str(tmp_path / "file"))
 
 
-@pytest.mark.parametrize(
-    "content", [b"no database at all, " * 300, b"SQLite format 3\0" + b"x" * 9000]
-)
-def test_a_damaged_file_is_named_in_two_lines(tmp_path, content):
+def test_an_empty_file_is_a_new_one(tmp_path):
     path = tmp_path / "notes.db"
-    path.write_bytes(content)
-    with pytest.raises(StoreError) as caught:
-        add(Database(path, [FIRST]), "x")
-    assert_two_lines(caught.value, str(path))
-    assert path.read_bytes() == content, "nothing of it is lost"
+    path.touch()
+    database = Database(path, [FIRST])
+    add(database, "one")
+    assert texts(database) == ["one"]
+    database.close()
+    assert {each.name for each in tmp_path.glob("notes*")} == {"notes.db", "notes.db-lock"}
+
+
+def test_what_is_committed_is_on_the_disk(database):
+    """Money is held before it is spent: a power cut must not forget it."""
+    assert database.rows("PRAGMA synchronous")[0][0] == 2, "FULL"
+    assert database.rows("PRAGMA fullfsync")[0][0] == 1
+
+
+def test_a_block_that_goes_on_after_its_transaction_has_failed_is_not_kept_in_part(database):
+    """SQLite ends a transaction by itself on some errors: what follows would stand alone."""
+
+    def block(after: str) -> None:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO notes (text) VALUES ('lost')")
+            connection.execute("ROLLBACK")
+            connection.execute(after)
+
+    with pytest.raises(StoreError):
+        block("SELECT 1")
+    assert texts(database) == []
+
+
+def test_rows_inside_a_transaction_are_those_that_it_sees(database):
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO notes (text) VALUES ('mine')")
+        assert texts(database) == ["mine"]
+
+    def block() -> None:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO notes (text) VALUES ('lost')")
+            database.rows("SELECT * FROM nowhere")
+
+    with pytest.raises(StoreError, match="nowhere"):
+        block()
+    assert texts(database) == ["mine"]
+
+
+def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypatch):
+    monkeypatch.setattr(opening, "TIMEOUT", 0.3)
+    add(database, "before")
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO notes (text) VALUES ('unfinished')")
+        started = time.monotonic()
+        assert texts(database) == ["before"], "a reader does not wait"
+        with pytest.raises(StoreError) as caught:
+            add(database, "refused")
+        assert time.monotonic() - started > 0.25
+        other.execute("COMMIT")
+    assert_two_lines(caught.value, str(database.path), "locked")
+    assert "Another process" in caught.value.hint
+    add(database, "after")
+    assert texts(database) == ["before", "unfinished", "after"]
+
+
+def test_an_opening_that_hangs_does_not_hold_others_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "TIMEOUT", 0.2)
+    database = Database(tmp_path / "notes.db", [FIRST])
+    with aside.alone(database.path, 1), pytest.raises(StoreError) as caught:
+        texts(database)
+    assert_two_lines(caught.value, str(database.path), "another process")
+    add(database, "one")
+    assert texts(database) == ["one"]
+    database.close()
 
 
 def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path):

@@ -1,4 +1,4 @@
-"""SQLite files between processes: opened at once, forked, and on a full disk."""
+"""SQLite files between processes: opened at once, and forked."""
 
 from __future__ import annotations
 
@@ -68,41 +68,6 @@ def test_several_processes_may_open_a_new_file_at_once(tmp_path):
         assert database.check() == "ok"
         database.close()
         assert version(database.path) == 2
-
-
-def test_a_file_that_cannot_grow_is_two_lines_and_works_again_when_it_can(tmp_path):
-    """As on a full disk: the system refuses bytes beyond a limit (in a process of its own)."""
-    script = """
-import resource, sys
-from pathlib import Path
-from mixmagic.errors import StoreError
-from mixmagic.store.db import Database
-
-database = Database(Path(sys.argv[1]), [sys.argv[2]])
-def add(text):
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
-add("before")
-hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-size = database.path.with_name("notes.db-wal").stat().st_size
-resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5000, hard))
-for attempt in range(3):
-    try:
-        add("x" * 200_000)
-    except StoreError as error:
-        print(len(error._render_traceback_()), error.message)
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-add("after")
-print(*(row[0][:9] for row in database.rows("SELECT text FROM notes ORDER BY id")))
-database.close()
-"""
-    path = tmp_path / "notes.db"
-    ran = run(script, path, FIRST)
-    assert ran.returncode == 0, ran.stderr
-    *refused, kept = ran.stdout.splitlines()
-    assert len(refused) == 3
-    assert all(line.startswith(f"2 {path} cannot be used: ") for line in refused)
-    assert kept == "before after"
 
 
 def test_a_forked_child_opens_the_file_for_itself(tmp_path):

@@ -8,16 +8,22 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from server import HANG, Answer, chunk, frames
 
+from mixmagic.bounds import bound
 from mixmagic.catalog import FREE, Catalog
 from mixmagic.completion import Completion
-from mixmagic.errors import StoreError
-from mixmagic.store.ledger import Ledger, total
-from mixmagic.values import Message, Model, Price, Provider, Request, Usage
+from mixmagic.errors import BadArguments, StoreError
+from mixmagic.money import Price, Usage
+from mixmagic.store.db import Database
+from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.schema import MIGRATIONS
+from mixmagic.store.spend import total
+from mixmagic.values import Message, Model, Provider, Request
 
 CATALOG = Catalog()
 HI = (Message("user", "Hi"),)
@@ -41,10 +47,16 @@ def completion(asked: Request, prompt: int = 9, answer: int = 5, **more) -> Comp
     return Completion("text", usage, cost, "stop", asked, elapsed=1.5, ttft=0.25)
 
 
+def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipynb") -> Hold:
+    hold = Hold(asked, notebook, bound(asked))
+    ledger.reserve(hold)
+    return hold
+
+
 def call(ledger: Ledger, asked: Request, status="ok", **counts) -> int:
-    row = ledger.open(asked, "notebook.ipynb")
-    ledger.settle(row, status, completion(asked, **counts))
-    return row
+    hold = reserve(ledger, asked)
+    ledger.settle(hold, status, completion(asked, **counts))
+    return hold.number
 
 
 def rows(ledger: Ledger) -> list[sqlite3.Row]:
@@ -53,15 +65,15 @@ def rows(ledger: Ledger) -> list[sqlite3.Row]:
 
 def test_a_call_is_a_row_before_it_is_sent_and_all_of_it_when_it_has_ended(ledger):
     asked = request()
-    number = ledger.open(asked, "notebook.ipynb")
+    hold = reserve(ledger, asked)
     (row,) = rows(ledger)
-    assert (row["id"], row["status"], row["cost_nanodollars"]) == (number, "open", None)
+    assert (row["id"], row["status"], row["cost_nanodollars"]) == (hold.number, "open", None)
     assert (row["session"], row["notebook"]) == ("this-session", "notebook.ipynb")
     assert (row["provider"], row["model"]) == ("together", asked.model.id)
     assert (row["input_price_nanodollars"], row["output_price_nanodollars"]) == (600_000_000,) * 2
-    ledger.settle(number, "ok", completion(asked))
+    ledger.settle(hold, "ok", completion(asked))
     (row,) = rows(ledger)
-    assert (row["status"], row["error"], row["estimated"]) == ("ok", None, 0)
+    assert (row["status"], row["error"], row["counted"]) == ("ok", None, "server")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 5)
     assert (row["latency_ms"], row["first_token_ms"]) == (1500, 250)
     assert row["cost_nanodollars"] == 14 * 600
@@ -99,28 +111,28 @@ def test_sums_are_exact_where_floats_are_not(ledger):
     assert 0.1 + 0.1 + 0.1 != 0.3, "floats would not do"
 
 
-def test_spent_counts_this_session_per_model_in_the_order_of_use(ledger):
+def test_spent_counts_this_session_per_model_the_dearest_first(ledger):
     call(ledger, request("8x22b"), prompt=1, answer=2)
-    call(ledger, request("8x7b"), status="stopped", prompt=10, answer=20, estimated=True)
+    call(ledger, request("8x7b"), status="stopped", prompt=10, answer=20, counted="estimate")
     call(ledger, request("8x22b"), prompt=100, answer=200)
-    failed = ledger.open(request("8x7b"), None)
+    failed = reserve(ledger, request("8x7b"), None)
     ledger.settle(failed, "failed", None, "Unavailable: gone")
     other = Ledger(ledger.database.path.parent, "another-session")
     call(other, request(), prompt=1_000, answer=1_000)
     other.database.close()
     large, small = ledger.spent()
-    assert large.model == "together:mistralai/Mixtral-8x22B-Instruct-v0.1"
+    assert large.name == "together:mistralai/Mixtral-8x22B-Instruct-v0.1"
     assert (large.calls, large.prompt_tokens, large.completion_tokens) == (2, 101, 202)
     assert (small.calls, small.stopped, small.failed, small.estimated) == (2, 1, 1, 1)
     assert (small.prompt_tokens, small.completion_tokens) == (10, 20)
     everything = total([large, small])
-    assert (everything.model, everything.calls) == ("total", 4)
+    assert (everything.name, everything.calls) == ("total", 4)
     assert everything.cost == large.cost + small.cost == (303 * 1200 + 30 * 600) / Decimal(10**9)
 
 
 def test_a_call_that_failed_unsent_costs_nothing_and_keeps_its_reason(ledger):
-    number = ledger.open(request(), None)
-    ledger.settle(number, "failed", None, "MissingKey: no key")
+    hold = reserve(ledger, request(), None)
+    ledger.settle(hold, "failed", None, "MissingKey: no key")
     (row,) = rows(ledger)
     assert (row["status"], row["error"]) == ("failed", "MissingKey: no key")
     assert (row["prompt_tokens"], row["completion_tokens"], row["cost_nanodollars"]) == (0, 0, 0)
@@ -134,9 +146,9 @@ def test_spent_of_nothing_is_nothing(ledger):
 
 
 def test_a_status_that_does_not_exist_is_refused(ledger):
-    number = ledger.open(request(), None)
+    hold = reserve(ledger, request(), None)
     with pytest.raises(StoreError):
-        ledger.settle(number, "lost", None)
+        ledger.settle(hold, "odd", None)
     assert rows(ledger)[0]["status"] == "open"
 
 
@@ -158,7 +170,7 @@ def test_sixteen_threads_of_fifty_calls_are_eight_hundred_rows(ledger):
     assert {row["status"] for row in rows(ledger)} == {"ok"}
 
 
-def test_a_killed_process_leaves_its_row_open(together, home):
+def test_a_killed_processs_call_is_lost_at_its_most(together, home):
     together.plan = [Answer([frames(chunk("Half an"), done=False), HANG])]
     process = subprocess.Popen(
         [sys.executable, "-c", "import mixmagic; mixmagic.ask('Hi')"], stderr=subprocess.PIPE
@@ -171,12 +183,155 @@ def test_a_killed_process_leaves_its_row_open(together, home):
     assert (row["status"], row["prompt_tokens"], row["cost_nanodollars"]) == ("open", None, None)
     assert row["started_at"] > 1.7e9
     assert ledger.database.check() == "ok"
+    most = row["held_nanodollars"]
+    assert most == (32768 - 9 + 9) * 600
     call(ledger, request())
-    assert [row["status"] for row in rows(ledger)] == ["open", "ok"]
+    assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
+    (spent,) = ledger.spent("all")
+    assert (spent.calls, spent.lost, spent.open, spent.held) == (2, 1, 0, 0)
+    assert spent.cost * 10**9 == most + 14 * 600
     ledger.database.close()
 
 
 def test_an_open_call_is_counted_but_not_as_one_of_unknown_price(ledger):
-    ledger.open(request(), None)
+    reserve(ledger, request(), None)
     (spent,) = ledger.spent()
-    assert (spent.calls, spent.unpriced, spent.cost) == (1, 0, 0)
+    assert (spent.calls, spent.open, spent.unpriced, spent.cost) == (1, 1, 0, 0)
+    assert spent.held == bound(request()).cost
+
+
+def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(ledger):
+    """As after the clock was set: another process sees a stranger in its owner's place."""
+    hold = reserve(ledger, request())
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = 'elsewhere/1@0'")
+    ledger.sweep()
+    assert rows(ledger)[0]["status"] == "open", "on another host, it may be alive"
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL")
+    ledger.sweep()
+    (spent,) = ledger.spent()
+    assert (spent.lost, spent.cost) == (1, bound(request()).cost)
+    ledger.settle(hold, "ok", completion(request()))
+    (spent,) = ledger.spent()
+    assert (spent.calls, spent.lost, spent.cost) == (1, 0, 14 * Decimal("600e-9"))
+    assert rows(ledger)[0]["status"] == "ok"
+
+
+def test_a_call_of_another_host_is_lost_after_a_day(ledger):
+    reserve(ledger, request())
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = 'elsewhere/1@0', started_at = started_at - ?",
+                           (86_401,))  # fmt: skip
+    ledger.sweep()
+    assert rows(ledger)[0]["status"] == "lost"
+
+
+def test_a_lost_call_is_settled_by_hand(ledger):
+    hold = reserve(ledger, request())
+    with pytest.raises(BadArguments, match="No call of number"):
+        ledger.resolve(hold.number, Decimal(1))
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL")
+    ledger.sweep()
+    for cost in ("0.0021", "0"):  # and again, where the bill was read wrong
+        ledger.resolve(hold.number, Decimal(cost))
+        (spent,) = ledger.spent()
+        assert (spent.calls, spent.lost, spent.cost) == (1, 0, Decimal(cost))
+        scopes = ledger.database.rows("SELECT spent, held FROM spending WHERE scope LIKE 'day:%'")
+        assert [tuple(row) for row in scopes] == [(int(Decimal(cost) * 10**9), 0)]
+    assert rows(ledger)[0]["status"] == "resolved"
+
+
+@pytest.mark.parametrize("by", ["the next call", "close"])
+def test_an_ending_that_cannot_be_written_is_written_later(ledger, by):
+    hold = reserve(ledger, request())
+    path, aside = ledger.database.path.parent, ledger.database.path.parent.with_name("aside")
+    ledger.database.close()
+    path.rename(aside)
+    path.write_text("a file where the folder should be")
+    with pytest.raises(StoreError):
+        ledger.settle(hold, "ok", completion(request()))
+    path.unlink()
+    aside.rename(path)
+    assert rows(ledger)[0]["status"] == "open"
+    if by == "close":
+        ledger.close()
+    call(ledger, request())
+    assert [row["status"] for row in rows(ledger)] == ["ok", "ok"]
+    assert ledger.spent()[0].cost == 28 * Decimal("600e-9")
+
+
+def test_an_ending_is_not_written_into_another_files_row(ledger):
+    """The file went away while the call was under way; its number is another call's now."""
+    mine = reserve(ledger, request())
+    ledger.database.close()
+    for path in ledger.database.path.parent.glob("ledger.db*"):
+        path.unlink()
+    other = reserve(ledger, request("8x22b"))
+    assert other.number == mine.number
+    ledger.settle(mine, "stopped", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["open"]
+
+
+def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):
+    hold = reserve(ledger, request())
+    ledger.settle(hold, "failed", completion(request()), "StreamBroken: \ud800!")
+    assert rows(ledger)[0]["error"] == "StreamBroken: ?!"
+
+
+def test_the_price_that_was_paid_is_kept_with_where_it_is_from(ledger):
+    price = Price(
+        Decimal("0.6"),
+        Decimal("1.8"),
+        cached=Decimal("0.06"),
+        since=date(2026, 1, 2),
+        source="bill",
+    )
+    model = Model("m", Provider("x", "X"), price=price)
+    call(ledger, request(model), prompt=100, answer=10, cached_tokens=40)
+    (row,) = rows(ledger)
+    prices = ("input_price", "cached_price", "output_price")
+    assert [row[f"{name}_nanodollars"] for name in prices] == [
+        600_000_000,
+        60_000_000,
+        1_800_000_000,
+    ]
+    assert (row["price_since"], row["price_source"]) == ("2026-01-02", "bill")
+    assert row["cost_nanodollars"] == 60 * 600 + 40 * 60 + 10 * 1800
+    (spent,) = ledger.spent()
+    assert (spent.cached_tokens, spent.saved) == (40, 40 * 540 * Decimal("1e-9"))
+
+
+def test_a_ledger_of_the_first_form_is_carried_over(tmp_path):
+    path = tmp_path / "data" / "ledger.db"
+    path.parent.mkdir()
+    old = Database(path, MIGRATIONS[:1])
+    with old.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO calls (started_at, session, notebook, provider, model, status,"
+            " prompt_tokens, completion_tokens, estimated, cost_nanodollars)"
+            " VALUES (?, ?, ?, 'together', 'm', ?, ?, ?, ?, ?)",
+            [
+                (1.78e9, "s1", None, "ok", 10, 20, 0, 18_000),
+                (1.78e9, "s1", "/a.ipynb", "stopped", 1, 2, 1, 1_800),
+                (1.79e9, "s2", "/a.ipynb", "failed", 0, 0, 0, 0),
+                (1.79e9, "s2", None, "ok", 5, 5, 0, None),
+                (1.79e9, "s2", None, "open", None, None, 0, None),
+            ],
+        )
+    old.close()
+    ledger = Ledger(path.parent, "s1")
+    ledger.sweep()
+    assert [row["counted"] for row in rows(ledger)] == ["server", "estimate", *["server"] * 2, None]
+    assert [row["status"] for row in rows(ledger)][-1] == "lost"
+    (mine,) = ledger.spent()
+    assert (mine.calls, mine.stopped, mine.estimated, mine.cost) == (2, 1, 1, Decimal("19.8e-6"))
+    everything = total(ledger.spent("all", "day"))
+    assert (everything.calls, everything.failed, everything.lost) == (5, 1, 1)
+    assert (everything.unpriced, everything.prompt_tokens) == (2, 16)
+    scopes = {row["scope"]: row["spent"] for row in ledger.database.rows("SELECT * FROM spending")}
+    assert scopes.pop("session:s1") == 19_800
+    assert scopes.pop("notebook:/a.ipynb") == 1_800
+    assert sorted(scopes.values()) == [19_800, 19_800]
+    ledger.database.close()

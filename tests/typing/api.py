@@ -24,6 +24,13 @@ def streams() -> Iterator[str]:
         yield str(piece)
 
 
+def spends() -> None:
+    spent = mixmagic.spend("month", by="day")
+    assert_type(spent.total.cost, Decimal)
+    assert_type([row.name for row in spent], list[str])
+    assert_type(spent.to_csv(), str)
+
+
 def sessions() -> None:
     session = mixmagic.session()
     assert_type(session, mixmagic.Session)

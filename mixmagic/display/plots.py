@@ -1,0 +1,173 @@
+"""The plot of what calls have cost, by matplotlib: imported when a plot is drawn, not before."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mixmagic import defuse
+from mixmagic.completion import dollars
+from mixmagic.store.spend import Timeline
+
+# Readable on white and on black. In a page, the ink is the page's own.
+INK = "#808285"
+COLOURS = ("#1e88e5", "#e8710a", "#2e9e4f", "#a45fd6", "#d9487c")
+_OTHERS, _GREY = "others", "#90959a"
+_SMALL = 7.5
+_LONGEST = 42
+# What a user's own settings may not change in a page.
+_FIXED = ("text.", "font.", "svg.", "path.", "axes.", "lines.", "xtick.", "ytick.", "date.")
+
+# What a page does without: rules for the whole page, names, digits.
+_SPARED = {
+    r"<style.*?</style>|<!--.*?-->": "",
+    r'<g id="[^"]*"': "<g",
+    r"(\.\d{3})\d+": r"\1",
+    r"\s*\n\s*": " ",
+}
+_ABOUT = 'role="img" aria-label="cost over time and by model"'
+_STYLE = (
+    'style="display: block; max-width: 100%; height: auto; margin-top: 8px;'
+    ' stroke-linejoin: round; stroke-linecap: butt"'
+)
+
+
+class SpendFigure(Figure):
+    """A Figure that a notebook shows without pyplot."""
+
+    def _repr_html_(self) -> str:
+        return svg(self)
+
+
+def draw(timeline: Timeline) -> SpendFigure:
+    """The cost over time, and by model."""
+    with mpl.rc_context({k: v for k, v in mpl.rcParamsDefault.items() if k.startswith(_FIXED)}):
+        shown = timeline.models[: len(COLOURS)]
+        colours = {name: colour for (name, _), colour in zip(shown, COLOURS, strict=False)}
+        if rest := sum((cost for _, cost in timeline.models[len(COLOURS) :]), Decimal(0)):
+            shown = [*shown, (_OTHERS, rest)]
+        height = max(1.9, 0.4 * len(shown) + 0.2)
+        roomy = ConstrainedLayoutEngine(wspace=0.06)
+        figure = SpendFigure(figsize=(7.6, height), layout=roomy)
+        figure.patch.set_alpha(0)
+        over_time, by_model = figure.subplots(1, 2, width_ratios=(3, 2))
+        if timeline.points:
+            _curve(over_time, timeline.points)
+        else:
+            _bars(over_time, timeline.days, colours)
+        _models(by_model, shown, colours)
+        for axes in (over_time, by_model):
+            axes.patch.set_alpha(0)
+            axes.tick_params(colors=INK, labelsize=_SMALL, length=0)
+            axes.spines[:].set_visible(False)
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element in the page's own colour; it fits into a narrow cell."""
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    file = io.StringIO()
+    with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "path", "text.usetex": False}):
+        warnings.simplefilter("ignore")  # a letter that the font lacks is no trouble
+        figure.savefig(file, format="svg", metadata=nothing)
+    text = file.getvalue()
+    element = text[text.index("<svg") :].replace(INK, "currentColor")
+    for pattern, instead in _SPARED.items():
+        element = re.sub(pattern, instead, element, flags=re.DOTALL)
+    return element.replace("<svg ", f"<svg {_ABOUT} {_STYLE} ", 1)
+
+
+def _curve(axes: Axes, points: list[tuple[float, Decimal]]) -> None:
+    """What calls had cost at each time."""
+    times = [date2num(_local(seconds)) for seconds, _ in points]
+    costs = [float(cost) for _, cost in points]
+    margin = max((times[-1] - times[0]) * 0.04, 2 / 86_400)
+    if len(points) <= 40:
+        axes.plot(times, costs, "o", color=COLOURS[0], ms=3)
+    times, costs = [*times, times[-1] + margin], [*costs, costs[-1]]
+    axes.fill_between(times, costs, step="post", color=COLOURS[0], alpha=0.18, linewidth=0)
+    axes.plot(times, costs, color=COLOURS[0], lw=1.6, drawstyle="steps-post")
+    axes.set_xlim(times[0] - margin, times[-1])
+    _time_and_money(axes)
+    _title(axes, "cost so far")
+
+
+def _bars(axes: Axes, days: list[tuple[str, str, Decimal]], colours: dict[str, str]) -> None:
+    """What each day, or month, has cost, by model."""
+    monthly = any(len(name) == len("2026-11") for name, _, _ in days)
+    heights: dict[str, dict[date, float]] = defaultdict(lambda: defaultdict(float))
+    for name, model, cost in days:
+        when = date.fromisoformat(f"{name}-01" if monthly else name)
+        heights[model if model in colours else _OTHERS][when] += float(cost)
+    below: dict[date, float] = defaultdict(float)
+    for model in [*colours, _OTHERS]:
+        stack = heights[model]
+        axes.bar(
+            [date2num(when) for when in stack],
+            list(stack.values()),
+            bottom=[below[when] for when in stack],
+            width=24 if monthly else 0.8,
+            color=colours.get(model, _GREY),
+        )
+        for when, height in stack.items():
+            below[when] += height
+    margin = timedelta(20 if monthly else 4)
+    axes.set_xlim(date2num(min(below) - margin), date2num(max(below) + margin))
+    _time_and_money(axes)
+    _title(axes, "cost of each month" if monthly else "cost of each day")
+
+
+def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, str]) -> None:
+    """What each model has cost: its name above its bar."""
+    dearest = float(max((cost for _, cost in models), default=1))
+    for place, (name, cost) in enumerate(models):
+        axes.barh(place, float(cost), height=0.32, color=colours.get(name, _GREY))
+        provider, colon, model = name.partition(":")
+        short = defuse.plain(provider + colon + model.rpartition("/")[2])
+        short = short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
+        says: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
+        axes.text(0, place - 0.3, short, va="bottom", **says)
+        axes.text(float(cost) + dearest * 0.02, place, dollars(cost), va="center", **says)
+    axes.set_xlim(0, dearest * 1.3)
+    axes.set_ylim(max(len(models), 3) - 0.6, -0.8)  # the dearest at the top
+    axes.set_xticks([])
+    axes.set_yticks([])
+    _title(axes, "by model")
+
+
+def _time_and_money(axes: Axes) -> None:
+    """Time to the right, dollars upwards."""
+    locator = AutoDateLocator(minticks=3, maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set(color=INK, fontsize=_SMALL)
+    amounts = MaxNLocator(4, steps=[1, 2, 5, 10])
+    axes.yaxis.set_major_locator(amounts)
+    axes.set_ylim(bottom=0)
+    digits = -math.floor(math.log10(amounts.tick_values(0, axes.get_ylim()[1])[1]))
+    digits = 0 if digits <= 0 else max(digits, 2)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"${value:,.{digits}f}"))
+    axes.grid(axis="y", color=INK, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _title(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=_SMALL, color=INK, pad=4)
+
+
+def _local(seconds: float) -> datetime:
+    """A time as the clock on the wall shows it."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None)

@@ -1,0 +1,29 @@
+"""`%mixmagic budget`: set what may be spent, see what is left."""
+
+from __future__ import annotations
+
+from mixmagic.display.budget import budgets_table
+from mixmagic.display.report import Table
+from mixmagic.errors import BadArguments
+from mixmagic.magics._base import Parser
+from mixmagic.money import Per
+from mixmagic.sessions import Session
+
+
+def budget(session: Session, words: list[str]) -> Table:
+    """Set or take off a budget, where one is named; what all of them have left."""
+    parser = Parser("%mixmagic budget")
+    parser.add_argument("limit", nargs="?", metavar="DOLLARS")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--per", choices=("session", "day", "month"), default="session")
+    where.add_argument("--notebook", action="store_true")
+    options = parser.parse_args(words)
+    if options.limit is not None:
+        per: Per = "notebook" if options.notebook else options.per
+        session.budget(None if options.limit == "off" else options.limit, per=per)
+    elif words:
+        raise BadArguments(
+            "How much may be spent is missing.",
+            f"Write `%mixmagic budget DOLLARS {' '.join(words)}`, or `off` for DOLLARS.",
+        )
+    return budgets_table(session.budgets())

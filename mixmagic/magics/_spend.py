@@ -1,0 +1,109 @@
+"""`%mixmagic spend`: what calls have cost, and what became of those that were lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from mixmagic.errors import BadArguments
+from mixmagic.magics._base import Parser
+
+if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
+    from decimal import Decimal
+
+    from mixmagic.display.report import Table
+    from mixmagic.display.spend import Spend
+    from mixmagic.sessions import Session
+
+
+def show(session: Session, shell: Any, words: list[str]) -> None:
+    """Show what `spend` returns: the table at once, its plot as soon as it is drawn."""
+    from mixmagic.display.spend import Spend
+
+    shown = spend(session, words)
+    table = shown.table if isinstance(shown, Spend) else shown
+    handle = display(table, display_id=True)
+    notebook = getattr(shell, "kernel", None) is not None
+    if notebook and isinstance(shown, Spend) and shown.picture:
+        handle.update(shown)
+
+
+def spend(session: Session, words: list[str]) -> Spend | Table:
+    """What calls have cost; or what is lost, what has been settled, what others would ask.
+
+    Raises:
+        BadArguments: Options that make no sense, or a call that was not lost.
+        StoreError: The ledger cannot be read, or for settling, written.
+    """
+    from mixmagic.display.spend import spend
+
+    parser = Parser("%mixmagic spend")
+    what = parser.add_mutually_exclusive_group()
+    for period in ("today", "month", "all"):
+        what.add_argument(f"--{period}", dest="period", action="store_const", const=period)
+    what.add_argument("--resolve", nargs="*")
+    what.add_argument("--elsewhere", action="store_true")
+    parser.add_argument("--by")
+    options = parser.parse_args(words)
+    if options.by and (options.elsewhere or options.resolve is not None):
+        parser.error("--by is for sums")
+    if options.elsewhere:
+        from mixmagic.magics._prices import elsewhere
+
+        return elsewhere(session)
+    if options.resolve is not None:
+        return _resolve(session, options.resolve)
+    return spend(session, options.period or "session", options.by or "model")
+
+
+def _resolve(session: Session, words: list[str]) -> Table:
+    """The lost calls; with a call's number and its cost, after settling it."""
+    from mixmagic.completion import dollars
+    from mixmagic.display.report import Table
+    from mixmagic.display.spend import sweep
+    from mixmagic.store.spend import lost
+
+    said = "settle one by `%mixmagic spend --resolve NUMBER DOLLARS`, as the provider billed it"
+    sweep(session)
+    if words:
+        number, cost = _settled(words)
+        session.ledger.resolve(number, cost)
+        said = f"Call {number} is settled: it cost {dollars(cost)}."
+    rows = lost(session.ledger.database)
+    if not rows:
+        said = f"{said} No other is lost." if words else "No call is lost."
+    if any(row.open for row in rows):
+        said += "\nopen: another host's, taken for lost after a day"
+    return Table(
+        ["number>", "when", "model", "notebook", "at most>", "is"],
+        [
+            [
+                str(row.number),
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started_at)),
+                row.model,
+                row.notebook or "",
+                dollars(row.most),
+                "open" if row.open else "lost",
+            ]
+            for row in rows
+        ],
+        said,
+    )
+
+
+def _settled(words: list[str]) -> tuple[int, Decimal]:
+    """A call's number and what it has cost."""
+    from mixmagic.store.budgets import amount
+
+    try:
+        number, cost = int(words[0]), amount(words[1])
+        if len(words) > 2 or not 0 < number < 2**63:
+            raise ValueError
+    except (ValueError, IndexError, BadArguments):
+        raise BadArguments(
+            f"--resolve cannot take {' '.join(words)!r:.40}.",
+            "It takes a call's number and what it cost in US dollars: --resolve 17 0.05.",
+        ) from None
+    return number, cost

@@ -1,0 +1,97 @@
+"""What calls are billed by: tokens, prices, budgets. Plain, frozen, free of I/O.
+
+Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import ROUND_CEILING, Decimal
+from typing import Literal
+
+# Who counted a call's tokens: the provider, the model's own tokenizer here, or nobody exactly.
+Counted = Literal["server", "exact", "estimate"]
+# What a budget is for.
+Per = Literal["session", "notebook", "day", "month"]
+
+_PER_MILLION = Decimal(1_000_000)
+_NANODOLLAR = Decimal("1e-9")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of one call.
+
+    Attributes:
+        prompt_tokens: Tokens that went in.
+        completion_tokens: Tokens that came out.
+        cached_tokens: Those of the prompt that the provider had in its cache.
+        counted: `server` where the provider counted; else `exact` or `estimate`, by our own means.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    counted: Counted = "server"
+
+    @property
+    def estimated(self) -> bool:
+        """Whether we counted, and not the provider: what it bills may differ."""
+        return self.counted != "server"
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens in and out."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens.
+
+    Attributes:
+        input: For tokens that go in.
+        output: For tokens that come out.
+        batch: What both are multiplied by in batch jobs.
+        cached: For tokens in that the provider had in its cache; as `input` where `None`.
+        since: The day from which the price holds; `None` where unknown.
+        source: Where the price comes from.
+    """
+
+    input: Decimal
+    output: Decimal
+    batch: Decimal = Decimal(1)
+    cached: Decimal | None = None
+    since: date | None = None
+    source: str = field(default="", compare=False)
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        exact = (
+            self.input * (usage.prompt_tokens - cached)
+            + (self.input if self.cached is None else self.cached) * cached
+            + self.output * usage.completion_tokens
+        )
+        return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
+
+    def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """Dollars that a call of so many tokens can cost, rounded up to a nanodollar."""
+        dearest = max(self.input, self.cached or self.input)
+        exact = dearest * prompt_tokens + self.output * completion_tokens
+        return (exact / _PER_MILLION).quantize(_NANODOLLAR, ROUND_CEILING)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Dollars that the calls which carry it may cost together; what `--budget` gives a cell.
+
+    Attributes:
+        limit: US dollars.
+        id: What tells it apart from others of the same limit.
+    """
+
+    limit: Decimal
+    id: str = field(default_factory=lambda: os.urandom(8).hex())

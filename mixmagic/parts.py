@@ -1,0 +1,103 @@
+"""What a session is made of: each part is made at its first use. For `sessions`.
+
+May import `backends`, `store` and what stands below them.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+from mixmagic.forks import once
+
+if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
+    from mixmagic.backends import Backends
+    from mixmagic.catalog import Catalog
+    from mixmagic.settings import Settings
+    from mixmagic.store.ledger import Ledger
+
+
+class Parts:
+    """Settings, catalog, ledger and backends.
+
+    Args:
+        settings: Read from the settings file and the environment where not given.
+
+    Attributes:
+        id: What the ledger calls this session.
+        notebook: The notebook's path, where known.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        if settings is not None:
+            self.settings = settings
+        _all.add(self)
+        self.id = os.urandom(8).hex()
+        self.notebook = os.environ.get("JPY_SESSION_NAME")
+
+    @once
+    def settings(self) -> Settings:
+        """The settings, read when first needed.
+
+        Raises:
+            BadArguments: The settings file or the environment makes no sense.
+        """
+        from mixmagic.settings import Settings
+
+        return Settings.load()
+
+    @once
+    def model(self) -> str:
+        """The name of the model that is asked where none is named; it can be set."""
+        return self.settings.model
+
+    @once
+    def catalog(self) -> Catalog:
+        """The models that can be named."""
+        from mixmagic.catalog import Catalog
+
+        return Catalog(self.settings.config_dir / "catalog")
+
+    @once
+    def ledger(self) -> Ledger:
+        """The spend record."""
+        from mixmagic.store.ledger import Ledger
+
+        return Ledger(self.settings.data_dir, self.id, self.settings.budgets)
+
+    @once
+    def backends(self) -> Backends:
+        """The ways to reach a model."""
+        from mixmagic.backends import Backends
+
+        return Backends(self.settings)
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, which has its parent's sockets and locks, but no threads.
+
+        What the parent made is kept, not freed: freeing it would wait for those threads.
+        """
+        made = (self.__dict__.pop("backends", None), self.__dict__.pop("stream", None))
+        _of_the_parent.append(made)
+
+    def close(self) -> None:
+        """Give back connections, threads and memory. The session can still be used."""
+        if "backends" in self.__dict__:
+            self.backends.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+_all: weakref.WeakSet[Parts] = weakref.WeakSet()
+_of_the_parent: list[object] = []
+
+
+def _after_fork() -> None:
+    """Let every session of a forked child begin anew."""
+    for each in list(_all):
+        each.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

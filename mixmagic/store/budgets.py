@@ -1,0 +1,230 @@
+"""The limits on what may be spent, apart from the record of it: a damaged ledger loses none.
+
+May be imported by `layers` and what stands above it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from mixmagic.bounds import Bound, fitting
+from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
+from mixmagic.money import Budget, Per
+from mixmagic.values import Request
+
+# US dollars, in any form that is exact: a float is read as it is written.
+Dollars = Decimal | float | str
+
+PERIODS: dict[Per, str] = {
+    "session": "this session's budget",
+    "notebook": "this notebook's budget",
+    "day": "today's budget",
+    "month": "this month's budget",
+}
+# More is a mistake, and too much for the ledger.
+_MOST = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """One limit that holds for a call.
+
+    Attributes:
+        scope: Whose spending it limits, as in the ledger: `day:2026-11-24`.
+        limit: US dollars.
+        name: What people call it: `today's budget`.
+        cure: How it is raised.
+    """
+
+    scope: str
+    limit: Decimal
+    name: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a limit has left.
+
+    Attributes:
+        cap: The limit.
+        spent: US dollars that calls have cost, lost ones at their most.
+        held: US dollars that calls under way may cost at most.
+    """
+
+    cap: Cap
+    spent: Decimal
+    held: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """US dollars that may still be spent; less than 0 where the limit was set too late."""
+        return self.cap.limit - self.spent - self.held
+
+
+class Budgets:
+    """The limits of one session, and those that all of this user's sessions share.
+
+    Args:
+        path: The file of those that are shared; it need not exist.
+        settings: US dollars per period, from the settings file: they hold besides the others.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[Per, Decimal]) -> None:
+        self.path = path
+        self._settings = settings
+        self._session: Decimal | None = None
+        self._read: tuple[object, dict[str, Decimal]] = (None, {})
+
+    @property
+    def session(self) -> Decimal | None:
+        """What this session may cost."""
+        limits = (self._session, self._settings.get("session"))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def set(self, per: Per, limit: Decimal | None, notebook: str | None) -> None:
+        """Set a limit, or take it off; whoever calls keeps other processes from doing the same.
+
+        Raises:
+            BadArguments: The notebook is not known.
+            StoreError: The file cannot be written; what it says stays as it was.
+        """
+        if per == "session":
+            self._session = limit
+            return
+        name = f"notebook:{_known(notebook)}" if per == "notebook" else per
+        shared = self._shared() | ({} if limit is None else {name: limit})
+        if limit is None:
+            shared.pop(name, None)
+        part = self.path.with_name(f".{self.path.name}.part")
+        try:
+            part.write_text(
+                json.dumps({key: str(value) for key, value in shared.items()}, indent=1)
+            )
+            part.replace(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise StoreError(
+                f"{self.path} cannot be written: {error.strerror}; the budget stays as it was.",
+                "Check the disk's free space and the folder's permissions.",
+            ) from None
+
+    def caps(
+        self, session: str, notebook: str | None, day: str, cell: Budget | None = None
+    ) -> list[Cap]:
+        """The limits that hold for a call, the narrowest first.
+
+        Args:
+            session: The session's number.
+            notebook: The notebook's path, where known.
+            day: The day of the call, as in `2026-11-24`.
+            cell: The call's own budget.
+
+        Raises:
+            StoreError: The file of the shared ones cannot be read: nobody knows what holds.
+        """
+        return list(self._caps(session, notebook, day, cell))
+
+    def _caps(
+        self, session: str, notebook: str | None, day: str, cell: Budget | None
+    ) -> Iterator[Cap]:
+        if cell is not None:
+            yield Cap(f"cell:{cell.id}", cell.limit, "its own budget", "a higher --budget")
+        shared = self._shared()
+        scopes: tuple[tuple[Per, str, Decimal | None], ...] = (
+            ("session", f"session:{session}", self._session),
+            ("notebook", f"notebook:{notebook}", shared.get(f"notebook:{notebook}")),
+            ("day", f"day:{day}", shared.get("day")),
+            ("month", f"month:{day[:7]}", shared.get("month")),
+        )
+        options = {"session": "", "notebook": " --notebook", "day": " --per day"}
+        for per, scope, own in scopes:
+            if own is not None:
+                option = options.get(per, " --per month")
+                yield Cap(scope, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
+            if (fixed := self._settings.get(per)) is not None:
+                yield Cap(scope, fixed, PERIODS[per], f"budget_{per} in config.toml")
+
+    def _shared(self) -> dict[str, Decimal]:
+        """What the file says; it is read again when it has changed."""
+        try:
+            found = self.path.stat()
+            state = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if self._read[0] != state:
+                values = json.loads(self.path.read_text())
+                self._read = (state, {name: amount(value) for name, value in values.items()})
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError, AttributeError, BadArguments) as error:
+            raise StoreError(
+                f"The budgets in {self.path} cannot be read ({type(error).__name__}), so that"
+                " none can be kept.",
+                "Mend the file, or delete it and set them again with `%mixmagic budget`.",
+            ) from None
+        return self._read[1]
+
+
+def amount(value: object) -> Decimal:
+    """An amount of US dollars, from a number or a text.
+
+    Raises:
+        BadArguments: It is none, or not from 0 to a million.
+    """
+    try:
+        parsed = Decimal(str(value).removeprefix("$"))
+    except InvalidOperation:
+        parsed = Decimal("NaN")
+    if isinstance(value, bool) or not parsed.is_finite() or not 0 <= parsed <= _MOST:
+        raise BadArguments(
+            f"An amount of dollars cannot be {value!r:.40}.", "It is written as in 0.50."
+        )
+    return parsed
+
+
+def exactly(dollars: Decimal) -> str:
+    """Dollars to the last nanodollar: a bound may not be rounded."""
+    digits = max(2, -int(dollars.normalize().as_tuple().exponent))
+    return f"${dollars:.{digits}f}"
+
+
+def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:
+    """The refusal of a call whose cost nothing bounds, or nobody knows."""
+    return BudgetExceeded(
+        f"{bound.reason[0].upper()}{bound.reason[1:]}, so that {cap.name} of"
+        f" {exactly(cap.limit)} could not be kept; nothing was sent.",
+        f"{bound.hint}, or take the budget off.",
+    )
+
+
+def exceeded(request: Request, bound: Bound, left: Left) -> BudgetExceeded:
+    """The refusal of a call that could cost more than what is left."""
+    most, rest, cap = bound.cost or Decimal(0), max(left.left, Decimal(0)), left.cap
+    under_way = f" ({exactly(left.held)} is held for calls under way)" if left.held else ""
+    if room := fitting(request, bound, rest):
+        shorter = f"or ask for less: --max-tokens {room} would fit"
+    else:
+        shorter = "or ask less: no --max-tokens is low enough, the prompt itself costs too much"
+    return BudgetExceeded(
+        f"This call could cost up to {exactly(most)}, and {cap.name} of {exactly(cap.limit)} has"
+        f" {exactly(rest)} left{under_way}; nothing was sent.",
+        f"Raise it ({cap.cure}), {shorter}.",
+        most=most,
+        left=rest,
+    )
+
+
+def _known(notebook: str | None) -> str:
+    """The notebook's path."""
+    if notebook is None:
+        raise BadArguments(
+            "It is not known which notebook this is: the front end does not say.",
+            "Set the session's budget instead: `%mixmagic budget DOLLARS`.",
+        )
+    return os.fspath(notebook)

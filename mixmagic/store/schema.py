@@ -1,0 +1,142 @@
+"""The ledger's tables, as numbered migrations. For `store.ledger`.
+
+Money is in nanodollars, prices in nanodollars per million tokens, times in seconds since 1970 or
+in milliseconds. A cost of NULL is unknown, never 0. A price is kept beside the cost, so that
+history stays when a price changes.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS = (
+    """
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        started_at REAL NOT NULL,
+        session TEXT NOT NULL,
+        notebook TEXT,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('open', 'ok', 'stopped', 'failed')),
+        error TEXT,
+        prompt_tokens INTEGER,
+        completion_tokens INTEGER,
+        estimated INTEGER NOT NULL DEFAULT 0,
+        input_price_nanodollars INTEGER,
+        output_price_nanodollars INTEGER,
+        cost_nanodollars INTEGER,
+        latency_ms REAL,
+        first_token_ms REAL
+    );
+    CREATE INDEX calls_by_session ON calls (session);
+    CREATE INDEX calls_by_time ON calls (started_at)
+    """,
+    # Reservations. `held` is what an open call may cost at most, `owner` the process that makes
+    # it. `spending` has the running totals that budgets are checked against: session:ID,
+    # notebook:PATH, day:DATE, month:MONTH, cell:ID. `totals` sums the calls that have ended up for
+    # reports, in several ways, so that each report reads few rows whatever was called. By session;
+    # and of all sessions, named in the session's place: '' by day and model, 'days' by day,
+    # 'months' by month and model, 'notebooks' by day, notebook and model, or (day '') by notebook.
+    """
+    ALTER TABLE calls RENAME TO calls_1;
+    DROP INDEX calls_by_session;
+    DROP INDEX calls_by_time;
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        started_at REAL NOT NULL,
+        day TEXT NOT NULL,
+        session TEXT NOT NULL,
+        notebook TEXT,
+        cell TEXT,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL
+            CHECK (status IN ('open', 'ok', 'stopped', 'failed', 'lost', 'resolved')),
+        error TEXT,
+        owner TEXT,
+        held_nanodollars INTEGER,
+        prompt_tokens INTEGER,
+        cached_tokens INTEGER,
+        completion_tokens INTEGER,
+        counted TEXT CHECK (counted IN ('server', 'exact', 'estimate')),
+        input_price_nanodollars INTEGER,
+        cached_price_nanodollars INTEGER,
+        output_price_nanodollars INTEGER,
+        price_since TEXT,
+        price_source TEXT,
+        cost_nanodollars INTEGER,
+        latency_ms REAL,
+        first_token_ms REAL
+    );
+    INSERT INTO calls (id, started_at, day, session, notebook, provider, model, status, error,
+            prompt_tokens, cached_tokens, completion_tokens, counted, input_price_nanodollars,
+            output_price_nanodollars, cost_nanodollars, latency_ms, first_token_ms)
+        SELECT id, started_at, date(started_at, 'unixepoch', 'localtime'), session, notebook,
+            provider, model, status, error, prompt_tokens, 0, completion_tokens,
+            CASE WHEN status = 'open' THEN NULL WHEN estimated THEN 'estimate' ELSE 'server' END,
+            input_price_nanodollars, output_price_nanodollars, cost_nanodollars, latency_ms,
+            first_token_ms
+        FROM calls_1;
+    DROP TABLE calls_1;
+    CREATE INDEX calls_by_session ON calls (session, started_at, cost_nanodollars);
+    CREATE INDEX calls_by_day ON calls (day, started_at, cost_nanodollars);
+    CREATE INDEX calls_open ON calls (id) WHERE status = 'open';
+    CREATE INDEX calls_lost ON calls (id) WHERE status = 'lost';
+    CREATE TABLE spending (
+        scope TEXT PRIMARY KEY,
+        spent INTEGER NOT NULL DEFAULT 0,
+        held INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    INSERT INTO spending (scope, spent)
+        SELECT 'session:' || session, SUM(cost_nanodollars) FROM calls
+            WHERE cost_nanodollars > 0 GROUP BY 1
+        UNION ALL SELECT 'notebook:' || notebook, SUM(cost_nanodollars) FROM calls
+            WHERE cost_nanodollars > 0 AND notebook IS NOT NULL GROUP BY 1
+        UNION ALL SELECT 'day:' || day, SUM(cost_nanodollars) FROM calls
+            WHERE cost_nanodollars > 0 GROUP BY 1
+        UNION ALL SELECT 'month:' || substr(day, 1, 7), SUM(cost_nanodollars) FROM calls
+            WHERE cost_nanodollars > 0 GROUP BY 1;
+    CREATE TABLE totals (
+        session TEXT NOT NULL,
+        day TEXT NOT NULL,
+        notebook TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        cost_nanodollars INTEGER NOT NULL,
+        saved_nanodollars INTEGER NOT NULL,
+        unpriced INTEGER NOT NULL,
+        estimated INTEGER NOT NULL,
+        PRIMARY KEY (session, day, notebook, provider, model, status)
+    ) WITHOUT ROWID;
+    INSERT INTO totals
+        SELECT session, day, COALESCE(notebook, ''), provider, model, status, COUNT(*),
+            COALESCE(SUM(prompt_tokens), 0), 0, COALESCE(SUM(completion_tokens), 0),
+            COALESCE(SUM(cost_nanodollars), 0), 0, SUM(cost_nanodollars IS NULL),
+            SUM(counted != 'server')
+        FROM calls WHERE status != 'open' GROUP BY 1, 2, 3, 4, 5, 6;
+    INSERT INTO totals
+        SELECT '', day, '', provider, model, status, SUM(calls),
+            SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
+            SUM(unpriced), SUM(estimated) FROM totals GROUP BY 2, 4, 5, 6
+        UNION ALL
+        SELECT 'days', day, '', '', '', status, SUM(calls),
+            SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
+            SUM(unpriced), SUM(estimated) FROM totals GROUP BY 2, 6
+        UNION ALL
+        SELECT 'months', substr(day, 1, 7), '', provider, model, status, SUM(calls),
+            SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
+            SUM(unpriced), SUM(estimated) FROM totals GROUP BY 2, 4, 5, 6
+        UNION ALL
+        SELECT 'notebooks', day, notebook, provider, model, status, SUM(calls),
+            SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
+            SUM(unpriced), SUM(estimated) FROM totals GROUP BY 2, 3, 4, 5, 6
+        UNION ALL
+        SELECT 'notebooks', '', notebook, '', '', status, SUM(calls),
+            SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
+            SUM(unpriced), SUM(estimated) FROM totals GROUP BY 3, 6
+    """,
+)

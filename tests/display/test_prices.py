@@ -1,0 +1,218 @@
+"""Tables of prices: each provider's, and what calls would have cost there."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from server import Answer, together
+
+from mixmagic.catalog import Catalog, others
+from mixmagic.display.prices import elsewhere_table, prices_table
+from mixmagic.errors import BadArguments, UnknownModel
+from mixmagic.magics import _prices
+from mixmagic.money import Price
+from mixmagic.tasks.prices import Bill, Calls, Comparison, Offer, elsewhere, offers
+from mixmagic.values import Model, Provider
+
+MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
+ACME = Provider("acme", "Acme")
+HOME = Provider("home", "Home", key_required=False, free=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_prices(monkeypatch):
+    """The package's own prices alone: those of genai-prices change with its releases."""
+    others._look_up.cache_clear()
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+
+
+def table_of(name: str):
+    catalog = Catalog()
+    return prices_table(offers(catalog, name), catalog.resolve(name))
+
+
+def row(price: Price | None, provider: Provider = ACME, **more: object) -> list[str]:
+    model = Model("x", provider, price=price, **more)
+    (cells,) = prices_table([Offer(model, None)], model).rows
+    return cells
+
+
+def test_prices_of_one_model_the_cheapest_first():
+    table = table_of("8x7b")
+    assert table.columns == [
+        *("", "model", "$ in / M", "$ out / M", "$ cached / M", "batch", "1 M in + 1 M out"),
+        *("since", "status", "key"),
+    ]
+    looked = "(2026-11-22)"
+    assert table.rows == [
+        ["", "ollama:8x7b", "free", "free", "free", "", "free", "", "available", "not needed"],
+        ["→", "together:8x7b", "0.60", "0.60", "as in", "50%", "$1.20", looked, "dedicated",
+         "needed"],
+        ["", "fireworks:8x7b", "0.40", "1.60", "as in", "100%", "$2.00", looked, "available",
+         "needed"],
+        ["", "mistral:8x7b", "0.60", "1.80", "as in", "50%", "$2.40", looked, "retired", "needed"],
+        ["", "openrouter:8x7b", "price unknown", "price unknown", "", "", "price unknown", "",
+         "available", "needed"],
+    ]  # fmt: skip
+    about, *sources = table.caption.splitlines()
+    assert about.startswith("→ what is asked by this name")
+    assert sources[1].startswith("together:8x7b: mixmagic's price table")
+    assert not any("openrouter" in source for source in sources)
+    assert "$0" not in str(table)
+
+
+def test_prices_are_shown_to_their_last_digit():
+    shown = row(Price(Decimal("0.6"), Decimal("1.234"), cached=Decimal("0.0000001")))
+    assert shown[2:5] == ["0.60", "1.234", "0.0000001"]
+    assert row(Price(Decimal("1E+2"), Decimal("0.6000")))[2:4] == ["100.00", "0.60"]
+    assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))[5] == "12.5%"
+    assert row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))[4] == "0.00", "known to be 0"
+
+
+def test_a_price_has_its_day_or_the_day_on_which_it_was_looked_at():
+    checked, since = date(2026, 11, 22), date(2026, 10, 1)
+    price = Price(Decimal(1), Decimal(1), since=since)
+    assert row(price, checked=checked)[7] == "2026-10-01"
+    assert row(Price(Decimal(1), Decimal(1)), checked=checked)[7] == "(2026-11-22)"
+    assert row(Price(Decimal(1), Decimal(1)))[7] == ""
+    assert row(None, checked=checked)[7] == "", "there is no price that it could be the day of"
+
+
+def test_what_others_wrote_is_text():
+    evil = '<img src="x" onerror="acted()">'
+    model = Model(evil, ACME, status=evil, price=Price(Decimal(1), Decimal(1), source=evil))
+    html = prices_table([Offer(model, None)], model)._repr_mimebundle_()["text/html"]
+    assert "<img" not in html
+    assert html.count("&lt;img") == 4
+
+
+def paid(cost: str, unpriced: int = 0, cached: int = 0, model: str = "x") -> Calls:
+    return Calls("acme", model, 1_000, cached, 20, Decimal(cost), unpriced)
+
+
+def test_the_same_calls_elsewhere():
+    """The mission's table: a million in and a million out."""
+    calls = [
+        Calls("together", MIXTRAL, 1_000_000, 0, 1_000_000, Decimal("1.20")),
+        Calls("local", "SmolLM2-135M-Instruct", 9, 0, 5, Decimal(0)),
+    ]
+    table = elsewhere_table(elsewhere(Catalog(), calls))
+    assert table.columns == [
+        *("model", "tokens in", "tokens out", "paid"),
+        *("Ollama", "Together AI", "Fireworks AI", "Mistral AI", "OpenRouter"),
+    ]
+    costs = ["$1.20", "free", "$1.20", "$2.00", "$2.40", "price unknown"]
+    assert table.rows == [
+        [f"together:{MIXTRAL}", "1,000,000", "1,000,000", *costs],
+    ]
+    assert table.foot == ["total", "1,000,000", "1,000,000", *costs]
+    assert table.caption.splitlines() == [
+        "the same tokens at today's prices",
+        "Together AI: dedicated",
+        "Mistral AI: retired",
+        "served by nobody else: local:SmolLM2-135M-Instruct ($0)",
+    ]
+    assert "$0" not in "".join(map("".join, table.rows))
+
+
+def test_a_total_says_what_it_lacks():
+    model = Model("x", ACME)
+    one, two = Decimal("0.5"), Decimal("0.25")
+    bills = (
+        Bill(ACME, (model, model), (one, two)),
+        Bill(ACME, (model, model), (one, None)),
+        Bill(ACME, (model, model), (None, None)),
+        Bill(ACME, (model, None), (one, None)),
+        Bill(HOME, (model, model), (Decimal(0), Decimal(0))),
+        Bill(HOME, (model, None), (Decimal(0), None)),
+    )
+    table = elsewhere_table(Comparison((paid("1"), paid("2")), (), bills))
+    assert table.rows == [
+        ["acme:x", "1,000", "20", "$1.00", "$0.50", "$0.50", "price unknown", "$0.50", "free",
+         "free"],
+        ["acme:x", "1,000", "20", "$2.00", "$0.25", "price unknown", "price unknown", "not served",
+         "free", "not served"],
+    ]  # fmt: skip
+    assert table.foot == [
+        *("total", "2,000", "40", "$3.00", "$0.75", "≥ $0.50", "price unknown", "not all served",
+         "free", "not all served"),
+    ]  # fmt: skip
+    assert "≥: some prices are not known" in table.caption
+
+
+def test_what_was_paid_is_a_lower_bound_where_a_price_was_not_known():
+    bill = Bill(ACME, (Model("x", ACME),) * 3, (Decimal(1),) * 3)
+    calls = (paid("1"), paid("2", unpriced=1), paid("0", unpriced=3))
+    table = elsewhere_table(Comparison(calls, (), (bill,)))
+    assert [cells[3] for cells in [*table.rows, table.foot]] == [
+        "$1.00",
+        "≥ $2.00",
+        "price unknown",
+        "≥ $3.00",
+    ]
+    assert "≥: some prices are not known" in table.caption
+
+
+def test_cached_tokens_are_told():
+    bill = Bill(ACME, (Model("x", ACME),), (Decimal(1),))
+    told = elsewhere_table(Comparison((paid("1", cached=5),), (), (bill,))).caption
+    assert "cached tokens" in told
+    assert "cached" not in elsewhere_table(Comparison((paid("1"),), (), (bill,))).caption
+
+
+def test_nothing_to_compare_is_said():
+    table = elsewhere_table(Comparison((), (paid("0", unpriced=1),), ()))
+    assert table.rows == []
+    assert table.caption.splitlines() == [
+        "nothing to compare: no model of this session is served by another provider",
+        "served by nobody else: acme:x (price unknown)",
+    ]
+
+
+def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
+    assert str(_prices.prices(session, ["8x7b"])) == str(table_of("8x7b"))
+    assert str(_prices.prices(session, [])) == str(table_of(session.model))
+    session.model = "8x22b"
+    assert str(_prices.prices(session, [])) == str(table_of("8x22b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "says"),
+    [
+        (["8x7"], UnknownModel, "'8x7'"),
+        (["8x7b", "8x22b"], BadArguments, "8x22b"),
+        (["--live"], BadArguments, "--live"),
+    ],
+)
+def test_a_wrong_line_is_an_error(session, words, error, says):
+    with pytest.raises(error, match=says):
+        _prices.prices(session, words)
+
+
+def test_elsewhere_is_about_what_this_session_has_asked(session, together_served):
+    assert _prices.elsewhere(session).rows == []
+    for _ in range(2):
+        session.ask("Hi", model="8x7b")
+    table = _prices.elsewhere(session)
+    (row,), total = table.rows, table.foot
+    assert row[:3] == [f"together:{MIXTRAL}", "2,000,000", "2"]
+    assert dict(zip(table.columns[3:], row[3:], strict=True)) == {
+        "paid": "$1.20",
+        "Ollama": "free",
+        "Fireworks AI": "$0.80",
+        "Together AI": "$1.20",
+        "Mistral AI": "$1.20",
+        "OpenRouter": "price unknown",
+    }
+    assert total[1:] == row[1:]
+
+
+@pytest.fixture
+def together_served(request):
+    """Together's place, where every answer has a million tokens in and one out."""
+    server = request.getfixturevalue("together")
+    server.plan = [Answer(together("Hello", prompt=1_000_000)) for _ in range(2)]
+    return server

@@ -1,0 +1,278 @@
+"""Budgets: which hold, what they forbid, and that no file's fate loosens one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from decimal import Decimal
+
+import pytest
+
+from mixmagic.bounds import bound
+from mixmagic.catalog import Catalog
+from mixmagic.completion import Completion
+from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
+from mixmagic.money import Budget, Usage
+from mixmagic.store.budgets import amount, exactly
+from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.values import Message, Request
+
+CATALOG = Catalog()
+TOKEN = Decimal("600e-9")
+
+
+def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Request:
+    resolved = CATALOG.resolve(model)
+    return Request(resolved, (Message("user", "Hi"),), {"max_tokens": 91, **params}, budget=budget)
+
+
+def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Hold:
+    hold = Hold(asked, notebook, bound(asked))
+    ledger.reserve(hold)
+    return hold
+
+
+def settle(ledger: Ledger, hold: Hold, tokens: int) -> None:
+    asked, usage = hold.request, Usage(9, tokens - 9)
+    cost = asked.model.price.cost(usage)
+    ledger.settle(hold, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make(name: str = "mine", /, **settings) -> Ledger:
+        limits = {per: Decimal(limit) for per, limit in settings.items()}
+        made.append(Ledger(tmp_path / "data", name, limits))
+        return made[-1]
+
+    yield make
+    for ledger in made:
+        ledger.database.close()
+
+
+def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
+    ledger = make()
+    ledger.limit("session", 150 * TOKEN)
+    hold = reserve(ledger, request())
+    (left,) = ledger.left(None)
+    assert (left.spent, left.held, left.left) == (0, 100 * TOKEN, 50 * TOKEN)
+    with pytest.raises(BudgetExceeded) as caught:
+        reserve(ledger, request())
+    assert (caught.value.most, caught.value.left) == (100 * TOKEN, 50 * TOKEN)
+    settle(ledger, hold, 20)
+    (left,) = ledger.left(None)
+    assert (left.spent, left.held, left.left) == (20 * TOKEN, 0, 130 * TOKEN)
+    reserve(ledger, request())
+
+
+def test_a_budget_holds_to_the_nanodollar(make):
+    ledger = make()
+    ledger.limit("session", 100 * TOKEN - Decimal("1e-9"))
+    with pytest.raises(BudgetExceeded):
+        reserve(ledger, request())
+    ledger.limit("session", 100 * TOKEN)
+    reserve(ledger, request())
+
+
+def test_a_refusal_leaves_nothing_behind(make):
+    ledger = make()
+    ledger.limit("day", Decimal(0))
+    with pytest.raises(BudgetExceeded):
+        reserve(ledger, request())
+    assert ledger.database.rows("SELECT * FROM calls") == []
+    assert ledger.database.rows("SELECT * FROM spending") == []
+
+
+def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(make):
+    ledger = make()
+    ledger.limit("month", 60 * TOKEN)
+    reserve(ledger, request(max_tokens=1))
+    with pytest.raises(BudgetExceeded) as caught:
+        reserve(ledger, request())
+    assert caught.value.message == (
+        "This call could cost up to $0.00006, and this month's budget of $0.000036 has $0.00003"
+        " left ($0.000006 is held for calls under way); nothing was sent."
+    )
+    assert caught.value.hint == (
+        "Raise it (`%mixmagic budget DOLLARS --per month`), or ask for less: --max-tokens 41"
+        " would fit."
+    )
+    reserve(ledger, request(max_tokens=41))
+    with pytest.raises(BudgetExceeded, match="left") as caught:
+        reserve(ledger, request())
+    assert "the prompt itself costs too much" in caught.value.hint
+
+
+def test_every_budget_is_for_its_own_calls(make):
+    mine, other = make(), make("another")
+    limit = 150 * TOKEN
+    mine.limit("session", limit)
+    mine.limit("notebook", limit, "/a.ipynb")
+    settle(mine, reserve(mine, request(), "/a.ipynb"), 100)
+    with pytest.raises(BudgetExceeded, match="this session's budget"):
+        reserve(mine, request(), "/b.ipynb")
+    with pytest.raises(BudgetExceeded, match="this notebook's budget"):
+        reserve(other, request(), "/a.ipynb")
+    settle(other, reserve(other, request(), "/b.ipynb"), 100)
+    for per, name in (("day", "today's budget"), ("month", "this month's budget")):
+        mine.limit(per, 250 * TOKEN)
+        with pytest.raises(BudgetExceeded, match=name):
+            reserve(other, request(), "/b.ipynb")
+        mine.limit(per, None)
+    reserve(other, request(), "/b.ipynb")
+
+
+def test_a_cells_budget_is_shared_by_the_calls_that_carry_it(make):
+    ledger, cell = make(), Budget(150 * TOKEN)
+    settle(ledger, reserve(ledger, request(budget=cell)), 60)
+    with pytest.raises(BudgetExceeded, match="its own budget") as caught:
+        reserve(ledger, request(budget=cell))
+    assert "a higher --budget" in caught.value.hint
+    reserve(ledger, request(budget=Budget(150 * TOKEN)))
+    reserve(ledger, request(budget=cell, max_tokens=81))
+
+
+def test_the_settings_hold_besides_what_is_set(make):
+    ledger = make(day="0.00006", session="1")
+    ledger.limit("day", Decimal(5))
+    reserve(ledger, request())
+    with pytest.raises(BudgetExceeded) as caught:
+        reserve(ledger, request())
+    assert "budget_day in config.toml" in caught.value.hint
+    assert ledger.budgets.session == 1
+    ledger.limit("session", Decimal("0.5"))
+    assert ledger.budgets.session == Decimal("0.5")
+
+
+def test_a_budget_is_seen_by_other_ledgers_at_once(make):
+    mine, other = make(), make("another")
+    reserve(other, request())
+    mine.limit("day", Decimal(0))
+    with pytest.raises(BudgetExceeded):
+        reserve(other, request())
+    mine.limit("day", None)
+    reserve(other, request())
+
+
+def test_free_calls_pass_any_budget_and_unknown_prices_none(make):
+    ledger = make()
+    ledger.limit("session", Decimal(0))
+    reserve(ledger, request("local"))
+    ledger.limit("session", Decimal(1_000))
+    with pytest.raises(BudgetExceeded, match="The price of openai:some is not known") as caught:
+        reserve(ledger, request("openai:some"))
+    assert "catalog file" in caught.value.hint
+    ledger.limit("session", None)
+    reserve(ledger, request("openai:some"))
+
+
+def test_a_budget_set_too_late_has_less_than_nothing_left(make):
+    ledger = make()
+    settle(ledger, reserve(ledger, request()), 100)
+    ledger.limit("session", 10 * TOKEN)
+    assert ledger.left(None)[0].left == -90 * TOKEN
+    with pytest.raises(BudgetExceeded, match=r"has \$0.00 left"):
+        reserve(ledger, request())
+
+
+def test_a_day_and_a_month_end(make, monkeypatch):
+    ledger = make()
+    ledger.limit("day", 150 * TOKEN)
+    ledger.limit("month", 250 * TOKEN)
+    asked = request()
+
+    def on(seconds: float) -> Hold:
+        hold = Hold(asked, None, bound(asked), started_at=seconds)
+        ledger.reserve(hold)
+        settle(ledger, hold, 100)
+        return hold
+
+    noon = 1_796_126_400.0  # 2026-12-01 12:00 UTC
+    on(noon)
+    with pytest.raises(BudgetExceeded, match="today's"):
+        on(noon + 3600)
+    on(noon + 86_400)
+    with pytest.raises(BudgetExceeded, match="this month's"):
+        on(noon + 2 * 86_400)
+    on(noon + 40 * 86_400)
+    with pytest.raises(BudgetExceeded, match="today's"):
+        on(noon)  # the clock went back
+
+
+def test_a_ledger_that_goes_away_takes_no_limit_with_it(make):
+    ledger = make()
+    ledger.limit("day", Decimal(0))
+    ledger.database.close()
+    for path in ledger.database.path.parent.glob("ledger.db*"):
+        path.unlink()
+    with pytest.raises(BudgetExceeded):
+        reserve(make("another"), request())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"day": "many"}', '{"day": -1}', '{"day": null}', '"day"']
+)
+def test_limits_that_cannot_be_read_forbid_everything(make, text):
+    ledger = make()
+    ledger.limit("day", Decimal(1))
+    ledger.budgets.path.write_text(text)
+    with pytest.raises(StoreError, match=r"budgets\.json cannot be read"):
+        reserve(ledger, request())
+    ledger.budgets.path.unlink()
+    reserve(ledger, request())
+
+
+def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):
+    ledger = make()
+    ledger.limit("day", Decimal(1))
+    part = ledger.budgets.path.with_name(".budgets.json.part")
+    part.mkdir()
+    with pytest.raises(StoreError, match="the budget stays as it was"):
+        ledger.limit("day", Decimal(2))
+    part.rmdir()
+    assert json.loads(ledger.budgets.path.read_text()) == {"day": "1"}
+    assert not part.exists()
+
+
+def test_limits_set_at_once_are_all_kept(make):
+    ledgers = [make(f"s{number}") for number in range(8)]
+
+    def each(number: int) -> None:
+        ledgers[number].limit("notebook", Decimal(number), f"/{number}.ipynb")
+
+    threads = [threading.Thread(target=each, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = json.loads(ledgers[0].budgets.path.read_text())
+    assert kept == {f"notebook:/{number}.ipynb": str(number) for number in range(8)}
+
+
+def test_a_notebook_that_is_not_known_has_no_budget(make):
+    with pytest.raises(BadArguments, match="not known which notebook"):
+        make().limit("notebook", Decimal(1), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(0.1, "0.1"), ("0.50", "0.5"), ("$2", "2"), (0, "0"), (1_000_000, "1000000")],
+)
+def test_an_amount_is_what_is_written(given, read):
+    assert amount(given) == Decimal(read)
+
+
+@pytest.mark.parametrize("given", ["", "much", "-1", -0.01, float("nan"), "inf", True, 10**7, None])
+def test_no_amount_is_refused(given):
+    with pytest.raises(BadArguments, match="An amount of dollars cannot be"):
+        amount(given)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [("0.5", "$0.50"), ("0.0196608", "$0.0196608"), ("1E+2", "$100.00"), ("0", "$0.00")],
+)
+def test_a_bound_is_not_rounded(dollars, text):
+    assert exactly(Decimal(dollars)) == text

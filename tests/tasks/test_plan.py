@@ -1,0 +1,78 @@
+"""What a call would cost, before it is made."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from server import Answer
+from server import together as pieces
+
+from mixmagic.errors import ContextTooLong, StreamBroken
+
+TOKEN = Decimal("600e-9")
+
+
+def test_a_plan_has_the_most_and_the_likely(session):
+    plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000))
+    assert (plan.prompt.tokens, plan.prompt.exact) == (9, True)
+    assert plan.bound.cost == 1009 * TOKEN
+    assert (plan.answer, plan.answers, plan.likely) == (300, 0, 309 * TOKEN)
+    assert plan.refused is None
+
+
+def test_what_is_likely_is_the_mean_of_the_models_whole_answers(session, together):
+    together.plan = [
+        Answer(pieces(*"ab")),
+        Answer(pieces(*"abcdef")),
+        Answer([*pieces("x")[:1], "cut"]),
+    ]
+    for _ in range(2):
+        session.ask("Hi", model="8x7b")
+    with pytest.raises(StreamBroken, match="broke before"):
+        session.ask("Hi", model="8x7b")
+    plan = session.plan(session.request("Hi", model="8x7b"))
+    assert (plan.answer, plan.answers) == (4, 2)
+    assert session.plan(session.request("Hi", model="disco")).answers == 0
+    assert session.plan(session.request("Hi", model="8x7b", max_tokens=3)).answer == 3
+
+
+def test_what_is_asked_for_is_cut_to_the_context(session):
+    plan = session.plan(session.request("Hi", model="8x7b", max_tokens=10**6))
+    assert plan.request.params["max_tokens"] == 32_768 - 9
+    assert plan.bound.completion_tokens == 32_768 - 9
+
+
+def test_what_does_not_fit_has_no_plan(session):
+    with pytest.raises(ContextTooLong):
+        session.plan(session.request("word " * 40_000, model="8x7b"))
+
+
+def test_an_unknown_price_is_unknown(session):
+    plan = session.plan(session.request("Hi", model="openai:m", max_tokens=10))
+    assert (plan.likely, plan.bound.cost) == (None, None)
+    assert plan.refused is None
+    session.budget(1)
+    plan = session.plan(session.request("Hi", model="openai:m", max_tokens=10))
+    assert plan.refused.cap.name == "this session's budget"
+
+
+def test_the_budget_that_forbids_is_named(session):
+    session.budget("0.5", per="month")
+    session.budget("0.00001", per="day")
+    plan = session.plan(session.request("Hi", model="8x7b", budget=1))
+    assert [left.cap.name for left in plan.left] == [
+        "its own budget",
+        "today's budget",
+        "this month's budget",
+    ]
+    assert plan.refused.cap.name == "today's budget"
+
+
+def test_the_embedded_models_plan_is_exact_and_free(session):
+    session.budget(0)
+    plan = session.plan(session.request("Hi", model="local"))
+    said = session.ask("Hi", model="local", max_tokens=1)
+    assert plan.prompt.exact
+    assert plan.prompt.tokens == said.usage.prompt_tokens
+    assert (plan.likely, plan.bound.cost, plan.refused) == (0, 0, None)

@@ -1,0 +1,106 @@
+"""What a call can cost at most: never less than what any answer of its limits costs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixmagic import tokens
+from mixmagic.bounds import Bound, bound, fitting
+from mixmagic.catalog import Catalog
+from mixmagic.money import Price
+from mixmagic.values import Message, Model, Provider, Request
+
+CATALOG = Catalog()
+HI = (Message("user", "Hi"),)
+ACME = Provider("acme", "Acme")
+PRICED = Model("m", ACME, price=Price(Decimal("0.60"), Decimal("1.80")), context=1000)
+
+
+def asked(model: str | Model = "8x7b", messages=HI, **params) -> Request:
+    return Request(CATALOG.resolve(model) if isinstance(model, str) else model, messages, params)
+
+
+def test_exact_tokens_and_what_the_context_leaves():
+    most = bound(asked())
+    assert (most.prompt_tokens, most.completion_tokens) == (9, 32_768 - 9)
+    assert most.cost == 32_768 * Decimal("600e-9")
+
+
+def test_max_tokens_bound_the_answer():
+    assert bound(asked(max_tokens=100)).cost == 109 * Decimal("600e-9")
+
+
+def test_an_estimated_prompt_counts_with_its_upper_bound_in_and_its_lower_one_out():
+    """What an estimate may have too much, the answer may have."""
+    text = (Message("user", "many words " * 50),)
+    count = tokens.count(text, PRICED)
+    most = bound(asked(PRICED, text))
+    assert not count.exact
+    assert most.prompt_tokens == count.most
+    assert most.completion_tokens == 1000 - count.tokens // 4
+
+
+@pytest.mark.parametrize(
+    ("extra", "answers", "each"),
+    [
+        ({"n": 3}, 3, 10),
+        ({"best_of": 4, "n": 2}, 4, 10),
+        ({"max_tokens": 500}, 1, 500),
+        ({"max_completion_tokens": 700}, 1, 700),
+        ({"n": "odd", "max_tokens": None}, 1, 10),
+    ],
+)
+def test_extra_body_counts(extra, answers, each):
+    most = bound(asked(max_tokens=10, extra_body=extra))
+    assert (most.answers, most.completion_tokens) == (answers, answers * each)
+    assert most.prompt_tokens > 9, "its own length may be read, too"
+
+
+@pytest.mark.parametrize("form", ["schema", "response_format"])
+def test_the_answers_form_may_be_read_with_the_question(form):
+    described = {"type": "object", "description": "long " * 100}
+    assert bound(asked(max_tokens=1, **{form: described})).prompt_tokens > 9 + 500
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (asked("openai:m"), "the price of openai:m is not known"),
+        (asked("openai:m", max_tokens=5), "the price of openai:m is not known"),
+        (
+            asked(Model("m", ACME, price=PRICED.price)),
+            "nothing limits what acme:m may answer",
+        ),
+        (
+            asked(extra_body={"n": 2, "service_tier": "flex"}),
+            "what 'service_tier' in extra_body costs is not known",
+        ),
+        (asked(extra_body={"model": "x"}), "what 'model' in extra_body costs is not known"),
+    ],
+)
+def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
+    most = bound(request_)
+    assert (most.cost, most.reason) == (None, reason)
+    assert most.hint
+
+
+def test_free_is_free_without_counting():
+    assert bound(asked("local")) == Bound(cost=Decimal(0))
+
+
+@given(st.decimals("0.000001", "0.001", places=9), st.integers(1, 3))
+def test_what_fits_fits_and_one_token_more_does_not(left, answers):
+    request = asked(extra_body={"n": answers})
+    most = bound(request)
+    tokens_ = fitting(request, most, left)
+
+    def cost(limit: int) -> Decimal:
+        return request.model.price.most(most.prompt_tokens, limit * answers)
+
+    assert cost(tokens_ + 1) > left
+    if tokens_:
+        assert cost(tokens_) <= left
