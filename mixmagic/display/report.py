@@ -9,6 +9,7 @@ from typing import Any
 
 from mixmagic import defuse
 from mixmagic.completion import dollars
+from mixmagic.fences import DOLLAR
 from mixmagic.money import Price
 from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
@@ -16,6 +17,9 @@ from mixmagic.values import Model
 
 # Columns of `spend_table` that are shown where they have anything to show.
 _SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "under way"}
+
+# Characters of a cell that stay in one line.
+_SHORT = 24
 
 
 class Table:
@@ -59,17 +63,21 @@ class Table:
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        def side(right: bool) -> str:
-            return "right" if right else "left"
+        def text(cell: str) -> str:
+            # Two dollars would set what stands between them as mathematics.
+            return html.escape(cell).replace("$", DOLLAR)
 
-        def cells(line: Sequence[str], tag: str, style: str = "") -> str:
-            return "".join(
-                f'<{tag} style="text-align: {side(right)}{style}">{html.escape(cell)}</{tag}>'
-                for cell, right in zip(line, self._right, strict=True)
-            )
+        def cells(line: Sequence[str], tag: str, more: str = "") -> str:
+            parts = []
+            for cell, right in zip(line, self._right, strict=True):
+                side = "right" if right else "left"
+                whole = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
+                style = f"text-align: {side}{whole}{more}"
+                parts.append(f'<{tag} style="{style}">{text(cell)}</{tag}>')
+            return "".join(parts)
 
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        caption = html.escape(self.caption).replace("\n", "<br>")
+        caption = text(self.caption).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
         apart = "; font-weight: bold; border-top: 1px solid gray"

@@ -35,9 +35,14 @@ def test_columns_of_text_are_aligned_and_numbers_stand_on_the_right():
 
 
 def test_html_sets_numbers_to_the_right_and_words_to_the_left():
-    html = Table(["name", "cost>"], [["a", "1"]])._repr_mimebundle_()["text/html"]
+    long = "many words " * 3
+    html = Table(["name", "cost>"], [["a", "1"], [long, "$2"]])._repr_mimebundle_()["text/html"]
     assert '<th style="text-align: left">name</th><th style="text-align: right">cost</th>' in html
-    assert '<td style="text-align: left">a</td><td style="text-align: right">1</td>' in html
+    short = "; white-space: nowrap"
+    assert f'<td style="text-align: left{short}">a</td>' in html
+    assert f'<td style="text-align: right{short}">1</td>' in html
+    assert f'<td style="text-align: left">{long}</td>' in html
+    assert "$" not in html, "two of them would be mathematics"
     assert html.endswith("</table>")
 
 

@@ -34,7 +34,8 @@ def shown(ran) -> list[list[str]]:
     """The cells of a table's rows."""
     assert ran.status == "ok", ran.text
     (output,) = ran.outputs
-    lines = re.findall(r"<tr>(.*?)</tr>", output["data"]["text/html"])
+    text = output["data"]["text/html"].replace("<span>&#36;</span>", "$")
+    lines = re.findall(r"<tr>(.*?)</tr>", text)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in lines][1:]
     return [[html.unescape(cell) for cell in row] for row in cells]
 

@@ -27,7 +27,8 @@ def rows(ran: Ran) -> list[list[str]]:
     assert ran.status == "ok", ran.text
     (output,) = ran.outputs
     assert set(output["data"]) == {"text/html", "text/plain"}
-    lines = re.findall(r"<tr>(.*?)</tr>", output["data"]["text/html"])
+    text = output["data"]["text/html"].replace("<span>&#36;</span>", "$")
+    lines = re.findall(r"<tr>(.*?)</tr>", text)
     return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
 
 
