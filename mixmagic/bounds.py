@@ -11,9 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from mixmagic import tokens
+from mixmagic.money import nano
 from mixmagic.values import Request
 
-# What `extra_body` may hold: it changes neither the price nor, but by its own length, the tokens.
+# What a body may hold besides its parameters: it changes neither the price nor, but by its own
+# length, the tokens.
 _HARMLESS = {
     "best_of",
     "cache_prompt",
@@ -33,6 +35,7 @@ _HARMLESS = {
     "safe_prompt",
     "seed",
     "stop",
+    "stream_options",
     "temperature",
     "tool_choice",
     "tools",
@@ -42,7 +45,7 @@ _HARMLESS = {
     "user",
 }
 _ANSWERS = ("n", "best_of")
-_LIMITS = ("max_tokens", "max_completion_tokens")
+_COUNTS = (*_ANSWERS, "max_completion_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,45 +81,49 @@ def bound(request: Request) -> Bound:
         Decimal('0.000065400')
     """
     model, params = request.model, request.params
-    extra: dict[str, Any] = params.get("extra_body", {})
     if model.provider.free:
         return Bound(cost=Decimal(0))
+    dialect = model.provider.dialect
+    # What `wire.encode` puts over the parameters.
+    always, extra = dialect.always, params.get("extra_body", {})
+    over: dict[Any, Any] = {**always, **(dialect.streaming if request.stream else {}), **extra}
     prompt = tokens.count(request.messages, model)
     # What describes the answer's form may be read with the question.
     beside = [params[name] for name in ("schema", "response_format") if name in params]
-    most = prompt.most + sum(len(json.dumps(each)) for each in [*beside, extra] if each)
-    answers = 1
-    for name in _ANSWERS:
-        if type(asked := extra.get(name)) is int:
-            answers = max(answers, asked)
-    limits = [
-        limit
-        for limit in (params.get("max_tokens"), *(extra.get(name) for name in _LIMITS))
-        if type(limit) is int
-    ]
-    each: int | None = None
-    if limits:
-        # Which of them a provider obeys is its own business.
-        each = max(limits)
-    elif model.context is not None:
-        # An estimate can be several times too high: see `layers.fit`.
-        least = prompt.tokens if prompt.exact else prompt.tokens // 4
-        each = max(model.context - least, 1)
-    completion = None if each is None else each * answers
-    unknown = sorted(extra.keys() - _HARMLESS)
+    most = prompt.most + sum(len(json.dumps(each)) for each in [*beside, always, extra] if each)
+    name = dialect.rename.get("max_tokens", "max_tokens")
+    limit = over.get(name, params.get("max_tokens"))
+    counts = {key: over[key] for key in (name, *_COUNTS) if key in over}
+    asked: list[Any] = [params.get("n"), *(over.get(key) for key in _ANSWERS)]
+    answers: int = max([1, *(each for each in asked if _whole(each))])
     reason = hint = ""
     if model.price is None:
         reason = f"the price of {model.name} is not known"
         hint = "Give it in a catalog file (README, Models)"
-    elif unknown:
-        reason = f"what {unknown[0]!r} in extra_body costs is not known"
-        hint = "Leave it out"
-    elif completion is None:
+    elif unknown := sorted(str(key) for key in over.keys() - _HARMLESS - {name}):
+        reason = f"what {unknown[0]!r} in the request costs is not known"
+        hint = "Leave it out of extra_body"
+    elif odd := [key for key, value in counts.items() if not _whole(value)]:
+        reason = f"{odd[0]!r} in the request is no number of tokens or answers"
+        hint = "Give a whole number from 1 up"
+    elif limit is None and model.context is None:
         reason = f"nothing limits what {model.name} may answer"
         hint = "Give --max-tokens"
-    if model.price is None or completion is None or unknown:
-        return Bound(most, completion, None, reason, hint, answers)
+    if model.price is None or reason:
+        return Bound(most, None, None, reason, hint, answers)
+    if limit is not None:
+        # Which of two limits a provider obeys is its own business.
+        each = max(limit, over.get("max_completion_tokens", 0))
+    else:
+        # An estimate of the prompt can be several times too high.
+        each = max((model.context or 0) - (prompt.tokens if prompt.exact else 1), 1)
+    completion = each * answers
     return Bound(most, completion, model.price.most(most, completion), answers=answers)
+
+
+def _whole(value: object) -> bool:
+    """Whether a value is a number of tokens or answers."""
+    return type(value) is int and value >= 1
 
 
 def fitting(request: Request, bound: Bound, left: Decimal) -> int:
@@ -124,5 +131,5 @@ def fitting(request: Request, bound: Bound, left: Decimal) -> int:
     price = request.model.price
     if price is None or not price.output:
         return 0
-    rest = left - price.most(bound.prompt_tokens, 0)
-    return max(int(rest * 1_000_000 / price.output) // bound.answers, 0)
+    rest = nano(left) - nano(price.most(bound.prompt_tokens, 0))
+    return max(rest * 1_000_000 // nano(price.output) // bound.answers, 0)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import html
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from mixmagic import defuse, tokens
+from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.fences import DOLLAR
 from mixmagic.money import Usage
@@ -50,6 +51,10 @@ class Completion:
         reasoning: The model's thinking, where the provider tells it apart.
         notes: What happened on the way, for the user's eyes.
         origin: `live`, `cache` or `cassette`.
+        others: The other answers, where several were asked for.
+        logprobs: The natural logarithms of the probabilities of the answer's tokens, where they
+            were asked for and told.
+        value: What a format or a schema made of the text: a DataFrame, an instance, …
 
     Example:
         >>> answer = mixmagic.ask("Name three colours.", model="local")
@@ -66,6 +71,14 @@ class Completion:
     reasoning: str = ""
     notes: tuple[str, ...] = ()
     origin: Origin = "live"
+    others: tuple[str, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
+
+    @property
+    def code_blocks(self) -> tuple[CodeBlock, ...]:
+        """The fenced code blocks of the text, each with its `language` and its `code`."""
+        return code_blocks(self.text)
 
     @property
     def model(self) -> Model:
@@ -105,8 +118,13 @@ class Completion:
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
         footer = self.footer(session)
-        body = defuse.markdown(self.text).rstrip()
-        text = defuse.plain(self.text).rstrip()
+        body, text = defuse.markdown(self.text).rstrip(), defuse.plain(self.text).rstrip()
+        if self.others:
+            texts = [self.text, *self.others]
+            heads = [f"Answer {place} of {len(texts)}" for place in range(1, len(texts) + 1)]
+            parts = list(zip(heads, texts, strict=True))
+            body = "\n\n".join(f"**{head}**\n\n{defuse.markdown(t).strip()}" for head, t in parts)
+            text = "\n\n".join(f"{head}:\n{defuse.plain(t).strip()}" for head, t in parts)
         return {
             "text/markdown": f"{body}\n\n{quiet(footer)}".lstrip("\n"),
             "text/plain": f"{text}\n\n{footer}".lstrip("\n"),
@@ -121,6 +139,8 @@ class Completion:
     def __str__(self) -> str:
         return self.text
 
+    _repr_prompt_ = __str__  # in a prompt, `{{ answer }}` is its text
+
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
         return f"<Completion {text!r}: {self.footer()}>"
@@ -134,7 +154,8 @@ class Collector:
         self.usage: Usage | None = None
         self.finish: str | None = None
         self.notes: list[str] = []
-        self._parts: list[str] = []
+        self._parts: dict[int, list[str]] = {0: []}  # of each answer
+        self._logprobs: list[float] = []
         self._reasoning: list[str] = []
         self._origin: Origin = "live"
         self._started = time.perf_counter()
@@ -145,10 +166,12 @@ class Collector:
         if self._first is None and (delta.text or delta.reasoning):
             self._first = time.perf_counter()
         if delta.text:
-            self._parts.append(delta.text)
+            self._parts.setdefault(delta.choice, []).append(delta.text)
+        if delta.logprobs and not delta.choice:
+            self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
-        if delta.finish:
+        if delta.finish and not (delta.choice and self.finish):
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage
@@ -163,8 +186,17 @@ class Collector:
 
     def completion(self, finish: str = "") -> Completion:
         """What has come so far, priced; `finish` where the stream itself did not say."""
-        text, reasoning = "".join(self._parts), "".join(self._reasoning)
-        usage = self.usage or self._counted(text + reasoning)
+        reasoning = "".join(self._reasoning)
+        text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
+        everything = "".join([text, *others, reasoning])
+        usage = self.usage or self._counted(everything)
+        if self.finish is None and finish and not usage.estimated:
+            # A count on the way may be older than what has come since.
+            ours = self._counted(everything)
+            if ours.completion_tokens > usage.completion_tokens:
+                usage = replace(
+                    usage, completion_tokens=ours.completion_tokens, counted=ours.counted
+                )
         price = self.request.model.price
         return Completion(
             text=text,
@@ -177,6 +209,8 @@ class Collector:
             reasoning=reasoning,
             notes=tuple(self.notes),
             origin=self._origin,
+            others=tuple(others),
+            logprobs=tuple(self._logprobs),
         )
 
     def _counted(self, text: str) -> Usage:
@@ -184,7 +218,8 @@ class Collector:
         model = self.request.model
         prompt, answer = tokens.count(self.request.messages, model), tokens.count_text(text, model)
         # A streamed piece is mostly one token; never less than what the length suggests.
-        pieces = len(self._parts) + len(self._reasoning) if self.request.stream else 0
+        streamed = sum(map(len, self._parts.values())) + len(self._reasoning)
+        pieces = streamed if self.request.stream else 0
         return Usage(
             prompt.tokens,
             answer.tokens if answer.exact else max(pieces, answer.tokens),
@@ -197,6 +232,8 @@ def stopped_with(completion: Completion) -> Stopped:
     kept = f"Stopped: {completion.usage.completion_tokens:,} tokens kept"
     if completion.model.provider.free:
         price = "free"
+    elif not completion.request.stream and not completion.text:
+        price = "it may be billed in full"
     elif completion.cost is None:
         price = "price unknown"
     else:

@@ -7,6 +7,7 @@
     * `UnknownModel`
     * `ContextTooLong`
     * `BudgetExceeded`
+    * `AnswerUnusable`
     * `StoreError`
         * `StoreDamaged`
     * `ProviderError`
@@ -104,6 +105,10 @@ class BudgetExceeded(MixmagicError):
         super().__init__(message, hint)
         self.most = most
         self.left = left
+
+
+class AnswerUnusable(MixmagicError):
+    """The answer is whole, but not in the form that was asked for; `partial` has its text."""
 
 
 class StoreError(MixmagicError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
 from typing import Literal
 
 # Who counted a call's tokens: the provider, the model's own tokenizer here, or nobody exactly.
@@ -18,6 +18,9 @@ Per = Literal["session", "notebook", "day", "month"]
 
 _PER_MILLION = Decimal(1_000_000)
 _NANODOLLAR = Decimal("1e-9")
+NANO = 1_000_000_000
+# A notebook may set the precision of its own arithmetic, and the same context is ours.
+_EXACT = Context(prec=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,32 @@ class Price:
     def cost(self, usage: Usage) -> Decimal:
         """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        exact = (
-            self.input * (usage.prompt_tokens - cached)
-            + (self.input if self.cached is None else self.cached) * cached
-            + self.output * usage.completion_tokens
-        )
-        return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
+        with localcontext(_EXACT):
+            exact = (
+                self.input * (usage.prompt_tokens - cached)
+                + (self.input if self.cached is None else self.cached) * cached
+                + self.output * usage.completion_tokens
+            )
+            return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """Dollars that a call of so many tokens can cost, rounded up to a nanodollar."""
         dearest = max(self.input, self.cached or self.input)
-        exact = dearest * prompt_tokens + self.output * completion_tokens
-        return (exact / _PER_MILLION).quantize(_NANODOLLAR, ROUND_CEILING)
+        with localcontext(_EXACT):
+            exact = dearest * prompt_tokens + self.output * completion_tokens
+            return (exact / _PER_MILLION).quantize(_NANODOLLAR, ROUND_CEILING)
+
+
+def nano(dollars: Decimal) -> int:
+    """Dollars as nanodollars; what is less than one falls off."""
+    with localcontext(_EXACT):
+        return int(dollars * NANO)
+
+
+def dollars(nanodollars: int) -> Decimal:
+    """Nanodollars as dollars."""
+    with localcontext(_EXACT):
+        return Decimal(nanodollars) / NANO
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,9 +28,9 @@ def _number(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: is_number(value) and low <= value <= high
 
 
-def _integer(low: int) -> Callable[[Any], bool]:
-    """A check for a whole number of at least `low`."""
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low
+def _integer(low: int, high: float = math.inf) -> Callable[[Any], bool]:
+    """A check for a whole number from `low` to `high`."""
+    return lambda value: type(value) is int and low <= value <= high
 
 
 def is_json(value: Any) -> bool:
@@ -62,6 +63,9 @@ _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "min_p": (_number(0, 1), "a number from 0 to 1"),
     "seed": (_integer(0), "a whole number of at least 0"),
     "stop": (_texts, "a text or a list of texts"),
+    "n": (_integer(1, 128), "a whole number from 1 to 128"),
+    "logprobs": (lambda value: isinstance(value, bool), "a truth value"),
+    "top_logprobs": (_integer(0, 20), "a whole number from 0 to 20"),
     "presence_penalty": (_number(-2, 2), "a number from -2 to 2"),
     "frequency_penalty": (_number(-2, 2), "a number from -2 to 2"),
     "repetition_penalty": (_number(0, 10), "a number from 0 to 10"),
@@ -72,7 +76,10 @@ _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are set, in their canonical form: `stop` as a list, no `None`.
+    """The parameters that are set, in their canonical form.
+
+    No `None`; `stop` as a list; `logprobs` and `top_logprobs` only together, as OpenAI's API takes
+    them; one answer, or no probabilities, said by nothing.
 
     Raises:
         BadArguments: A parameter that does not exist, or whose value makes no sense.
@@ -98,6 +105,17 @@ def check(params: Mapping[str, Any]) -> dict[str, Any]:
         accepts, takes = _KNOWN[name]
         if not accepts(value):
             raise BadArguments(f"{name} cannot be {value!r:.80}.", f"It takes {takes}.")
+    return _usual(given)
+
+
+def _usual(given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without those that say what is so anyway."""
+    if given.get("n") == 1:
+        del given["n"]
+    told = given.pop("top_logprobs", None)
+    wanted = given.pop("logprobs", told is not None)
+    if wanted:
+        given |= {"logprobs": True, "top_logprobs": 1 if told is None else told}
     return given
 
 

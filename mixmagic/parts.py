@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.catalog import Catalog
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
+    from mixmagic.tasks.chats import Chats
 
 
 class Parts:
@@ -72,6 +73,13 @@ class Parts:
         from mixmagic.backends import Backends
 
         return Backends(self.settings)
+
+    @once
+    def chats(self) -> Chats:
+        """The conversations that cells continue by name."""
+        from mixmagic.tasks.chats import Chats
+
+        return Chats()
 
     def forked(self) -> None:
         """Begin anew in a forked child, which has its parent's sockets and locks, but no threads.

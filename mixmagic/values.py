@@ -37,8 +37,9 @@ class Dialect:
         always: Fields that every request carries.
         streaming: Fields that a streamed request carries.
         live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
-            `per`, the number of tokens that they pay for; `free`, whether a price of 0 means
-            free, and not that it is sold in another way.
+            `per`, the number of tokens that they pay for; where there are some, the paths
+            `cached`, for cached tokens, and `request`, for what every call costs besides;
+            `free`, whether a price of 0 means free, and not that it is sold in another way.
         rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
     """
 
@@ -206,6 +207,8 @@ class Delta(NamedTuple):
         progress: What is going on while there is no answer yet ("loading …").
         note: What the user should read below the answer.
         limits: The provider has accepted the question, and says this of its limits.
+        choice: Which of several answers it belongs to, from 0.
+        logprobs: The natural logarithms of its tokens' probabilities, where they were asked for.
     """
 
     text: str = ""
@@ -216,6 +219,8 @@ class Delta(NamedTuple):
     progress: str = ""
     note: str = ""
     limits: Limits | None = None
+    choice: int = 0
+    logprobs: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return self.text

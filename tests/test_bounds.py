@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from dataclasses import replace
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from mixmagic import tokens
 from mixmagic.bounds import Bound, bound, fitting
 from mixmagic.catalog import Catalog
 from mixmagic.money import Price
-from mixmagic.values import Message, Model, Provider, Request
+from mixmagic.values import Dialect, Message, Model, Provider, Request
 
 CATALOG = Catalog()
 HI = (Message("user", "Hi"),)
@@ -34,14 +35,14 @@ def test_max_tokens_bound_the_answer():
     assert bound(asked(max_tokens=100)).cost == 109 * Decimal("600e-9")
 
 
-def test_an_estimated_prompt_counts_with_its_upper_bound_in_and_its_lower_one_out():
+def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_answer():
     """What an estimate may have too much, the answer may have."""
     text = (Message("user", "many words " * 50),)
     count = tokens.count(text, PRICED)
     most = bound(asked(PRICED, text))
     assert not count.exact
     assert most.prompt_tokens == count.most
-    assert most.completion_tokens == 1000 - count.tokens // 4
+    assert most.completion_tokens == 1000 - 1
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_an_estimated_prompt_counts_with_its_upper_bound_in_and_its_lower_one_ou
         ({"best_of": 4, "n": 2}, 4, 10),
         ({"max_tokens": 500}, 1, 500),
         ({"max_completion_tokens": 700}, 1, 700),
-        ({"n": "odd", "max_tokens": None}, 1, 10),
+        ({"max_completion_tokens": 5}, 1, 10),
     ],
 )
 def test_extra_body_counts(extra, answers, each):
@@ -77,15 +78,63 @@ def test_the_answers_form_may_be_read_with_the_question(form):
         ),
         (
             asked(extra_body={"n": 2, "service_tier": "flex"}),
-            "what 'service_tier' in extra_body costs is not known",
+            "what 'service_tier' in the request costs is not known",
         ),
-        (asked(extra_body={"model": "x"}), "what 'model' in extra_body costs is not known"),
+        (asked(extra_body={"model": "x"}), "what 'model' in the request costs is not known"),
     ],
 )
 def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
     most = bound(request_)
     assert (most.cost, most.reason) == (None, reason)
     assert most.hint
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"max_tokens": None},
+        {"max_tokens": -1},
+        {"max_tokens": -(10**6)},
+        {"max_tokens": "2000"},
+        {"max_tokens": 2000.0},
+        {"max_tokens": True},
+        {"max_completion_tokens": None},
+        {"n": 50.0},
+        {"n": "50"},
+        {"best_of": 0},
+    ],
+)
+def test_what_is_no_limit_bounds_nothing(extra):
+    """`extra_body` goes over the parameters; servers read a null or -1 as no limit."""
+    most = bound(asked(max_tokens=10, extra_body=extra))
+    assert most.cost is None
+    assert "is no number of tokens or answers" in most.reason
+
+
+def test_keys_of_any_kind_are_refused_by_name():
+    assert "'1'" in bound(asked(extra_body={1: 2, "a": 3})).reason
+
+
+def test_what_a_dialect_always_sends_is_in_the_bound():
+    """As in a user's own file: it goes over what the call asks for."""
+    dialect = Dialect(
+        rename={"max_tokens": "limit"},
+        always={"limit": 400, "n": 2},
+        streaming={"stream_options": {}},
+    )
+    provider = Provider("acme", "Acme", dialect=dialect)
+    model = replace(PRICED, provider=provider)
+    assert bound(asked(model, max_tokens=10)).completion_tokens == 800
+    plain = replace(PRICED, provider=Provider("acme", "Acme", dialect=replace(dialect, always={})))
+    assert bound(asked(plain, max_tokens=10)).completion_tokens == 10
+    assert bound(asked(plain, extra_body={"limit": 30})).completion_tokens == 30
+    odd = replace(PRICED, provider=Provider("a", "A", dialect=Dialect(always={"service_tier": 1})))
+    assert bound(asked(odd, max_tokens=10)).cost is None
+
+
+def test_the_notebooks_own_precision_is_not_ours():
+    with localcontext(prec=3):
+        assert bound(asked(max_tokens=91)).cost == Decimal("0.00006")
 
 
 def test_free_is_free_without_counting():

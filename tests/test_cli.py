@@ -18,7 +18,8 @@ from mixmagic.backends import weights
 from mixmagic.bounds import bound
 from mixmagic.completion import Completion
 from mixmagic.money import Price, Usage
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.values import Message, Model, Provider, Request
 
 COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 
 from mixmagic.catalog import FREE
@@ -151,6 +152,20 @@ def test_markdown_closes_what_the_answer_left_open(text, body):
     assert answer.bundle()["text/markdown"].startswith(f"{body}\n\n<div ")
     assert answer.bundle()["text/plain"].startswith(f"{text}\n\nacme")
     assert str(answer) == text
+
+
+def test_code_blocks_are_those_of_the_text():
+    answer = replace(ANSWER, text="Look:\n\n```python\nx = 1\n```\n~~~\ny")
+    assert [(b.language, b.code) for b in answer.code_blocks] == [("python", "x = 1"), ("", "y")]
+    assert ANSWER.code_blocks == ()
+
+
+def test_a_value_takes_no_part_in_comparing():
+    """A DataFrame does not say whether it equals another, and has no hash."""
+    assert ANSWER.value is None
+    frames = [replace(ANSWER, value=pd.DataFrame({"a": [each]})) for each in (1, 2)]
+    assert frames[0] == frames[1] == ANSWER
+    assert "value" not in repr(frames[0])
 
 
 def test_repr_is_short():

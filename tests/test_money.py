@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmagic.money import Price, Usage
+from mixmagic.money import Price, Usage, dollars, nano
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,10 @@ def test_no_count_within_the_bound_costs_more(price_in, price_out, cached, data)
         cached_tokens=data.draw(st.integers(0, inside)),
     )
     assert price.cost(usage) <= price.most(prompt, answer)
+
+
+def test_the_notebooks_own_precision_is_not_ours():
+    with localcontext(prec=3):
+        cost = Price(Decimal("0.6"), Decimal(0)).cost(Usage(123_457, 0))
+        assert (nano(cost), dollars(74_074_200)) == (74_074_200, cost)
+    assert cost == Decimal("0.0740742")

@@ -17,6 +17,9 @@ GOOD = [
     ("min_p", [0, 1]),
     ("seed", [0, 2**63]),
     ("stop", [["END"], ["a", "b"], []]),
+    ("n", [2, 128]),
+    ("logprobs", [True]),
+    ("top_logprobs", [0, 5, 20]),
     ("presence_penalty", [-2, 2]),
     ("frequency_penalty", [-2, 2.0]),
     ("repetition_penalty", [0, 1.1, 10]),
@@ -32,6 +35,9 @@ BAD = [
     ("min_p", [1.1]),
     ("seed", [-1, 1.5, "1", False]),
     ("stop", ["", [""], [1], 5, ["END", None], {"END"}]),
+    ("n", [0, 129, 1.0, "2", True]),
+    ("logprobs", [1, 0, "yes"]),
+    ("top_logprobs", [-1, 21, 1.5, True]),
     ("presence_penalty", [-2.1]),
     ("frequency_penalty", [2.1]),
     ("repetition_penalty", [-1, 11]),
@@ -47,7 +53,7 @@ def test_every_parameter_has_its_cases():
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in GOOD for v in values])
 def test_what_makes_sense_passes(name, value):
-    assert check({name: value}) == {name: value}
+    assert check({name: value}).items() >= {name: value}.items()
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in BAD for v in values])
@@ -60,6 +66,19 @@ def test_what_makes_none_is_refused_by_name(name, value):
 @pytest.mark.parametrize("stop", ["END", ["END"], ("END",)])
 def test_stop_is_always_a_list(stop):
     assert check({"stop": stop}) == {"stop": ["END"]}
+
+
+def test_what_is_so_anyway_is_not_said():
+    assert check({"n": 1, "logprobs": False, "top_logprobs": None}) == {}
+    assert check({"logprobs": False, "top_logprobs": 3}) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "top"),
+    [({"logprobs": True}, 1), ({"top_logprobs": 0}, 0), ({"logprobs": True, "top_logprobs": 5}, 5)],
+)
+def test_probabilities_are_asked_for_as_one(given, top):
+    assert check(given) == {"logprobs": True, "top_logprobs": top}
 
 
 def test_unset_parameters_are_left_out():

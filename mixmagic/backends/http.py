@@ -125,7 +125,8 @@ class Backend:
                 line.take(response.extensions["network_stream"])
                 self._accepted(model, response, line)
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
-                yield from _read(response, reading.Answer(model, self.access), line)
+                answer = reading.Answer(model, self.access, request.params.get("n", 1))
+                yield from _read(response, answer, line)
             finally:
                 line.free()
                 response.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mixmagic.backends import faults, sse, wire
-from mixmagic.backends.access import Access
+from mixmagic.backends.access import Access, Redactor
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
 from mixmagic.values import Delta, Model
 
@@ -28,6 +28,7 @@ class Answer:
     Args:
         model: Who answers.
         access: What takes the keys out, should somebody echo one.
+        answers: How many answers were asked for.
 
     Attributes:
         whole: Whether the answer has said that it is complete.
@@ -35,10 +36,12 @@ class Answer:
         alive: Whether the last bytes were more than a ping.
     """
 
-    def __init__(self, model: Model, access: Access) -> None:
+    def __init__(self, model: Model, access: Access, answers: int = 1) -> None:
         self.whole = self.done = self.alive = self._said = False
         self._model, self._access = model, access
-        self._redactors = access.redactors()
+        self._answers = answers
+        self._ended: set[int] = set()  # which of them have
+        self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
         self._decoder: sse.Decoder | None = None
         self._body: list[bytes] = []
         self._size = 0
@@ -66,8 +69,7 @@ class Answer:
             events, too_long = error.events, error
         self.alive = bool(events)
         for event in events:
-            if (delta := self._event(event)) is not None:
-                yield delta
+            yield from self._event(event)
         if too_long is not None:
             raise StreamBroken(f"{self._model.provider.label} sent {too_long}.", "Ask for less.")
 
@@ -98,21 +100,21 @@ class Answer:
         if self._decoder is None:
             body = b"".join(self._body)
             if not (torn and _is_cut(body.decode("utf-8-sig", "replace"))):
-                yield self._whole(body)
+                yield from self._whole(body)
         else:
             for event in self._decoder.close():
                 if torn and not event.data.startswith(_DONE) and _is_cut(event.data):
                     continue
-                if (delta := self._event(event)) is not None:
-                    yield delta
+                yield from self._event(event)
         yield from self.held()
 
     def held(self) -> Iterator[Delta]:
         """Yield what was held back because it might have become a key."""
-        if self._redactors:
-            text, reasoning = (each.close() for each in self._redactors)
-            if text or reasoning:
-                yield Delta(text, reasoning)
+        for choice, redactors in self._redactors.items():
+            if redactors is not None:
+                text, reasoning = (each.close() for each in redactors)
+                if text or reasoning:
+                    yield Delta(text, reasoning, choice=choice)
 
     def _keep(self, chunk: bytes) -> None:
         """Keep bytes of which it is not clear, or clear, that they are no stream."""
@@ -134,40 +136,42 @@ class Answer:
         """Whether what has come so far is the beginning of a stream of events."""
         return b"".join(self._body).removeprefix(_BOM).lstrip().startswith(_FIELDS)
 
-    def _event(self, event: sse.Event) -> Delta | None:
-        """One event as a piece of the answer."""
+    def _event(self, event: sse.Event) -> list[Delta]:
+        """One event as pieces of the answer."""
         if event.data.startswith(_DONE):  # some put a blank behind it
             self.whole = self.done = True
-            return None
+            return []
         if self.done:
-            return None
-        delta = self._piece(event.data, failed=event.type == "error")
-        if delta.finish is not None:
-            self.whole = True
-        self._said = self._said or bool(delta.text or delta.reasoning or delta.finish)
-        return delta
+            return []
+        deltas = self._pieces(event.data, failed=event.type == "error")
+        for delta in deltas:
+            if delta.finish is not None:
+                self._ended.add(delta.choice)
+                self.whole = len(self._ended) >= self._answers
+            self._said = self._said or bool(delta.text or delta.reasoning or delta.finish)
+        return deltas
 
-    def _whole(self, raw: bytes) -> Delta:
+    def _whole(self, raw: bytes) -> list[Delta]:
         """An answer that is not streamed."""
         label = self._model.provider.label
         if not raw.strip():
             raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
-        delta = self._piece(raw.decode("utf-8-sig", "replace"))
-        if not (delta.text or delta.reasoning or delta.finish):
+        deltas = self._pieces(raw.decode("utf-8-sig", "replace"))
+        if not any(delta.text or delta.reasoning or delta.finish for delta in deltas):
             raise self._empty()
-        self.whole = delta.finish is not None
-        return delta
+        self.whole = all(delta.finish is not None for delta in deltas)
+        return deltas
 
     def _empty(self) -> StreamBroken:
         """The error of an answer that says nothing, nor why."""
         label = self._model.provider.label
         return StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
 
-    def _piece(self, text: str, *, failed: bool = False) -> Delta:
-        """One JSON text as a piece of the answer, without keys; `failed` if it is an error."""
+    def _pieces(self, text: str, *, failed: bool = False) -> list[Delta]:
+        """One JSON text as pieces of the answer, without keys; `failed` if it is an error."""
         try:
             frame = faults.loads(text)
-            return self._decoded(frame, failed=failed)
+            return [self._decoded(each, failed=failed) for each in wire.answers(frame)]
         except (ValueError, RecursionError):
             provider = self._model.provider
             raise StreamBroken(
@@ -189,11 +193,13 @@ class Answer:
             delta = delta._replace(
                 finish=one_line(self._access.redact(delta.finish, words=False), 40)
             )
-        if self._redactors is not None:
-            if delta.text and (shown := self._redactors[0].feed(delta.text)) is not delta.text:
+        if delta.choice not in self._redactors:  # each answer is a text of its own
+            self._redactors[delta.choice] = self._access.redactors()
+        if (redactors := self._redactors[delta.choice]) is not None:
+            if delta.text and (shown := redactors[0].feed(delta.text)) is not delta.text:
                 delta = delta._replace(text=shown)
             if delta.reasoning:
-                delta = delta._replace(reasoning=self._redactors[1].feed(delta.reasoning))
+                delta = delta._replace(reasoning=redactors[1].feed(delta.reasoning))
         return delta
 
 

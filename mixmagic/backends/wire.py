@@ -8,10 +8,17 @@ from typing import Any
 from mixmagic.backends import faults
 from mixmagic.errors import ProviderError
 from mixmagic.money import Usage
+from mixmagic.params import is_number
 from mixmagic.values import Delta, Model, Provider, Request
 
 # Words for the same thing.
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+# What a frame says once, for all of its answers.
+_ONCE = ("usage", "x_groq")
+# No probability has such a logarithm; OpenAI's smallest is -9999.
+_LEAST_LIKELY = 1e6
+# More answers than anybody gives.
+_MOST_ANSWERS = 1024
 # More tokens than a call can have: what is over it is no count.
 _MOST_TOKENS = 10**9
 
@@ -59,6 +66,20 @@ def listing(provider: Provider, raw: bytes) -> list[Mapping[str, Any]]:
         ) from None
 
 
+def answers(frame: Any) -> list[Any]:
+    """A frame with a piece of each of several answers as frames with one piece each.
+
+    The last one has the token counts. `decode` reads one piece of a frame.
+    """
+    choices = frame.get("choices") if isinstance(frame, Mapping) else None
+    if not isinstance(choices, list) or len(choices) < 2:
+        return [frame]
+    bare = {name: value for name, value in frame.items() if name not in _ONCE}
+    return [{**bare, "choices": [each]} for each in choices[:-1]] + [
+        {**frame, "choices": choices[-1:]}
+    ]
+
+
 def decode(model: Model, frame: Any) -> Delta:
     """One JSON frame, of a stream or a whole answer, as a piece of the answer.
 
@@ -89,7 +110,10 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     finish = choice.get("finish_reason")
     content = part.get("content")
     thought = part.get("reasoning") or part.get("reasoning_content")
-    if content and type(content) is str and finish is usage is thought is None:
+    index, logprobs = choice.get("index"), choice.get("logprobs")
+    if content and type(content) is str and finish is usage is thought is logprobs is None:
+        if index:
+            return Delta(content, choice=_index(index))
         # The common case, cheaply.
         return Delta(content)
     if finish == "error":
@@ -100,7 +124,30 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         reasoning=reasoning or _text(thought),
         finish=_FINISH.get(finish, finish) if isinstance(finish, str) and finish else None,
         usage=_usage(usage) if usage else None,
+        choice=_index(index),
+        logprobs=() if logprobs is None else _logprobs(logprobs),
     )
+
+
+def _index(value: Any) -> int:
+    """Which of several answers a piece belongs to; the first where it does not say."""
+    return value if type(value) is int and 0 <= value < _MOST_ANSWERS else 0
+
+
+def _logprobs(told: Any) -> tuple[float, ...]:
+    """The logarithms of a piece's probabilities: numbers alone, for a text could hold a key.
+
+    OpenAI's form; Together's: one number of a streamed piece, a list of a whole answer.
+    """
+    numbers: Any = [told]
+    if isinstance(told, Mapping):
+        tokens = told.get("content")
+        numbers = told.get("token_logprobs")
+        if isinstance(tokens, list):
+            numbers = [each.get("logprob") for each in tokens if isinstance(each, Mapping)]
+    if not isinstance(numbers, list):
+        return ()
+    return tuple(float(each) for each in numbers if is_number(each) and abs(each) < _LEAST_LIKELY)
 
 
 def _text(value: Any) -> str:

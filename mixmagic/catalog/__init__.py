@@ -45,6 +45,7 @@ class Catalog:
         users = sorted(user_dir.glob("*.toml")) if user_dir else []
         self._providers: dict[str, Provider] = {}
         self._models: dict[tuple[str, str], Model] = {}
+        self._told: set[tuple[str, str]] = set()  # rows whose context a provider has told
         for path in own:
             self._add(path)
         for path in users:
@@ -120,7 +121,8 @@ class Catalog:
 
         A price of the catalog's files is kept; one that only the provider gives is taken over.
         """
-        known = {model.id: model for model in self._models.values() if model.provider is provider}
+        every = list(self._models.values())  # another thread may add to them
+        known = {model.id: model for model in every if model.provider is provider}
         listed = []
         for entry in entries:
             identity = entry.get("id")
@@ -128,14 +130,15 @@ class Catalog:
                 continue
             row = known.get(identity) or Model(identity, provider, source=live.SOURCE)
             context = entry.get("context_length")
-            row = replace(
-                row,
-                status="available",
-                context=row.context or (context if type(context) is int else None),
-            )
-            if not row.price and (price := live.price(provider, entry)):
-                row = replace(row, price=price, checked=None)
-            self._models[provider.name, identity] = row
+            key = (provider.name, identity)
+            if type(context) is int and (row.context is None or key in self._told):
+                self._told.add(key)
+                row = replace(row, context=context)
+            row = replace(row, status="available")
+            if row.price is None or row.price.source == live.SOURCE:
+                price = live.price(provider, entry)
+                row = replace(row, price=price, checked=None if price else row.checked)
+            self._models[key] = row
             listed.append(_priced(row))
         return listed
 

@@ -23,6 +23,8 @@ def price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
         return None
     if not given and not taken and not where.get("free"):
         return None  # sold by the hour
+    if _dollars(entry, where, "request"):
+        return None  # and something for every call
     # A cached price of 0 says that there is none: nobody gives such tokens away.
     cached = _dollars(entry, where, "cached") or None
     return Price(given, taken, cached=cached, source=SOURCE)

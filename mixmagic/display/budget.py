@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixmagic.completion import dollars
+from mixmagic.completion import dollars as rounded
 from mixmagic.display.report import Table
+from mixmagic.money import dollars, nano
 from mixmagic.store.budgets import Left, exactly
 from mixmagic.tasks.plan import Plan
 
@@ -55,11 +56,12 @@ def plan_table(plan: Plan) -> Table:
     else:
         rows.append(["cost at most", most.reason if most.cost is None else exactly(most.cost)])
         about = "" if plan.likely is None else "about "
-        rows.append(["cost likely", about + dollars(plan.likely)])
+        rows.append(["cost likely", about + rounded(plan.likely)])
     for left in () if model.provider.free else plan.left:
         now = f"{exactly(left.left)} of {exactly(left.cap.limit)} left"
         if most.cost is not None and most.cost <= left.left:
-            now += f"; after this call at least {exactly(left.left - most.cost)}"
+            after = dollars(nano(left.left) - nano(most.cost))
+            now += f"; after this call at least {exactly(after)}"
         rows.append([left.cap.name, now])
     refused = plan.refused
     verdict = f"It would be refused: {refused.cap.name} does not allow it. " if refused else ""

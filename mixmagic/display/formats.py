@@ -6,12 +6,17 @@ May import `completion` and what stands below it.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mixmagic import defuse
 from mixmagic.completion import Completion, quiet
+from mixmagic.errors import AnswerUnusable, MixmagicError
+from mixmagic.fences import DOLLAR
+from mixmagic.tasks import parsing, tables
 
 Bundle = dict[str, str]  # MIME types and what is shown for each
 
@@ -22,13 +27,82 @@ class Format:
 
     Attributes:
         instruction: What the model is told about it, behind the user's own instructions.
-        whole: The MIME types of a finished answer and its footer's session total.
+        render: The MIME types of an answer and its footer's session total; raises
+            `AnswerUnusable` where it is not in this form.
         piece: Those of a piece of one while it comes; `None` where pieces cannot be shown.
+        parse: What the answer's text says, as a Python object: `Completion.value`. Raises
+            `AnswerUnusable` or `MissingPackage`; `None` where the text is all that there is.
+        remark: What the user should read below the answer, of its text.
     """
 
     instruction: str
-    whole: Callable[[Completion, str], Bundle]
+    render: Callable[[Completion, str], Bundle]
     piece: Callable[[str], Bundle] | None = None
+    parse: Callable[[str], Any] | None = None
+    remark: Callable[[str], str] | None = None
+
+    def whole(self, completion: Completion, session: str) -> Bundle:
+        """What is shown of an answer: its text as it came, where it is not in this form.
+
+        Args:
+            completion: The answer, which may have been stopped.
+            session: The footer's session total.
+
+        Example:
+            >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
+        """
+        try:
+            return self.render(self._remarked(completion), session)
+        except (AnswerUnusable, RecursionError):  # nested too deep to be written anew
+            return _text(completion, session)
+
+    def finished(self, completion: Completion) -> Completion:
+        """The answer with its `value`.
+
+        Args:
+            completion: The whole answer.
+
+        Raises:
+            AnswerUnusable: It is not in this form; `partial` is the answer, its text untouched.
+            MissingPackage: What makes the value is not installed; `partial` is the answer.
+
+        Example:
+            >>> FORMATS["json"].finished(completion).value["age"]
+        """
+        if self.parse is None:
+            return completion
+        try:
+            return replace(self._remarked(completion), value=self.parse(completion.text))
+        except MixmagicError as error:
+            if isinstance(error, AnswerUnusable) and completion.finish == "length":
+                error = AnswerUnusable(
+                    error.message, "It was cut off at its token limit: raise --max-tokens."
+                )
+            error.partial = completion
+            raise error from None
+
+    def _remarked(self, completion: Completion) -> Completion:
+        """The answer with what the user should read below it."""
+        remark = "" if self.remark is None else self.remark(completion.text)
+        return replace(completion, notes=(*completion.notes, remark)) if remark else completion
+
+
+# Rows of a table that are shown.
+_ROWS = 100
+_HALF = re.compile("[\ud800-\udfff]")
+# Commands of LaTeX that act, and what could be made to name one.
+_ACTS = re.compile(
+    r"\\(?=input|include|import|subimport|subinput|read|open|close|write|immediate|catcode|special"
+    r"|csname|def|let|gdef|edef|xdef|expandafter|scantokens|directlua|latelua|usepackage"
+    r"|documentclass|href|url|style|class|require|unicode|lstinput|verbatiminput|loop|newread"
+    r"|newwrite|ShellEscape|pdf|begin\{(?:input|include|filecontents|verbatim)"
+    r"|begin\s*(?!\{[A-Za-z]+\*?\}))"
+)
+# ^^5c is a backslash.
+_CARETS = re.compile(r"\^\^+")
+# In a footer: what means something to LaTeX, and what nobody needs there.
+_SIGNS = re.compile(r"[$%_]")
+_ODD = re.compile(r"[^\w\s.,:/()·→≈≥…$%-]+")
 
 
 def _markdown(piece: str) -> Bundle:
@@ -65,10 +139,120 @@ def _page(completion: Completion, session: str) -> Bundle:
     }
 
 
+def _pre(text: str) -> str:
+    """A text as HTML that keeps its blanks and its lines, and in which nothing is a sign."""
+    return f'<pre style="white-space: pre-wrap">{html.escape(defuse.plain(text))}</pre>'
+
+
+def _text_piece(piece: str) -> Bundle:
+    """A piece of plain text."""
+    return {"text/html": _pre(piece), "text/plain": defuse.plain(piece)}
+
+
+def _text(completion: Completion, session: str) -> Bundle:
+    """A text as it came."""
+    text = completion.text.strip("\n")
+    return {
+        "text/html": (_pre(text) if text else "") + quiet(completion.footer(session)),
+        "text/plain": completion.bundle(session)["text/plain"],
+    }
+
+
+def _fenced(completion: Completion, session: str, code: str, language: str) -> Bundle:
+    """Code, highlighted in the way of its language."""
+    longest = max(map(len, re.findall(r"`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    body = f"{fence}{language}\n{code}\n{fence}"
+    bundle = replace(completion, text=body).bundle(session)
+    plain = f"{defuse.plain(code)}\n\n{completion.footer(session)}"
+    return {**bundle, "text/plain": plain.lstrip("\n")}
+
+
+def _code(completion: Completion, session: str) -> Bundle:
+    """The answer's code alone."""
+    block = parsing.block(completion.text)
+    if not block.code.strip():
+        return completion.bundle(session)
+    return _fenced(completion, session, block.code, block.language)
+
+
+def _json(completion: Completion, session: str) -> Bundle:
+    """The answer's JSON, one item a line.
+
+    Not as `application/json`: JupyterLab would show that instead, without the footer.
+    """
+    value = parsing.loads(completion.text)
+    pretty = json.dumps(value, indent=2, ensure_ascii=False)
+    # Half a surrogate pair cannot be sent to the front end.
+    pretty = pretty if pretty.isascii() or not _HALF.search(pretty) else json.dumps(value, indent=2)
+    return _fenced(completion, session, pretty, "json")
+
+
+def _latex(completion: Completion, session: str) -> Bundle:
+    """The answer's formulas, set."""
+    text = parsing.latex(completion.text)
+    # LaTeX reads files and runs programs, where a PDF is made of a notebook.
+    safe = _CARETS.sub(r"^{\\wedge}", _ACTS.sub(r"\\backslash ", defuse.markdown(text)))
+    # Some front ends show this one, and so it has the footer too.
+    footer = _SIGNS.sub(r"\\\g<0>", _ODD.sub(" ", completion.footer(session)))
+    bundle = replace(completion, text=text).bundle(session)
+    plain = completion.bundle(session)["text/plain"]
+    return {**bundle, "text/latex": f"{safe}\n\n{footer}", "text/plain": plain}
+
+
+def _table(completion: Completion, session: str) -> Bundle:
+    """The answer's table."""
+    found = tables.cells(completion.text)
+    rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
+
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        inside = (html.escape(defuse.plain(cell)).replace("$", DOLLAR) for cell in cells)
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in inside) + "</tr>"
+
+    head, body = line(found.columns, "th"), "".join(line(row, "td") for row in rows)
+    rest = f"… and {more:,} rows more" if more > 0 else ""
+    return {
+        # Cells are text, not mathematics.
+        "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'
+        f"<tbody>{body}</tbody></table>{quiet(rest) if rest else ''}"
+        f"{quiet(completion.footer(session))}",
+        "text/plain": completion.bundle(session)["text/plain"],
+    }
+
+
+def _other_tables(text: str) -> str:
+    """A remark on the tables that are left out."""
+    try:
+        others = tables.cells(text).others
+    except AnswerUnusable:
+        return ""
+    return f"the first of {others + 1} tables" if others else ""
+
+
 FORMATS: Mapping[str, Format] = {
     "markdown": Format("", Completion.bundle, _markdown),
+    "text": Format("Answer in plain text, without any markup.", _text, _text_piece),
+    "code": Format(
+        "Answer with one fenced code block alone; explain in its comments what needs it.",
+        _code,
+        _markdown,
+        parsing.code,
+    ),
+    "json": Format("Answer with JSON alone; explain nothing.", _json, parse=parsing.loads),
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page,
+    ),
+    "latex": Format(
+        "Answer in LaTeX mathematics: formulas alone, between \\[ and \\]; no document.",
+        _latex,
+        parse=parsing.latex,
+    ),
+    "table": Format(
+        "Answer with one GitHub Markdown table alone; numbers without thousands separators and"
+        " without units, which belong into the column's head.",
+        _table,
+        parse=tables.table,
+        remark=_other_tables,
     ),
 }

@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -25,8 +25,10 @@ _GRACE = 0.08
 _PATIENCE = 1.0
 
 
-def show(session: Session, request: Request, screen: Screen) -> Completion:
-    """Ask, draw the answer on `screen` as it comes, and return it.
+def show(
+    session: Session, request: Request, screen: Screen, notes: Sequence[str] = ()
+) -> Completion:
+    """Ask, draw the answer on `screen` as it comes, and return it; `notes` go into its footer.
 
     Ctrl-C stops the call, keeps what has come, and fails the cell in one line.
 
@@ -35,6 +37,7 @@ def show(session: Session, request: Request, screen: Screen) -> Completion:
         MixmagicError: What went wrong; the text so far has been shown.
     """
     pump = _Pump(session.stream, request)
+    pump.collector.notes += notes
     with _interrupts(pump):
         try:
             pump.start()
@@ -83,7 +86,7 @@ def _draw(pump: _Pump, request: Request, screen: Screen) -> None:
     while not pump.ended:
         text, progress = [], ""
         for delta in pump.take(_TICK):
-            text.append(delta.text)
+            text.append("" if delta.choice else delta.text)
             progress = delta.progress or progress
         if progress:
             # Whoever counts down speaks again within a second.

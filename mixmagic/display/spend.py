@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from mixmagic.display.report import Table, spend_cost, spend_table
 from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError
+from mixmagic.money import nano
 from mixmagic.store.spend import MONEY, By, Period, Spent, Timeline, day, timeline, total
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mixmagic.sessions import Session
-
-_NANO = 1_000_000_000
 
 
 class Spend:
@@ -103,7 +102,7 @@ class Spend:
         if self.by == "day":
             frame["day"] = pd.to_datetime(frame["day"])
         for name in MONEY:
-            exact = [int(getattr(row, name) * _NANO) for row in self.rows]
+            exact = [nano(getattr(row, name)) for row in self.rows]
             frame[name] = frame[name].astype(float)
             frame[f"{name}_nanodollars"] = pd.Series(exact, dtype="int64")
         return frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 
 from mixmagic.bounds import bound
 from mixmagic.completion import Collector
@@ -12,7 +13,8 @@ from mixmagic.errors import MixmagicError, Stopped, StoreDamaged, StoreError
 from mixmagic.money import Usage
 from mixmagic.store.accounts import Status
 from mixmagic.store.budgets import exactly
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.values import Delta, Layer, Request, Stream
 
 _log = logging.getLogger("mixmagic")
@@ -30,6 +32,7 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
             collector = Collector(request)
             hold = Hold(request, notebook, bound(request))
             outcome: tuple[Status, str | None] = ("ok", None)
+            failure: MixmagicError | None = None
             sent = True
             try:
                 yield from _reserve(ledger, hold)
@@ -40,10 +43,8 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 if note := _surprise(hold, collector.usage):
                     yield Delta(note=note)
             except MixmagicError as error:
-                outcome = "failed", f"{type(error).__name__}: {error.message}"
-                sent = error.sent
-                if collector.begun:
-                    error.partial = collector.completion("broken off")
+                outcome, sent = ("failed", f"{type(error).__name__}: {error.message}"), error.sent
+                failure = error
                 raise
             except Stopped as stopped:
                 outcome, sent = ("stopped", None), stopped.sent
@@ -52,20 +53,17 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 outcome = "stopped", None
                 raise
             except BaseException as error:
-                outcome, sent = ("failed", type(error).__name__), False
+                outcome = "failed", type(error).__name__
                 raise
             finally:
-                status, failure = outcome
+                ledger.abandon(hold)  # first of all: what follows may be interrupted
+                if failure is not None and collector.begun:
+                    failure.partial = collector.completion("broken off")
                 # A call that was refused costs nothing; one whose prompt may have been read is
                 # priced for that.
                 read = sent or collector.begun or collector.usage is not None
-                finish = "" if status == "ok" else status
-                try:
-                    if hold.number is not None:
-                        completion = collector.completion(finish) if read else None
-                        ledger.settle(hold, status, completion, failure)
-                except StoreError as error:
-                    _log.warning("The row of a call stays open: %s", error.message)
+                if hold.number is not None:
+                    _settle(ledger, hold, collector if read else None, *outcome)
 
         return stream
 
@@ -84,6 +82,22 @@ def _reserve(ledger: Ledger, hold: Hold) -> Generator[Delta, None, None]:
             return
         yield Delta(note=error.message)
         yield from _reserve(ledger, hold)
+
+
+def _settle(
+    ledger: Ledger, hold: Hold, collector: Collector | None, status: Status, reason: str | None
+) -> None:
+    """Close the call's row; `collector` is `None` where nothing was sent."""
+    completion = None
+    if collector is not None:
+        completion = collector.completion("" if status == "ok" else status)
+        if collector.usage is None and not hold.request.stream and status != "ok":
+            # Nobody saw what was generated, and its end may not have been waited for.
+            completion = replace(completion, cost=hold.bound.cost)
+    try:
+        ledger.settle(hold, status, completion, reason)
+    except StoreError as error:
+        _log.warning("The row of a call stays open: %s", error.message)
 
 
 def _surprise(hold: Hold, usage: Usage | None) -> str:

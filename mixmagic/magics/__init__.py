@@ -31,6 +31,8 @@ def unregister(shell: InteractiveShell) -> None:
     for registered in shell.magics_manager.magics.values():
         for name in _modules():
             registered.pop(name, None)
+    for callbacks in (*shell.events.callbacks.values(), shell.Completer.custom_matchers):
+        callbacks[:] = [each for each in callbacks if not each.__module__.startswith(__name__)]
     for kept, module in (
         (shell.configurables, lambda each: type(each).__module__),
         (shell.input_transformers_cleanup, lambda each: each.__module__),

@@ -66,6 +66,9 @@ class Parser(argparse.ArgumentParser):
             takes_value = action is not None and action.nargs != 0 and "=" not in word
             if action is None:
                 refuse_keys(word)
+            optional = action is not None and action.nargs == "?"
+            if optional and _OPTION.match(rest.lstrip()):
+                takes_value = False  # as in `-c -t 0`
             if takes_value and (value := _WORD.match(rest)):
                 words.extend(shlex.split(value[1]))
                 rest = rest[value.end() :]

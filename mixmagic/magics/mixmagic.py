@@ -54,7 +54,8 @@ class Mixmagic(Magics):
 
         %mixmagic use MODEL                    ask MODEL by default, in this session
         %mixmagic models [PROVIDER] [--live]   the models that can be named, with their prices;
-                                               --live asks the providers themselves
+                                               --live asks the providers themselves;
+                                               --for "long documents" says which suit
         %mixmagic spend                        what this session has cost; or --today, --month,
                                                --all; --by model, day, notebook or status;
                                                --elsewhere compares other providers' prices;
@@ -62,6 +63,8 @@ class Mixmagic(Magics):
         %mixmagic budget [DOLLARS|off]         what may be spent at most in this session, --per day,
                                                --per month or in this --notebook; and what is left
         %mixmagic prices [MODEL]               the same model's prices, provider by provider
+        %mixmagic chats [show|forget|save …]   the conversations that `%%mixtral -c NAME` continues
+        %mixmagic templates                    your templates, for `%%mixtral --template NAME`
         %mixmagic login PROVIDER               ask for an API key, try it, and keep it in the
                                                system's keyring; logout takes it out
         %mixmagic doctor                       check that everything is in place
@@ -74,6 +77,8 @@ class Mixmagic(Magics):
             "spend": self._spend,
             "budget": self._budget,
             "prices": self._prices,
+            "chats": self._chats,
+            "templates": self._templates,
             "login": self._login,
             "logout": self._logout,
             "doctor": self._doctor,
@@ -112,7 +117,13 @@ class Mixmagic(Magics):
         parser = Parser("%mixmagic models")
         parser.add_argument("provider", nargs="?")
         parser.add_argument("--live", action="store_true")
+        parser.add_argument("--for", dest="wanted", nargs="+", metavar="WHAT")
         options = parser.parse_args(words)
+        if options.wanted:
+            from mixmagic.magics._models import suited
+
+            display(suited(self._session, options.wanted))
+            return
         caption = ""
         if options.live and options.provider:
             rows = self._session.live_models(options.provider)
@@ -152,6 +163,19 @@ class Mixmagic(Magics):
         from mixmagic.magics._prices import prices
 
         display(prices(self._session, words))
+
+    def _chats(self, words: list[str]) -> None:
+        """Show, forget or save conversations."""
+        from mixmagic.magics._chats import chats
+
+        shown = chats(self._session.chats, words)
+        print(shown) if isinstance(shown, str) else display(shown)
+
+    def _templates(self, words: list[str]) -> None:
+        """Show the user's templates."""
+        from mixmagic.magics._templates import templates
+
+        display(templates(self._session.settings.config_dir / "templates", words))
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""

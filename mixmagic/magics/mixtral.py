@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import keyword
 import re
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
 
 from mixmagic.errors import BadArguments, MixmagicError, Stopped
-from mixmagic.magics._base import Parser, checked
+from mixmagic.magics import _fix, _insert, _options, _words
+from mixmagic.magics._asking import Asking
 from mixmagic.sessions import Session
 
-_MANUAL = """\
-Send the cell to a language model; the answer streams in below it.
-
-    %%mixtral -m local -t 0 -o answer
-    Explain this error in two sentences: …
-
-In one line: `%mixtral -m local What is a monad?`. The first time, without any key,
-`%mixmagic use local` makes the small embedded model the default.
-
-The line below an answer says: model · tokens in → out · cost · time to the first token ·
-tokens per second · what the session has cost. The stop button (Ctrl-C) ends an answer at once;
-what has come is kept, and priced.
-"""
-
-
-def _parser() -> Parser:
-    """The options, whose help is the manual."""
-    parser = Parser(
-        "%%mixtral",
-        usage="%%%%mixtral [options], then the prompt below; or %%mixtral [options] PROMPT",
-        description=_MANUAL,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    number, whole = checked(float, "a number"), checked(int, "a whole number")
-    add("-m", "--model", metavar="NAME", help="8x7b, 8x22b, disco, local, PROVIDER:NAME, …"
-        " (`%%mixmagic models` lists them)")  # fmt: skip
-    add("-t", "--temperature", type=number, metavar="T", help="0 (always the likeliest word) to 2")
-    add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
-    add("--top-p", type=number, metavar="P", help="draw from the likeliest words of total weight P")
-    add("--seed", type=whole, metavar="N", help="draw the same words again, where the model can")
-    add(
-        "--stop",
-        action="append",
-        metavar="TEXT",
-        help="end before TEXT; may be given more than once",
-    )
-    add("-s", "--system", metavar="TEXT", help="instructions that stand before the prompt")
-    add("-o", "--out", metavar="VARIABLE", help="bind the Completion: .text, .usage, .cost, …")
-    add("-f", "--format", default="markdown", metavar="FORM", help="markdown; or html, shown in a"
-        " frame in which nothing can run")  # fmt: skip
-    add("--budget", metavar="DOLLARS", help="refuse the cell where it could cost more")
-    add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
-    add("--no-stream", action="store_true", help="ask for the whole answer at once")
-    return parser
-
-
-_PARSER = _parser()
+PARSER = _options.parser()
 _QUESTION = re.compile(r"%mixtral\s+(.*\S\s*\?)\s*$")
+_FIX = re.compile(r"fix\s*(?:$|:\s*(?P<wish>.*))", re.DOTALL)
 
 
 def keep_question_marks(lines: list[str]) -> list[str]:
@@ -83,58 +44,146 @@ class Mixtral(Magics):
     def __init__(self, shell: InteractiveShell, session: Session) -> None:
         super().__init__(shell)
         self._session = session
+        self._cells = _insert.Cells(shell, session)
+        self._failures = _fix.Failures(shell)
+        _words.offer(shell, session, PARSER)
         shell.input_transformers_cleanup.append(keep_question_marks)
 
     @no_var_expand
+    @needs_local_scope
     @line_cell_magic
-    def mixtral(self, line: str, cell: str | None = None) -> None:
-        words, rest = _PARSER.leading(line)
-        options = vars(_PARSER.parse_args(words))
+    def mixtral(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> None:
+        words, rest = PARSER.leading(line)
+        options = vars(PARSER.parse_args(words))
         if cell is not None and rest:
             raise BadArguments(
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
             )
-        from IPython.display import display
+        names = {**self.shell.user_ns, **(local_ns or {})} if self.shell else {}
+        out, form, schema = _checked(options, names)
+        insert, program, dry = (options.pop(name) for name in ("insert", "as", "dry_run"))
+        prompt, fixing = rest if cell is None else cell, None
+        if cell is None and (fixing := _FIX.match(rest)):
+            redact = self._session.backends.access.redact
+            prompt = self._failures.last().prompt(fixing["wish"] or "", redact)
+            options |= {"raw": True, "system": options["system"] or _fix.INSTRUCTIONS}
+        from mixmagic.magics._chats import cell_id
 
-        from mixmagic.display.budget import plan_table
-        from mixmagic.display.formats import FORMATS
+        asking = Asking(self._session, names, cell_id(self.shell))
+        request = asking.request(options, prompt, form.instruction)
+        if program is not None:
+            from mixmagic.tasks.programs import program as written
+
+            print(written(request, program))
+            return
+        if dry:
+            self._plan(request, schema, out)
+            return
+        completion: Any = None
+        try:
+            completion, value = self._shown(asking, request, form, schema, cell is not None)
+        except Stopped as stopped:
+            completion = value = stopped.completion
+            raise
+        except MixmagicError as error:
+            completion = value = error.partial
+            raise
+        finally:
+            if completion is not None:
+                self._keep(out, value, completion)
+                asking.remember(completion)
+        if insert or fixing:
+            found = _insert.cells(_insert.blocks(completion))
+            print(self._cells.insert(_fix.mended(found) if fixing else found))
+
+    mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
+
+    def _shown(
+        self, asking: Asking, request: Any, form: Any, schema: Any, owns_cell: bool
+    ) -> tuple[Any, Any]:
+        """The answer, shown as it comes, and what `-o` binds of it."""
         from mixmagic.display.live import show
         from mixmagic.display.screens import screen
 
-        out, whole, form, dry = (
-            options.pop(name) for name in ("out", "no_stream", "format", "dry_run")
-        )
-        if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
-            raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
-        if form not in FORMATS:
-            raise BadArguments(
-                f"There is no format {form!r:.40}.", f"Formats are {', '.join(FORMATS)}."
-            )
-        told = FORMATS[form].instruction
-        options["system"] = "\n\n".join(filter(None, (options["system"], told)))
-        request = self._session.request(rest if cell is None else cell, stream=not whole, **options)
-        if dry:
-            plan = self._session.plan(request)
-            display(plan_table(plan))
-            self._bind(out, plan)
-            return
         live = self._session.settings.live
-        place = screen(self.shell, live=live, owns_cell=cell is not None, form=FORMATS[form])
+        place = screen(self.shell, live=live, owns_cell=owns_cell, form=form)
+        if schema is None:
+            completion = form.finished(show(self._session, request, place, asking.notes))
+            return completion, completion if completion.value is None else completion.value
+        from mixmagic.display.rounds import Rounds
+        from mixmagic.tasks.structured import ask_structured
+
+        rounds = Rounds(place)
+        last: Any = None
         try:
-            completion: Any = show(self._session, request, place)
+            found = ask_structured(
+                lambda asked: show(self._session, asked, rounds, asking.notes), request, schema
+            )
+            last = found.completion
         except Stopped as stopped:
-            self._bind(out, stopped.completion)
+            last = stopped.completion
             raise
         except MixmagicError as error:
-            if error.partial is not None:
-                self._bind(out, error.partial)
+            last = error.partial
             raise
-        self._bind(out, completion)
+        finally:
+            rounds.release(last)
+        return found.completion, found.instance
 
-    mixtral.__doc__ = textwrap.dedent(_PARSER.format_help())
+    def _plan(self, request: Any, schema: Any, out: str | None) -> None:
+        """Show what the call would cost."""
+        from IPython.display import display
 
-    def _bind(self, name: str | None, completion: object) -> None:
-        """Bind the completion to a variable of the notebook."""
-        if name is not None and self.shell is not None:
-            self.shell.user_ns[name] = completion
+        from mixmagic.display.budget import plan_table
+        from mixmagic.tasks.structured import asking
+
+        plan = self._session.plan(request if schema is None else asking(request, schema))
+        display(plan_table(plan))
+        if out is not None and self.shell is not None:
+            self.shell.user_ns[out] = plan
+
+    def _keep(self, out: str | None, value: object, completion: object) -> None:
+        """Bind the answer as a result is bound: to `_`, to `Out[n]`, and where `-o` says."""
+        if self.shell is None:
+            return
+        if self.shell.displayhook is not None:
+            self.shell.displayhook.update_user_ns(completion)
+        if out is not None:
+            self.shell.user_ns[out] = value
+
+
+def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None, Any, Any]:
+    """The variable, the format and the schema that are named, taken from `options`.
+
+    Raises:
+        BadArguments: One that makes no sense.
+    """
+    from mixmagic.display.formats import FORMATS
+
+    out, name, source = (options.pop(each) for each in ("out", "format", "schema"))
+    options["stream"] = not options.pop("no_stream")
+    if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
+        raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
+    if name is not None and name not in FORMATS:
+        raise BadArguments(
+            f"There is no format {name!r:.40}.", f"Formats are {', '.join(FORMATS)}."
+        )
+    if source is None:
+        return out, FORMATS[name or "markdown"], None
+    from mixmagic.tasks.prompts import names_near
+    from mixmagic.tasks.schemas import Schema
+
+    if name is not None:
+        raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")
+    if source not in names:
+        near = names_near(source, names)
+        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise BadArguments(
+            f"There is no variable {source!r:.60}.",
+            f"{meant}--schema takes the name of a schema of the notebook.",
+        )
+    schema = Schema.of(names[source], source)
+    return out, replace(FORMATS["json"], instruction=""), schema  # the schema has its own

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
+from mixmagic.money import Counted, dollars
 from mixmagic.store.budgets import Cap, Left
 
 Status = Literal["ok", "stopped", "failed", "lost", "resolved"]
 
-NANO = 1_000_000_000
 ROW = "SELECT * FROM calls WHERE id = ?"
 SPENDING = "SELECT spent, held FROM spending WHERE scope = ?"
 
@@ -23,42 +22,48 @@ class Ending:
 
     status: Status
     error: str | None = None
-    cost_nanodollars: int | None = 0
-    prompt_tokens: int | None = 0
-    cached_tokens: int | None = 0
-    completion_tokens: int | None = 0
-    counted: str | None = "server"
+    cost_nanodollars: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    counted: Counted | None = None
     latency_ms: float | None = None
     first_token_ms: float | None = None
-
-
-def nano(dollars: Decimal | None) -> int | None:
-    """Dollars as nanodollars."""
-    return None if dollars is None else int(dollars * NANO)
 
 
 def left(rows: Sequence[sqlite3.Row], cap: Cap) -> Left:
     """What `cap` has left, by the rows of `SPENDING`."""
     spent, held = rows[0] if rows else (0, 0)
-    return Left(cap, Decimal(spent) / NANO, Decimal(held) / NANO)
+    return Left(cap, dollars(spent), dollars(held))
 
 
-def close(connection: sqlite3.Connection, row: sqlite3.Row, ending: Ending) -> None:
+def insert(connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
+    """Add a row; return its number."""
+    cursor = connection.execute(
+        f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608  # names of ours
+        tuple(row.values()),
+    )
+    spend(connection, row, held=row["held_nanodollars"] or 0)
+    return int(cursor.lastrowid or 0)
+
+
+def close(connection: sqlite3.Connection, number: int, ending: Ending) -> None:
     """Close a row, whatever it was before: open, or closed in another way."""
+    row = connection.execute(ROW, (number,)).fetchone()
     spent, held = ending.cost_nanodollars or 0, 0
     if row["status"] == "open":
         held = -(row["held_nanodollars"] or 0)
     else:
         spent -= row["cost_nanodollars"] or 0
-        connection.execute(_TOTALS, {"id": row["id"], "sign": -1})
+        connection.execute(_TOTALS, {"id": number, "sign": -1})
     columns = asdict(ending)
     names = ", ".join(f"{name} = :{name}" for name in columns)
     connection.execute(
         f"UPDATE calls SET owner = NULL, {names} WHERE id = :id",  # noqa: S608  # names of ours
-        {**columns, "id": row["id"]},
+        {**columns, "id": number},
     )
     spend(connection, row, spent, held)
-    connection.execute(_TOTALS, {"id": row["id"], "sign": 1})
+    connection.execute(_TOTALS, {"id": number, "sign": 1})
 
 
 def spend(

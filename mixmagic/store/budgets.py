@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mixmagic.bounds import Bound, fitting
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
-from mixmagic.money import Budget, Per
+from mixmagic.money import NANO, Budget, Per, dollars, nano
 from mixmagic.values import Request
 
 # US dollars, in any form that is exact: a float is read as it is written.
@@ -65,7 +65,7 @@ class Left:
     @property
     def left(self) -> Decimal:
         """US dollars that may still be spent; less than 0 where the limit was set too late."""
-        return self.cap.limit - self.spent - self.held
+        return dollars(nano(self.cap.limit) - nano(self.spent) - nano(self.held))
 
 
 class Budgets:
@@ -188,10 +188,11 @@ def amount(value: object) -> Decimal:
     return parsed
 
 
-def exactly(dollars: Decimal) -> str:
+def exactly(value: Decimal) -> str:
     """Dollars to the last nanodollar: a bound may not be rounded."""
-    digits = max(2, -int(dollars.normalize().as_tuple().exponent))
-    return f"${dollars:.{digits}f}"
+    whole, rest = divmod(abs(nano(value)), NANO)
+    digits = f"{rest:09}".rstrip("0").ljust(2, "0")
+    return f"{'-' if value < 0 else ''}${whole}.{digits}"
 
 
 def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:

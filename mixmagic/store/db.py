@@ -27,6 +27,9 @@ class Database:
         path: The file; its folder is made if need be.
         migrations: SQL scripts. The file's `user_version` says how many it has had; a script
             that has been released is never changed.
+
+    Attributes:
+        generation: How often another file was found in the place of the one that was open.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
@@ -37,6 +40,7 @@ class Database:
         # Of the file that was opened last, and of its log.
         self._file: aside.Identity | None = None
         self._log: aside.Identity | None = None
+        self.generation = 0
         _databases[self] = None
 
     @property
@@ -57,6 +61,12 @@ class Database:
             StoreError: The file cannot be read or written.
         """
         with self._lock, self._named():
+            if self._made is not None and self._made.in_transaction:
+                # Nobody else can be in here: a signal's handler, or the garbage collector.
+                raise StoreError(
+                    f"{self.path} is being written by this very thread.",
+                    "Ask nothing in a signal's handler.",
+                )
             try:
                 connection = self._attempt(_begin)
                 yield connection
@@ -148,6 +158,7 @@ class Database:
         """The file at the path, opened if need be: what was open may have been moved."""
         if self._made is not None and self._file == aside.identity(self.path):
             return self._made
+        before, replaced = self._file, self._made is not None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         real = self._real()
         with contextlib.ExitStack() as stack:
@@ -163,6 +174,8 @@ class Database:
                 self._file = aside.identity(real)
                 opening.settle(self._made, real, self._migrations)
                 self._log = aside.identity(aside.beside(real, aside.LOG))
+                if before is not None and (replaced or self._file != before):
+                    self.generation += 1
             except BaseException as error:
                 if alone and opening.code(error) in opening.DAMAGED:
                     self._move(real)

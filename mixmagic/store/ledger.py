@@ -10,50 +10,27 @@ import contextlib
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from mixmagic.bounds import Bound
 from mixmagic.completion import Completion
-from mixmagic.errors import BadArguments, StoreError
-from mixmagic.money import Budget, Per
-from mixmagic.store import accounts
-from mixmagic.store.accounts import Ending, Status, nano
+from mixmagic.errors import BadArguments, StoreDamaged, StoreError
+from mixmagic.money import Budget, Per, nano
+from mixmagic.store import accounts, holds
+from mixmagic.store.accounts import Ending, Status
 from mixmagic.store.budgets import Budgets, Cap, Left, exceeded, unbounded
 from mixmagic.store.db import Database
-from mixmagic.store.owners import gone, owner
+from mixmagic.store.holds import Hold, Key, encodable
+from mixmagic.store.owners import gone
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import By, Period, Spent, day, spent
-from mixmagic.values import Model, Request
+from mixmagic.values import Model
 
 # Seconds after which a call that another host made is taken for lost: none takes so long.
 _LONGEST = 86_400.0
-
-
-@dataclass(slots=True, eq=False)
-class Hold:
-    """One call's place in the ledger.
-
-    Attributes:
-        request: The call.
-        notebook: The notebook's path, where known.
-        bound: The most that the call can cost.
-        started_at: Seconds since 1970.
-        number: The row's, as soon as there may be one.
-    """
-
-    request: Request
-    notebook: str | None
-    bound: Bound
-    started_at: float = field(default_factory=time.time)
-    number: int | None = None
-
-    @property
-    def day(self) -> str:
-        """The day of the call, where we are."""
-        return day(self.started_at)
 
 
 class Ledger:
@@ -72,7 +49,10 @@ class Ledger:
         self.budgets = Budgets(data_dir / "budgets.json", budgets or {})
         self.session = session
         self._swept = 0  # the process that has looked for lost calls
-        self._owed: dict[Hold, Ending] = {}  # endings that are not written yet
+        # Endings that are not written yet, and the rows that they are of.
+        self._owed: dict[Key, tuple[dict[str, Any], Ending]] = {}
+        self._generation: int | None = None  # the file's, when it was last written
+        self._news: StoreDamaged | None = None  # what the next call is to be told
 
     def reserve(self, hold: Hold) -> None:
         """Add a row for a call that is about to be sent, where no budget forbids it.
@@ -84,45 +64,25 @@ class Ledger:
             BudgetExceeded: It could cost more than a budget has left.
             StoreError: The ledger cannot be written, or the limits cannot be read.
         """
-        request, price = hold.request, hold.request.model.price
-        caps = self.caps(hold)
-        if hold.bound.cost is None and caps:
-            raise unbounded(hold.bound, caps[0])
+        if self._news is not None:
+            news, self._news = self._news, None
+            raise news
         if self._swept != os.getpid():
             self.sweep()
-        row = {
-            "started_at": hold.started_at,
-            "day": hold.day,
-            "session": self.session,
-            "notebook": hold.notebook,
-            "cell": request.budget.id if request.budget else None,
-            "provider": request.model.provider.name,
-            "model": request.model.id,
-            "status": "open",
-            "owner": owner(),
-            "held_nanodollars": nano(hold.bound.cost),
-        }
-        if price is not None:
-            row |= {
-                "input_price_nanodollars": nano(price.input),
-                "cached_price_nanodollars": nano(price.cached),
-                "output_price_nanodollars": nano(price.output),
-                "price_since": price.since.isoformat() if price.since else None,
-                "price_source": price.source or None,
-            }
+        row = holds.row(hold, self.session)
         with self._transaction() as connection:
-            for cap in caps:
-                left = accounts.left(
-                    connection.execute(accounts.SPENDING, (cap.scope,)).fetchall(), cap
-                )
+            # Read in here: whoever changes a limit does it in a transaction, too.
+            for cap in self.caps(hold):
+                if hold.bound.cost is None:
+                    raise unbounded(hold.bound, cap)
+                query = connection.execute(accounts.SPENDING, (cap.scope,))
+                left = accounts.left(query.fetchall(), cap)
                 if hold.bound.cost and hold.bound.cost > left.left:
-                    raise exceeded(request, hold.bound, left)
-            cursor = connection.execute(
-                f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608  # names of ours
-                tuple(row.values()),
-            )
-            hold.number = cursor.lastrowid
-            accounts.spend(connection, row, held=nano(hold.bound.cost) or 0)
+                    raise exceeded(hold.request, hold.bound, left)
+            hold.row, hold.number = row, accounts.insert(connection, row)
+            # Where nothing ever settles it, as after Ctrl-C in the wrong moment.
+            hold.guard = weakref.finalize(hold, self._abandon, holds.key(hold), row)
+            hold.guard.atexit = False
 
     def settle(
         self, hold: Hold, status: Status, completion: Completion | None, error: str | None = None
@@ -134,15 +94,17 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be written; the row stays open.
         """
-        if error is not None:  # a provider's words may hold half a surrogate pair
-            error = error.encode("utf-8", "replace").decode()
-        ending = Ending(status, error)
+        if hold.process != os.getpid():
+            return
+        if error is not None:
+            error = encodable(error)
+        ending = Ending(status, error, 0, 0, 0, 0, "server")
         if completion is not None:
-            usage, first = completion.usage, completion.ttft
+            usage, cost, first = completion.usage, completion.cost, completion.ttft
             ending = Ending(
                 status,
                 error,
-                nano(completion.cost),
+                None if cost is None else nano(cost),
                 usage.prompt_tokens,
                 usage.cached_tokens,
                 usage.completion_tokens,
@@ -150,9 +112,23 @@ class Ledger:
                 completion.elapsed * 1000,
                 None if first is None else first * 1000,
             )
-        self._owed[hold] = ending
-        with self._transaction():
-            pass  # it pays what is owed
+        self._owed[holds.key(hold)] = hold.row, ending
+        if hold.guard is not None:
+            hold.guard.detach()
+        try:
+            with self._transaction():
+                pass  # it pays what is owed
+        except StoreDamaged as news:
+            self._news = news  # for the next call: this one is over
+            raise
+
+    def abandon(self, hold: Hold) -> None:
+        """Let a call that is over count as lost until `settle` says better."""
+        if hold.number is not None and hold.process == os.getpid():
+            self._abandon(holds.key(hold), hold.row)
+
+    def _abandon(self, key: Key, row: dict[str, Any]) -> None:
+        self._owed[key] = row, Ending("lost", None, row["held_nanodollars"])
 
     def caps(self, hold: Hold) -> list[Cap]:
         """The limits that hold for a call.
@@ -214,7 +190,10 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be read or written.
         """
-        rows = self.database.rows("SELECT id, owner, started_at FROM calls WHERE status = 'open'")
+        with self._watched():
+            rows = self.database.rows(
+                "SELECT id, owner, started_at FROM calls WHERE status = 'open'"
+            )
         ended = {name: gone(name) for name in {row["owner"] for row in rows}}
         longest = time.time() - _LONGEST
         lost = [
@@ -225,11 +204,10 @@ class Ledger:
         if lost or self._owed:
             with self._transaction() as connection:
                 for number in lost:
-                    for row in connection.execute(f"{accounts.ROW} AND status = 'open'", (number,)):
-                        cost = row["held_nanodollars"]
-                        accounts.close(
-                            connection, row, Ending("lost", None, cost, None, None, None, None)
-                        )
+                    query = connection.execute(f"{accounts.ROW} AND status = 'open'", (number,))
+                    if row := query.fetchone():
+                        ending = Ending("lost", None, row["held_nanodollars"])
+                        accounts.close(connection, number, ending)
         self._swept = os.getpid()
 
     def resolve(self, number: int, cost: Decimal) -> None:
@@ -244,16 +222,13 @@ class Ledger:
             StoreError: The ledger cannot be read or written.
         """
         with self._transaction() as connection:
-            row = connection.execute(
-                f"{accounts.ROW} AND status IN ('lost', 'resolved')", (number,)
-            ).fetchone()
-            if row is None:
+            query = f"{accounts.ROW} AND status IN ('lost', 'resolved')"
+            if connection.execute(query, (number,)).fetchone() is None:
                 raise BadArguments(
                     f"No call of number {number} was lost.",
                     "`%mixmagic spend --resolve` lists those that were.",
                 )
-            ending = Ending("resolved", None, nano(cost), None, None, None, None)
-            accounts.close(connection, row, ending)
+            accounts.close(connection, number, Ending("resolved", None, nano(cost)))
 
     def close(self) -> None:
         """Write what is owed, and close the file. It is opened again where need be."""
@@ -265,13 +240,31 @@ class Ledger:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that also writes the endings which are owed."""
-        owed = list(self._owed.items())
-        with self.database.transaction() as connection:
-            for hold, ending in owed:
-                # No such row, where the file was damaged, and is another one now.
-                query = f"{accounts.ROW} AND started_at = ?"
-                for row in connection.execute(query, (hold.number, hold.started_at)).fetchall():
-                    accounts.close(connection, row, ending)
+        mine = os.getpid()  # a forked child has copies of its parent's
+        owed = {key: each for key, each in self._owed.copy().items() if key.process == mine}
+        with self._watched(), self.database.transaction() as connection:
+            if self._generation not in (None, self.database.generation):
+                raise StoreDamaged(
+                    f"{self.database.path} was deleted or replaced: what was spent before is not"
+                    " counted any more.",
+                    "Run this again; to go back, put a backup in its place.",
+                )
+            self._generation = self.database.generation
+            for key, (row, ending) in owed.items():
+                query = connection.execute(f"{accounts.ROW} AND started_at = ?", key[:2])
+                # No such row, where the file is another one now.
+                number = key.number if query.fetchone() else accounts.insert(connection, row)
+                accounts.close(connection, number, ending)
             yield connection
-        for hold, _ in owed:
-            self._owed.pop(hold, None)
+        for key, paid in owed.items():
+            if self._owed.get(key) is paid:
+                del self._owed[key]
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell once that the file is another one now."""
+        try:
+            yield
+        except StoreDamaged:
+            self._generation = None
+            raise

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any, Literal
 
-from mixmagic.store.accounts import NANO
+from mixmagic.money import dollars, nano
 from mixmagic.store.db import Database
 from mixmagic.store.owners import gone
 
@@ -146,7 +146,7 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
         _QUERY.format(name=name, columns=columns, order=order),
         (session if period == "session" else "", *_days(period), *_sums(session, period, by)),
     )
-    return [Spent(row[0], *row[1:-3], *map(_dollars, row[-3:])) for row in map(tuple, rows)]
+    return [Spent(row[0], *row[1:-3], *map(dollars, row[-3:])) for row in map(tuple, rows)]
 
 
 def timeline(database: Database, session: str, period: Period) -> Timeline:
@@ -172,11 +172,11 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
     )
     times = [row[0] for row in reversed(rows)]
     costs = [row[1] for row in reversed(rows)]
-    before = sum(int(row.cost * NANO) for row in spent_by_model) - sum(costs)
+    before = sum(nano(row.cost) for row in spent_by_model) - sum(costs)
     sums = list(accumulate(costs, initial=max(before, 0)))[1:]
     step = -(-len(times) // (_POINTS - 1)) or 1
     kept = [*range(0, len(times) - 1, step), len(times) - 1] if times else []
-    return Timeline(models, points=[(times[i], _dollars(sums[i])) for i in kept])
+    return Timeline(models, points=[(times[i], dollars(sums[i])) for i in kept])
 
 
 def lost(database: Database) -> list[Lost]:
@@ -194,7 +194,7 @@ def lost(database: Database) -> list[Lost]:
             row["started_at"],
             row["model"],
             row["notebook"],
-            None if row["most"] is None else _dollars(row["most"]),
+            None if row["most"] is None else dollars(row["most"]),
             row["status"] == "open",
         )
         for row in newest
@@ -249,9 +249,4 @@ def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]
         GROUP BY day, provider, model HAVING SUM(cost_nanodollars) > 0 ORDER BY day""",
         (first, last, "months" if (end - begin).days > _DAYS else ""),
     )
-    return [(row[0], row[1], _dollars(row[2])) for row in rows]
-
-
-def _dollars(nanodollars: int) -> Decimal:
-    """Nanodollars as dollars."""
-    return Decimal(nanodollars) / NANO
+    return [(row[0], row[1], dollars(row[2])) for row in rows]

@@ -22,7 +22,8 @@ from mixmagic.bounds import bound
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.money import Usage
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.values import Message, Request
 

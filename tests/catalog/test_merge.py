@@ -237,3 +237,27 @@ def test_a_bad_url_is_an_error(session, together, monkeypatch):
 def test_an_unknown_provider_is_an_error(session):
     with pytest.raises(BadArguments, match="no provider 'acme'"):
         session.live_models("acme")
+
+
+def test_what_a_provider_tells_again_holds_from_then_on():
+    """A price that has gone up must not be counted at what it was."""
+    catalog = Catalog()
+    together = catalog.providers["together"]
+
+    def told(length: int, **pricing) -> Model:
+        entry = {**NEW, "context_length": length, "pricing": pricing}
+        catalog.merge(together, [entry])
+        return catalog.resolve("together:org/New")
+
+    assert told(1000, input=0.1, output=0.1).price == dollars("0.1", "0.1")
+    dearer = told(4000, input=10, output=10)
+    assert (dearer.price, dearer.context) == (dollars("10", "10"), 4000)
+    assert told(4000).price is None, "it tells none any more"
+    catalog.merge(together, [{"id": MIXTRAL, "context_length": 5, "pricing": {"input": 9}}])
+    row = catalog.resolve("8x7b")
+    assert (row.context, row.price.input) == (32_768, Decimal("0.60")), "our files outrank it"
+
+
+def test_a_fee_for_every_call_is_no_price_a_token():
+    assert price("openrouter", prompt="0", completion="0", request="0.01") is None
+    assert price("openrouter", prompt="0.000001", completion="0", request="0") is not None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+import sys
 from dataclasses import replace
 
 import pytest
+from hostile import ATTACKS, IMG
+from kernels import Desk
 from server import Answer
 from server import together as streamed
 
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.display.formats import FORMATS
+from mixmagic.errors import AnswerUnusable, MissingPackage
 from mixmagic.money import Usage
 from mixmagic.values import Message, Request
 
@@ -30,6 +35,14 @@ def provider(together):
 def desk(provider, start_kernel):
     """A kernel that asks it."""
     return start_kernel()
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A kernel for several tests."""
+    room = Desk(tmp_path_factory.mktemp("room"))
+    yield room
+    room.close()
 
 
 def answered(text: str) -> Completion:
@@ -120,6 +133,213 @@ def test_an_unknown_form_is_refused_before_anything_is_sent(desk, provider):
     assert ran.reply["ename"] == "BadArguments"
     assert ran.traceback == [
         "BadArguments: There is no format 'pdf'.",
-        "Hint: Formats are markdown, html.",
+        "Hint: Formats are markdown, text, code, json, html, latex, table.",
     ]
     assert provider.received == []
+
+
+def shown(form: str, text: str) -> dict[str, str]:
+    """What a form shows of an answer, its footer taken off."""
+    bundle = FORMATS[form].whole(answered(text), "$1")
+    footer = answered(text).footer("$1")
+    assert all("9 → 5 tokens" in each for each in bundle.values())
+    bare = {
+        kind: re.sub(r"\s*<div style.*", "", each, flags=re.DOTALL) for kind, each in bundle.items()
+    }
+    return {**bare, "text/plain": bundle["text/plain"].split(footer)[0].strip("\n")}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_instruction_is_one_line(form):
+    told = FORMATS[form].instruction
+    assert "\n" not in told
+    assert bool(told) is (form != "markdown")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("text", ["", "\n", "I cannot."])
+def test_an_answer_in_another_form_is_shown_as_it_came(form, text):
+    """A stopped one too: it may be anything."""
+    assert text.strip() in shown(form, text)["text/plain"]
+
+
+def test_text_is_no_markdown_and_keeps_its_blanks():
+    found = shown("text", "# a  *b*\n    c <b>\x1b[2J")
+    assert (
+        found["text/html"] == '<pre style="white-space: pre-wrap"># a  *b*\n    c &lt;b&gt;</pre>'
+    )
+    assert found["text/plain"] == "# a  *b*\n    c <b>"
+    piece = FORMATS["text"].piece("  *b* <\x07")
+    assert piece["text/plain"] == "  *b* <"
+    assert "  *b* &lt;<" in piece["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("text", "body", "code"),
+    [
+        ("Sure:\n```python\nx = 1\n```\nDone.", "```python\nx = 1\n```", "x = 1"),
+        ("x = 1", "```\nx = 1\n```", "x = 1"),
+        ("~~~md\n```\na\n```\n~~~", "````md\n```\na\n```\n````", "```\na\n```"),
+    ],
+)
+def test_code_is_the_code_alone(text, body, code):
+    found = shown("code", text)
+    assert found == {"text/markdown": body, "text/plain": code}
+    assert FORMATS["code"].finished(answered(text)).value == code
+
+
+def test_json_is_set_anew_and_is_a_value():
+    text = 'Sure: {"b": [1, "é"], "a": 10000000000000000000001}'
+    found = shown("json", text)
+    pretty = '{\n  "b": [\n    1,\n    "é"\n  ],\n  "a": 10000000000000000000001\n}'
+    assert found == {"text/markdown": f"```json\n{pretty}\n```", "text/plain": pretty}
+    finished = FORMATS["json"].finished(answered(text))
+    assert finished.value == {"b": [1, "é"], "a": 10000000000000000000001}
+    assert finished.text == text
+
+
+def test_json_that_no_front_end_could_be_sent_is_escaped():
+    assert "\\ud800" in shown("json", '["\\ud800 é"]')["text/markdown"]
+
+
+def test_what_is_nested_too_deep_to_be_set_is_shown_as_it_came():
+    """Since Python 3.12 `json` reads deeper than it writes."""
+
+    def endless(completion, session):
+        return endless(completion, session)
+
+    form = replace(FORMATS["json"], render=endless)
+    assert form.whole(answered("[[1]]"), "")["text/plain"].startswith("[[1]]\n\ntogether")
+
+
+def test_formulas_are_set_in_markdown_and_in_latex():
+    found = FORMATS["latex"].whole(answered(r"\[ x^2 \]"), "$0.5")
+    assert found["text/markdown"].startswith("$$\nx^2\n$$\n\n<div")
+    assert found["text/latex"].startswith("$$\nx^2\n$$\n\ntogether:8x7b · 9 → 5 tokens")
+    assert found["text/latex"].endswith(r"session \$0.5")
+    assert found["text/plain"].startswith(r"\[ x^2 \]")
+    assert FORMATS["latex"].finished(answered(r"\(x\)")).value == "$x$"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        r"\input{/etc/passwd}", r"\write18{id}", r"\immediate\openin5=a",
+        r"\csname input\endcsname", r"\begin{input}{a}", r"\begin {input}",
+        r"\begin{in\empty put}", r"^^5cinput{a}",
+        r"\href{javascript:acted()}{x}", r"\let\x\input", r"\verbatiminput{a}", r"\include{a}",
+    ],
+)  # fmt: skip
+def test_latex_reads_no_file_and_runs_nothing(attack):
+    latex = FORMATS["latex"].whole(answered(f"\\[ x {attack} \\]"), "")["text/latex"]
+    assert "x" in latex
+    assert not re.search(
+        r"\\(input|write|immediate|open|csname|href|let|verbatiminput|include|begin(?!\{[a-z]+\}))",
+        latex,
+    )
+    assert r"\begin{input}" not in latex
+    assert "^^" not in latex
+
+
+def test_latex_that_is_none_of_these_is_left_alone():
+    formula = r"\left( \frac{a^{2}}{b_1} \right) \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
+    latex = FORMATS["latex"].whole(answered(f"\\[ {formula} \\]"), "")["text/latex"]
+    assert latex.startswith(f"$$\n{formula}\n$$")
+
+
+def test_a_table_is_html_and_a_frame():
+    text = "Sure:\n\n| a<b> | cost |\n|---|--:|\n| x \\| y | 5 |\n| $1 $2 | 7 |"
+    found = FORMATS["table"].whole(answered(text), "")
+    rows = re.findall("<tr>.*?</tr>", found["text/html"])
+    assert rows == [
+        "<tr><th>a&lt;b&gt;</th><th>cost</th></tr>",
+        "<tr><td>x | y</td><td>5</td></tr>",
+        "<tr><td><span>&#36;</span>1 <span>&#36;</span>2</td><td>7</td></tr>",
+    ]
+    assert found["text/plain"].startswith(text)
+    frame = FORMATS["table"].finished(answered(text)).value
+    assert frame.cost.sum() == 12
+    assert list(frame["a<b>"]) == ["x | y", "$1 $2"]
+
+
+def test_a_long_table_is_shown_in_part_and_bound_whole():
+    text = "| a |\n|---|\n" + "\n".join(f"| {number} |" for number in range(1500))
+    found = FORMATS["table"].whole(answered(text), "")["text/html"]
+    assert found.count("<tr>") == 101
+    assert "… and 1,400 rows more" in found
+    assert len(FORMATS["table"].finished(answered(text)).value) == 1500
+
+
+def test_tables_that_are_left_out_are_said():
+    text = "| a |\n|---|\n| 1 |\n\n| b |\n|---|\n| 2 |"
+    assert "the first of 2 tables" in FORMATS["table"].whole(answered(text), "")["text/html"]
+    finished = FORMATS["table"].finished(answered(text))
+    assert finished.notes == ("the first of 2 tables",)
+    assert list(finished.value.columns) == ["a"]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_acts_in_html(attack):
+    """In a cell of a table, in text, and where neither could be made of the answer."""
+    row = attack.replace("\n", " ").replace("|", "\\|")
+    for form, text in [("text", attack), ("table", f"| a |\n|---|\n| {row} |"), ("json", attack)]:
+        found = shown(form, text).get("text/html", "")  # `[]` in an attack is JSON
+        tags = re.findall(r"</?([A-Za-z!?]\w*)", found)
+        assert set(tags) <= {"table", "thead", "tbody", "tr", "th", "td", "pre", "span"}
+
+
+def test_a_fence_in_code_does_not_end_it():
+    for form, text in [("code", f"~~~\n```\n{IMG}\n~~~"), ("json", json.dumps([f"\n```\n{IMG}"]))]:
+        body = shown(form, text)["text/markdown"]
+        fence = re.match("`+", body)[0]
+        assert body.endswith(f"\n{fence}")
+        assert body.count(fence) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [("json", '{"a": '), ("table", "none"), ("json", "[NaN]")]
+)
+def test_what_cannot_be_read_is_kept(form, text):
+    answer = answered(text)
+    with pytest.raises(AnswerUnusable) as caught:
+        FORMATS[form].finished(answer)
+    assert caught.value.partial is answer
+    assert len(caught.value._render_traceback_()) == 2
+    with pytest.raises(AnswerUnusable) as caught:
+        FORMATS[form].finished(replace(answer, finish="length"))
+    assert caught.value.hint.endswith("raise --max-tokens.")
+
+
+def test_a_table_without_pandas_is_shown_and_kept(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    answer = answered("| a |\n|---|\n| 1 |")
+    assert "<td>1</td>" in FORMATS["table"].whole(answer, "")["text/html"]
+    with pytest.raises(MissingPackage) as caught:
+        FORMATS["table"].finished(answer)
+    assert caught.value.partial is answer
+
+
+@pytest.mark.parametrize("form", ["markdown", "text", "html"])
+def test_forms_that_are_text_have_no_value(form):
+    assert FORMATS[form].finished(answered("a")) is not None
+    assert FORMATS[form].finished(answered("a")).value is None
+
+
+@pytest.mark.parametrize(
+    ("form", "pieces", "kinds"),
+    [
+        ("text", ["*a*\n", "  b"], {"text/html", "text/plain"}),
+        ("code", ["```py\nx", " = 1\n```"], {"text/markdown", "text/plain"}),
+        ("json", ['{"a":', " 1}"], {"text/markdown", "text/plain"}),
+        ("latex", ["\\[ x", " \\]"], {"text/markdown", "text/latex", "text/plain"}),
+        ("table", ["| a |\n|---|\n", "| 1 |"], {"text/html", "text/plain"}),
+        ("table", ["no ", "table"], {"text/html", "text/plain"}),
+    ],
+)
+def test_every_form_is_one_output_of_a_cell(room, form, pieces, kinds):
+    for live in (True, False):
+        ran = room.run(f"%%mixtral -f {form}\nHi", Answer(streamed(*pieces)), live=live)
+        (output,) = [each for each in ran.outputs if each["kind"] != "error"]
+        assert output["kind"] == "display_data"
+        assert set(output["data"]) == kinds
+        assert "9 → 2 tokens" in output["data"]["text/plain"]

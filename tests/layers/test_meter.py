@@ -8,14 +8,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
 from mixmagic.completion import Collector
-from mixmagic.errors import MissingKey, Stopped, StreamBroken, Unavailable
+from mixmagic.errors import MissingKey, Stopped, StreamBroken, TotalTimedOut, Unavailable
 from mixmagic.layers.meter import meter
+from mixmagic.money import Price
 from mixmagic.sessions import Session
 from mixmagic.store.ledger import Ledger
 from mixmagic.values import Delta
@@ -209,3 +212,39 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
     together.plan = [Answer([b"[]"], type="application/json")]
     doctor = kernel.run("%mixmagic doctor")
     assert "2 to mend" in doctor.text
+
+
+def test_an_unstreamed_answer_that_nobody_waited_for_costs_what_it_could_have(session, together):
+    """The provider goes on, and bills it."""
+    together.plan = [Answer([5.0, b"{}"], type="application/json")]
+    with pytest.raises(TotalTimedOut):
+        drain(session, session.request("Hi", stream=False, timeout=0.3, max_tokens=100))
+    (row,) = rows(session)
+    assert (row["status"], row["counted"]) == ("failed", "exact")
+    assert row["cost_nanodollars"] == row["held_nanodollars"] == 109 * 600
+
+
+def test_a_count_on_the_way_is_not_the_last_word(session, together):
+    """A first frame that counts nothing yet, then text, then silence."""
+    first = frames(chunk("Some", **usage(9, 0)), done=False)
+    together.plan = [Answer([first, frames(*map(chunk, "words"), done=False), CUT])]
+    with pytest.raises(StreamBroken):
+        drain(session, session.request("Hi"))
+    (row,) = rows(session)
+    assert row["prompt_tokens"] == 9
+    assert row["completion_tokens"] >= 2
+    assert row["counted"] == "exact"
+
+
+def test_the_next_price_does_not_change_a_call_under_way(session, together):
+    together.plan = [Answer(HELLO)]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        next(deltas)
+        provider, model = session.provider("together"), session.catalog.resolve("8x7b")
+        session.catalog._models[provider.name, model.id] = replace(
+            model, price=Price(Decimal(9), Decimal(9))
+        )
+        list(deltas)
+    drain(session, session.request("Hi"))
+    assert [row["cost_nanodollars"] for row in rows(session)] == [11 * 600, 11 * 9_000]
+    assert [row["input_price_nanodollars"] for row in rows(session)] == [600_000_000, 9_000_000_000]

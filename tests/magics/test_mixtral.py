@@ -28,14 +28,14 @@ def assert_two_lines(ran, kind: str) -> None:
 
 def test_cell_body_reaches_the_server_byte_for_byte(desk):
     body = "  Héllo {x} {{y}} $HOME `ls` \\n 'q' \"d\" 世界 🙂\n\n\t%%not a magic\n!echo no\n? \n"
-    assert desk.run(f"%%mixtral -t 0\n{body}", HELLO).status == "ok"
+    assert desk.run(f"%%mixtral -t 0 --raw\n{body}", HELLO).status == "ok"
     assert desk.sent["messages"] == [{"role": "user", "content": body}]
 
 
 @pytest.mark.parametrize(
     "prompt",
     [
-        'It\'s "x" {y} {{z}} $HOME $1 ~ C:\\new é 世界 ; !ls | cat',
+        'It\'s "x" {y} {z}} $HOME $1 ~ C:\\new é 世界 ; !ls | cat',
         "What is a monad?",
         "Really ??",
         "-5 degrees is -t cold -o not",
@@ -110,7 +110,7 @@ def test_out_binds_the_completion(desk):
         "0.000007200",
     )
     assert desk.value("(answer.usage.prompt_tokens, answer.usage.completion_tokens)") == (9, 3)
-    assert desk.value("'answer' in _oh or bool(_ == answer)") is False, "the cell has no result"
+    assert desk.value("[kept is answer for kept in Out.values()].count(True)") == 1
 
 
 @pytest.mark.parametrize("name", ["2x", "a.b", "class", "a-b"])

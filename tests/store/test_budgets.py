@@ -11,10 +11,11 @@ import pytest
 from mixmagic.bounds import bound
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
-from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
+from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
 from mixmagic.money import Budget, Usage
 from mixmagic.store.budgets import amount, exactly
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.values import Message, Request
 
 CATALOG = Catalog()
@@ -88,7 +89,7 @@ def test_a_refusal_leaves_nothing_behind(make):
 def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(make):
     ledger = make()
     ledger.limit("month", 60 * TOKEN)
-    reserve(ledger, request(max_tokens=1))
+    under_way = [reserve(ledger, request(max_tokens=1))]
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
     assert caught.value.message == (
@@ -99,7 +100,7 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
         "Raise it (`%mixmagic budget DOLLARS --per month`), or ask for less: --max-tokens 41"
         " would fit."
     )
-    reserve(ledger, request(max_tokens=41))
+    under_way.append(reserve(ledger, request(max_tokens=41)))
     with pytest.raises(BudgetExceeded, match="left") as caught:
         reserve(ledger, request())
     assert "the prompt itself costs too much" in caught.value.hint
@@ -144,6 +145,27 @@ def test_the_settings_hold_besides_what_is_set(make):
     assert ledger.budgets.session == 1
     ledger.limit("session", Decimal("0.5"))
     assert ledger.budgets.session == Decimal("0.5")
+
+
+def test_a_limit_that_is_set_while_a_call_waits_holds_for_it(make):
+    """It waits for the very transaction that sets the limit."""
+    mine, other = make(), make("another")
+    settle(other, reserve(other, request()), 20)
+    said: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            reserve(other, request())
+        except BudgetExceeded as error:
+            said.append(error)
+
+    thread = threading.Thread(target=ask)
+    with mine.database.transaction():
+        thread.start()
+        thread.join(0.3)  # it is at the file's lock
+        mine.budgets.set("day", Decimal(0), None)
+    thread.join()
+    assert len(said) == 1
 
 
 def test_a_budget_is_seen_by_other_ledgers_at_once(make):
@@ -203,12 +225,15 @@ def test_a_day_and_a_month_end(make, monkeypatch):
 
 def test_a_ledger_that_goes_away_takes_no_limit_with_it(make):
     ledger = make()
+    reserve(ledger, request("local"))
     ledger.limit("day", Decimal(0))
-    ledger.database.close()
     for path in ledger.database.path.parent.glob("ledger.db*"):
         path.unlink()
     with pytest.raises(BudgetExceeded):
         reserve(make("another"), request())
+    with pytest.raises(StoreDamaged, match="deleted or replaced"):  # whose spending is forgotten
+        reserve(ledger, request("local"))
+    reserve(ledger, request("local"))
 
 
 @pytest.mark.parametrize(

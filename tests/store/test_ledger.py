@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sqlite3
 import subprocess
@@ -17,10 +19,11 @@ from server import HANG, Answer, chunk, frames
 from mixmagic.bounds import bound
 from mixmagic.catalog import FREE, Catalog
 from mixmagic.completion import Completion
-from mixmagic.errors import BadArguments, StoreError
+from mixmagic.errors import BadArguments, StoreDamaged, StoreError
 from mixmagic.money import Price, Usage
 from mixmagic.store.db import Database
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import total
 from mixmagic.values import Message, Model, Provider, Request
@@ -262,16 +265,83 @@ def test_an_ending_that_cannot_be_written_is_written_later(ledger, by):
     assert ledger.spent()[0].cost == 28 * Decimal("600e-9")
 
 
-def test_an_ending_is_not_written_into_another_files_row(ledger):
-    """The file went away while the call was under way; its number is another call's now."""
+def test_a_call_outlives_the_file_that_it_began_in(ledger):
+    """Another call has its number in the next file: each keeps its own ending."""
     mine = reserve(ledger, request())
-    ledger.database.close()
     for path in ledger.database.path.parent.glob("ledger.db*"):
         path.unlink()
+    with pytest.raises(StoreDamaged, match="deleted or replaced"):
+        reserve(ledger, request())
     other = reserve(ledger, request("8x22b"))
     assert other.number == mine.number
     ledger.settle(mine, "stopped", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["open", "stopped"]
+    assert [row["cost_nanodollars"] for row in rows(ledger)] == [None, 14 * 600]
+    (cheap, dear) = ledger.spent()
+    assert (cheap.stopped, dear.open) == (1, 1)
+
+
+def test_who_finds_the_file_replaced_when_a_call_ends_tells_the_next_one(ledger):
+    hold = reserve(ledger, request())
+    for path in ledger.database.path.parent.glob("ledger.db*"):
+        path.unlink()
+    with pytest.raises(StoreDamaged):  # a line in the log
+        ledger.settle(hold, "ok", completion(request()))
+    with pytest.raises(StoreDamaged):
+        reserve(ledger, request())
+    under_way = reserve(ledger, request())
+    assert sorted(row["status"] for row in rows(ledger)) == ["ok", "open"]
+    assert under_way.number == 2
+
+
+def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
+    """As after Ctrl-C in the wrong moment."""
+    reserve(ledger, request())
+    gc.collect()
+    other = reserve(ledger, request())
+    assert [row["status"] for row in rows(ledger)] == ["lost", "open"]
+    ledger.settle(other, "ok", completion(request()))
+    del other
+    gc.collect()
+    ledger.sweep()
+    assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
+
+
+def test_what_is_given_up_is_settled_by_a_better_word(ledger):
+    hold = reserve(ledger, request())
+    ledger.abandon(hold)
+    ledger.sweep()
+    assert [row["status"] for row in rows(ledger)] == ["lost"]
+    ledger.settle(hold, "ok", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["ok"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_childs_copy_of_a_call_ends_nothing(ledger):
+    hold = reserve(ledger, request())
+    if (pid := os.fork()) == 0:
+        ledger.settle(hold, "stopped", completion(request()))
+        ledger.abandon(hold)
+        ledger.sweep()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert [row["status"] for row in rows(ledger)] == ["open"]
+    ledger.settle(hold, "ok", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["ok"]
+
+
+def test_what_interrupts_a_transaction_harms_it_not(ledger):
+    """A signal's handler, or the garbage collector, ends another call in the middle of it."""
+    mine, other = reserve(ledger, request()), reserve(ledger, request())
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET notebook = 'kept' WHERE id = ?", (mine.number,))
+        with pytest.raises(StoreError, match="by this very thread"):
+            ledger.settle(other, "stopped", completion(request()))
+    ledger.settle(mine, "ok", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["ok", "stopped"]
+    assert rows(ledger)[0]["notebook"] == "kept"
+    spending = ledger.database.rows("SELECT spent, held FROM spending WHERE scope LIKE 'day:%'")
+    assert [tuple(row) for row in spending] == [(2 * 14 * 600, 0)]
 
 
 def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):

@@ -19,7 +19,8 @@ from mixmagic.completion import Completion
 from mixmagic.money import Price, Usage
 from mixmagic.store import spend
 from mixmagic.store.db import Database
-from mixmagic.store.ledger import Hold, Ledger
+from mixmagic.store.holds import Hold
+from mixmagic.store.ledger import Ledger
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import By, Period, day, lost, timeline, total
 from mixmagic.values import Message, Model, Provider, Request
@@ -248,7 +249,7 @@ def test_nothing_is_an_empty_timeline(ledger):
 def test_lost_calls_are_listed_the_newest_first_with_other_hosts_open_ones(ledger):
     first, second = begin(ledger, CHEAP), begin(ledger, UNKNOWN, notebook=None)
     lose(ledger, first, second)
-    begin(ledger)  # ours: under way
+    ours = begin(ledger)  # under way
     elsewhere = begin(ledger, DEAR, time.time())
     with ledger.database.transaction() as connection:
         connection.execute(
@@ -261,6 +262,7 @@ def test_lost_calls_are_listed_the_newest_first_with_other_hosts_open_ones(ledge
     assert [row.most for row in listed] == [elsewhere.bound.cost, None, first.bound.cost]
     assert [row.notebook for row in listed] == ["a.ipynb", None, "a.ipynb"]
     assert listed[2].model == "x:cheap"
+    assert ours.number not in [row.number for row in listed]
     ledger.resolve(first.number, Decimal(0))
     assert [row.number for row in lost(ledger.database)] == [elsewhere.number, second.number]
 

@@ -1,0 +1,185 @@
+"""Answers in the shape of a schema: what is sent for it, what is made of them, one repair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from mixmagic.completion import Completion
+from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped
+from mixmagic.money import Usage
+from mixmagic.tasks import parsing
+from mixmagic.tasks.schemas import Schema
+from mixmagic.values import Message, Request
+
+# Why an answer ended, where asking once more would end in the same way.
+_NO_USE = {
+    "length": "It was cut off at its token limit: raise --max-tokens.",
+    "content_filter": "The provider's filter ended it: ask in other words.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Structured:
+    """What came of a question with a schema.
+
+    Attributes:
+        instance: What was asked for: a model's, a dataclass's or a `TypedDict`'s instance, or the
+            JSON value.
+        completion: The answer that it was made of; tokens, cost and seconds of all rounds.
+        rounds: How often the model was asked: once, or twice.
+    """
+
+    instance: Any
+    completion: Completion
+    rounds: int
+
+
+def asking(request: Request, schema: Schema) -> Request:
+    """A question that asks for an answer in the shape of `schema`.
+
+    The provider is told by its structured output, the model by the instructions: not every server
+    that keeps an answer to a schema shows it to the model.
+
+    Args:
+        request: The question.
+        schema: What its answer is to be.
+
+    Example:
+        >>> asking(session.request("Who wrote Emma?"), Schema.of(Person, "Person"))
+    """
+    told = f"Answer with JSON alone, which fits this JSON Schema: {json.dumps(schema.json)}"
+    first, *rest = request.messages
+    if first.role == "system":
+        messages = (Message("system", f"{first.content}\n\n{told}"), *rest)
+    else:
+        messages = (Message("system", told), *request.messages)
+    form = {"response_format": schema.response_format()}
+    return replace(request, messages=messages, params={**request.params, **form})
+
+
+def read(completion: Completion, schema: Schema) -> Any:
+    """What an answer says, in the shape of `schema`.
+
+    Args:
+        completion: The answer.
+        schema: What it is to be.
+
+    Raises:
+        AnswerUnusable: It is no JSON, or does not fit; `partial` is the completion.
+
+    Example:
+        >>> read(completion, Schema.of(Person, "Person")).name
+    """
+    try:
+        return schema.instance(parsing.loads(completion.text))
+    except AnswerUnusable as error:
+        hint = _NO_USE.get(completion.finish, error.hint)
+        problem = AnswerUnusable(error.message, hint)
+        problem.partial = completion
+        raise problem from None
+
+
+def repair(request: Request, completion: Completion, problem: str) -> Request:
+    """The question that asks for the answer once more, and says what is wrong with it.
+
+    Args:
+        request: What was asked.
+        completion: The answer that does not fit.
+        problem: Why it does not.
+
+    Example:
+        >>> repair(request, completion, "$.age: 'old' is not of type 'integer'").messages[-1].role
+        'user'
+    """
+    told = f"This is not what was asked for. {problem}\nAnswer again: the whole JSON, mended."
+    said = completion.text if completion.text.strip() else "(no answer)"
+    messages = (*request.messages, Message("assistant", said), Message("user", told))
+    return replace(request, messages=messages)
+
+
+def ask_structured(
+    show: Callable[[Request], Completion], request: Request, schema: Schema
+) -> Structured:
+    """Ask for an answer in the shape of a schema; once more where the first does not fit.
+
+    What has been paid for is never lost: whatever goes wrong carries the answer's text, and what
+    all rounds took and cost.
+
+    Args:
+        show: Asks, and returns the whole answer; what it raises is passed on.
+        request: The question, without the schema: see `asking`.
+        schema: What its answer is to be.
+
+    Returns:
+        The instance, its completion (`value` is the instance) and the number of rounds.
+
+    Raises:
+        AnswerUnusable: No answer fits; `partial` is the last one.
+        MixmagicError: What `show` raises.
+        Stopped: The user stopped it; `completion` is what had come.
+
+    Example:
+        >>> found = ask_structured(ask, session.request("Who wrote Emma?"), schema)
+        >>> found.instance, found.completion.cost, found.rounds
+    """
+    asked = asking(request, schema)
+    first = show(asked)
+    try:
+        return _structured(first, schema, 1)
+    except AnswerUnusable as problem:
+        if first.finish in _NO_USE:
+            raise
+        again = repair(asked, first, problem.message)
+    try:
+        second = show(again)
+    except MixmagicError as error:
+        late = error.partial
+        error.partial = both(first, late) if isinstance(late, Completion) else first
+        raise
+    except Stopped as stopped:
+        late = stopped.completion
+        stopped.completion = both(first, late) if isinstance(late, Completion) else first
+        raise
+    return _structured(both(first, second), schema, 2)
+
+
+def _structured(completion: Completion, schema: Schema, rounds: int) -> Structured:
+    """What came of the last round."""
+    instance = read(completion, schema)
+    return Structured(instance, replace(completion, value=instance), rounds)
+
+
+def both(first: Completion, second: Completion) -> Completion:
+    """The second answer, with what both took and cost, as an answer to the first's question.
+
+    Args:
+        first: The answer that did not fit.
+        second: The answer to its repair.
+
+    Example:
+        >>> both(first, second).notes
+        ('one repair round',)
+    """
+    usages = (first.usage, second.usage)
+    counted = {usage.counted for usage in usages}
+    worst = next(each for each in ("estimate", "exact", "server") if each in counted)
+    usage = Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
+        counted=worst,
+    )
+    costs = [cost for cost in (first.cost, second.cost) if cost is not None]
+    return replace(
+        second,
+        request=first.request,
+        usage=usage,
+        cost=sum(costs, Decimal(0)) if len(costs) == 2 else None,
+        elapsed=first.elapsed + second.elapsed,
+        ttft=first.ttft,
+        notes=(*first.notes, *second.notes, "one repair round"),
+    )

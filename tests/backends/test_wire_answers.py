@@ -1,0 +1,116 @@
+"""Several answers to one question, and their tokens' probabilities, on the wire."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from server import chunk, usage
+
+from mixmagic.backends import wire
+from mixmagic.errors import MixmagicError
+from mixmagic.money import Usage
+from mixmagic.sessions import Session
+from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request
+
+MODEL = Model("org/Model-1", Provider("acme", "Acme"))
+
+
+def encode(dialect=None, **params):
+    model = Model("org/Model-1", Provider("acme", "Acme", dialect=dialect or Dialect()))
+    return wire.encode(Request(model, (Message("user", "Hello"),), params))
+
+
+def test_several_answers_are_asked_for():
+    assert encode(n=3)["n"] == 3
+
+
+def test_together_takes_the_number_alone():
+    """Its `logprobs` is OpenAI's `top_logprobs`."""
+    params = {"logprobs": True, "top_logprobs": 5}
+    assert encode(**params).items() >= params.items()
+    body = encode(dialect=Dialect(rename={"top_logprobs": "logprobs"}), **params)
+    assert body["logprobs"] == 5
+    assert "top_logprobs" not in body
+
+
+def choice(index, text, finish=None, **more):
+    return {"index": index, "delta": {"content": text}, "finish_reason": finish, **more}
+
+
+def test_a_piece_says_which_answer_it_belongs_to():
+    def delta(index, finish=None):
+        return wire.decode(MODEL, {"choices": [choice(index, "a", finish)]})
+
+    assert [delta(index).choice for index in (0, 1, 7)] == [0, 1, 7]
+    assert [delta(index, "stop").choice for index in (0, 1, 7)] == [0, 1, 7]
+    assert delta(2) == Delta("a", choice=2)
+
+
+@pytest.mark.parametrize("index", [None, "1", -1, True, 1.0, 10**9, [1]])
+def test_a_strange_index_is_the_first_answer_s(index):
+    assert wire.decode(MODEL, {"choices": [choice(index, "a")]}).choice == 0
+
+
+def test_a_frame_with_several_answers_is_several_with_one():
+    frame = {"object": "x", "choices": [choice(1, "a"), choice(0, "b", "stop")], **usage(3, 4)}
+    deltas = [wire.decode(MODEL, each) for each in wire.answers(frame)]
+    assert deltas == [
+        Delta("a", choice=1),
+        Delta("b", finish="stop", usage=Usage(3, 4)),
+    ]
+    assert len(frame["choices"]) == 2  # as it was
+
+
+@pytest.mark.parametrize("frame", [None, [], "x", {}, {"choices": None}, {"choices": "ab"}])
+def test_other_frames_are_left_as_they_are(frame):
+    assert wire.answers(frame) == [frame]
+    assert wire.answers(chunk("a")) == [chunk("a")]
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=10))
+def test_whatever_the_answers_are_nothing_breaks(choices):
+    for each in wire.answers({"choices": choices}):
+        with contextlib.suppress(MixmagicError):
+            wire.decode(MODEL, each)
+
+
+OPENAI = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"logprob": -9}]}]}
+
+
+@pytest.mark.parametrize(
+    ("told", "numbers"),
+    [
+        (OPENAI, (-0.5,)),
+        ({"content": [{"logprob": 0}, {"logprob": -9999.0}], "refusal": None}, (0.0, -9999.0)),
+        (-0.25, (-0.25,)),  # Together's, of a streamed piece
+        ({"tokens": ["a", "b"], "token_logprobs": [-1.5, None]}, (-1.5,)),  # of a whole answer
+        (None, ()),
+        ({}, ()),
+        ({"content": None}, ()),
+        ({"content": ["key", {"logprob": "key"}, {"logprob": True}]}, ()),
+        ({"token_logprobs": "key"}, ()),
+        ([-1.0], ()),
+        ("key", ()),
+        (10**400, ()),
+        (float("nan"), ()),
+    ],
+)
+def test_probabilities_come_with_the_piece_as_numbers(told, numbers):
+    delta = wire.decode(MODEL, {"choices": [choice(0, "a", logprobs=told)]})
+    assert delta == Delta("a", logprobs=numbers)
+
+
+def test_the_embedded_model_gives_several_and_their_probabilities(session: Session):
+    """llama.cpp sends the answers in turns, and counts each one by itself."""
+    params = {"temperature": 1, "max_tokens": 4, "seed": 1, "n": 2, "logprobs": True}
+    request = session.request("Name three colours.", model="local", **params)
+    with contextlib.closing(session.stream(request)) as deltas:
+        came = list(deltas)
+    assert {each.choice for each in came if each.text} == {0, 1}
+    assert sum(each.finish is not None for each in came) == 2
+    told = [each.logprobs for each in came if each.logprobs]
+    assert len(told) >= 2
+    assert all(len(each) == 1 and each[0] <= 0 for each in told)

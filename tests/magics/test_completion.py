@@ -1,0 +1,205 @@
+"""Completion in the magics' lines and bodies: in a real kernel, and in a terminal's shell."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+
+from mixmagic.errors import BadArguments
+from mixmagic.magics._completion import Completions, Line, command, from_parser
+
+SETUP = """
+import argparse, sys
+import mixmagic
+from mixmagic.magics._completion import Completions, Line, command, from_parser
+session = mixmagic.session()
+def models(): return [row.name for row in session.catalog.models]
+parser = argparse.ArgumentParser()
+for names in (["-m", "--model"], ["--max-tokens"], ["-s", "--system"], ["-f", "--format"]):
+    parser.add_argument(*names)
+parser.add_argument("--level", type=int, choices=[1, 2])
+parser.add_argument("--dry-run", action="store_true")
+completions = Completions(get_ipython(), {
+    "mixtral": from_parser(parser, {"model": models, "format": lambda: ["markdown", "html"]}),
+    "mixmagic": Line(commands={
+        "use": command(words=models),
+        "models": command("--live", words=lambda: session.catalog.providers),
+        "budget": command("--notebook", per=lambda: ["session", "day", "month"]),
+    }),
+})
+class Thing:
+    __slots__ = ("inner", "data_frame")
+    _hidden = 1
+    @property
+    def costly(self):
+        ran.append("a property")
+        return self
+ran = []
+thing = Thing()
+thing.inner = thing
+thing.data_frame = [1]
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    from kernels import Desk
+
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    assert desk.run(SETUP).status == "ok"
+    yield desk
+    desk.close()
+
+
+def completed(desk, typed: str) -> tuple[list[str], list[str]]:
+    """What completing at `|` says: the texts that would be in the cell, and their kinds."""
+    position = typed.index("|")
+    code = typed.replace("|", "")
+    client = desk.kernel.client
+    sent = client.complete(code, position)
+    while True:
+        reply = client.get_shell_msg(timeout=30)
+        if reply["parent_header"]["msg_id"] == sent:
+            break
+    content = reply["content"]
+    start, end = content["cursor_start"], content["cursor_end"]
+    assert end == position
+    kinds = [each["type"] for each in content["metadata"]["_jupyter_types_experimental"]]
+    return [f"{code[:start]}{match}{code[end:]}" for match in content["matches"]], kinds
+
+
+PERIODS = ("session", "day", "month")
+CASES = [
+    ("%%mixtral --ma|", ["%%mixtral --max-tokens"]),
+    ("%%mixtral --d|\nHello", ["%%mixtral --dry-run\nHello"]),
+    ("\n%%mixtral --d|", ["\n%%mixtral --dry-run"]),
+    ("%%mixtral -m mist|", ["%%mixtral -m mistral:8x7b", "%%mixtral -m mistral:8x22b"]),
+    ("%%mixtral --model=mistral:8x7|", ["%%mixtral --model=mistral:8x7b"]),
+    (
+        "%%mixtral --dry-run -f |",
+        ["%%mixtral --dry-run -f markdown", "%%mixtral --dry-run -f html"],
+    ),
+    ("%%mixtral -s 'two words' -f h|", ["%%mixtral -s 'two words' -f html"]),
+    ("%%mixtral --level |", ["%%mixtral --level 1", "%%mixtral --level 2"]),
+    ("%mixtral -f h|", ["%mixtral -f html"]),
+    ("for _ in x:\n    %mixtral -f h|", ["for _ in x:\n    %mixtral -f html"]),
+    ("x = %mixtral -f h|", ["x = %mixtral -f html"]),
+    ("%mixmagic |", ["%mixmagic use", "%mixmagic models", "%mixmagic budget"]),
+    ("%mixmagic b|", ["%mixmagic budget"]),
+    ("%mixmagic use mistral:8x7|", ["%mixmagic use mistral:8x7b"]),
+    ("%mixmagic models openr|", ["%mixmagic models openrouter"]),
+    ("%mixmagic models openrouter --|", ["%mixmagic models openrouter --live"]),
+    ("%mixmagic budget --per d|", ["%mixmagic budget --per day"]),
+    ("%mixmagic budget --per |", [f"%mixmagic budget --per {p}" for p in PERIODS]),
+    ("%mixmagic budget 1 --n|", ["%mixmagic budget 1 --notebook"]),
+    ("%%mixtral\nSee {{ thin|", ["%%mixtral\nSee {{ thing"]),
+    ("%%mixtral\nSee {{thing.da| }} now", ["%%mixtral\nSee {{thing.data_frame }} now"]),
+    (
+        "%%mixtral\n{{ thing }}\n{{ len(thing.inner.inner.da|",
+        ["%%mixtral\n{{ thing }}\n{{ len(thing.inner.inner.data_frame"],
+    ),
+    ("%%mixtral\n{{ thing._hid|", ["%%mixtral\n{{ thing._hidden"]),
+    ("%%mixtral\n{{ sor|", ["%%mixtral\n{{ sorted"]),
+    ("%mixtral -f html See {{ thin|", ["%mixtral -f html See {{ thing"]),
+    ("%mixtral {{ thin|", ["%mixtral {{ thing"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "expected"), CASES)
+def test_what_is_completed(desk, typed, expected):
+    assert completed(desk, typed)[0] == expected
+
+
+def test_attributes_are_found_without_running_properties(desk):
+    texts, kinds = completed(desk, "%%mixtral\n{{ thing.|")
+    assert texts == [f"%%mixtral\n{{{{ thing.{each}" for each in ("costly", "data_frame", "inner")]
+    assert set(kinds) == {"attribute"}
+    assert desk.value("ran") == []
+    _, others = completed(desk, "%%mixtral\n{{ thing.costly.|")
+    assert "attribute" not in others  # jedi reads the property's source, and may know more
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "%%mixtral\nthe option --ma|",
+        "%%mixtral\n{{ thing }} thin|",
+        "%%time\n%%mixtral --ma|",
+        "%%writefile x\n{{ thing.da|",
+        "%%mixtralx --ma|",
+        "# %mixtral --ma|",
+        "print('%mixtral --ma|')",
+        "%mixtral Please, no --ma|",
+        "%mixmagic nothing --li|",
+        "%mixmagic\nuse mistral:8x7|",
+        "%%mixmagic\n{{ thin|",
+        "%%mixtral -s --m|",
+        "%%mixtral -f html=x|",
+    ],
+)
+def test_nothing_is_offered_elsewhere(desk, typed):
+    _, kinds = completed(desk, typed)
+    assert not {"option", "value", "command", "variable", "attribute"} & set(kinds)
+
+
+def test_jedi_is_not_started_for_it(start_kernel):
+    from types import SimpleNamespace
+
+    kernel = start_kernel()
+    assert kernel.run(SETUP).status == "ok"
+    fresh = SimpleNamespace(kernel=kernel)
+    for typed, _ in CASES:
+        completed(fresh, typed)
+    grammars = "import parso.grammar; print(len(parso.grammar._loaded_grammars))"
+    assert kernel.run(grammars).text.strip() == "0"
+    completed(fresh, "import os\nos.pat|")
+    assert kernel.run(grammars).text.strip() != "0"  # it would have been seen
+
+
+def test_a_closed_one_offers_nothing(desk):
+    desk.run("completions.close()")
+    assert "%%mixtral --level" not in completed(desk, "%%mixtral --lev|")[0]  # no real option
+    assert desk.run(SETUP).status == "ok"
+    assert completed(desk, "%%mixtral --lev|")[0] == ["%%mixtral --level"]
+
+
+@pytest.fixture
+def shell():
+    shell = InteractiveShell()
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def offered(shell, typed: str) -> list[str]:
+    with provisionalcompleter():
+        return [each.text for each in shell.Completer.completions(typed, len(typed))]
+
+
+def test_in_a_terminal_s_shell(shell):
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-m", "--model")
+    Completions(
+        shell,
+        {
+            "mixtral": from_parser(parser, {"model": lambda: ["8x7b", "local"]}),
+            "mixmagic": Line(commands={"use": command(words=lambda: ["local"])}),
+        },
+    )
+    shell.user_ns["answer"] = "text"
+    assert offered(shell, "%%mixtral -m lo") == ["local"]
+    assert offered(shell, "%mixtral -m ") == ["8x7b", "local"]
+    assert offered(shell, "%mixmagic ") == ["use"]
+    assert offered(shell, "%%mixtral\nSee {{ answ") == ["answer"]
+    assert "isupper" in offered(shell, "%%mixtral\nSee {{ answer.")
+
+
+def test_values_that_cannot_be_read_are_no_traceback(shell, capsys):
+    def broken():
+        raise BadArguments("The settings file is no TOML.", "Mend it.")
+
+    Completions(shell, {"mixmagic": Line(commands={"use": command(words=broken)})})
+    offered(shell, "%mixmagic use lo")
+    assert "".join(capsys.readouterr()) == ""

@@ -1,0 +1,269 @@
+"""Conversations: what a cell continues, what is kept of it, what is left out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+from server import Answer
+from server import together as spoken
+
+from mixmagic import tokens
+from mixmagic.catalog import Catalog
+from mixmagic.completion import Collector
+from mixmagic.errors import BadArguments
+from mixmagic.tasks.chats import RESERVE, Cell, Chats, left_out, room_for, trimmed
+from mixmagic.values import Delta, Message, Request
+
+LOCAL = Catalog().resolve("local")
+
+
+def answer(text: str, finish: str = ""):
+    collector = Collector(Request(LOCAL, (Message("user", "?"),)))
+    collector.add(Delta(text))
+    return collector.completion(finish)
+
+
+def told(chats: Chats, *asked: tuple[str, str | None], name: str = "trip", run: str = "1") -> Chats:
+    """The conversation, after a question of each cell; its answer is the question, in capitals."""
+    for question, cell in asked:
+        chats.add(name, cell and Cell(cell, run), question, answer(question.upper()))
+    return chats
+
+
+def asked(chats: Chats, name: str = "trip") -> list[str]:
+    return [each.question for each in chats.exchanges(name)]
+
+
+def test_a_conversation_is_its_turns_in_order():
+    chats = told(Chats(), ("one", "a"), ("two", "b"))
+    assert chats.messages("trip", Cell("c", "1")) == [
+        Message("user", "one"),
+        Message("assistant", "ONE"),
+        Message("user", "two"),
+        Message("assistant", "TWO"),
+    ]
+    assert chats.messages("other") == []
+    assert chats.names == ("trip",)
+
+
+def test_a_cell_run_again_replaces_its_own_exchange_in_place():
+    """And sees what stood before it then, whatever came later."""
+    chats = told(Chats(), ("one", "a"), ("two", "b"), ("three", "c"))
+    again = Cell("b", "2")
+    assert [m.content for m in chats.messages("trip", again)] == ["one", "ONE"]
+    assert chats.add("trip", again, "deux", answer("DEUX"))
+    assert asked(chats) == ["one", "deux", "three"]
+    assert [m.content for m in chats.messages("trip", Cell("d", "1"))] == [
+        *("one", "ONE", "deux", "DEUX", "three", "THREE")
+    ]
+    assert chats.messages("trip", Cell("a", "2")) == []
+
+
+def test_a_cell_that_asks_more_than_once_continues_itself_and_is_replaced_as_a_whole():
+    chats = told(Chats(), ("one", "a"), ("loop 1", "b"), ("loop 2", "b"), ("last", "c"))
+    assert asked(chats) == ["one", "loop 1", "loop 2", "last"]
+    again = Cell("b", "2")
+    assert len(chats.before("trip", again)) == 1
+    for number, question in enumerate(["new 1", "new 2", "new 3"]):
+        assert len(chats.before("trip", again)) == 1 + number
+        chats.add("trip", again, question, answer("YES"))
+    assert asked(chats) == ["one", "new 1", "new 2", "new 3", "last"]
+
+
+def test_without_a_cell_everything_is_added_at_the_end():
+    chats = told(Chats(), ("one", None), ("one", None), ("two", "a"), ("one", None))
+    assert asked(chats) == ["one", "one", "two", "one"]
+    assert len(chats.before("trip", None)) == 4
+
+
+def test_conversations_do_not_touch_each_other():
+    chats = told(told(Chats(), ("one", "a")), ("eins", "a"), name="reise", run="2")
+    assert (asked(chats), asked(chats, "reise")) == (["one"], ["eins"])
+    assert chats.forget("trip") == 1
+    assert chats.names == ("reise",)
+
+
+@pytest.mark.parametrize(
+    ("finish", "mark"),
+    [("stopped", "stopped"), ("broken off", "broken off"), ("length", "cut off at its token limit"),
+     ("stop", ""), ("tool_calls", "")],
+)  # fmt: skip
+def test_what_came_of_an_answer_is_kept_and_marked(finish, mark):
+    chats = Chats()
+    assert chats.add("trip", None, "Where?", answer("To the", finish))
+    (kept,) = chats.exchanges("trip")
+    assert (kept.answer, kept.mark) == ("To the", mark)
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_answer_without_text_is_not_kept_and_drops_nothing(text):
+    chats = told(Chats(), ("one", "a"))
+    assert not chats.add("trip", Cell("a", "2"), "uno", answer(text, "stopped"))
+    assert asked(chats) == ["one"]
+    assert not chats.add("new", None, "uno", answer(text, "stopped"))
+    assert chats.names == ("trip",)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "..", "-x", "x" * 61, "a\nb"])
+def test_a_name_is_one_word(name):
+    for use in (Chats().before, lambda name: Chats().add(name, None, "?", answer("Yes"))):
+        with pytest.raises(BadArguments, match="cannot be called") as error:
+            use(name)
+        assert "one word" in error.value.hint
+
+
+def test_a_conversation_that_is_not_there():
+    chats = told(Chats(), ("one", "a"), name="journey")
+    for use in (chats.exchanges, chats.forget):
+        with pytest.raises(BadArguments, match="no conversation 'jurney'") as error:
+            use("jurney")
+        assert error.value.hint == "Did you mean journey? They are journey."
+    with pytest.raises(BadArguments) as error:
+        Chats().exchanges("x")
+    assert "-c NAME" in error.value.hint
+
+
+def test_threads_lose_no_exchange():
+    chats = Chats()
+    ready = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        ready.wait()
+        for turn in range(200):
+            chats.add("trip", Cell(f"{number}", f"{turn // 100}"), f"{number}.{turn}", made)
+
+    made = answer("Yes")
+    threads = [threading.Thread(target=add, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # The second run of each has replaced its first.
+    assert sorted(asked(chats)) == sorted(f"{n}.{t}" for n in range(8) for t in range(100, 200))
+
+
+FORKS = """
+import os, threading
+from mixmagic.catalog import Catalog
+from mixmagic.completion import Collector
+from mixmagic.tasks.chats import Cell, Chats
+from mixmagic.values import Delta, Message, Request
+
+collector = Collector(Request(Catalog().resolve("local"), (Message("user", "?"),)))
+collector.add(Delta("Yes"))
+made, chats, over = collector.completion(), Chats(), threading.Event()
+
+def add(number):
+    turn = 0
+    while not over.is_set():
+        chats.add("trip", Cell(f"{number}.{turn % 50}", str(turn)), "?", made)
+        turn += 1
+
+threads = [threading.Thread(target=add, args=[number]) for number in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        chats.add("child", None, "mine", made)
+        os._exit(chats.names[-1] != "child")
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+over.set()
+print(chats.names)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_has_its_own_copy_whatever_threads_were_doing():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.stdout.splitlines() == ["0"] * 20 + ["('trip',)"], ran.stderr
+
+
+def words(messages) -> int:
+    """A count that can be reckoned in one's head: a token a word."""
+    return sum(len(message.content.split()) for message in messages)
+
+
+CALL = [Message("system", "be brief"), Message("user", "and then ?")]
+
+
+@pytest.mark.parametrize(
+    ("room", "kept", "dropped"),
+    [(None, ["one", "two", "three"], 0), (11, ["one", "two", "three"], 0),
+     (10, ["two", "three"], 1), (9, ["two", "three"], 1), (8, ["three"], 2), (7, ["three"], 2),
+     (6, [], 3), (5, [], 3), (1, [], 3)],
+)  # fmt: skip
+def test_the_oldest_exchanges_are_left_out_whole(room, kept, dropped):
+    """Each has two words, a call by itself has five."""
+    chats = told(Chats(), ("one", "a"), ("two", "b"), ("three", "c"))
+    messages, left = trimmed(chats.before("trip"), CALL, room, words)
+    turns = [Message(*turn) for q in kept for turn in (("user", q), ("assistant", q.upper()))]
+    assert messages == (CALL[0], *turns, CALL[1])
+    assert left == dropped
+
+
+def test_a_long_conversation_is_counted_a_few_times_only():
+    chats = told(Chats(), *((f"question {n}", None) for n in range(1000)))
+    counts = []
+    _, dropped = trimmed(chats.before("trip"), CALL, 405, lambda m: counts.append(m) or words(m))
+    assert dropped == 900
+    assert len(counts) <= 11
+
+
+def test_what_is_left_fits_with_the_answer_by_the_model_s_own_count(session):
+    """The embedded model counts: one exchange more would not fit."""
+    model = session.catalog.resolve("local")
+    chats = told(Chats(), *(("what is a median? " * 40 + str(n), None) for n in range(30)))
+
+    def count(messages) -> int:
+        return session.backends.count(messages, model).tokens
+
+    room = room_for(model, 500)
+    exchanges = chats.before("trip")
+    messages, dropped = trimmed(exchanges, CALL, room, count)
+    assert 0 < dropped < 30
+    assert tokens.count(messages, model).exact
+    assert count(messages) + 500 <= model.context
+    longer, _ = trimmed(exchanges[dropped - 1 :], CALL, None, count)
+    assert count(longer) + 500 > model.context
+
+
+@pytest.mark.parametrize(
+    ("name", "max_tokens", "room"),
+    [("8x7b", None, 32_768 - RESERVE), ("8x7b", 2_000, 30_768), ("8x7b", 40_000, 0),
+     ("together:org/New", 100, None)],
+)  # fmt: skip
+def test_an_answer_has_its_room(name, max_tokens, room):
+    assert room_for(Catalog().resolve(name), max_tokens) == room
+
+
+def test_a_short_context_is_not_all_reserved():
+    assert room_for(replace(LOCAL, context=1_000), None) == 750
+
+
+def test_what_the_footer_says():
+    assert left_out(0) == ""
+    assert left_out(1) == "without the oldest exchange: its context has no room"
+    assert left_out(12) == "without the 12 oldest exchanges: its context has no room"
+
+
+def test_a_conversation_is_sent_and_answered(session, together):
+    """The provider gets the turns, then the question; the next cell gets both."""
+    chats = Chats()
+    for number, question in enumerate(["Hi", "And you?"]):
+        together.plan = [Answer(spoken(f"Hello {number}"))]
+        cell = Cell(f"{number}", "1")
+        messages, _ = trimmed(chats.before("c", cell), [Message("user", question)], None, words)
+        chats.add("c", cell, question, session.ask(messages, model="8x7b"))
+    assert [m["content"] for m in together.received[-1].body["messages"]] == [
+        *("Hi", "Hello 0", "And you?")
+    ]
+    assert [m.content for m in chats.messages("c")] == ["Hi", "Hello 0", "And you?", "Hello 1"]

@@ -1,0 +1,120 @@
+"""The table of an answer: cells, columns of numbers, what is ambiguous."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixmagic.errors import AnswerUnusable, MissingPackage
+from mixmagic.tasks.tables import cells, table
+
+CELL = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"], exclude_characters="\\"),
+    min_size=1,
+)
+
+
+def markdown(*rows: list[str]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines)
+
+
+def column(*texts: str) -> pd.Series:
+    return table(markdown(["a", "b"], *([text, "x"] for text in texts))).a
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=4))
+def test_what_stands_in_cells_comes_back(rows):
+    found = cells("Here:\n\n" + markdown(["a", "b"], *map(list, rows)) + "\n\nDone | so.")
+    assert found.columns == ("a", "b")
+    assert found.rows == tuple(rows)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "| a | b |\n|:--|--:|\n| 1 | 2 |\n| 3 | 4 |",
+        "a | b\n--- | :-:\n1 | 2\n3 | 4\nThat is all.",
+        "```markdown\r\n| a | b |\r\n| - | - |\r\n| 1 | 2 |\r\n| 3 | 4 |\r\n```",
+        "a,b\n1,2\n3,4",
+        "Here you are, my friend:\n\na; b\n1; 2\n3; 4\n\nBye.",
+        '```csv\n"a",b\n1,"2"\n3,4\n```',
+        "```\na\tb\n1\t2\n3\t4\n```",
+    ],
+)
+def test_markdown_and_csv_are_tables(answer):
+    pd.testing.assert_frame_equal(table(answer), pd.DataFrame({"a": [1, 3], "b": [2, 4]}))
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "No.", "a | b", "x\n---", "Dear a, b\nc, d, e", "one,two", "```csv\na\n```"]
+)
+def test_what_is_no_table_is_said(answer):
+    with pytest.raises(AnswerUnusable, match="has no table in it"):
+        table(answer)
+
+
+def test_the_first_of_several_tables_and_how_many_are_left():
+    found = cells("\n\n".join([markdown(["a"], ["1"]), markdown(["b"], ["2"]), "|c|\n|-|"]))
+    assert (found.columns, found.rows, found.others) == (("a",), (("1",),), 2)
+
+
+def test_every_cell_has_a_column_and_every_column_a_name():
+    found = cells("|a|a||\n|-|-|-|\n|1|\n|1|2|3|4|")
+    assert found.columns == ("a", "a.1", "column 3", "column 4")
+    assert found.rows == (("1", "", "", ""), ("1", "2", "3", "4"))
+
+
+def test_a_table_without_rows_has_its_columns():
+    assert list(table("|a|b|\n|-|-|").columns) == ["a", "b"]
+    assert len(table("|a|b|\n|-|-|")) == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "dtype"),
+    [
+        (["1", "-2", "+3"], [1, -2, 3], "int64"),
+        (["1", "2.5"], [1.0, 2.5], "float64"),
+        (["\N{MINUS SIGN}1", "1e3"], [-1.0, 1000.0], "float64"),
+        (["1.5", "", "n/a"], [1.5, None, None], "float64"),
+        (["9007199254740993", "-"], [9007199254740993, None], "Int64"),
+        (["1" * 25], [int("1" * 25)], "object"),
+        (["1,234,567", "12,000"], [1234567, 12000], "int64"),
+        (["1,234.50", "7"], [1234.5, 7.0], "float64"),
+    ],
+)
+def test_columns_of_numbers_are_numbers(texts, numbers, dtype):
+    pd.testing.assert_series_equal(
+        column(*texts), pd.Series(numbers, dtype=dtype, name="a"), check_exact=True
+    )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1,234", "5"],  # a thousand, or a decimal comma
+        ["1,5", "2,5"],
+        ["007", "008"],
+        ["$5", "6"],
+        ["5 %", "6"],
+        ["1", "two"],
+        ["-", ""],
+        ["1.234,56", "1"],
+        ["1" * 200, "2"],
+    ],
+)
+def test_what_may_be_something_else_stays_text(texts):
+    assert list(column(*texts)) == texts
+
+
+def test_without_pandas_the_cells_are_there_all_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackage) as caught:
+        table(markdown(["a"], ["1"]))
+    assert "mixmagic[data]" in caught.value.hint
+    assert cells(markdown(["a"], ["1"])).rows == (("1",),)

@@ -1,0 +1,57 @@
+"""The code blocks of an answer, against another reader of CommonMark."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from mixmagic.blocks import CodeBlock, code_blocks
+
+_READER = MarkdownIt("commonmark")
+# Without lines of text alone: where a paragraph goes on, we do not follow it.
+_LINES = ["", "```", "```py", "~~~", "````", "   ```", "    ```", "  ~~~ sh x", "- ```", "1. ```x",
+          "   ```", "    y", "> ```", "> - ```", "  - ```js", "      ```", "\t```", "* * *",
+          "-   ```", "> ", "\ty"]  # fmt: skip
+
+
+def read(markdown: str) -> tuple[CodeBlock, ...]:
+    """What markdown-it finds."""
+    return tuple(
+        CodeBlock((token.info.split() or [""])[0], token.content.removesuffix("\n"))
+        for token in _READER.parse(markdown)
+        if token.type == "fence"
+    )
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_LINES), min_size=1, max_size=6).map("\n".join))
+def test_what_commonmark_calls_a_block_is_one(markdown):
+    assert code_blocks(markdown) == read(markdown)
+
+
+@pytest.mark.parametrize(
+    ("markdown", "blocks"),
+    [
+        ("", []),
+        ("x `y` z\n\n    indented", []),
+        ("```python\nx = 1\n```", [("python", "x = 1")]),
+        ("``` python title=a\nx\n\ny\n```\n", [("python", "x\n\ny")]),
+        ("~~~\n```\nx\n```\n~~~", [("", "```\nx\n```")]),
+        ("`````\n```\n````\n`````", [("", "```\n````")]),
+        ("1. Step\n\n   ```sh\n   ls\n     -a\n   ```\n2. Then", [("sh", "ls\n  -a")]),
+        ("10. Step\n\n    ```sh\n    ls\n    ```", [("sh", "ls")]),
+        ("- a\n  - b\n    ```\n    c\n    ```", [("", "c")]),
+        ("> ```\n> x\n> ```\nout", [("", "x")]),
+        ("- ```\n  x\nout\n```\ny\n```", [("", "x"), ("", "y")]),
+        ("```py\r\nx\r\n```\r\n", [("py", "x")]),
+        ("Cut:\n```py\nx = [", [("py", "x = [")]),
+        ("```py", [("py", "")]),
+        ("```a`b\nx\n```", [("", "")]),
+        ("```py\n\tx\n```", [("py", "\tx")]),
+    ],
+)
+def test_blocks_of_answers(markdown, blocks):
+    assert [(block.language, block.code) for block in code_blocks(markdown)] == blocks
+    assert code_blocks(markdown) == read(markdown.replace("\r", ""))
