@@ -74,6 +74,12 @@ def answers(frame: Any) -> list[Any]:
     choices = frame.get("choices") if isinstance(frame, Mapping) else None
     if not isinstance(choices, list) or len(choices) < 2:
         return [frame]
+    if len({each.get("index") for each in choices if isinstance(each, Mapping)}) < len(choices):
+        # They do not say which is which: then it is their order.
+        choices = [
+            {**each, "index": place} if isinstance(each, Mapping) else each
+            for place, each in enumerate(choices)
+        ]
     bare = {name: value for name, value in frame.items() if name not in _ONCE}
     return [{**bare, "choices": [each]} for each in choices[:-1]] + [
         {**frame, "choices": choices[-1:]}

@@ -241,8 +241,9 @@ class Ledger:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that also writes the endings which are owed."""
         mine = os.getpid()  # a forked child has copies of its parent's
-        owed = {key: each for key, each in self._owed.copy().items() if key.process == mine}
         with self._watched(), self.database.transaction() as connection:
+            # Not before it is our turn: what another thread has said since must stand.
+            owed = {key: each for key, each in self._owed.copy().items() if key.process == mine}
             if self._generation not in (None, self.database.generation):
                 raise StoreDamaged(
                     f"{self.database.path} was deleted or replaced: what was spent before is not"

@@ -85,11 +85,11 @@ def test_login_repeats_nothing_that_is_no_provider(desk):
      "use openai:keyboard-model", "What is a key?", "Why is api_key=None wrong?", "--system x"],
 )  # fmt: skip
 def test_what_is_no_key_is_not_refused(text):
-    from mixmagic.magics.mixtral import _PARSER
+    from mixmagic.magics.mixtral import PARSER
 
     if not text.startswith("-s "):  # whose value is the user's text
         refuse_keys(text, anywhere=not text.startswith(("What", "Why")))
-    _PARSER.leading(text)
+    PARSER.leading(text)
 
 
 def test_a_wrong_option_that_is_no_key_still_gets_its_hint(desk):
