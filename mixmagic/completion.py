@@ -171,7 +171,7 @@ class Collector:
             self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
-        if delta.finish and not (delta.choice and self.finish):
+        if delta.finish and (self.finish in (None, "stop") or delta.finish == "length"):
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage

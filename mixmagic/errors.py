@@ -27,8 +27,8 @@ from __future__ import annotations
 import re
 
 _LONGEST = 600
-# What a terminal would obey instead of showing.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# What a terminal would obey instead of showing, and what is no text.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def one_line(text: object, longest: int = _LONGEST) -> str:

@@ -91,14 +91,12 @@ class Price:
 
 def nano(dollars: Decimal) -> int:
     """Dollars as nanodollars; what is less than one falls off."""
-    with localcontext(_EXACT):
-        return int(dollars * NANO)
+    return int(_EXACT.multiply(dollars, NANO))
 
 
 def dollars(nanodollars: int) -> Decimal:
     """Nanodollars as dollars."""
-    with localcontext(_EXACT):
-        return Decimal(nanodollars) / NANO
+    return _EXACT.divide(Decimal(nanodollars), NANO)
 
 
 @dataclass(frozen=True, slots=True)

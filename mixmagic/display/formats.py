@@ -51,6 +51,8 @@ class Format:
         Example:
             >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
         """
+        if completion.others:  # all of them are paid for, and shown
+            return self._remarked(completion).bundle(session)
         try:
             return self.render(self._remarked(completion), session)
         except (AnswerUnusable, RecursionError):  # nested too deep to be written anew
@@ -96,7 +98,9 @@ _ACTS = re.compile(
     r"|csname|def|let|gdef|edef|xdef|expandafter|scantokens|directlua|latelua|usepackage"
     r"|documentclass|href|url|style|class|require|unicode|lstinput|verbatiminput|loop|newread"
     r"|newwrite|ShellEscape|pdf|begin\{(?:input|include|filecontents|verbatim)"
-    r"|begin\s*(?!\{[A-Za-z]+\*?\}))"
+    r"|begin\s*(?!\{[A-Za-z]+\*?\})"
+    r"|[A-Za-z@:_]*(?i:input|include|verb|file|csname|rescan|scantokens|shell)|@|makeat|ExplSyntax"
+    r"|UseName|sys_|tl_|begin\{[A-Za-z]*(?i:verb|input|include|file))"
 )
 # ^^5c is a backslash.
 _CARETS = re.compile(r"\^\^+")

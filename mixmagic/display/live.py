@@ -62,6 +62,8 @@ def show(
         raise stopped_with(completion)
     if pump.error is not None:
         raise pump.error
+    if pump.interrupted:  # while the whole answer was drawn
+        raise stopped_with(completion)
     return completion
 
 

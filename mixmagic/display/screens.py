@@ -149,6 +149,8 @@ class Terminal:
 
     def finish(self, completion: Completion, session: str) -> None:
         self.abandon()
+        for number, other in enumerate(completion.others, 2):
+            print(f"\n\nAnswer {number}:\n{defuse.plain(other)}", end="")
         print("\n\n" * self._begun + completion.footer(session), flush=True)
 
     def abandon(self) -> None:

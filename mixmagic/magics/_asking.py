@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.errors import BadArguments
 from mixmagic.sessions import Session
 
 if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
@@ -47,27 +49,32 @@ class Asking:
         Raises:
             MixmagicError: An option, an expression or a template that makes no sense.
         """
-        raw, template = options.pop("raw"), options.pop("template")
+        raw, name, system = (options.pop(each) for each in ("raw", "template", "system"))
         self.chat = options.pop("chat")
-        if not raw:
-            prompt, options["system"] = self._expanded(options, prompt, options["system"])
-        if template is not None:
+        template = None
+        if name is not None:
             from mixmagic.tasks.templates import Template
 
-            found = Template.load(self.session.settings.config_dir / "templates", template)
-            options = found.under(options)
-            inserted = prompt
-            prompt = found.prompt(
-                inserted, lambda body: self._expanded(options, body, None, cell=inserted)[0]
+            template = Template.load(self.session.settings.config_dir / "templates", name)
+            options = template.under(options)
+        own = options.pop("system", None)
+        if not raw:
+            system, prompt = self._expanded(options, [system or "", prompt])
+        if template is not None:
+            cell = prompt
+            if not system and own is not None:
+                (system,) = self._expanded(options, [own], cell=cell)
+            prompt = template.prompt(
+                cell, lambda body: self._expanded(options, [body], cell=cell)[0]
             )
         task, budget = options.pop("task", None), options.pop("budget", None)
-        options["system"] = "\n\n".join(filter(None, (options.get("system"), told)))
+        options["system"] = "\n\n".join(filter(None, (system, told)))
         if task is not None and options.get("temperature") is None:
             from mixmagic.tasks import choosing
 
             options["temperature"] = choosing.task(task).temperature
         self.question = prompt
-        earlier = self.session.chats.before(self.chat, self.cell) if self.chat else ()
+        earlier = () if self.chat is None else self.session.chats.before(self.chat, self.cell)
         request = self.session.request(prompt, budget=budget, **options)
         if task is not None and options.get("model") is None:
             request = self._chosen(request, task, earlier)
@@ -75,15 +82,13 @@ class Asking:
 
     def remember(self, completion: Completion | None) -> None:
         """Keep the exchange in its conversation, if it is in one."""
-        if self.chat and completion is not None:
+        if self.chat is not None and completion is not None:
             self.session.chats.add(self.chat, self.cell, self.question, completion)
 
-    def _expanded(
-        self, options: Mapping[str, Any], prompt: str, system: str | None, **more: Any
-    ) -> tuple[str, str | None]:
-        """Prompt and system text with the values of their expressions."""
-        if "{{" not in prompt + (system or ""):
-            return prompt, system
+    def _expanded(self, options: Mapping[str, Any], texts: list[str], **more: Any) -> list[str]:
+        """Texts with the values of their expressions; keys among the values are taken out."""
+        if not any("{{" in text for text in texts):
+            return texts
         from mixmagic import tokens
         from mixmagic.tasks.prompts import expand_all, room_for
 
@@ -94,12 +99,20 @@ class Asking:
         def count(text: str) -> int:
             return tokens.count_text(text, model).tokens
 
-        texts = [system or "", prompt]
         answer = options.get("max_tokens")
         room = room_for(texts, context=model.context, answer=answer, count=count)
-        before, asked = expand_all(texts, _evaluator(names), names=names, room=room, count=count)
-        self.notes += [*before.notes, *asked.notes]
-        return asked.text, before.text or None
+        access = self.session.backends.access
+        for provider in self.session.catalog.providers.values():
+            if provider is model.provider or os.environ.get(provider.key_env):
+                access.find(provider)  # so that its key is known
+        try:
+            found = expand_all(texts, _evaluator(names), names=names, room=room, count=count)
+        except BadArguments as error:
+            said = (access.redact(each, words=False) for each in (error.message, error.hint))
+            raise BadArguments(*said) from None
+        for each in found:
+            self.notes += [access.redact(note, words=False) for note in each.notes]
+        return [access.redact(each.text, words=False) for each in found]
 
     def _chosen(self, request: Request, task: str, earlier: tuple[Exchange, ...]) -> Request:
         """The request to the model that suits a task."""

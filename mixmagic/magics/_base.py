@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
             if match is None:
                 break
             word, rest = match[1], rest[match.end() :]
-            words.append(word)
+            words.append("".join(shlex.split(word)) if "=" in word else word)
             if word == "--":
                 words.pop()
                 return words, rest.lstrip()

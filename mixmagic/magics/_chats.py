@@ -106,6 +106,6 @@ def _save(kept: Chats, words: list[str]) -> str:
         ("--force", {"action": "store_true"}),
     )
     exchanges = kept.exchanges(options.name)
-    path = Path(" ".join(options.file).strip("'\"")).expanduser()  # a name may have blanks
+    path = Path(" ".join(options.file).strip("'\""))  # a name may have blanks
     save(options.name, exchanges, path, force=options.force)
     return f"{path} has the conversation {options.name!r}, as it is now."

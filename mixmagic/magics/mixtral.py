@@ -23,7 +23,7 @@ from mixmagic.magics._asking import Asking
 from mixmagic.sessions import Session
 
 PARSER = _options.parser()
-_QUESTION = re.compile(r"%mixtral\s+(.*\S\s*\?)\s*$")
+_QUESTION = re.compile(r"(\s*)%mixtral\s+(.*\S\s*\?)\s*$")
 _FIX = re.compile(r"fix\s*(?:$|:\s*(?P<wish>.*))", re.DOTALL)
 
 
@@ -32,7 +32,9 @@ def keep_question_marks(lines: list[str]) -> list[str]:
     if not lines or lines[0].startswith("%%"):
         return lines
     return [
-        f"get_ipython().run_line_magic('mixtral', {question[1]!r})\n" if question else line
+        f"{question[1]}get_ipython().run_line_magic('mixtral', {question[2]!r})\n"
+        if question
+        else line
         for line, question in ((line, _QUESTION.match(line)) for line in lines)
     ]
 
@@ -73,14 +75,17 @@ class Mixtral(Magics):
         from mixmagic.magics._chats import cell_id
 
         asking = Asking(self._session, names, cell_id(self.shell))
-        request = asking.request(options, prompt, form.instruction)
+        try:
+            request = asking.request(options, prompt, form.instruction)
+        except KeyboardInterrupt:  # in an expression, or while tokens were counted
+            raise Stopped(sent=False) from None
         if program is not None:
             from mixmagic.tasks.programs import program as written
 
-            print(written(request, program))
+            print(written(_with_schema(request, schema), program))
             return
         if dry:
-            self._plan(request, schema, out)
+            self._plan(_with_schema(request, schema), out)
             return
         completion: Any = None
         try:
@@ -105,13 +110,18 @@ class Mixtral(Magics):
         self, asking: Asking, request: Any, form: Any, schema: Any, owns_cell: bool
     ) -> tuple[Any, Any]:
         """The answer, shown as it comes, and what `-o` binds of it."""
+        from mixmagic.completion import stopped_with
         from mixmagic.display.live import show
         from mixmagic.display.screens import screen
 
         live = self._session.settings.live
         place = screen(self.shell, live=live, owns_cell=owns_cell, form=form)
         if schema is None:
-            completion = form.finished(show(self._session, request, place, asking.notes))
+            completion = show(self._session, request, place, asking.notes)
+            try:
+                completion = form.finished(completion)
+            except KeyboardInterrupt:
+                raise stopped_with(completion) from None
             return completion, completion if completion.value is None else completion.value
         from mixmagic.display.rounds import Rounds
         from mixmagic.tasks.structured import ask_structured
@@ -133,14 +143,13 @@ class Mixtral(Magics):
             rounds.release(last)
         return found.completion, found.instance
 
-    def _plan(self, request: Any, schema: Any, out: str | None) -> None:
+    def _plan(self, request: Any, out: str | None) -> None:
         """Show what the call would cost."""
         from IPython.display import display
 
         from mixmagic.display.budget import plan_table
-        from mixmagic.tasks.structured import asking
 
-        plan = self._session.plan(request if schema is None else asking(request, schema))
+        plan = self._session.plan(request)
         display(plan_table(plan))
         if out is not None and self.shell is not None:
             self.shell.user_ns[out] = plan
@@ -153,6 +162,13 @@ class Mixtral(Magics):
             self.shell.displayhook.update_user_ns(completion)
         if out is not None:
             self.shell.user_ns[out] = value
+
+
+def _with_schema(request: Any, schema: Any) -> Any:
+    """The request, as it is sent where its answer is to have a form."""
+    from mixmagic.tasks.structured import asking
+
+    return request if schema is None else asking(request, schema)
 
 
 def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None, Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from mixmagic.money import Counted, dollars
@@ -37,6 +37,10 @@ def left(rows: Sequence[sqlite3.Row], cap: Cap) -> Left:
     return Left(cap, dollars(spent), dollars(held))
 
 
+_COLUMNS = [each.name for each in fields(Ending)]
+_ENDING = f"UPDATE calls SET owner = NULL, {', '.join(f'{n} = ?' for n in _COLUMNS)} WHERE id = ?"  # noqa: S608  # names of ours
+
+
 def insert(connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
     """Add a row; return its number."""
     cursor = connection.execute(
@@ -56,12 +60,7 @@ def close(connection: sqlite3.Connection, number: int, ending: Ending) -> None:
     else:
         spent -= row["cost_nanodollars"] or 0
         connection.execute(_TOTALS, {"id": number, "sign": -1})
-    columns = asdict(ending)
-    names = ", ".join(f"{name} = :{name}" for name in columns)
-    connection.execute(
-        f"UPDATE calls SET owner = NULL, {names} WHERE id = :id",  # noqa: S608  # names of ours
-        {**columns, "id": number},
-    )
+    connection.execute(_ENDING, (*(getattr(ending, name) for name in _COLUMNS), number))
     spend(connection, row, spent, held)
     connection.execute(_TOTALS, {"id": number, "sign": 1})
 

@@ -79,7 +79,7 @@ def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
         *([f"  {header} \\"] if name else []),
         f"  --data-binary @- <<'{_HEREDOC}'",
         # JSON's own escapes leave no line that could end it; an interactive shell may replace `!`.
-        json.dumps(body, ensure_ascii=False, indent=2).replace("!", "\\u0021"),
+        _shown(json.dumps(body, ensure_ascii=False, indent=2)).replace("!", "\\u0021"),
         _HEREDOC,
     ]
     return "\n".join(lines)
@@ -214,7 +214,7 @@ def _js(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
 
 def _literal(body: Mapping[str, Any]) -> str:
     """A JSON text as a JavaScript expression: an object's, where that says the same."""
-    written = json.dumps(body, ensure_ascii=False, indent=2)
+    written = _shown(json.dumps(body, ensure_ascii=False, indent=2))
     if "__proto__" in written or not _exact(body):
         return _text(json.dumps(body, ensure_ascii=False))
     return f"JSON.stringify({_script_safe(written)})"
@@ -222,7 +222,12 @@ def _literal(body: Mapping[str, Any]) -> str:
 
 def _text(text: str) -> str:
     """A text as a JavaScript string."""
-    return _script_safe(json.dumps(text, ensure_ascii=False))
+    return _script_safe(_shown(json.dumps(text, ensure_ascii=False)))
+
+
+def _shown(written: str) -> str:
+    """JSON without what a terminal would obey."""
+    return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def _script_safe(code: str) -> str:

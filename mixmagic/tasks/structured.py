@@ -181,5 +181,5 @@ def both(first: Completion, second: Completion) -> Completion:
         cost=sum(costs, Decimal(0)) if len(costs) == 2 else None,
         elapsed=first.elapsed + second.elapsed,
         ttft=first.ttft,
-        notes=(*first.notes, *second.notes, "one repair round"),
+        notes=(*dict.fromkeys([*first.notes, *second.notes]), "one repair round"),
     )

@@ -15,7 +15,7 @@ from mixmagic.tasks.parsing import AGAIN
 if TYPE_CHECKING:
     import pandas as pd
 
-_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_RULE = re.compile(r"\s*(?:\|\s*)?:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
 _PIPE = re.compile(r"(?<!\\)\|")
 # 007 is a name.
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,99})(?:\.\d+)?(?:[eE][+-]?\d{1,2})?$")
@@ -89,12 +89,14 @@ def _split(line: str) -> list[str]:
 def _heads(head: Sequence[str]) -> tuple[str, ...]:
     """A name for each column, none of them twice."""
     names: list[str] = []
+    taken: set[str] = set()
+    times: dict[str, int] = {}
     for number, said in enumerate(head, 1):
-        name = said or f"column {number}"
-        again = 0
-        while name in names:
-            again += 1
-            name = f"{said or f'column {number}'}.{again}"
+        name = base = said or f"column {number}"
+        while name in taken:
+            times[base] = times.get(base, 0) + 1
+            name = f"{base}.{times[base]}"
+        taken.add(name)
         names.append(name)
     return tuple(names)
 

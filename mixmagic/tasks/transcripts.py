@@ -47,24 +47,27 @@ def save(name: str, exchanges: Sequence[Exchange], path: Path, *, force: bool = 
         >>> save("trip", chats.exchanges("trip"), Path("trip.md"))
     """
     writers = {".md": _as_markdown, ".json": _as_json}
-    path = path.expanduser()
     if path.suffix.lower() not in writers:
         raise BadArguments(
             f"A conversation is not saved as {path.name!r:.80}.", "Name it ….md or ….json."
         )
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    part = None
     try:
+        path = path.expanduser()
+        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         if path.exists() and not force:
             raise BadArguments(f"{path} is there already.", "--force replaces it.")
         part.write_text(writers[path.suffix.lower()](name, exchanges), "utf-8")
         part.replace(path)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # no such user, a NUL in the name
+        reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours."
+            f"{path} cannot be written: {reason}.", "Name a file in a folder of yours."
         ) from None
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        if part is not None:
+            with contextlib.suppress(OSError, ValueError):
+                part.unlink()
 
 
 def _as_markdown(name: str, exchanges: Sequence[Exchange]) -> str:

@@ -228,11 +228,16 @@ def test_formulas_are_set_in_markdown_and_in_latex():
         r"\csname input\endcsname", r"\begin{input}{a}", r"\begin {input}",
         r"\begin{in\empty put}", r"^^5cinput{a}",
         r"\href{javascript:acted()}{x}", r"\let\x\input", r"\verbatiminput{a}", r"\include{a}",
+        r"\InputIfFileExists{/etc/passwd}{}{}", r"\VerbatimInput{a}", r"\makeatletter\@input{a}",
+        r"\@@input a", r"\ExplSyntaxOn \file_input:n{a}", r"\sys_shell_now:n{id}",
+        r"\tl_rescan:nn{}{a}", r"\UseName{input}{a}", r"\begin{VerbatimOut}{x.py}",
+        r"\CatchFileDef\x{a}{}",
     ],
 )  # fmt: skip
 def test_latex_reads_no_file_and_runs_nothing(attack):
     latex = FORMATS["latex"].whole(answered(f"\\[ x {attack} \\]"), "")["text/latex"]
     assert "x" in latex
+    assert attack not in latex
     assert not re.search(
         r"\\(input|write|immediate|open|csname|href|let|verbatiminput|include|begin(?!\{[a-z]+\}))",
         latex,
@@ -243,6 +248,7 @@ def test_latex_reads_no_file_and_runs_nothing(attack):
 
 def test_latex_that_is_none_of_these_is_left_alone():
     formula = r"\left( \frac{a^{2}}{b_1} \right) \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
+    formula += r" \sum_{i} \lim \mathopen \text{so} \atop \begin{aligned} a &= b \end{aligned}"
     latex = FORMATS["latex"].whole(answered(f"\\[ {formula} \\]"), "")["text/latex"]
     assert latex.startswith(f"$$\n{formula}\n$$")
 

@@ -287,6 +287,110 @@ class TestOut:
         assert [len(cell.outputs) for cell in client.nb.cells[1:]] == [1, 1]
 
 
+class TestHostile:
+    """What a hostile review found."""
+
+    def test_a_key_among_the_values_is_taken_out(self, desk):
+        desk.run("import os")
+        key = "{{ os.environ['TOGETHER_API_KEY'] }}"
+        shown = desk.run(f"%%mixtral --as curl\nUse {key}")
+        assert "canary-key" not in shown.text
+        desk.run(f"%%mixtral -c secret\nUse {key} and {{{{ dict(os.environ) }}}}", HELLO)
+        assert "canary-key" not in asked(desk)
+        assert "canary-key" not in desk.run("%mixmagic chats show secret").text
+        desk.plan(HELLO)
+        ran = desk.kernel.run("%%mixtral\n{{ open(os.environ['TOGETHER_API_KEY']) }}")
+        assert ran.reply["ename"] == "BadArguments"
+        assert "canary-key" not in ran.text
+
+    def test_as_shows_the_body_that_a_schema_makes(self, desk):
+        desk.run(PERSON)
+        shown = desk.run("%%mixtral --schema Person --as curl\nWho?").text
+        assert '"response_format"' in shown
+        assert "fits this JSON Schema" in shown
+
+    def test_all_answers_are_shown_in_every_form(self, desk):
+        def both(text: str) -> Answer:
+            first, second = chunk(text, "stop"), chunk("Second", "length", **usage(9, 2))
+            second["choices"][0]["index"] = 1
+            return Answer([frames(first, second)])
+
+        for form, text in (("json", "[1]"), ("table", "|a|\n|-|\n|1|"), ("latex", "$x$")):
+            ran = desk.run(f"%%mixtral -n 2 -f {form}\nHi", both(text))
+            assert ran.status == "ok", ran.text
+            for kind, shown in ran.outputs[-1]["data"].items():
+                assert "Second" in str(shown), (form, kind)
+            assert "cut off at its token limit" in ran.text
+
+    def test_a_template_is_read_before_its_cell(self, desk):
+        folder = desk.home / "config" / "templates"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "who.md").write_text(
+            '+++\nsystem = "You help {{ who }}."\nmodel = "local"\n+++\n{{ cell }}'
+        )
+        desk.run("who = 'Ann'; big = 'word ' * 20_000")
+        ran = desk.run("%%mixtral --template who --max-tokens 2 -o small\n{{ big }}", timeout=120)
+        assert ran.status == "ok", ran.text
+        assert "big cut" in ran.text
+        assert desk.value("small.request.messages[0].content") == "You help Ann."
+
+    def test_values_of_options_are_read_as_a_shell_reads_them(self, desk):
+        desk.run("%%mixtral --system='Be brief' --stop=\"THE END\"\nHi", HELLO)
+        assert desk.sent["messages"][0]["content"] == "Be brief"
+        assert desk.sent["stop"] == ["THE END"]
+
+    def test_notes_are_not_doubled_in_a_repair_round(self, desk):
+        desk.run(PERSON)
+        desk.plan(said("{}"), said('{"name": "Ann", "age": 3}'))
+        ran = desk.kernel.run("%%mixtral --task code --schema Person\nWho?")
+        assert ran.text.count("chosen for code") == 1
+
+    @pytest.mark.parametrize("file", ["~nobody1234/x.md", "a\0b.md"])
+    def test_a_chat_is_not_saved_where_nothing_can_be(self, desk, file):
+        desk.run("%%mixtral -c kept\nHi", HELLO)
+        ran = desk.run(f"get_ipython().run_line_magic('mixmagic', 'chats save kept ' + {file!r})")
+        assert ran.reply["ename"] == "StoreError", ran.text
+        assert len(ran.traceback) == 2
+
+    def test_an_empty_conversations_name_is_refused(self, desk):
+        refused(desk, "%%mixtral --chat=\nHi", "BadArguments", "''")
+
+    def test_a_question_in_a_loop_is_asked(self, desk):
+        desk.run("for c in 'ab':\n    %mixtral Is {{ c }} a letter?", HELLO)
+        assert [each.body["messages"][0]["content"] for each in desk.server.received] == [
+            "Is a a letter?",
+            "Is b a letter?",
+        ]
+
+    def test_a_stop_inside_an_expression_is_one_line(self, desk):
+        desk.run("import time; begun = []")
+        desk.plan(HELLO)
+        sent = desk.kernel.send("%%mixtral\n{{ print('begun', flush=True) or time.sleep(60) }}")
+        desk.kernel.collect(sent, until=lambda ran: "begun" in ran.text)
+        desk.kernel.interrupt()
+        ran = desk.kernel.collect(sent)
+        assert ran.traceback == ["Stopped."]
+        assert desk.server.received == []
+
+    def test_a_stop_while_an_answer_is_parsed_keeps_it(self, desk):
+        desk.run(
+            "import time\nfrom dataclasses import replace\n"
+            "from mixmagic.display import formats\n"
+            "slow = replace(formats.FORMATS['json'],"
+            " parse=lambda text: print('parsing', flush=True) or time.sleep(60))\n"
+            "formats.FORMATS = {**formats.FORMATS, 'json': slow}"
+        )
+        desk.plan(said("[1]"))
+        sent = desk.kernel.send("%%mixtral -f json -o late -c late\nHi")
+        desk.kernel.collect(sent, until=lambda ran: "parsing" in ran.text)
+        desk.kernel.interrupt()
+        ran = desk.kernel.collect(sent)
+        assert ran.reply["ename"] == "Stopped"
+        assert len(ran.traceback) == 1
+        assert desk.value("late.text") == "[1]"
+        assert "[1]" in desk.run("%mixmagic chats show late").text
+
+
 @pytest.fixture
 def together_url(together):
     together.plan = [said('{"a": 1}'), Answer(together_of("x"))]

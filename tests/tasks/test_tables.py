@@ -118,3 +118,14 @@ def test_without_pandas_the_cells_are_there_all_the_same(monkeypatch):
         table(markdown(["a"], ["1"]))
     assert "mixmagic[data]" in caught.value.hint
     assert cells(markdown(["a"], ["1"])).rows == (("1",),)
+
+
+def test_equal_heads_are_told_apart_in_linear_time():
+    """As a small model in a loop writes them."""
+    head = "|a" * 4000 + "\n" + "|-" * 4000
+    names = cells(head).columns
+    assert len(set(names)) == 4000
+    assert names[:3] == ("a", "a.1", "a.2")
+    assert cells("|a|a.1|a|\n|-|-|-|").columns == ("a", "a.1", "a.2")
+    with pytest.raises(AnswerUnusable):
+        cells(" " * 100_000 + "x")
