@@ -18,8 +18,6 @@ from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments
 from mixmagic.values import Message, Model
 
-# The conversation of `-c` without a name.
-DEFAULT = "chat"
 # Tokens that an answer is left where the call does not say; in a short context, a quarter of it.
 RESERVE = 1_024
 _NAME = re.compile(r"\w[\w.-]{0,59}")
