@@ -171,13 +171,19 @@ class Collector:
             self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
-        if delta.finish and (self.finish in (None, "stop") or delta.finish == "length"):
+        if delta.finish and self._ends(delta):
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage
         if delta.note:
             self.notes.append(delta.note)
         self._origin = delta.origin
+
+    def _ends(self, delta: Delta) -> bool:
+        """Whether a piece's end is the whole's: one that was cut short tells more than others."""
+        if "n" not in self.request.params:
+            return not delta.choice
+        return self.finish in (None, "stop") or delta.finish == "length"
 
     @property
     def begun(self) -> bool:

@@ -154,6 +154,7 @@ fork_in_the_middle_of_a_call()
         (IMPORTING, "mixmagic.params"),
         (IMPORTING, "mixmagic.catalog"),
         (IMPORTING, "mixmagic.store.db"),
+        (IMPORTING, "psutil"),
         (IMPORTING, "mixmagic.layers.throttle"),
         (IMPORTING, "mixmagic.backends.http"),
         (IMPORTING, "httpx._client"),
@@ -168,3 +169,26 @@ def test_a_fork_in_the_middle_of_another_thread_s_first_call(together, tmp_path,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     assert len(together.received) == 2
+
+
+def test_a_first_call_imports_nothing_without_the_lock_that_forks_wait_for(together, tmp_path):
+    """A child never waits for the import of a thread that it does not have."""
+    together.plan = [Answer(words("Hi"))]
+    script = """
+import sys
+import mixmagic
+from mixmagic import forks
+import mixmagic.sessions
+alone = []
+class Spy:
+    def find_spec(self, name, *rest):
+        if not forks.lock._is_owned():
+            alone.append(name)
+sys.meta_path.insert(0, Spy())
+mixmagic.ask("Hello", model="8x7b")
+print(alone)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "[]\n"

@@ -6,6 +6,9 @@ import contextlib
 import functools
 import os
 import platform
+from typing import Any
+
+from mixmagic import forks
 
 # Seconds by which a process's start may seem to move: it is reckoned from the clock.
 _SLACK = 2.0
@@ -28,8 +31,7 @@ def gone(name: str | None) -> bool | None:
     if host != platform.node():
         return None
     number, _, start = rest.partition("@")
-    import psutil
-
+    psutil = _psutil()
     with contextlib.suppress(psutil.AccessDenied):
         try:
             process = psutil.Process(int(number))
@@ -40,8 +42,13 @@ def gone(name: str | None) -> bool | None:
     return False  # it is there, and somebody else's
 
 
+def _psutil() -> Any:
+    with forks.lock:  # its modules are imported
+        import psutil
+    return psutil
+
+
 @functools.lru_cache(maxsize=2)  # a forked child has another number
 def _owner(number: int) -> str:
-    import psutil
-
+    psutil = _psutil()
     return f"{platform.node()}/{number}@{psutil.Process(number).create_time():.2f}"
