@@ -5,7 +5,6 @@ May import `tokens`, `defuse` and what stands below them.
 
 from __future__ import annotations
 
-import html
 import time
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -14,7 +13,7 @@ from typing import Any
 from mixmagic import defuse, tokens
 from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
-from mixmagic.fences import DOLLAR
+from mixmagic.fences import in_html
 from mixmagic.money import Usage
 from mixmagic.values import Delta, Model, Origin, Request
 
@@ -32,8 +31,7 @@ def dollars(cost: Decimal | None) -> str:
 
 def quiet(line: str) -> str:
     """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
-    escaped = html.escape(line).replace("$", DOLLAR)
-    return f'<div style="opacity: 0.65; font-size: 85%">{escaped}</div>'
+    return f'<div style="opacity: 0.65; font-size: 85%">{in_html(line)}</div>'
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,13 +5,13 @@ Part of the command: imported by `cli` alone.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixmagic import files
 from mixmagic.errors import MissingPackage, MixmagicError, StoreError, one_line
 
 if TYPE_CHECKING:
@@ -79,14 +79,10 @@ def _quickstart() -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8")
-        part.replace(path)
+        files.write(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.", "Name another folder with --dir."
         ) from None

@@ -5,6 +5,7 @@ Imports nothing of the project.
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class Fence:
 
     opening: str
     marker: str
+
+
+def in_html(text: str) -> str:
+    """A text in HTML: nothing of it is markup, nor, between two dollars, mathematics."""
+    return html.escape(text).replace("$", DOLLAR)
 
 
 def _after(line: str, fence: Fence | None) -> Fence | None:

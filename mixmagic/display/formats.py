@@ -15,7 +15,7 @@ from typing import Any
 from mixmagic import defuse
 from mixmagic.completion import Completion, quiet
 from mixmagic.errors import AnswerUnusable, MixmagicError
-from mixmagic.fences import DOLLAR
+from mixmagic.fences import in_html
 from mixmagic.tasks import parsing, tables
 
 Bundle = dict[str, str]  # MIME types and what is shown for each
@@ -210,7 +210,7 @@ def _table(completion: Completion, session: str) -> Bundle:
     rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
 
     def line(cells: tuple[str, ...], tag: str) -> str:
-        inside = (html.escape(defuse.plain(cell)).replace("$", DOLLAR) for cell in cells)
+        inside = (in_html(defuse.plain(cell)) for cell in cells)
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in inside) + "</tr>"
 
     head, body = line(found.columns, "th"), "".join(line(row, "td") for row in rows)

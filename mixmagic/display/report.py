@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from mixmagic import defuse
 from mixmagic.completion import dollars
-from mixmagic.fences import DOLLAR
+from mixmagic.fences import in_html
 from mixmagic.money import Price
 from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
@@ -63,21 +62,17 @@ class Table:
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        def text(cell: str) -> str:
-            # Two dollars would set what stands between them as mathematics.
-            return html.escape(cell).replace("$", DOLLAR)
-
         def cells(line: Sequence[str], tag: str, more: str = "") -> str:
             parts = []
             for cell, right in zip(line, self._right, strict=True):
                 side = "right" if right else "left"
                 whole = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
                 style = f"text-align: {side}{whole}{more}"
-                parts.append(f'<{tag} style="{style}">{text(cell)}</{tag}>')
+                parts.append(f'<{tag} style="{style}">{in_html(cell)}</{tag}>')
             return "".join(parts)
 
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        caption = text(self.caption).replace("\n", "<br>")
+        caption = in_html(self.caption).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
         apart = "; font-weight: bold; border-top: 1px solid gray"

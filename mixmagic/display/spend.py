@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from mixmagic import files
 from mixmagic.display.report import Table, spend_cost, spend_table
 from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError
 from mixmagic.money import nano
@@ -239,13 +240,9 @@ def _missing(what: str, package: str) -> MissingPackage:
 
 def _write(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
-    part = path.parent / f".{path.name}.part"
     try:
-        part.write_text(text, "utf-8", newline="")
-        part.replace(path)
+        files.write(path, text, newline="")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.",
             "Check the folder, its permissions and the disk's free space.",

@@ -5,7 +5,6 @@ May be imported by `layers` and what stands above it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from mixmagic import files
 from mixmagic.bounds import Bound, fitting
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.money import NANO, Budget, Per, dollars, nano
@@ -102,15 +102,10 @@ class Budgets:
         shared = self._shared() | ({} if limit is None else {name: limit})
         if limit is None:
             shared.pop(name, None)
-        part = self.path.with_name(f".{self.path.name}.part")
+        texts = {key: str(value) for key, value in shared.items()}
         try:
-            part.write_text(
-                json.dumps({key: str(value) for key, value in shared.items()}, indent=1)
-            )
-            part.replace(self.path)
+            files.write(self.path, json.dumps(texts, indent=1))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
             raise StoreError(
                 f"{self.path} cannot be written: {error.strerror}; the budget stays as it was.",
                 "Check the disk's free space and the folder's permissions.",

@@ -5,14 +5,12 @@ May be imported by `parts` and what stands above it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixmagic import defuse
+from mixmagic import defuse, files
 from mixmagic.completion import quiet
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.tasks.chats import Exchange
@@ -51,23 +49,16 @@ def save(name: str, exchanges: Sequence[Exchange], path: Path, *, force: bool = 
         raise BadArguments(
             f"A conversation is not saved as {path.name!r:.80}.", "Name it ….md or ….json."
         )
-    part = None
     try:
         path = path.expanduser()
-        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         if path.exists() and not force:
             raise BadArguments(f"{path} is there already.", "--force replaces it.")
-        part.write_text(writers[path.suffix.lower()](name, exchanges), "utf-8")
-        part.replace(path)
+        files.write(path, writers[path.suffix.lower()](name, exchanges))
     except (OSError, ValueError, RuntimeError) as error:  # no such user, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
             f"{path} cannot be written: {reason}.", "Name a file in a folder of yours."
         ) from None
-    finally:
-        if part is not None:
-            with contextlib.suppress(OSError, ValueError):
-                part.unlink()
 
 
 def _as_markdown(name: str, exchanges: Sequence[Exchange]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from decimal import Decimal
 
@@ -252,7 +253,8 @@ def test_limits_that_cannot_be_read_forbid_everything(make, text):
 def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):
     ledger = make()
     ledger.limit("day", Decimal(1))
-    part = ledger.budgets.path.with_name(".budgets.json.part")
+    monkeypatch.setattr(os, "urandom", bytes)
+    part = ledger.budgets.path.with_name(".budgets.json.00000000.part")
     part.mkdir()
     with pytest.raises(StoreError, match="the budget stays as it was"):
         ledger.limit("day", Decimal(2))

@@ -1,0 +1,45 @@
+"""A file is written whole, or stays as it was; nothing is left beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mixmagic import files
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """A file's path in a folder of its own."""
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder" / "a.md"
+
+
+def test_a_file_is_written_and_replaced(path):
+    for text in ("first é\n", "second"):
+        files.write(path, text)
+        assert path.read_bytes() == text.encode()
+    files.write(path, "a\r\nb", newline="")
+    assert path.read_bytes() == b"a\r\nb"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_leaves_what_was_there(path, monkeypatch):
+    files.write(path, "kept")
+    monkeypatch.setattr(os, "urandom", bytes)
+    path.with_name(".a.md.00000000.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, "lost")
+    assert path.read_text() == "kept"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_no_file_is_an_error_of_the_systems(path):
+    with pytest.raises(OSError, match="directory"):
+        files.write(path.parent, "text")
+    with pytest.raises(ValueError, match="null byte"):
+        files.write(path.with_name("a\0b"), "text")
+    assert list(path.parent.iterdir()) == []
