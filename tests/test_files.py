@@ -43,3 +43,10 @@ def test_what_is_no_file_is_an_error_of_the_systems(path):
     with pytest.raises(ValueError, match="null byte"):
         files.write(path.with_name("a\0b"), "text")
     assert list(path.parent.iterdir()) == []
+
+
+def test_who_reads_while_it_is_written_reads_one_whole_text(path):
+    files.write(path, "old")
+    with path.open() as reader:
+        files.write(path, "new, and longer")
+        assert reader.read() == "old"
