@@ -145,7 +145,9 @@ def watch(ledger: Ledger, processes: dict[str, subprocess.Popen], provider: Prov
     while any(processes[who].poll() is None for who in "CD"):
         rows = ledger.database.rows(
             "SELECT COALESCE(SUM(COALESCE(cost_nanodollars, held_nanodollars)), 0) FROM calls"
-            " UNION ALL SELECT spent + held FROM spending WHERE scope LIKE 'day:%'"
+            " UNION ALL SELECT"
+            " (SELECT COALESCE(SUM(cost_nanodollars), 0) FROM totals WHERE session = 'days')"
+            " + (SELECT COALESCE(SUM(held_nanodollars), 0) FROM calls WHERE status = 'open')"
         )
         assert all(row[0] <= BUDGET for row in rows)
         assert len({row[0] for row in rows}) == 1, "the running total is another one"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Literal
 
-from mixmagic.money import Counted, dollars
-from mixmagic.store.budgets import Cap, Left
+from mixmagic.money import Counted
+from mixmagic.store.budgets import Cap
+from mixmagic.store.holds import Key
 
 Status = Literal["ok", "stopped", "failed", "lost", "resolved"]
 
 ROW = "SELECT * FROM calls WHERE id = ?"
-SPENDING = "SELECT spent, held FROM spending WHERE scope = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,22 @@ class Ending:
     first_token_ms: float | None = None
 
 
-def left(rows: Sequence[sqlite3.Row], cap: Cap) -> Left:
-    """What `cap` has left, by the rows of `SPENDING`."""
-    spent, held = rows[0] if rows else (0, 0)
-    return Left(cap, dollars(spent), dollars(held))
+def spending(
+    rows: Callable[[str, Sequence[object]], Iterable[sqlite3.Row]], caps: Sequence[Cap]
+) -> list[tuple[int, int]]:
+    """Nanodollars that are spent and held of what each cap limits; `rows` runs a query."""
+    if not caps:
+        return []
+    query = " UNION ALL ".join(
+        _SPENDING[cap.per].format(number) for number, cap in enumerate(caps, 1)
+    )
+    return [tuple(row) for row in rows(query, [cap.key for cap in caps])]
 
 
 _COLUMNS = [each.name for each in fields(Ending)]
 _ENDING = f"UPDATE calls SET owner = NULL, {', '.join(f'{n} = ?' for n in _COLUMNS)} WHERE id = ?"  # noqa: S608  # names of ours
+_SETTLED = f"{_ENDING} AND started_at = ? AND status = 'open'"
+_ended = attrgetter(*_COLUMNS)
 
 
 def insert(connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
@@ -47,42 +56,44 @@ def insert(connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
         f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608  # names of ours
         tuple(row.values()),
     )
-    spend(connection, row, held=row["held_nanodollars"] or 0)
     return int(cursor.lastrowid or 0)
 
 
-def close(connection: sqlite3.Connection, number: int, ending: Ending) -> None:
-    """Close a row, whatever it was before: open, or closed in another way."""
-    row = connection.execute(ROW, (number,)).fetchone()
-    spent, held = ending.cost_nanodollars or 0, 0
-    if row["status"] == "open":
-        held = -(row["held_nanodollars"] or 0)
-    else:
-        spent -= row["cost_nanodollars"] or 0
+def settle(
+    connection: sqlite3.Connection, key: Key, row: Mapping[str, Any], ending: Ending
+) -> None:
+    """Close the row of a call, or `row` in its place where the file has none: it is another one."""
+    if connection.execute(_SETTLED, (*_ended(ending), *key[:2])).rowcount:
+        connection.execute(_TOTALS, {"id": key.number, "sign": 1})
+        return
+    found = connection.execute(f"{ROW} AND started_at = ?", key[:2]).fetchone()
+    if found is None:
+        found = connection.execute(ROW, (insert(connection, row),)).fetchone()
+    close(connection, found, ending)
+
+
+def close(connection: sqlite3.Connection, row: sqlite3.Row, ending: Ending) -> None:
+    """Close a row, whatever it is now: open, or closed in another way."""
+    number = row["id"]
+    if row["status"] != "open":
         connection.execute(_TOTALS, {"id": number, "sign": -1})
-    connection.execute(_ENDING, (*(getattr(ending, name) for name in _COLUMNS), number))
-    spend(connection, row, spent, held)
+    connection.execute(_ENDING, (*_ended(ending), number))
     connection.execute(_TOTALS, {"id": number, "sign": 1})
 
 
-def spend(
-    connection: sqlite3.Connection,
-    row: Mapping[str, Any] | sqlite3.Row,
-    spent: int = 0,
-    held: int = 0,
-) -> None:
-    """Add to what has been spent and is held in all scopes of a call."""
-    if not (spent or held):
-        return
-    scopes = [f"session:{row['session']}", f"day:{row['day']}", f"month:{str(row['day'])[:7]}"]
-    scopes += [f"{name}:{row[name]}" for name in ("notebook", "cell") if row[name] is not None]
-    connection.executemany(
-        "INSERT INTO spending (scope, spent, held) VALUES (?, ?, ?) ON CONFLICT (scope)"
-        " DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held",
-        [(scope, spent, held) for scope in scopes],
+# What is spent of a limit, and what is held of it.
+_SPENT = "SELECT COALESCE(SUM(cost_nanodollars), 0) FROM"
+_HELD = "SELECT COALESCE(SUM(held_nanodollars), 0) FROM calls WHERE status = 'open' AND"
+_SPENDING = {
+    per: f"SELECT ({_SPENT} {spent} = ?{{0}}), ({_HELD} {column} = ?{{0}})"
+    for per, column, spent in (
+        ("session", "session", "totals WHERE session"),
+        ("notebook", "notebook", "totals WHERE session = 'notebooks' AND day = '' AND notebook"),
+        ("day", "day", "totals WHERE session = 'days' AND day"),
+        ("month", "substr(day, 1, 7)", "totals WHERE session = 'months' AND day"),
+        ("cell", "cell", "calls WHERE cell"),
     )
-
-
+}
 # The sums that a call belongs to: session, day, notebook, provider, model. See `store.schema`.
 _SUMS = (
     "session, day, COALESCE(notebook, ''), provider, model",

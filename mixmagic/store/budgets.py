@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Literal
 
 from mixmagic import files
 from mixmagic.bounds import Bound, fitting
@@ -36,13 +37,15 @@ class Cap:
     """One limit that holds for a call.
 
     Attributes:
-        scope: Whose spending it limits, as in the ledger: `day:2026-11-24`.
+        per: What it limits the spending of: a period, a notebook, or the calls of one cell.
+        key: Which one, as in the ledger: `2026-11-24`.
         limit: US dollars.
         name: What people call it: `today's budget`.
         cure: How it is raised.
     """
 
-    scope: str
+    per: Per | Literal["cell"]
+    key: str
     limit: Decimal
     name: str
     cure: str
@@ -131,21 +134,23 @@ class Budgets:
         self, session: str, notebook: str | None, day: str, cell: Budget | None
     ) -> Iterator[Cap]:
         if cell is not None:
-            yield Cap(f"cell:{cell.id}", cell.limit, "its own budget", "a higher --budget")
+            yield Cap("cell", cell.id, cell.limit, "its own budget", "a higher --budget")
         shared = self._shared()
-        scopes: tuple[tuple[Per, str, Decimal | None], ...] = (
-            ("session", f"session:{session}", self._session),
-            ("notebook", f"notebook:{notebook}", shared.get(f"notebook:{notebook}")),
-            ("day", f"day:{day}", shared.get("day")),
-            ("month", f"month:{day[:7]}", shared.get("month")),
+        limits: tuple[tuple[Per, str | None, Decimal | None], ...] = (
+            ("session", session, self._session),
+            ("notebook", notebook, shared.get(f"notebook:{notebook}")),
+            ("day", day, shared.get("day")),
+            ("month", day[:7], shared.get("month")),
         )
         options = {"session": "", "notebook": " --notebook", "day": " --per day"}
-        for per, scope, own in scopes:
+        for per, key, own in limits:
+            if key is None:  # the notebook is not known
+                continue
             if own is not None:
                 option = options.get(per, " --per month")
-                yield Cap(scope, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
+                yield Cap(per, key, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
             if (fixed := self._settings.get(per)) is not None:
-                yield Cap(scope, fixed, PERIODS[per], f"budget_{per} in config.toml")
+                yield Cap(per, key, fixed, PERIODS[per], f"budget_{per} in config.toml")
 
     def _shared(self) -> dict[str, Decimal]:
         """What the file says; it is read again when it has changed."""

@@ -29,13 +29,14 @@ class Database:
             that has been released is never changed.
 
     Attributes:
+        lock: Whoever holds it is alone with the file, among the threads of this process.
         generation: How often another file was found in the place of the one that was open.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
         self.path = path
         self._migrations = migrations
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._made: sqlite3.Connection | None = None
         # Of the file that was opened last, and of its log.
         self._file: aside.Identity | None = None
@@ -60,7 +61,7 @@ class Database:
             StoreDamaged: The file was damaged, and has been moved aside.
             StoreError: The file cannot be read or written.
         """
-        with self._lock, self._named():
+        with self.lock:
             if self._made is not None and self._made.in_transaction:
                 # Nobody else can be in here: a signal's handler, or the garbage collector.
                 raise StoreError(
@@ -71,14 +72,17 @@ class Database:
                 connection = self._attempt(_begin)
                 yield connection
                 connection.execute("COMMIT")  # unlike `commit`, it fails where nothing is begun
+                if self._file != aside.identity(self.path):
+                    raise StoreError(
+                        f"{self.path} was moved or replaced while it was being written.",
+                        "Run this again: what was written went with the old file.",
+                    )
+            except (sqlite3.Error, OSError) as error:
+                self._roll_back()
+                raise self._ours(error) from None
             except BaseException:
                 self._roll_back()
                 raise
-            if self._file != aside.identity(self.path):
-                raise StoreError(
-                    f"{self.path} was moved or replaced while it was being written.",
-                    "Run this again: what was written went with the old file.",
-                )
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """The rows of a query.
@@ -91,10 +95,10 @@ class Database:
         def read(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             return connection.execute(query, values).fetchall()
 
-        with self._lock:
+        with self.lock:
             if self._made is not None and self._made.in_transaction:
                 return read(self._made)  # what fails here becomes ours at the transaction's end
-            with self._named():
+            try:
                 try:
                     return self._attempt(read)
                 except sqlite3.OperationalError as error:
@@ -104,16 +108,18 @@ class Database:
                     if found is None:
                         raise
                     return found
+            except (sqlite3.Error, OSError) as error:
+                raise self._ours(error) from None
 
     def before_fork(self) -> None:
         """Close the file: SQLite's locks are a process's own, and a child's would be void."""
-        self._lock.acquire()
+        self.lock.acquire()
         _closed.append(self)
         self.close()
 
     def after_fork(self) -> None:
         """Go on, in the parent and in the child: each opens the file for itself."""
-        self._lock.release()
+        self.lock.release()
 
     def check(self) -> str:
         """`ok`, or what SQLite finds wrong with the file."""
@@ -121,20 +127,20 @@ class Database:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self.lock:
             if self._made is not None:
                 self._made.close()
                 self._made = None
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            if opening.code(error) in opening.DAMAGED:
-                self._set_aside()
-            raise StoreError(f"{self.path} cannot be used: {error}.", opening.cure(error)) from None
+    def _ours(self, error: sqlite3.Error | OSError) -> StoreError:
+        """SQLite's error as one of ours.
+
+        Raises:
+            StoreDamaged: The file is damaged, and was moved aside now.
+        """
+        if opening.code(error) in opening.DAMAGED:
+            self._set_aside()
+        return StoreError(f"{self.path} cannot be used: {error}.", opening.cure(error))
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do what may be done again, where another process has moved a damaged file aside."""

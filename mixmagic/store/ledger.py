@@ -18,7 +18,7 @@ from typing import Any
 
 from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, StoreDamaged, StoreError
-from mixmagic.money import Budget, Per, nano
+from mixmagic.money import Budget, Per, dollars, nano
 from mixmagic.store import accounts, holds
 from mixmagic.store.accounts import Ending, Status
 from mixmagic.store.budgets import Budgets, Cap, Left, exceeded, unbounded
@@ -70,15 +70,17 @@ class Ledger:
         if self._swept != os.getpid():
             self.sweep()
         row = holds.row(hold, self.session)
+        most = row["held_nanodollars"]
         with self._transaction() as connection:
-            # Read in here: whoever changes a limit does it in a transaction, too.
-            for cap in self.caps(hold):
-                if hold.bound.cost is None:
-                    raise unbounded(hold.bound, cap)
-                query = connection.execute(accounts.SPENDING, (cap.scope,))
-                left = accounts.left(query.fetchall(), cap)
-                if hold.bound.cost and hold.bound.cost > left.left:
-                    raise exceeded(hold.request, hold.bound, left)
+            caps = self.caps(hold)  # in here: whoever changes a limit does it in a transaction, too
+            if caps and most is None:
+                raise unbounded(hold.bound, caps[0])
+            if most:
+                sums = accounts.spending(connection.execute, caps)
+                for cap, (spent, held) in zip(caps, sums, strict=True):
+                    if most > nano(cap.limit) - spent - held:
+                        left = Left(cap, dollars(spent), dollars(held))
+                        raise exceeded(hold.request, hold.bound, left)
             hold.row, hold.number = row, accounts.insert(connection, row)
             # Where nothing ever settles it, as after Ctrl-C in the wrong moment.
             hold.guard = weakref.finalize(hold, self._abandon, holds.key(hold), row)
@@ -160,8 +162,8 @@ class Ledger:
         with contextlib.suppress(StoreError):  # what cannot be written can yet be read
             self.sweep()
         caps = self.budgets.caps(self.session, notebook, day(), cell)
-        rows = self.database.rows
-        return [accounts.left(rows(accounts.SPENDING, (cap.scope,)), cap) for cap in caps]
+        sums = accounts.spending(self.database.rows, caps)
+        return [Left(cap, *map(dollars, both)) for cap, both in zip(caps, sums, strict=True)]
 
     def answers(self, model: Model) -> tuple[int, int]:
         """How many whole answers of a model there are, and their tokens in all.
@@ -190,10 +192,13 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be read or written.
         """
-        with self._watched():
+        try:
             rows = self.database.rows(
                 "SELECT id, owner, started_at FROM calls WHERE status = 'open'"
             )
+        except StoreDamaged:
+            self._generation = None  # it is told once
+            raise
         ended = {name: gone(name) for name in {row["owner"] for row in rows}}
         longest = time.time() - _LONGEST
         lost = [
@@ -207,7 +212,7 @@ class Ledger:
                     query = connection.execute(f"{accounts.ROW} AND status = 'open'", (number,))
                     if row := query.fetchone():
                         ending = Ending("lost", None, row["held_nanodollars"])
-                        accounts.close(connection, number, ending)
+                        accounts.close(connection, row, ending)
         self._swept = os.getpid()
 
     def resolve(self, number: int, cost: Decimal) -> None:
@@ -223,12 +228,13 @@ class Ledger:
         """
         with self._transaction() as connection:
             query = f"{accounts.ROW} AND status IN ('lost', 'resolved')"
-            if connection.execute(query, (number,)).fetchone() is None:
+            row = connection.execute(query, (number,)).fetchone()
+            if row is None:
                 raise BadArguments(
                     f"No call of number {number} was lost.",
                     "`%mixmagic spend --resolve` lists those that were.",
                 )
-            accounts.close(connection, number, Ending("resolved", None, nano(cost)))
+            accounts.close(connection, row, Ending("resolved", None, nano(cost)))
 
     def close(self) -> None:
         """Write what is owed, and close the file. It is opened again where need be."""
@@ -241,31 +247,27 @@ class Ledger:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that also writes the endings which are owed."""
         mine = os.getpid()  # a forked child has copies of its parent's
-        with self._watched(), self.database.transaction() as connection:
-            # Not before it is our turn: what another thread has said since must stand.
-            owed = {key: each for key, each in self._owed.copy().items() if key.process == mine}
-            if self._generation not in (None, self.database.generation):
-                raise StoreDamaged(
-                    f"{self.database.path} was deleted or replaced: what was spent before is not"
-                    " counted any more.",
-                    "Run this again; to go back, put a backup in its place.",
-                )
-            self._generation = self.database.generation
-            for key, (row, ending) in owed.items():
-                query = connection.execute(f"{accounts.ROW} AND started_at = ?", key[:2])
-                # No such row, where the file is another one now.
-                number = key.number if query.fetchone() else accounts.insert(connection, row)
-                accounts.close(connection, number, ending)
-            yield connection
-        for key, paid in owed.items():
-            if self._owed.get(key) is paid:
-                del self._owed[key]
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Tell once that the file is another one now."""
-        try:
-            yield
-        except StoreDamaged:
-            self._generation = None
-            raise
+        with self.database.lock:
+            try:
+                with self.database.transaction() as connection:
+                    # Not before it is our turn: what another thread has said since must stand.
+                    owed = {k: each for k, each in self._owed.copy().items() if k.process == mine}
+                    if self._generation not in (None, self.database.generation):
+                        raise StoreDamaged(
+                            f"{self.database.path} was deleted or replaced: what was spent before"
+                            " is not counted any more.",
+                            "Run this again; to go back, put a backup in its place.",
+                        )
+                    self._generation = self.database.generation
+                    for key, (row, ending) in owed.items():
+                        accounts.settle(connection, key, row, ending)
+                    yield connection
+            except StoreDamaged:
+                self._generation = None  # it is told once
+                raise
+            for key, paid in owed.items():
+                last = self._owed.pop(key, paid)
+                if (
+                    last is not paid
+                ):  # an ending that another thread, or the collector, has said since
+                    self._owed.setdefault(key, last)

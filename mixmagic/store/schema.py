@@ -31,8 +31,8 @@ MIGRATIONS = (
     CREATE INDEX calls_by_time ON calls (started_at)
     """,
     # Reservations. `held` is what an open call may cost at most, `owner` the process that makes
-    # it. `spending` has the running totals that budgets are checked against: session:ID,
-    # notebook:PATH, day:DATE, month:MONTH, cell:ID. `totals` sums the calls that have ended up for
+    # it. `spending` had sums for budgets: session:ID, notebook:PATH, day:DATE, month:MONTH,
+    # cell:ID. `totals` sums the calls that have ended up for budgets and for
     # reports, in several ways, so that each report reads few rows whatever was called. By session;
     # and of all sessions, named in the session's place: '' by day and model, 'days' by day,
     # 'months' by month and model, 'notebooks' by day, notebook and model, or (day '') by notebook.
@@ -138,5 +138,18 @@ MIGRATIONS = (
         SELECT 'notebooks', '', notebook, '', '', status, SUM(calls),
             SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
             SUM(unpriced), SUM(estimated) FROM totals GROUP BY 3, 6
+    """,
+    # Budgets are checked against `totals` and the open calls themselves: sums that are kept twice
+    # can disagree, and every page that a transaction touches costs time.
+    """
+    DROP TABLE spending;
+    DROP INDEX calls_by_session;
+    DROP INDEX calls_by_day;
+    DROP INDEX calls_open;
+    CREATE INDEX calls_by_session ON calls (session, started_at);
+    CREATE INDEX calls_by_day ON calls (day, started_at);
+    CREATE INDEX calls_by_cell ON calls (cell) WHERE cell IS NOT NULL;
+    CREATE INDEX calls_open ON calls (status, session, day, notebook, cell, held_nanodollars)
+        WHERE status = 'open'
     """,
 )

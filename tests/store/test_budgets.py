@@ -84,7 +84,7 @@ def test_a_refusal_leaves_nothing_behind(make):
     with pytest.raises(BudgetExceeded):
         reserve(ledger, request())
     assert ledger.database.rows("SELECT * FROM calls") == []
-    assert ledger.database.rows("SELECT * FROM spending") == []
+    assert ledger.database.rows("SELECT * FROM totals") == []
 
 
 def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(make):

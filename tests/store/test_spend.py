@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mixmagic.bounds import bound
 from mixmagic.completion import Completion
 from mixmagic.money import Price, Usage
-from mixmagic.store import spend
+from mixmagic.store import accounts, spend
 from mixmagic.store.db import Database
 from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
@@ -105,8 +105,22 @@ def test_sums_over_any_groups_are_those_of_the_calls(actions):
                 sums = total(groups)
                 assert {name: getattr(sums, name) for name in expected} == expected, (period, by)
             check_timeline(mine, period, expected["cost"])
+        check_budgets(mine)
         mine.database.close()
         other.database.close()
+
+
+def check_budgets(ledger: Ledger) -> None:
+    """What the budgets go by is what the rows say."""
+    for per in ("session", "notebook", "day", "month"):
+        ledger.limit(per, Decimal(1000), "a.ipynb")
+    lefts = ledger.left("a.ipynb")
+    rows = ledger.database.rows("SELECT *, substr(day, 1, 7) AS month FROM calls")
+    for left in lefts:
+        mine = [row for row in rows if row[left.cap.per] == left.cap.key]
+        assert left.spent == sum(dollars(row["cost_nanodollars"] or 0) for row in mine)
+        still = [row for row in mine if row["status"] == "open"]
+        assert left.held == sum(dollars(row["held_nanodollars"] or 0) for row in still)
 
 
 def of_the_calls(ledger: Ledger, period: Period) -> dict[str, object]:
@@ -283,6 +297,17 @@ _CURVE = "SELECT started_at, cost_nanodollars FROM calls WHERE {} = 'x' ORDER BY
 def test_no_report_reads_all_calls(ledger, query):
     plan = [row["detail"] for row in ledger.database.rows(f"EXPLAIN QUERY PLAN {query}")]
     assert all("INDEX calls_" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("per", accounts._SPENDING)
+def test_a_budget_is_checked_by_indexes_alone(ledger, per):
+    query = accounts._SPENDING[per].format(1)
+    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {query}", ("x",))
+    plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
+    assert len(plan) == 2
+    spent = "calls USING INDEX calls_by_cell" if per == "cell" else "totals USING PRIMARY KEY"
+    assert spent in plan[0]
+    assert "calls USING COVERING INDEX calls_open" in plan[1]
 
 
 @pytest.mark.parametrize("by", get_args(By))
