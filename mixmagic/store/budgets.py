@@ -204,11 +204,18 @@ def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:
     )
 
 
-def exceeded(request: Request, bound: Bound, left: Left) -> BudgetExceeded:
-    """The refusal of a call that could cost more than what is left."""
+def exceeded(request: Request, bound: Bound, left: Left, least: Decimal) -> BudgetExceeded:
+    """The refusal of a call that could cost more than what is left.
+
+    Args:
+        request: The call.
+        bound: What it could cost.
+        left: The limit that it would pass, the narrowest of them.
+        least: What the tightest of all limits has left, in US dollars.
+    """
     most, rest, cap = bound.cost or Decimal(0), max(left.left, Decimal(0)), left.cap
     under_way = f" ({exactly(left.held)} is held for calls under way)" if left.held else ""
-    if room := fitting(request, bound, rest):
+    if room := fitting(request, bound, max(least, Decimal(0))):
         shorter = f"or ask for less: --max-tokens {room} would fit"
     else:
         shorter = "or ask less: no --max-tokens is low enough, the prompt itself costs too much"

@@ -77,7 +77,7 @@ class Database:
                         f"{self.path} was moved or replaced while it was being written.",
                         "Run this again: what was written went with the old file.",
                     )
-            except (sqlite3.Error, OSError) as error:
+            except opening.FAILURES as error:
                 self._roll_back()
                 raise self._ours(error) from None
             except BaseException:
@@ -108,7 +108,7 @@ class Database:
                     if found is None:
                         raise
                     return found
-            except (sqlite3.Error, OSError) as error:
+            except opening.FAILURES as error:
                 raise self._ours(error) from None
 
     def before_fork(self) -> None:
@@ -132,22 +132,29 @@ class Database:
                 self._made.close()
                 self._made = None
 
-    def _ours(self, error: sqlite3.Error | OSError) -> StoreError:
+    def _ours(self, error: opening.Failure) -> StoreError:
         """SQLite's error as one of ours.
 
         Raises:
             StoreDamaged: The file is damaged, and was moved aside now.
         """
-        if opening.code(error) in opening.DAMAGED:
+        if self._damaged(error):
             self._set_aside()
         return StoreError(f"{self.path} cannot be used: {error}.", opening.cure(error))
+
+    def _damaged(self, error: BaseException) -> bool:
+        """Whether an error says that the file that is open is damaged."""
+        number = opening.code(error)
+        if number == sqlite3.SQLITE_ERROR and self._made is not None:
+            return opening.garbled(self._made, self._migrations)
+        return number in opening.DAMAGED
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do what may be done again, where another process has moved a damaged file aside."""
         try:
             return work(self._connection())
-        except sqlite3.DatabaseError as error:
-            if opening.code(error) not in opening.DAMAGED:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not self._damaged(error):
                 raise
             self._set_aside()
         return work(self._connection())
@@ -183,7 +190,7 @@ class Database:
                 if before is not None and (replaced or self._file != before):
                     self.generation += 1
             except BaseException as error:
-                if alone and opening.code(error) in opening.DAMAGED:
+                if alone and self._damaged(error):
                     self._move(real)
                 self.close()
                 raise
@@ -195,8 +202,11 @@ class Database:
 
     def _leave(self, real: Path) -> None:
         """Move away a log whose file is gone: SQLite would take it for the next file's."""
-        log = aside.identity(aside.beside(real, aside.LOG))
+        beside = aside.beside(real, aside.LOG)
+        log = aside.identity(beside)
         gone = not real.exists() or real.stat().st_size == 0
+        if gone and real.exists() and log is not None and beside.stat().st_size:
+            self._move(real)  # it was emptied: what stands in the log is not all of it
         if gone or (self._made is not None and log is not None and log == self._log):
             aside.move(real, "left", (aside.LOG, aside.SHARED))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mixmagic.bounds import Bound
 from mixmagic.money import nano
-from mixmagic.store.owners import owner
+from mixmagic.store.owners import gone, owner
 from mixmagic.store.spend import day
 from mixmagic.values import Request
 
@@ -65,7 +67,7 @@ def row(hold: Hold, session: str) -> dict[str, Any]:
         "started_at": hold.started_at,
         "day": hold.day,
         "session": session,
-        "notebook": None if hold.notebook is None else encodable(hold.notebook),
+        "notebook": hold.notebook,
         "cell": request.budget.id if request.budget else None,
         "provider": request.model.provider.name,
         "model": encodable(request.model.id),
@@ -82,6 +84,14 @@ def row(hold: Hold, session: str) -> dict[str, Any]:
             "price_source": price.source or None,
         }
     return row
+
+
+def doubtful(row: Mapping[str, Any] | sqlite3.Row) -> bool:
+    """Whether a person may say what a call has cost: see `Ledger.resolve`."""
+    status, cost, most = row["status"], row["cost_nanodollars"], row["held_nanodollars"]
+    if status == "open":
+        return gone(row["owner"]) is None
+    return status in ("lost", "resolved") or (None not in (cost, most) and cost > most)
 
 
 def encodable(text: str) -> str:

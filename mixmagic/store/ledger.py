@@ -77,10 +77,11 @@ class Ledger:
                 raise unbounded(hold.bound, caps[0])
             if most:
                 sums = accounts.spending(connection.execute, caps)
-                for cap, (spent, held) in zip(caps, sums, strict=True):
-                    if most > nano(cap.limit) - spent - held:
-                        left = Left(cap, dollars(spent), dollars(held))
-                        raise exceeded(hold.request, hold.bound, left)
+                rest = [nano(c.limit) - sum(both) for c, both in zip(caps, sums, strict=True)]
+                if rest and most > min(rest):
+                    first = next(place for place, each in enumerate(rest) if most > each)
+                    left = Left(caps[first], *map(dollars, sums[first]))
+                    raise exceeded(hold.request, hold.bound, left, dollars(min(rest)))
             hold.row, hold.number = row, accounts.insert(connection, row)
             # Where nothing ever settles it, as after Ctrl-C in the wrong moment.
             hold.guard = weakref.finalize(hold, self._abandon, holds.key(hold), row)
@@ -159,8 +160,12 @@ class Ledger:
         Raises:
             StoreError: The ledger, or the limits, cannot be read.
         """
-        with contextlib.suppress(StoreError):  # what cannot be written can yet be read
+        try:
             self.sweep()
+        except StoreDamaged:
+            raise
+        except StoreError:
+            pass  # what cannot be written can yet be read
         caps = self.budgets.caps(self.session, notebook, day(), cell)
         sums = accounts.spending(self.database.rows, caps)
         return [Left(cap, *map(dollars, both)) for cap, both in zip(caps, sums, strict=True)]
@@ -216,7 +221,10 @@ class Ledger:
         self._swept = os.getpid()
 
     def resolve(self, number: int, cost: Decimal) -> None:
-        """Settle a lost call with what the provider has billed for it.
+        """Settle a call of doubtful cost with what the provider has billed for it.
+
+        That is a lost one, an open one of another host, or one for which the provider counted
+        more than it could have cost.
 
         Args:
             number: The call's row.
@@ -227,9 +235,8 @@ class Ledger:
             StoreError: The ledger cannot be read or written.
         """
         with self._transaction() as connection:
-            query = f"{accounts.ROW} AND status IN ('lost', 'resolved')"
-            row = connection.execute(query, (number,)).fetchone()
-            if row is None:
+            row = connection.execute(accounts.ROW, (number,)).fetchone()
+            if row is None or not holds.doubtful(row):
                 raise BadArguments(
                     f"No call of number {number} was lost.",
                     "`%mixmagic spend --resolve` lists those that were.",

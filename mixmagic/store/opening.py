@@ -24,6 +24,10 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 UNWRITABLE = (*_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
+# What the use of a file can raise.
+Failure = sqlite3.Error | OSError | UnicodeDecodeError
+FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
+
 T = TypeVar("T")
 
 
@@ -93,10 +97,27 @@ def only_read(
 
 def code(error: BaseException) -> int:
     """SQLite's primary error code; 0 where it is no error of SQLite's."""
+    # What is read is no text: Python's own errors, without a code.
+    if isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def cure(error: sqlite3.Error | OSError) -> str:
+def garbled(connection: sqlite3.Connection, migrations: Sequence[str]) -> bool:
+    """Whether a file's tables are not what its migrations make: its own description is damaged."""
+    described = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        found = {tuple(row) for row in connection.execute(described)}
+    except (sqlite3.Error, UnicodeDecodeError):
+        return True
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(";".join(migrations[:version]))
+        wanted = set(model.execute(described))
+    return not wanted <= found or (version == 0 and bool(found))
+
+
+def cure(error: Failure) -> str:
     """What to do about an error."""
     number = code(error)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

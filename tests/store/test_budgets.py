@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from decimal import Decimal
 
@@ -105,6 +106,18 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
     with pytest.raises(BudgetExceeded, match="left") as caught:
         reserve(ledger, request())
     assert "the prompt itself costs too much" in caught.value.hint
+
+
+def test_what_would_fit_fits_the_tightest_of_the_budgets(make):
+    ledger = make()
+    ledger.limit("session", 60 * TOKEN)
+    ledger.limit("month", 50 * TOKEN)
+    with pytest.raises(BudgetExceeded, match="this session's budget") as caught:
+        reserve(ledger, request())
+    fits = int(re.search(r"--max-tokens (\d+) would fit", caught.value.hint)[1])
+    with pytest.raises(BudgetExceeded, match="this month's budget"):
+        reserve(ledger, request(max_tokens=fits + 1))
+    reserve(ledger, request(max_tokens=fits))
 
 
 def test_every_budget_is_for_its_own_calls(make):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmagic.errors import StoreDamaged
+from mixmagic.errors import StoreDamaged, StoreError
 from mixmagic.store.db import Database
 
 FIRST = (
@@ -69,6 +69,12 @@ def overwrite(path: Path, start: int, content: bytes) -> None:
         file.write(content)
 
 
+def replace(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
 DAMAGES = {
     "random bytes": lambda path: path.write_bytes(noise(20_000)),
     "text": lambda path: path.write_bytes(b"no database at all, " * 300),
@@ -79,6 +85,9 @@ DAMAGES = {
     "flipped pages": lambda path: overwrite(path, PAGE, bytes([0xA5]) * PAGE * 20),
     "zeroed pages": lambda path: overwrite(path, PAGE, bytes(PAGE * 20)),
     "random pages": lambda path: overwrite(path, PAGE, noise(PAGE * 20)),
+    "a column of another name": lambda path: replace(path, b"text TEXT", b"tezt TEXT"),
+    "a table of another name": lambda path: replace(path, b"TABLE notes", b"TABLE not\xf8s"),
+    "the number of another version": lambda path: overwrite(path, 60, bytes(4)),
 }
 USES = {
     "read": texts,
@@ -105,6 +114,44 @@ def test_a_damaged_file_is_moved_aside_whole_and_said_once(path, damage, use):
     add(database, "new")
     assert texts(database) == ["new"]
     assert database.check() == "ok"
+    database.close()
+
+
+def test_a_text_that_is_none_is_damage(path):
+    replace(path, b"0007 0007", b"0007 \xf8007")
+    database = Database(path, [FIRST])
+    with pytest.raises(StoreDamaged):
+        texts(database)
+    assert texts(database) == []
+    database.close()
+
+
+def test_a_mistake_of_ours_is_no_damage(path):
+    database = Database(path, [FIRST])
+    with pytest.raises(StoreError, match="no such column"):
+        database.rows("SELECT none FROM notes")
+    with pytest.raises(StoreError, match="no such table"), database.transaction() as connection:
+        connection.execute("INSERT INTO none VALUES (1)")
+    with database.transaction() as connection:  # a table more is nobody's harm
+        connection.execute("CREATE TABLE more (x)")
+    with pytest.raises(StoreError, match="no such column"):
+        database.rows("SELECT none FROM notes")
+    assert moved(path) == []
+    assert len(texts(database)) == 300
+    database.close()
+
+
+def test_a_file_that_was_emptied_beside_its_log_is_damaged(path):
+    database = Database(path, [FIRST])
+    add(database, "new")
+    log = path.with_name(f"{path.name}-wal").read_bytes()
+    database.close()
+    path.with_name(f"{path.name}-wal").write_bytes(log)
+    path.write_bytes(b"")
+    with pytest.raises(StoreDamaged):
+        texts(database)
+    assert {each.suffix for each in moved(path)} >= {".db", ".db-wal"}
+    assert texts(database) == []
     database.close()
 
 

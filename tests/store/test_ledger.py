@@ -363,6 +363,31 @@ def test_what_other_threads_say_while_an_ending_is_written_is_neither_lost_nor_i
     assert rows(ledger)[1]["cost_nanodollars"] == 7
 
 
+def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
+    ledger.limit("day", Decimal(1))
+    call(ledger, request())
+    ledger.close()
+    ledger.database.path.write_bytes(b"no database at all, " * 300)
+    with pytest.raises(StoreDamaged, match="begins anew"):
+        Ledger(ledger.database.path.parent, "next").left(None)
+
+
+def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(ledger):
+    elsewhere, dear, plain = (reserve(ledger, request()) for _ in range(3))
+    with ledger.database.transaction() as connection:
+        connection.execute(
+            "UPDATE calls SET owner = 'elsewhere/1@0' WHERE id = ?", (elsewhere.number,)
+        )
+    ledger.settle(dear, "ok", completion(request(), answer=10**9))
+    ledger.settle(plain, "ok", completion(request()))
+    for hold in (elsewhere, dear):
+        ledger.resolve(hold.number, Decimal("0.5"))
+    with pytest.raises(BadArguments, match="No call of number"):
+        ledger.resolve(plain.number, Decimal(0))
+    assert [row["status"] for row in rows(ledger)] == ["resolved", "resolved", "ok"]
+    assert of_the_day(ledger) == (1 + 14 * 600 * Decimal("1e-9"), 0)
+
+
 def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):
     hold = reserve(ledger, request())
     ledger.settle(hold, "failed", completion(request()), "StreamBroken: \ud800!")
