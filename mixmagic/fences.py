@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _CODE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)$")
 # What begins and ends display math.
 MATH = "$$"
+# A code span, in which it does not.
+_SPAN = re.compile(r"(?<![`\\])(`+)(?!`).+?(?<!`)\1(?!`)")
 # Outside fences: a code span, an escaped dollar, mathematics; else a dollar that is money. As in
 # pandoc, mathematics neither begins nor ends with a blank, and no digit follows it.
 _DOLLAR = re.compile(
@@ -41,7 +43,7 @@ def _after(line: str, fence: Fence | None) -> Fence | None:
     if fence is None:
         if code := _CODE.match(line):
             return Fence(line, code[1])
-        return Fence(MATH, MATH) if line.count(MATH) % 2 else None
+        return Fence(MATH, MATH) if MATH in line and _SPAN.sub("", line).count(MATH) % 2 else None
     if fence.marker == MATH:
         return None if line.count(MATH) % 2 else fence
     code = _CODE.match(line)
