@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})(.*)$")
 _QUOTE = re.compile(r" {0,3}> ?")
 _ITEM = re.compile(r"( {0,3})([-+*]|\d{1,9}[.)])( {1,4}(?! )|(?= {5})| *$)")
 _RULE = re.compile(r" {0,3}([-*_])(?: *\1){2,} *$")
+
+_SHELLS = frozenset(
+    ("bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "cmd", "powershell")
+)
+_NO_PROGRAMS = frozenset(("text", "txt", "plain", "plaintext", "output", "log"))
+_PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
+_INSTALLATION = re.compile(
+    r"[$!%>]?\s*(?:sudo\s+)?(?:(?:\{sys\.executable\}|python[\d.]*|py)\s+-m\s+|uv\s+)?"
+    r"(?:pip3?|conda|mamba|uv|poetry|npm|yarn|brew|apt|apt-get)\s+(?:-\S+\s+)*(?:install|add)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,19 @@ class CodeBlock:
 
     language: str
     code: str
+
+    @property
+    def source(self) -> str:
+        r"""What can be run: of a Python session its input alone, without prompts and output.
+
+        Example:
+            >>> CodeBlock("pycon", ">>> 1 + 1\n2").source
+            '1 + 1'
+        """
+        if not self.code.lstrip("\n").startswith(">>> "):
+            return self.code
+        lines = ((line, _PROMPT.match(line)) for line in self.code.split("\n"))
+        return "\n".join(line[prompt.end() :] for line, prompt in lines if prompt)
 
 
 @dataclass(slots=True)
@@ -80,6 +104,55 @@ def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
             code.lines.pop()  # the text's own last line end
         found.append(code.block())
     return tuple(found)
+
+
+def installs(code: str) -> bool:
+    r"""Whether some code is installations alone, which come before a program and are none.
+
+    Example:
+        >>> installs("%%bash\npip install pandas")
+        True
+    """
+    lines = _lines(code)
+    return bool(lines) and all(map(_INSTALLATION.match, lines))
+
+
+def main_block(blocks: Sequence[CodeBlock]) -> int:
+    r"""Which of several blocks is what they are about: mostly the first.
+
+    Where that one installs something, or is one line for a shell, it is the longest program.
+
+    Args:
+        blocks: At least one.
+
+    Example:
+        >>> main_block(code_blocks("```sh\npip install x\n```\n```python\nimport x\n```"))
+        1
+    """
+    first, marked = blocks[0], any(block.language for block in blocks)
+    if not installs(first.code) and not (_is_shell(first) and len(_lines(first.code)) == 1):
+        return 0
+    # Beside blocks with a language, those without one are mostly what they print.
+    programs = [
+        at
+        for at, each in enumerate(blocks)
+        if bool(each.language) is marked
+        and each.language.lower() not in _NO_PROGRAMS
+        and not _is_shell(each)
+        and not installs(each.code)
+    ]
+    return max(programs, key=lambda at: len(blocks[at].code), default=0)
+
+
+def _is_shell(block: CodeBlock) -> bool:
+    """Whether a block is marked as a shell's."""
+    return block.language.lower() in _SHELLS
+
+
+def _lines(code: str) -> list[str]:
+    """The lines that do something: without comments and the names of cell magics."""
+    lines = map(str.strip, code.split("\n"))
+    return [line for line in lines if line and not line.startswith(("#", "%%"))]
 
 
 def _inside(holders: list[int], line: str) -> tuple[int, str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.money import nano
-from mixmagic.values import Request
+from mixmagic.money import NANO, nano
+from mixmagic.values import Model, Request
 
 # What a body may hold besides its parameters: it changes neither the price nor, but by its own
 # length, the tokens.
@@ -32,6 +33,7 @@ _HARMLESS = {
     "reasoning_effort",
     "repetition_penalty",
     "response_format",
+    "return_progress",
     "safe_prompt",
     "seed",
     "stop",
@@ -45,7 +47,12 @@ _HARMLESS = {
     "user",
 }
 _ANSWERS = ("n", "best_of")
-_COUNTS = (*_ANSWERS, "max_completion_tokens")
+_LIMITS = ("max_tokens", "max_completion_tokens")
+# Tokens that a hosted provider's own chat template may have more than the model's published one:
+# for each message, and for the prompt. An estimate's upper bound has them already.
+_PER_MESSAGE, _PER_PROMPT = 24, 96
+# What is over these is a mistake, and too much for the ledger: tokens or answers, and dollars.
+_MOST, _DEAREST = 10**9, Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +85,26 @@ def bound(request: Request) -> Bound:
 
     Example:
         >>> bound(session.request("Hi", model="8x7b", max_tokens=100)).cost
-        Decimal('0.000065400')
+        Decimal('0.000137400')
     """
-    model, params = request.model, request.params
-    if model.provider.free:
-        return Bound(cost=Decimal(0))
-    dialect = model.provider.dialect
-    # What `wire.encode` puts over the parameters.
-    always, extra = dialect.always, params.get("extra_body", {})
-    over: dict[Any, Any] = {**always, **(dialect.streaming if request.stream else {}), **extra}
-    prompt = tokens.count(request.messages, model)
-    # What describes the answer's form may be read with the question.
-    beside = [params[name] for name in ("schema", "response_format") if name in params]
-    most = prompt.most + sum(len(json.dumps(each)) for each in [*beside, always, extra] if each)
-    name = dialect.rename.get("max_tokens", "max_tokens")
-    limit = over.get(name, params.get("max_tokens"))
-    counts = {key: over[key] for key in (name, *_COUNTS) if key in over}
+    model, params, over = request.model, request.params, _over(request)
     asked: list[Any] = [params.get("n"), *(over.get(key) for key in _ANSWERS)]
     answers: int = max([1, *(each for each in asked if _whole(each))])
+    if _free(model):
+        return Bound(cost=Decimal(0), answers=answers)
+    always, extra = model.provider.dialect.always, params.get("extra_body", {})
+    prompt = tokens.count(request.messages, model)
+    # What describes the answer's form may be read with the question.
+    beside = [params.get("response_format"), always, extra]
+    most = prompt.most + sum(len(json.dumps(each)) for each in beside if each)
+    if prompt.exact and model.provider.backend != "local":
+        most += len(request.messages) * _PER_MESSAGE + _PER_PROMPT
+    name = _limit(model)
+    counts = {key: over[key] for key in (name, *_ANSWERS, *_LIMITS) if key in over}
+    limits = {key: counts[key] for key in (name, *_LIMITS) if key in counts}
+    if name not in limits and "max_tokens" in params:
+        room = _MOST if model.context is None else max(model.context - prompt.tokens, 1)
+        limits[name] = min(params["max_tokens"], room)  # as `layers.fit` sends it
     reason = hint = ""
     if model.price is None:
         reason = f"the price of {model.name} is not known"
@@ -105,25 +114,47 @@ def bound(request: Request) -> Bound:
         hint = "Leave it out of extra_body"
     elif odd := [key for key, value in counts.items() if not _whole(value)]:
         reason = f"{odd[0]!r} in the request is no number of tokens or answers"
-        hint = "Give a whole number from 1 up"
-    elif limit is None and model.context is None:
+        hint = f"Give a whole number from 1 to {_MOST:,}"
+    elif name not in limits and model.context is None:
         reason = f"nothing limits what {model.name} may answer"
         hint = "Give --max-tokens"
     if model.price is None or reason:
         return Bound(most, None, None, reason, hint, answers)
-    if limit is not None:
-        # Which of two limits a provider obeys is its own business.
-        each = max(limit, over.get("max_completion_tokens", 0))
+    if name in limits:
+        # Which of several limits a provider obeys is its own business.
+        each = max(limits.values())
     else:
         # An estimate of the prompt can be several times too high.
         each = max((model.context or 0) - (prompt.tokens if prompt.exact else 1), 1)
     completion = each * answers
-    return Bound(most, completion, model.price.most(most, completion), answers=answers)
+    cost = model.price.most(most, completion)
+    if cost > _DEAREST:
+        reason = f"the call could cost over ${_DEAREST:,}"
+        return Bound(most, completion, None, reason, "Ask for less", answers)
+    return Bound(most, completion, cost, answers=answers)
+
+
+def _free(model: Model) -> bool:
+    """Whether a provider gives its model away, and the user has set no price on it."""
+    price = model.price
+    return model.provider.free and not (price and (price.input or price.output or price.cached))
+
+
+def _over(request: Request) -> dict[Any, Any]:
+    """What `wire.encode` puts over a call's parameters."""
+    dialect = request.model.provider.dialect
+    streaming = dialect.streaming if request.stream else {}
+    return {**dialect.always, **streaming, **request.params.get("extra_body", {})}
+
+
+def _limit(model: Model) -> str:
+    """What a provider calls `max_tokens`."""
+    return model.provider.dialect.rename.get("max_tokens", "max_tokens")
 
 
 def _whole(value: object) -> bool:
     """Whether a value is a number of tokens or answers."""
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= _MOST
 
 
 def fitting(request: Request, bound: Bound, left: Decimal) -> int:
@@ -132,4 +163,23 @@ def fitting(request: Request, bound: Bound, left: Decimal) -> int:
     if price is None or not price.output:
         return 0
     rest = nano(left) - nano(price.most(bound.prompt_tokens, 0))
-    return max(rest * 1_000_000 // nano(price.output) // bound.answers, 0)
+    return max(Fraction(rest, NANO) * 1_000_000 // (Fraction(price.output) * bound.answers), 0)
+
+
+def cheaper(request: Request, bound: Bound, left: Decimal) -> str:
+    """How a call that is too dear can be made one that `left` US dollars are enough for.
+
+    Empty where it cannot, for nothing is left.
+    """
+    if left <= 0:
+        return ""
+    room = fitting(request, bound, left)
+    if not room:
+        schema = " with its schema" if "response_format" in request.params else ""
+        return f"ask less: no --max-tokens is low enough, the prompt{schema} costs too much"
+    name, over = _limit(request.model), _over(request)
+    # What stands there is sent in any case, and one of them in the place of `max_tokens`.
+    fixed = [key for key in (name, *_LIMITS) if key in over and (key == name or over[key] > room)]
+    if fixed:
+        return f"ask for less: a {fixed[0]!r} of {room} in extra_body would fit"
+    return f"ask for less: --max-tokens {room} would fit"

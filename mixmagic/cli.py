@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
+import os
 import sys
 from pathlib import Path
 
 import mixmagic
 from mixmagic.errors import MixmagicError
 
+# What an encoding may lack, as it can be told apart from the rest, in one letter.
+_PLAIN = {"≈": "~", "≤": "<", "≥": ">", "→": ">", "·": "-", "✗": "x", "…": "."}
+
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 on trouble, 130 after Ctrl-C."""
+    """Run the command; return its exit status.
+
+    That is 0, 1 on trouble, 130 after Ctrl-C, 141 where nobody reads on, as `head` does.
+    """
+    codecs.register_error("mixmagic", _plain)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="mixmagic")
     options = _parser().parse_args(words)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        print(end="", flush=True)
     except MixmagicError as error:
         print(*error._render_traceback_(), sep="\n", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, so that the interpreter's end is silent, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What to write in place of letters that the encoding of the output lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,11 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     spend.add_argument(
         "--by",
         choices=("model", "day", "notebook", "status"),
-        default="model",
-        help="what is summed up (%(default)s)",
+        help="what is summed up (model)",
+    )
+    period.add_argument(
+        "--resolve", nargs="*", metavar="NUMBER DOLLARS", help="list lost calls, or settle one"
     )
     spend.add_argument("--csv", type=Path, metavar="FILE", help="write it to a file instead")
-    spend.set_defaults(run=_spend, period="month")
+    spend.set_defaults(run=_spend, period="month", refuse=spend.error)
     return parser
 
 
@@ -100,7 +128,14 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _spend(options: argparse.Namespace) -> int:
     """Show what calls have cost: of this month where no period is named, for a shell has none."""
-    spend = mixmagic.spend(options.period, options.by)
+    if options.resolve is not None:
+        if options.by or options.csv:
+            options.refuse("--by and --csv are for sums")
+        from mixmagic.magics._spend import resolve
+
+        print(resolve(mixmagic.session(), options.resolve))
+        return 0
+    spend = mixmagic.spend(options.period, options.by or "model")
     if options.csv is None:
         print(spend)
     else:

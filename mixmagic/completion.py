@@ -6,7 +6,8 @@ May import `tokens`, `defuse` and what stands below them.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -14,24 +15,55 @@ from mixmagic import defuse, tokens
 from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.fences import in_html
-from mixmagic.money import Usage
+from mixmagic.money import Usage, amounts
 from mixmagic.values import Delta, Model, Origin, Request
 
 
 def dollars(cost: Decimal | None) -> str:
     """A cost for people: two significant digits at the least, never $0 for an unknown one."""
-    if cost is None:
-        return "price unknown"
-    if cost == 0:
-        return "$0"
-    if cost >= 1:
-        return f"${cost:.2f}"
-    return f"${cost:.{max(2, 1 - cost.adjusted())}f}"
+    return amounts([cost])[0]
 
 
 def quiet(line: str) -> str:
     """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
     return f'<div style="opacity: 0.65; font-size: 85%">{in_html(line)}</div>'
+
+
+# Why an answer ended that came to no end.
+_EARLY = ("stopped", "broken off")
+# What stands above each of several answers, in each MIME type.
+_HEADS = {
+    "text/markdown": "**{}**\n\n",
+    "text/html": "<p><strong>{}</strong></p>",
+    "text/latex": "{}:\n\n",
+    "text/plain": "{}:\n",
+}
+
+
+def shown(text: str) -> dict[str, str]:
+    """A model's text as MIME types: Markdown and plain text in which nothing can act."""
+    return {"text/markdown": defuse.markdown(text), "text/plain": defuse.plain(text)}
+
+
+def titles(count: int) -> list[str]:
+    """What each of `count` answers is called."""
+    return [f"Answer {place} of {count}" for place in range(1, count + 1)]
+
+
+def headed(bodies: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Answers as MIME types, the same for all, each under its heading; a single one has none."""
+    if len(bodies) == 1:
+        return list(bodies)
+    named = zip(titles(len(bodies)), bodies, strict=True)
+    return [
+        {kind: _HEADS[kind].format(title) + text.strip("\n") for kind, text in body.items()}
+        for title, body in named
+    ]
+
+
+def stacked(bodies: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Answers as MIME types, the same for all, one under the other."""
+    return {kind: "\n\n".join(body[kind] for body in bodies) for kind in bodies[0]}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,7 +73,7 @@ class Completion:
     Attributes:
         text: What the model wrote.
         usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `counted` by whom.
-        cost: US dollars, or `None` where no price is known (never 0 for that).
+        cost: US dollars, the most where `at_most`; `None` where no price is known, never 0.
         finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
         request: What was asked.
         elapsed: Seconds from the call to the end.
@@ -84,6 +116,18 @@ class Completion:
         return self.request.model
 
     @property
+    def at_most(self) -> bool:
+        """Whether `cost` is the most that it can be: nobody saw what was generated."""
+        return self.usage.estimated and not self.request.stream and self.finish in _EARLY
+
+    @property
+    def bill(self) -> str:
+        """What it costs, for people: `free`, `$0.00013`, `≈ $0.00013`, `≤ $0.020`."""
+        free = self.model.provider.free and not self.cost
+        sign = "≤ " if self.at_most else "≈ " * self.usage.estimated
+        return "free" if free else sign * bool(self.cost) + dollars(self.cost)
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Tokens of the answer per second after its first piece; `None` where unknown."""
         if self.ttft is None or not self.request.stream or self.elapsed <= self.ttft:
@@ -93,12 +137,12 @@ class Completion:
 
     def footer(self, session: str = "") -> str:
         """The line under an answer: model · tokens · cost · first token · speed · session."""
-        about = "≈ " if self.usage.estimated else ""
         caveat = f" ({self.model.caveat})" if self.model.caveat else ""
         parts = [
             f"{self.model.name}{caveat}",
-            f"{about}{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
-            "free" if self.model.provider.free else about * bool(self.cost) + dollars(self.cost),
+            "≈ " * self.usage.estimated
+            + f"{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
+            self.bill,
         ]
         if self.ttft is not None:
             parts.append(f"first token {self.ttft:.2f} s")
@@ -116,16 +160,10 @@ class Completion:
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
         footer = self.footer(session)
-        body, text = defuse.markdown(self.text).rstrip(), defuse.plain(self.text).rstrip()
-        if self.others:
-            texts = [self.text, *self.others]
-            heads = [f"Answer {place} of {len(texts)}" for place in range(1, len(texts) + 1)]
-            parts = list(zip(heads, texts, strict=True))
-            body = "\n\n".join(f"**{head}**\n\n{defuse.markdown(t).strip()}" for head, t in parts)
-            text = "\n\n".join(f"{head}:\n{defuse.plain(t).strip()}" for head, t in parts)
+        body = stacked(headed([shown(text) for text in (self.text, *self.others)]))
         return {
-            "text/markdown": f"{body}\n\n{quiet(footer)}".lstrip("\n"),
-            "text/plain": f"{text}\n\n{footer}".lstrip("\n"),
+            "text/markdown": f"{body['text/markdown'].rstrip()}\n\n{quiet(footer)}".lstrip("\n"),
+            "text/plain": f"{body['text/plain'].rstrip()}\n\n{footer}".lstrip("\n"),
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -149,7 +187,8 @@ class Collector:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.usage: Usage | None = None
+        self.usage: Usage | None = None  # the provider's count
+        self._stale, self._called = False, 0  # more has come since; tokens of calls to tools
         self.finish: str | None = None
         self.notes: list[str] = []
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
@@ -169,13 +208,25 @@ class Collector:
             self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
+        if delta.usage is not None:
+            self._told(delta.usage)
+        elif self.finish is None and (delta.text or delta.reasoning):
+            self._stale = True  # behind the end comes only what was held back
         if delta.finish and self._ends(delta):
             self.finish = delta.finish
-        if delta.usage:
-            self.usage = delta.usage
         if delta.note:
             self.notes.append(delta.note)
         self._origin = delta.origin
+
+    def _told(self, now: Usage) -> None:
+        """Take the provider's count, which never becomes less, or ours of a call to a tool."""
+        if now.estimated:
+            self._called, self._stale = self._called + now.completion_tokens, True
+            return
+        was, new = self.usage or now, now.completion_tokens
+        prompt = max(was.prompt_tokens, now.prompt_tokens)
+        self.usage = Usage(prompt, max(was.completion_tokens, new), now.cached_tokens)
+        self._stale = new < was.completion_tokens
 
     def _ends(self, delta: Delta) -> bool:
         """Whether a piece's end is the whole's: one that was cut short tells more than others."""
@@ -192,15 +243,7 @@ class Collector:
         """What has come so far, priced; `finish` where the stream itself did not say."""
         reasoning = "".join(self._reasoning)
         text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
-        everything = "".join([text, *others, reasoning])
-        usage = self.usage or self._counted(everything)
-        if self.finish is None and finish and not usage.estimated:
-            # A count on the way may be older than what has come since.
-            ours = self._counted(everything)
-            if ours.completion_tokens > usage.completion_tokens:
-                usage = replace(
-                    usage, completion_tokens=ours.completion_tokens, counted=ours.counted
-                )
+        usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
         price = self.request.model.price
         return Completion(
             text=text,
@@ -217,29 +260,35 @@ class Collector:
             logprobs=tuple(self._logprobs),
         )
 
+    def _usage(self, everything: str, *, early: bool) -> Usage:
+        """The provider's count, with ours in the place of what it lacks, or was too early for."""
+        told = self.usage or Usage(0, 0)
+        prompt, answer = told.prompt_tokens, told.completion_tokens
+        last = answer and not self._stale and not (early and self.finish is None)
+        if last and prompt:
+            return told
+        ours = self._counted(everything)
+        prompt = prompt or ours.prompt_tokens
+        answer = answer if last else max(answer, ours.completion_tokens)
+        same = (prompt, answer) == (told.prompt_tokens, told.completion_tokens)
+        return told if same else Usage(prompt, answer, told.cached_tokens, ours.counted)
+
     def _counted(self, text: str) -> Usage:
         """Our own count, where the provider's has not come."""
         model = self.request.model
         prompt, answer = tokens.count(self.request.messages, model), tokens.count_text(text, model)
         # A streamed piece is mostly one token; never less than what the length suggests.
-        streamed = sum(map(len, self._parts.values())) + len(self._reasoning)
-        pieces = streamed if self.request.stream else 0
+        pieces = self.request.stream * (sum(map(len, self._parts.values())) + len(self._reasoning))
         return Usage(
             prompt.tokens,
-            answer.tokens if answer.exact else max(pieces, answer.tokens),
-            counted="exact" if prompt.exact and answer.exact else "estimate",
+            self._called + (answer.tokens if answer.exact else max(pieces, answer.tokens)),
+            counted="exact" if prompt.exact and answer.exact and not self._called else "estimate",
         )
 
 
 def stopped_with(completion: Completion) -> Stopped:
     """The exception of a call that the user stopped: what is kept, and what it costs."""
-    kept = f"Stopped: {completion.usage.completion_tokens:,} tokens kept"
-    if completion.model.provider.free:
-        price = "free"
-    elif not completion.request.stream and not completion.text:
-        price = "it may be billed in full"
-    elif completion.cost is None:
-        price = "price unknown"
-    else:
-        price = f"priced as ≈ {dollars(completion.cost)}"
-    return Stopped(f"{kept}, {price}.", completion)
+    kept, price = f"{completion.usage.completion_tokens:,} tokens kept", completion.bill
+    if "$" in price:
+        price = f"priced as {price}{': it may be billed in full' * completion.at_most}"
+    return Stopped(f"Stopped: {kept}, {price}.", completion)

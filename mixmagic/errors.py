@@ -25,6 +25,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _LONGEST = 600
 # What a terminal would obey instead of showing, and what is no text.
@@ -35,6 +36,26 @@ def one_line(text: object, longest: int = _LONGEST) -> str:
     """Fold white space and control characters to single blanks; cut at `longest` characters."""
     folded = " ".join(_CONTROL.sub(" ", str(text)).split())
     return folded if len(folded) <= longest else folded[: longest - 1] + "…"
+
+
+def did_you_mean(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> str:
+    """How a hint begins where a name is not known: with those that are like it, if any are.
+
+    Args:
+        name: What was said.
+        names: What could have been, in any letters.
+        most: How many are told.
+        likeness: How like they must be, from 0 to 1.
+
+    Example:
+        >>> did_you_mean("temprature", ["seed", "temperature"])
+        'Did you mean temperature? '
+    """
+    import difflib
+
+    known = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), known, most, likeness)
+    return f"Did you mean {' or '.join(known[each] for each in near)}? " if near else ""
 
 
 class MixmagicError(Exception):

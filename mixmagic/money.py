@@ -1,15 +1,18 @@
 """What calls are billed by: tokens, prices, budgets. Plain, frozen, free of I/O.
 
-Imports nothing of the project.
+Imports nothing of the project but its exceptions.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 from typing import Literal
+
+from mixmagic.errors import BadArguments
 
 # Who counted a call's tokens: the provider, the model's own tokenizer here, or nobody exactly.
 Counted = Literal["server", "exact", "estimate"]
@@ -99,6 +102,30 @@ def dollars(nanodollars: int) -> Decimal:
     return _EXACT.divide(Decimal(nanodollars), NANO)
 
 
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """The sum, to its last digit."""
+    with localcontext(_EXACT):
+        return sum(values, Decimal(0))
+
+
+def amounts(values: Sequence[Decimal | None]) -> list[str]:
+    """Dollars as people read them one below the other: all with the same number of decimals.
+
+    Those are two at the least, else as many as the smallest amount needs for two significant
+    digits, and no more than the ledger keeps. `$0` is nothing at all, never something rounded.
+    """
+    smallest = min((value.adjusted() for value in values if value), default=0)
+    digits = min(max(2, 1 - smallest), 9)
+    with localcontext(_EXACT):
+        return [_amount(value, digits) for value in values]
+
+
+def _amount(value: Decimal | None, digits: int) -> str:
+    if not value:
+        return "price unknown" if value is None else "$0"
+    return f"{'-' if value < 0 else ''}${value.copy_abs():,.{digits}f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Dollars that the calls which carry it may cost together; what `--budget` gives a cell.
@@ -106,7 +133,17 @@ class Budget:
     Attributes:
         limit: US dollars.
         id: What tells it apart from others of the same limit.
+
+    Raises:
+        BadArguments: The limit is no `Decimal`, or below 0.
     """
 
     limit: Decimal
     id: str = field(default_factory=lambda: os.urandom(8).hex())
+
+    def __post_init__(self) -> None:
+        limit = self.limit
+        if not isinstance(limit, Decimal) or not limit.is_finite() or limit < 0:
+            raise BadArguments(
+                f"A Budget's limit cannot be {limit!r:.40}.", "It takes a Decimal of US dollars."
+            )

@@ -5,13 +5,12 @@ May import `values` and what stands below it.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.values import Message
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
@@ -57,7 +56,7 @@ def _texts(value: Any) -> bool:
 # Name: check, what it takes. Providers' own limits may be narrower; they say so themselves.
 _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (_number(0, 2), "a number from 0 to 2"),
-    "max_tokens": (_integer(1), "a whole number of at least 1"),
+    "max_tokens": (_integer(1, 10**9), "a whole number of at least 1 and at most 1,000,000,000"),
     "top_p": (_number(0, 1), "a number from 0 to 1"),
     "top_k": (_integer(0), "a whole number of at least 0"),
     "min_p": (_number(0, 1), "a number from 0 to 1"),
@@ -95,12 +94,10 @@ def check(params: Mapping[str, Any]) -> dict[str, Any]:
         given["stop"] = list(given["stop"])
     for name, value in given.items():
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, 1)
-            meant = f"Did you mean {near[0]}? " if near else ""
             raise BadArguments(
                 f"There is no parameter {name!r}.",
-                f"{meant}Parameters are {', '.join(_KNOWN)}; what only one provider knows goes"
-                " into extra_body.",
+                f"{did_you_mean(name, _KNOWN)}Parameters are {', '.join(_KNOWN)};"
+                " what only one provider knows goes into extra_body.",
             )
         accepts, takes = _KNOWN[name]
         if not accepts(value):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.chats import Chats
+    from mixmagic.tasks.keys import Keys
 
 
 class Parts:
@@ -35,7 +36,9 @@ class Parts:
             self.settings = settings
         _all.add(self)
         self.id = os.urandom(8).hex()
-        self.notebook = os.environ.get("JPY_SESSION_NAME")
+        named = os.environ.get("JPY_SESSION_NAME")
+        # Half a surrogate pair stands for what is no text in a path: nothing can keep that.
+        self.notebook = named and named.encode(errors="replace").decode()
 
     @once
     def settings(self) -> Settings:
@@ -75,6 +78,13 @@ class Parts:
         return Backends(self.settings)
 
     @once
+    def keys(self) -> Keys:
+        """Which providers are set up."""
+        from mixmagic.tasks.keys import Keys
+
+        return Keys(self.backends.access, self.settings.dotenv)
+
+    @once
     def chats(self) -> Chats:
         """The conversations that cells continue by name."""
         from mixmagic.tasks.chats import Chats
@@ -86,7 +96,7 @@ class Parts:
 
         What the parent made is kept, not freed: freeing it would wait for those threads.
         """
-        made = (self.__dict__.pop("backends", None), self.__dict__.pop("stream", None))
+        made = [self.__dict__.pop(name, None) for name in ("backends", "stream", "keys")]
         _of_the_parent.append(made)
 
     def close(self) -> None:

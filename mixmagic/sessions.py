@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.money import Budget, Per
     from mixmagic.params import Prompt
     from mixmagic.store.budgets import Dollars, Left
+    from mixmagic.tasks.choosing import Choice
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
     from mixmagic.tokens import Count
@@ -53,7 +54,7 @@ class Session(Parts):
         from mixmagic.layers.throttle import throttle
 
         # Outermost first.
-        layers = [fit(), meter(self.ledger, self.notebook), retry(self.settings), throttle()]
+        layers = [_told, fit(), meter(self.ledger, self.notebook), retry(self.settings), throttle()]
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
@@ -76,7 +77,8 @@ class Session(Parts):
 
         Args:
             prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name or `provider:API-string`; the session's model where `None`.
+            model: A catalog name (see `choose`) or `provider:API-string`; the session's model where
+                `None`.
             system: Instructions that stand before the prompt.
             stream: Whether the answer is to come in pieces.
             budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
@@ -92,17 +94,49 @@ class Session(Parts):
             from mixmagic.money import Budget
             from mixmagic.params import check, conversation, is_number
             from mixmagic.store.budgets import amount
+            from mixmagic.tasks.strict import response_format
             from mixmagic.values import Request
 
         messages = conversation(prompt, system)
-        resolved = self.catalog.resolve(self.model if model is None else model)
+        choice = self.choose(model)
         if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
         if budget is not None and not isinstance(budget, Budget):
             budget = Budget(amount(budget))
+        given = check(params)
+        if "schema" in given:
+            given["response_format"] = response_format(given.pop("schema"))
         return Request(
-            resolved, messages, check(params), stream=stream, budget=budget, timeout=timeout
+            choice.model,
+            messages,
+            given,
+            stream=stream,
+            budget=budget,
+            timeout=timeout,
+            notes=(choice.reason,) if choice.reason else (),
         )
+
+    def choose(self, name: str | None = None) -> Choice:
+        """Whom a call asks, and why, where that was a choice.
+
+        A bare alias that several providers serve, such as `8x7b`, means the cheapest of those
+        whose key is there.
+
+        Args:
+            name: As `model` for `request`.
+
+        Raises:
+            UnknownModel: No catalog row has this name.
+
+        Example:
+            >>> session.choose("fireworks:8x7b").model.name
+            'fireworks:8x7b'
+        """
+        with forks.lock:
+            from mixmagic.tasks.choosing import named
+
+        wanted = self.model if name is None else name
+        return named(wanted, self.catalog, self.keys)
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None
@@ -150,6 +184,7 @@ class Session(Parts):
         """
         with forks.lock:
             from mixmagic.completion import Collector, stopped_with
+            from mixmagic.layers.settling import settled
 
         request = self.request(prompt, model=model, **params)
         collector = Collector(request)
@@ -157,15 +192,16 @@ class Session(Parts):
             with closing(self.stream(request)) as deltas:
                 for delta in deltas:
                     collector.add(delta)
-        except KeyboardInterrupt:
-            raise stopped_with(collector.completion("stopped")) from None
-        return collector.completion()
+        except KeyboardInterrupt as stop:
+            sent = getattr(stop, "sent", True)
+            raise stopped_with(settled(collector, "stopped", sent=sent)) from None
+        return settled(collector)
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set what may be spent, or take the limit off: see `mixmagic.budget`."""
         from mixmagic.store.budgets import PERIODS, amount
 
-        if per not in PERIODS:
+        if per not in tuple(PERIODS):  # it may be anything
             raise BadArguments(
                 f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
             )
@@ -238,8 +274,19 @@ class Session(Parts):
         from mixmagic.tasks.doctor import examine
 
         return list(
-            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.model)
+            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.choose)
         )
+
+
+def _told(inner: Stream) -> Stream:
+    """A layer: what is known of a call beforehand is said first."""
+    from mixmagic.values import Delta
+
+    def stream(request: Request) -> Generator[Delta, None, None]:
+        yield from (Delta(note=note) for note in request.notes)
+        yield from inner(request)
+
+    return stream
 
 
 _sessions: list[Session] = []

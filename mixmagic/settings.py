@@ -19,6 +19,8 @@ from mixmagic.money import Per
 
 _FILE = "config.toml"
 _DEAREST = 1_000_000  # US dollars: what is more is a mistake
+# The model that is asked where nobody has named one.
+MODEL = "8x7b"
 _FOLDERS = ("config_dir", "data_dir", "cache_dir", "notebook")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -57,7 +59,7 @@ class Settings:
     data_dir: Path
     cache_dir: Path
     notebook: Path = Path()
-    model: str = "8x7b"
+    model: str = MODEL
     live: bool | None = None
     connect_timeout: float = 10.0
     first_byte_timeout: float = 180.0
@@ -69,6 +71,11 @@ class Settings:
     budget_session: float | None = None
     budget_day: float | None = None
     budget_month: float | None = None
+
+    @property
+    def templates(self) -> Path:
+        """The folder of the user's templates; it need not exist."""
+        return self.config_dir / "templates"
 
     @property
     def dotenv(self) -> Path:

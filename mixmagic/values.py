@@ -152,6 +152,7 @@ class Request:
         timeout: Seconds that the call may take in all; the settings' `total_timeout` where `None`.
         deadline: When that is, on the monotonic clock: set when the call is made.
         stop: Set it, from any thread, to end the call.
+        notes: What the user should read below the answer, known before it is asked for.
     """
 
     model: Model
@@ -162,6 +163,7 @@ class Request:
     timeout: float | None = field(default=None, compare=False)
     deadline: float = field(default=math.inf, compare=False, repr=False)
     stop: Stop = field(default_factory=Stop, compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -202,7 +204,8 @@ class Delta(NamedTuple):
         text: Text to append.
         reasoning: Text of the model's thinking, where it is told apart.
         finish: Why the answer ended (`stop`, `length`, …), on the piece that says so.
-        usage: The provider's count, on the piece that carries it.
+        usage: The provider's count, on the piece that carries it; an estimate, of a piece of a call
+            to a tool.
         origin: Where the piece comes from.
         progress: What is going on while there is no answer yet ("loading …").
         note: What the user should read below the answer.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mixmagic.blocks import CodeBlock, code_blocks
+from mixmagic.blocks import CodeBlock, code_blocks, installs, main_block
 
 _READER = MarkdownIt("commonmark")
 # Without lines of text alone: where a paragraph goes on, we do not follow it.
@@ -55,3 +55,55 @@ def test_what_commonmark_calls_a_block_is_one(markdown):
 def test_blocks_of_answers(markdown, blocks):
     assert [(block.language, block.code) for block in code_blocks(markdown)] == blocks
     assert code_blocks(markdown) == read(markdown.replace("\r", ""))
+
+
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("x = 1", "x = 1"),
+        ("x = '>>> '", "x = '>>> '"),
+        (">>> x = 1\n>>> x\n1\n>>> y", "x = 1\nx\ny"),
+        ("\n>>> x\n1", "x"),
+        (
+            ">>> for i in x:\n...     i\n...\n0\n\n>>> f(\n... )\nTraceback:\n    ...\nE",
+            "for i in x:\n    i\n\nf(\n)",
+        ),
+    ],
+)
+def test_of_a_python_session_its_input_is_run(code, source):
+    assert CodeBlock("pycon", code).source == source
+
+
+@pytest.mark.parametrize(
+    ("code", "alone"),
+    [
+        ("pip install x", True),
+        ("# first\n%%bash\n\n$ pip3 -q install x\nsudo apt-get install -y y", True),
+        ("!{sys.executable} -m pip install x", True),
+        ("uv pip install x", True),
+        ("%conda install x", True),
+        ("pip install x\nimport x", False),
+        ("pip list", False),
+        ("installs(code)", False),
+        ("", False),
+        ("# nothing", False),
+    ],
+)
+def test_what_only_installs(code, alone):
+    assert installs(code) is alone
+
+
+@pytest.mark.parametrize(
+    ("blocks", "place"),
+    [
+        ([("py", "a"), ("py", "longer")], 0),
+        ([("sh", "ls"), ("py", "a"), ("py", "longer"), ("text", "the longest"), ("", "and 1")], 2),
+        ([("python", "!pip install x"), ("python", "import x")], 1),
+        ([("", "pip install x"), ("", "import x")], 1),
+        ([("sh", "cd x\nls"), ("py", "a")], 0),
+        ([("sh", "ls"), ("sh", "cd x\nls"), ("", "x")], 0),
+        ([("sh", "pip install x"), ("sh", "pip install y")], 0),
+    ],
+)  # fmt: skip
+def test_what_several_blocks_are_about(blocks, place):
+    assert main_block([CodeBlock(*each) for each in blocks]) == place

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal, localcontext
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic import tokens
-from mixmagic.bounds import Bound, bound, fitting
+from mixmagic.bounds import Bound, bound, cheaper, fitting
 from mixmagic.catalog import Catalog
+from mixmagic.layers.fit import fitted
 from mixmagic.money import Price
 from mixmagic.values import Dialect, Message, Model, Provider, Request
 
@@ -25,14 +28,42 @@ def asked(model: str | Model = "8x7b", messages=HI, **params) -> Request:
     return Request(CATALOG.resolve(model) if isinstance(model, str) else model, messages, params)
 
 
+# What a provider's own chat template may have more, for one message.
+TEMPLATE = 24 + 96
+
+
 def test_exact_tokens_and_what_the_context_leaves():
     most = bound(asked())
-    assert (most.prompt_tokens, most.completion_tokens) == (9, 32_768 - 9)
-    assert most.cost == 32_768 * Decimal("600e-9")
+    assert (most.prompt_tokens, most.completion_tokens) == (9 + TEMPLATE, 32_768 - 9)
+    assert most.cost == (32_768 + TEMPLATE) * Decimal("600e-9")
 
 
 def test_max_tokens_bound_the_answer():
-    assert bound(asked(max_tokens=100)).cost == 109 * Decimal("600e-9")
+    assert bound(asked(max_tokens=100)).cost == (109 + TEMPLATE) * Decimal("600e-9")
+
+
+def test_max_tokens_are_cut_to_the_context_as_they_are_sent():
+    request = asked(max_tokens=10**6)
+    assert bound(request) == bound(fitted(request))
+    assert bound(request).completion_tokens == 32_768 - 9
+
+
+def test_a_providers_own_template_is_in_the_bound_of_an_exact_count():
+    """Together's for Mixtral wrote the system text in Llama's form: 40 tokens instead of 14."""
+    messages = (Message("system", "Be brief."), *HI)
+    assert tokens.count(messages, CATALOG.resolve("8x7b")).tokens == 14
+    assert bound(asked(messages=messages)).prompt_tokens == 14 + 2 * 24 + 96
+
+
+def test_the_embedded_models_template_is_our_own():
+    provider = Provider("mine", "Mine", backend="local", free=True)
+    model = replace(PRICED, provider=provider, tokenizer="mistral-v1")
+    assert bound(asked(model)).prompt_tokens == 9
+
+
+def test_a_price_on_the_embedded_model_is_kept():
+    model = replace(CATALOG.resolve("local"), price=PRICED.price)
+    assert bound(asked(model, max_tokens=100)).cost > 100 * Decimal("1.8e-6")
 
 
 def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_answer():
@@ -53,6 +84,7 @@ def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_a
         ({"max_tokens": 500}, 1, 500),
         ({"max_completion_tokens": 700}, 1, 700),
         ({"max_completion_tokens": 5}, 1, 10),
+        ({"max_tokens": 500, "max_completion_tokens": 700}, 1, 700),
     ],
 )
 def test_extra_body_counts(extra, answers, each):
@@ -61,10 +93,9 @@ def test_extra_body_counts(extra, answers, each):
     assert most.prompt_tokens > 9, "its own length may be read, too"
 
 
-@pytest.mark.parametrize("form", ["schema", "response_format"])
-def test_the_answers_form_may_be_read_with_the_question(form):
+def test_the_answers_form_may_be_read_with_the_question():
     described = {"type": "object", "description": "long " * 100}
-    assert bound(asked(max_tokens=1, **{form: described})).prompt_tokens > 9 + 500
+    assert bound(asked(max_tokens=1, response_format=described)).prompt_tokens > 9 + 500
 
 
 @pytest.mark.parametrize(
@@ -102,6 +133,9 @@ def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
         {"n": 50.0},
         {"n": "50"},
         {"best_of": 0},
+        {"max_tokens": 10**16},
+        {"max_tokens": 10**400},
+        {"n": 10**15},
     ],
 )
 def test_what_is_no_limit_bounds_nothing(extra):
@@ -109,6 +143,21 @@ def test_what_is_no_limit_bounds_nothing(extra):
     most = bound(asked(max_tokens=10, extra_body=extra))
     assert most.cost is None
     assert "is no number of tokens or answers" in most.reason
+
+
+def test_what_the_ledger_has_no_room_for_has_no_bound():
+    most = bound(asked(extra_body={"n": 10**9, "max_tokens": 10**9}))
+    assert (most.cost, most.reason) == (None, "the call could cost over $1,000,000")
+
+
+def test_the_highest_of_all_limits_counts_whatever_its_name():
+    """Where a provider has another name for `max_tokens`, it may know the usual one, too."""
+    dialect = Dialect(rename={"max_tokens": "max_completion_tokens"})
+    model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
+    most = bound(asked(model, max_tokens=10, extra_body={"max_tokens": 900}))
+    assert most.completion_tokens == 900
+    # What it may not know at all limits nothing.
+    assert bound(asked(model, extra_body={"max_tokens": 9})).completion_tokens == 1000 - 1
 
 
 def test_keys_of_any_kind_are_refused_by_name():
@@ -134,11 +183,26 @@ def test_what_a_dialect_always_sends_is_in_the_bound():
 
 def test_the_notebooks_own_precision_is_not_ours():
     with localcontext(prec=3):
-        assert bound(asked(max_tokens=91)).cost == Decimal("0.00006")
+        assert bound(asked(max_tokens=71)).cost == Decimal("0.00012")
 
 
 def test_free_is_free_without_counting():
     assert bound(asked("local")) == Bound(cost=Decimal(0))
+    assert bound(asked("local", n=3)).answers == 3
+
+
+@pytest.mark.parametrize(
+    ("price", "cost"),
+    [
+        (None, 0),
+        (Price(Decimal(0), Decimal(0), since=date(2026, 11, 25)), 0),
+        (Price(Decimal(1), Decimal(2)), Decimal("0.000323")),
+    ],
+)
+def test_a_price_of_the_users_outranks_a_providers_free(price, cost):
+    """As for a GPU that is paid by the hour."""
+    model = replace(PRICED, provider=Provider("mine", "Mine", free=True), price=price)
+    assert bound(asked(model, max_tokens=100)).cost == cost
 
 
 @given(st.decimals("0.000001", "0.001", places=9), st.integers(1, 3))
@@ -153,3 +217,55 @@ def test_what_fits_fits_and_one_token_more_does_not(left, answers):
     assert cost(tokens_ + 1) > left
     if tokens_:
         assert cost(tokens_) <= left
+
+
+def test_a_price_below_a_nanodollar_has_its_fit():
+    model = replace(PRICED, price=Price(Decimal(600), Decimal("0.0000000001")))
+    request = asked(model, max_tokens=5)
+    assert fitting(request, bound(request), Decimal("0.0001")) == 0
+    assert fitting(request, bound(request), bound(request).cost) >= 5
+
+
+@pytest.mark.parametrize(
+    ("params", "left", "way"),
+    [
+        ({}, "0.001", "ask for less: --max-tokens 1537 would fit"),
+        ({"n": 3}, "0.001", "ask for less: --max-tokens 512 would fit"),
+        ({}, "0", ""),
+        ({}, "-1", ""),
+        ({}, "0.00005", "ask less: no --max-tokens is low enough, the prompt costs too much"),
+        (
+            {"response_format": {"type": "json_object"}},
+            "0.00005",
+            "ask less: no --max-tokens is low enough, the prompt with its schema costs too much",
+        ),
+        (
+            {"extra_body": {"max_tokens": 30_000}},
+            "0.001",
+            "ask for less: a 'max_tokens' of 1516 in extra_body would fit",
+        ),
+        (
+            {"extra_body": {"max_completion_tokens": 30_000}},
+            "0.001",
+            "ask for less: a 'max_completion_tokens' of 1505 in extra_body would fit",
+        ),
+        (
+            {"extra_body": {"max_completion_tokens": 9}},
+            "0.001",
+            "ask for less: --max-tokens 1509 would fit",
+        ),
+    ],
+)
+def test_how_a_call_can_be_made_cheaper(params, left, way):
+    request = asked(**params)
+    assert cheaper(request, bound(request), Decimal(left)) == way
+
+
+@pytest.mark.parametrize("extra", [{}, {"max_tokens": 30_000}, {"max_completion_tokens": 9}])
+def test_what_is_said_to_fit_fits(extra):
+    left = Decimal("0.001")
+    request = asked(extra_body=extra)
+    way = cheaper(request, bound(request), left)
+    room = int(re.search(r"\d+", way)[0])
+    extra = {key: room for key in extra if key in way} or extra
+    assert bound(asked(max_tokens=room, extra_body=extra)).cost <= left

@@ -24,8 +24,9 @@ NANO = 10**9
 PRICE = 600  # nanodollars a token, of 8x7b
 PROMPT = 17  # tokens: see `test_the_prompt_has_as_many_tokens_as_the_server_says`
 MAX_TOKENS = 50
-MOST = (PROMPT + MAX_TOKENS) * PRICE
-BUDGET = 500 * 30 * PRICE  # enough for about 350 calls
+TEMPLATE = 24 + 96  # what the provider's own may have more
+MOST = (PROMPT + TEMPLATE + MAX_TOKENS) * PRICE
+BUDGET = 1500 * 30 * PRICE  # enough for about 700 calls
 
 WORK = """
 import json, sys, threading

@@ -144,9 +144,78 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
 
 
+@pytest.fixture
+def lost(home):
+    """A ledger with one lost call, and one whose tokens were estimated."""
+    ledger = Ledger(home / "data", "a-session")
+    model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
+    request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
+    for _ in range(2):
+        hold = Hold(request, None, bound(request), time.time())
+        ledger.reserve(hold)
+    usage = Usage(1_000_000, 1, counted="estimate")
+    ledger.settle(hold, "ok", Completion("", usage, Decimal("0.5"), "stop", request, 1.0, None))
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL WHERE id = 1")
+    ledger.database.close()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "marks"),
+    [("utf-8", "≤≈·"), ("cp1252", "<~·"), ("ascii", "<~-"), ("ascii:replace", "???")],
+)
+def test_what_an_encoding_lacks_is_written_in_its_letters(lost, encoding, marks):
+    """As into a file on Windows; the table's columns stay where they are."""
+    ran = subprocess.run(
+        [*COMMAND, "spend", "--all"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    shown = ran.stdout.decode(encoding.partition(":")[0])
+    below, about, dot = marks
+    row, total, caption = shown.splitlines()[1:]
+    assert row.endswith(f"{below} {about} $0.50")
+    assert len(row) == len(total)
+    assert f" {dot} {below}: lost calls are counted at their most" in caption
+    assert f" {dot} {about}: some tokens are estimated" in caption
+
+
+def test_nothing_is_said_where_nobody_reads_on(lost):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        ran = subprocess.run([*COMMAND, "spend"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+def test_lost_calls_are_listed_and_settled_as_the_report_says(lost):
+    assert "(`spend --resolve` settles them)" in run("spend").stdout
+    head, row, about = run("spend", "--resolve").stdout.splitlines()
+    assert head.split()[:2] == ["number", "when"]
+    assert row.split()[0] == "1"
+    assert row.endswith(" lost")
+    assert about == "settle one by `spend --resolve NUMBER DOLLARS`, as the provider billed it"
+    settled = run("spend", "--resolve", "1", "0.25")
+    assert (settled.returncode, settled.stderr) == (0, "")
+    assert "Call 1 is settled: it cost $0.25." in settled.stdout
+    assert run("spend").stdout.splitlines()[1].split()[-1] == "$0.75"
+    refused = run("spend", "--resolve", "7", "0.25")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "words",
-    [[], ["local"], ["nonsense"], ["spend", "--by", "modle"], ["spend", "--all", "--today"]],
+    [
+        ["spend", "--resolve", "--by", "day"],
+        ["spend", "--resolve", "--today"],
+        [],
+        ["local"],
+        ["nonsense"],
+        ["spend", "--by", "modle"],
+        ["spend", "--all", "--today"],
+    ],
 )
 def test_wrong_words_are_refused_with_status_2(words):
     assert run(*words).returncode == 2

@@ -42,11 +42,20 @@ def on(model: Model, **changes) -> Completion:
         ("0.6", "$0.60"),
         ("0.05", "$0.050"),
         ("0.0008076", "$0.00081"),
-        ("0.000000001", "$0.0000000010"),
+        ("0.000000001", "$0.000000001"),
     ],
 )
 def test_dollars(cost, shown):
     assert dollars(None if cost is None else Decimal(cost)) == shown
+
+
+# Stopped before the provider had said anything of it, which it would have said at once.
+UNSEEN = replace(
+    ANSWER,
+    usage=Usage(9, 56, counted="estimate"),
+    request=replace(REQUEST, stream=False),
+    finish="stopped",
+)
 
 
 def test_footer_says_model_tokens_cost_times_and_session():
@@ -75,6 +84,17 @@ def test_estimates_are_marked():
     assert "≈ 10 → 5 tokens" in footer
     assert "≈ $0.00081" in footer
     assert "≈" not in ANSWER.footer()
+
+
+def test_the_most_that_it_can_cost_is_marked():
+    assert "≈ 9 → 56 tokens · ≤ $0.00081" in UNSEEN.footer()
+    assert "≤" not in replace(UNSEEN, finish="stop").footer()
+    assert "≤" not in replace(UNSEEN, usage=ANSWER.usage).footer()
+
+
+def test_a_price_of_the_users_outranks_a_providers_free():
+    priced = replace(MODEL, provider=replace(ACME, free=True))
+    assert " · $0.00081 · " in on(priced).footer()
 
 
 @pytest.mark.parametrize(
@@ -201,6 +221,47 @@ def test_last_usage_wins():
     assert collector.completion().usage == Usage(9, 3)
 
 
+EIGHT = [Delta(f"{number} ") for number in range(8)]
+LAST = Delta(finish="stop")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "usage"),
+    [
+        ([*EIGHT, LAST, Delta(usage=Usage(9, 8, 5))], Usage(9, 8, 5)),
+        ([*EIGHT, Delta(finish="stop", usage=Usage(9, 8))], Usage(9, 8)),
+        ([*EIGHT, Delta("!", finish="stop", usage=Usage(9, 2))], Usage(9, 2)),
+        ([*EIGHT, LAST._replace(usage=Usage(9, 2)), Delta("held back")], Usage(9, 2)),
+        ([each._replace(usage=Usage(9, 2)) for each in EIGHT] + [LAST], Usage(9, 2)),
+        ([Delta(usage=Usage(9, 0)), LAST], Usage(9, 0)),
+        # Counts that are none, or of something else.
+        ([*EIGHT, LAST, Delta(usage=Usage(9, 0))], Usage(9, 8, 0, "estimate")),
+        ([*EIGHT, LAST, Delta(usage=Usage(0, 2))], Usage(6, 2, 0, "estimate")),
+        ([*EIGHT, LAST, Delta(usage=Usage(0, 0))], Usage(6, 8, 0, "estimate")),
+        ([Delta("x", usage=Usage(9, 1)), *EIGHT, LAST], Usage(9, 9, 0, "estimate")),
+        ([Delta(usage=Usage(9, 50)), *EIGHT, LAST], Usage(9, 50)),
+        (
+            [Delta("x", usage=Usage(9, 5)), *EIGHT, LAST, Delta(usage=Usage(9, 2))],
+            Usage(9, 9, 0, "estimate"),
+        ),
+    ],
+)
+def test_the_providers_count_is_taken_where_it_is_one_of_all_that_came(deltas, usage):
+    collector = Collector(REQUEST)
+    for delta in deltas:
+        collector.add(delta)
+    assert collector.completion().usage == usage
+
+
+def test_calls_to_tools_are_counted():
+    collector = Collector(REQUEST)
+    for _ in range(3):
+        collector.add(Delta(usage=Usage(0, 4, counted="estimate")))
+    assert collector.completion("stopped").usage == Usage(6, 12, counted="estimate")
+    collector.add(Delta(finish="tool_calls", usage=Usage(9, 10)))
+    assert collector.completion().usage == Usage(9, 10)
+
+
 def test_tokens_are_estimated_where_the_provider_counts_none():
     """At least one token for each piece, at least what the length suggests."""
     pieces = Collector(REQUEST)
@@ -234,7 +295,11 @@ def test_finish_may_be_told():
 @pytest.mark.parametrize(
     ("answer", "price"),
     [
-        (ANSWER, "priced as ≈ $0.00081"),
+        (ANSWER, "priced as $0.00081"),
+        (replace(ANSWER, usage=Usage(9, 56, counted="exact")), "priced as ≈ $0.00081"),
+        (replace(ANSWER, cost=Decimal(0)), "priced as $0"),
+        (UNSEEN, "priced as ≤ $0.00081: it may be billed in full"),
+        (replace(UNSEEN, cost=None), "price unknown"),
         (replace(ANSWER, cost=None), "price unknown"),
         (on(replace(MODEL, provider=replace(ACME, free=True)), cost=Decimal(0)), "free"),
     ],

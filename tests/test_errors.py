@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from mixmagic import errors
-from mixmagic.errors import MixmagicError, ProviderError, Stopped, one_line
+from mixmagic.errors import MixmagicError, ProviderError, Stopped, did_you_mean, one_line
 
 TREE = [
     each
@@ -30,6 +30,21 @@ def test_docstring_draws_the_tree():
         base = getattr(errors, name).__base__
         assert base.__name__ == (parent or base.__name__)
     assert {name for name, _ in drawn} == {each.__name__ for each in [*TREE, Stopped]}
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "options", "says"),
+    [
+        ("temprature", ["seed", "temperature"], {}, "Did you mean temperature? "),
+        ("TEMPERATURE", ["Temperature"], {}, "Did you mean Temperature? "),
+        ("8x7", ["8x7b", "8x22b"], {"most": 2}, "Did you mean 8x7b? "),
+        ("8x7", ["8x7b", "8x22b"], {"most": 2, "likeness": 0.5}, "Did you mean 8x7b or 8x22b? "),
+        ("zzz", ["seed"], {}, ""),
+        ("", ["seed"], {}, ""),
+    ],
+)
+def test_a_hint_begins_with_what_is_like_the_name(name, names, options, says):
+    assert did_you_mean(name, iter(names), **options) == says
 
 
 @pytest.mark.parametrize("kind", TREE)

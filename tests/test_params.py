@@ -29,7 +29,7 @@ GOOD = [
 ]
 BAD = [
     ("temperature", [-0.1, 2.1, "1", True, math.nan, math.inf, [1]]),
-    ("max_tokens", [0, -1, 1.0, "10", True]),
+    ("max_tokens", [0, -1, 1.0, "10", True, 10**9 + 1, 10**60]),
     ("top_p", [-0.1, 1.1, True]),
     ("top_k", [-1, 1.5]),
     ("min_p", [1.1]),

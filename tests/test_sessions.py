@@ -14,8 +14,9 @@ from server import Answer
 from server import together as words
 
 import mixmagic
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, BudgetExceeded
 from mixmagic.sessions import Session
+from mixmagic.tasks.schemas import Schema
 
 PARTS = {
     "settings": "mixmagic.settings.Settings.load",
@@ -84,6 +85,21 @@ def test_the_model_can_be_set_before_and_after_it_was_read(home):
     assert other.model == "8x7b"
     other.model = "8x22b"
     assert other.request("Hi").model.id.startswith("mistralai/Mixtral-8x22B")
+
+
+def test_a_schema_is_sent_as_strict_mode_takes_it_or_not_as_strict(session):
+    """As the magic sends it: OpenAI refuses an open object that is said to be strict."""
+    opened = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    closed = {**opened, "additionalProperties": False}
+    free = {"type": "object", "additionalProperties": {"type": "integer"}}
+    for schema, sent, strict in ((opened, closed, True), (free, free, False)):
+        asked = session.request("Hi", model="local", schema=schema)
+        named = {"name": "answer", "schema": sent, "strict": strict}
+        assert asked.params == {
+            "response_format": {"type": "json_schema", "json_schema": named},
+        }
+        written = Schema.of(schema, "answer").response_format()
+        assert asked.params["response_format"] == written
 
 
 def test_the_parts_are_documented():
@@ -192,3 +208,15 @@ print(alone)
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert ran.stdout == "[]\n"
+
+
+def test_a_notebook_whose_path_is_no_text_has_budgets_too(home, together, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "/tmp/\udcff.ipynb")
+    together.plan = [Answer(words("Hi"))]
+    session = Session()
+    session.budget("0.00001", per="notebook")
+    with pytest.raises(BudgetExceeded, match="this notebook's budget"):
+        session.ask("Hi", model="together:8x7b", max_tokens=100)
+    session.budget(1, per="notebook")
+    assert session.ask("Hi", model="together:8x7b", max_tokens=100).text == "Hi"
+    assert [row.name for row in session.ledger.spent(by="notebook")] == ["/tmp/?.ipynb"]

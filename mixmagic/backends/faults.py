@@ -114,6 +114,13 @@ def from_status(
             "Add credit or raise the limit there, or take another provider's row.",
             status=status,
         )
+    if status == 404 and not model.id:  # its `/models` was asked for
+        return ProviderError(
+            f"{provider.label} answered 404 for the list of its models{quoted}",
+            "It may have none; else check its URL in its catalog file"
+            f"{provider.url_env and f' or in {provider.url_env}'}.",
+            status=status,
+        )
     if status == 404:
         return UnknownModel(
             f"{provider.label} answered 404 for {model.id}{quoted}",

@@ -99,7 +99,8 @@ class Backend:
                 for frame in _frames(answer, request):
                     delta = wire.decode(request.model, frame)
                     ended += delta.finish is not None
-                    if delta.usage is not None:  # one of each answer, in turn
+                    # One of each answer, in turn.
+                    if delta.usage is not None and not delta.usage.estimated:
                         told += delta.usage.completion_tokens
                         usage = replace(delta.usage, completion_tokens=told)
                         delta = delta._replace(usage=usage)  # the same, added up

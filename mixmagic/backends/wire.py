@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mixmagic import tokens
 from mixmagic.backends import faults
 from mixmagic.errors import ProviderError
 from mixmagic.money import Usage
@@ -24,22 +25,15 @@ _MOST_TOKENS = 10**9
 
 
 def encode(request: Request) -> dict[str, Any]:
-    """The JSON body of a request, in its provider's dialect.
-
-    `schema`, a JSON Schema, becomes `response_format`; `extra_body` is merged in as it is.
-    """
+    """The JSON body of a request, in its provider's dialect; `extra_body` goes in as it is."""
     dialect = request.model.provider.dialect
     params = dict(request.params)
     extra = params.pop("extra_body", {})
-    schema = params.pop("schema", None)
     body: dict[str, Any] = {
         "model": request.model.id,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
     }
     body |= {dialect.rename.get(name, name): value for name, value in params.items()}
-    if schema is not None:
-        named = {"name": "answer", "schema": schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": named}
     body |= dialect.always
     if request.stream:
         body |= {"stream": True, **dialect.streaming}
@@ -117,7 +111,9 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     content = part.get("content")
     thought = part.get("reasoning") or part.get("reasoning_content")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    if content and type(content) is str and finish is usage is thought is logprobs is None:
+    calls = part.get("tool_calls") or part.get("function_call")
+    more = usage or calls
+    if content and type(content) is str and not more and finish is thought is logprobs is None:
         if index:
             return Delta(content, choice=_index(index))
         # The common case, cheaply.
@@ -129,7 +125,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         text=text,
         reasoning=reasoning or _text(thought),
         finish=_FINISH.get(finish, finish) if isinstance(finish, str) and finish else None,
-        usage=_usage(usage) if usage else None,
+        usage=(_usage(usage) if usage else None) or (_called(calls) if calls else None),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
     )
@@ -177,8 +173,20 @@ def _content(content: Any) -> tuple[str, str]:
     return "".join(text), "".join(reasoning)
 
 
+def _called(calls: Any) -> Usage | None:
+    """Our count of what a piece has of calls to tools, where it has some: nobody is shown it."""
+    written = ""
+    for call in calls if isinstance(calls, list) else [calls]:
+        if isinstance(call, Mapping):
+            function = call.get("function", call)
+            if isinstance(function, Mapping):
+                said = (function.get("name"), function.get("arguments"))
+                written += "".join(str(each) for each in said if each)
+    return Usage(0, tokens.estimate(written), counted="estimate") if written else None
+
+
 def _usage(usage: Any) -> Usage | None:
-    """The provider's count, where it is one."""
+    """The provider's count, where it is one; 0 for the half that it leaves out."""
     if not isinstance(usage, Mapping):
         return None
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))

@@ -5,7 +5,6 @@ May import `settings`, `values` and what stands below them.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,10 +13,10 @@ from typing import Any
 
 from mixmagic.catalog import live, others, rows
 from mixmagic.catalog.rows import FREE
-from mixmagic.errors import BadArguments, UnknownModel
+from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
 from mixmagic.values import Model, Provider
 
-__all__ = ["FREE", "Catalog"]
+__all__ = ["FREE", "Catalog", "priced"]
 
 
 class Catalog:
@@ -88,7 +87,7 @@ class Catalog:
     @property
     def models(self) -> tuple[Model, ...]:
         """All rows, by provider, Together AI's first."""
-        return tuple(map(_priced, self._rows()))
+        return tuple(map(priced, self._rows()))
 
     def resolve(self, name: str) -> Model:
         """The row that `name` means.
@@ -102,19 +101,43 @@ class Catalog:
         """
         wanted = name.strip()
         if model := _find(self._rows(), wanted):
-            return _priced(model)
+            return priced(model)
         head, _, tail = wanted.partition(":")
         provider = self._providers.get(head.lower())
         if provider is not None and tail:
             known = _find((row for row in self._rows() if row.provider is provider), tail)
-            return _priced(known or Model(tail, provider, source="not in the catalog"))
+            return priced(known or Model(tail, provider, source="not in the catalog"))
         names = {n for model in self._rows() for n in (model.name, model.id, *model.aliases)}
-        near = difflib.get_close_matches(wanted.lower(), sorted(names), 2, 0.5)
-        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        meant = did_you_mean(wanted, sorted(names), 2, 0.5)
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
             f"{meant}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
+
+    def named(self, name: str) -> tuple[Model, ...]:
+        """Every row that `name` means: several where a bare alias is several providers'.
+
+        Args:
+            name: As for `resolve`.
+
+        Returns:
+            One row of each provider, in the order of the catalog; `resolve` gives the first. The
+            others have the prices that stand here: `priced` looks further, which may take a while.
+
+        Raises:
+            UnknownModel: As for `resolve`.
+
+        Example:
+            >>> [model.name for model in Catalog().named("disco")]
+            ['together:disco']
+        """
+        first, alias = self.resolve(name), name.strip().lower()
+        rows = {first.provider.name: first}
+        if alias not in (first.id.lower(), first.name.lower()):
+            for model in self._rows():
+                if alias in map(str.lower, model.aliases):
+                    rows.setdefault(model.provider.name, model)
+        return tuple(rows.values())
 
     def merge(self, provider: Provider, entries: Iterable[Mapping[str, Any]]) -> list[Model]:
         """The provider's own `/models` list as rows: what the catalog knows, completed.
@@ -131,7 +154,7 @@ class Catalog:
             row = known.get(identity) or Model(identity, provider, source=live.SOURCE)
             context = entry.get("context_length")
             key = (provider.name, identity)
-            if type(context) is int and (row.context is None or key in self._told):
+            if type(context) is int and context > 0 and (row.context is None or key in self._told):
                 self._told.add(key)
                 row = replace(row, context=context)
             row = replace(row, status="available")
@@ -139,7 +162,7 @@ class Catalog:
                 price = live.price(provider, entry)
                 row = replace(row, price=price, checked=None if price else row.checked)
             self._models[key] = row
-            listed.append(_priced(row))
+            listed.append(priced(row))
         return listed
 
     def _rows(self) -> list[Model]:
@@ -148,7 +171,7 @@ class Catalog:
         return sorted(self._models.values(), key=lambda model: order[model.provider.name])
 
 
-def _priced(model: Model) -> Model:
+def priced(model: Model) -> Model:
     """The model with a price, where one is declared, or known to others."""
     if model.price:
         return model

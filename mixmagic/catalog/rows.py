@@ -40,6 +40,8 @@ def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, sour
         source: Where a price comes from that does not say so itself.
     """
     values = _fields(Model, row)
+    if values.get("context", 1) < 1:
+        values["context"] = None  # no number of tokens: it is not known
     if "price" in values:
         values["price"] = _price(values["price"], source)
         # Nobody has looked at a new price on the day on which the old one was checked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from mixmagic.completion import dollars as rounded
 from mixmagic.display.report import Table
@@ -13,24 +14,31 @@ from mixmagic.tasks.plan import Plan
 
 def budgets_table(left: Sequence[Left]) -> Table:
     """What each limit has left."""
+    amounts = ([each.cap.limit, each.spent, each.held, each.left] for each in left)
+    columns = [_aligned(column) for column in zip(*amounts, strict=True)]
     return Table(
         ["budget", "limit>", "spent>", "held>", "left>", "raised by"],
         [
             [
-                each.cap.name,
-                exactly(each.cap.limit),
-                exactly(each.spent),
-                exactly(each.held),
-                exactly(each.left),
+                # The settings' own stands beside the one that is set here.
+                each.cap.name + " (settings)" * each.cap.cure.startswith("budget_"),
+                *row,
                 each.cap.cure.strip("`"),
             ]
-            for each in left
+            for each, row in zip(left, zip(*columns, strict=True), strict=True)
         ],
         "held: what calls under way may cost at most"
         if left
         else "No budget is set: `%mixmagic budget 0.50` sets this session's,"
         " `--per day` and `--per month` those of all sessions.",
     )
+
+
+def _aligned(column: Sequence[Decimal]) -> list[str]:
+    """Exact amounts, all with as many decimals as one of them needs."""
+    texts = [exactly(value) for value in column]
+    digits = max(len(text.partition(".")[2]) for text in texts)
+    return [text + "0" * (digits - len(text.partition(".")[2])) for text in texts]
 
 
 def plan_table(plan: Plan) -> Table:
@@ -40,24 +48,25 @@ def plan_table(plan: Plan) -> Table:
     if not plan.prompt.exact:
         prompt = f"about {prompt}, at most {plan.prompt.most:,}"
     known = f"the mean of {plan.answers:,} answers" if plan.answers else "assumed: none is known"
-    limit = request.params.get("max_tokens", most.completion_tokens)
-    bound = "" if limit is None else f"at most {limit:,} tokens, "
+    bound = "" if plan.limit is None else f"at most {plan.limit:,} tokens, "
+    several = "" if most.answers == 1 else f"{most.answers:,}, each "
     rows = [
         ["model", f"{model.name} ({model.id})"],
         ["prompt", prompt],
-        ["answer", f"{bound}likely {plan.answer:,} ({known})"],
+        ["answers" if several else "answer", f"{several}{bound}likely {plan.answer:,} ({known})"],
     ]
     if model.context is not None:
         share = plan.prompt.tokens / model.context
         used = f"{share:.1%}" if share >= 0.001 else "under 0.1%"
         rows.append(["context", f"{used} of {model.context:,} tokens for the prompt"])
-    if model.provider.free:
+    free = model.provider.free and most.cost == 0
+    if free:
         rows.append(["cost", "free"])
     else:
         rows.append(["cost at most", most.reason if most.cost is None else exactly(most.cost)])
         about = "" if plan.likely is None else "about "
         rows.append(["cost likely", about + rounded(plan.likely)])
-    for left in () if model.provider.free else plan.left:
+    for left in () if free else plan.left:
         now = f"{exactly(left.left)} of {exactly(left.cap.limit)} left"
         if most.cost is not None and most.cost <= left.left:
             after = dollars(nano(left.left) - nano(most.cost))
@@ -65,4 +74,10 @@ def plan_table(plan: Plan) -> Table:
         rows.append([left.cap.name, now])
     refused = plan.refused
     verdict = f"It would be refused: {refused.cap.name} does not allow it. " if refused else ""
-    return Table(["", "dry run"], rows, f"{verdict}Nothing was sent.")
+    notes = [f"{verdict}Nothing was sent."]
+    if request.params.get("response_format", {}).get("type") == "json_schema":
+        notes.append(
+            "An answer that does not fit its schema is asked for once more, which may more than"
+            " double this."
+        )
+    return Table(["", "dry run"], rows, "\n".join(notes))

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mixmagic import defuse
-from mixmagic.completion import Completion, quiet
+from mixmagic.blocks import code_blocks
+from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
+from mixmagic.display.tabs import tabbed
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.fences import in_html
 from mixmagic.tasks import parsing, tables
@@ -27,8 +29,8 @@ class Format:
 
     Attributes:
         instruction: What the model is told about it, behind the user's own instructions.
-        render: The MIME types of an answer and its footer's session total; raises
-            `AnswerUnusable` where it is not in this form.
+        render: The MIME types of one answer, the same for all; raises `AnswerUnusable` where it
+            is not in this form.
         piece: Those of a piece of one while it comes; `None` where pieces cannot be shown.
         parse: What the answer's text says, as a Python object: `Completion.value`. Raises
             `AnswerUnusable` or `MissingPackage`; `None` where the text is all that there is.
@@ -36,27 +38,34 @@ class Format:
     """
 
     instruction: str
-    render: Callable[[Completion, str], Bundle]
+    render: Callable[[Completion], Bundle]
     piece: Callable[[str], Bundle] | None = None
     parse: Callable[[str], Any] | None = None
     remark: Callable[[str], str] | None = None
 
-    def whole(self, completion: Completion, session: str) -> Bundle:
+    def whole(
+        self, completion: Completion, session: str, *, tabs: bool = False, after: int = 0
+    ) -> Bundle:
         """What is shown of an answer: its text as it came, where it is not in this form.
 
         Args:
             completion: The answer, which may have been stopped.
             session: The footer's session total.
+            tabs: Whether several answers are tabs where they can be, or one under the other.
+            after: How many of several answers are shown already.
 
         Example:
             >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
         """
-        if completion.others:  # all of them are paid for, and shown
-            return self._remarked(completion).bundle(session)
+        texts = (completion.text, *completion.others)
+        each = [replace(completion, text=text, others=()) for text in texts]
         try:
-            return self.render(self._remarked(completion), session)
+            bodies = [self.render(answer) for answer in each]
         except (AnswerUnusable, RecursionError):  # nested too deep to be written anew
-            return _text(completion, session)
+            bodies = [_text(answer) for answer in each]
+        left, names = headed(bodies)[after:], titles(len(bodies))[after:]
+        body = tabbed(names, left) if tabs and len(left) > 1 else stacked(left)
+        return _signed(body, self._remarked(completion).footer(session))
 
     def finished(self, completion: Completion) -> Completion:
         """The answer with its `value`.
@@ -109,11 +118,6 @@ _SIGNS = re.compile(r"[$%_]")
 _ODD = re.compile(r"[^\w\s.,:/()·→≈≥…$%-]+")
 
 
-def _markdown(piece: str) -> Bundle:
-    """A piece of Markdown."""
-    return {"text/markdown": defuse.markdown(piece), "text/plain": defuse.plain(piece)}
-
-
 # Nothing is fetched, sent or run: no script, no form, no picture but those in the page itself.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _HEAD = (
@@ -124,23 +128,45 @@ _HEAD = (
 _FRAMES = re.compile(
     r"<(?=/?(?:i?frame|frameset|object|embed|portal|fencedframe)\b)", re.IGNORECASE
 )
-_FENCED = re.compile(r"\s*```[\w-]*\n(.*?)\n?(?:```\s*)?$", re.DOTALL)
 
 
-def _page(completion: Completion, session: str) -> Bundle:
+def _signed(body: Bundle, footer: str) -> Bundle:
+    """What is shown, with the line below it."""
+    below = {
+        "text/markdown": f"\n\n{quiet(footer)}",
+        "text/html": quiet(footer),
+        # Some front ends show this one, and so it has the footer too.
+        "text/latex": "\n\n" + _SIGNS.sub(r"\\\g<0>", _ODD.sub(" ", footer)),
+        "text/plain": f"\n\n{footer}",
+    }
+    return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
+
+
+def _html(text: str) -> tuple[str, str]:
+    """The page of an answer: its first block in HTML, or its only one without a language, or all.
+
+    And a remark on the blocks that are left out.
+    """
+    blocks = code_blocks(text)
+    named = [at for at, each in enumerate(blocks) if each.language.lower() in ("html", "xhtml")]
+    bare = [at for at, each in enumerate(blocks) if not each.language]
+    found = named[:1] or (bare if len(bare) == 1 else [])
+    if not found or text.lstrip().startswith("<"):  # a page may have fences in it
+        return text, ""
+    return blocks[found[0]].code, parsing.one_of(found[0], len(blocks), "code blocks")
+
+
+def _page(completion: Completion) -> Bundle:
     """An HTML page in a frame in which nothing of it can act."""
-    fenced = _FENCED.match(completion.text)
-    page = html.escape(_HEAD + _FRAMES.sub("&lt;", fenced[1] if fenced else completion.text))
+    text, _ = _html(completion.text)
+    page = html.escape(_HEAD + _FRAMES.sub("&lt;", text))
     name = html.escape(completion.model.name)
     frame = (
         f'<iframe sandbox srcdoc="{page}" title="{name}\'s page" style="width:'
         " 100%; height: 24em; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4);"
         ' background: white"></iframe>'
     )
-    return {
-        "text/html": frame + quiet(completion.footer(session)),
-        "text/plain": completion.bundle(session)["text/plain"],
-    }
+    return {"text/html": frame, "text/plain": defuse.plain(completion.text)}
 
 
 def _pre(text: str) -> str:
@@ -153,34 +179,32 @@ def _text_piece(piece: str) -> Bundle:
     return {"text/html": _pre(piece), "text/plain": defuse.plain(piece)}
 
 
-def _text(completion: Completion, session: str) -> Bundle:
+def _text(completion: Completion) -> Bundle:
     """A text as it came."""
     text = completion.text.strip("\n")
     return {
-        "text/html": (_pre(text) if text else "") + quiet(completion.footer(session)),
-        "text/plain": completion.bundle(session)["text/plain"],
+        "text/html": _pre(text) if text else "",
+        "text/plain": defuse.plain(completion.text),
     }
 
 
-def _fenced(completion: Completion, session: str, code: str, language: str) -> Bundle:
+def _fenced(code: str, language: str) -> Bundle:
     """Code, highlighted in the way of its language."""
     longest = max(map(len, re.findall(r"`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
-    body = f"{fence}{language}\n{code}\n{fence}"
-    bundle = replace(completion, text=body).bundle(session)
-    plain = f"{defuse.plain(code)}\n\n{completion.footer(session)}"
-    return {**bundle, "text/plain": plain.lstrip("\n")}
+    body = defuse.markdown(f"{fence}{language}\n{code}\n{fence}")
+    return {"text/markdown": body, "text/plain": defuse.plain(code)}
 
 
-def _code(completion: Completion, session: str) -> Bundle:
+def _code(completion: Completion) -> Bundle:
     """The answer's code alone."""
     block = parsing.block(completion.text)
     if not block.code.strip():
-        return completion.bundle(session)
-    return _fenced(completion, session, block.code, block.language)
+        return shown(completion.text)
+    return _fenced(block.code, block.language)
 
 
-def _json(completion: Completion, session: str) -> Bundle:
+def _json(completion: Completion) -> Bundle:
     """The answer's JSON, one item a line.
 
     Not as `application/json`: JupyterLab would show that instead, without the footer.
@@ -189,22 +213,19 @@ def _json(completion: Completion, session: str) -> Bundle:
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
     # Half a surrogate pair cannot be sent to the front end.
     pretty = pretty if pretty.isascii() or not _HALF.search(pretty) else json.dumps(value, indent=2)
-    return _fenced(completion, session, pretty, "json")
+    return _fenced(pretty, "json")
 
 
-def _latex(completion: Completion, session: str) -> Bundle:
+def _latex(completion: Completion) -> Bundle:
     """The answer's formulas, set."""
-    text = parsing.latex(completion.text)
+    text = defuse.markdown(parsing.latex(completion.text))
     # LaTeX reads files and runs programs, where a PDF is made of a notebook.
-    safe = _CARETS.sub(r"^{\\wedge}", _ACTS.sub(r"\\backslash ", defuse.markdown(text)))
-    # Some front ends show this one, and so it has the footer too.
-    footer = _SIGNS.sub(r"\\\g<0>", _ODD.sub(" ", completion.footer(session)))
-    bundle = replace(completion, text=text).bundle(session)
-    plain = completion.bundle(session)["text/plain"]
-    return {**bundle, "text/latex": f"{safe}\n\n{footer}", "text/plain": plain}
+    safe = _CARETS.sub(r"^{\\wedge}", _ACTS.sub(r"\\backslash ", text))
+    plain = defuse.plain(completion.text)
+    return {"text/markdown": text, "text/latex": safe, "text/plain": plain}
 
 
-def _table(completion: Completion, session: str) -> Bundle:
+def _table(completion: Completion) -> Bundle:
     """The answer's table."""
     found = tables.cells(completion.text)
     rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
@@ -218,9 +239,8 @@ def _table(completion: Completion, session: str) -> Bundle:
     return {
         # Cells are text, not mathematics.
         "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'
-        f"<tbody>{body}</tbody></table>{quiet(rest) if rest else ''}"
-        f"{quiet(completion.footer(session))}",
-        "text/plain": completion.bundle(session)["text/plain"],
+        f"<tbody>{body}</tbody></table>{quiet(rest) if rest else ''}",
+        "text/plain": defuse.plain(completion.text),
     }
 
 
@@ -234,18 +254,25 @@ def _other_tables(text: str) -> str:
 
 
 FORMATS: Mapping[str, Format] = {
-    "markdown": Format("", Completion.bundle, _markdown),
+    "markdown": Format("", lambda answer: shown(answer.text), shown),
     "text": Format("Answer in plain text, without any markup.", _text, _text_piece),
     "code": Format(
         "Answer with one fenced code block alone; explain in its comments what needs it.",
         _code,
-        _markdown,
+        shown,
         parsing.code,
+        parsing.other_blocks,
     ),
-    "json": Format("Answer with JSON alone; explain nothing.", _json, parse=parsing.loads),
+    "json": Format(
+        "Answer with JSON alone; explain nothing.",
+        _json,
+        parse=parsing.loads,
+        remark=parsing.other_values,
+    ),
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page,
+        remark=lambda text: _html(text)[1],
     ),
     "latex": Format(
         "Answer in LaTeX mathematics: formulas alone, between \\[ and \\]; no document.",

@@ -14,6 +14,7 @@ from typing import Any
 from mixmagic.completion import Collector, Completion, dollars, stopped_with
 from mixmagic.display.screens import Screen
 from mixmagic.errors import StoreError
+from mixmagic.layers.settling import settled
 from mixmagic.sessions import Session
 from mixmagic.values import Delta, Request, Stream
 
@@ -49,11 +50,10 @@ def show(
             raise
         stopped = (request.stop.is_set() and pump.error is not None) or not pump.ended
         if stopped:
-            completion = pump.collector.completion("stopped")
-        elif pump.error is not None:
-            completion = pump.collector.completion("broken off")
+            sent = getattr(pump.error, "sent", True)
+            completion = settled(pump.collector, "stopped", sent=sent)
         else:
-            completion = pump.collector.completion()
+            completion = settled(pump.collector, "" if pump.error is None else "broken off")
         if stopped or pump.collector.begun or pump.error is None:
             screen.finish(completion, session_total(session))
         else:

@@ -7,11 +7,12 @@ import math
 import re
 import warnings
 from collections import defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
 import matplotlib as mpl
+from dateutil.tz import tzlocal  # type: ignore[import-untyped]  # matplotlib's own need
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mixmagic import defuse
-from mixmagic.completion import dollars
+from mixmagic.money import amounts, exact_sum
 from mixmagic.store.spend import Timeline
 
 # Readable on white and on black. In a page, the ink is the page's own.
@@ -57,12 +58,18 @@ def draw(timeline: Timeline) -> SpendFigure:
     with mpl.rc_context({k: v for k, v in mpl.rcParamsDefault.items() if k.startswith(_FIXED)}):
         shown = timeline.models[: len(COLOURS)]
         colours = {name: colour for (name, _), colour in zip(shown, COLOURS, strict=False)}
-        if rest := sum((cost for _, cost in timeline.models[len(COLOURS) :]), Decimal(0)):
+        if rest := exact_sum(cost for _, cost in timeline.models[len(COLOURS) :]):
             shown = [*shown, (_OTHERS, rest)]
         height = max(1.9, 0.4 * len(shown) + 0.2)
         roomy = ConstrainedLayoutEngine(wspace=0.06)
         figure = SpendFigure(figsize=(7.6, height), layout=roomy)
         figure.patch.set_alpha(0)
+        if not (timeline.models and (timeline.points or timeline.days)):
+            figure.set_figheight(0.6)
+            axes = figure.subplots()
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "no cost to show", ha="center", color=INK, fontsize=_SMALL)
+            return figure
         over_time, by_model = figure.subplots(1, 2, width_ratios=(3, 2))
         if timeline.points:
             _curve(over_time, timeline.points)
@@ -92,7 +99,7 @@ def svg(figure: Figure) -> str:
 
 def _curve(axes: Axes, points: list[tuple[float, Decimal]]) -> None:
     """What calls had cost at each time."""
-    times = [date2num(_local(seconds)) for seconds, _ in points]
+    times = [date2num(datetime.fromtimestamp(seconds, UTC)) for seconds, _ in points]
     costs = [float(cost) for _, cost in points]
     margin = max((times[-1] - times[0]) * 0.04, 2 / 86_400)
     if len(points) <= 40:
@@ -101,7 +108,7 @@ def _curve(axes: Axes, points: list[tuple[float, Decimal]]) -> None:
     axes.fill_between(times, costs, step="post", color=COLOURS[0], alpha=0.18, linewidth=0)
     axes.plot(times, costs, color=COLOURS[0], lw=1.6, drawstyle="steps-post")
     axes.set_xlim(times[0] - margin, times[-1])
-    _time_and_money(axes)
+    _time_and_money(axes, tzlocal())
     _title(axes, "cost so far")
 
 
@@ -126,21 +133,22 @@ def _bars(axes: Axes, days: list[tuple[str, str, Decimal]], colours: dict[str, s
             below[when] += height
     margin = timedelta(20 if monthly else 4)
     axes.set_xlim(date2num(min(below) - margin), date2num(max(below) + margin))
-    _time_and_money(axes)
+    _time_and_money(axes, UTC)  # days have no hours
     _title(axes, "cost of each month" if monthly else "cost of each day")
 
 
 def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, str]) -> None:
     """What each model has cost: its name above its bar."""
     dearest = float(max((cost for _, cost in models), default=1))
-    for place, (name, cost) in enumerate(models):
+    says: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
+    labels = amounts([cost for _, cost in models])
+    for place, ((name, cost), label) in enumerate(zip(models, labels, strict=True)):
         axes.barh(place, float(cost), height=0.32, color=colours.get(name, _GREY))
         provider, colon, model = name.partition(":")
         short = defuse.plain(provider + colon + model.rpartition("/")[2])
         short = short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
-        says: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
         axes.text(0, place - 0.3, short, va="bottom", **says)
-        axes.text(float(cost) + dearest * 0.02, place, dollars(cost), va="center", **says)
+        axes.text(float(cost) + dearest * 0.02, place, label, va="center", **says)
     axes.set_xlim(0, dearest * 1.3)
     axes.set_ylim(max(len(models), 3) - 0.6, -0.8)  # the dearest at the top
     axes.set_xticks([])
@@ -148,11 +156,11 @@ def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, st
     _title(axes, "by model")
 
 
-def _time_and_money(axes: Axes) -> None:
-    """Time to the right, dollars upwards."""
-    locator = AutoDateLocator(minticks=3, maxticks=6)
+def _time_and_money(axes: Axes, clock: tzinfo) -> None:
+    """Time to the right, as `clock` shows it; dollars upwards."""
+    locator = AutoDateLocator(clock, minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, clock))
     axes.xaxis.get_offset_text().set(color=INK, fontsize=_SMALL)
     amounts = MaxNLocator(4, steps=[1, 2, 5, 10])
     axes.yaxis.set_major_locator(amounts)
@@ -166,8 +174,3 @@ def _time_and_money(axes: Axes) -> None:
 
 def _title(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=_SMALL, color=INK, pad=4)
-
-
-def _local(seconds: float) -> datetime:
-    """A time as the clock on the wall shows it."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
-from mixmagic.completion import dollars
-from mixmagic.display.report import Table
+from mixmagic.display.report import Table, costs_with_total, rates
+from mixmagic.money import amounts
 from mixmagic.tasks.prices import Bill, Calls, Comparison, Offer
 from mixmagic.values import Model
 
@@ -32,21 +33,27 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
         "→ what is asked by this name · the cheapest first, whether or not it is served today ·"
         " (day): when a price of unknown start was looked at"
     )
-    columns = ["", "model", "$ in / M>", "$ out / M>", "$ cached / M>", "batch>"]
-    return Table(
-        [*columns, "1 M in + 1 M out>", "since", "status", "key"],
-        [
-            [
-                "→" if offer.model == asked else "",
-                offer.model.name,
-                *_rates(offer.model),
-                _cost(offer.cost, free=offer.model.provider.free),
-                _since(offer.model),
-                offer.model.status,
-                "needed" if offer.model.provider.key_required else "not needed",
-            ]
-            for offer in offers
+    models = [offer.model for offer in offers]
+    given, taken, cached = zip(*map(_prices, models), strict=True)
+    costs = amounts([offer.cost for offer in offers])
+    columns = {
+        "": ["→" if model == asked else "" for model in models],
+        "model": [model.name for model in models],
+        "$ in / M>": rates(given),
+        "$ out / M>": rates(taken),
+        "$ cached / M>": rates(cached),
+        "batch>": list(map(_batch, models)),
+        "1 M in + 1 M out>": [
+            "free" if offer.model.provider.free and cost == "$0" else cost
+            for offer, cost in zip(offers, costs, strict=True)
         ],
+        "since": list(map(_since, models)),
+        "status": [model.status for model in models],
+        "key": ["needed" if model.provider.key_required else "not needed" for model in models],
+    }
+    return Table(
+        list(columns),
+        list(zip(*columns.values(), strict=True)),
         "\n".join([about, *(f"{', '.join(names)}: {said}" for said, names in sources.items())]),
     )
 
@@ -63,100 +70,96 @@ def elsewhere_table(comparison: Comparison) -> Table:
     Example:
         >>> elsewhere_table(elsewhere(catalog, rows))
     """
-    calls, bills = comparison.calls, comparison.bills
-    rows = [
-        [
-            row.name,
-            f"{row.prompt_tokens:,}",
-            f"{row.completion_tokens:,}",
-            _paid([row]),
-            *(_part(bill, place) for bill in bills),
-        ]
-        for place, row in enumerate(calls)
+    calls = comparison.calls
+    columns = [
+        ("model", [*(row.name for row in calls), "total"]),
+        ("tokens in>", _counts([row.prompt_tokens for row in calls])),
+        ("tokens out>", _counts([row.completion_tokens for row in calls])),
+        ("paid>", costs_with_total(calls)),
+        *((f"{bill.provider.label}>", _asked(bill, calls)) for bill in comparison.bills),
     ]
-    given = sum(row.prompt_tokens for row in calls)
-    taken = sum(row.completion_tokens for row in calls)
-    foot = ["total", f"{given:,}", f"{taken:,}", _paid(calls), *map(_total, bills)]
+    *rows, foot = zip(*(cells for _, cells in columns), strict=True)
     return Table(
-        ["model", "tokens in>", "tokens out>", "paid>", *(f"{b.provider.label}>" for b in bills)],
+        [head for head, _ in columns],
         rows,
-        "\n".join(
-            _notes(comparison, bounded=any("≥" in cell for row in [*rows, foot] for cell in row))
-        ),
+        "\n".join(_notes(comparison, "".join(map("".join, [*rows, foot])))),
         foot if calls else (),
     )
 
 
-def _rates(model: Model) -> tuple[str, str, str, str]:
-    """A model's prices: in, out, from the cache, and the share of them in batch jobs."""
+def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
+    """What a model's tokens cost: in, out and from the cache."""
     price = model.price
-    if model.provider.free:
-        return "free", "free", "free", ""
+    if _free(model):
+        return "free", "free", "free"
     if price is None:
-        return "price unknown", "price unknown", "", ""
-    cached = "as in" if price.cached is None else _rate(price.cached)
-    return _rate(price.input), _rate(price.output), cached, f"{(100 * price.batch).normalize():f}%"
+        return "price unknown", "price unknown", ""
+    return price.input, price.output, "as in" if price.cached is None else price.cached
 
 
-def _rate(value: Decimal) -> str:
-    """Dollars per million tokens: all digits, and two at the least."""
-    digits = len(f"{value.normalize():f}".partition(".")[2])
-    return f"{value:.{max(2, digits)}f}"
-
-
-def _since(model: Model) -> str:
-    """The day from which the price holds, else the day on which it was looked at."""
-    if model.price is None or model.provider.free:
+def _batch(model: Model) -> str:
+    """The share of its prices that a model costs in batch jobs; no arithmetic, which may round."""
+    if model.price is None or _free(model):
         return ""
-    if model.price.since:
-        return model.price.since.isoformat()
-    return f"({model.checked.isoformat()})" if model.checked else ""
+    share = f"{model.price.batch:%}".removesuffix("%")
+    return f"{share.rstrip('0').rstrip('.') if '.' in share else share}%"
 
 
-def _cost(cost: Decimal | None, *, free: bool) -> str:
-    """A cost, at somebody who may be free."""
-    return "free" if free and cost is not None else dollars(cost)
+def _free(model: Model) -> bool:
+    """Whether nobody asks for money; a user's file may have a price for one's own machine."""
+    price = model.price
+    return model.provider.free and not (price and (price.input or price.output or price.cached))
 
 
-def _paid(rows: Sequence[Calls]) -> str:
-    """What calls have cost; a lower bound where the price of some was not known."""
-    cost = sum((row.cost for row in rows), Decimal(0))
-    if not any(row.unpriced for row in rows):
-        return dollars(cost)
-    return f"≥ {dollars(cost)}" if cost else dollars(None)
+def _counts(counts: Sequence[int]) -> list[str]:
+    """Numbers of tokens, and their sum."""
+    return [f"{count:,}" for count in [*counts, sum(counts)]]
 
 
-def _part(bill: Bill, place: int) -> str:
-    """What one model's calls would have cost at a provider."""
-    if bill.models[place] is None:
-        return "not served"
-    return _cost(bill.costs[place], free=bill.provider.free)
+def _asked(bill: Bill, calls: Sequence[Calls]) -> list[str]:
+    """What a provider would have asked for each model's calls, and for all of them."""
+    asked = [
+        replace(row, cost=cost or Decimal(0), unpriced=int(cost is None), lost=0)
+        for row, cost in zip(calls, bill.costs, strict=True)
+    ]
+    shown = costs_with_total(asked)
+    if bill.provider.free:
+        shown = ["free" if cost == "$0" else cost for cost in shown]
+    parts = zip(bill.models, shown[:-1], strict=True)
+    total = "not all served" if None in bill.models else shown[-1]
+    return [*("not served" if model is None else cost for model, cost in parts), total]
 
 
-def _total(bill: Bill) -> str:
-    """What all calls would have cost at a provider."""
-    if None in bill.models:
-        return "not all served"
-    known = [cost for cost in bill.costs if cost is not None]
-    if bill.cost is None and any(known):
-        return f"≥ {dollars(sum(known, Decimal(0)))}"
-    return _cost(bill.cost, free=bill.provider.free)
-
-
-def _notes(comparison: Comparison, *, bounded: bool) -> list[str]:
-    """What should be known of a comparison; `bounded` where some sums are lower bounds."""
-    if comparison.calls:
-        notes = ["the same tokens at today's prices"]
-    else:
+def _notes(comparison: Comparison, shown: str) -> list[str]:
+    """What should be known of a comparison, of which `shown` is seen above."""
+    notes = ["the same tokens at today's prices" if comparison.calls else "nothing to compare"]
+    if not (comparison.calls or comparison.unanswered):
         notes = ["nothing to compare: no model of this session is served by another provider"]
-    if bounded:
-        notes.append("≥: some prices are not known")
     if any(row.cached_tokens for row in comparison.calls):
         notes.append("cached tokens are priced as if they had come from the other's cache, too")
     for bill in comparison.bills:
         for status in sorted({m.status for m in bill.models if m} - {"available"}):
             notes.append(f"{bill.provider.label}: {status}")
-    if comparison.alone:
-        listed = ", ".join(f"{row.name} ({_paid([row])})" for row in comparison.alone)
-        notes.append(f"served by nobody else: {listed}")
-    return notes
+    for about, rows in (
+        ("served by nobody else", comparison.alone),
+        ("not compared, for no tokens of an answer are known", comparison.unanswered),
+    ):
+        if rows:
+            listed = ", ".join(f"{row.name} ({costs_with_total([row])[0]})" for row in rows)
+            notes.append(f"{about}: {listed}")
+    everything = "".join([shown, *notes])
+    marks = {
+        "≥": "some prices are not known",
+        "≤": "lost calls are counted at their most, and their tokens are not known",
+        "≈": "some tokens are estimated",
+    }
+    return [*notes, *(f"{mark}: {said}" for mark, said in marks.items() if mark in everything)]
+
+
+def _since(model: Model) -> str:
+    """The day from which the price holds, else the day on which it was looked at."""
+    if model.price is None or _free(model):
+        return ""
+    if model.price.since:
+        return model.price.since.isoformat()
+    return f"({model.checked.isoformat()})" if model.checked else ""

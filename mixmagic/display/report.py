@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from mixmagic import defuse
-from mixmagic.completion import dollars
 from mixmagic.fences import in_html
-from mixmagic.money import Price
+from mixmagic.money import amounts, exact_sum
 from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
 from mixmagic.values import Model
@@ -19,6 +18,19 @@ _SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": 
 
 # Characters of a cell that stay in one line.
 _SHORT = 24
+
+
+class Sum(Protocol):
+    """What some calls have cost, and what is uncertain about it."""
+
+    @property
+    def cost(self) -> Decimal: ...
+    @property
+    def unpriced(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def estimated(self) -> int: ...
 
 
 class Table:
@@ -67,7 +79,9 @@ class Table:
             for cell, right in zip(line, self._right, strict=True):
                 side = "right" if right else "left"
                 whole = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
-                style = f"text-align: {side}{whole}{more}"
+                # Bold figures would be wider than those above them.
+                bold = "; font-weight: bold" if more and not right else ""
+                style = f"text-align: {side}{whole}{bold}{more}"
                 parts.append(f'<{tag} style="{style}">{in_html(cell)}</{tag}>')
             return "".join(parts)
 
@@ -75,7 +89,7 @@ class Table:
         caption = in_html(self.caption).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
-        apart = "; font-weight: bold; border-top: 1px solid gray"
+        apart = "; border-top: 1px solid gray"
         foot = f"<tfoot><tr>{cells(self.foot, 'td', apart)}</tr></tfoot>" if self.foot else ""
         table = f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
         return {
@@ -91,6 +105,10 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
     for model in models:
         notes.setdefault(model.about, []).append(model.name)
     notes.pop("", None)
+    given, taken = (
+        rates([_price(model, getattr(model.price, side, None)) for model in models])
+        for side in ("input", "output")
+    )
     return Table(
         ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],
         [
@@ -99,11 +117,12 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
                 model.name,
                 model.id,
                 f"{model.context:,}" if model.context else "?",
-                *_prices(model),
+                price_in,
+                price_out,
                 model.status,
                 ", ".join(model.strengths),
             ]
-            for model in models
+            for model, price_in, price_out in zip(models, given, taken, strict=True)
         ],
         "\n".join(
             ["→ asked by default", *filter(None, [about])]
@@ -120,12 +139,12 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
         by: What they are.
         about: Which calls they are of, in a few words.
     """
-    everything, marks = total(spent), [_marks(row) for row in spent]
-    costs = [*map(_cost, spent, marks), _cost(everything, "".join(marks))]
+    everything, costs = total(spent), costs_with_total(spent)
+    savings = amounts([*(row.saved for row in spent), everything.saved])
     sometimes = [name for name in _SOMETIMES if getattr(everything, name)]
-    cached, saved = everything.cached_tokens > 0, everything.saved > 0
+    cached, saved = everything.cached_tokens > 0, any(row.saved for row in spent)
 
-    def cells(name: str, row: Spent, cost: str) -> list[str]:
+    def cells(name: str, row: Spent, cost: str, saving: str) -> list[str]:
         return [
             name,
             *(f"{getattr(row, count):,}" for count in ["calls", *sometimes]),
@@ -133,7 +152,7 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
             *[f"{row.cached_tokens:,}"] * cached,
             f"{row.completion_tokens:,}",
             cost,
-            *[dollars(row.saved)] * saved,
+            *[saving] * saved,
         ]
 
     counts = ["calls>", *(f"{_SOMETIMES[name]}>" for name in sometimes), "tokens in>"]
@@ -143,6 +162,7 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
         [*(row.name or f"no {by} known" for row in spent), "total"],
         [*spent, everything],
         costs,
+        savings,
     )
     notes = [about, *_spend_notes(everything, "".join(costs))]
     return Table([by, *counts], rows, " · ".join(notes), foot)
@@ -150,7 +170,26 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
 
 def spend_cost(spent: Sequence[Spent]) -> str:
     """What groups of calls have cost in all, with what is uncertain about it."""
-    return _cost(total(spent), "".join(map(_marks, spent)))
+    return costs_with_total(spent)[-1]
+
+
+def costs_with_total(sums: Sequence[Sum]) -> list[str]:
+    """What each of the groups has cost and, last, all of them, with marks of what is uncertain."""
+    marks = [_marks(each) for each in sums]
+    marks.append("".join(marks))
+    costs = [*(each.cost for each in sums), exact_sum(each.cost for each in sums)]
+    unknown = ["≥" in said and not cost for said, cost in zip(marks, costs, strict=True)]
+    shown = amounts([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
+    return [
+        cost if no else _bound(said) + cost
+        for no, said, cost in zip(unknown, marks, shown, strict=True)
+    ]
+
+
+def rates(prices: Sequence[Decimal | str]) -> list[str]:
+    """A column of dollars per million tokens, to the last digit of each; words stay words."""
+    digits = max((len(_decimals(each)) for each in prices if isinstance(each, Decimal)), default=0)
+    return [each if isinstance(each, str) else f"{each:,.{max(2, digits)}f}" for each in prices]
 
 
 def doctor_table(checks: Sequence[Check]) -> Table:
@@ -163,18 +202,16 @@ def doctor_table(checks: Sequence[Check]) -> Table:
     )
 
 
-def _marks(row: Spent) -> str:
+def _marks(row: Sum) -> str:
     """What is uncertain about what a group of calls has cost."""
     about = "≤" * bool(row.lost) + "≈" * bool(row.estimated)
     return "≥" * bool(row.unpriced) + about * bool(row.cost)
 
 
-def _cost(row: Spent, marks: str) -> str:
-    """A sum with its marks: it is no upper bound where it is a lower one."""
-    if "≥" in marks and not row.cost:
-        return dollars(None)
+def _bound(marks: str) -> str:
+    """Marks as they stand before a sum: it is no upper bound where it is a lower one."""
     bound = "≥ " if "≥" in marks else "≤ " if "≤" in marks else ""
-    return bound + "≈ " * ("≈" in marks) + dollars(row.cost)
+    return bound + "≈ " * ("≈" in marks)
 
 
 def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
@@ -183,24 +220,21 @@ def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
         yield "≥: some calls have no known price"
     if everything.lost and everything.cost:
         mark = "≤: " if "≤" in shown else ""
-        yield f"{mark}lost calls are counted at their most (%mixmagic spend --resolve)"
+        yield f"{mark}lost calls are counted at their most (`spend --resolve` settles them)"
     if "≈" in shown:
         yield "≈: some tokens are estimated"
     if everything.held:
         calls = "call" if everything.open == 1 else f"{everything.open:,} calls"
-        yield f"{dollars(everything.held)} is held for the {calls} under way"
+        yield f"{amounts([everything.held])[0]} is held for the {calls} under way"
+    if everything.saved < 0:
+        yield "saved below $0: cached tokens cost more than others"
 
 
-def _prices(model: Model) -> tuple[str, str]:
-    """A model's prices for people."""
-    price: Price | None = model.price
-    if model.provider.free:
-        return "free", "free"
-    if price is None:
-        return "unknown", "unknown"
-    return _price(price.input), _price(price.output)
+def _price(model: Model, price: Decimal | None) -> Decimal | str:
+    """One of a model's prices, or what there is to say in its place."""
+    return "free" if model.provider.free and not price else "unknown" if price is None else price
 
 
-def _price(value: Decimal) -> str:
-    """Dollars per million tokens, with two digits at the least."""
-    return str(value if value.as_tuple().exponent < -2 else value.quantize(Decimal("0.01")))  # type: ignore[operator]  # finite
+def _decimals(price: Decimal) -> str:
+    """The digits behind the point that say something; no arithmetic, which may round."""
+    return f"{price:f}".partition(".")[2].rstrip("0")

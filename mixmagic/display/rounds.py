@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mixmagic.completion import Completion
 from mixmagic.display.screens import Screen
+from mixmagic.errors import AnswerUnusable
+from mixmagic.tasks.schemas import Schema
+from mixmagic.tasks.structured import read
 
 
 class Rounds:
@@ -11,25 +14,35 @@ class Rounds:
 
     Args:
         screen: Where.
+        schema: What the answer is to be, to say why the first one is not.
 
     Example:
-        >>> rounds = Rounds(screen(shell, live=None, owns_cell=True, form=FORMATS["json"]))
+        >>> place = screen(shell, live=None, owns_cell=True, form=FORMATS["json"])
+        >>> rounds = Rounds(place, schema)
         >>> try:
         ...     found = ask_structured(lambda asked: show(session, asked, rounds), request, schema)
         ... finally:
         ...     rounds.release()
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, schema: Schema) -> None:
         self._screen = screen
+        self._schema = schema
         self._held: tuple[Completion, str] | None = None
+        self._again = False
 
     @property
     def interval(self) -> float:
         return self._screen.interval
 
     def draw(self, text: str, progress: str) -> None:
+        if self._held is not None and not self._again:
+            self._again = True
+            self.again(f"{self._problem(self._held[0])} Asking again:")
         self._screen.draw(text, progress)
+
+    def again(self, why: str) -> None:
+        self._screen.again(why)
 
     def finish(self, completion: Completion, session: str) -> None:
         self._held = completion, session
@@ -43,3 +56,11 @@ class Rounds:
         if self._held is not None:
             last, session = self._held
             self._screen.finish(last if completion is None else completion, session)
+
+    def _problem(self, completion: Completion) -> str:
+        """Why an answer is not what was asked for."""
+        try:
+            read(completion, self._schema)
+        except AnswerUnusable as error:
+            return error.message
+        return "The answer does not fit."

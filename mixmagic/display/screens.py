@@ -29,6 +29,9 @@ class Screen(Protocol):
     def draw(self, text: str, progress: str) -> None:
         """Append `text` to the answer; show `progress` where there is no answer yet."""
 
+    def again(self, why: str) -> None:
+        """Another answer begins, which takes the place of what came; say `why`."""
+
     def finish(self, completion: Completion, session: str) -> None:
         """Show the whole answer and its footer; `session` is what the session has cost."""
 
@@ -81,14 +84,20 @@ class Notebook:
         if self._tail:
             self._show(self._form.piece(self._tail))
 
+    def again(self, why: str) -> None:
+        self._length, self._tail, self._begun = 0, "", False
+        self._show_progress(why)
+
     def finish(self, completion: Completion, session: str) -> None:
+        after = 0
         if self._segments > 1 and self._owns_cell:
             clear_output(wait=True)
-            display(self._form.whole(completion, session), raw=True)
+            self._handle = None
+        elif self._segments > 1 and completion.others:
+            self._handle, after = None, 1  # the first answer stays where it is
         elif self._segments > 1:
-            self._show(self._form.whole(replace(completion, text=self._tail), session))
-        else:
-            self._show(self._form.whole(completion, session))
+            completion = replace(completion, text=self._tail)
+        self._show(self._form.whole(completion, session, tabs=True, after=after))
 
     def abandon(self) -> None:
         if self._handle is not None and self._owns_cell:
@@ -121,6 +130,9 @@ class Once:
     def draw(self, text: str, progress: str) -> None:
         pass
 
+    def again(self, why: str) -> None:
+        pass
+
     def finish(self, completion: Completion, session: str) -> None:
         display(self._form.whole(completion, session), raw=True)
 
@@ -146,6 +158,11 @@ class Terminal:
             self._clear()
             print(defuse.plain(progress), end="", flush=True)
             self._progress = True
+
+    def again(self, why: str) -> None:
+        self.abandon()
+        print("\n\n" * self._begun + defuse.plain(why), end="\n\n", flush=True)
+        self._begun = False
 
     def finish(self, completion: Completion, session: str) -> None:
         self.abandon()

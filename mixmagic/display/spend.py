@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import difflib
 import functools
 import importlib.util
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from mixmagic import files
 from mixmagic.display.report import Table, spend_cost, spend_table
-from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError
+from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError, did_you_mean
 from mixmagic.money import nano
 from mixmagic.store.spend import MONEY, By, Period, Spent, Timeline, day, timeline, total
 
@@ -37,7 +36,8 @@ class Spend:
         rows: The groups.
         period: Which calls they are of.
         by: What the groups are.
-        timeline: Reads how the cost has come about; called where a plot is asked for.
+        timeline: How the cost has come about, for the plot: read when the groups are, so that
+            both tell the same whenever they are shown.
 
     Attributes:
         rows: The groups, the dearest first, days in their order.
@@ -50,9 +50,7 @@ class Spend:
         >>> print(spend, spend.total.cost)
     """
 
-    def __init__(
-        self, rows: Sequence[Spent], period: Period, by: By, timeline: Callable[[], Timeline]
-    ) -> None:
+    def __init__(self, rows: Sequence[Spent], period: Period, by: By, timeline: Timeline) -> None:
         self.rows = list(rows)
         self.total = total(self.rows)
         self.period = period
@@ -113,7 +111,6 @@ class Spend:
 
         Raises:
             MissingPackage: matplotlib is not installed.
-            StoreError: The ledger cannot be read.
 
         Example:
             >>> mixmagic.spend("month").plot().savefig("month.pdf")
@@ -122,7 +119,7 @@ class Spend:
             from mixmagic.display.plots import draw
         except ImportError:
             raise _missing("The plot", "matplotlib") from None
-        return draw(self._timeline())
+        return draw(self._timeline)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The groups as comma-separated values: a head, and a line for each, without the total.
@@ -162,7 +159,7 @@ class Spend:
         try:
             from mixmagic.display import plots
 
-            return plots.svg(plots.draw(self._timeline()))
+            return plots.svg(plots.draw(self._timeline))
         except Exception:  # noqa: BLE001  # whatever ails matplotlib, the table is to be shown
             return ""
         finally:
@@ -198,12 +195,8 @@ def spend(session: Session, period: str = "session", by: str = "model") -> Spend
     grouped = cast("By", _known("grouping", by, get_args(By)))
     ledger = session.ledger
     sweep(session)
-    return Spend(
-        ledger.spent(chosen, grouped),
-        chosen,
-        grouped,
-        lambda: timeline(ledger.database, ledger.session, chosen),
-    )
+    rows = ledger.spent(chosen, grouped)
+    return Spend(rows, chosen, grouped, timeline(ledger.database, ledger.session, chosen))
 
 
 def sweep(session: Session) -> None:
@@ -220,8 +213,7 @@ def _known(kind: str, name: str, names: Sequence[str]) -> str:
     """A name that there is."""
     if name in names:
         return name
-    near = difflib.get_close_matches(str(name), names, 1)
-    meant = f"Did you mean {near[0]}? " if near else ""
+    meant = did_you_mean(str(name), names)
     raise BadArguments(f"There is no {kind} {name!r:.40}.", f"{meant}There are {', '.join(names)}.")
 
 

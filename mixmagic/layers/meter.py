@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 
 from mixmagic.bounds import bound
-from mixmagic.completion import Collector
+from mixmagic.completion import Collector, Completion
 from mixmagic.errors import MixmagicError, Stopped, StoreDamaged, StoreError
+from mixmagic.layers.settling import settled
 from mixmagic.money import Usage
 from mixmagic.store.accounts import Status
 from mixmagic.store.budgets import exactly
@@ -17,6 +17,8 @@ from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
 from mixmagic.values import Delta, Layer, Request, Stream
 
+# Why an answer ended that the stream did not end.
+_FINISH = {"stopped": "stopped", "failed": "broken off"}
 _log = logging.getLogger("mixmagic")
 
 
@@ -33,7 +35,7 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
             hold = Hold(request, notebook, bound(request))
             outcome: tuple[Status, str | None] = ("ok", None)
             failure: MixmagicError | None = None
-            sent = True
+            sent = True  # whether the provider may have read the question
             try:
                 yield from _reserve(ledger, hold)
                 with closing(inner(request)) as deltas:
@@ -58,12 +60,10 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
             finally:
                 ledger.abandon(hold)  # first of all: what follows may be interrupted
                 if failure is not None and collector.begun:
-                    failure.partial = collector.completion("broken off")
-                # A call that was refused costs nothing; one whose prompt may have been read is
-                # priced for that.
-                read = sent or collector.begun or collector.usage is not None
+                    failure.partial = settled(collector, "broken off")
                 if hold.number is not None:
-                    _settle(ledger, hold, collector if read else None, *outcome)
+                    came = settled(collector, _FINISH.get(outcome[0], ""), sent=sent)
+                    _settle(ledger, hold, came, *outcome)
 
         return stream
 
@@ -85,15 +85,9 @@ def _reserve(ledger: Ledger, hold: Hold) -> Generator[Delta, None, None]:
 
 
 def _settle(
-    ledger: Ledger, hold: Hold, collector: Collector | None, status: Status, reason: str | None
+    ledger: Ledger, hold: Hold, completion: Completion, status: Status, reason: str | None
 ) -> None:
-    """Close the call's row; `collector` is `None` where nothing was sent."""
-    completion = None
-    if collector is not None:
-        completion = collector.completion("" if status == "ok" else status)
-        if collector.usage is None and not hold.request.stream and status != "ok":
-            # Nobody saw what was generated, and its end may not have been waited for.
-            completion = replace(completion, cost=hold.bound.cost)
+    """Close the call's row."""
     try:
         ledger.settle(hold, status, completion, reason)
     except StoreError as error:

@@ -84,8 +84,11 @@ def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[D
     until = time.monotonic() + wait
     if until > request.deadline:
         raise error
-    while (left := until - time.monotonic()) > 0:
-        yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")
-        # To the next whole second, so that the user sees it count down.
-        if request.stop.wait(min(left, left % 1 or 1)):
-            raise Stopped(sent=False)
+    try:
+        while (left := until - time.monotonic()) > 0:
+            yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")
+            # To the next whole second, so that the user sees it count down.
+            if request.stop.wait(min(left, left % 1 or 1)):
+                raise Stopped(sent=False)
+    except KeyboardInterrupt:
+        raise Stopped(sent=False) from None

@@ -11,7 +11,7 @@ from contextlib import closing
 
 from mixmagic import tokens
 from mixmagic.backends.faults import check
-from mixmagic.errors import RateLimited
+from mixmagic.errors import RateLimited, Stopped
 from mixmagic.layers.pace import Pace
 from mixmagic.stop import Bell
 from mixmagic.values import Delta, Layer, Limits, Provider, Request, Stream
@@ -84,17 +84,20 @@ class _Gate:
         with self._lock:
             self._queue.append(ticket)
         patience = time.monotonic() + _PATIENCE
-        with request.stop.calling(ticket.turn.ring):
-            while True:
-                check(request)
-                now = time.monotonic()
-                delay = self._ask(ticket, now, size)
-                if delay == 0:
-                    return
-                if now > patience:
-                    yield Delta(progress=self._progress())
-                    patience = now + _PATIENCE
-                ticket.turn.wait(min(delay, patience - now, request.deadline - now))
+        try:
+            with request.stop.calling(ticket.turn.ring):
+                while True:
+                    check(request)
+                    now = time.monotonic()
+                    delay = self._ask(ticket, now, size)
+                    if delay == 0:
+                        return
+                    if now > patience:
+                        yield Delta(progress=self._progress())
+                        patience = now + _PATIENCE
+                    ticket.turn.wait(min(delay, patience - now, request.deadline - now))
+        except KeyboardInterrupt:
+            raise Stopped(sent=False) from None
 
     def leave(self, ticket: _Ticket) -> None:
         """Make room, or give up the place in the queue: wherever the call has come to."""

@@ -35,7 +35,7 @@ def unregister(shell: InteractiveShell) -> None:
         callbacks[:] = [each for each in callbacks if not each.__module__.startswith(__name__)]
     for kept, module in (
         (shell.configurables, lambda each: type(each).__module__),
-        (shell.input_transformers_cleanup, lambda each: each.__module__),
+        (shell.input_transformer_manager.token_transformers, lambda each: each.__module__),
     ):
         kept[:] = [each for each in kept if not module(each).startswith(__name__)]
 

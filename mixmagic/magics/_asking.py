@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, UnknownModel
 from mixmagic.sessions import Session
 
 if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
+    from pathlib import Path
+
     from mixmagic.completion import Completion
     from mixmagic.tasks.chats import Cell, Exchange
-    from mixmagic.values import Request
+    from mixmagic.tasks.schemas import Schema
+    from mixmagic.values import Model, Request
 
 
 @dataclass
@@ -38,13 +44,16 @@ class Asking:
     chat: str | None = None
     question: str = ""
 
-    def request(self, options: dict[str, Any], prompt: str, told: str = "") -> Request:
+    def request(
+        self, options: dict[str, Any], prompt: str, told: str = "", schema: Schema | None = None
+    ) -> Request:
         """The request of a cell.
 
         Args:
             options: The cell's, without those of the display.
             prompt: Its text.
             told: What its format tells the model.
+            schema: What its answer is to be: values leave room for it, who asks adds it.
 
         Raises:
             MixmagicError: An option, an expression or a template that makes no sense.
@@ -55,18 +64,26 @@ class Asking:
         if name is not None:
             from mixmagic.tasks.templates import Template
 
-            template = Template.load(self.session.settings.config_dir / "templates", name)
+            folder = self.session.settings.templates
+            template, file = Template.load(folder, name), folder / f"{name}.md"
+            if options["model"] is None and template.model is not None:
+                with _told_of(file):
+                    self.session.choose(template.model)
             options = template.under(options)
         own = options.pop("system", None)
+        beside = [told] if schema is None else [told, json.dumps(schema.json)]
         if not raw:
-            system, prompt = self._expanded(options, [system or "", prompt])
+            system, prompt = self._expanded(options, [system or "", prompt], beside)
         if template is not None:
             cell = prompt
-            if not system and own is not None:
-                (system,) = self._expanded(options, [own], cell=cell)
-            prompt = template.prompt(
-                cell, lambda body: self._expanded(options, [body], cell=cell)[0]
-            )
+            beside.append(cell)
+            with _told_of(file):
+                if not system and own is not None:
+                    (system,) = self._expanded(options, [own], beside, cell=cell)
+                beside.append(system or "")
+                prompt = template.prompt(
+                    cell, lambda body: self._expanded(options, [body], beside, cell=cell)[0]
+                )
         task, budget = options.pop("task", None), options.pop("budget", None)
         options["system"] = "\n\n".join(filter(None, (system, told)))
         if task is not None and options.get("temperature") is None:
@@ -76,7 +93,7 @@ class Asking:
         self.question = prompt
         earlier = () if self.chat is None else self.session.chats.before(self.chat, self.cell)
         request = self.session.request(prompt, budget=budget, **options)
-        if task is not None and options.get("model") is None:
+        if task is not None and self._open(options):
             request = self._chosen(request, task, earlier)
         return self._continued(request, earlier) if earlier else request
 
@@ -85,28 +102,52 @@ class Asking:
         if self.chat is not None and completion is not None:
             self.session.chats.add(self.chat, self.cell, self.question, completion)
 
-    def _expanded(self, options: Mapping[str, Any], texts: list[str], **more: Any) -> list[str]:
-        """Texts with the values of their expressions; keys among the values are taken out."""
+    def _open(self, options: Mapping[str, Any]) -> bool:
+        """Whether nobody has named a model, so that a task may choose it."""
+        from mixmagic.settings import MODEL
+
+        return options.get("model") is None and self.session.model == MODEL
+
+    def _widest(self, options: Mapping[str, Any]) -> Model:
+        """The model in whose context values must have room: of a task's, the largest."""
+        own = self.session.choose(options.get("model")).model
+        task = options.get("task")
+        if task is None or not self._open(options):
+            return own
+        from mixmagic.tasks.choosing import choose
+
+        return choose(task, sys.maxsize, self.session.catalog, self.session.keys, own).model
+
+    def _expanded(
+        self, options: Mapping[str, Any], texts: list[str], beside: list[str], **more: Any
+    ) -> list[str]:
+        """Texts with the values of their expressions; keys among the values are taken out.
+
+        Args:
+            options: The call's.
+            texts: Such as its system text and its prompt.
+            beside: What else is sent with them.
+            more: Names besides the notebook's.
+        """
         if not any("{{" in text for text in texts):
             return texts
         from mixmagic import tokens
-        from mixmagic.tasks.prompts import expand_all, room_for
+        from mixmagic.tasks.prompts import expand, room_for
 
-        name = options.get("model")
-        model = self.session.catalog.resolve(self.session.model if name is None else name)
+        model = self._widest(options)
         names = {**self.names, **more}
 
         def count(text: str) -> int:
             return tokens.count_text(text, model).tokens
 
         answer = options.get("max_tokens")
-        room = room_for(texts, context=model.context, answer=answer, count=count)
+        room = room_for([*texts, *beside], context=model.context, answer=answer, count=count)
         access = self.session.backends.access
         for provider in self.session.catalog.providers.values():
             if provider is model.provider or os.environ.get(provider.key_env):
                 access.find(provider)  # so that its key is known
         try:
-            found = expand_all(texts, _evaluator(names), names=names, room=room, count=count)
+            found = expand(texts, _evaluator(names), names=names, room=room, count=count)
         except BadArguments as error:
             said = (access.redact(each, words=False) for each in (error.message, error.hint))
             raise BadArguments(*said) from None
@@ -122,16 +163,14 @@ class Asking:
 
         turns = [turn for each in earlier for turn in each.messages]
         prompt = tokens.count([*turns, *request.messages], request.model).tokens
-        access = self.session.backends.access
         choice = choosing.choose(
             task,
             prompt + request.params.get("max_tokens", RESERVE),
             self.session.catalog,
-            lambda provider: choosing.has_key(access, provider),
+            self.session.keys,
             request.model,
         )
-        self.notes.append(choice.reason)
-        return replace(request, model=choice.model)
+        return replace(request, model=choice.model, notes=(choice.reason,))
 
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
         """The request behind as much of its conversation as its context has room for."""
@@ -146,6 +185,15 @@ class Asking:
         if dropped:
             self.notes.append(left_out(dropped))
         return replace(request, messages=messages)
+
+
+@contextmanager
+def _told_of(file: Path) -> Iterator[None]:
+    """Name the template's file in what is wrong with it."""
+    try:
+        yield
+    except (BadArguments, UnknownModel) as error:
+        raise type(error)(f"{file}: {error.message}", error.hint) from None
 
 
 def _evaluator(names: dict[str, Any]) -> Callable[[str], Any]:

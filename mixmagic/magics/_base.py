@@ -7,19 +7,24 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 
 # Why a key is refused where a magic is typed.
 SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
 # Compiled at the first line that is checked: `%load_ext` stays light.
-_KEY = r"""(?<![\w-]) (?:
-        --?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
+_FLAG = r"""--?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
             (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
-        | -k\w*
-        | (?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(?:or)?d)=
-        | ["']?(?:x-api-key|authorization)\s*:
-        | (?<!\S)(?:(?:sk|gsk|fw|hf|tgp|key)[-_][\w-]{16,}|(?=\w*\d)\w{32,})(?!\S)  # a key's look
-    )"""
+        | -k\w*"""
+_NAME = r"""(?:(?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(?:or)?d)=
+        | ["']?(?:x-api-key|authorization)\s*:)"""
+_LOOK = r"(?:sk|gsk|fw|hf|tgp|key)[-_][\w-]{16,}(?!\S)"
+_LONG = r"(?=\w*\d)\w{32,}"
+_KEY = rf"(?<![\w-])(?:{_FLAG} | {_NAME} | (?<!\S)(?:{_LOOK} | {_LONG}(?!\S)))"
+# How a prompt begins that is a key, or gives one by its name: there, `key=value` is a phrase, and
+# a long word that others follow is a checksum.
+_GIVEN = rf"""{_FLAG} | {_NAME}\s*(?:bearer\s+)?(?=\S*\d)\S{{8,}}
+        | (?=[\w-]*\d){_LOOK} | {_LONG}\s*$"""
+_FLAGS = re.IGNORECASE | re.VERBOSE
 _OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
@@ -32,14 +37,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `BadArguments`, with the nearest option where one was mistyped."""
-        import difflib
-
         refuse_keys(message)
         options = [name for name in self._option_string_actions if name.startswith("--")]
-        wrong = re.findall(r"(?:arguments: |option )(-\S+)", message)
-        near = difflib.get_close_matches(wrong[0], options, 1) if wrong else []
-        meant = f"Did you mean {near[0]}? " if near else ""
-        raise BadArguments(f"{self.prog}: {message}.", f"{meant}`{self.prog}?` shows the manual.")
+        meant = ""
+        if wrong := re.search(r"(?:arguments: |option )(-[^\s=]+)", message):
+            longer = sorted(name for name in options if name.startswith(wrong[1]))
+            near = did_you_mean(wrong[1], options)
+            meant = f"Did you mean {' or '.join(longer)}? " if longer else near
+        magic = self.prog.split()[0]  # IPython knows no manual of a magic's commands
+        raise BadArguments(f"{self.prog}: {message}.", f"{meant}`{magic}?` shows the manual.")
 
     def leading(self, line: str) -> tuple[list[str], str]:
         """The options that a line begins with, as words, and the rest of it, untouched.
@@ -47,9 +53,9 @@ class Parser(argparse.ArgumentParser):
         Example:
             >>> parser.leading("-t 0 What's up?")
             (['-t', '0'], "What's up?")
+            >>> parser.leading('--stop "---" Hi')
+            (['--stop=---'], 'Hi')
         """
-        import shlex
-
         words: list[str] = []
         rest = line.lstrip()
         while _OPTION.match(rest):
@@ -57,7 +63,7 @@ class Parser(argparse.ArgumentParser):
             if match is None:
                 break
             word, rest = match[1], rest[match.end() :]
-            words.append("".join(shlex.split(word)) if "=" in word else word)
+            words.append(_unquoted(word) if "=" in word else word)
             if word == "--":
                 words.pop()
                 return words, rest.lstrip()
@@ -70,21 +76,39 @@ class Parser(argparse.ArgumentParser):
             if optional and _OPTION.match(rest.lstrip()):
                 takes_value = False  # as in `-c -t 0`
             if takes_value and (value := _WORD.match(rest)):
-                words.extend(shlex.split(value[1]))
+                given = _unquoted(value[1])
+                if given.startswith("-") and not _OPTION.match(value[1]):
+                    words[-1] += f"={given}"  # argparse would take it for an option
+                else:
+                    words.append(given)
                 rest = rest[value.end() :]
             rest = rest.lstrip()
         refuse_keys(rest, anywhere=False)
         return words, rest
 
 
+def _unquoted(word: str) -> str:
+    """A word as a shell reads it, but outside quotes, too, a backslash before a letter stays."""
+    import shlex
+
+    if not re.search("[\"']", word):
+        word = re.sub(r"\\(?=[\w\\])", r"\\\\", word)
+    return "".join(shlex.split(word))
+
+
 def refuse_keys(text: str, *, anywhere: bool = True) -> None:
     """Refuse what looks like an API key, or like its name, without repeating it.
+
+    Args:
+        text: What is on the line.
+        anywhere: Whether a name alone is refused, too, and in every place; or only a key at the
+            beginning, as of a prompt, which is the user's own text.
 
     Raises:
         BadArguments: Why, and how to say it instead.
     """
-    looks = re.search if anywhere else re.match
-    if looks(_KEY, text, re.IGNORECASE | re.VERBOSE):
+    found = re.search(_KEY, text, _FLAGS) if anywhere else re.match(_GIVEN, text, _FLAGS)
+    if found:
         raise BadArguments(
             SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
         )

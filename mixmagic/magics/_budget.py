@@ -8,6 +8,8 @@ from mixmagic.errors import BadArguments
 from mixmagic.magics._base import Parser
 from mixmagic.money import Per
 from mixmagic.sessions import Session
+from mixmagic.store.budgets import Cap
+from mixmagic.store.spend import Period
 
 
 def budget(session: Session, words: list[str]) -> Table:
@@ -20,10 +22,24 @@ def budget(session: Session, words: list[str]) -> Table:
     options = parser.parse_args(words)
     if options.limit is not None:
         per: Per = "notebook" if options.notebook else options.per
-        session.budget(None if options.limit == "off" else options.limit, per=per)
+        session.budget(None if options.limit.lower() == "off" else options.limit, per=per)
     elif words:
         raise BadArguments(
             "How much may be spent is missing.",
             f"Write `%mixmagic budget DOLLARS {' '.join(words)}`, or `off` for DOLLARS.",
         )
-    return budgets_table(session.budgets())
+    left = session.budgets()
+    table = budgets_table(left)
+    if any(_unpriced(session, each.cap) for each in left):
+        table.caption += "\nspent: without calls whose price is not known"
+    return table
+
+
+def _unpriced(session: Session, cap: Cap) -> bool:
+    """Whether any of the calls that count for a limit had no known price."""
+    if cap.per == "notebook":
+        spent = [row for row in session.ledger.spent("all", "notebook") if row.name == cap.key]
+    else:
+        period: dict[str, Period] = {"day": "today", "month": "month"}
+        spent = session.ledger.spent(period.get(cap.per, "session"))
+    return any(row.unpriced for row in spent)

@@ -12,12 +12,13 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mixmagic.errors import MixmagicError
+
+if TYPE_CHECKING:  # IPython 7, which Colab has, knows no matchers
+    from IPython.core.completer import CompletionContext
 
 Values = Callable[[], Iterable[str]]
 # A word, whose quotes may not be closed yet where it is the last.
@@ -34,10 +35,16 @@ class Option(NamedTuple):
     Attributes:
         takes: Whether a value follows it.
         values: What the value can be, where that can be listed.
+        optional: Whether the value may be left out: what begins with a dash is none, then.
     """
 
     takes: bool = True
     values: Values | None = None
+    optional: bool = False
+
+    def awaits(self, word: str) -> bool:
+        """Whether the next word is the value."""
+        return not (self.optional and word.startswith("-"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Line:
 
     Attributes:
         options: Its options, by all their names.
-        words: What its first word can be.
+        words: What its first word can be; on a cell's first line there is none.
         commands: What can follow one of its commands, which are its first words.
         body: Whether what follows the options is a prompt, in which `{{ }}` is replaced.
     """
@@ -58,13 +65,18 @@ class Line:
 
 
 def from_parser(
-    parser: argparse.ArgumentParser, values: Mapping[str, Values], *, body: bool = True
+    parser: argparse.ArgumentParser,
+    values: Mapping[str, Values],
+    *,
+    words: Values | None = None,
+    body: bool = True,
 ) -> Line:
     """The line of a magic whose options a parser knows.
 
     Args:
         parser: The parser.
         values: What an option's value can be, by the name under which the parser keeps it.
+        words: What the first word behind the options can be.
         body: Whether a prompt follows.
 
     Example:
@@ -77,8 +89,8 @@ def from_parser(
         if found is None and action.choices is not None:
             found = constant(map(str, action.choices))
         for name in action.option_strings:
-            options[name] = Option(action.nargs != 0, found)
-    return Line(options, body=body)
+            options[name] = Option(action.nargs != 0, found, action.nargs == "?")
+    return Line(options, words, body=body)
 
 
 def command(*flags: str, words: Values | None = None, **options: Values | None) -> Line:
@@ -109,6 +121,7 @@ class Completions:
 
     def __init__(self, shell: Any, magics: Mapping[str, Line]) -> None:
         self._shell, self._magics = shell, magics
+        from IPython.core.completer import context_matcher
 
         @context_matcher(identifier="mixmagic")
         def mixmagic(context: CompletionContext) -> Any:
@@ -125,11 +138,16 @@ class Completions:
 
     def _matches(self, context: CompletionContext) -> Any:
         """What IPython is told: our words, and then nobody else's."""
+        from IPython.core.completer import SimpleCompletion
+
         try:
             found = self._found(context)
         except MixmagicError:  # a settings or a catalog file: whoever asks for an answer is told
             found = None
         kind, fragment, words = found or ("", "", [])
+        if kind == "value" and not words:
+            # IPython lets nobody else speak only where something is offered: what is there already.
+            kind, words = "text", [fragment]
         completions = [SimpleCompletion(text=word, type=kind) for word in words[:_MOST]]
         answer = {"completions": completions, "suppress": bool(words), "ordered": True}
         return answer | ({"matched_fragment": fragment} if found else {})
@@ -141,33 +159,39 @@ class Completions:
         first = next((at for at, line in enumerate(lines) if line.strip()), 0)
         if context.cursor_line > first and (magic := _MAGIC.match(f"{lines[first]}\n")):
             line = self._magics.get(magic["name"] or "")
-            if magic["cell"]:
+            if magic["cell"] and line is not None:
                 typed = "\n".join([*lines[first + 1 : context.cursor_line], before])
-                return self._inside(typed) if line is not None and line.body else None
+                return self._inside(typed) if line.body else None
         magic = _MAGIC.match(before)
         if magic is None or (magic["cell"] and context.cursor_line != first):
             return None
         line = self._magics.get(magic["name"] or magic["line"])
-        return None if line is None else self._of_line(line, before[magic.end() :])
+        if line is None:
+            return None
+        line = replace(line, words=None) if magic["cell"] else line
+        return self._of_line(line, before[magic.end() :])
 
     def _of_line(self, line: Line, typed: str) -> tuple[str, str, list[str]] | None:
         """A magic's line."""
         words = _WORD.findall(typed)
         fragment = words.pop() if words and typed.endswith(words[-1]) else ""
-        if line.commands:
+        while line.commands:
             if not words:
                 return _starting("command", fragment, line.commands)
             line, words = line.commands.get(words[0], Line()), words[1:]
         awaited: Option | None = None
+        first = True
         for word in words:
-            if awaited is not None:
+            if awaited is not None and awaited.awaits(word):
                 awaited = None  # this is its value
             elif word.startswith("-"):
                 option = line.options.get(word.partition("=")[0])
                 awaited = option if option and option.takes and "=" not in word else None
             elif line.body:
                 return self._inside(typed)  # the prompt has begun
-        if awaited is not None:
+            else:
+                first = False
+        if awaited is not None and awaited.awaits(fragment):
             return _starting("value", fragment, awaited.values() if awaited.values else ())
         if fragment.startswith("-"):
             name, equals, value = fragment.partition("=")
@@ -175,11 +199,12 @@ class Completions:
             if equals:
                 return _starting("value", value, values() if values else ())
             return _starting("option", fragment, line.options)
-        if line.words is not None and not [word for word in words if not word.startswith("-")]:
-            return _starting("value", fragment, line.words())
         if line.body and "{{" in typed:
             return self._inside(typed)
-        return _starting("option", fragment, line.options) if not fragment else None
+        leading = list(line.words()) if line.words is not None and first else None
+        if leading is not None and (fragment or not line.body):
+            return _starting("command" if line.body else "value", fragment, leading)
+        return _starting("option", "", [*(leading or ()), *line.options]) if not fragment else None
 
     def _inside(self, typed: str) -> tuple[str, str, list[str]] | None:
         """A name, or an attribute, inside `{{ }}`."""

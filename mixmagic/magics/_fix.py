@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mixmagic.blocks import installs
 from mixmagic.errors import BadArguments, MixmagicError
 
 INSTRUCTIONS = (
@@ -19,6 +22,8 @@ _LONGEST_CELL, _LONGEST_TRACEBACK, _MOST_FRAMES = 8_000, 4_000, 20
 
 # Where IPython hands a cell over to Python: what stands before is no part of the failure.
 _OWN = ("run_code", "ast_parse")
+_SHELL = re.compile(r"%%(?:bash|sh|script|cmd)\b")
+_WORDS = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,28 @@ def _fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def mended(sources: list[str]) -> list[str]:
-    """The mended cell, of the sources of an answer's cells: the last one; nothing where none is."""
-    return sources[-1:]
+def mended(sources: list[str], cell: str) -> list[str]:
+    r"""The mended cell, of the sources of an answer's cells; nothing where none is.
+
+    It is in the language of the cell that failed, and the most like it that is not the same:
+    others are what is printed, or what is to be installed.
+
+    Args:
+        sources: What `_insert.cells` says.
+        cell: The cell that failed.
+
+    Example:
+        >>> mended(["1 / 1", "1.0", "%%bash\npip install numpy"], "1 / 0")
+        ['1 / 1']
+    """
+    same = [each for each in sources if bool(_SHELL.match(each)) is bool(_SHELL.match(cell))]
+    fitting = [each for each in same if installs(cell) or not installs(each)]
+    changed = [each for each in fitting if each.strip() != cell.strip()] or fitting
+    # By the words that both have: in linear time, whatever a model has written.
+    like = difflib.SequenceMatcher(None, b=_WORDS.findall(cell), autojunk=False)
+
+    def likeness(source: str) -> float:
+        like.set_seq1(_WORDS.findall(source))
+        return like.quick_ratio()
+
+    return [max(changed, key=likeness)] if changed else []

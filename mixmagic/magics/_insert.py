@@ -24,6 +24,8 @@ _BEGINS = {
     **dict.fromkeys(("python", "python3", "py", "ipython", "ipython3", "pycon"), ""),
     **dict.fromkeys(("bash", "sh", "shell", "zsh"), "%%bash\n"),
 }
+# What the footer says where `Cells.taken` says no.
+NOBODY = "no new cells: nobody is here to take them"
 _LONGEST_NOTEBOOK = 64 * 1024 * 1024  # bytes that are read to see what is there already
 _MOST_CHAINS = 20
 
@@ -57,7 +59,7 @@ def cells(found: Sequence[CodeBlock]) -> list[str]:
         ['%%bash\nls']
     """
     named = [
-        (block.language.lower().strip("{.}"), block.code.strip("\n").rstrip()) for block in found
+        (block.language.lower().strip("{.}"), block.source.strip("\n").rstrip()) for block in found
     ]
     marked = [each for each in named if each[0] in _BEGINS]
     chosen = marked or [each for each in named if not each[0]]
@@ -99,6 +101,19 @@ class Cells:
         shell.events.register("pre_run_cell", self._begins)
         shell.events.register("post_run_cell", self._ran)
 
+    def taken(self) -> bool:
+        """Whether somebody takes new cells: nobody does in a script, nor under nbclient.
+
+        Example:
+            >>> if not self._cells.taken():
+            ...     notes.append(NOBODY)
+        """
+        from mixmagic.display.screens import Once, screen
+
+        if getattr(self._shell, "kernel", None) is None:
+            return bool(self._running and self._running.store_history)
+        return not isinstance(screen(self._shell, live=None, owns_cell=False), Once)
+
     def insert(self, sources: list[str]) -> str:
         """Let sources become cells below the one that runs, as far as they are not there already.
 
@@ -114,9 +129,6 @@ class Cells:
         """
         if not sources:
             return "no code for a new cell in this answer"
-        if not self._takes_cells():
-            many = "the code block" if len(sources) == 1 else f"the {len(sources)} code blocks"
-            return f"copy {many} above into new cells: nobody is here to take them"
         identity = _identity(self._running)
         given = self._given.setdefault(identity, []) if identity else []
         there = [*given, *self._saved()]
@@ -140,12 +152,6 @@ class Cells:
         """Insert no more."""
         self._shell.events.unregister("pre_run_cell", self._begins)
         self._shell.events.unregister("post_run_cell", self._ran)
-
-    def _takes_cells(self) -> bool:
-        """Whether somebody sees what becomes of a new cell."""
-        from mixmagic.display.screens import Once, screen
-
-        return not isinstance(screen(self._shell, live=None, owns_cell=False), Once)
 
     def _next(self, chain: _Chain) -> None:
         """Put a chain's next cell below the one that runs."""

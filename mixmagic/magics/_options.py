@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from mixmagic.magics._base import Parser, checked
 
@@ -12,8 +13,9 @@ Send the cell to a language model; the answer streams in below it.
     %%mixtral -m local -t 0 -o answer
     Explain this error in two sentences: {{ error }}
 
-In one line: `%mixtral -m local What is a monad?`. The first time, without any key,
-`%mixmagic use local` makes the small embedded model the default.
+In one line: `%mixtral -m local What is a monad?`, though not in the cell or the script that loads
+mixmagic, where IPython takes a last `?` for a call for help. `--` ends the options. The first time,
+without any key, `%mixmagic use local` makes the small embedded model the default.
 
 `{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
 by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is
@@ -25,6 +27,12 @@ what has come is kept, and priced. `_` and `Out[n]` hold the answer, too.
 
 `%mixtral fix` explains the last cell that failed, and offers it mended as a new cell.
 """
+
+
+def _text(written: str) -> str:
+    r"""A text whose `\n`, `\t` and `\\` are read."""
+    signs = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda sign: signs[sign[1]], written)
 
 
 def parser() -> Parser:
@@ -39,9 +47,11 @@ def parser() -> Parser:
     add = made.add_argument_group("what goes in").add_argument
     add("-s", "--system", metavar="TEXT", help="instructions that stand before the prompt")
     add("-c", "--chat", nargs="?", const="chat", metavar="NAME", help="continue the conversation"
-        " NAME; in one line, write --chat=NAME")  # fmt: skip
+        " NAME, or `chat`; in one line, where the next word is its NAME, `-c -- PROMPT` leaves it"
+        " out")  # fmt: skip
     add("--template", metavar="NAME", help="put the cell into a template of yours"
-        " (`%%mixmagic templates`)")  # fmt: skip
+        " (`%%mixmagic templates`); where it needs no cell, in one line: `%%mixtral --template"
+        " NAME`")  # fmt: skip
     add("--raw", action="store_true", help="send {{ … }} as it stands")
     add = made.add_argument_group("who answers, and how").add_argument
     add("-m", "--model", metavar="NAME", help="8x7b, 8x22b, disco, local, PROVIDER:NAME, …"
@@ -52,9 +62,10 @@ def parser() -> Parser:
     add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
     add("--top-p", type=number, metavar="P", help="draw from the likeliest words of total weight P")
     add("--seed", type=whole, metavar="N", help="draw the same words again, where the model can")
-    add("--stop", action="append", metavar="TEXT", help="end before TEXT; may be given more than"
-        " once")  # fmt: skip
-    add("-n", type=whole, metavar="N", help="N answers to one question; each is paid for")
+    add("--stop", action="append", type=_text, metavar="TEXT", help="end before TEXT, where \\n"
+        " is a new line, \\t a tab, \\\\ a backslash; may be given more than once")  # fmt: skip
+    add("-n", type=whole, metavar="N", help="N answers to one question, each paid for: tabs in"
+        " a live notebook, one under the other elsewhere")  # fmt: skip
     add("--logprobs", action="store_true", default=None, help="how likely each token was, where"
         " the provider says so (.logprobs)")  # fmt: skip
     add = made.add_argument_group("what comes out").add_argument

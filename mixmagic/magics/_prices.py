@@ -24,7 +24,7 @@ def prices(session: Session, words: list[str]) -> Table:
     parser = Parser("%mixmagic prices")
     parser.add_argument("model", nargs="?")
     name = parser.parse_args(words).model or session.model
-    return prices_table(offers(session.catalog, name), session.catalog.resolve(name))
+    return prices_table(offers(session.catalog, name), session.choose(name).model)
 
 
 def elsewhere(session: Session) -> Table:
@@ -48,6 +48,8 @@ def elsewhere(session: Session) -> Table:
                 spent.completion_tokens,
                 spent.cost,
                 spent.unpriced,
+                spent.lost,
+                spent.estimated,
             )
         )
     return elsewhere_table(elsewhere(session.catalog, rows))

@@ -54,23 +54,28 @@ def spend(session: Session, words: list[str]) -> Spend | Table:
 
         return elsewhere(session)
     if options.resolve is not None:
-        return _resolve(session, options.resolve)
+        return resolve(session, options.resolve)
     return spend(session, options.period or "session", options.by or "model")
 
 
-def _resolve(session: Session, words: list[str]) -> Table:
-    """The lost calls; with a call's number and its cost, after settling it."""
-    from mixmagic.completion import dollars
+def resolve(session: Session, words: list[str]) -> Table:
+    """The lost calls; with a call's number and its cost, after settling it.
+
+    Raises:
+        BadArguments: That is no call's number and cost, or the call was not lost.
+        StoreError: The ledger cannot be written.
+    """
     from mixmagic.display.report import Table
     from mixmagic.display.spend import sweep
+    from mixmagic.money import amounts
     from mixmagic.store.spend import lost
 
-    said = "settle one by `%mixmagic spend --resolve NUMBER DOLLARS`, as the provider billed it"
+    said = "settle one by `spend --resolve NUMBER DOLLARS`, as the provider billed it"
     sweep(session)
     if words:
         number, cost = _settled(words)
         session.ledger.resolve(number, cost)
-        said = f"Call {number} is settled: it cost {dollars(cost)}."
+        said = f"Call {number} is settled: it cost {amounts([cost])[0]}."
     rows = lost(session.ledger.database)
     if not rows:
         said = f"{said} No other is lost." if words else "No call is lost."
@@ -84,10 +89,10 @@ def _resolve(session: Session, words: list[str]) -> Table:
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started_at)),
                 row.model,
                 row.notebook or "",
-                dollars(row.most),
+                most,
                 "open" if row.open else "lost",
             ]
-            for row in rows
+            for row, most in zip(rows, amounts([row.most for row in rows]), strict=True)
         ],
         said,
     )

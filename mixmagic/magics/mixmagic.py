@@ -12,7 +12,7 @@ from IPython.display import display
 from traitlets import TraitError, Unicode, default, observe, validate
 
 from mixmagic import errors
-from mixmagic.errors import BadArguments, MixmagicError, Stopped
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
 from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
 
@@ -38,8 +38,10 @@ class Mixmagic(Magics):
     @validate("model")
     def _known_model(self, proposal: Any) -> str:
         """Refuse a model that cannot be named, wherever the name comes from."""
+        name: str = proposal["value"]
         try:
-            return self._session.catalog.resolve(proposal["value"]).name
+            first, *others = self._session.catalog.named(name)
+            return name.strip() if others else first.name
         except errors.UnknownModel as error:
             raise UnknownModel(error.message, error.hint) from None
 
@@ -84,10 +86,7 @@ class Mixmagic(Magics):
             "doctor": self._doctor,
         }
         if name not in commands:
-            import difflib
-
-            near = difflib.get_close_matches(name, commands, 1)
-            meant = f"Did you mean {near[0]}? " if near else ""
+            meant = did_you_mean(name, commands)
             raise BadArguments(
                 f"%mixmagic has no command {name!r}." if name else "%mixmagic needs a command.",
                 f"{meant}Commands are {', '.join(commands)}; `%mixmagic?` says what they do.",
@@ -102,11 +101,12 @@ class Mixmagic(Magics):
         parser = Parser("%mixmagic use")
         parser.add_argument("model")
         self.model = parser.parse_args(words).model
-        model = self._session.catalog.resolve(self.model)
-        about = " · ".join(filter(None, (model.provider.label, model.about)))
+        choice = self._session.choose()
+        model = choice.model
+        about = " · ".join(filter(None, (model.provider.label, choice.reason, model.about)))
         print(f"This session now asks {model.name} ({about}).")
         print(
-            f'To keep it for every session, put model = "{model.name}" into config.toml'
+            f'To keep it for every session, put model = "{self.model}" into config.toml'
             " (`%mixmagic doctor` says where)."
         )
 
@@ -134,7 +134,7 @@ class Mixmagic(Magics):
                 )
             rows = self._session.models(options.provider)
         try:
-            default_model = self._session.catalog.resolve(self._session.model)
+            default_model = self._session.choose().model
         except MixmagicError:
             default_model = None
         display(models_table(rows, default_model, caption))
@@ -175,7 +175,7 @@ class Mixmagic(Magics):
         """Show the user's templates."""
         from mixmagic.magics._templates import templates
 
-        display(templates(self._session.settings.config_dir / "templates", words))
+        display(templates(self._session.settings.templates, words))
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""
@@ -200,6 +200,7 @@ class Mixmagic(Magics):
                 " notebook.",
             ) from None
         kept = login(self._session.backends, provider, key)
+        self._session.keys.forget()
         if kept.checked:
             said = f"accepts the key ({kept.models} models); the system's keyring has it"
         else:
@@ -217,6 +218,7 @@ class Mixmagic(Magics):
         parser.add_argument("provider")
         provider = self._session.provider(parser.parse_args(words).provider)
         logout(self._session.backends, provider)
+        self._session.keys.forget()
         print(f"The system's keyring has no key of {provider.label} any more.")
 
     def _doctor(self, words: list[str]) -> None:

@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import replace
 from typing import Any
 
+from IPython.core.inputtransformer2 import EscapedCommand, HelpEnd, MagicAssign
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import (
     Magics,
@@ -17,26 +18,46 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from mixmagic.errors import BadArguments, MixmagicError, Stopped
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
 from mixmagic.magics import _fix, _insert, _options, _words
 from mixmagic.magics._asking import Asking
+from mixmagic.magics._base import refuse_keys
 from mixmagic.sessions import Session
 
 PARSER = _options.parser()
-_QUESTION = re.compile(r"(\s*)%mixtral\s+(.*\S\s*\?)\s*$")
+_PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
 _FIX = re.compile(r"fix\s*(?:$|:\s*(?P<wish>.*))", re.DOTALL)
 
 
-def keep_question_marks(lines: list[str]) -> list[str]:
-    """Let `%mixtral What is this?` ask: IPython takes a last question mark for a call for help."""
-    if not lines or lines[0].startswith("%%"):
-        return lines
-    return [
-        f"{question[1]}get_ipython().run_line_magic('mixtral', {question[2]!r})\n"
-        if question
-        else line
-        for line, question in ((line, _QUESTION.match(line)) for line in lines)
-    ]
+class _First:
+    """Lets `%mixtral What is this?` ask: IPython takes a last question mark for a call for help.
+
+    So IPython's own transformers of magics come before that of help, where a line is this magic's.
+    Not in the cell that loads the extension: of `%mixtral What is X?` its code has `X` alone then.
+    """
+
+    start_line: int
+    start_col: int
+    priority = HelpEnd.priority - 1
+
+    def __init__(self, start: tuple[int, int]) -> None:
+        super().__init__(start)  # type: ignore[call-arg]  # IPython's
+        self._at, self.start_col = self.start_col, 0  # by which IPython sorts them
+
+    def transform(self, lines: list[str]) -> list[str]:
+        self.start_col = self._at
+        if not lines[self.start_line].startswith("%mixtral ", self.start_col):
+            raise SyntaxError  # IPython goes on to the next transformer
+        transformed: list[str] = super().transform(lines)  # type: ignore[misc]  # IPython's
+        return transformed
+
+
+class Question(_First, EscapedCommand):
+    """`%mixtral What is this?`."""
+
+
+class AssignedQuestion(_First, MagicAssign):
+    """`x = %mixtral What is this?`."""
 
 
 @magics_class
@@ -49,7 +70,8 @@ class Mixtral(Magics):
         self._cells = _insert.Cells(shell, session)
         self._failures = _fix.Failures(shell)
         _words.offer(shell, session, PARSER)
-        shell.input_transformers_cleanup.append(keep_question_marks)
+        transformers = shell.input_transformer_manager.token_transformers
+        transformers += [Question, AssignedQuestion]
 
     @no_var_expand
     @needs_local_scope
@@ -60,6 +82,7 @@ class Mixtral(Magics):
         words, rest = PARSER.leading(line)
         options = vars(PARSER.parse_args(words))
         if cell is not None and rest:
+            refuse_keys(rest)
             raise BadArguments(
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
@@ -67,16 +90,18 @@ class Mixtral(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})} if self.shell else {}
         out, form, schema = _checked(options, names)
         insert, program, dry = (options.pop(name) for name in ("insert", "as", "dry_run"))
-        prompt, fixing = rest if cell is None else cell, None
+        prompt = rest if cell is None else cell
+        failure: _fix.Failure | None = None
         if cell is None and (fixing := _FIX.match(rest)):
             redact = self._session.backends.access.redact
-            prompt = self._failures.last().prompt(fixing["wish"] or "", redact)
+            failure = self._failures.last()
+            prompt = failure.prompt(fixing["wish"] or "", redact)
             options |= {"raw": True, "system": options["system"] or _fix.INSTRUCTIONS}
         from mixmagic.magics._chats import cell_id
 
         asking = Asking(self._session, names, cell_id(self.shell))
         try:
-            request = asking.request(options, prompt, form.instruction)
+            request = asking.request(options, prompt, form.instruction, schema)
         except KeyboardInterrupt:  # in an expression, or while tokens were counted
             raise Stopped(sent=False) from None
         if program is not None:
@@ -87,6 +112,9 @@ class Mixtral(Magics):
         if dry:
             self._plan(_with_schema(request, schema), out)
             return
+        insert = insert or failure is not None
+        if insert and not (insert := self._cells.taken()):
+            asking.notes.append(_insert.NOBODY)
         completion: Any = None
         try:
             completion, value = self._shown(asking, request, form, schema, cell is not None)
@@ -100,9 +128,9 @@ class Mixtral(Magics):
             if completion is not None:
                 self._keep(out, value, completion)
                 asking.remember(completion)
-        if insert or fixing:
+        if insert:
             found = _insert.cells(_insert.blocks(completion))
-            print(self._cells.insert(_fix.mended(found) if fixing else found))
+            print(self._cells.insert(_fix.mended(found, failure.cell) if failure else found))
 
     mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
 
@@ -122,11 +150,11 @@ class Mixtral(Magics):
                 completion = form.finished(completion)
             except KeyboardInterrupt:
                 raise stopped_with(completion) from None
-            return completion, completion if completion.value is None else completion.value
+            return completion, completion if form.parse is None else completion.value
         from mixmagic.display.rounds import Rounds
         from mixmagic.tasks.structured import ask_structured
 
-        rounds = Rounds(place)
+        rounds = Rounds(place, schema)
         last: Any = None
         try:
             found = ask_structured(
@@ -175,31 +203,53 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
     """The variable, the format and the schema that are named, taken from `options`.
 
     Raises:
-        BadArguments: One that makes no sense.
+        BadArguments: An option that makes no sense, whichever: before any expression is evaluated.
     """
     from mixmagic.display.formats import FORMATS
+    from mixmagic.params import check
 
+    check({each: options[each] for each in _PARAMETERS})
+    if options["task"] is not None:
+        from mixmagic.tasks.choosing import task
+
+        task(options["task"])
+    if options["budget"] is not None:
+        from mixmagic.store.budgets import amount
+
+        amount(options["budget"])
+    if options["as"] is not None:
+        from mixmagic.tasks.programs import PROGRAMS
+
+        if options["as"] not in PROGRAMS:
+            raise BadArguments(
+                f"There is no program {options['as']!r:.40}.",
+                f"{did_you_mean(options['as'], PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
+            )
+        if options["out"] is not None or options["insert"]:
+            raise BadArguments(
+                "--as prints a program and sends nothing: there is no answer for -o or -i.",
+                "Leave them out, or leave --as out.",
+            )
     out, name, source = (options.pop(each) for each in ("out", "format", "schema"))
     options["stream"] = not options.pop("no_stream")
     if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
         raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
     if name is not None and name not in FORMATS:
         raise BadArguments(
-            f"There is no format {name!r:.40}.", f"Formats are {', '.join(FORMATS)}."
+            f"There is no format {name!r:.40}.",
+            f"{did_you_mean(name, FORMATS)}Formats are {', '.join(FORMATS)}.",
         )
     if source is None:
         return out, FORMATS[name or "markdown"], None
-    from mixmagic.tasks.prompts import names_near
+    from mixmagic.tasks.prompts import variable_meant
     from mixmagic.tasks.schemas import Schema
 
     if name is not None:
         raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")
     if source not in names:
-        near = names_near(source, names)
-        meant = f"Did you mean {' or '.join(near)}? " if near else ""
         raise BadArguments(
             f"There is no variable {source!r:.60}.",
-            f"{meant}--schema takes the name of a schema of the notebook.",
+            f"{variable_meant(source, names)}--schema takes the name of a schema of the notebook.",
         )
     schema = Schema.of(names[source], source)
     return out, replace(FORMATS["json"], instruction=""), schema  # the schema has its own

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mixmagic.money import Counted
 from mixmagic.store.budgets import Cap
@@ -17,8 +15,7 @@ Status = Literal["ok", "stopped", "failed", "lost", "resolved"]
 ROW = "SELECT * FROM calls WHERE id = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a row is closed: its columns."""
 
     status: Status
@@ -38,16 +35,13 @@ def spending(
     """Nanodollars that are spent and held of what each cap limits; `rows` runs a query."""
     if not caps:
         return []
-    query = " UNION ALL ".join(
-        _SPENDING[cap.per].format(number) for number, cap in enumerate(caps, 1)
-    )
-    return [tuple(row) for row in rows(query, [cap.key for cap in caps])]
+    query = " UNION ALL ".join(_SPENDING[cap.per] for cap in caps)
+    return [tuple(row) for row in rows(query, [cap.key for cap in caps for _ in range(2)])]
 
 
-_COLUMNS = [each.name for each in fields(Ending)]
-_ENDING = f"UPDATE calls SET owner = NULL, {', '.join(f'{n} = ?' for n in _COLUMNS)} WHERE id = ?"  # noqa: S608  # names of ours
+_COLUMNS = ", ".join(f"{name} = ?" for name in Ending._fields)
+_ENDING = f"UPDATE calls SET owner = NULL, {_COLUMNS} WHERE id = ?"  # noqa: S608  # names of ours
 _SETTLED = f"{_ENDING} AND started_at = ? AND status = 'open'"
-_ended = attrgetter(*_COLUMNS)
 
 
 def insert(connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
@@ -63,7 +57,7 @@ def settle(
     connection: sqlite3.Connection, key: Key, row: Mapping[str, Any], ending: Ending
 ) -> None:
     """Close the row of a call, or `row` in its place where the file has none: it is another one."""
-    if connection.execute(_SETTLED, (*_ended(ending), *key[:2])).rowcount:
+    if connection.execute(_SETTLED, (*ending, *key[:2])).rowcount:
         connection.execute(_TOTALS, {"id": key.number, "sign": 1})
         return
     found = connection.execute(f"{ROW} AND started_at = ?", key[:2]).fetchone()
@@ -77,7 +71,7 @@ def close(connection: sqlite3.Connection, row: sqlite3.Row, ending: Ending) -> N
     number = row["id"]
     if row["status"] != "open":
         connection.execute(_TOTALS, {"id": number, "sign": -1})
-    connection.execute(_ENDING, (*_ended(ending), number))
+    connection.execute(_ENDING, (*ending, number))
     connection.execute(_TOTALS, {"id": number, "sign": 1})
 
 
@@ -85,7 +79,7 @@ def close(connection: sqlite3.Connection, row: sqlite3.Row, ending: Ending) -> N
 _SPENT = "SELECT COALESCE(SUM(cost_nanodollars), 0) FROM"
 _HELD = "SELECT COALESCE(SUM(held_nanodollars), 0) FROM calls WHERE status = 'open' AND"
 _SPENDING = {
-    per: f"SELECT ({_SPENT} {spent} = ?{{0}}), ({_HELD} {column} = ?{{0}})"
+    per: f"SELECT ({_SPENT} {spent} = ?), ({_HELD} {column} = ?)"
     for per, column, spent in (
         ("session", "session", "totals WHERE session"),
         ("notebook", "notebook", "totals WHERE session = 'notebooks' AND day = '' AND notebook"),

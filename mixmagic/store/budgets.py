@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mixmagic import files
-from mixmagic.bounds import Bound, fitting
+from mixmagic.bounds import Bound, cheaper
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.money import NANO, Budget, Per, dollars, nano
 from mixmagic.values import Request
@@ -32,8 +32,7 @@ PERIODS: dict[Per, str] = {
 _MOST = Decimal(1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(NamedTuple):
     """One limit that holds for a call.
 
     Attributes:
@@ -150,7 +149,8 @@ class Budgets:
                 option = options.get(per, " --per month")
                 yield Cap(per, key, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
             if (fixed := self._settings.get(per)) is not None:
-                yield Cap(per, key, fixed, PERIODS[per], f"budget_{per} in config.toml")
+                cure = f"budget_{per} in config.toml or MIXMAGIC_BUDGET_{per.upper()}"
+                yield Cap(per, key, fixed, PERIODS[per], cure)
 
     def _shared(self) -> dict[str, Decimal]:
         """What the file says; it is read again when it has changed."""
@@ -192,7 +192,7 @@ def exactly(value: Decimal) -> str:
     """Dollars to the last nanodollar: a bound may not be rounded."""
     whole, rest = divmod(abs(nano(value)), NANO)
     digits = f"{rest:09}".rstrip("0").ljust(2, "0")
-    return f"{'-' if value < 0 else ''}${whole}.{digits}"
+    return f"{'-' if value < 0 else ''}${whole:,}.{digits}"
 
 
 def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:
@@ -215,14 +215,11 @@ def exceeded(request: Request, bound: Bound, left: Left, least: Decimal) -> Budg
     """
     most, rest, cap = bound.cost or Decimal(0), max(left.left, Decimal(0)), left.cap
     under_way = f" ({exactly(left.held)} is held for calls under way)" if left.held else ""
-    if room := fitting(request, bound, max(least, Decimal(0))):
-        shorter = f"or ask for less: --max-tokens {room} would fit"
-    else:
-        shorter = "or ask less: no --max-tokens is low enough, the prompt itself costs too much"
+    way = cheaper(request, bound, least)
     return BudgetExceeded(
         f"This call could cost up to {exactly(most)}, and {cap.name} of {exactly(cap.limit)} has"
         f" {exactly(rest)} left{under_way}; nothing was sent.",
-        f"Raise it ({cap.cure}), {shorter}.",
+        f"Raise it ({cap.cure}){', or ' * bool(way)}{way}.",
         most=most,
         left=rest,
     )

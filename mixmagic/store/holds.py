@@ -27,6 +27,7 @@ class Hold:
         bound: The most that the call can cost.
         started_at: Seconds since 1970.
         process: Which process makes the call: a forked child only has a copy.
+        day: The day of the call, where we are.
         row: Its row, as soon as there may be one.
         number: The row's.
         guard: What gives the call up for lost where nobody settles it.
@@ -37,14 +38,13 @@ class Hold:
     bound: Bound
     started_at: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
+    day: str = field(init=False)
     row: dict[str, Any] = field(default_factory=dict)
     number: int | None = None
     guard: weakref.finalize[..., Any] | None = None
 
-    @property
-    def day(self) -> str:
-        """The day of the call, where we are."""
-        return day(self.started_at)
+    def __post_init__(self) -> None:
+        self.day = day(self.started_at)
 
 
 class Key(NamedTuple):

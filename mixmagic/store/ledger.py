@@ -239,7 +239,7 @@ class Ledger:
             if row is None or not holds.doubtful(row):
                 raise BadArguments(
                     f"No call of number {number} was lost.",
-                    "`%mixmagic spend --resolve` lists those that were.",
+                    "`spend --resolve` lists those that were.",
                 )
             accounts.close(connection, row, Ending("resolved", None, nano(cost)))
 

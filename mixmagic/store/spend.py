@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any, Literal
 
-from mixmagic.money import dollars, nano
+from mixmagic.money import dollars, exact_sum, nano
 from mixmagic.store.db import Database
 from mixmagic.store.owners import gone
 
@@ -34,11 +34,11 @@ _QUERY = """
         SELECT day, notebook, provider, model, status, calls, 0 AS open, prompt_tokens,
             cached_tokens, completion_tokens, cost_nanodollars, saved_nanodollars,
             0 AS held_nanodollars, unpriced, estimated
-        FROM totals WHERE session = ?4 AND day BETWEEN ?2 AND ?5 AND calls
+        FROM totals WHERE session = ? AND day BETWEEN ? AND ? AND calls
         UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 1, 1, 0, 0, 0, 0,
             0, COALESCE(held_nanodollars, 0), 0, 0
         FROM calls INDEXED BY calls_open
-        WHERE status = 'open' AND ?1 IN ('', session) AND day BETWEEN ?2 AND ?3
+        WHERE status = 'open' AND ? IN ('', session) AND day BETWEEN ? AND ?
     ) GROUP BY {columns} ORDER BY {order}"""
 _LOST = """SELECT id, started_at, provider || ':' || model AS model, notebook, owner, status,
     COALESCE(cost_nanodollars, held_nanodollars) AS most FROM calls WHERE status"""
@@ -67,7 +67,7 @@ class Spent:
         unpriced: Calls that ended with tokens but without a known price.
         estimated: Calls whose tokens we counted, not the provider.
         cost: US dollars of the calls whose price is known; lost ones at their most.
-        saved: US dollars that were not paid for cached tokens.
+        saved: US dollars that were not paid for cached tokens; below 0 where those cost more.
         held: US dollars that the calls under way may cost at most.
     """
 
@@ -142,9 +142,11 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
     """
     name, columns = _GROUPS[by]
     order = "name" if by == "day" else "cost DESC, calls DESC, name"
+    first, last = _days(period)
+    whose, until = _sums(session, period, by)
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
-        (session if period == "session" else "", *_days(period), *_sums(session, period, by)),
+        (whose, first, until, session if period == "session" else "", first, last),
     )
     return [Spent(row[0], *row[1:-3], *map(dollars, row[-3:])) for row in map(tuple, rows)]
 
@@ -206,8 +208,8 @@ def total(rows: Iterable[Spent]) -> Spent:
     listed = list(rows)
     sums: dict[str, Any] = {}
     for name in (each.name for each in fields(Spent)[1:]):
-        nothing = Decimal(0) if name in MONEY else 0
-        sums[name] = sum((getattr(row, name) for row in listed), nothing)
+        add = exact_sum if name in MONEY else sum
+        sums[name] = add(getattr(row, name) for row in listed)
     return Spent("total", **sums)
 
 
@@ -245,8 +247,8 @@ def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]
     begin, end = map(date.fromisoformat, ends)
     rows = database.rows(
         """SELECT day, provider || ':' || model, SUM(cost_nanodollars)
-        FROM totals WHERE session = ?3 AND day BETWEEN ?1 AND ?2
+        FROM totals WHERE session = ? AND day BETWEEN ? AND ?
         GROUP BY day, provider, model HAVING SUM(cost_nanodollars) > 0 ORDER BY day""",
-        (first, last, "months" if (end - begin).days > _DAYS else ""),
+        ("months" if (end - begin).days > _DAYS else "", first, last),
     )
     return [(row[0], row[1], dollars(row[2])) for row in rows]

@@ -5,7 +5,6 @@ May be imported by `parts` and what stands above it.
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from bisect import bisect_left
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 from mixmagic import forks
 from mixmagic.completion import Completion
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.values import Message, Model
 
 # Tokens that an answer is left where the call does not say; in a short context, a quarter of it.
@@ -80,8 +79,8 @@ class Chats:
         >>> chats = Chats()
         >>> chats.add("trip", None, "Where to?", session.ask("Where to?"))
         True
-        >>> [message.role for message in chats.messages("trip")]
-        ['user', 'assistant']
+        >>> [each.question for each in chats.before("trip")]
+        ['Where to?']
     """
 
     def __init__(self) -> None:
@@ -101,10 +100,10 @@ class Chats:
         chats = self._chats
         if name in chats:
             return chats[name]
-        near = difflib.get_close_matches(name, chats, 1)
-        meant = f"Did you mean {near[0]}? " if near else ""
         listed = f"They are {', '.join(chats)}." if chats else "`%%mixtral -c NAME` begins one."
-        raise BadArguments(f"There is no conversation {name!r:.80}.", f"{meant}{listed}")
+        raise BadArguments(
+            f"There is no conversation {name!r:.80}.", f"{did_you_mean(name, chats)}{listed}"
+        )
 
     def before(self, name: str, cell: Cell | None = None) -> tuple[Exchange, ...]:
         """What a cell continues: everything, for a cell that is new in the conversation.
@@ -124,10 +123,6 @@ class Chats:
         if start < end and cell is not None and kept[start].cell == cell:
             return kept[:end]  # its own ones of this same run
         return kept[:start]
-
-    def messages(self, name: str, cell: Cell | None = None) -> list[Message]:
-        """The turns of what a cell continues, the oldest first; see `before`."""
-        return [turn for each in self.before(name, cell) for turn in each.messages]
 
     def add(self, name: str, cell: Cell | None, question: str, answer: Completion) -> bool:
         """Keep an exchange: in the place of what the same cell added in an earlier run, or last.
@@ -211,6 +206,9 @@ def trimmed(
 
 def room_for(model: Model, max_tokens: int | None) -> int | None:
     """The tokens that a prompt may have: the context without the answer; `None` where unknown.
+
+    The most that there can be: what an exchange said is lost where it is left out. Values of
+    `{{ }}` are cut to less: see `prompts.room_for`.
 
     Args:
         model: Who is asked.

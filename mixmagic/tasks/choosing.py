@@ -1,23 +1,19 @@
-"""What each task asks of a model: its temperature, and which of the Mixtrals does it well.
+"""Whom to ask: the cheapest provider with a key, and for a task the Mixtral that does it well.
 
 May be imported by `parts` and what stands above it.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import SequenceMatcher
 
-from mixmagic.backends.access import Access
-from mixmagic.catalog import Catalog
-from mixmagic.errors import BadArguments
+from mixmagic.catalog import Catalog, priced
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.money import Usage
-from mixmagic.tasks.prices import offers
 from mixmagic.values import Model, Provider
 
 SMALL, LARGE = "8x7b", "8x22b"
@@ -66,11 +62,11 @@ TASKS: Mapping[str, Task] = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that was chosen for a task.
+    """A model that was chosen.
 
     Attributes:
         model: Whom to ask.
-        reason: Why, in a few words for the line below the answer.
+        reason: Why, in a few words for the line below the answer; empty where nobody else could be.
     """
 
     model: Model
@@ -89,19 +85,37 @@ def task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = difflib.get_close_matches(name.lower(), TASKS, 1)
-    meant = f"Did you mean {near[0]}? " if near else ""
-    raise BadArguments(f"There is no task {name!r:.40}.", f"{meant}Tasks are {', '.join(TASKS)}.")
+    raise BadArguments(
+        f"There is no task {name!r:.40}.",
+        f"{did_you_mean(name, TASKS)}Tasks are {', '.join(TASKS)}.",
+    )
 
 
-def has_key(access: Access, provider: Provider) -> bool:
-    """Whether a person has set a provider up: its key, or the address of one that needs none.
+def named(name: str, catalog: Catalog, has_key: Callable[[Provider], bool]) -> Choice:
+    """The model that a name means: at the cheapest provider with a key, where several serve it.
 
-    One's own machine counts where its variable names it (`OLLAMA_HOST`): whether a server runs
-    there is not known before it is asked.
+    Only a bare alias (`8x7b`) is several providers' (see `Catalog.named`), and of these only those
+    that serve it today are asked; one's own machine, which needs no key, where no key is there at
+    all. Where nobody is set up, it is the catalog's first.
+
+    Args:
+        name: A model, as for `Catalog.resolve`.
+        catalog: The models that can be named.
+        has_key: Whether a provider is set up; not asked where there is no choice.
+
+    Raises:
+        UnknownModel: No row has this name.
+
+    Example:
+        >>> named("8x7b", Catalog(), lambda provider: provider.name == "fireworks").model.name
+        'fireworks:8x7b'
     """
-    named = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
-    return bool(access.find(provider)[0]) or (named and not provider.key_required)
+    rows = catalog.named(name)
+    served = [row for row in rows if row.status == "available"] if len(rows) > 1 else []
+    usable = _keyed([priced(row) for row in served if has_key(row.provider)])
+    if usable and not usable[0].provider.key_required and has_key(rows[0].provider):
+        usable = []
+    return _cheapest(usable) if usable else Choice(rows[0], "")
 
 
 def choose(
@@ -131,33 +145,23 @@ def choose(
 
     Example:
         >>> choose("code", 900, Catalog(), lambda provider: True, own).model.name
-        'ollama:8x7b'
+        'fireworks:8x7b'
     """
     wanted = task(name)
     family, why = wanted.model, wanted.name
     context = catalog.resolve(SMALL).context
     if family == SMALL and context is not None and tokens > context:
         family, why = LARGE, f"{tokens:,} tokens, answer included ({SMALL} takes {context:,})"
-    usable = [
-        offer.model
-        for offer in offers(catalog, family)
-        if _served(offer.model, own) and has_key(offer.model.provider)
-    ]
+    served = [row for row in catalog.named(family) if _served(row, own) and has_key(row.provider)]
+    usable = _keyed([priced(row) for row in served])
     if not usable:
         return Choice(
             own,
             f"the session's model: no provider with a key serves {family}, the choice for {why}",
         )
-    chosen = min(usable, key=lambda model: (not _fits(model, tokens), *_rank(model)))
+    choice = _cheapest(usable, tokens)
     said = f"{family} chosen for {why}"
-    rivals = {
-        model.provider.name
-        for model in usable
-        if model.price and model.status == chosen.status and _fits(model, tokens)
-    }
-    if chosen.price and len(rivals) > 1:
-        said += f", the cheapest of {len(rivals)} providers with a key"
-    return Choice(chosen, said)
+    return Choice(choice.model, ", ".join(filter(None, (said, choice.reason))))
 
 
 def suited(catalog: Catalog, wanted: str) -> list[Model]:
@@ -194,6 +198,27 @@ def suited(catalog: Catalog, wanted: str) -> list[Model]:
             f"Strengths are {', '.join(known)}; tasks are {', '.join(TASKS)}.",
         )
     return [model for *_, model in sorted(found, key=lambda match: match[:2])]
+
+
+def _keyed(usable: list[Model]) -> list[Model]:
+    """The rows whose providers ask for a key; all of them where none does.
+
+    Whether a server on one's own machine runs and has the model is not known beforehand.
+    """
+    return [row for row in usable if row.provider.key_required] or usable
+
+
+def _cheapest(usable: Sequence[Model], tokens: int = 0) -> Choice:
+    """The best of some rows for so many tokens, the first of equals, and among how many it is."""
+    chosen = min(usable, key=lambda model: (not _fits(model, tokens), *_rank(model)))
+    rivals = [
+        model
+        for model in usable
+        if model.price and model.status == chosen.status and _fits(model, tokens)
+    ]
+    compared = chosen.price is not None and len(rivals) > 1
+    said = f"the cheapest of {len(rivals)} providers with a key" if compared else ""
+    return Choice(chosen, said)
 
 
 def _served(model: Model, own: Model) -> bool:

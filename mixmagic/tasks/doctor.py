@@ -19,7 +19,8 @@ from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
 from mixmagic.settings import Settings
 from mixmagic.store import mounts
 from mixmagic.store.db import Database
-from mixmagic.values import Model, Provider
+from mixmagic.tasks.choosing import Choice
+from mixmagic.values import Provider
 
 _PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx", "xllamacpp", "keyring")
 # Seconds that a provider has to answer.
@@ -49,7 +50,11 @@ class Check:
 
 
 def examine(
-    settings: Settings, catalog: Catalog, backends: Backends, ledger: Database, model: str
+    settings: Settings,
+    catalog: Catalog,
+    backends: Backends,
+    ledger: Database,
+    choose: Callable[[], Choice],
 ) -> Iterator[Check]:
     """Check everything that an answer needs, one line each, in a few seconds.
 
@@ -60,14 +65,14 @@ def examine(
         catalog: The models that can be named.
         backends: The ways to the providers, and their keys.
         ledger: The spend record's file.
-        model: The name of the model that is asked by default.
+        choose: Finds the model that is asked by default.
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
     yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
-    yield _try("model", lambda: _describe(catalog.resolve(model)))
+    yield _try("model", lambda: _describe(choose()))
     yield _catalog(catalog)
-    asked = _asked(catalog, model)
+    asked = _asked(choose)
     remote = [provider for provider in catalog.providers.values() if provider.key_env]
     for look in [_begin(_provider, backends, each, asked == each.name) for each in remote]:
         yield from look.result()
@@ -146,15 +151,17 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _describe(model: Model) -> str:
+def _describe(choice: Choice) -> str:
     """A model and what should be known of it."""
-    return " · ".join(filter(None, (f"{model.name} at {model.provider.label}", model.about)))
+    model = choice.model
+    where = f"{model.name} at {model.provider.label}"
+    return " · ".join(filter(None, (where, choice.reason, model.about)))
 
 
-def _asked(catalog: Catalog, model: str) -> str:
+def _asked(choose: Callable[[], Choice]) -> str:
     """The provider of the model that is asked by default."""
     try:
-        return catalog.resolve(model).provider.name
+        return choose().model.provider.name
     except MixmagicError:
         return ""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,15 +21,10 @@ from mixmagic.errors import BadArguments
 CURE = r"Write `\{{` for braces that are meant, or give --raw: the text is sent as it stands."
 
 _OPENING = re.compile(r"(\\?)(\{{2,})")
-# Whole strings and comments are stepped over; a quote that is not closed is any other character.
-_PIECES = r"""
-    (?P<string>'''(?:\\.|[^\\])*?''' | \"""(?:\\.|[^\\])*?\"""
-        | '(?:\\.|[^\\'\n])*' | "(?:\\.|[^\\"\n])*")
-    | (?P<comment>COMMENT)
-    | (?P<bracket>[()\[\]{}])
-    """
-# Compiled when a `{{` is met. The second kind of comment ends at `}}`.
-_COMMENTS = (r"\#[^\n]*", r"\#(?:(?!\}\})[^\n])*")
+# Where something of Python's may begin: a comment, a string, a bracket.
+_SIGN = re.compile(r"""[#'"()\[\]{}]""")
+# What ends strings: not behind a backslash that is not itself behind one.
+_BARE = r"(?<!\\)(?:\\\\)*"
 
 
 class Literal(NamedTuple):
@@ -59,7 +55,7 @@ def parse(text: str) -> Iterator[Literal | Expression]:
         >>> list(parse("Explain {{ error }}."))
         [Literal(text='Explain '), Expression(source='error', shown='error'), Literal(text='.')]
     """
-    readings = [_Reading(text, comment) for comment in _COMMENTS]
+    readings = [_Reading(text, short_comments=short) for short in (False, True)]
     start = place = 0
     while opening := _OPENING.search(text, place):
         place = opening.end()
@@ -75,45 +71,80 @@ def parse(text: str) -> Iterator[Literal | Expression]:
 
 
 class _Reading:
-    """Where the `}}` are, with one kind of comments; no part of the text is read twice."""
+    """Where the `}}` are; no part of the text is read twice, from wherever it is read.
 
-    def __init__(self, text: str, comment: str) -> None:
+    Args:
+        text: The prompt.
+        short_comments: Whether a comment ends at `}}`, too.
+    """
+
+    def __init__(self, text: str, *, short_comments: bool) -> None:
         self._text = text
-        self._comment = comment
-        self._ends: dict[int, int | None] = {}  # by the place of the opening brace
+        self._short = short_comments
+        # What becomes of the last open bracket, by a place within it and whether it is a brace:
+        # whether it closes, or else ends with all that is open; and where.
+        self._known: dict[int, tuple[bool, int | None]] = {}
+        self._places: dict[str, list[int]] = {}
 
     def end(self, start: int) -> int | None:
         """Where the `}}` is that closes the expression which begins at `start`."""
-        if start - 1 not in self._ends:
-            self._read(start)
-        return self._ends[start - 1]
+        _, place = self._read(start)
+        return place if place is not None and self._text.startswith("}}", place) else None
 
-    def _read(self, start: int) -> None:
-        """Read on until the `{` before `start` is closed, or the text ends."""
-        pieces = re.compile(_PIECES.replace("COMMENT", self._comment), re.VERBOSE | re.DOTALL)
-        opened = [("{", start - 1)]
-        for piece in pieces.finditer(self._text, start):
-            bracket, place = piece["bracket"], piece.start()
-            if bracket is None:
-                continue
-            if bracket in "([{":
-                opened.append((bracket, place))
-            elif bracket != "}":
-                if opened[-1][0] != "{":
-                    opened.pop()
-            else:
-                end = place if self._text.startswith("}}", place) else None
-                if opened[-1][0] != "{":  # no Python, whatever comes
-                    self._close(opened, end)
-                    return
-                self._ends[opened.pop()[1]] = end
-                if not opened:
-                    return
-        self._close(opened, None)
+    def _read(self, start: int) -> tuple[bool, int | None]:
+        """What becomes of the brace before `start`."""
+        braces = [True]  # which of the open brackets are braces
+        passed: list[list[int]] = [[]]  # where each of them was the last one
+        place = start
+        while True:
+            key = 2 * place + braces[-1]
+            found = self._known.get(key)
+            if found is None:
+                passed[-1].append(key)
+                found = False, None
+                if sign := _SIGN.search(self._text, place):
+                    place, bracket = sign.start(), sign[0]
+                    if bracket in "([{":
+                        braces.append(bracket == "{")
+                        passed.append([])
+                        place += 1
+                        continue
+                    if bracket in "#'\"" or (bracket != "}" and braces[-1]):
+                        place = self._behind(place)
+                        continue
+                    found = bracket != "}" or braces[-1], place  # else no Python, whatever comes
+            closed, at = found
+            for _ in range(1 if closed else len(braces)):
+                self._known.update(dict.fromkeys(passed.pop(), found))
+                braces.pop()
+            if at is None or not braces:
+                return found
+            place = at + 1
 
-    def _close(self, opened: list[tuple[str, int]], end: int | None) -> None:
-        """All that is open has the same end."""
-        self._ends.update((place, end) for _, place in opened)
+    def _behind(self, place: int) -> int:
+        """Where a string, a comment or any other sign ends that begins at a place."""
+        sign = self._text[place]
+        if sign == "#":
+            ends = [self._next(r"\n", place)] + [self._next(r"\}(?=\})", place)] * self._short
+            return min((end for end in ends if end is not None), default=len(self._text))
+        if sign in "'\"":
+            if self._text.startswith(sign * 3, place):
+                end = self._next(f"{_BARE}{sign}(?={sign * 2})", place + 3)
+                if end is not None:
+                    return end + 3
+            end, line = self._next(_BARE + sign, place + 1), self._next(rf"{_BARE}\n", place + 1)
+            if end is not None and (line is None or end < line):
+                return end + 1
+        return place + 1
+
+    def _next(self, pattern: str, place: int) -> int | None:
+        """The next place, from one on, at which a match of a pattern ends with its last sign."""
+        if pattern not in self._places:
+            found = re.finditer(pattern, self._text)
+            self._places[pattern] = [each.end() - 1 for each in found]
+        places = self._places[pattern]
+        number = bisect_left(places, place)
+        return places[number] if number < len(places) else None
 
 
 def _found(text: str, start: int, readings: list[_Reading]) -> tuple[Expression, int] | None:
@@ -133,7 +164,20 @@ def _found(text: str, start: int, readings: list[_Reading]) -> tuple[Expression,
     if wrong is None:
         return None
     line = text.count("\n", 0, start) + 1
-    raise BadArguments(f"`{{{{ {wrong[0]:.80} }}}}` in line {line} is no Python: {wrong[1]}.", CURE)
+    said = f"`{{{{ {wrong[0]:.80} }}}}` in line {line} is no Python: {wrong[1]}."
+    raise BadArguments(said, f"{_as_format(wrong[0])}{CURE}")
+
+
+def _as_format(inner: str) -> str:
+    """How a format is written, where what is no expression stands within an f-string's braces."""
+    quote = "'" if '"' in inner else '"'
+    space = " " if inner.startswith("{") else ""
+    formatted = f"f{quote}{{{space}{inner}}}{quote}"
+    try:
+        compile(formatted, "<prompt>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return ""
+    return f"A format is an f-string's: `{{{{ {formatted} }}}}`. "
 
 
 def _source(expression: str) -> str:

@@ -25,7 +25,8 @@ class Plan:
         request: The call, as it would be sent.
         prompt: Its tokens in.
         bound: The most that it can take and cost.
-        answer: Its likely tokens out.
+        answer: The likely tokens out, of each of its answers.
+        limit: Their limit; `None` where nothing limits them.
         answers: The model's earlier answers that `answer` is the mean of; 0 where it is assumed.
         likely: US dollars that it is likely to cost; `None` where no price is known.
         left: What the limits that hold for it have left now.
@@ -35,6 +36,7 @@ class Plan:
     prompt: Count
     bound: Bound
     answer: int
+    limit: int | None
     answers: int
     likely: Decimal | None
     left: tuple[Left, ...]
@@ -64,12 +66,15 @@ def plan(
 
     Example:
         >>> plan(request, tokens.count(request.messages, request.model), [], 0, 0).bound.cost
-        Decimal('0.019660800')
+        Decimal('0.019732800')
     """
     request = fitted(request)
     model, most = request.model, bound(request)
-    limit = request.params.get("max_tokens", most.completion_tokens)
+    limit = request.params.get("max_tokens")
+    if most.completion_tokens is not None:
+        limit = most.completion_tokens // most.answers
     answer = round(answered / answers) if answers else _USUAL
     answer = answer if limit is None else min(answer, limit)
-    likely = None if model.price is None else model.price.cost(Usage(prompt.tokens, answer))
-    return Plan(request, prompt, most, answer, answers, likely, tuple(left))
+    usage = Usage(prompt.tokens, answer * most.answers)
+    likely = None if model.price is None else model.price.cost(usage)
+    return Plan(request, prompt, most, answer, limit, answers, likely, tuple(left))

@@ -33,7 +33,8 @@ def draft(value: object, name: str) -> Draft:
         A `Draft`; its `fit(room, count)` is the text within so many tokens, and what it was cut to.
 
     Raises:
-        BadArguments: A picture: a matplotlib figure, or a part of one.
+        BadArguments: A picture: a matplotlib figure, or a part of one. An open file, and what
+            says as a text no more than where it is in memory, such as a generator.
         Exception: Whatever the value's own methods raise, here or from `fit`.
 
     Example:
@@ -45,11 +46,10 @@ def draft(value: object, name: str) -> Draft:
         return Draft(_own(value, presents_itself))
     if isinstance(value, str):
         return Draft([Shown(str(value))])
-    presenting_data.refuse_pictures(value, name)
     forms = (
-        presenting_data.forms(value)
+        presenting_data.forms(value, name)
         or presenting_code.forms(value)
-        or presenting_plain.forms(value)
+        or presenting_plain.forms(value, name)
     )
     return Draft(forms, _MOST)
 

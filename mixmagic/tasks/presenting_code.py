@@ -6,14 +6,15 @@ May import `cutting`.
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import linecache
+import reprlib
 import sysconfig
 import textwrap
 import traceback
 import types
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -35,7 +36,7 @@ def forms(value: Any) -> Iterator[Shown] | None:
 
 
 def _source(value: Any) -> str:
-    """The source of a function or class, a notebook's too; empty where there is none."""
+    """The source of a function or class, a notebook's too; empty where none is known."""
     try:
         return textwrap.dedent(inspect.getsource(value)).rstrip()
     except (OSError, TypeError):
@@ -43,38 +44,107 @@ def _source(value: Any) -> str:
 
 
 def _of_cell(kind: type) -> str:
-    """The source of a class that a notebook's cell defines: Python 3.11 and 3.12 look for a file.
+    """The source of a class that a notebook's cell defines; empty where it is not certain.
 
-    The cell is that of one of its methods; a class without any is looked for in the cells, the
-    last one first.
+    Its methods say which cell that was. Without any it is the only definition that agrees with it.
     """
     if kind.__module__ != "__main__":
         return ""
-    methods = [part for part in vars(kind).values() if isinstance(part, types.FunctionType)]
-    files = [method.__code__.co_filename for method in methods]
     cells = [name for name, entry in linecache.cache.items() if len(entry) > 1 and not entry[1]]
-    for file in chain(files, reversed(cells)):
-        lines = linecache.getlines(file)
-        try:
-            tree = ast.parse("".join(lines))
-        except SyntaxError:
+    found = [each for cell in cells for each in _definitions(cell, kind.__name__)]
+    for code in _codes(kind):
+        for cell, node, source in found:
+            last = node.end_lineno or 0
+            if cell == code.co_filename and node.lineno <= code.co_firstlineno <= last:
+                return source
+    agreeing = {source for _, node, source in found if _agrees(node, kind)}
+    return agreeing.pop() if len(agreeing) == 1 else ""
+
+
+def _definitions(cell: str, name: str) -> Iterator[tuple[str, ast.ClassDef, str]]:
+    """The classes of that name which a cell defines: the cell, the class parsed, its source."""
+    lines = linecache.getlines(cell)
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            start = min([node.lineno, *(part.lineno for part in node.decorator_list)])
+            source = textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).rstrip()
+            yield cell, node, source
+
+
+def _codes(kind: type) -> Iterator[types.CodeType]:
+    """The code of a class's methods and properties."""
+    for part in vars(kind).values():
+        made = part.fget if isinstance(part, property) else part
+        made = made.__func__ if isinstance(made, staticmethod | classmethod) else made
+        if isinstance(made, types.FunctionType):
+            yield made.__code__
+
+
+def _agrees(node: ast.ClassDef, kind: type) -> bool:
+    """Whether a definition has a class's fields, and none of its plain values is another there."""
+    own, fields = vars(kind), []
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and part.name not in own:
+            return False
+        if not isinstance(part, ast.Assign | ast.AnnAssign):
             continue
-        for node in reversed(list(ast.walk(tree))):
-            if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
-                start = min([node.lineno, *(part.lineno for part in node.decorator_list)])
-                return textwrap.dedent("".join(lines[start - 1 : node.end_lineno])).rstrip()
-    return ""
+        targets = [part.target] if isinstance(part, ast.AnnAssign) else part.targets
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(part, ast.AnnAssign):
+            fields += names
+        if part.value is None:
+            continue
+        with contextlib.suppress(ValueError, TypeError):  # no plain value
+            value = ast.literal_eval(part.value)
+            values = (own[name] for name in names if name in own)
+            if any(type(other) is type(value) and other != value for other in values):
+                return False
+    return fields == list(_annotations(kind))
+
+
+def _annotations(kind: type) -> dict[str, Any]:
+    """A class's own annotations; none where they speak of what is not there."""
+    try:
+        return inspect.get_annotations(kind)
+    except NameError:
+        return {}
 
 
 def _manual(value: Any) -> str:
-    """The signature and docstring of what has no source in Python."""
+    """The signature and docstring of what has no source that is known, and a class's fields."""
     try:
         signature = str(inspect.signature(value))
     except (TypeError, ValueError):
         signature = "(…)"
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", str(value))
-    kind = "class" if inspect.isclass(value) else "built-in function"
-    return f"{kind} {name}{signature}\n{inspect.getdoc(value) or ''}".rstrip()
+    if inspect.isclass(value):
+        about = vars(value).get("__doc__")  # its base's says what that is
+        about = inspect.cleandoc(about) if isinstance(about, str) else ""
+        return "\n".join(filter(None, (f"class {name}{signature}", about, _fields(value))))
+    about = inspect.getdoc(value) or ""
+    if hasattr(inspect.unwrap(value), "__code__"):
+        return f"function {name}{signature}, whose source is not known\n{about}".rstrip()
+    return f"built-in function {name}{signature}\n{about}".rstrip()
+
+
+def _fields(kind: type) -> str:
+    """A class's own fields, with the values that it has for them itself; empty without any."""
+    hints = _annotations(kind)
+    # What has `__get__` is a method or what a field is read by.
+    values = {name: each for name, each in vars(kind).items() if not hasattr(each, "__get__")}
+    names = [*hints, *(name for name in values if name[0] != "_" and name not in hints)]
+    told = []
+    for name in names:
+        hint, typed = hints.get(name), ""
+        if name in hints:
+            typed = f": {hint if isinstance(hint, str) else inspect.formatannotation(hint)}"
+        set_to = f" = {reprlib.repr(values[name])}" if name in values else ""
+        told.append(name + typed + set_to)
+    return f"Fields: {', '.join(told)}" if told else ""
 
 
 def _module(module: types.ModuleType) -> str:

@@ -26,32 +26,27 @@ _COUNTED = 1_000_000
 _WHOLE, _EDGES = 100, (5, 3, 1)
 
 
-def forms(value: Any) -> Iterator[Shown] | None:
-    """The forms of a DataFrame, a Series or an array; `None` for everything else."""
+def forms(value: Any, name: str) -> Iterator[Shown] | None:
+    """The forms of a DataFrame, a Series or an array; `None` for everything else.
+
+    Raises:
+        BadArguments: It is a picture; why, and what to insert instead.
+    """
     kind = type(value).__name__
     if _is_a(value, "pandas", "DataFrame"):
         rows, columns = value.shape
         return _table(value, f"pandas {kind}: {rows:,} rows, {columns:,} columns")
     if _is_a(value, "pandas", "Series"):
-        name = "value" if value.name is None else value.name
-        return _table(value.to_frame(name), f"pandas {kind}: {len(value):,} values")
+        column = "value" if value.name is None else value.name
+        return _table(value.to_frame(column), f"pandas {kind}: {len(value):,} values")
     if _is_a(value, "numpy", "ndarray"):
-        return _array(value)
-    return None
-
-
-def refuse_pictures(value: Any, name: str) -> None:
-    """Refuse a matplotlib figure, or a part of one.
-
-    Raises:
-        BadArguments: Why, and what to insert instead.
-    """
+        return _array(value, name)
     if _is_a(value, "matplotlib.artist", "Artist"):
         raise BadArguments(
-            f"`{name}` is a matplotlib {type(value).__name__}, a picture: only text is sent to"
-            " the model.",
+            f"`{name}` is a matplotlib {kind}, a picture: only text is sent to the model.",
             "Insert the data that it shows, such as a DataFrame.",
         )
+    return None
 
 
 def _is_a(value: object, module: str, name: str) -> bool:
@@ -163,18 +158,30 @@ class _Cells:
         return " ".join(text.split()).replace("|", "\\|")
 
 
-def _array(array: Any) -> Iterator[Shown]:
+def _array(array: Any, name: str) -> Iterator[Shown]:
     """An array's shape and dtype, and its values, or those at its edges."""
     import numpy as np
 
     if array.ndim == 0:
-        yield from plainly(array.item())
+        yield from plainly(array.item() if array.dtype == object else str(array), name)
         return
     title = f"numpy {type(array).__name__}: shape {array.shape}, {array.dtype}"
     # A sample of many dimensions would be long: it is taken from the first plane.
     first = array[(0,) * (array.ndim - 2)] if array.ndim > 2 and array.size else array
     where = "" if first.size == array.size else f"[{'0, ' * (array.ndim - 2)}:, :]:\n"
     cut = "" if first.size == array.size <= _WHOLE else f"a sample of {array.size:,} values"
+    writer = Writer()
+
+    def written(value: Any) -> str:
+        own = value.item() if isinstance(value, np.str_ | np.bytes_) else value
+        return writer.write(own, _CELL)
+
     for edge in _EDGES:
-        sample = np.array2string(first, max_line_width=100, threshold=_WHOLE, edgeitems=edge)
-        yield Shown(f"{title}\n{where}{sample}", cut)
+        with np.printoptions(
+            linewidth=100,
+            threshold=_WHOLE,
+            edgeitems=edge,
+            formatter={"object": written, "numpystr": written},
+        ):
+            sample = str(first)
+        yield Shown(f"{title}\n{where}{sample}", ", ".join(filter(None, (cut, writer.cut))))

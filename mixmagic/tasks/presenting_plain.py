@@ -1,16 +1,19 @@
 """Lists, dicts, dataclasses and whatever else, within bounds of length, depth and time.
 
-May import `cutting`.
+May import `cutting` and `errors`.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import io
+import re
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mixmagic.errors import BadArguments
 from mixmagic.tasks.cutting import Shown
 
 # Characters of the fullest form and of the smallest; between them each has half the last one's.
@@ -36,19 +39,43 @@ _HOLDERS: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
+# A `str` that nobody has written.
+_ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>", re.DOTALL)
 _NAMED = {kind.__repr__ for kind in _HOLDERS}
 
 
-def forms(value: object) -> Iterator[Shown]:
-    """The `repr` of what holds other values, ever shorter; the `str` of everything else."""
+def forms(value: object, name: str) -> Iterator[Shown]:
+    """The `repr` of what holds other values, ever shorter; the `str` of everything else.
+
+    Raises:
+        BadArguments: It is a file, or its `str` says no more than where it is in memory.
+    """
     if _parts(value) is None and not isinstance(value, bytes | bytearray):
-        yield Shown(str(value))
+        text = str(value)
+        if isinstance(value, io.IOBase) or _ADDRESS.fullmatch(text):
+            raise BadArguments(
+                f"`{name}` is of type {type(value).__name__}: as a text, it does not say what it"
+                " holds.",
+                _inside(value),
+            )
+        yield Shown(text)
         return
     room = _FULLEST
     while room >= _SMALLEST:
         writer = Writer()
         yield Shown(writer.write(value, room), writer.cut)
         room //= 2
+
+
+def _inside(value: object) -> str:
+    """How to insert what something holds."""
+    if hasattr(value, "read"):
+        return "Insert its text: call its `.read()`."
+    if isinstance(value, Iterator):
+        return "Insert what it yields: put it into `list(…)`."
+    return (
+        "Insert an attribute of it or what a method returns, or give its class a `_repr_prompt_()`."
+    )
 
 
 class Writer:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from mixmagic.catalog import Catalog
 from mixmagic.errors import UnknownModel
-from mixmagic.money import Usage
+from mixmagic.money import Usage, exact_sum
 from mixmagic.values import Model, Provider
 
 _MILLION = Usage(1_000_000, 1_000_000)
@@ -41,8 +41,10 @@ class Calls:
         prompt_tokens: Tokens in.
         cached_tokens: Those of them that the provider had in its cache.
         completion_tokens: Tokens out.
-        cost: US dollars of the calls whose price was known.
+        cost: US dollars of the calls whose price was known; lost ones at their most.
         unpriced: Calls whose price was not known.
+        lost: Calls of which nobody knows what they have used and cost.
+        estimated: Calls whose tokens we counted, not the provider.
     """
 
     provider: str
@@ -52,6 +54,8 @@ class Calls:
     completion_tokens: int
     cost: Decimal
     unpriced: int = 0
+    lost: int = 0
+    estimated: int = 0
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ class Bill:
     def cost(self) -> Decimal | None:
         """US dollars in all; `None` where any part is not known, for the rest says nothing."""
         known = [cost for cost in self.costs if cost is not None]
-        return sum(known, Decimal(0)) if len(known) == len(self.costs) else None
+        return exact_sum(known) if len(known) == len(self.costs) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,14 @@ class Comparison:
         alone: What was called, and is served by nobody else: it is compared with nothing.
         bills: What each provider would have asked for `calls`, the cheapest first; those that
             cannot say last.
+        unanswered: What was called, and has no tokens of an answer that anybody counted, as where
+            all calls were lost: there is nothing to compare.
     """
 
     calls: tuple[Calls, ...]
     alone: tuple[Calls, ...]
     bills: tuple[Bill, ...]
+    unanswered: tuple[Calls, ...] = ()
 
 
 def offers(catalog: Catalog, name: str) -> list[Offer]:
@@ -149,7 +156,8 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
         >>> elsewhere(Catalog(), [calls]).alone == (calls,)
         True
     """
-    served = [(row, _served(catalog, row)) for row in rows]
+    listed = list(rows)
+    served = [(row, _served(catalog, row)) for row in listed if row.completion_tokens]
     shared = [(row, found) for row, found in served if len(_providers(found)) > 1]
     calls, places = [row for row, _ in shared], [found for _, found in shared]
     providers = _providers(model for found in places for model in found)
@@ -158,6 +166,7 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
         tuple(calls),
         tuple(row for row, found in served if len(_providers(found)) < 2),
         tuple(sorted(bills, key=lambda bill: (bill.cost is None, bill.cost or 0))),
+        tuple(row for row in listed if not row.completion_tokens),
     )
 
 

@@ -5,17 +5,17 @@ What such a program sends is what `backends.wire` encodes; the key comes from it
 
 from __future__ import annotations
 
-import difflib
 import json
 import pprint
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mixmagic.backends.access import base_url
 from mixmagic.backends.wire import encode
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.values import Provider, Request
 
 # What both official packages take by name, in the same way; they add the rest as it is.
@@ -37,7 +37,8 @@ def program(request: Request, form: str) -> str:
 
     Returns:
         The code. It reads the key from the provider's own environment variable; it never holds
-        one. For the embedded model, which has no server, it is Python whatever the form.
+        one. Several answers are not streamed: their pieces come mixed. For the embedded model,
+        which has no server, it is Python whatever the form.
 
     Raises:
         BadArguments: There is no such form, it cannot send this, or the URL holds a password.
@@ -46,10 +47,9 @@ def program(request: Request, form: str) -> str:
         >>> print(program(session.request("Hi", model="8x7b"), "curl"))
     """
     if form not in PROGRAMS:
-        near = difflib.get_close_matches(form, PROGRAMS, 1)
-        meant = f"Did you mean {near[0]}? " if near else ""
         raise BadArguments(
-            f"There is no program {form!r:.40}.", f"{meant}--as takes {', '.join(PROGRAMS)}."
+            f"There is no program {form!r:.40}.",
+            f"{did_you_mean(form, PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
         )
     provider = request.model.provider
     if provider.backend == "local":
@@ -62,7 +62,10 @@ def program(request: Request, form: str) -> str:
             " shall show.",
             f"Take it out of the URL; a key belongs into {provider.key_env or 'the environment'}.",
         )
-    return PROGRAMS[form](url, provider, encode(request))
+    body = encode(request)
+    if body.get("n") not in (None, 1):
+        body = encode(replace(request, stream=False))
+    return PROGRAMS[form](url, provider, body)
 
 
 def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
@@ -248,13 +251,17 @@ def _embedded(request: Request) -> str:
     """The embedded model in Python."""
     named = {"model": request.model.name, **request.params}
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
+    several = [
+        "answer = mixmagic.ask(messages, **options)",
+        'print(answer, *answer.others, sep="\\n")',
+    ]
     lines = [
         "# The embedded model has no server to send this to: mixmagic asks it from Python.",
         "import mixmagic",
         "",
         _assigned("messages", messages),
         _assigned("options", named),
-        "print(mixmagic.ask(messages, **options))",
+        *(several if "n" in named else ["print(mixmagic.ask(messages, **options))"]),
     ]
     return "\n".join(lines)
 

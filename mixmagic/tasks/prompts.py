@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from mixmagic.errors import BadArguments, MixmagicError, one_line
+from mixmagic.errors import BadArguments, MixmagicError, did_you_mean, one_line
 from mixmagic.tasks.cutting import Count, Draft, Shown, shares
 from mixmagic.tasks.expressions import CURE, Expression, Literal, parse
 from mixmagic.tasks.presenting import draft
@@ -36,24 +36,24 @@ class Expanded(NamedTuple):
 
 
 def expand(
-    text: str, evaluate: Evaluate, *, names: Iterable[str], room: int, count: Count
-) -> Expanded:
-    r"""Replace each `{{ expression }}` of a text by its value, as `presenting.draft` writes it.
+    texts: Sequence[str], evaluate: Evaluate, *, names: Iterable[str], room: int, count: Count
+) -> list[Expanded]:
+    r"""Replace each `{{ expression }}` of a call's texts by its value, as `presenting` writes it.
 
     A text without `{{` comes back as it is, and so do single braces, three or more in a row, `{{`
     that never closes, `{{}}`, and `\{{` without its backslash: see `expressions`. Values are data:
     braces in them mean nothing. Where not all values fit, the small ones stay whole and the others
-    share what is left.
+    share what is left. Nothing is evaluated unless all expressions of all texts are ones.
 
     Args:
-        text: A prompt.
+        texts: Such as its system text and its prompt, in the order in which they are evaluated.
         evaluate: Evaluates one expression, whose source it is given.
         names: The names that there are, for the hint where one is unknown.
-        room: The tokens that all values together may take.
+        room: The tokens that all values of all texts together may take.
         count: The tokens of a text.
 
     Returns:
-        The text with its values, and what was cut.
+        Each text with its values, and what was cut.
 
     Raises:
         BadArguments: What is no expression, before any is evaluated; an expression that failed,
@@ -61,37 +61,9 @@ def expand(
         MixmagicError: One that an expression raised.
 
     Example:
-        >>> expand("Say {{ 6 * 7 }}.", eval, names=(), room=1000, count=len).text
-        'Say 42.'
-    """
-    return expand_all([text], evaluate, names=names, room=room, count=count)[0]
-
-
-def expand_all(
-    texts: Sequence[str], evaluate: Evaluate, *, names: Iterable[str], room: int, count: Count
-) -> list[Expanded]:
-    """Expand texts of one call, such as its system text and its prompt: they share one room.
-
-    Nothing is evaluated unless all expressions of all texts are ones.
-
-    Args:
-        texts: The texts, in the order in which their expressions are evaluated.
-        evaluate: As for `expand`.
-        names: As for `expand`.
-        room: As for `expand`, for all texts together.
-        count: As for `expand`.
-
-    Returns:
-        One for each text.
-
-    Raises:
-        BadArguments: As for `expand`.
-        MixmagicError: As for `expand`.
-
-    Example:
-        >>> both = expand_all(["Be {{ 1 }}.", "{{ 2 }}?"], eval, names=(), room=9, count=len)
+        >>> both = expand(["Be {{ 1 }}.", "{{ 6 * 7 }}?"], eval, names=(), room=9, count=len)
         >>> [one.text for one in both]
-        ['Be 1.', '2?']
+        ['Be 1.', '42?']
     """
     parsed = [list(parse(text)) for text in texts]
     known = list(names)
@@ -156,8 +128,7 @@ class _Value:
         name = error.name if isinstance(error, NameError) else None
         # A function's own unknown name is that function's failure.
         if name and name in _words(self._expression.shown) and name not in self._names:
-            near = names_near(name, [*self._names, *dir(builtins)])
-            meant = f"Did you mean {' or '.join(near)}? " if near else ""
+            meant = variable_meant(name, [*self._names, *dir(builtins)])
             return BadArguments(f"{shown}: there is no variable {name!r}.", f"{meant}{CURE}")
         return BadArguments(
             f"{shown} failed: {_message(error)}",
@@ -182,6 +153,10 @@ def _message(error: Exception) -> str:
 def room_for(texts: Iterable[str], *, context: int | None, answer: int | None, count: Count) -> int:
     """The tokens that the values of a call's texts may take together.
 
+    Not `chats.room_for`, which leaves the answer as little as may do: a value that is cut still
+    says most of what it is, and an answer or a conversation that finds no room is lost. And it is
+    always a number: where the context is not known, a value may still be of any length.
+
     Args:
         texts: The texts as they were written.
         context: Tokens that the model takes; `None` where that is not known.
@@ -201,19 +176,12 @@ def room_for(texts: Iterable[str], *, context: int | None, answer: int | None, c
     return max(context - answer - _TEMPLATE - sum(map(count, texts)), 0)
 
 
-def names_near(name: str, names: Iterable[str]) -> list[str]:
-    """The up to three names that are most like one, the nearest first.
-
-    Private names are offered only where a private one was meant.
+def variable_meant(name: str, names: Iterable[str]) -> str:
+    """`did_you_mean` for a variable: up to three; private ones only where a private one was meant.
 
     Example:
-        >>> names_near("dff", ["df", "x", "_dff"])
-        ['df']
+        >>> variable_meant("dff", ["df", "x", "_dff"])
+        'Did you mean df? '
     """
-    import difflib
-
-    public = {
-        known.lower(): known for known in names if name.startswith("_") or not known.startswith("_")
-    }
-    near = difflib.get_close_matches(name.lower(), public, 3, 0.6)
-    return [public[known] for known in near]
+    known = (each for each in names if name.startswith("_") or not each.startswith("_"))
+    return did_you_mean(name, known, 3)

@@ -11,16 +11,18 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from mixmagic.errors import AnswerUnusable, BadArguments, MissingPackage, one_line
 from mixmagic.params import is_json
-from mixmagic.tasks.strict import strict
+from mixmagic.tasks.strict import response_format
 
 # How many complaints are told, and how long each may be.
 _MOST, _LONGEST = 4, 140
 _REFUSED = "Its text is kept: ask again, in other words, or with a looser schema."
 _TAKES = "It takes a JSON Schema (a dict), a pydantic model, a dataclass or a TypedDict."
+_IMPORT = "Run `from typing_extensions import TypedDict`, then define it and what uses it again."
 # A dict without any of these is an example of what is wanted rather than its schema.
 _KEYWORDS = frozenset({
     "$ref", "$dynamicRef", "allOf", "anyOf", "const", "contains", "dependentRequired", "enum",
@@ -38,8 +40,9 @@ class Schema:
     Attributes:
         name: What the user calls it.
         json: It as a JSON Schema (2020-12, unless it names another one).
-        instance: Makes an instance of a parsed JSON value; raises `AnswerUnusable` where the value
-            does not fit, and says where.
+        instance: Makes an instance of a parsed JSON value, in which a number may be a `Decimal`
+            where a float would lose digits; raises `AnswerUnusable` where the value does not fit,
+            and says where.
     """
 
     name: str
@@ -72,13 +75,8 @@ class Schema:
         return _of_type(source, name)
 
     def response_format(self) -> dict[str, Any]:
-        """What asks a provider for it, as OpenAI, Together and llama.cpp take it.
-
-        Where a copy of it can be made that keeps to OpenAI's strict rules, that copy is sent.
-        """
-        sent, is_strict = strict(self.json)
-        named = {"name": _letters(self.name), "schema": sent, "strict": is_strict}
-        return {"type": "json_schema", "json_schema": named}
+        """What asks a provider for it: see `strict.response_format`."""
+        return response_format(self.json, _letters(self.name))
 
 
 def _kind(value: object) -> str:
@@ -127,6 +125,7 @@ def _of_dict(source: dict[str, Any], name: str) -> Schema:
     validator = kind(source, registry=REGISTRY)
 
     def instance(value: Any) -> Any:
+        value = json.loads(json.dumps(value, default=float))
         try:
             errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
         except RecursionError:
@@ -189,12 +188,21 @@ def _of_type(source: Any, name: str) -> Schema:
         ) from None
     except (pydantic.errors.PydanticUserError, TypeError) as error:
         said = one_line(str(error).partition("\n")[0], _LONGEST)
-        raise BadArguments(f"{name} is no schema: {said}", _TAKES) from None
+        old = getattr(error, "code", None) == "typed-dict-version"
+        raise BadArguments(f"{name} is no schema: {said}", _IMPORT if old else _TAKES) from None
 
     def instance(value: Any) -> Any:
+        exact: list[Decimal] = []
+
+        def rounded(number: Decimal) -> float:
+            exact.append(number)
+            return float(number)
+
         try:
             # From JSON, where dates are texts and tuples are lists, whatever the model's config.
-            return adapter.validate_json(json.dumps(value))
+            made = adapter.validate_json(json.dumps(value, default=rounded))
+            # There, a number goes through a float even into a Decimal.
+            return adapter.validate_python(value, strict=False) if exact else made
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             _refuse(name, [(_path(each["loc"]), each["msg"]) for each in found])

@@ -13,18 +13,39 @@ _FOREIGN = frozenset({
 })  # fmt: skip
 # What says something about a value, and nothing about what it may be.
 _WORDS = ("title", "description", "default", "examples")
+# One of these says what a value may be; without any it may be anything.
+_KINDS = frozenset({"type", "anyOf", "enum", "const"})
 
 
 class _NotStrictError(Exception):
     """There is no strict schema that is as good."""
 
 
+def response_format(schema: Mapping[str, Any], name: str = "answer") -> dict[str, Any]:
+    """What asks a provider for an answer of a form, as OpenAI, Together and llama.cpp take it.
+
+    Where a copy of the schema can be made that keeps to OpenAI's strict rules, that copy is sent.
+
+    Args:
+        schema: A JSON Schema.
+        name: What the provider is to call it: letters, digits, `_` and `-`, 64 at the most.
+
+    Example:
+        >>> response_format({"type": "integer"})["json_schema"]["strict"]
+        False
+    """
+    sent, is_strict = strict(schema)
+    named = {"name": name, "schema": sent, "strict": is_strict}
+    return {"type": "json_schema", "json_schema": named}
+
+
 def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """A schema to send, and whether it keeps to OpenAI's strict rules.
 
     Strict are objects all of whose properties are required, and no others allowed. Every value of
-    the strict copy fits the schema itself too. Where it would have no finite values, or loses what
-    the schema says, the schema is sent as it is.
+    the strict copy fits the schema itself too. Where it loses what the schema says, or would make
+    up what may be left out (a property that is neither required nor may be null), the schema is
+    sent as it is.
 
     Args:
         schema: A JSON Schema.
@@ -33,8 +54,8 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         The copy, and whether it is strict.
 
     Example:
-        >>> strict({"type": "object", "properties": {"a": {"type": "integer"}}})[0]["required"]
-        ['a']
+        >>> strict({"type": "object", "properties": {"a": {"type": "integer"}}})[1]
+        False
     """
     try:
         copy = _copied(dict(schema))
@@ -47,19 +68,20 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 def _copied(schema: Any) -> Any:
     """A strict copy of a part of a schema."""
-    if not isinstance(schema, dict) or not schema or _FOREIGN & schema.keys():
-        raise _NotStrictError  # true, false or {}: anything
+    if not isinstance(schema, dict) or _FOREIGN & schema.keys():
+        raise _NotStrictError
     if "$ref" in schema:
         if schema.keys() - {"$ref", *_WORDS, "$defs"}:
             raise _NotStrictError
         return {"$ref": schema["$ref"], **_definitions(schema)}
+    if not _KINDS & schema.keys():
+        raise _NotStrictError
     copy = {key: value for key, value in schema.items() if key not in ("default", "examples")}
     if "anyOf" in copy:
         copy["anyOf"] = [_copied(each) for each in copy["anyOf"]]
     if "items" in copy:
         copy["items"] = _copied(copy["items"])
-    kinds = copy.get("type")
-    if "properties" in copy or "object" in (kinds if isinstance(kinds, list) else [kinds]):
+    if "properties" in copy or "object" in _types(copy):
         copy |= _object(copy)
     return copy | _definitions(copy)
 
@@ -81,20 +103,21 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
     required = schema.get("required", [])
     if set(required) - properties.keys():
         raise _NotStrictError
-    for name, each in properties.items():
-        # An optional one that leads back to itself would, if required, never end.
-        if name not in required and isinstance(each, dict) and _leads_on(each):
-            raise _NotStrictError
-    return {
-        "properties": {name: _copied(each) for name, each in properties.items()},
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    copies = {name: _copied(each) for name, each in properties.items()}
+    if not all(name in required or _may_be_null(each) for name, each in copies.items()):
+        raise _NotStrictError
+    return {"properties": copies, "required": list(properties), "additionalProperties": False}
 
 
-def _leads_on(schema: dict[str, Any]) -> bool:
-    """Whether every value of a schema may have to hold another one that is defined elsewhere."""
-    if "anyOf" in schema:
-        return all(isinstance(each, dict) and _leads_on(each) for each in schema["anyOf"])
-    inner = schema.get("properties", {}).values()
-    return "$ref" in schema or any(isinstance(each, dict) and _leads_on(each) for each in inner)
+def _may_be_null(schema: Mapping[str, Any]) -> bool:
+    """Whether null is a value of a strict copy; of what is defined elsewhere it is not known."""
+    if "$ref" in schema or "null" not in _types(schema):
+        return False
+    values = schema.get("enum", [schema.get("const")])
+    return None in values and ("anyOf" not in schema or any(map(_may_be_null, schema["anyOf"])))
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a schema allows; `null` where it does not speak of types."""
+    kinds = schema.get("type", "null")
+    return kinds if isinstance(kinds, list) else [kinds]

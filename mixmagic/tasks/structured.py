@@ -75,7 +75,7 @@ def read(completion: Completion, schema: Schema) -> Any:
         >>> read(completion, Schema.of(Person, "Person")).name
     """
     try:
-        return schema.instance(parsing.loads(completion.text))
+        return schema.instance(parsing.loads(completion.text, exact=True))
     except AnswerUnusable as error:
         hint = _NO_USE.get(completion.finish, error.hint)
         problem = AnswerUnusable(error.message, hint)

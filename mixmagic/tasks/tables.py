@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.blocks import code_blocks
 from mixmagic.errors import AnswerUnusable, MissingPackage
+from mixmagic.tasks.delimited import NUMBER, Rows, csv_rows
 from mixmagic.tasks.parsing import AGAIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_RULE = re.compile(r"\s*(?:\|\s*)?:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_RULE = re.compile(
+    r"\s*(?:\|\s*)?:?[-=\u2013\u2014]+:?\s*(?:\|\s*:?[-=\u2013\u2014]+:?\s*)*\|?\s*$"
+)
+_GRID = re.compile(r"\+[-=+:]+\+$")
+# More than any answer has: what rows are filled up with is not bounded by its length.
+_MOST_CELLS = 200_000
 _PIPE = re.compile(r"(?<!\\)\|")
-# 007 is a name.
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,99})(?:\.\d+)?(?:[eE][+-]?\d{1,2})?$")
+_QUOTE = re.compile(r"(?: {0,3}> ?)+")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?$")
 # Nothing but thousands can be meant: two commas, or a comma and a point.
 _CERTAIN = re.compile(r"[+-]?\d{1,3},\d{3}(?=[,.])")
@@ -43,43 +46,82 @@ class Cells:
 def cells(answer: str) -> Cells:
     r"""The first table of an answer: in Markdown, or else as CSV.
 
-    Rows shorter than others are filled up with empty cells.
+    Rows shorter than others are filled up with empty cells. CSV stands in a fence, or is all of
+    the answer: what may be prose is no table.
 
     Args:
         answer: What the model wrote.
 
     Raises:
-        AnswerUnusable: It has no table.
+        AnswerUnusable: It has no table, or one that cannot be read.
 
     Example:
         >>> cells("| a | b |\n|---|---|\n| 1 | x \\| y |").rows
         (('1', 'x | y'),)
     """
-    lines = answer.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    tables: list[list[list[str]]] = []
-    place = 1
-    while place < len(lines):
-        if not ("|" in lines[place - 1] and "|" in lines[place] and _RULE.match(lines[place])):
-            place += 1
-            continue
-        table = [_split(lines[place - 1])]
-        place += 1
-        while place < len(lines) and "|" in lines[place]:
-            table.append(_split(lines[place]))
-            place += 1
-        tables.append(table)
-        place += 1
-    first = tables[0] if tables else _csv(answer)
+    text = answer.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    tables = _ruled(lines) or _unruled(lines)
+    first, others = (tables[0], len(tables) - 1) if tables else csv_rows(text)
     if not first:
         raise AnswerUnusable("The answer has no table in it, neither Markdown nor CSV.", AGAIN)
     width = max(map(len, first))
+    if width * len(first) > _MOST_CELLS:
+        raise AnswerUnusable(
+            f"The answer's table is no table: {len(first):,} rows, one of {width:,} cells.", AGAIN
+        )
     head, *rows = ((*row, *[""] * (width - len(row))) for row in first)
-    return Cells(_heads(head), tuple(rows), max(len(tables) - 1, 0))
+    return Cells(_heads(head), tuple(rows), others)
 
 
-def _split(line: str) -> list[str]:
+def _ruled(lines: Sequence[str]) -> list[Rows]:
+    """The tables in Markdown: a head, a rule below it, and the lines that follow."""
+    tables: list[Rows] = []
+    place = 1
+    while place < len(lines):
+        # The rule tells: a cell may begin with a quotation's mark.
+        quoted = lines[place].lstrip(" ").startswith(">")
+        rule = _unquoted(lines[place]) if quoted else lines[place]
+        if not ("|" in lines[place - 1] and "|" in rule and _RULE.match(rule)):
+            place += 1
+            continue
+        table = [_split(lines[place - 1], quoted)]
+        place += 1
+        while place < len(lines) and "|" in lines[place]:
+            table.append(_split(lines[place], quoted))
+            place += 1
+        tables.append(table)
+        place += 1
+    return tables
+
+
+def _unruled(lines: Sequence[str]) -> list[Rows]:
+    """The tables in Markdown whose rule is missing: lines between pipes, of as many cells each."""
+    tables: list[Rows] = [[]]
+    for line in map(str.strip, map(_unquoted, lines)):
+        if len(line) > 1 and line.startswith("|") and line.endswith("|"):
+            tables[-1].append(_split(line))
+        elif tables[-1] and not _GRID.match(line):
+            tables.append([])
+    return [
+        table
+        for table in tables
+        if len(table) > 1
+        and len(table[0]) > 1
+        and len(set(map(len, table))) == 1
+        and not all(map(_RULE.match, table[0]))
+    ]
+
+
+def _unquoted(line: str) -> str:
+    """A line without the marks of the quotation that it stands in."""
+    marks = _QUOTE.match(line)
+    return line[marks.end() :] if marks else line
+
+
+def _split(line: str, quoted: bool = False) -> list[str]:
     """The cells of a line of a Markdown table."""
-    line = line.strip().removeprefix("|")
+    line = (_unquoted(line) if quoted else line).strip().removeprefix("|")
     parts = _PIPE.split(line)
     if len(parts) > 1 and not parts[-1].strip():
         parts.pop()
@@ -99,30 +141,6 @@ def _heads(head: Sequence[str]) -> tuple[str, ...]:
         taken.add(name)
         names.append(name)
     return tuple(names)
-
-
-def _csv(answer: str) -> list[list[str]]:
-    """The rows of the first CSV in an answer: in a fence, or between blank lines; else none."""
-    named = [b.code for b in code_blocks(answer) if b.language.lower() in ("csv", "tsv")]
-    if named and "\n" in named[0].strip():
-        return _rows(named[0], least=1)
-    parts = [each.code for each in code_blocks(answer)] or re.split(r"\n\s*\n", answer.strip())
-    return next(filter(None, (_rows(part, least=2) for part in parts)), [])
-
-
-def _rows(text: str, least: int) -> list[list[str]]:
-    """The rows of a CSV text of at least `least` columns; none where it is no table."""
-    for separator in ",;\t|":
-        try:
-            found = csv.reader(text.strip("\n").splitlines(), delimiter=separator)
-            rows = [[cell.strip() for cell in row] for row in found if row]
-        except csv.Error:
-            continue
-        widths = {len(row) for row in rows}
-        if len(rows) > 1 and len(widths) == 1 and min(widths) > 1:
-            return rows
-    rows = [[line.strip()] for line in text.splitlines() if line.strip()]
-    return rows if least == 1 else []
 
 
 def table(answer: str) -> pd.DataFrame:
@@ -168,7 +186,7 @@ def _column(texts: Sequence[str]) -> Any:
     given = [text for text in signed if text.lower() not in _MISSING]
     if any(map(_CERTAIN.match, given)):
         given = [text.replace(",", "") if _GROUPED.match(text) else text for text in given]
-    if not given or not all(map(_NUMBER.match, given)):
+    if not given or not all(map(NUMBER.match, given)):
         return list(texts)
     rest = iter(given)
     numbers = [None if text.lower() in _MISSING else _number(next(rest)) for text in signed]

@@ -15,7 +15,6 @@ May be imported by `parts` and what stands above it.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixmagic.errors import BadArguments, StoreError
+from mixmagic.errors import BadArguments, StoreError, did_you_mean
 from mixmagic.params import check
 from mixmagic.tasks.choosing import task as known_task
 
@@ -74,16 +73,14 @@ class Template:
             StoreError: Its file cannot be read.
 
         Example:
-            >>> Template.load(settings.config_dir / "templates", "review").system
+            >>> Template.load(settings.templates, "review").system
             'You review Python code. Be brief.'
         """
         found = _files(folder)
         if name not in found:  # so none is outside of the folder, whatever the name says
-            near = difflib.get_close_matches(name, found, 1)
-            meant = f"Did you mean {near[0]}? " if near else ""
             raise BadArguments(
                 f"There is no template {name!r:.80}.",
-                f"{meant}`%mixmagic templates` lists those in {folder}.",
+                f"{did_you_mean(name, found)}`%mixmagic templates` lists those in {folder}.",
             )
         path = found[name]
         try:
@@ -142,7 +139,7 @@ def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
         folder: It need not exist.
 
     Example:
-        >>> list(templates(settings.config_dir / "templates"))
+        >>> list(templates(settings.templates))
         ['review']
     """
     found: dict[str, Template | BadArguments | StoreError] = {}
@@ -214,10 +211,8 @@ def _parameter(name: str, value: Any) -> dict[str, Any]:
     try:
         return check({name: value})
     except BadArguments:
-        if near := difflib.get_close_matches(name, _TEXTS, 1):
-            raise BadArguments(
-                f"There is no {name!r} in a head.", f"Did you mean {near[0]}?"
-            ) from None
+        if meant := did_you_mean(name, _TEXTS):
+            raise BadArguments(f"There is no {name!r} in a head.", meant) from None
         raise
 
 

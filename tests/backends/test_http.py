@@ -223,7 +223,7 @@ def test_text_survives_any_cut(session, hosted, size):
 def test_pieces_come_as_they_are_sent(session, hosted):
     """The second piece is sent only after the first was received."""
     hosted.plan = [Answer([frames(chunk("Hi"), done=False), HANG])]
-    request = session.request("Hello", model="8x7b")
+    request = session.request("Hello", model="together:8x7b")
     deltas = session.stream(request)
     assert next(deltas).text == "Hi"
     deltas.close()

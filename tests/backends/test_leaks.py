@@ -75,10 +75,11 @@ def provider(server, monkeypatch):
         yield server, taken
 
 
+ASKED = "together:8x7b"
 PHASES = {
-    "head": "together:8x7b",
-    "answer": "together:8x7b",
-    "retry": "together:8x7b",
+    "head": ASKED,
+    "answer": ASKED,
+    "retry": ASKED,
     "name": "mistral:8x7b",
     "connection": "fireworks:8x7b",
     "handshake": "openrouter:8x7b",
@@ -144,5 +145,5 @@ def test_a_thousand_stopped_calls_leave_nothing(provider, session):
     # Every slot is free again: as many calls as may be in flight are, at once.
     server.plan = [whole("Hi")]
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: session.ask("Hi", model="8x7b").text, range(32)))
+        answers = list(pool.map(lambda _: session.ask("Hi", model=ASKED).text, range(32)))
     assert answers == ["Hi"] * 32

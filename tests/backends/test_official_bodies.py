@@ -26,7 +26,11 @@ UNTYPED = {
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 STRICT = {
     "type": "json_schema",
-    "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
+    "json_schema": {
+        "name": "answer",
+        "schema": {**SCHEMA, "additionalProperties": False},
+        "strict": True,
+    },
 }
 # What our caller says; what theirs says, where it is another thing.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

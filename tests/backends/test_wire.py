@@ -72,16 +72,6 @@ def test_a_dialect_s_own_fields():
     assert "streaming" not in encode(dialect=dialect, stream=False)
 
 
-def test_a_schema_becomes_a_response_format():
-    schema = {"type": "object"}
-    body = encode(schema=schema)
-    assert body["response_format"] == {
-        "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": schema, "strict": True},
-    }
-    assert "schema" not in body
-
-
 def test_extra_body_has_the_last_word_and_is_not_used_up():
     extra = {"temperature": 0.1, "safe": False, "reasoning": {"enabled": False}}
     request = Request(
@@ -190,6 +180,26 @@ def test_mistral_s_content_may_be_a_list(content, delta):
 )
 def test_a_count_may_be_half_or_none(counts, known):
     assert wire.decode(MODEL, chunk("Hi", usage=counts)) == Delta("Hi", usage=known)
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        ({"tool_calls": [{"index": 0, "function": {"name": "find", "arguments": ""}}]}, 2),
+        ({"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Rome"}'}}]}, 5),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": {"city": "Rome"}}}] * 2}, 10),
+        ({"function_call": {"name": "find", "arguments": "12345678"}}, 4),
+        ({"tool_calls": []}, None),
+        ({"tool_calls": None}, None),
+        ({"tool_calls": [None, "x", {"function": None}, {"function": {"arguments": ""}}]}, None),
+        ({"tool_calls": 5}, None),
+    ],
+)
+def test_calls_to_tools_are_counted_by_us_where_the_frame_has_no_count(part, tokens):
+    frame = {"choices": [{"delta": {"content": "Hi", **part}}]}
+    told = None if tokens is None else Usage(0, tokens, counted="estimate")
+    assert wire.decode(MODEL, frame) == Delta("Hi", usage=told)
+    assert wire.decode(MODEL, {**frame, **usage(9, 2)}) == Delta("Hi", usage=Usage(9, 2))
 
 
 @pytest.mark.parametrize(

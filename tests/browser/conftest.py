@@ -1,4 +1,7 @@
-"""Fixtures: one JupyterLab, one Chromium and one page for a module; a notebook for each test."""
+"""Fixtures: one server, one Chromium and one page for a module; a notebook for each test.
+
+The page is JupyterLab's, or Notebook 7's where a module parametrises `loaded` with `"notebook"`.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,8 @@ _READY = """() => {
 class Lab:
     """The page of a running JupyterLab with one notebook open in it."""
 
+    own_errors: tuple[str, ...] = ()  # the front end's, whatever is in the notebook
+
     def __init__(self, page, url: str, root: Path) -> None:
         self.page = page
         self.url = url
@@ -51,7 +56,18 @@ class Lab:
         self._root = root
         self._path = root / "none.ipynb"
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(f"pageerror: {error}"))
+        page.on("pageerror", self._thrown)
+
+    def load(self) -> None:
+        """Show Lab, without a notebook."""
+        self.page.goto(f"{self.url}/lab/workspaces/mixmagic")
+        self.page.wait_for_function("() => window.jupyterapp")  # the splash may not be there yet
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+        self.page.evaluate("() => jupyterapp.restored.then(() => null)")
+
+    def _thrown(self, error) -> None:
+        if str(error) not in self.own_errors:
+            self.complaints.append(f"pageerror: {error}")
 
     def _heard(self, message) -> None:
         if message.type == "error":
@@ -72,17 +88,25 @@ class Lab:
         made = new_notebook(cells=[new_code_cell(each) for each in ("%load_ext mixmagic", *cells)])
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
         nbformat.write(made, self._path)
-        self.command("docmanager:open", path=self._path.name)
+        self._show()
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         self.page.wait_for_function(_READY)
 
     def close(self) -> None:
         """Close the notebook and end its kernel."""
         self.command("docmanager:save")
-        self.command("application:close")
-        self.page.wait_for_selector(".jp-NotebookPanel", state="detached")
+        self._hide()
         for session in self._api("sessions"):
             self._api(f"sessions/{session['id']}", "DELETE")
+
+    def _show(self) -> None:
+        """Show the notebook."""
+        self.command("docmanager:open", path=self._path.name)
+
+    def _hide(self) -> None:
+        """Show it no more."""
+        self.command("application:close")
+        self.page.wait_for_selector(".jp-NotebookPanel", state="detached")
 
     def start(self) -> None:
         """Run All, without waiting for its end."""
@@ -137,6 +161,25 @@ class Lab:
             return json.loads(reply.read() or "null")
 
 
+class Notebook(Lab):
+    """A page of Notebook 7, which shows one notebook."""
+
+    own_errors = ("Cannot read properties of undefined (reading 'schema')",)
+
+    def load(self) -> None:
+        """Nothing is to be seen without a notebook."""
+
+    def _show(self) -> None:
+        self.page.goto(f"{self.url}/notebooks/{self._path.name}")
+        self.page.wait_for_function("() => window.jupyterapp")
+
+    def _hide(self) -> None:
+        self.page.goto("about:blank")
+
+
+_FRONT_ENDS = {"lab": Lab, "notebook": Notebook}
+
+
 @pytest.fixture(scope="module")
 def provider():
     """The scripted server in Together's place, for every kernel that this module's Lab starts."""
@@ -163,7 +206,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab_url(chromium, provider, root, tmp_path_factory, pytestconfig):
-    """A JupyterLab that knows nothing of the user; it has the shared weights."""
+    """JupyterLab and Notebook 7, which know nothing of the user but have the shared weights."""
     home = tmp_path_factory.mktemp("lab-home")
     (home / "mixmagic").mkdir()
     weights = pytestconfig.cache.mkdir("mixmagic-home") / "cache"
@@ -190,7 +233,7 @@ def lab_url(chromium, provider, root, tmp_path_factory, pytestconfig):
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
     command += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-    command += ["--LabApp.expose_app_in_browser=True"]
+    command += [f"--{each}.expose_app_in_browser=True" for each in ("LabApp", "JupyterNotebookApp")]
     log = home / "lab.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=env, cwd=root, stdout=sink, stderr=sink)
@@ -220,25 +263,22 @@ def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(chromium, lab_url, root):
-    """Lab in Chromium, without a notebook."""
+def loaded(chromium, lab_url, root, request):
+    """A front end in Chromium, without a notebook."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        lab = Lab(page, lab_url, root)
-        page.goto(f"{lab_url}/lab/workspaces/mixmagic")
-        page.wait_for_function("() => window.jupyterapp")  # the splash may not be there yet
-        page.wait_for_selector("#jupyterlab-splash", state="detached")
-        page.evaluate("() => jupyterapp.restored.then(() => null)")
-        yield lab
+        shown = _FRONT_ENDS[getattr(request, "param", "lab")](page, lab_url, root)
+        shown.load()
+        yield shown
         browser.close()
 
 
 @pytest.fixture
 def lab(loaded, request, tmp_path):
-    """Lab for one test, which leaves a screenshot; nothing may have gone wrong in the browser."""
+    """A front end for one test; leaves a screenshot; nothing may go wrong in the browser."""
     yield loaded
     picture = tmp_path / f"{request.node.name}.png"
     loaded.page.screenshot(path=picture)

@@ -18,6 +18,26 @@ def _cells(lab, index: int) -> list[list[str]]:
     return [row.locator("th, td").all_inner_texts() for row in rows]
 
 
+def _points(lab, index: int) -> set[float]:
+    """Where the decimal points of the table's amounts stand, in pixels from the left."""
+    found = (
+        lab.cell(index)
+        .locator("td")
+        .evaluate_all(
+            """cells => cells.filter(each => /\\$\\d*\\.\\d/.test(each.textContent)).map(each => {
+            const words = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
+            let node = words.nextNode();
+            while (!node.data.includes(".")) node = words.nextNode();
+            const point = document.createRange();
+            point.setStart(node, node.data.indexOf("."));
+            point.setEnd(node, node.data.indexOf(".") + 1);
+            return point.getBoundingClientRect().left;
+        })"""
+        )
+    )
+    return {round(left, 1) for left in found}
+
+
 def test_what_a_session_costs_is_seen(lab, provider):
     provider.plan = [_counted(16, 1200), _counted(16, 500), _counted(16, 1990)]
     lab.open(
@@ -35,7 +55,8 @@ def test_what_a_session_costs_is_seen(lab, provider):
     assert head[:2] == ["model", "calls"]
     assert [row[0].partition(":")[0] for row in rows] == ["together", "together"]
     assert total[0] == "total"
-    assert total[-1] == "$0.0026"
+    assert [row[-1] for row in (*rows, total)] == ["$0.00193", "$0.00062", "$0.00255"]
+    assert len(_points(lab, 4)) == 1, "one below the other, the total's too"
     lab.wait(lab.cell(4).locator("svg, img").count)
     assert _cells(lab, 5)[1][:4] == ["this session's budget", "$0.01", "$0.0025524", "$0.00"]
     assert "about " in dict(_cells(lab, 6))["cost likely"]

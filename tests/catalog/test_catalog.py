@@ -189,3 +189,22 @@ def test_a_provider_alone_is_no_model():
 
 def test_examples_hold():
     assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "providers"),
+    [
+        ("8x7b", ["together", "fireworks", "mistral", "ollama", "openrouter"]),
+        (" 8X22B ", ["together", "fireworks", "mistral", "ollama", "openrouter"]),
+        ("mixtral", ["together"]),
+        ("local", ["local"]),
+        ("fireworks:8x7b", ["fireworks"]),
+        ("mixtral:8x7b", ["ollama"]),  # an API string
+        ("together:org/new", ["together"]),
+    ],
+)
+def test_a_bare_alias_means_a_row_of_each_provider_and_other_names_one(name, providers):
+    catalog = Catalog()
+    rows = catalog.named(name)
+    assert [row.provider.name for row in rows] == providers
+    assert rows[0] == catalog.resolve(name)

@@ -181,7 +181,7 @@ def test_entries_without_a_name_are_left_out(entry):
     assert [row.id for row in merge("together", entry, NEW)] == ["org/New"]
 
 
-@pytest.mark.parametrize("context", ["32k", None, 1.5, [], True])
+@pytest.mark.parametrize("context", ["32k", None, 1.5, [], True, 0, -5])
 def test_odd_contexts_are_unknown(context):
     assert merge("together", {**NEW, "context_length": context})[0].context is None
 
@@ -219,6 +219,13 @@ def test_what_is_no_list_is_an_error(session, together, body):
     with pytest.raises(ProviderError, match="something that is no list") as caught:
         session.live_models("together")
     assert "TOGETHER_BASE_URL" in caught.value.hint
+
+
+def test_a_provider_without_a_list_says_so(session, together):
+    together.plan = [refusal(404, "not found")]
+    with pytest.raises(ProviderError, match="404 for the list of its models") as caught:
+        session.live_models("together")
+    assert caught.value.hint.endswith("or in TOGETHER_BASE_URL.")
 
 
 def test_a_refused_list_is_an_error(session, together):

@@ -42,6 +42,12 @@ def test_the_session_reads_the_user_s_folder(home):
     assert Session().catalog.resolve("acme:x").provider.base_url == "http://acme/v1"
 
 
+@pytest.mark.parametrize("context", [0, -5])
+def test_a_context_that_is_no_number_of_tokens_is_unknown(read, context):
+    row = f'name = "together"\n[[models]]\nid = "{MIXTRAL}"\ncontext = {context}'
+    assert read(together=row).resolve("8x7b").context is None
+
+
 def test_a_new_provider(read):
     catalog = read(
         acme="""

@@ -65,7 +65,11 @@ def framed(bundle: dict[str, str]) -> str:
         ("<iframe src=x></IFRAME><object><b>", "&lt;iframe src=x>&lt;/IFRAME>&lt;object><b>"),
         ("```html\n<h1>a</h1>\n```", "<h1>a</h1>"),
         ("```\n<h1>a</h1>\n", "<h1>a</h1>"),
-        ("Here:\n```html\n<b>\n```", "Here:\n```html\n<b>\n```"),
+        ("Here:\n```html\n<b>\n```\nIt shows b.", "<b>"),
+        ("Here:\n~~~\n<b>\n~~~", "<b>"),
+        ("```css\na {}\n```\n```HTML\n<b>\n```\n```html\n<i>\n```", "<b>"),
+        ("<pre>\n```html\nx\n```\n</pre>", "<pre>\n```html\nx\n```\n</pre>"),
+        ("```\na\n```\n```\nb\n```", "```\na\n```\n```\nb\n```"),
         ("", ""),
     ],
 )
@@ -76,6 +80,20 @@ def test_a_page_stays_in_its_frame(text, page):
     assert "<script" not in bundle["text/html"]
     assert bundle["text/html"].endswith("session <span>&#36;</span>1</div>")
     assert bundle["text/plain"].startswith(text.rstrip())
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "said"),
+    [
+        ("html", "```css\na {}\n```\n```html\n<b>\n```", "the last of 2 code blocks"),
+        ("code", "```py\nx\n```\n```py\ny\n```", "the first of 2 code blocks"),
+        ("json", "```json\n1\n```\n```json\n2\n```", "the first of 2 JSON blocks"),
+    ],
+)
+def test_what_is_left_out_is_said_below(form, text, said):
+    assert f" · {said} · session " in FORMATS[form].whole(answered(text), "$1")["text/plain"]
+    one = text[: text.index("```", 3)] + "```"
+    assert " of " not in FORMATS[form].whole(answered(one), "$1")["text/plain"]
 
 
 def test_a_models_name_stays_in_its_attribute():
@@ -205,8 +223,8 @@ def test_json_that_no_front_end_could_be_sent_is_escaped():
 def test_what_is_nested_too_deep_to_be_set_is_shown_as_it_came():
     """Since Python 3.12 `json` reads deeper than it writes."""
 
-    def endless(completion, session):
-        return endless(completion, session)
+    def endless(completion):
+        return endless(completion)
 
     form = replace(FORMATS["json"], render=endless)
     assert form.whole(answered("[[1]]"), "")["text/plain"].startswith("[[1]]\n\ntogether")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import threading
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
-from server import Answer, together
+from server import HANG, Answer
+from server import together as words
 
 from mixmagic.catalog import Catalog, others
 from mixmagic.display.prices import elsewhere_table, prices_table
-from mixmagic.errors import BadArguments, UnknownModel
+from mixmagic.display.report import models_table
+from mixmagic.errors import BadArguments, Stopped, UnknownModel
 from mixmagic.magics import _prices
 from mixmagic.money import Price
 from mixmagic.tasks.prices import Bill, Calls, Comparison, Offer, elsewhere, offers
@@ -70,6 +74,34 @@ def test_prices_are_shown_to_their_last_digit():
     assert row(Price(Decimal("1E+2"), Decimal("0.6000")))[2:4] == ["100.00", "0.60"]
     assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))[5] == "12.5%"
     assert row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))[4] == "0.00", "known to be 0"
+
+
+def test_prices_of_a_column_have_the_same_decimals():
+    models = [Model(cost, ACME, price=Price(Decimal(cost), Decimal(1))) for cost in ("0.5", "12")]
+    models.append(Model("x", ACME, price=Price(Decimal("0.0375"), Decimal(1))))
+    rows = prices_table([Offer(m, m.price and m.price.input) for m in models], models[0]).rows
+    assert [cells[2] for cells in rows] == ["0.5000", "12.0000", "0.0375"]
+    assert [cells[6] for cells in rows] == ["$0.500", "$12.000", "$0.038"]
+
+
+def test_the_notebooks_own_precision_is_not_a_prices():
+    price = Price(Decimal("12.34567"), Decimal("98.76543"), Decimal("0.123456"), Decimal("0.11111"))
+    exact = row(price)
+    assert exact[2:6] == ["12.34567", "98.76543", "0.11111", "12.3456%"]
+    with localcontext(prec=3):
+        assert row(price) == exact
+
+
+def test_who_is_free_by_declaration_has_the_price_that_a_file_gives():
+    own = Price(Decimal(5), Decimal(50))
+    assert row(own, HOME)[2:6] == ["5.00", "50.00", "as in", "100%"]
+    assert row(Price(Decimal(0), Decimal(0)), HOME)[2:6] == ["free", "free", "free", ""]
+    assert row(None, HOME)[2:4] == ["free", "free"]
+    model = Model("x", HOME, price=own)
+    assert models_table([model], None).rows[0][4:6] == ["5.00", "50.00"]
+    assert prices_table([Offer(model, Decimal(55))], model).rows[0][6] == "$55.00"
+    table = elsewhere_table(Comparison((paid("1"),), (), (Bill(HOME, (model,), (Decimal(2),)),)))
+    assert table.rows[0][-1] == "$2.00"
 
 
 def test_a_price_has_its_day_or_the_day_on_which_it_was_looked_at():
@@ -156,6 +188,30 @@ def test_what_was_paid_is_a_lower_bound_where_a_price_was_not_known():
     assert "≥: some prices are not known" in table.caption
 
 
+def test_bounds_and_estimates_are_marked_and_those_without_an_answer_left_out():
+    """The mark stands for what was paid; a bill is by known tokens, estimated as they may be."""
+    models = (Model("x", ACME),) * 3
+    bill = Bill(ACME, models, (Decimal("0.5"), Decimal("0.02"), Decimal(1)))
+    lost, counted = replace(paid("2"), lost=1), replace(paid("0.5"), estimated=1)
+    unanswered = replace(paid("0.02", model="gone"), completion_tokens=0, lost=1)
+    table = elsewhere_table(Comparison((paid("1"), lost, counted), (), (bill,), (unanswered,)))
+    assert [cells[3:] for cells in [*table.rows, table.foot]] == [
+        ["$1.00", "$0.500"],
+        ["≤ $2.00", "$0.020"],
+        ["≈ $0.50", "≈ $1.000"],
+        ["≤ ≈ $3.50", "≈ $1.520"],
+    ]
+    assert table.caption.splitlines() == [
+        "the same tokens at today's prices",
+        "not compared, for no tokens of an answer are known: acme:gone (≤ $0.020)",
+        "≤: lost calls are counted at their most, and their tokens are not known",
+        "≈: some tokens are estimated",
+    ]
+    nothing = elsewhere_table(Comparison((), (), (), (unanswered,)))
+    assert nothing.caption.splitlines()[0] == "nothing to compare"
+    assert nothing.rows == []
+
+
 def test_cached_tokens_are_told():
     bill = Bill(ACME, (Model("x", ACME),), (Decimal(1),))
     told = elsewhere_table(Comparison((paid("1", cached=5),), (), (bill,))).caption
@@ -210,9 +266,22 @@ def test_elsewhere_is_about_what_this_session_has_asked(session, together_served
     assert total[1:] == row[1:]
 
 
+def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
+    """It is counted at the most that it could cost, and by its tokens others would look cheap."""
+    together.plan = [Answer([HANG])]
+    request = session.request("Explain.", model="8x7b", stream=False)
+    threading.Timer(0.3, request.stop.set).start()
+    with pytest.raises(Stopped):
+        list(session.stream(request))
+    table = _prices.elsewhere(session)
+    assert table.rows == []
+    left_out = f"not compared, for no tokens of an answer are known: together:{MIXTRAL} ("
+    assert left_out in table.caption
+
+
 @pytest.fixture
 def together_served(request):
     """Together's place, where every answer has a million tokens in and one out."""
     server = request.getfixturevalue("together")
-    server.plan = [Answer(together("Hello", prompt=1_000_000)) for _ in range(2)]
+    server.plan = [Answer(words("Hello", prompt=1_000_000)) for _ in range(2)]
     return server

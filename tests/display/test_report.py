@@ -153,6 +153,33 @@ def test_a_free_models_estimate_does_not_mark_the_others_cost():
     assert spend_table(rows, "model", "about").foot[-1] == "$1.00"
 
 
+def test_costs_of_a_column_have_the_same_decimals_and_add_up():
+    costs = {"a:x": "0.6000186", "b:y": "0.0001248", "c:z": "1234", "d:free": "0"}
+    rows = [spent(name, calls=1, cost=Decimal(cost)) for name, cost in costs.items()]
+    table = spend_table([*rows, spent("e:w", calls=1, unpriced=1)], "model", "about")
+    assert [row[-1] for row in table.rows] == [
+        *("$0.60002", "$0.00012", "$1,234.00000", "$0", "price unknown"),
+    ]
+    assert table.foot[-1] == "≥ $1,234.60014"
+    assert len({line.index(".") for line in str(table).splitlines() if "." in line}) == 1
+
+
+def test_a_saving_below_nothing_is_told():
+    cached = {"calls": 1, "cached_tokens": 400, "cost": Decimal(1)}
+    rows = [spent("a:x", saved=Decimal("0.0012"), **cached)]
+    rows.append(spent("b:y", saved=Decimal("-0.0041"), **cached))
+    table = spend_table(rows, "model", "about")
+    assert [*(row[-1] for row in table.rows), table.foot[-1]] == ["$0.0012", "-$0.0041", "-$0.0029"]
+    assert table.caption == "about · saved below $0: cached tokens cost more than others"
+    assert spend_table([rows[0]], "model", "about").caption == "about"
+
+
+def test_prices_are_shown_to_their_last_digit_and_never_as_powers():
+    prices = [Price(Decimal("1E-7"), Decimal("0.6")), Price(Decimal("2E+3"), Decimal("1.20"))]
+    table = models_table([Model("m", TOGETHER, price=price) for price in prices], None)
+    assert [row[4:6] for row in table.rows] == [["0.0000001", "0.60"], ["2,000.0000000", "1.20"]]
+
+
 def test_calls_of_no_known_notebook_are_named_so():
     assert spend_table([spent("", calls=1)], "notebook", "all").rows[0][0] == "no notebook known"
 
@@ -162,7 +189,8 @@ def test_the_foot_is_set_apart():
     html = table._repr_mimebundle_()["text/html"]
     assert html.endswith("</tfoot></table>")
     foot = html.partition("<tfoot>")[2]
-    assert foot.count("font-weight: bold; border-top: 1px solid gray") == 2
+    assert foot.count("border-top: 1px solid gray") == 2
+    assert foot.count("font-weight: bold") == 1, "bold figures would stand beside those above"
     assert "&lt;1&gt;" in foot
     assert str(table).splitlines()[-1] == "total  <1>"
     assert "<tfoot>" not in Table(["a"], [["x"]])._repr_mimebundle_()["text/html"]

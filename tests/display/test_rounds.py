@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from kernels import Desk
 from server import Answer, refusal
@@ -16,8 +19,9 @@ from mixmagic.tasks.schemas import Schema
 from mixmagic.tasks.structured import ask_structured
 import mixmagic
 session = mixmagic.session()
-rounds = Rounds(screen(get_ipython(), live=None, owns_cell=True, form=FORMATS["json"]))
 schema = Schema.of({"type": "object", "required": ["a"]}, "thing")
+place = screen(get_ipython(), live=None, owns_cell=True, form=FORMATS["json"])
+rounds = Rounds(place, schema)
 last = None
 try:
     found = ask_structured(
@@ -47,6 +51,33 @@ def test_two_rounds_are_one_output_with_what_both_took(desk, live):
     assert ran.text.startswith('{\n  "a": 1\n}\n\ntogether:8x7b · 18 → 3 tokens')
     assert "one repair round" in ran.text
     assert desk.value("found.instance") == {"a": 1}
+
+
+def test_between_the_rounds_a_person_reads_what_was_wrong(desk):
+    second = Answer([0.3, *pieces('{"a"', ": 1}")])
+    ran = desk.run(ASK, Answer(pieces("{}")), second)
+    shown = [m["content"]["data"]["text/plain"] for _, m in ran.messages if "data" in m["content"]]
+    wrong = "The answer is no thing: $: 'a' is a required property. Asking again:"
+    assert shown.index("2 characters …") < shown.index(wrong) < len(shown) - 1
+
+
+def test_in_a_terminal_a_line_stands_between_the_rounds(together, tmp_path):
+    together.plan = [Answer(pieces("{", "}")), Answer(pieces('{"a"', ": 1}"))]
+    path = tmp_path / "script.ipy"
+    path.write_text(ASK)
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    first, said, second, footer = ran.stdout.split("\n\n")
+    assert first == "{}"
+    assert said == "The answer is no thing: $: 'a' is a required property. Asking again:"
+    assert second == '{"a": 1}'
+    assert "18 → 4 tokens" in footer
 
 
 @pytest.mark.parametrize("live", [True, False])

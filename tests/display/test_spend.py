@@ -8,19 +8,29 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree as ET
 
+import matplotlib as mpl
 import pytest
 from server import Answer
 from server import together as words
 
+from mixmagic.bounds import bound
+from mixmagic.completion import Completion
 from mixmagic.display import plots
 from mixmagic.display.spend import Spend, spend
 from mixmagic.errors import BadArguments, StoreError
+from mixmagic.money import Price, Usage
+from mixmagic.sessions import Session
+from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
-from mixmagic.store.spend import MONEY, Spent, Timeline
+from mixmagic.store.spend import MONEY, Period, Spent, Timeline
+from mixmagic.values import Message, Model, Provider, Request
 
 ODD = Decimal("0.123456789")
 MODELS = ["together:a/<b>&amp;", "x:$y$_z", "local:free"]
@@ -41,7 +51,7 @@ def timeline() -> Timeline:
 def shown() -> Spend:
     rows = [spent(MODELS[0], calls=2, prompt_tokens=7, cost=2 * ODD, held=ODD, open=1)]
     rows += [spent(MODELS[1], calls=1, cost=ODD), spent(MODELS[2], calls=5)]
-    return Spend(rows, "session", "model", timeline)
+    return Spend(rows, "session", "model", timeline())
 
 
 def test_it_holds_its_rows_and_their_total(shown):
@@ -80,10 +90,7 @@ def test_colours_are_readable_on_white_and_on_black():
 
 
 def test_nothing_is_plotted_where_nothing_was_spent():
-    def never() -> Timeline:
-        raise AssertionError
-
-    free = Spend([spent("local:free", calls=3)], "session", "model", never)
+    free = Spend([spent("local:free", calls=3)], "session", "model", timeline())
     assert free.picture == ""
     assert free._repr_mimebundle_() == free.table._repr_mimebundle_()
 
@@ -98,7 +105,7 @@ from mixmagic.display.spend import Spend
 from mixmagic.store.spend import MONEY, Spent, Timeline
 row = Spent("m", *[1] * 10, *[Decimal(1)] * 3)
 drawn = Timeline([("m", Decimal(1))], [(0.0, Decimal(1))])
-html = Spend([row], "session", "model", lambda: drawn)._repr_mimebundle_()["text/html"]
+html = Spend([row], "session", "model", drawn)._repr_mimebundle_()["text/html"]
 print("<svg" in html, "<table" in html)
 """
     assert fresh(code, PYTHONPATH=str(tmp_path)) == "False True"
@@ -111,7 +118,7 @@ from mixmagic.display.spend import Spend
 from mixmagic.store.spend import Spent, Timeline
 row = Spent("m", *[1] * 10, *[Decimal(1)] * 3)
 drawn = Timeline([("m", Decimal(1))], [(0.0, Decimal(1))])
-spend = Spend([row], "session", "model", lambda: drawn)
+spend = Spend([row], "session", "model", drawn)
 import sys; sys.stderr = sys.stdout
 print("<svg" in spend.picture)
 """
@@ -195,6 +202,65 @@ def test_whatever_was_spent_can_be_plotted(drawn):
     ET.fromstring(plots.svg(plots.draw(drawn)))
 
 
+@pytest.mark.parametrize("period", get_args(Period))
+def test_a_plot_without_a_cost_says_so(session, period):
+    """Nothing was called, or only what is free: `period` is empty, or its sums are 0."""
+    for _ in range(2):
+        (axes,) = spend(session, period).plot().axes
+        assert [text.get_text() for text in axes.texts] == ["no cost to show"]
+        assert not axes.axison
+        call_for_nothing(session)
+
+
+def call_for_nothing(session: Session) -> None:
+    free = Model("m", Provider("x", "X"), price=Price(Decimal(0), Decimal(0)))
+    request = Request(free, (Message("user", "Hi"),))
+    hold = Hold(request, None, bound(request), time.time())
+    session.ledger.reserve(hold)
+    answer = Completion("", Usage(10, 1), Decimal(0), "stop", request, 1.0, None)
+    session.ledger.settle(hold, "ok", answer)
+
+
+def test_table_and_plot_tell_the_same_whenever_they_are_shown(session, together):
+    together.plan = [Answer(words("Hello", prompt=100_000)) for _ in range(3)]
+    session.ask("Hi", model="8x7b")
+    shown = spend(session)
+    for _ in range(2):
+        session.ask("Hi", model="8x7b")
+    _, by_model = shown.plot().axes
+    assert by_model.texts[1].get_text() == "$0.060" == shown.table.foot[-1]
+    assert spend(session).total.cost > Decimal("0.18")
+
+
+def test_a_curve_goes_on_while_the_clock_goes_back(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        begun = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()  # 02:30, half an hour before
+        points = [(begun + 600 * i, i * ODD) for i in range(1, 12)]
+        axes, _ = plots.draw(Timeline([("m", ODD)], points=points)).axes
+        x = list(axes.lines[-1].get_xdata())
+        assert x == sorted(x)
+        assert x[0] == pytest.approx((begun + 600) / 86_400)
+        shown = dict(zip(axes.get_xticks(), labels(axes), strict=True))
+        assert shown[(begun + 90 * 60) / 86_400] == "03:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def labels(axes) -> list[str]:
+    axes.figure.draw_without_rendering()
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_days_are_named_whatever_time_zone_matplotlib_has_been_told():
+    days = [(f"2026-11-0{i}", "m", ODD) for i in range(1, 8)]
+    with mpl.rc_context({"timezone": "America/New_York"}):
+        axes, _ = plots.draw(Timeline([("m", 7 * ODD)], days=days)).axes
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
 def test_others_are_summed_up_in_the_plot():
     models = [(f"p:m{i}", Decimal(9 - i)) for i in range(8)]
     days = [("2026-11-01", name, cost) for name, cost in models]
@@ -214,7 +280,7 @@ def test_csv_is_exact_and_comes_back(shown, tmp_path):
     back = [dict(zip(head, line, strict=True)) for line in lines]
     assert [row["model"] for row in back] == MODELS
     assert [Decimal(row["cost"]) for row in back] == [2 * ODD, ODD, Decimal(0)]
-    tiny = Spend([spent("m", cost=Decimal("1e-9"))], "all", "model", timeline).to_csv()
+    tiny = Spend([spent("m", cost=Decimal("1e-9"))], "all", "model", timeline()).to_csv()
     assert "0.000000001" in tiny
     assert "E" not in tiny
     assert [each.name for each in tmp_path.iterdir() if "part" in each.name] == []
@@ -239,9 +305,9 @@ def test_a_frame_has_exact_money_beside_its_floats(shown):
     assert frame["cost_nanodollars"].sum() == shown.total.cost * 10**9
     assert (frame["cost"] * 1e9).round().astype(int).equals(frame["cost_nanodollars"])
     assert frame["calls"].sum() == 8
-    days = Spend([spent("2026-11-24", cost=ODD)], "all", "day", timeline).frame()
+    days = Spend([spent("2026-11-24", cost=ODD)], "all", "day", timeline()).frame()
     assert days["day"].dtype.kind == "M"
-    empty = Spend([], "all", "day", timeline).frame()
+    empty = Spend([], "all", "day", timeline()).frame()
     assert list(empty.columns) == list(days.columns)
 
 

@@ -221,7 +221,7 @@ def test_an_unstreamed_answer_that_nobody_waited_for_costs_what_it_could_have(se
         drain(session, session.request("Hi", stream=False, timeout=0.3, max_tokens=100))
     (row,) = rows(session)
     assert (row["status"], row["counted"]) == ("failed", "exact")
-    assert row["cost_nanodollars"] == row["held_nanodollars"] == 109 * 600
+    assert row["cost_nanodollars"] == row["held_nanodollars"] == (109 + 24 + 96) * 600
 
 
 def test_a_count_on_the_way_is_not_the_last_word(session, together):

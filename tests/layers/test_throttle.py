@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,18 @@ def test_a_waiting_call_is_stopped_at_once_and_leaves_nothing(gates, paced):
         assert not caught.value.sent
         assert gates[0]._inside == 1
     assert is_empty(gates[0])
+
+
+def test_ctrl_c_while_a_call_waits_says_that_nothing_was_sent(gates):
+    inside = Inside()
+    stream = throttle()(inside)
+    with closing(stream(request())) as first:
+        next(first)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with closing(stream(request())) as waiting, pytest.raises(KeyboardInterrupt) as caught:
+            list(waiting)
+    assert not caught.value.sent
+    assert len(inside.order) == 1
 
 
 def test_a_call_whose_time_is_over_stops_waiting_and_leaves_nothing(gates):

@@ -49,22 +49,22 @@ def test_without_a_budget_it_says_how_to_set_one(desk):
 @pytest.mark.parametrize(
     ("line", "name"),
     [
-        ("0.00005", "this session's budget"),
-        ("$0.00005 --per session", "this session's budget"),
-        ("0.00005 --notebook", "this notebook's budget"),
-        ("--per day 0.00005", "today's budget"),
-        ("0.00005 --per month", "this month's budget"),
+        ("0.0001", "this session's budget"),
+        ("$0.0001 --per session", "this session's budget"),
+        ("0.0001 --notebook", "this notebook's budget"),
+        ("--per day 0.0001", "today's budget"),
+        ("0.0001 --per month", "this month's budget"),
     ],
 )
 def test_a_budget_refuses_in_two_lines_and_sends_nothing(desk, line, name):
-    assert [row[:2] for row in shown(desk.run(f"%mixmagic budget {line}"))] == [[name, "$0.00005"]]
+    assert [row[:2] for row in shown(desk.run(f"%mixmagic budget {line}"))] == [[name, "$0.0001"]]
     refused = desk.run("%%mixtral --max-tokens 100\nHi", HELLO)
     assert (refused.status, refused.reply["ename"]) == ("error", "BudgetExceeded")
     assert len(refused.traceback) == 2
-    assert f"could cost up to $0.000066, and {name} of $0.00005 has" in refused.traceback[0]
+    assert f"could cost up to $0.000138, and {name} of $0.0001 has" in refused.traceback[0]
     assert desk.server.received == []
     assert refused.outputs[:-1] == [], "nothing is left half-shown"
-    assert desk.run("%mixmagic budget 1 " + line.replace("0.00005", "").strip("$ ")).status == "ok"
+    assert desk.run("%mixmagic budget 1 " + line.replace("0.0001", "").strip("$ ")).status == "ok"
     assert desk.run("%%mixtral --max-tokens 100\nHi", HELLO).status == "ok"
 
 
@@ -75,10 +75,10 @@ def test_the_footer_says_what_the_session_may_cost(desk):
 
 
 def test_a_cells_budget_is_the_cells_alone(desk):
-    refused = desk.run("%%mixtral --budget 0.00005 --max-tokens 100\nHi", HELLO)
-    assert "its own budget of $0.00005" in refused.traceback[0]
-    assert "--max-tokens 73 would fit" in refused.traceback[1]
-    assert desk.run("%%mixtral --budget 0.00005 --max-tokens 73\nHi", HELLO).status == "ok"
+    refused = desk.run("%%mixtral --budget 0.0001 --max-tokens 100\nHi", HELLO)
+    assert "its own budget of $0.0001" in refused.traceback[0]
+    assert "--max-tokens 36 would fit" in refused.traceback[1]
+    assert desk.run("%%mixtral --budget 0.0001 --max-tokens 36\nHi", HELLO).status == "ok"
     assert desk.run("%%mixtral --max-tokens 100\nHi", HELLO).status == "ok"
     wrong = desk.run("%%mixtral --budget much\nHi", HELLO)
     assert wrong.reply["ename"] == "BadArguments"
@@ -88,7 +88,7 @@ def test_python_raises_what_the_magic_shows(desk):
     desk.plan(HELLO)
     ran = desk.run(
         "import mixmagic\n"
-        "mixmagic.budget(0.00005, per='day')\n"
+        "mixmagic.budget(0.0001, per='day')\n"
         "try:\n"
         "    mixmagic.ask('Hi', max_tokens=100)\n"
         "except mixmagic.errors.BudgetExceeded as error:\n"
@@ -97,7 +97,7 @@ def test_python_raises_what_the_magic_shows(desk):
         "print(mixmagic.ask('Hi', max_tokens=100), mixmagic.session().budgets())"
     )
     first, last = ran.text.splitlines()
-    assert first.startswith("0.000065400 True Raise it")
+    assert first.startswith("0.000137400 True Raise it")
     assert last == "Hello there []"
 
 
@@ -127,12 +127,12 @@ def test_a_dry_run_shows_what_it_would_cost_and_sends_nothing(desk):
     assert rows["prompt"] == "10 tokens"
     assert rows["answer"].startswith("at most 500 tokens, likely ")
     assert rows["context"] == "under 0.1% of 32,768 tokens for the prompt"
-    assert rows["cost at most"] == "$0.000306"
+    assert rows["cost at most"] == "$0.000378"
     assert rows["cost likely"].startswith("about $0.0000")
     assert "of $1.00 left; after this call at least $0.99" in rows["this session's budget"]
     assert "Nothing was sent." in ran.text
     assert desk.server.received == []
-    assert desk.value("str(plan.bound.cost)") == "0.000306000"
+    assert desk.value("str(plan.bound.cost)") == "0.000378000"
 
 
 def test_a_dry_run_says_what_would_refuse_it(desk):
@@ -160,10 +160,10 @@ def test_a_killed_kernels_call_stays_held_and_is_lost_at_the_next_start(
     other = start_kernel()
     together.plan = [HELLO]
     (row,) = shown(other.run("%mixmagic budget"))
-    assert row[1:5] == ["$1.00", "$0.000606", "$0.00", "$0.999394"]
+    assert row[1:5] == ["$1.00", "$0.000678", "$0.00", "$0.999322"]
     ran = other.run("%mixmagic spend --all")
     assert "lost" in ran.text
-    assert "$0.00061" in ran.text
+    assert "$0.00068" in ran.text
 
 
 def test_a_read_only_home_lets_calls_go_on_unless_a_budget_is_set(start_kernel, together, home):

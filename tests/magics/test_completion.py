@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from server import Answer, together
 
 from mixmagic.errors import BadArguments
 from mixmagic.magics._completion import Completions, Line, command, from_parser
@@ -143,6 +145,63 @@ def test_attributes_are_found_without_running_properties(desk):
 def test_nothing_is_offered_elsewhere(desk, typed):
     _, kinds = completed(desk, typed)
     assert not {"option", "value", "command", "variable", "attribute"} & set(kinds)
+
+
+def test_where_a_value_belongs_nobody_else_offers_python(desk):
+    for typed in ("%%mixtral -s |", "%%mixtral -s i|", "%mixtral -m i|", "%mixmagic use i|"):
+        assert completed(desk, typed)[0] == [typed.replace("|", "")]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The session's own words, in a notebook with a few names."""
+    from kernels import Desk
+
+    desk = Desk(tmp_path_factory.mktemp("real"))
+    names = "import json\nclass Person: pass\nperson = {'type': 'object'}\npeople = list[Person]"
+    desk.run(f"{names}\ndef f(): pass\nplain = 1\n_hidden = {{}}")
+    yield desk
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("%%mixtral -m 8|", ["8x7b", "8x22b"]),
+        ("%%mixtral --model=8|", ["8x7b", "8x22b"]),
+        ("%%mixtral -m disc|", ["disco"]),
+        ("%mixmagic use 8|", ["8x7b", "8x22b"]),
+        ("%mixmagic prices together:8|", ["together:8x7b", "together:8x22b"]),
+        ("%%time\n%mixtral -m disc|", ["disco"]),
+        ("%%capture seen\nx = 1\n%mixmagic use disc|", ["disco"]),
+        ("%mixtral f|", ["fix"]),
+        ("%mixtral -m 8x7b f|", ["fix"]),
+        ("%%mixtral --schema |", ["Person", "people", "person"]),
+        ("%%mixtral -o p|", ["person", "plain"]),
+        ("%%mixtral -o new|", ["new"]),
+        ("%%mixtral --chat |", ["chat"]),
+        ("%%mixtral -c --ma|", ["--max-tokens"]),
+        ("%%mixtral -c -t 0 -m disc|", ["disco"]),
+        ("%mixmagic chats |", ["show", "forget", "save"]),
+        ("%mixmagic chats f|", ["forget"]),
+        ("%mixmagic chats forget --|", ["--all"]),
+    ],
+)
+def test_the_names_that_people_type(real, typed, expected):
+    texts, _ = completed(real, typed)
+    before = re.sub(r"[^\s=]*\|$", "", typed)
+    assert texts == [f"{before}{each}" for each in expected]
+
+
+def test_a_cell_s_first_line_is_no_prompt(real):
+    assert "%mixtral fix" in completed(real, "%mixtral |")[0]
+    assert "%%mixtral fix" not in completed(real, "%%mixtral |")[0]
+
+
+def test_the_names_of_conversations(real):
+    assert real.run("%%mixtral -c tea\nHi", Answer(together("Hello"))).status == "ok"
+    for before in ("%%mixtral -c ", *(f"%mixmagic chats {c} " for c in ("show", "forget", "save"))):
+        assert completed(real, f"{before}|")[0] == [f"{before}tea"]
 
 
 def test_jedi_is_not_started_for_it(start_kernel):

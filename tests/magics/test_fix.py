@@ -156,6 +156,25 @@ def test_a_cell_that_is_not_known_is_left_out():
     assert Failure("", "E: x").prompt() == "The error:\n\n```\nE: x\n```"
 
 
-def test_the_mended_cell_is_the_last_one():
-    assert mended(["the old one", "the new one"]) == ["the new one"]
-    assert mended([]) == []
+@pytest.mark.parametrize(
+    ("cell", "sources", "place"),
+    [
+        ("1 / 0", ["1 / 1", "1.0"], 0),
+        ("1 / 0", ["1.0", "1 / 1"], 1),
+        ("x = 1\n1 / 0", ["1 / 0", "x = 1\n1 / 2"], 1),
+        ("1 / 0", ["1 / 0", "1 / 1"], 1),
+        ("1 / 0", ["1 / 0"], 0),
+        ("import x", ["try:\n    import x\nexcept ImportError:\n    x = 0", "!pip install x"], 0),
+        ("import x", ["!pip install x", "x = None"], 1),
+        ("%pip install xx", ["%pip install x", "print(1)"], 0),
+        ("%%bash\nlss", ["print('lss')", "%%bash\nls"], 1),
+        ("", ["a", "b"], 0),
+    ],
+)  # fmt: skip
+def test_the_mended_cell_is_the_one_most_like_it(cell, sources, place):
+    assert mended(sources, cell) == [sources[place]]
+
+
+@pytest.mark.parametrize("sources", [[], ["%%bash\npip install x"], ["!pip install x"]])
+def test_what_is_to_be_installed_is_no_mended_cell(sources):
+    assert mended(sources, "import x") == []

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from kernels import Desk, notebook_client
+from kernels import Desk
 from server import Answer, together
 
 from mixmagic.blocks import CodeBlock
@@ -70,6 +70,7 @@ def test_what_a_terminal_would_obey_is_in_no_cell():
         ([("", "x"), ("text", "no"), ("", "y")], ["x", "y"]),
         ([("sh", "ls"), ("bash", "%%bash\nls")], ["%%bash\nls", "%%bash\nls"]),
         ([("ipython", "%time x"), ("{.python}", "y")], ["%time x", "y"]),
+        ([("pycon", ">>> x = 1\n>>> x\n1"), ("python", ">>> y\n2")], ["x = 1\nx", "y"]),
         ([("sql", "select 1")], []),
         ([], []),
     ],
@@ -185,7 +186,7 @@ def test_two_answers_in_one_cell_follow_one_another(notebook):
     code = "for each in (['one = 1'], ['two = 2']):\n    print(new_cells.insert(each))"
     said, new = notebook.new("a", code)
     assert new == ["one = 1"]
-    assert said.splitlines() == [
+    assert list(filter(None, said.splitlines())) == [  # perhaps sent in two pieces
         "new cell below",
         "one more follows, each when the one above it has run",
     ]
@@ -196,11 +197,17 @@ def test_no_code_no_cell(notebook):
     assert notebook.new("a", ASK.format([])) == ("no code for a new cell in this answer", [])
 
 
-def test_where_nobody_watches_there_is_a_hint(notebook):
-    said, new = notebook.new("a", ASK.format(THREE), live=False)
-    assert new == []
-    assert said == "copy the 3 code blocks above into new cells: nobody is here to take them"
-    assert notebook.new("a", ASK.format(THREE))[1] == THREE[:1]  # with somebody
+@pytest.mark.parametrize("line", ["%%mixtral -m 8x7b -i\nHow?", "%mixtral -m 8x7b fix"])
+def test_where_nobody_watches_the_footer_says_so(desk, line):
+    desk.run("1 / 0")
+    code = Answer(together("```python\nraise SystemError\n```"))
+    ran = desk.run(line, code, live=False)
+    (output,) = ran.outputs
+    assert f" · {_insert.NOBODY} · session " in output["data"]["text/plain"]
+    assert ran.reply["payload"] == []
+    watched = desk.run(line, code)
+    assert _insert.NOBODY not in watched.text
+    assert [each["text"] for each in watched.reply["payload"]] == ["raise SystemError"]
 
 
 def test_a_closed_one_is_silent(desk, notebook):
@@ -238,14 +245,6 @@ def test_a_notebook_that_cannot_be_read_is_none(desk, notebook, tmp_path, text):
         desk.run("mixmagic.session().notebook = None")
 
 
-def test_nbclient_inserts_nothing_and_says_what_to_copy(home):
-    client = notebook_client(SETUP, ASK.format(THREE), THREE[0])
-    client.execute(cleanup_kc=True)
-    assert len(client.nb.cells) == 3
-    (output,) = client.nb.cells[1].outputs
-    assert output.text.startswith("copy the 3 code blocks above")
-
-
 class Terminal(InteractiveShell):
     """IPython's shell as its terminal has it: the next input is what the prompt begins with."""
 
@@ -258,9 +257,12 @@ def test_in_a_terminal_the_next_prompt_begins_with_it(session):
     shell = Terminal()
     shell.rl_next_input = None
     new = Cells(shell, session)
-    shell.user_ns["insert"] = new.insert
+    shell.user_ns |= {"insert": new.insert, "taken": new.taken}
     try:
-        shell.run_cell(f"said = insert({THREE!r})", store_history=True)
+        shell.run_cell("seen = taken()")  # as of `ipython -c`
+        assert shell.user_ns["seen"] is False
+        shell.run_cell(f"seen, said = taken(), insert({THREE!r})", store_history=True)
+        assert shell.user_ns["seen"] is True
         for each in THREE:
             assert shell.prompt() == each
             shell.run_cell(each, store_history=True)

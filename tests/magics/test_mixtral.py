@@ -49,6 +49,32 @@ def test_line_prompt_reaches_the_server_byte_for_byte(desk, prompt):
     assert desk.sent["messages"] == [{"role": "user", "content": prompt}]
 
 
+@pytest.mark.parametrize(
+    ("cell", "prompts"),
+    [
+        ("asked = %mixtral Why is it?", ["Why is it?"]),
+        ("%mixtral Is it \\\nreally?", ["Is it  really?"]),
+        ("%%time\n%mixtral Why?", ["Why?"]),
+        ("!echo it's \"\"\"\n%mixtral [ or ( what?\n%mixtral Who?", ["[ or ( what?", "Who?"]),
+        ("if True:\n\tif True:\n\t\t%mixtral It's \"\"\" why?\n", ["It's \"\"\" why?"]),
+    ],
+)  # fmt: skip
+def test_a_last_question_mark_is_the_prompt_s_wherever_a_statement_begins(desk, cell, prompts):
+    assert desk.run(cell, HELLO).status == "ok"
+    assert [each.body["messages"][-1]["content"] for each in desk.server.received] == prompts
+
+
+def test_a_string_that_has_such_a_line_stays_as_it_is(desk):
+    desk.plan(HELLO)
+    text = "\nUsage:\n%mixtral What is this?\n  x = %mixtral Is it?\n"
+    ran = desk.kernel.run(f'text = """{text}"""\n%mixtral What\'s it?\nsame = text')
+    assert ran.status == "ok", ran.text
+    assert desk.value("(text, same)") == (text, text)
+    assert [each.body["messages"][-1]["content"] for each in desk.server.received] == ["What's it?"]
+    desk.run(f'def documented():\n    """{text}"""')
+    assert desk.value("documented.__doc__") == text
+
+
 def test_line_magic_takes_options_before_the_prompt(desk):
     assert (
         desk.run("""%mixtral -t 0 -s "be brief" -o line_out It's -t time""", HELLO).status == "ok"
@@ -84,6 +110,26 @@ def test_options_reach_the_wire(desk):
         "stream_options": {"include_usage": True},
     }
     assert desk.sent["messages"][0]["content"] == "You are {terse}."
+
+
+def test_a_value_may_begin_with_a_dash(desk):
+    desk.run("%%mixtral -s '-t 0' --stop \"---\" --stop '-m' --stop --- --stop -5\nHi", HELLO)
+    assert desk.sent["messages"][0]["content"] == "-t 0"
+    assert desk.sent["stop"] == ["---", "-m", "---", "-5"]
+    desk.run("%mixtral -s '-x' - Hi", HELLO)
+    assert [each["content"] for each in desk.sent["messages"]] == ["-x", "- Hi"]
+
+
+def test_stop_reads_signs_that_cannot_be_typed_in_one_line(desk):
+    line = r"""--stop "\n" --stop '\n\n' --stop \n --stop=a\tb --stop '\\n' --stop a\ b"""
+    desk.run(f"%%mixtral {line} -s 'a\\nb'\nHi", HELLO)
+    assert desk.sent["stop"] == ["\n", "\n\n", "\n", "a\tb", "\\n", "a b"]
+    assert desk.sent["messages"][0]["content"] == "a\\nb"
+
+
+def test_a_path_keeps_its_backslashes(desk):
+    desk.run(r"%mixtral -s C:\models\new.gguf Hi", HELLO)
+    assert desk.sent["messages"][0]["content"] == r"C:\models\new.gguf"
 
 
 def test_without_options_nothing_but_the_prompt_is_sent(desk):
@@ -125,6 +171,7 @@ def test_out_takes_only_a_variables_name(desk, name):
     ("line", "kind", "says", "hint"),
     [
         ("--temprature 1", "BadArguments", "--temprature", "Did you mean --temperature?"),
+        ("--temp 1", "BadArguments", "--temp", "Did you mean --temperature or --template?"),
         ("--maxtokens 5", "BadArguments", "--maxtokens", "Did you mean --max-tokens?"),
         ("-t warm", "BadArguments", "a number, not 'warm'", ""),
         ("-t 7", "BadArguments", "temperature cannot be 7", "from 0 to 2"),
@@ -132,6 +179,7 @@ def test_out_takes_only_a_variables_name(desk, name):
         ("--max-tokens 0", "BadArguments", "max_tokens cannot be 0", "at least 1"),
         ("-m", "BadArguments", "expected one argument", ""),
         ("-s 'unclosed", "BadArguments", "expected one argument", ""),
+        ("-s -t 0", "BadArguments", "expected one argument", ""),
         ("hello world", "BadArguments", "'hello world'", "below the %%mixtral line"),
         ("-t 0 8x7b", "BadArguments", "'8x7b'", "named with -m"),
         ("-m 8x7", "UnknownModel", "'8x7'", "Did you mean 8x7b"),
@@ -144,6 +192,26 @@ def test_a_wrong_line_fails_in_two_lines_and_names_the_cure(desk, line, kind, sa
     assert says in ran.traceback[0]
     assert hint in ran.traceback[1]
     assert desk.server.received == []
+
+
+@pytest.mark.parametrize(
+    ("line", "says", "hint"),
+    [
+        ("-t 9", "temperature cannot be 9", "from 0 to 2"),
+        ("--task cod", "'cod'", "Did you mean code?"),
+        ("--budget much", "'much'", "0.50"),
+        ("-f jsn", "'jsn'", "Did you mean json?"),
+        ("--as crul", "'crul'", "Did you mean curl?"),
+        ("--as curl -o program", "no answer for -o or -i", "leave --as out"),
+        ("--as curl -i", "no answer for -o or -i", "leave --as out"),
+    ],
+)
+def test_options_are_checked_before_an_expression_runs(desk, line, says, hint):
+    ran = desk.run(f"%%mixtral {line}\n{{{{ print('evaluated') }}}}", HELLO)
+    assert_two_lines(ran, "BadArguments")
+    assert says in ran.traceback[0]
+    assert hint in ran.traceback[1]
+    assert ran.kinds.count("stream") == 0
 
 
 @pytest.mark.parametrize(

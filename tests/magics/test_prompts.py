@@ -132,6 +132,28 @@ class TestTasksTemplatesChats:
         assert "review" in hint
         assert "review" in desk.run("%mixmagic templates").text
 
+    def test_a_template_that_needs_no_cell_is_a_line(self, desk):
+        folder = desk.home / "config" / "templates"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "daily.md").write_text("What is {{ 6 * 7 }}?")
+        assert desk.run("%mixtral --template daily", HELLO).status == "ok"
+        assert asked(desk) == "What is 42?"
+
+    @pytest.mark.parametrize(
+        ("text", "kind", "says"),
+        [
+            ("{{ nowhere }}", "BadArguments", "no variable 'nowhere'"),
+            ('+++\nsystem = "{{ 1 / 0 }}"\n+++\nHi', "BadArguments", "ZeroDivisionError"),
+            ('+++\nmodel = "8x7"\n+++\nHi', "UnknownModel", "No model is called '8x7'"),
+        ],
+    )
+    def test_what_is_wrong_with_a_template_names_its_file(self, desk, text, kind, says):
+        folder = desk.home / "config" / "templates"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "wrong.md").write_text(text)
+        for each in (f"{kind}: {folder / 'wrong.md'}: ", says):
+            refused(desk, "%%mixtral --template wrong\nHi", kind, each)
+
     def test_a_conversation_goes_on_and_a_cell_alone_does_not(self, desk):
         desk.run("%%mixtral -c tea\nI like tea.", HELLO)
         desk.run("%%mixtral --chat tea -t 0\nWhat do I like?", HELLO)
@@ -178,6 +200,10 @@ class TestOut:
         assert told == (form != "markdown")
         assert desk.value("got if type(got) in (dict, str) else got.value") == value
         assert desk.value("_.text if hasattr(_, 'text') else None") in (text, None)
+
+    def test_a_value_may_be_nothing(self, desk):
+        desk.run("%%mixtral -f json -o nothing\nHi", said("null"))
+        assert desk.value("nothing") is None
 
     def test_a_table_is_a_frame(self, desk):
         desk.run("%%mixtral -f table -o t\nHi", said("| a | b |\n|---|---|\n| 1 | x |\n| 2 | y |"))

@@ -13,9 +13,10 @@ SCRIPT = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
+transformers = shell.input_transformer_manager.token_transformers
 ours = lambda: [
     *(each for each in shell.configurables if type(each).__module__.startswith("mixmagic")),
-    *(each for each in shell.input_transformers_cleanup if each.__module__.startswith("mixmagic")),
+    *(each for each in transformers if each.__module__.startswith("mixmagic")),
     *(name for kind in shell.magics_manager.magics.values() for name in kind if "mix" in name),
 ]
 for line in ("load_ext mixmagic", "reload_ext mixmagic", "reload_ext mixmagic"):
@@ -39,7 +40,7 @@ def test_unloading_leaves_nothing_behind():
     said = shell(
         'print(len(ours())); shell.run_line_magic("unload_ext", "mixmagic"); print(ours())'
     )
-    assert said.split() == ["6", "[]"]
+    assert said.split() == ["7", "[]"]
 
 
 @pytest.mark.parametrize(

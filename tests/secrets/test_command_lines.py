@@ -105,6 +105,38 @@ def test_a_prompt_is_the_user_s_own_text(desk, prompt):
         assert desk.sent["messages"][-1]["content"].strip() == prompt
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "key=value pairs in Python, what are they?",
+        "token=None is a default. Why?",
+        "d41d8cd98f00b204e9800998ecf8427e is the md5 of what?",
+        "key-value-stores-explained is a title, is it?",
+        "Authorization: how does it work?",
+    ],
+)
+def test_a_prompt_may_begin_like_a_key(desk, prompt):
+    ran = desk.run(f"%mixtral -o x1 {prompt}", whole("Hi"))
+    assert ran.status == "ok", ran.text
+    assert desk.sent["messages"][-1]["content"] == prompt
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"key={KEY} Hello",
+        f"Authorization: Bearer {KEY}",
+        "sk-canary-0123456789abcdef Hello",
+        "canary0123456789abcdef0123456789abcdef0123456789abcdef0123456789",
+    ],
+)
+def test_a_prompt_that_begins_with_a_key_is_refused(desk, prompt):
+    desk.plan(whole("Hi"))
+    ran = desk.run(f"%mixtral {prompt}")
+    assert "the notebook is saved with it" in ran.traceback[0]
+    assert desk.server.received == []
+
+
 LONG = """
 from mixmagic.errors import BadArguments
 from mixmagic.magics._base import refuse_keys

@@ -73,6 +73,7 @@ def place(tmp_path_factory):
         "TOGETHER_BASE_URL": server.url,
         "TOGETHER_API_KEY": KEY,
         "OLLAMA_HOST": "http://127.0.0.1:9",
+        "MIXMAGIC_MODEL": "together:8x7b",  # who has set OLLAMA_HOST means Ollama by a bare name
         "OPENAI_BASE_URL": f"http://{USER}:{PASSWORD}@127.0.0.1:9/v1",
         "IPYTHONDIR": str(folder / "ipython"),
         "MIXMAGIC_MAX_RETRIES": "0",
@@ -168,6 +169,7 @@ def test_a_saved_notebook_has_no_key(together, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("FIREWORKS_BASE_URL", "http://fireworks.example/v1")
     monkeypatch.setenv("FIREWORKS_API_KEY", KEY)
+    monkeypatch.setenv("MIXMAGIC_MODEL", "together:8x7b")
     together.plan = [whole(SAYS), *ECHOES.values(), LISTING]
     client = notebook_client(
         "%load_ext mixmagic\n%xmode Verbose", "%%mixtral -o answer\nHello", "answer",

@@ -196,7 +196,7 @@ def test_a_killed_processs_call_is_lost_at_its_most(together, home):
     assert row["started_at"] > 1.7e9
     assert ledger.database.check() == "ok"
     most = row["held_nanodollars"]
-    assert most == (32768 - 9 + 9) * 600
+    assert most == (32768 + 24 + 96) * 600
     call(ledger, request())
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
     (spent,) = ledger.spent("all")

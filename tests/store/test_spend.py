@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import replace
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import get_args
 
@@ -301,8 +301,7 @@ def test_no_report_reads_all_calls(ledger, query):
 
 @pytest.mark.parametrize("per", accounts._SPENDING)
 def test_a_budget_is_checked_by_indexes_alone(ledger, per):
-    query = accounts._SPENDING[per].format(1)
-    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {query}", ("x",))
+    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {accounts._SPENDING[per]}", ("x", "x"))
     plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
     assert len(plan) == 2
     spent = "calls USING INDEX calls_by_cell" if per == "cell" else "totals USING PRIMARY KEY"
@@ -314,8 +313,7 @@ def test_a_budget_is_checked_by_indexes_alone(ledger, per):
 def test_sums_read_totals_by_their_key_and_open_calls_by_their_index(ledger, by):
     name, columns = spend._GROUPS[by]
     query = spend._QUERY.format(name=name, columns=columns, order="1")
-    places = query.count("?") and sorted({query[i + 1] for i, c in enumerate(query) if c == "?"})
-    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {query}", [""] * len(places))
+    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {query}", [""] * query.count("?"))
     plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
     assert any(step.startswith("SEARCH totals USING PRIMARY KEY (session=?") for step in plan)
     assert any("calls USING INDEX calls_open" in step for step in plan)
@@ -325,3 +323,18 @@ def test_the_total_of_nothing_is_nothing():
     sums = total([])
     assert (sums.name, sums.calls, sums.cost, sums.held) == ("total", 0, Decimal(0), Decimal(0))
     assert replace(sums, name="x").name == "x"
+
+
+def test_a_total_is_exact_whatever_the_notebook_has_set(ledger):
+    for model in (CHEAP, DEAR):
+        call(ledger, model, prompt=123_457, answer=654_321)
+    with localcontext(prec=3):
+        added = total(ledger.spent()).cost
+    assert added == Decimal("0.8592594") + Decimal("6.2716057")
+
+
+def test_a_saving_is_below_nothing_where_cached_tokens_cost_more(ledger):
+    odd = replace(DEAR, price=replace(DEAR.price, cached=Decimal(5)))
+    call(ledger, odd, prompt=1000, cached_tokens=400)
+    (row,) = ledger.spent()
+    assert row.saved == Decimal("-0.00076")

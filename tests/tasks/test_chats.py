@@ -35,19 +35,24 @@ def told(chats: Chats, *asked: tuple[str, str | None], name: str = "trip", run: 
     return chats
 
 
+def sent(chats: Chats, cell: Cell | None, name: str = "trip") -> list[Message]:
+    """What a cell's call has in front of its question."""
+    return list(trimmed(chats.before(name, cell), [], None, words)[0])
+
+
 def asked(chats: Chats, name: str = "trip") -> list[str]:
     return [each.question for each in chats.exchanges(name)]
 
 
 def test_a_conversation_is_its_turns_in_order():
     chats = told(Chats(), ("one", "a"), ("two", "b"))
-    assert chats.messages("trip", Cell("c", "1")) == [
+    assert sent(chats, Cell("c", "1")) == [
         Message("user", "one"),
         Message("assistant", "ONE"),
         Message("user", "two"),
         Message("assistant", "TWO"),
     ]
-    assert chats.messages("other") == []
+    assert chats.before("other") == ()
     assert chats.names == ("trip",)
 
 
@@ -55,13 +60,13 @@ def test_a_cell_run_again_replaces_its_own_exchange_in_place():
     """And sees what stood before it then, whatever came later."""
     chats = told(Chats(), ("one", "a"), ("two", "b"), ("three", "c"))
     again = Cell("b", "2")
-    assert [m.content for m in chats.messages("trip", again)] == ["one", "ONE"]
+    assert [m.content for m in sent(chats, again)] == ["one", "ONE"]
     assert chats.add("trip", again, "deux", answer("DEUX"))
     assert asked(chats) == ["one", "deux", "three"]
-    assert [m.content for m in chats.messages("trip", Cell("d", "1"))] == [
+    assert [m.content for m in sent(chats, Cell("d", "1"))] == [
         *("one", "ONE", "deux", "DEUX", "three", "THREE")
     ]
-    assert chats.messages("trip", Cell("a", "2")) == []
+    assert sent(chats, Cell("a", "2")) == []
 
 
 def test_a_cell_that_asks_more_than_once_continues_itself_and_is_replaced_as_a_whole():
@@ -266,4 +271,4 @@ def test_a_conversation_is_sent_and_answered(session, together):
     assert [m["content"] for m in together.received[-1].body["messages"]] == [
         *("Hi", "Hello 0", "And you?")
     ]
-    assert [m.content for m in chats.messages("c")] == ["Hi", "Hello 0", "And you?", "Hello 1"]
+    assert [m.content for m in sent(chats, None, "c")] == ["Hi", "Hello 0", "And you?", "Hello 1"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from mixmagic.backends.access import Access
 from mixmagic.catalog import Catalog, others
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, UnknownModel
 from mixmagic.magics import _models
-from mixmagic.tasks.choosing import GUIDE, TASKS, choose, has_key, suited, task
+from mixmagic.tasks.choosing import GUIDE, TASKS, choose, named, suited, task
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +92,8 @@ def test_a_prompt_over_the_smaller_one_s_context_goes_to_the_larger():
         (["fireworks", "openrouter"], "fireworks:8x7b", ""),  # the other's price is unknown
         (["openrouter", "together"], "openrouter:8x7b", ""),  # unknown, but served
         (["mistral", "together"], "together:8x7b", ""),  # retired
-        (["fireworks", "ollama"], "ollama:8x7b", ", the cheapest of 2 providers with a key"),
+        (["fireworks", "ollama"], "fireworks:8x7b", ""),  # whether the other runs is not known
+        (["ollama"], "ollama:8x7b", ""),
     ],
 )
 def test_the_cheapest_whose_key_is_there(keys, model, said):
@@ -148,22 +147,75 @@ def test_a_user_s_cheaper_provider_is_chosen_where_the_prompt_fits(read):
     )
 
 
+OF_TWO = "the cheapest of 2 providers with a key"
+
+
+def meant(name: str, *keys: str, catalog: Catalog | None = None) -> tuple[str, str]:
+    """The name of the model that a name means where these providers have a key, and the reason."""
+    choice = named(name, catalog or Catalog(), lambda provider: provider.name in keys)
+    return choice.model.name, choice.reason
+
+
 @pytest.mark.parametrize(
-    ("provider", "variable", "there"),
+    ("name", "keys", "model", "reason"),
     [
-        ("together", "TOGETHER_API_KEY", True),
-        ("together", "TOGETHER_BASE_URL", False),  # needs a key besides
-        ("ollama", "OLLAMA_HOST", True),
-        ("local", None, False),
+        ("8x7b", [], "together:8x7b", ""),  # as the catalog has it: the error names Together
+        ("8x7b", ["together"], "together:8x7b", ""),
+        ("8x7b", ["mistral"], "together:8x7b", ""),  # retired there
+        ("8x7b", ["fireworks"], "fireworks:8x7b", ""),
+        (" 8X7B ", ["fireworks", "together"], "fireworks:8x7b", ""),  # the other one is dedicated
+        ("8x7b", ["openrouter"], "openrouter:8x7b", ""),
+        ("8x7b", ["openrouter", "fireworks"], "fireworks:8x7b", ""),  # one price is not known
+        ("8x7b", ["ollama", "fireworks"], "fireworks:8x7b", ""),  # whether it runs is not known
+        ("8x22b", ["ollama"], "ollama:8x22b", ""),
+        ("8x7b", ["ollama", "together"], "together:8x7b", ""),  # whose key was set for something
+        ("together:8x7b", ["fireworks"], "together:8x7b", ""),
+        ("Together:8x7b", ["fireworks"], "together:8x7b", ""),
+        ("open-mixtral-8x7b", ["fireworks"], "mistral:8x7b", ""),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", ["openrouter"], "together:8x7b", ""),
+        ("mixtral", ["fireworks"], "together:8x7b", ""),  # an alias that nobody else has
+        ("openai:8x7b", ["fireworks"], "openai:8x7b", ""),
     ],
 )
-def test_who_is_set_up(monkeypatch, provider, variable, there):
-    asked = Catalog().providers[provider]
-    access = Access(Path("nowhere/.env"))
-    assert not has_key(access, asked)  # not even Ollama, whose address is this machine's
-    if variable:
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    assert has_key(access, asked) == there
+def test_a_bare_alias_means_the_cheapest_provider_with_a_key(name, keys, model, reason):
+    assert meant(name, *keys) == (model, reason)
+
+
+def test_no_key_is_looked_for_where_there_is_no_choice():
+    for name in ("disco", "local", "together:8x7b", "mixtral", "openai:gpt-9", "open-mixtral-8x7b"):
+        asked = []
+        named(name, Catalog(), asked.append)
+        assert asked == []
+    asked = []
+    named("8x7b", Catalog(), lambda provider: asked.append(provider.name))
+    assert asked == ["fireworks", "ollama", "openrouter"], "only who serves it"
+
+
+def test_an_unknown_name_stays_unknown():
+    with pytest.raises(UnknownModel, match="'8x7'"):
+        meant("8x7", "fireworks")
+
+
+HOME = """
+name = "{name}"
+[[models]]
+id = "our-team/mixtral-1"
+aliases = ["8x7b"]
+status = "available"
+price = {{ input = "{price}", output = "{price}" }}
+"""
+
+
+def test_of_equal_prices_the_catalog_s_first_is_asked(read):
+    catalog = read(HOME.format(name="together", price=1), HOME.format(name="zeta", price=1))
+    assert meant("8x7b", "zeta", "together", catalog=catalog) == ("together:8x7b", OF_TWO)
+
+
+def test_a_user_s_row_stands_for_its_provider(read):
+    """The package's, behind it, is another model: it may be cheaper."""
+    catalog = read(HOME.format(name="fireworks", price=9))
+    choice = named("8x7b", catalog, lambda provider: provider.name == "fireworks")
+    assert choice.model.id == "our-team/mixtral-1"
 
 
 def families(wanted: str) -> list[str]:

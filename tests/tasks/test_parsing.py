@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -28,10 +31,25 @@ VALUES = st.recursive(
         ("\n    indented", "    indented"),
         ("```py\nx = [", "x = ["),
         ("", ""),
+        ("```bash\npip install x\n```\n```python\nimport x\n```", "import x"),
     ],
 )
 def test_code_is_the_first_block_or_all(answer, code):
     assert parsing.code(answer) == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("x = 1", ""),
+        ("```\nx\n```", ""),
+        ("```py\nx\n```\n```py\ny\n```", "the first of 2 code blocks"),
+        ("```sh\npip install x\n```\n```py\ny\n```", "the last of 2 code blocks"),
+        ("```sh\nls\n```\n```py\ny\n```\n```\nz\n```", "number 2 of 3 code blocks"),
+    ],
+)
+def test_blocks_that_are_left_out_are_said(answer, said):
+    assert parsing.other_blocks(answer) == said
 
 
 @given(VALUES)
@@ -58,10 +76,35 @@ def test_json_comes_back_from_wherever_it_stands(value):
         ('```jsonl\n{"a": 1}\n{"a": 2}\n```', [{"a": 1}, {"a": 2}]),
         ('{\n"a": 1\n},\n{\n"a": 2\n}', [{"a": 1}, {"a": 2}]),
         ('First {"a": 1}, then {"a": 200}.', {"a": 200}),
+        ('{\n    "a": 1,\n    "b": 2\n} or {"a": 200}', {"a": 1, "b": 2}),
+        ('{"a": 1}\n\nNote: the [values] are {approximate, as you know}.', {"a": 1}),
+        ('The interval [0, 1) gives {"a": 1}', {"a": 1}),
+        ('Lists begin with a [ in it: {"a": 1}', {"a": 1}),
+        ('Of {1, 2, 3, 4, 5} and \\frac{a}{b}: {"a": 1}', {"a": 1}),
+        ("[true]", [True]),
+        ('1. {"a": 1}\n2. {"b": 22}', [{"a": 1}, {"b": 22}]),
+        ('- {"a": 1}\n- {"b": 22}\n', [{"a": 1}, {"b": 22}]),
+        ('```json\n{"a": 1}\n```\n```json\n{"b": 22}\n```', {"a": 1}),
     ],
 )
 def test_json_that_is_not_alone(answer, value):
     assert parsing.loads(answer) == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("42", ""),
+        ("none", ""),
+        ('{"a": 1}\n{"b": 2}', ""),
+        ('See [page 1]: {"a": 1}', ""),
+        ('First {"a": 1}, then {"a": 200}.', "the longest of 2 JSON values"),
+        ("```json\n1\n```\n```json\n2\n```", "the first of 2 JSON blocks"),
+        ("```json\n1\n```\n```\n[2]\n```", ""),
+    ],
+)
+def test_json_that_is_left_out_is_said(answer, said):
+    assert parsing.other_values(answer) == said
 
 
 @pytest.mark.parametrize(
@@ -73,6 +116,10 @@ def test_json_that_is_not_alone(answer, value):
         ("So: {'a': 1}", "in line 1, column 2"),
         ('{"a": {"x": 1}, "b": [', "Expecting value in line 1, column 23"),
         ('{b: {"y": 2}}', "in line 1, column 2"),
+        ('[red, {"y": 2}]', "in line 1, column 2"),
+        ('{"x": [0, 1), "y": {"z": 1}}', "in line 1, column 12"),
+        ('{"long": 1}\n{b: 2}', "near '{b: 2}'"),
+        ("It is [red, green].", "has no JSON in it"),
         ('{"a": NaN}', "NaN is no JSON number"),
         ('{"a": -Infinity}', "-Infinity is no JSON number"),
         ('{"a": 1e999}', "1e999 is no JSON number"),
@@ -87,6 +134,16 @@ def test_what_is_no_json_is_said_and_where(answer, said):
         parsing.loads(answer)
     assert said in caught.value.message
     assert caught.value.hint == parsing.AGAIN
+
+
+@pytest.mark.parametrize("part", ['\\"', "[a ", "{ ", '{"a": ', '["[', "[0, 1)", '{"a": 1} '])
+def test_json_is_looked_for_in_linear_time(part):
+    began = time.perf_counter()
+    with contextlib.suppress(AnswerUnusable):
+        parsing.loads('So: {"' + part * (200_000 // len(part)))
+    with contextlib.suppress(AnswerUnusable):
+        parsing.loads("So: " + part * (200_000 // len(part)))
+    assert time.perf_counter() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -108,3 +165,12 @@ def test_what_is_no_json_is_said_and_where(answer, said):
 )
 def test_formulas_get_the_delimiters_that_everybody_knows(answer, latex):
     assert parsing.latex(answer) == latex
+
+
+def test_a_number_is_exact_where_that_is_asked_for():
+    answer = "Here: [0.1, 0.10, 1e3, 12345678901234567890.12, 7]"
+    exact = parsing.loads(answer, exact=True)
+    assert exact == [0.1, 0.1, 1000.0, Decimal("12345678901234567890.12"), 7]
+    assert [type(each) for each in exact] == [float, float, float, Decimal, int]
+    assert [type(each) for each in parsing.loads(answer)] == [float] * 4 + [int]
+    assert parsing.loads("1e-9999999999999999999", exact=True) == 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from server import Answer
 from server import together as pieces
 
+from mixmagic.display.budget import plan_table
 from mixmagic.errors import ContextTooLong, StreamBroken
+from mixmagic.money import Price
 
 TOKEN = Decimal("600e-9")
 
@@ -16,9 +19,41 @@ TOKEN = Decimal("600e-9")
 def test_a_plan_has_the_most_and_the_likely(session):
     plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000))
     assert (plan.prompt.tokens, plan.prompt.exact) == (9, True)
-    assert plan.bound.cost == 1009 * TOKEN
+    assert plan.bound.cost == (1009 + 24 + 96) * TOKEN
     assert (plan.answer, plan.answers, plan.likely) == (300, 0, 309 * TOKEN)
     assert plan.refused is None
+
+
+def test_several_answers_cost_several_times_as_much(session):
+    plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000, n=10))
+    assert (plan.answer, plan.limit, plan.likely) == (300, 1000, 3009 * TOKEN)
+    assert plan.bound.completion_tokens == 10_000
+    row = next(line for line in str(plan_table(plan)).splitlines() if "answer" in line)
+    assert row.split(None, 1) == [
+        "answers",
+        "10, each at most 1,000 tokens, likely 300 (assumed: none is known)",
+    ]
+    free = session.plan(session.request("Hi", model="local", max_tokens=1000, n=10))
+    assert "10, each at most 1,000 tokens" in str(plan_table(free))
+
+
+def test_extra_body_has_the_last_word_on_the_limit(session):
+    extra = {"max_tokens": 50}
+    plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000, extra_body=extra))
+    assert (plan.limit, plan.answer) == (50, 50)
+
+
+@pytest.mark.parametrize(("form", "told"), [("json_schema", True), ("json_object", False)])
+def test_a_schemas_plan_says_that_there_may_be_a_second_round(session, form, told):
+    request = session.request("Hi", model="8x7b", response_format={"type": form})
+    table = str(plan_table(session.plan(request)))
+    assert ("may more than double this" in table) is told
+
+
+def test_a_price_of_the_users_is_in_the_plan(session):
+    model = replace(session.catalog.resolve("ollama:8x7b"), price=Price(Decimal(5), Decimal(50)))
+    request = replace(session.request("Hi", model="ollama:8x7b", max_tokens=10), model=model)
+    assert "free" not in str(plan_table(session.plan(request)))
 
 
 def test_what_is_likely_is_the_mean_of_the_models_whole_answers(session, together):

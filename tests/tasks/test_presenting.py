@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import enum
+import io
+import itertools
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 import types
 import typing
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixmagic.errors import BadArguments
 from mixmagic.tasks.presenting import draft
 
 VALUES = st.recursive(
@@ -218,6 +224,34 @@ def test_deep_and_cyclic_values_end():
 def test_huge_values_take_no_more_than_a_bound():
     for value in (b"x" * 10**7, ["x" * 10**7], list(range(10**6))):
         assert 10 < len(shown(value).text) <= 8_000
+
+
+class Bare:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "hint"),
+    [
+        (pathlib.Path(__file__).open, "TextIOWrapper", "`.read()`"),
+        (lambda: io.StringIO("x"), "StringIO", "`.read()`"),
+        (tempfile.NamedTemporaryFile, "_TemporaryFileWrapper", "`.read()`"),
+        (lambda: (each for each in "ab"), "generator", "`list(…)`"),
+        (lambda: map(str, [1]), "map", "`list(…)`"),
+        (Bare, "Bare", "`_repr_prompt_()`"),
+        (lambda: pd.DataFrame({"a": [1]}).groupby("a"), "DataFrameGroupBy", "a method"),
+    ],
+)
+def test_what_says_nothing_as_a_text_is_refused_with_what_does(make, kind, hint):
+    value = make()
+    with contextlib.closing(value) if hasattr(value, "close") else contextlib.nullcontext():
+        with pytest.raises(BadArguments, match=f"`made` is of type {kind}: as a text") as caught:
+            draft(value, "made")
+        assert hint in caught.value.hint
+
+
+def test_an_iterator_that_says_what_it_is_is_its_str():
+    assert shown(itertools.count(5)).text == "count(5)"
 
 
 def test_no_library_is_imported_for_it():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import collections
+import dataclasses
+import enum
 import functools
 import json
 import math
@@ -112,6 +114,36 @@ def test_code_without_a_source_is_its_manual():
     assert shown(builtins.print).text.startswith("built-in function print(")
 
 
+def test_a_function_whose_source_is_not_known_is_no_built_in_one():
+    names: dict = {"functools": functools}
+    exec("def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ...", names)
+    said = ", whose source is not known"
+    assert shown(names["made"]).text == f"function made(a, b=1){said}\nWhat it does."
+    assert shown(eval("lambda: 1")).text == f"function <lambda>(){said}"
+    assert shown(names["kept"]).text == f"function kept(){said}"
+    assert shown([].append).text.startswith("built-in function list.append(")
+
+
+def test_a_class_whose_source_is_not_known_is_its_docstring_and_fields():
+    names = {"__name__": "__main__", "dataclass": dataclasses.dataclass, "Enum": enum.Enum}
+    cell = """
+@dataclass
+class Both:
+    'About.'
+    a: int
+    b: 'int | None' = 3
+class Colour(Enum):
+    RED = 1
+class Sub(Both): ...
+"""
+    exec(compile(cell, "<string>", "exec", dont_inherit=True), names)
+    assert shown(names["Both"]).text == (
+        "class Both(a: int, b: 'int | None' = 3) -> None\nAbout.\nFields: a: int, b: int | None = 3"
+    )
+    assert "\nFields: RED = <Colour.RED: 1>" in shown(names["Colour"]).text
+    assert "About" not in shown(names["Sub"]).text
+
+
 def test_a_module_is_its_docstring_and_names():
     text = shown(math).text
     assert text.startswith("module math\n\nThis module provides access")
@@ -146,7 +178,8 @@ except AttributeError as caught:
 '''
 SHOW = """
 from mixmagic.tasks.prompts import expand
-print(expand({!r}, lambda e: eval(e, get_ipython().user_ns), names=(), room=9999, count=len).text)
+names = get_ipython().user_ns
+print(expand([{!r}], lambda e: eval(e, names), names=(), room=9999, count=len)[0].text)
 """
 
 
@@ -168,3 +201,33 @@ def test_what_a_notebooks_cells_define_has_a_source(kernel):
     assert text.strip().endswith("import datacl"), "the cell's text, from In"
     kernel.run("6 * 7")
     assert kernel.run(SHOW.format("{{ _ }}{{ Out[max(Out)] }}")).text.strip() == "4242"
+
+
+REDEFINED = [
+    "from dataclasses import dataclass\n@dataclass\nclass Pt:\n    a: int  # the first",
+    "Old = Pt\n@dataclass\nclass Pt:\n    z: str",
+    "@dataclass\nclass Limit:\n    most: int = 3",
+    "Low = Limit\n@dataclass\nclass Limit:\n    most: int = 4",
+    "@dataclass\nclass Fine:\n    a: int",
+    "@dataclass\nclass Fine:\n    a: int = nowhere",
+    "class Error(ValueError):\n    pass",
+    "First = Error\nclass Error(ValueError):\n    def told(self): ...",
+    "class Size:\n    big = property(len)\nclass Size:\n    @property\n    def low(self): ...",
+]  # fmt: skip
+
+
+def test_a_class_never_has_the_source_of_another_one_of_its_name(kernel):
+    for cell in REDEFINED:
+        assert (kernel.run(cell).status == "ok") == ("nowhere" not in cell)
+
+    def text(name):
+        return kernel.run(SHOW.format(f"{{{{ {name} }}}}")).text.strip()
+
+    assert text("Old") == "@dataclass\nclass Pt:\n    a: int  # the first"
+    assert text("Pt") == "@dataclass\nclass Pt:\n    z: str"
+    assert text("Low").endswith("= 3")
+    assert text("Limit") == "@dataclass\nclass Limit:\n    most: int = 4"
+    assert text("Fine") == "class Fine(a: int) -> None\nFine(a: int)\nFields: a: int"
+    assert text("First") == "class Error(ValueError):\n    pass"
+    assert "def told" in text("Error")
+    assert "def low" in text("Size")

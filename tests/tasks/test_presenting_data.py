@@ -175,6 +175,21 @@ def test_any_frame_fits_and_is_a_table(rows, names, room):
         (np.arange(5), "numpy ndarray: shape (5,), int64\n[0 1 2 3 4]", ""),
         (np.array(7.5), "7.5", ""),
         (np.float64(0.5), "0.5", ""),
+        (np.array("2024-05-06T07:08:09.5", "M8[ns]"), "2024-05-06T07:08:09.500000000", ""),
+        (np.array(90, "m8[ns]"), "90 nanoseconds", ""),
+        (np.array({"a": 1}), "{'a': 1}", ""),
+        (np.ma.masked, "--", ""),
+        (
+            np.ma.array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]]),
+            "numpy MaskedArray: shape (2, 2), int64\n[[1 --]\n [3 4]]",
+            "",
+        ),
+        (
+            np.ma.array([1.5, 2.5], mask=[0, 1]),
+            "numpy MaskedArray: shape (2,), float64\n[1.5 --]",
+            "",
+        ),
+        (np.array(["a", "b"]), "numpy ndarray: shape (2,), <U1\n['a' 'b']", ""),
         (np.zeros((0, 3, 3)), "numpy ndarray: shape (0, 3, 3), float64\n[]", ""),
         (
             np.arange(1000),
@@ -196,6 +211,14 @@ def test_an_array_of_many_dimensions_is_not_walked_through():
     text, cut = shown(np.broadcast_to(np.int8(1), (7,) * 12))
     assert len(text) < 500
     assert cut == "a sample of 13,841,287,201 values"
+
+
+@pytest.mark.parametrize("kind", [object, str])
+def test_of_an_arrays_long_texts_the_beginnings_are_shown(kind):
+    text, cut = shown(np.array(["x" * 10**6] * 5, dtype=kind))
+    assert text.count(f"'{'x' * 100}'… (1,000,000 in all)") == 5
+    assert len(text) < 1000
+    assert cut == "the beginnings of long texts"
 
 
 def test_an_array_shrinks_with_its_room():

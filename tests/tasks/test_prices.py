@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 import sys
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 
@@ -205,9 +205,9 @@ def test_cached_tokens_have_the_price_that_each_has_for_them(read):
         price = {{ input = "0.60", output = "0.60", cached = "0.06" }}
         """
     )
-    found = bills(catalog, used(taken=0, cached=MILLION // 2))
-    assert found["together"] == Decimal("0.33")
-    assert found["fireworks"] == Decimal("0.40")
+    found = bills(catalog, used(taken=1000, cached=MILLION // 2))
+    assert found["together"] == Decimal("0.3306")
+    assert found["fireworks"] == Decimal("0.4016")
 
 
 def test_where_it_was_called_its_own_row_counts_and_elsewhere_the_cheapest(read):
@@ -242,9 +242,21 @@ def test_history_stays_when_a_price_does_not(read):
     assert {bill.provider.name: bill.cost for bill in found.bills}["together"] == Decimal(12)
 
 
-def test_calls_that_cost_no_tokens_cost_nothing_elsewhere():
-    assert bills(Catalog(), used(given=0, taken=0, cost="0"))["mistral"] == 0
-    assert bills(Catalog(), used(given=0, taken=0, cost="0"))["openrouter"] is None
+def test_calls_without_an_answer_are_compared_with_nothing():
+    """What they cost is a bound, or nothing: by their tokens, others would look cheap."""
+    lost, stopped = used(given=0, taken=0, cost="0.02"), used(LARGE, given=11, taken=0)
+    found = elsewhere(Catalog(), [lost, used(), stopped])
+    assert (found.calls, found.unanswered) == ((used(),), (lost, stopped))
+    assert bills(Catalog(), lost, used()) == bills(Catalog(), used())
+    assert elsewhere(Catalog(), [lost]).bills == ()
+
+
+def test_the_notebooks_own_precision_is_not_a_bills():
+    rows = [used(given=123_457), used(LARGE, given=765_431)]
+    exact = bills(Catalog(), *rows)
+    with localcontext(prec=3):
+        assert bills(Catalog(), *rows) == exact
+    assert exact["together"] == Decimal("0.6740742") + Decimal("2.1185172")
 
 
 def test_a_cost_is_a_decimal():

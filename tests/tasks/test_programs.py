@@ -13,11 +13,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from server import Answer, refusal, together, whole
+from server import Answer, frames, refusal, together, whole
 
 from mixmagic.backends import wire
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.programs import PROGRAMS, program
+from mixmagic.tasks.strict import response_format
 from mixmagic.values import Message, Model, Provider, Request
 
 NASTY = (
@@ -25,10 +26,11 @@ NASTY = (
     "</script><!-- <script> 世界 🙂 \u2028 \u2029 \u202e \x00\x1b[31m \x7f\n'''\n\"\"\"\n;#//*/"
 )
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}, "__proto__": {"type": "null"}}}
+FORM = response_format(SCHEMA)
 EVERYTHING = {
     "temperature": 0.7, "top_p": 1.0, "top_k": 3, "min_p": 0.05, "seed": 2**63, "max_tokens": 7,
     "stop": ["END", NASTY], "presence_penalty": -2, "frequency_penalty": 1.5,
-    "repetition_penalty": 1.1, "schema": SCHEMA,
+    "repetition_penalty": 1.1, "response_format": FORM,
     "extra_body": {"logit_bias": {"42": -100}, "user": None, NASTY: [True, None]},
 }  # fmt: skip
 BIDDEN = {
@@ -111,6 +113,26 @@ def test_a_simple_one_too(form, provider, server, tmp_path):
     assert server.received[0].body == wire.encode(request)
 
 
+@pytest.mark.parametrize("params", [{"n": 2}, {"extra_body": {"n": 2}}])
+@pytest.mark.parametrize("form", FORMS)
+def test_several_answers_are_printed_one_after_the_other(form, params, provider, server, tmp_path):
+    def two(got):
+        texts = [["The ", "sky."], ["Once ", "upon."]]
+        if got.body.get("stream"):
+            pieces = [(n, texts[n][k]) for k in (0, 1) for n in (0, 1)]
+            sent = [{"choices": [{"index": n, "delta": {"content": t}}]} for n, t in pieces]
+            return Answer([frames(*sent)])
+        said = [{"index": n, "message": {"content": "".join(texts[n])}} for n in (0, 1)]
+        return Answer([json.dumps({"choices": said}).encode()], type="application/json")
+
+    server.plan = [two]
+    ran = run(form, program(asking(provider, **params), form), tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert server.received[0].body["n"] == 2
+    assert "The sky." in ran.stdout.partition("Once upon.")[0]
+    assert form == "curl" or ran.stdout == "The sky.\nOnce upon.\n"
+
+
 @pytest.mark.parametrize("form", ["curl", "python", "js"])
 def test_a_key_that_is_not_needed_is_not_missed(form, provider, server, tmp_path, monkeypatch):
     request = asking(replace(provider, key_required=False))
@@ -163,7 +185,9 @@ def test_a_shell_s_history_replaces_nothing(provider, server, tmp_path):
     assert server.received[0].body == wire.encode(request)
 
 
-@pytest.mark.parametrize("params", [{"schema": SCHEMA}, {"seed": 2**63}, {"seed": 2**53 + 1}])
+@pytest.mark.parametrize(
+    "params", [{"response_format": FORM}, {"seed": 2**63}, {"seed": 2**53 + 1}]
+)
 def test_what_javascript_would_make_of_a_value(params, provider, server, tmp_path):
     """A key `__proto__` would be no key there, and a large number another one."""
     request = asking(provider, **params)
@@ -224,6 +248,13 @@ def test_the_embedded_model_s_program_runs(session, tmp_path):
     )
 
 
+def test_the_embedded_model_s_program_prints_several_answers(session, tmp_path):
+    options = {"model": "local", "temperature": 0, "max_tokens": 4, "n": 2}
+    ran = run("python", program(session.request("Hello", **options), "python"), tmp_path)
+    answer = session.ask("Hello", **options)
+    assert ran.stdout == f"{answer.text}\n{answer.others[0]}\n"
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'\"\\$`!\n\r</>{}#;🙂 eE")
 
 
@@ -248,7 +279,7 @@ def test_python_says_any_text(text, number):
 def test_shell_and_javascript_say_any_text(form, texts, number, tmp_path_factory):
     """The program's last step, sending, is replaced by printing: many texts in one process."""
     provider = Provider("acme", "Acme", base_url="https://host/v1", key_env="ACME_API_KEY")
-    params = {"extra_body": {"x": [{text: text} for text in texts], "n": number % 2**60}}
+    params = {"extra_body": {"x": [{text: text} for text in texts], "number": number % 2**60}}
     request = asking(provider, "".join(texts), **params)
     code = program(request, form)
     if form == "curl":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import BadArguments, BudgetExceeded, MixmagicError
-from mixmagic.tasks.prompts import expand, expand_all, names_near, room_for
+from mixmagic.tasks.expressions import CURE
+from mixmagic.tasks.prompts import expand, room_for, variable_meant
 
 ROOM = 100_000
 FLAT = st.text() | st.integers() | st.sampled_from(["{{", "}}", "'", '"', "\\", "#", "\n"])
@@ -22,7 +24,8 @@ NESTED = st.recursive(
 
 def expanded(text, room=ROOM, **names):
     """Expand with these names as the notebook's namespace; a character is a token."""
-    return expand(text, lambda e: eval(e, names), names=names, room=room, count=len)
+    (found,) = expand([text], lambda e: eval(e, names), names=names, room=room, count=len)
+    return found
 
 
 def refused(text, **names):
@@ -62,6 +65,14 @@ def test_braces_that_are_no_expressions_are_left_alone(text):
     assert expanded(text, x="never", a="never") == (text, ())
 
 
+@pytest.mark.parametrize("unit", ["{{ # ", "{{\\'"])
+def test_what_never_closes_is_read_in_linear_time(unit):
+    text = unit * 6_000 + "\n" + "() '' " * 6_000
+    begun = time.process_time()
+    assert expanded(text) == (text, ())
+    assert time.process_time() - begun < 2, "0.1 s; the square of it takes 4 s and a minute"
+
+
 @pytest.mark.parametrize(
     ("text", "result"),
     [
@@ -99,7 +110,8 @@ def test_an_expression_ends_where_python_would_end_it(text, result):
 
 def test_a_warning_of_pythons_comes_once_when_it_is_evaluated():
     text = r"{{ '\d' }}"  # warnings are errors here
-    assert expand(text, lambda e: e, names=(), room=ROOM, count=len).text == r"'\d'"
+    (found,) = expand([text], lambda e: e, names=(), room=ROOM, count=len)
+    assert found.text == r"'\d'"
 
 
 @given(NESTED, st.sampled_from(["{{%s}}", "{{ %s }}", "{{\n%s\n}}"]))
@@ -109,7 +121,7 @@ def test_any_literal_is_found_whole(value, form):
     if form == "{{%s}}" and written.startswith("{"):
         written = f" {written} "  # three braces in a row are literal
     text = f"<{form % written}>"
-    expand(text, lambda e: seen.append(eval(e)), names=(), room=ROOM, count=len)
+    expand([text], lambda e: seen.append(eval(e)), names=(), room=ROOM, count=len)
     assert seen == [value]
 
 
@@ -150,10 +162,34 @@ def test_nothing_is_evaluated_where_something_is_no_expression(wrong, says):
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "text"),
+    [
+        ("{{ x:.2f }}", '{{ f"{x:.2f}" }}', "7.00"),
+        ("{{x!r}}", '{{ f"{x!r}" }}', "7"),
+        ('{{ {"a": x}["a"]:03 }}', '{{ f\'{ {"a": x}["a"]:03}\' }}', "007"),
+    ],
+)
+def test_a_format_is_written_as_pythons_own(wrong, right, text):
+    hint = refused(wrong, x=7)[1]
+    assert hint.startswith(f"Hint: A format is an f-string's: `{right}`. ")
+    assert r"`\{{`" in hint
+    assert expanded(right, x=7).text == text
+
+
+@pytest.mark.parametrize(
+    "latex", [r"{{x^{\alpha}}}", r"\frac{{\pi}}{2}", "{{ {a b} }}", "{{ a b }}"]
+)
+def test_braces_that_are_meant_are_cured_by_a_backslash(latex):
+    hint = refused(latex)[1]
+    assert hint == f"Hint: {CURE}"
+    assert expanded(latex.replace("{{", r"\{{", 1)).text == latex
+
+
 def test_nothing_is_evaluated_where_another_text_of_the_call_has_no_expression():
     calls = []
     with pytest.raises(BadArguments, match="no Python"):
-        expand_all(["{{ 1 }}", "{{ * }}"], calls.append, names=(), room=ROOM, count=len)
+        expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), room=ROOM, count=len)
     assert calls == []
 
 
@@ -188,12 +224,12 @@ def test_the_room_is_what_the_answer_and_the_texts_leave():
     assert room_for([], context=None, answer=None, count=len) == 24_448
 
 
-def test_names_near():
+def test_the_variables_that_may_be_meant():
     names = ["df", "Frame", "_dff", "x"]
-    assert names_near("dff", names) == ["df"]
-    assert names_near("_dfg", names)[0] == "_dff"
-    assert names_near("frame", names) == ["Frame"]
-    assert names_near("zzz", names) == []
+    assert variable_meant("dff", names) == "Did you mean df? "
+    assert variable_meant("_dfg", names).startswith("Did you mean _dff")
+    assert variable_meant("frame", names) == "Did you mean Frame? "
+    assert variable_meant("zzz", names) == ""
 
 
 class Broken:
@@ -254,7 +290,7 @@ def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
 
 def test_texts_of_one_call_share_the_room():
     names = {"a": "a" * 5000}
-    found = expand_all(
+    found = expand(
         ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, room=1000, count=len
     )
     assert [one.text[-1] for one in found] == ["]", "!"]

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import sys
 import typing
+from decimal import Decimal
 from typing import Any
 
 import pydantic
@@ -27,6 +28,11 @@ class Person(typing.TypedDict, total=False):
     name: typing.Required[str]
     homes: list[Address]
     work: Address | None
+
+
+@dataclasses.dataclass
+class Street:
+    houses: list[Address]
 
 
 class Node(TypedDict):
@@ -115,6 +121,26 @@ def test_what_does_not_fit_is_said_and_where(source, value, said):
     assert said in problem(source, value)
 
 
+class Item(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    price: Decimal
+    weight: float
+    sold: datetime.date
+
+
+LONG = Decimal("12345678901234567890.12")
+
+
+def test_a_decimal_keeps_its_digits():
+    value = {"price": LONG, "weight": LONG, "sold": "2020-01-02"}
+    made = Schema.of(Item, "S").instance(value)
+    assert made == Item(price=LONG, weight=float(LONG), sold=datetime.date(2020, 1, 2))
+    assert type(made.weight) is float
+    assert "$.sold: Input" in problem(Item, {**value, "sold": "soon"})
+    number = Schema.of({"type": "number", "multipleOf": 2.0}, "S").instance(LONG)
+    assert (number, type(number)) == (float(LONG), float)
+
+
 def test_a_complaint_is_short_and_keeps_its_point():
     said = problem(AGE, {"age": "x" * 5000})
     assert said.endswith("x' is not of type 'integer'.")
@@ -150,6 +176,18 @@ def test_an_instance_is_told_from_its_class():
     assert refused(EMMA)[1] == "Give its class: --schema Book."
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes typing's there")
+def test_an_old_typed_dict_within_another_type_is_refused_with_what_cures_it():
+    said, hint = refused(Street)
+    assert "S is no schema: Please use `typing_extensions.TypedDict`" in said
+    assert hint.startswith("Run `from typing_extensions import TypedDict`")
+    names: dict[str, Any] = {}
+    exec(f"{hint.split('`')[1]}\nclass Address(TypedDict):\n    street: str", names)
+    new = dataclasses.make_dataclass("Street", [("houses", list[names["Address"]])])
+    made = Schema.of(new, "S").instance({"houses": [{"street": "s"}]})
+    assert made == new([{"street": "s"}])
+
+
 @pytest.mark.parametrize(
     ("source", "package"), [(AGE, "jsonschema"), (Book, "pydantic"), (Person, "pydantic")]
 )
@@ -165,6 +203,28 @@ def test_what_is_sent_has_a_name_that_providers_take():
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["name"] == "gr__e_0_"
     assert sent["json_schema"]["strict"] is True
+
+
+class Contact(typing.TypedDict):
+    name: str
+    phone: typing.NotRequired[str]
+
+
+class Entry(pydantic.BaseModel):
+    name: str
+    phone: str | None = None
+
+
+class Loose(pydantic.BaseModel):
+    what: Any
+
+
+@pytest.mark.parametrize(("source", "strict"), [(Contact, False), (Entry, True), (Loose, False)])
+def test_what_may_be_left_out_or_be_anything_is_not_made_strict(source, strict):
+    sent = Schema.of(source, "S").response_format()["json_schema"]
+    assert sent["strict"] == strict
+    required = ["name", "phone"] if strict else Schema.of(source, "S").json["required"]
+    assert sent["schema"]["required"] == required
 
 
 def test_a_schema_is_what_it_was_when_it_was_given():

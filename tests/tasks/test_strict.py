@@ -10,6 +10,7 @@ import pytest
 from mixmagic.tasks.strict import strict
 
 INT = {"type": "integer"}
+NULL = {"type": "null"}
 
 
 def thing(*required: str, **properties) -> dict:
@@ -24,15 +25,17 @@ def closed(**properties) -> dict:
     ("schema", "sent"),
     [
         (thing("a", a=INT), closed(a=INT)),
-        (thing(a={**INT, "default": 3, "title": "A"}), closed(a={**INT, "title": "A"})),
-        (thing("a", a=thing(b=INT)), closed(a=closed(b=INT))),
-        (thing(a={"type": "array", "items": thing(b=INT)}),
+        (thing("a", a={**INT, "default": 3, "title": "A"}), closed(a={**INT, "title": "A"})),
+        (thing("a", a=thing("b", b=INT)), closed(a=closed(b=INT))),
+        (thing("a", a={"type": "array", "items": thing("b", b=INT)}),
          closed(a={"type": "array", "items": closed(b=INT)})),
-        (thing(a={"anyOf": [thing(b=INT), {"type": "null"}], "default": None}),
-         closed(a={"anyOf": [closed(b=INT), {"type": "null"}]})),
-        ({**thing("a", a={"$ref": "#/$defs/x", "description": "d"}), "$defs": {"x": thing(b=INT)}},
+        (thing(a={"anyOf": [thing("b", b=INT), NULL], "default": None}),
+         closed(a={"anyOf": [closed(b=INT), NULL]})),
+        ({**thing("a", a={"$ref": "#/$defs/x", "description": "d"}),
+          "$defs": {"x": thing("b", b=INT)}},
          {**closed(a={"$ref": "#/$defs/x"}), "$defs": {"x": closed(b=INT)}}),
         ({**thing("a", a=INT), "additionalProperties": True}, closed(a=INT)),
+        (thing(v={"anyOf": [{"$ref": "#"}, NULL]}), closed(v={"anyOf": [{"$ref": "#"}, NULL]})),
     ],
 )  # fmt: skip
 def test_a_strict_copy_is_closed_and_whole(schema, sent):
@@ -49,11 +52,14 @@ def test_a_strict_copy_is_closed_and_whole(schema, sent):
         {"type": "array", "items": INT},
         {"type": "object"},
         {"type": "object", "additionalProperties": INT},
-        thing(a={}),
-        thing(a=True),
+        thing("a", a={}),
+        thing("a", a={"title": "A", "description": "Anything."}),
+        thing("a", a={"minimum": 3}),
+        thing("a", a={"type": "array", "items": {"title": "A"}}),
+        thing("a", a=True),
         thing("b", a=INT),
-        thing(a={"oneOf": [INT]}),
-        thing(a={"type": "object", "patternProperties": {"a": INT}}),
+        thing("a", a={"oneOf": [INT]}),
+        thing("a", a={"type": "object", "patternProperties": {"a": INT}}),
         thing("a", a={"type": ["object", "null"]}),
         {**thing("a", a={"$ref": "#/$defs/x", "minimum": 3}), "$defs": {"x": INT}},
         {**thing("v", v=INT, next={"$ref": "#"}), "$defs": {}},
@@ -64,8 +70,34 @@ def test_what_has_no_strict_copy_is_sent_as_it_is(schema):
     assert strict(schema) == (schema, False)
 
 
+@pytest.mark.parametrize(
+    ("optional", "may_be_null"),
+    [
+        (INT, False),
+        ({"type": ["integer", "null"]}, True),
+        ({"anyOf": [INT, {"type": ["string", "null"]}]}, True),
+        ({"anyOf": [INT, {"type": "string"}]}, False),
+        ({"anyOf": [INT, NULL], "type": "integer"}, False),
+        ({"enum": ["a", None]}, True),
+        ({"enum": ["a", None], "type": "string"}, False),
+        ({"enum": ["a"], "type": ["string", "null"]}, False),
+        ({"const": None}, True),
+        ({"const": 1}, False),
+        ({"$ref": "#/$defs/x"}, False),
+    ],
+)
+def test_what_may_be_left_out_is_never_required_unless_null_says_so(optional, may_be_null):
+    schema = {**thing("a", a=INT, b=optional), "$defs": {"x": NULL}}
+    assert strict(schema)[1] == may_be_null
+    validator = jsonschema.Draft202012Validator(schema)
+    if may_be_null:
+        assert validator.is_valid({"a": 1, "b": None})
+        assert strict(schema)[0]["required"] == ["a", "b"]
+    assert strict({**schema, "required": ["a", "b"]})[1]
+
+
 def test_what_fits_the_copy_fits_the_schema():
-    schema = thing("a", a=INT, b={"anyOf": [INT, {"type": "null"}]}, c=thing(d=INT))
+    schema = thing("a", "c", a=INT, b={"anyOf": [INT, NULL]}, c=thing("d", d=INT))
     sent, _ = strict(schema)
     value = {"a": 1, "b": None, "c": {"d": 1}}
     jsonschema.validate(value, sent)

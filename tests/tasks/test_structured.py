@@ -68,6 +68,19 @@ def test_the_embedded_model_makes_an_instance(session, ask):
     assert found.completion.notes == ()
 
 
+class Price(pydantic.BaseModel):
+    amount: Decimal
+    tax: float
+
+
+def test_a_decimal_keeps_the_digits_that_the_model_wrote(session, ask, together):
+    written = '{"amount": 12345678901234567890.12, "tax": 0.1}'
+    together.plan = [Answer(pieces(written))]
+    request = session.request("How much?", model="8x7b")
+    found = ask_structured(ask, request, Schema.of(Price, "Price"))
+    assert found.instance == Price(amount=Decimal("12345678901234567890.12"), tax=0.1)
+
+
 def test_the_schema_is_sent_and_told(structured, together):
     found = structured(Answer(pieces('{"name": "Anna", ', '"age": 31}')), system="Be brief.")
     assert found.instance == Person(name="Anna", age=31)

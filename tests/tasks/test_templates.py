@@ -107,8 +107,8 @@ def test_with_the_notebook_s_expressions():
     names = {"n": 7, "cell": cell}
 
     def expand(text: str) -> str:
-        found = prompts.expand(
-            text, lambda source: eval(source, names), names=names, room=50, count=len
+        (found,) = prompts.expand(
+            [text], lambda source: eval(source, names), names=names, room=50, count=len
         )
         return found.text
 

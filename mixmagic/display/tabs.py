@@ -1,0 +1,64 @@
+"""Several answers as tabs, in HTML and in Markdown that the front end reads.
+
+Where HTML is sanitized the style is lost, and with it the tabs: what is left stands one under the
+other. The same holds for paper, and for the pages that nbconvert makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mixmagic.completion import stacked
+
+# A radio button, which the style makes a tab of, stands before each answer. They are a group of
+# their form's own, so that a copy of the output takes no choice away; `dialog`: no key submits it.
+_STYLE = (
+    "@media screen { .mixmagic-tabs:not(body.jp-Notebook *) {"
+    " & { display: flex; flex-wrap: wrap; margin: 0;"
+    " --mixmagic-accent: var(--jp-brand-color1, var(--vscode-focusBorder, currentColor)) }"
+    " > input { appearance: none; display: block; width: auto; height: auto; margin: 0;"
+    " padding: 4px 12px; border: 0; border-radius: 0; background: none; color: inherit;"
+    " font: inherit; opacity: 0.65; cursor: pointer }"
+    " > input::before { content: attr(aria-label) }"
+    " > input:hover, > input:checked { opacity: 1 }"
+    " > input:checked { box-shadow: inset 0 -2px var(--mixmagic-accent) }"
+    " > input:focus-visible { outline: 2px solid var(--mixmagic-accent); outline-offset: -2px }"
+    " > div { order: 1; flex: 0 0 100%; min-width: 0; padding-top: 8px;"
+    " border-top: 1px solid rgba(128, 128, 128, 0.4) }"
+    " > :not(:checked) + div, > div > p:first-child { display: none } } }"
+)
+
+
+def tabbed(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Answers as MIME types, as tabs where these can be.
+
+    Args:
+        titles: What each is called.
+        bodies: Each under its heading; their MIME types are the same.
+    """
+    bundle = stacked(bodies)
+    # Between blank lines Markdown is read as such.
+    for kind, apart in (("text/markdown", "\n\n"), ("text/html", "")):
+        if kind in bundle:
+            panes = [
+                f"{_tab(title, chosen=place == 0)}\n<div>{apart}{body[kind]}{apart}</div>"
+                for place, (title, body) in enumerate(zip(titles, bodies, strict=True))
+            ]
+            bundle[kind] = "\n".join(
+                [
+                    '<form class="mixmagic-tabs" method="dialog">',
+                    f'<div hidden="hidden"><style>{_STYLE}</style></div>',
+                    *panes,
+                    "</form>",
+                ]
+            )
+    return bundle
+
+
+def _tab(title: str, *, chosen: bool) -> str:
+    """A tab. JupyterLab's keys, which act on cells, leave what has the focus alone."""
+    checked = " checked" if chosen else ""
+    return (
+        f'<input type="radio" name="answer" aria-label="{title}" hidden="hidden"{checked}'
+        " data-lm-suppress-shortcuts>"
+    )

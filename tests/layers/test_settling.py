@@ -1,0 +1,157 @@
+"""What a call came to is the same in its row, in its cell and for whoever asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import closing
+from decimal import Decimal
+
+import pytest
+from server import CUT, HANG, Answer, chunk, frames, refusal, usage
+
+from mixmagic.completion import Collector
+from mixmagic.display.live import show
+from mixmagic.display.screens import Once
+from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.layers.settling import settled
+from mixmagic.money import NANO
+from mixmagic.sessions import Session
+
+TOKEN = Decimal("600e-9")
+# A piece of several tokens, as from a provider whose tokenizer is not ours.
+LONG = "internationalisation internationalisation "
+UNTOLD = [*[frames(chunk(LONG), done=False)] * 16, frames(chunk("", "length"))]
+# Whatever a usage has in place of a count, or a count of something else.
+NO_COUNTS = [None, -5, 199.5, "200", 2_000_000_000, 0]
+
+
+class Quiet(Once):
+    """A screen that keeps what it is to show."""
+
+    interval = 0.01
+
+    def draw(self, text, progress):
+        pass
+
+    def finish(self, completion, session):
+        self.completion = completion
+
+
+@pytest.fixture
+def patient(together, monkeypatch):
+    """A session that tries again."""
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "4")
+    made = Session()
+    yield made
+    made.close()
+
+
+def row(session):
+    (found,) = session.ledger.database.rows("SELECT * FROM calls")
+    return found
+
+
+def stop_soon():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@pytest.mark.parametrize(
+    ("answer", "stream", "came"),
+    [
+        (refusal(429, {"error": "no"}, retry_after="20"), True, (0, "0 → 0 tokens · $0 · ")),
+        (Answer([HANG]), False, ((9 + 24 + 96 + 40) * 600, "≈ 9 → 0 tokens · ≤ $0.00010")),
+        (Answer([UNTOLD[0], HANG]), True, (14 * 600, "≈ 9 → 5 tokens · ≈ $0.0000084")),
+        (Answer(UNTOLD), True, (49 * 600, "≈ 9 → 40 tokens · ≈ $0.000029")),
+        (Answer([*UNTOLD[:-1], CUT]), True, (49 * 600, "≈ 9 → 40 tokens · ≈ $0.000029")),
+    ],
+    ids=["not answered", "not seen", "stopped", "not counted", "broken off"],
+)
+def test_the_row_and_the_cell_agree(patient, together, answer, stream, came):
+    together.plan = [answer]
+    request, screen = patient.request("Hi", max_tokens=40, stream=stream), Quiet(None)
+    if answer.status == 429 or HANG in answer.steps:
+        stop_soon()
+    try:
+        completion = show(patient, request, screen)
+    except Stopped as stopped:
+        completion = stopped.completion
+    except MixmagicError as error:
+        completion = error.partial
+    nanodollars, shown = came
+    assert row(patient)["cost_nanodollars"] == nanodollars
+    assert completion.cost == screen.completion.cost == Decimal(nanodollars) / NANO
+    assert shown in screen.completion.footer()
+    assert row(patient)["completion_tokens"] == completion.usage.completion_tokens
+
+
+@pytest.mark.parametrize("count", NO_COUNTS)
+def test_a_count_that_is_none_is_ours(session, together, count):
+    told = frames(chunk("", "stop", usage={"prompt_tokens": 9, "completion_tokens": count}))
+    together.plan = [Answer([*UNTOLD[:-1], told])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        list(deltas)
+    assert row(session)["counted"] == "exact"
+    assert row(session)["completion_tokens"] > 40
+    assert row(session)["cost_nanodollars"] > 49 * 600
+
+
+def test_a_count_of_the_first_chunk_alone_is_not_the_answers(session, together):
+    first = frames(chunk("A", **usage(9, 1)), done=False)
+    together.plan = [Answer([first, *UNTOLD])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        list(deltas)
+    assert row(session)["completion_tokens"] > 40
+
+
+def test_our_own_count_passes_no_budget(session, together):
+    """A server that keeps `max_tokens`, and says nothing of its tokens."""
+    together.plan = [Answer(UNTOLD)]
+    request = session.request("Hi", max_tokens=8)
+    session.budget(session.plan(request).bound.cost)
+    with closing(session.stream(request)) as deltas:
+        list(deltas)
+    assert (row(session)["completion_tokens"], row(session)["counted"]) == (8, "estimate")
+    assert row(session)["cost_nanodollars"] == (9 + 8) * 600
+    (left,) = session.budgets()
+    assert left.left >= 0
+
+
+def test_a_call_to_a_tool_is_counted(session, together):
+    said = {"index": 0, "function": {"name": "find", "arguments": '{"city": "Rome"}'}}
+    piece = {"choices": [{"index": 0, "delta": {"tool_calls": [said]}}]}
+    end = frames(chunk("", "tool_calls"))
+    together.plan = [Answer([*[frames(piece, done=False)] * 30, end])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        list(deltas)
+    assert (row(session)["completion_tokens"], row(session)["counted"]) == (180, "estimate")
+
+
+def test_ctrl_c_while_a_call_waits_for_its_next_try_costs_nothing(patient, together):
+    together.plan = [refusal(429, {"error": "no"}, retry_after="20")]
+    request = patient.request("Hi")
+    collector = Collector(request)
+    stop_soon()
+    with closing(patient.stream(request)) as deltas, pytest.raises(KeyboardInterrupt) as caught:
+        list(map(collector.add, deltas))
+    assert row(patient)["cost_nanodollars"] == 0
+    assert settled(collector, "stopped", sent=caught.value.sent).cost == 0
+
+
+def test_whoever_asks_is_told_the_same(patient, together):
+    together.plan = [Answer(UNTOLD)]
+    assert patient.ask("Hi", max_tokens=8).cost == 17 * TOKEN
+    together.plan = [refusal(429, {"error": "no"}, retry_after="20")]
+    stop_soon()
+    with pytest.raises(Stopped, match=r"^Stopped: 0 tokens kept, priced as \$0\.$") as caught:
+        patient.ask("Hi")
+    assert caught.value.completion.cost == 0
+
+
+def test_a_price_that_nobody_knows_stays_unknown(session, together, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", together.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key-4711")
+    collector = Collector(session.request("Hi", model="openai:m", stream=False))
+    assert settled(collector, "stopped").cost is None
+    assert settled(collector, "stopped", sent=False).cost == 0
