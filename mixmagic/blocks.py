@@ -16,6 +16,10 @@ _SHELLS = frozenset(
 )
 _NO_PROGRAMS = frozenset(("text", "txt", "plain", "plaintext", "output", "log"))
 _PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
+_PREPARATION = re.compile(
+    r"[$%>]?\s*(?:(?:mkdir|cd|touch|source|export|set|git\s+clone|conda\s+(?:create|activate))\b"
+    r"|(?:python[\d.]*|py)\s+(?:-m\s+venv\b|\S+\.py\b))"
+)
 _INSTALLATION = re.compile(
     r"[$!%>]?\s*(?:sudo\s+)?(?:(?:\{sys\.executable\}|python[\d.]*|py)\s+-m\s+|uv\s+)?"
     r"(?:pip3?|conda|mamba|uv|poetry|npm|yarn|brew|apt|apt-get)\s+(?:-\S+\s+)*(?:install|add)\b"
@@ -120,7 +124,7 @@ def installs(code: str) -> bool:
 def main_block(blocks: Sequence[CodeBlock]) -> int:
     r"""Which of several blocks is what they are about: mostly the first.
 
-    Where that one installs something, or is one line for a shell, it is the longest program.
+    Where that one only prepares for a program, or starts it, it is the longest program.
 
     Args:
         blocks: At least one.
@@ -130,7 +134,7 @@ def main_block(blocks: Sequence[CodeBlock]) -> int:
         1
     """
     first, marked = blocks[0], any(block.language for block in blocks)
-    if not installs(first.code) and not (_is_shell(first) and len(_lines(first.code)) == 1):
+    if not installs(first.code) and not (_is_shell(first) and _prepares(first.code)):
         return 0
     # Beside blocks with a language, those without one are mostly what they print.
     programs = [
@@ -142,6 +146,11 @@ def main_block(blocks: Sequence[CodeBlock]) -> int:
         and not installs(each.code)
     ]
     return max(programs, key=lambda at: len(blocks[at].code), default=0)
+
+
+def _prepares(code: str) -> bool:
+    """Whether commands of a shell come before a program and are none of it."""
+    return all(_INSTALLATION.match(line) or _PREPARATION.match(line) for line in _lines(code))
 
 
 def _is_shell(block: CodeBlock) -> bool:

@@ -179,7 +179,8 @@ def cheaper(request: Request, bound: Bound, left: Decimal) -> str:
         return f"ask less: no --max-tokens is low enough, the prompt{schema} costs too much"
     name, over = _limit(request.model), _over(request)
     # What stands there is sent in any case, and one of them in the place of `max_tokens`.
-    fixed = [key for key in (name, *_LIMITS) if key in over and (key == name or over[key] > room)]
-    if fixed:
-        return f"ask for less: a {fixed[0]!r} of {room} in extra_body would fit"
-    return f"ask for less: --max-tokens {room} would fit"
+    fixed = [key for key in dict.fromkeys((name, *_LIMITS)) if over.get(key, 0) > room]
+    ways = [f"a {' and a '.join(map(repr, fixed))} of {room} in extra_body"] if fixed else []
+    if name not in over and request.params.get("max_tokens", _MOST) > room:
+        ways.append(f"--max-tokens {room}")
+    return f"ask for less: {' and '.join(ways)} would fit"

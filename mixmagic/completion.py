@@ -190,6 +190,7 @@ class Collector:
         self.usage: Usage | None = None  # the provider's count
         self._stale, self._called = False, 0  # more has come since; tokens of calls to tools
         self.finish: str | None = None
+        self._ended: set[int] = set()  # which answers have
         self.notes: list[str] = []
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
         self._logprobs: list[float] = []
@@ -210,11 +211,13 @@ class Collector:
             self._reasoning.append(delta.reasoning)
         if delta.usage is not None:
             self._told(delta.usage)
-        elif self.finish is None and (delta.text or delta.reasoning):
+        elif delta.choice not in self._ended and (delta.text or delta.reasoning):
             self._stale = True  # behind the end comes only what was held back
-        if delta.finish and self._ends(delta):
-            self.finish = delta.finish
-        if delta.note:
+        if delta.finish:
+            self._ended.add(delta.choice)
+            if self._ends(delta):
+                self.finish = delta.finish
+        if delta.note and delta.note not in self.notes:  # each try says it again
             self.notes.append(delta.note)
         self._origin = delta.origin
 
@@ -264,7 +267,8 @@ class Collector:
         """The provider's count, with ours in the place of what it lacks, or was too early for."""
         told = self.usage or Usage(0, 0)
         prompt, answer = told.prompt_tokens, told.completion_tokens
-        last = answer and not self._stale and not (early and self.finish is None)
+        cut = early and len(self._ended) < self.request.params.get("n", 1)
+        last = answer and not self._stale and not cut
         if last and prompt:
             return told
         ours = self._counted(everything)

@@ -18,7 +18,7 @@ _SPAN = re.compile(r"(?<![`\\])(`+)(?!`).+?(?<!`)\1(?!`)")
 # pandoc, mathematics neither begins nor ends with a blank, and no digit follows it.
 _DOLLAR = re.compile(
     r"(?P<kept>(?P<ticks>(?<!`)`+(?!`)).*?(?<!`)(?P=ticks)(?!`)|\\\$|\$\$.*?\$\$"
-    r"|\$(?=[^\s$])[^$]*?(?<=[^\s\\])\$(?!\d))|\$",
+    r"|\$(?=[^\s$`])[^$`]*?(?<=[^\s\\])\$(?!\d))|\$",
     re.DOTALL,
 )
 # Neither Markdown's reader nor the one of the finished page takes this for mathematics.

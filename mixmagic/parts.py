@@ -38,7 +38,7 @@ class Parts:
         self.id = os.urandom(8).hex()
         named = os.environ.get("JPY_SESSION_NAME")
         # Half a surrogate pair stands for what is no text in a path: nothing can keep that.
-        self.notebook = named and named.encode(errors="replace").decode()
+        self.notebook = named.encode(errors="replace").decode() if named else None
 
     @once
     def settings(self) -> Settings:

@@ -97,10 +97,17 @@ def test_what_only_installs(code, alone):
     ("blocks", "place"),
     [
         ([("py", "a"), ("py", "longer")], 0),
-        ([("sh", "ls"), ("py", "a"), ("py", "longer"), ("text", "the longest"), ("", "and 1")], 2),
+        (
+            [("sh", "cd x"), ("py", "a"), ("py", "longer"), ("text", "the longest"), ("", "and 1")],
+            2,
+        ),
+        ([("bash", "jq .name data.json"), ("json", '{"name": 1}')], 0),
+        ([("sh", "find . -size +100M"), ("python", "for each in walk():\n    print(each)")], 0),
+        ([("sh", "$ python3 x.py"), ("python", "print(1)")], 1),
         ([("python", "!pip install x"), ("python", "import x")], 1),
         ([("", "pip install x"), ("", "import x")], 1),
         ([("sh", "cd x\nls"), ("py", "a")], 0),
+        ([("sh", "mkdir x\ncd x"), ("py", "a")], 1),
         ([("sh", "ls"), ("sh", "cd x\nls"), ("", "x")], 0),
         ([("sh", "pip install x"), ("sh", "pip install y")], 0),
     ],

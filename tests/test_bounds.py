@@ -247,7 +247,10 @@ def test_a_price_below_a_nanodollar_has_its_fit():
         (
             {"extra_body": {"max_completion_tokens": 30_000}},
             "0.001",
-            "ask for less: a 'max_completion_tokens' of 1505 in extra_body would fit",
+            (
+                "ask for less: a 'max_completion_tokens' of 1505 in extra_body and"
+                " --max-tokens 1505 would fit"
+            ),
         ),
         (
             {"extra_body": {"max_completion_tokens": 9}},
@@ -261,11 +264,19 @@ def test_how_a_call_can_be_made_cheaper(params, left, way):
     assert cheaper(request, bound(request), Decimal(left)) == way
 
 
-@pytest.mark.parametrize("extra", [{}, {"max_tokens": 30_000}, {"max_completion_tokens": 9}])
-def test_what_is_said_to_fit_fits(extra):
+@pytest.mark.parametrize("own", [{}, {"max_tokens": 2}, {"max_tokens": 20_000}])
+@pytest.mark.parametrize("first", [{}, {"max_tokens": 2}, {"max_tokens": 30_000}])
+@pytest.mark.parametrize(
+    "second", [{}, {"max_completion_tokens": 9}, {"max_completion_tokens": 30_000}]
+)
+def test_what_is_said_to_fit_fits(own, first, second):
     left = Decimal("0.001")
-    request = asked(extra_body=extra)
+    params = {**own, "extra_body": first | second}
+    request = asked(**params)
+    if bound(request).cost <= left:
+        return
     way = cheaper(request, bound(request), left)
     room = int(re.search(r"\d+", way)[0])
-    extra = {key: room for key in extra if key in way} or extra
-    assert bound(asked(max_tokens=room, extra_body=extra)).cost <= left
+    extra = {k: room if repr(k) in way else value for k, value in (first | second).items()}
+    given = {"max_tokens": room} if "--max-tokens" in way else own
+    assert bound(asked(**given, extra_body=extra)).cost <= left

@@ -308,3 +308,10 @@ def test_stopped_with_says_what_is_kept_and_what_it_costs(answer, price):
     stopped = stopped_with(answer)
     assert stopped.message == f"Stopped: 56 tokens kept, {price}."
     assert stopped.completion is answer
+
+
+def test_what_each_try_says_again_is_noted_once():
+    collector = Collector(REQUEST)
+    for _ in range(3):
+        collector.add(Delta(note="the key travels unencrypted"))
+    assert collector.completion().notes == ("the key travels unencrypted",)

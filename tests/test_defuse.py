@@ -91,6 +91,8 @@ def test_what_does_no_harm_stays_as_it_is(text):
         ("```\ncode", "```\ncode\n```\n"),
         ("$$\nx", "$$\nx\n$$\n"),
         ("costs $5", "costs <span>&#36;</span>5"),
+        ("$5. Set `$A` and `$B`.", "<span>&#36;</span>5. Set `$A` and `$B`."),
+        ("$5 | `$$` | $6", "<span>&#36;</span>5 | `$$` | <span>&#36;</span>6"),
         ("a\r\nb\rc", "a\nb\nc"),
         ("a\x1b[31mb\x00", "ab"),
     ],

@@ -220,3 +220,8 @@ def test_a_notebook_whose_path_is_no_text_has_budgets_too(home, together, monkey
     session.budget(1, per="notebook")
     assert session.ask("Hi", model="together:8x7b", max_tokens=100).text == "Hi"
     assert [row.name for row in session.ledger.spent(by="notebook")] == ["/tmp/?.ipynb"]
+
+
+def test_a_notebook_without_a_name_is_none(home, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "")
+    assert Session().notebook is None

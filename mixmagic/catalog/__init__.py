@@ -44,6 +44,7 @@ class Catalog:
         users = sorted(user_dir.glob("*.toml")) if user_dir else []
         self._providers: dict[str, Provider] = {}
         self._models: dict[tuple[str, str], Model] = {}
+        self._renamed: set[tuple[str, str]] = set()  # rows that a user's file gives its aliases
         self._told: set[tuple[str, str]] = set()  # rows whose context a provider has told
         for path in own:
             self._add(path)
@@ -68,6 +69,8 @@ class Catalog:
             for row in listed:
                 key = (name, row["id"])
                 model = rows.model(row, provider, self._models.pop(key, None), source)
+                if source and "aliases" in row:
+                    self._renamed.add(key)
                 # The newest first: a user's alias outranks the package's.
                 self._models = (
                     {key: model, **self._models} if known else {**self._models, key: model}
@@ -134,8 +137,11 @@ class Catalog:
         first, alias = self.resolve(name), name.strip().lower()
         rows = {first.provider.name: first}
         if alias not in (first.id.lower(), first.name.lower()):
+            # Where a user's file gives the alias to another row, the package's rows do not count.
+            every = (first.provider.name, first.id) not in self._renamed
             for model in self._rows():
-                if alias in map(str.lower, model.aliases):
+                own = (model.provider.name, model.id) in self._renamed
+                if (every or own) and alias in map(str.lower, model.aliases):
                     rows.setdefault(model.provider.name, model)
         return tuple(rows.values())
 

@@ -149,8 +149,8 @@ def _html(text: str) -> tuple[str, str]:
     """
     blocks = code_blocks(text)
     named = [at for at, each in enumerate(blocks) if each.language.lower() in ("html", "xhtml")]
-    bare = [at for at, each in enumerate(blocks) if not each.language]
-    found = named[:1] or (bare if len(bare) == 1 else [])
+    markup = [at for at, each in enumerate(blocks) if each.code.lstrip().startswith("<")]
+    found = named[:1] or markup[:1]
     if not found or text.lstrip().startswith("<"):  # a page may have fences in it
         return text, ""
     return blocks[found[0]].code, parsing.one_of(found[0], len(blocks), "code blocks")

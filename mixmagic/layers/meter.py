@@ -41,7 +41,9 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
                         collector.add(delta)
+                        sent = not delta.progress  # who tells of a wait has not sent it yet
                         yield delta
+                        sent = True
                 if note := _surprise(hold, collector.usage):
                     yield Delta(note=note)
             except MixmagicError as error:
@@ -99,4 +101,7 @@ def _surprise(hold: Hold, usage: Usage | None) -> str:
     price, most = hold.request.model.price, hold.bound.cost
     if usage is None or price is None or most is None or price.cost(usage) <= most:
         return ""
-    return f"it cost more than the {exactly(most)} that it could have: the provider counted more"
+    how = f"; `spend --resolve {hold.number} DOLLARS` corrects that" if hold.number else ""
+    return (
+        f"it cost more than the {exactly(most)} that it could have: the provider counted more{how}"
+    )

@@ -35,6 +35,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, add_help=False, allow_abbrev=False, **options)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """What argparse makes of an option's value; before Python 3.13 it drops `--`."""
+        if arg_strings == ["--"] and action.nargs in (None, "?"):
+            return self._get_value(action, "--")  # type: ignore[attr-defined]
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
     def error(self, message: str) -> NoReturn:
         """Raise `BadArguments`, with the nearest option where one was mistyped."""
         refuse_keys(message)

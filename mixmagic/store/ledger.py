@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mixmagic import forks
 from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, StoreDamaged, StoreError
 from mixmagic.money import Budget, Per, dollars, nano
@@ -234,7 +235,7 @@ class Ledger:
             BadArguments: There is no such lost call.
             StoreError: The ledger cannot be read or written.
         """
-        with self._transaction() as connection:
+        with forks.lock, self._transaction() as connection:
             row = connection.execute(accounts.ROW, (number,)).fetchone()
             if row is None or not holds.doubtful(row):
                 raise BadArguments(

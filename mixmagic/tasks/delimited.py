@@ -47,7 +47,8 @@ def csv_rows(text: str) -> tuple[Rows, int]:
     if named:
         return _rows(*named[0]), len(named) - 1
     plain = [block.code for block in blocks if block.language.lower() in _PLAIN]
-    found = [rows for part in (plain if blocks else [text]) if (rows := _unmarked(part))]
+    parts, fenced = plain if blocks else [text], bool(blocks)
+    found = [rows for part in parts if (rows := _unmarked(part, fenced=fenced))]
     return (found[0], len(found) - 1) if found else ([], 0)
 
 
@@ -77,14 +78,17 @@ def _rows(code: str, separators: str) -> Rows:
     return rows
 
 
-def _unmarked(text: str) -> Rows:
+def _unmarked(text: str, *, fenced: bool) -> Rows:
     """The rows of a text that can be nothing but CSV; none where it may be prose or a program.
 
-    It has three lines or more, the first of them a head; no blanks stand behind its separators,
-    or behind all of them where a column holds numbers.
+    It has three lines or more (in a fence two), the first of them a head; no blanks stand behind
+    its separators, or behind all of them where a column holds numbers or names are single words.
     """
-    lines = text.strip("\n").split("\n")
-    if len(lines) < 3 or any(not line.strip() or _LISTED.match(line) for line in lines):
+    text = text.strip(" \n")  # Mixtral's answers often begin with a blank
+    lines = text.split("\n")
+    if len(lines) < (2 if fenced else 3):
+        return []
+    if any(not line.strip() or _LISTED.match(line) for line in lines):
         return []
     for separator in ",;\t":
         try:
@@ -97,7 +101,8 @@ def _unmarked(text: str) -> Rows:
         spaced = {cell.startswith(" ") for row in raw for cell in row[1:]}
         if spaced == {False} and (separator != "," or _COMMA.search(lines[0])):
             return rows
-        if spaced == {True} and _has_numbers(rows):
+        words = fenced and len(rows) > 2 and not any(" " in name for name in rows[0])
+        if spaced == {True} and (words or _has_numbers(rows)):
             return rows
     return []
 
@@ -122,7 +127,7 @@ def _is_even(rows: Rows) -> bool:
 def _is_head(row: list[str]) -> bool:
     """Whether a row names columns: it is full, not of numbers alone, and no part of a program."""
     return (
-        all(row)
+        all(row[1:])  # an index has no name
         and not all(map(NUMBER.match, row))
         and not any("=" in name or name.count("(") != name.count(")") for name in row)
     )

@@ -20,7 +20,10 @@ def has_key(access: Access, provider: Provider) -> bool:
     One's own machine counts where its variable names it (`OLLAMA_HOST`): whether a server runs
     there is not known before it is asked.
     """
-    return bool(access.find(provider)[0]) or (not provider.key_required and _set(provider.url_env))
+    own = not provider.key_required and (
+        _set(provider.url_env) or bool(provider.base_url and not provider.url_env)
+    )
+    return own or bool(access.find(provider)[0])
 
 
 class Keys:

@@ -24,6 +24,8 @@ _OUTSIDE = re.compile(
 )
 # A bracket, or a text in which brackets mean nothing; one without an end goes to the end.
 _INSIDE = re.compile(r'"(?:\\.|[^"\\])*"?|[\[\]{}]', re.DOTALL)
+# A text, or a comment of JavaScript's, which models write into a fence.
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 _MARK = re.compile(r"(?:[-*+•]|\d{1,9}[.)])?")
 
 
@@ -110,6 +112,8 @@ def _json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
         return _value(whole, exact=exact), ""
     fenced = _fenced(whole)
     meant, remark = fenced[0] if fenced else whole, one_of(0, len(fenced), "JSON blocks")
+    if fenced:
+        meant = _COMMENT.sub(lambda part: part[0] if part[0][0] == '"' else "", meant)
     with contextlib.suppress(ValueError):
         return _value(meant, exact=exact), remark
     places = _bracketed(meant)

@@ -40,7 +40,7 @@ _HOLDERS: tuple[type, ...] = (
     type({}.items()),
 )
 # A `str` that nobody has written.
-_ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>", re.DOTALL)
+_ADDRESS = re.compile(r"<[^=:,\n]* at 0x[0-9a-fA-F]+>")
 _NAMED = {kind.__repr__ for kind in _HOLDERS}
 
 

@@ -182,6 +182,7 @@ def _of_type(source: Any, name: str) -> Schema:
         adapter: Any = pydantic.TypeAdapter(_modern(source, {}))
         adapter.rebuild(raise_errors=True)
         made = adapter.json_schema()
+        decimals = "'type': 'decimal'" in str(adapter.core_schema)
     except NameError as error:  # pydantic's own is one too
         raise BadArguments(
             f"{name} refers to {error.name}, which is not defined.", f"Define {error.name} first."
@@ -201,8 +202,7 @@ def _of_type(source: Any, name: str) -> Schema:
         try:
             # From JSON, where dates are texts and tuples are lists, whatever the model's config.
             made = adapter.validate_json(json.dumps(value, default=rounded))
-            # There, a number goes through a float even into a Decimal.
-            return adapter.validate_python(value, strict=False) if exact else made
+            return _exactly(adapter, value, made) if exact and decimals else made
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             _refuse(name, [(_path(each["loc"]), each["msg"]) for each in found])
@@ -210,6 +210,14 @@ def _of_type(source: Any, name: str) -> Schema:
             _refuse(name, [("$", f"{type(error).__name__}: {error}")])
 
     return Schema(name, made, instance)
+
+
+def _exactly(adapter: Any, value: Any, made: Any) -> Any:
+    """`made`, with all digits of its Decimals: from JSON, numbers go through a float into them."""
+    try:
+        return adapter.validate_python(value, strict=False)
+    except (TypeError, ValueError):  # validators of the user's, which know floats
+        return made
 
 
 def _path(place: tuple[int | str, ...]) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 from mixmagic.completion import Completion
 from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped
-from mixmagic.money import Usage
+from mixmagic.money import Usage, exact_sum
 from mixmagic.tasks import parsing
 from mixmagic.tasks.schemas import Schema
 from mixmagic.values import Message, Request
@@ -178,7 +177,7 @@ def both(first: Completion, second: Completion) -> Completion:
         second,
         request=first.request,
         usage=usage,
-        cost=sum(costs, Decimal(0)) if len(costs) == 2 else None,
+        cost=exact_sum(costs) if len(costs) == 2 else None,
         elapsed=first.elapsed + second.elapsed,
         ttft=first.ttft,
         notes=(*dict.fromkeys([*first.notes, *second.notes]), "one repair round"),

@@ -68,6 +68,8 @@ def framed(bundle: dict[str, str]) -> str:
         ("Here:\n```html\n<b>\n```\nIt shows b.", "<b>"),
         ("Here:\n~~~\n<b>\n~~~", "<b>"),
         ("```css\na {}\n```\n```HTML\n<b>\n```\n```html\n<i>\n```", "<b>"),
+        ("```svg\n<svg/>\n```\nThat is all.", "<svg/>"),
+        ("```css\na {}\n```\n```HTML5\n<b>\n```", "<b>"),
         ("<pre>\n```html\nx\n```\n</pre>", "<pre>\n```html\nx\n```\n</pre>"),
         ("```\na\n```\n```\nb\n```", "```\na\n```\n```\nb\n```"),
         ("", ""),

@@ -18,7 +18,7 @@ from server import together as pieces
 from mixmagic.completion import Collector
 from mixmagic.errors import MissingKey, Stopped, StreamBroken, TotalTimedOut, Unavailable
 from mixmagic.layers.meter import meter
-from mixmagic.money import Price
+from mixmagic.money import Price, Usage
 from mixmagic.sessions import Session
 from mixmagic.store.ledger import Ledger
 from mixmagic.values import Delta
@@ -48,6 +48,48 @@ def test_a_whole_answer_is_ok_with_the_providers_count(session, together):
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 2)
     assert row["cost_nanodollars"] == 11 * 600
     assert 0 < row["first_token_ms"] <= row["latency_ms"]
+
+
+def test_an_answer_of_several_that_has_ended_is_not_all_of_them(session):
+    """Together's usage rides on what ends an answer: it counts that one alone."""
+
+    def send(request):
+        yield Delta("Yes.")
+        yield Delta(finish="stop", usage=Usage(9, 2))
+        while True:
+            yield Delta("word ", choice=1)
+
+    stream = meter(session.ledger, None)(send)(session.request("Hi", n=2))
+    for _ in range(400):
+        next(stream)
+    stream.close()
+    (row,) = rows(session)
+    assert row["counted"] != "server"
+    assert row["completion_tokens"] > 300
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_reader_that_goes_while_its_call_waits_pays_nothing(session, streamed):
+    def send(request):
+        yield Delta(progress="waiting for a turn")
+        pytest.fail("nobody waits any more")
+
+    stream = meter(session.ledger, None)(send)(session.request("Hi", stream=streamed))
+    assert next(stream).progress
+    stream.close()
+    (row,) = rows(session)
+    assert (row["status"], row["cost_nanodollars"]) == ("stopped", 0)
+
+
+def test_a_bill_that_is_too_high_is_said_and_can_be_corrected(session, together):
+    together.plan = [Answer([frames(chunk("Hi"), chunk(finish="stop"), usage(9, 10**9))])]
+    (note,) = session.ask("Hi", max_tokens=10).notes
+    assert note == (
+        "it cost more than the $0.0000834 that it could have: the provider counted more;"
+        " `spend --resolve 1 DOLLARS` corrects that"
+    )
+    session.ledger.resolve(1, Decimal("0.00001"))
+    assert [row.cost for row in session.ledger.spent()] == [Decimal("0.00001")]
 
 
 @pytest.mark.parametrize(

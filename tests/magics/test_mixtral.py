@@ -116,6 +116,8 @@ def test_a_value_may_begin_with_a_dash(desk):
     desk.run("%%mixtral -s '-t 0' --stop \"---\" --stop '-m' --stop --- --stop -5\nHi", HELLO)
     assert desk.sent["messages"][0]["content"] == "-t 0"
     assert desk.sent["stop"] == ["---", "-m", "---", "-5"]
+    desk.run('%%mixtral -s "--" --stop "--"\nHi', HELLO)
+    assert (desk.sent["messages"][0]["content"], desk.sent["stop"]) == ("--", ["--"])
     desk.run("%mixtral -s '-x' - Hi", HELLO)
     assert [each["content"] for each in desk.sent["messages"]] == ["-x", "- Hi"]
 

@@ -141,6 +141,18 @@ def test_a_mistake_of_ours_is_no_damage(path):
     database.close()
 
 
+def test_the_tables_of_a_newer_version_are_no_damage(path):
+    old, new = Database(path, [FIRST]), Database(path, [FIRST, "DROP TABLE notes"])
+    texts(old)
+    new.rows("SELECT 1")
+    with pytest.raises(StoreError, match="no such table") as caught:
+        texts(old)
+    assert not isinstance(caught.value, StoreDamaged)
+    assert moved(path) == []
+    old.close()
+    new.close()
+
+
 def test_a_file_that_was_emptied_beside_its_log_is_damaged(path):
     database = Database(path, [FIRST])
     add(database, "new")

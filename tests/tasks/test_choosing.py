@@ -218,6 +218,13 @@ def test_a_user_s_row_stands_for_its_provider(read):
     assert choice.model.id == "our-team/mixtral-1"
 
 
+def test_a_user_s_alias_outranks_the_package_s(read):
+    """It is not theirs to choose, even where that row has no price."""
+    catalog = read(HOME.format(name="together", price=1).replace("price =", "# price ="))
+    assert meant("8x7b", "together", "fireworks", catalog=catalog) == ("together:8x7b", "")
+    assert named("8x7b", catalog, lambda provider: True).model.id == "our-team/mixtral-1"
+
+
 def families(wanted: str) -> list[str]:
     """The names of what is suited, each once."""
     return list(dict.fromkeys(model.aliases[0] for model in suited(Catalog(), wanted)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keyring
@@ -13,6 +14,7 @@ from mixmagic.backends.access import Access
 from mixmagic.catalog import Catalog
 from mixmagic.tasks import keys
 from mixmagic.tasks.keys import Keys, has_key
+from mixmagic.values import Provider
 
 PROVIDERS = Catalog().providers
 FIREWORKS, OLLAMA = PROVIDERS["fireworks"], PROVIDERS["ollama"]
@@ -65,6 +67,12 @@ def test_who_is_set_up(monkeypatch, provider, variable, there):
     if variable:
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     assert has_key(access, asked) == there
+
+
+def test_a_server_of_a_user_s_own_file_that_needs_no_key_is_set_up():
+    mine = Provider("mine", "Mine", base_url="http://127.0.0.1:9/v1", key_required=False)
+    assert has_key(Access(Path("nowhere/.env")), mine)
+    assert not has_key(Access(Path("nowhere/.env")), replace(mine, base_url=""))
 
 
 def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):

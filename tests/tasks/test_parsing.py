@@ -45,7 +45,7 @@ def test_code_is_the_first_block_or_all(answer, code):
         ("```\nx\n```", ""),
         ("```py\nx\n```\n```py\ny\n```", "the first of 2 code blocks"),
         ("```sh\npip install x\n```\n```py\ny\n```", "the last of 2 code blocks"),
-        ("```sh\nls\n```\n```py\ny\n```\n```\nz\n```", "number 2 of 3 code blocks"),
+        ("```sh\ncd x\n```\n```py\ny\n```\n```\nz\n```", "number 2 of 3 code blocks"),
     ],
 )
 def test_blocks_that_are_left_out_are_said(answer, said):
@@ -84,6 +84,10 @@ def test_json_comes_back_from_wherever_it_stands(value):
         ("[true]", [True]),
         ('1. {"a": 1}\n2. {"b": 22}', [{"a": 1}, {"b": 22}]),
         ('- {"a": 1}\n- {"b": 22}\n', [{"a": 1}, {"b": 22}]),
+        (
+            '```json\n{"a": "http://x", // why\n"b": /* two */ 2}\n```',
+            {"a": "http://x", "b": 2},
+        ),
         ('```json\n{"a": 1}\n```\n```json\n{"b": 22}\n```', {"a": 1}),
     ],
 )

@@ -230,6 +230,15 @@ class Bare:
     pass
 
 
+class Cluster:
+    def __repr__(self):
+        return f"<Cluster n=3 inertia=0.5 at {id(self):#x}>"
+
+
+def test_a_text_that_says_something_besides_an_address_is_sent():
+    assert "inertia=0.5" in shown(Cluster()).text
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "hint"),
     [

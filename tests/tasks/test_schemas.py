@@ -141,6 +141,27 @@ def test_a_decimal_keeps_its_digits():
     assert (number, type(number)) == (float(LONG), float)
 
 
+def test_numbers_of_many_digits_are_floats_where_no_decimal_is_meant():
+    class Doubled(pydantic.BaseModel):
+        x: float
+        more: dict[str, Any]
+
+        @pydantic.field_validator("x", mode="before")
+        @classmethod
+        def doubled(cls, value: float) -> float:
+            return value * 2.0
+
+    made = Schema.of(Doubled, "S").instance({"x": LONG, "more": {"y": LONG}})
+    assert made == Doubled.model_construct(x=2 * float(LONG), more={"y": float(LONG)})
+    assert type(made.more["y"]) is float
+
+    class Both(Doubled):
+        price: Decimal
+
+    both = Schema.of(Both, "S").instance({"x": LONG, "more": {}, "price": "1.5"})
+    assert (both.x, both.price) == (2 * float(LONG), Decimal("1.5"))
+
+
 def test_a_complaint_is_short_and_keeps_its_point():
     said = problem(AGE, {"age": "x" * 5000})
     assert said.endswith("x' is not of type 'integer'.")

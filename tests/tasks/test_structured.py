@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pydantic
 import pytest
@@ -122,6 +122,16 @@ def test_one_repair_round_is_counted(structured, together):
     assert again["messages"][2]["content"] == bad
     assert "The answer is no Person: $.age: Input should be" in again["messages"][3]["content"]
     assert again["response_format"] == together.received[0].body["response_format"]
+
+
+def test_the_cost_of_two_rounds_is_exact_whatever_the_notebook_reckons_with(structured):
+    with localcontext() as context:
+        context.prec = 2
+        found = structured(
+            Answer(pieces("no JSON", prompt=20)),
+            Answer(pieces('{"name": "A", "age": 3}', prompt=50)),
+        )
+    assert found.completion.cost == Decimal("0.0000432")
 
 
 def test_there_is_no_second_repair_and_nothing_is_lost(structured, together):

@@ -47,6 +47,7 @@ def test_what_stands_in_cells_comes_back(rows):
         "| a | b |\n|—|—|\n| 1 | 2 |\n| 3 | 4 |",
         "+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n| 3 | 4 |\n+---+---+",
         "a,b\n1,2\n3,4",
+        " a,b\n1,2\n3,4\n  ",
         "a; b\n1; 2\n3; 4",
         'Here you are, my friend:\n\n```csv\n"a",b\n1,"2"\n3,4\n```\n\nBye.',
         "```csv\na, b\n1,2,\n3,4\n```",
@@ -84,6 +85,18 @@ def test_markdown_and_csv_are_tables(answer):
 def test_what_is_no_table_is_said(answer):
     with pytest.raises(AnswerUnusable, match="has no table in it"):
         table(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns"),
+    [
+        (",a,b\n0,1,2\n1,3,4", ("column 1", "a", "b")),
+        ("```\nname, city\nBob, Bonn\nAnn, Köln\n```", ("name", "city")),
+        ("```\nname,age\nBob,3\n```", ("name", "age")),
+    ],
+)
+def test_what_pandas_writes_and_what_stands_in_a_fence_is_csv(answer, columns):
+    assert cells(answer).columns == columns
 
 
 def test_commas_with_a_blank_behind_each_are_csv_where_a_column_holds_numbers():
