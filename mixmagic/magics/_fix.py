@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import traceback
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mixmagic.blocks import installs
 from mixmagic.errors import BadArguments, MixmagicError
 
 INSTRUCTIONS = (
@@ -165,6 +163,10 @@ def mended(sources: list[str], cell: str) -> list[str]:
         >>> mended(["1 / 1", "1.0", "%%bash\npip install numpy"], "1 / 0")
         ['1 / 1']
     """
+    import difflib
+
+    from mixmagic.blocks import installs
+
     same = [each for each in sources if bool(_SHELL.match(each)) is bool(_SHELL.match(cell))]
     fitting = [each for each in same if installs(cell) or not installs(each)]
     changed = [each for each in fitting if each.strip() != cell.strip()] or fitting
