@@ -218,13 +218,9 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
 
         amount(options["budget"])
     if options["as"] is not None:
-        from mixmagic.tasks.programs import PROGRAMS
+        from mixmagic.tasks import programs
 
-        if options["as"] not in PROGRAMS:
-            raise BadArguments(
-                f"There is no program {options['as']!r:.40}.",
-                f"{did_you_mean(options['as'], PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
-            )
+        programs.check(options["as"])
         if options["out"] is not None or options["insert"]:
             raise BadArguments(
                 "--as prints a program and sends nothing: there is no answer for -o or -i.",

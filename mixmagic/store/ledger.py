@@ -275,7 +275,5 @@ class Ledger:
                 raise
             for key, paid in owed.items():
                 last = self._owed.pop(key, paid)
-                if (
-                    last is not paid
-                ):  # an ending that another thread, or the collector, has said since
+                if last is not paid:  # another thread, or the garbage collector, has said more
                     self._owed.setdefault(key, last)

@@ -28,6 +28,19 @@ _MOST_EXACT = 2**53
 _HEREDOC = "END_OF_REQUEST"
 
 
+def check(form: str) -> None:
+    """See that there is such a form.
+
+    Raises:
+        BadArguments: There is none.
+    """
+    if form not in PROGRAMS:
+        raise BadArguments(
+            f"There is no program {form!r:.40}.",
+            f"{did_you_mean(form, PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
+        )
+
+
 def program(request: Request, form: str) -> str:
     """A request as code that sends it.
 
@@ -46,11 +59,7 @@ def program(request: Request, form: str) -> str:
     Example:
         >>> print(program(session.request("Hi", model="8x7b"), "curl"))
     """
-    if form not in PROGRAMS:
-        raise BadArguments(
-            f"There is no program {form!r:.40}.",
-            f"{did_you_mean(form, PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
-        )
+    check(form)
     provider = request.model.provider
     if provider.backend == "local":
         return _embedded(request)
