@@ -68,6 +68,21 @@ def test_an_answer_of_several_that_has_ended_is_not_all_of_them(session):
     assert row["completion_tokens"] > 300
 
 
+def test_a_count_that_came_with_the_first_of_two_answers_is_not_both_s(session):
+    def send(request):
+        yield Delta("Yes.")
+        yield Delta(finish="stop", usage=Usage(9, 2))
+        yield from (Delta("word ", choice=1) for _ in range(400))
+        yield Delta(finish="stop", choice=1)
+
+    for _ in meter(session.ledger, None)(send)(session.request("Hi", n=2)):
+        pass
+    (row,) = rows(session)
+    assert row["status"] == "ok"
+    assert row["counted"] != "server"
+    assert row["completion_tokens"] > 300
+
+
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_reader_that_goes_while_its_call_waits_pays_nothing(session, streamed):
     def send(request):

@@ -117,6 +117,23 @@ class TestTasksTemplatesChats:
         ran = desk.run("%%mixtral --task chat\n" + "word " * 40_000, HELLO)
         assert desk.sent["model"].startswith("mistralai/Mixtral-8x22B"), ran.text
 
+    def test_a_document_in_braces_counts_for_the_choice_and_is_not_cut(self, desk):
+        desk.run("document = 'the quick brown fox jumps over the dog. ' * 4000")
+        ran = desk.run("%%mixtral --task summarize\nSummarize: {{ document }}", HELLO)
+        assert desk.sent["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+        assert len(desk.sent["messages"][-1]["content"].strip()) == len("Summarize: ") + 160_000 - 1
+        assert "cut to" not in ran.text
+
+    def test_a_task_leaves_a_model_that_is_named_for_the_session(self, desk):
+        desk.run("%mixmagic use together:8x7b")
+        ran = desk.run("%%mixtral --task analysis\nHi", HELLO)
+        assert desk.sent["model"] == "mistralai/Mixtral-8x7B-Instruct-v0.1"
+        assert desk.sent["temperature"] == 0.5
+        assert "chosen for" not in ran.text
+        desk.run("%mixmagic use 8x7b")
+        desk.run("%%mixtral --task analysis\nHi", HELLO)
+        assert desk.sent["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+
     def test_a_template(self, desk):
         folder = desk.home / "config" / "templates"
         folder.mkdir(parents=True)
