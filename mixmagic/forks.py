@@ -5,11 +5,13 @@ Imports nothing of the project.
 
 from __future__ import annotations
 
+import importlib
 import logging  # noqa: F401  # takes its lock before a fork: behind ours, as imports do
 import os
+import sys
 import threading
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 # No process forks while another thread holds it. Whoever takes other locks too takes it first.
 lock = threading.RLock()
@@ -43,6 +45,19 @@ class once(Generic[_Owner, _Made]):  # noqa: N801  # read as the decorator that 
             if self._name not in made:
                 made[self._name] = self._make(instance)
             return made[self._name]
+
+
+def load(name: str) -> Any:
+    """Import a module when it is needed, such that no fork meets a half-finished import.
+
+    Example:
+        >>> load("json").dumps([1])
+        '[1]'
+    """
+    if name in sys.modules:
+        return importlib.import_module(name)  # waits for a thread that is importing it
+    with lock:
+        return importlib.import_module(name)
 
 
 def across(before: Callable[[], None], after: Callable[[], None]) -> None:

@@ -34,6 +34,8 @@ class Usage:
         prompt_tokens: Tokens that went in.
         completion_tokens: Tokens that came out.
         cached_tokens: Those of the prompt that the provider had in its cache.
+        cache_write_tokens: Those of the prompt that the provider put into its cache.
+        charge: US dollars that the provider says it charges; `None` where it does not say.
         counted: `server` where the provider counted; else `exact` or `estimate`, by our own means.
     """
 
@@ -41,6 +43,8 @@ class Usage:
     completion_tokens: int
     cached_tokens: int = 0
     counted: Counted = "server"
+    cache_write_tokens: int = 0
+    charge: Decimal | None = None
 
     @property
     def estimated(self) -> bool:
@@ -62,6 +66,7 @@ class Price:
         output: For tokens that come out.
         batch: What both are multiplied by in batch jobs.
         cached: For tokens in that the provider had in its cache; as `input` where `None`.
+        cache_write: For tokens in that the provider puts into its cache; as `input` where `None`.
         since: The day from which the price holds; `None` where unknown.
         source: Where the price comes from.
     """
@@ -72,6 +77,7 @@ class Price:
     cached: Decimal | None = None
     since: date | None = None
     source: str = field(default="", compare=False)
+    cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal:
         """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
