@@ -1,6 +1,6 @@
 """The finished answer, and the collector that makes it of the pieces of a stream.
 
-May import `tokens`, `defuse` and what stands below them.
+May import `tokens` and what stands below it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from mixmagic import defuse, tokens
+from mixmagic import tokens
 from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
-from mixmagic.fences import in_html
 from mixmagic.money import Usage, amounts
+from mixmagic.text.escape import as_text, plain
+from mixmagic.text.sanitize import sanitize
 from mixmagic.values import Delta, Model, Origin, Request
 
 
@@ -26,7 +27,7 @@ def dollars(cost: Decimal | None) -> str:
 
 def quiet(line: str) -> str:
     """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
-    return f'<div style="opacity: 0.65; font-size: 85%">{in_html(line)}</div>'
+    return f'<div style="opacity: 0.65; font-size: 85%">{as_text(line)}</div>'
 
 
 # Why an answer ended that came to no end.
@@ -35,14 +36,13 @@ _EARLY = ("stopped", "broken off")
 _HEADS = {
     "text/markdown": "**{}**\n\n",
     "text/html": "<p><strong>{}</strong></p>",
-    "text/latex": "{}:\n\n",
     "text/plain": "{}:\n",
 }
 
 
 def shown(text: str) -> dict[str, str]:
     """A model's text as MIME types: Markdown and plain text in which nothing can act."""
-    return {"text/markdown": defuse.markdown(text), "text/plain": defuse.plain(text)}
+    return {"text/markdown": sanitize(text), "text/plain": plain(text)}
 
 
 def titles(count: int) -> list[str]:

@@ -146,7 +146,7 @@ def test_bundle_is_markdown_and_plain_text():
 def test_footer_is_no_markup():
     """A model's name may hold what HTML would obey; two dollar signs would be mathematics."""
     answer = on(replace(MODEL, aliases=(), id="a<b>_c_"))
-    assert "acme:a&lt;b&gt;_c_ · " in answer.bundle()["text/markdown"]
+    assert "acme:a&lt;b>&#95;c&#95; · " in answer.bundle()["text/markdown"]
     assert "acme:a<b>_c_ · " in answer.bundle()["text/plain"]
     assert "$" not in answer.bundle("$1")["text/markdown"]
 
@@ -161,8 +161,7 @@ def test_bundle_of_nothing_is_the_footer():
     ("text", "body"),
     [
         ("Look:\n```python\nx = 1", "Look:\n\n```python\nx = 1\n```"),
-        ("~~~~\nx\n~~~", "~~~~\nx\n~~~\n~~~~"),
-        ("So $$\nx^2", "So $$\nx^2\n$$"),
+        ("~~~~\nx\n~~~", "```\nx\n~~~\n```"),
         ("```\nx\n```", "```\nx\n```"),
     ],
 )

@@ -37,10 +37,10 @@ def blocks(answer: Completion) -> list[CodeBlock]:
         >>> blocks(mixmagic.ask("Two lines of Python, please."))
         [CodeBlock(language='python', code='x = 1\nprint(x)')]
     """
-    from mixmagic import defuse
     from mixmagic.blocks import code_blocks
+    from mixmagic.text.escape import plain
 
-    text = defuse.plain(answer.text.replace("\r\n", "\n"))
+    text = plain(answer.text.replace("\r\n", "\n"))
     found = list(code_blocks(text))
     # What is put behind the text is in its last block where that one is still open.
     if answer.finish != "stop" and found and list(code_blocks(f"{text}\n.")) != found:

@@ -40,7 +40,7 @@ _ANYWHERE = (
     r"(?<=^\.\.)(?: |$)|(?<= \.\.)(?: |$)|(?<=^__) ",
 )
 # Of lists, headings, titles, and definitions, also of pandoc's.
-_AT_START = (r"^[-.(](?!\w)|^[+:%=]|^(?:\d{1,9}|[A-Za-z]{1,4})[.)](?= |$)",)
+_AT_START = (r"^[-.(](?!\w)|^[+:%=]|^(?:\d{1,9}|[a-z]|[ivxlcdm]{1,4})[.)](?= |$)",)
 _IN_HEADING = (r"#",)
 _SIGNS = {
     (starts_line, heading): re.compile(

@@ -21,6 +21,8 @@ _MOST_BLOCKS = 6000
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
 # What the next piece may finish: a line end of two characters, a terminal's command.
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?)\Z")
+# Characters behind a fence that are said again where a block of code is cut.
+_LONGEST_INFO = 40
 _CONTAINERS = ("blockquote_open", "bullet_list_open", "ordered_list_open")
 _ENDED = ("heading_open", "fence", "hr")
 
@@ -33,7 +35,7 @@ def sanitize(text: str) -> str:
         '&lt;b>bold&lt;/b> [image: x](https://example.org/?secret)'
     """
     sanitizer = Sanitizer()
-    return _joined(sanitizer.feed(text), sanitizer.close())
+    return joined(sanitizer.feed(text), sanitizer.close())
 
 
 class Sanitizer:
@@ -72,19 +74,19 @@ class Sanitizer:
         self._source += _clean(self._held)
         closed, left = self._advance(), self.tail
         self._held = self._source = self.tail = ""
-        return _joined(closed, left)
+        return joined(closed, left)
 
     def cut(self) -> str:
-        """Close what is open behind its last whole line; return Markdown of that.
+        """Close what is open, at its last line end or where it is; return Markdown of that.
 
         A block of code goes on behind the cut, the rest is read anew.
         """
-        head, end, rest = self._source.rpartition("\n")
-        if not end:
-            head, rest = rest, ""
+        end = self._source.rfind("\n")
+        end = end if end > len(self._source) // 2 else len(self._source)
+        head, rest = self._source[:end], self._source[end + 1 :]
         tokens = parse(head, {"references": self._references})
         self._source = _reopened(tokens, head) + rest
-        return _joined(self._write(tokens), self._advance())
+        return joined(self._write(tokens), self._advance())
 
     def _advance(self) -> str:
         """Close the blocks that nothing can change any more; return Markdown of them."""
@@ -105,7 +107,8 @@ class Sanitizer:
         return join(blocks)
 
 
-def _joined(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """Return parts of Markdown as one."""
     return "\n\n".join(filter(None, parts))
 
 
@@ -163,7 +166,7 @@ def _first_line(token: Token) -> int:
 
 
 def _reopened(tokens: Sequence[Token], source: str) -> str:
-    """Return the line that begins the code block which a text leaves open; else nothing."""
+    """Return what begins the code block that a text leaves open, anew; else nothing."""
     if not tokens or tokens[-1].type != "fence" or tokens[-1].level or not tokens[-1].markup:
         return ""
     fence, lines = tokens[-1], source.split("\n")
@@ -171,4 +174,4 @@ def _reopened(tokens: Sequence[Token], source: str) -> str:
     closes = len(ending) >= len(fence.markup) and not ending.strip(fence.markup[0])
     if closes and _first_line(fence) < len(lines) - 1:
         return ""
-    return f"{lines[_first_line(fence)]}\n"
+    return f"{fence.markup}{fence.info[:_LONGEST_INFO]}\n"

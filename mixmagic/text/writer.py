@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from mixmagic.text.escape import ODD_BLANK, address, addresses, as_code, as_text, plain
+from mixmagic.text.markdown import MOST_SIGNS, SIGN, is_storm
 from mixmagic.text.mathematics import formula
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
 # Of a paragraph.
-_MOST_CONSTRUCTS, _MOST_SPANS, _MOST_SIGNS = 1500, 500, 8000
+_MOST_CONSTRUCTS, _MOST_SPANS = 1500, 500
 # The backticks of a line times its length: JupyterLab's pattern for code spans takes as long.
 _MOST_TICKS = 10**6
 # Lines of a paragraph of code, and characters of a line.
@@ -36,7 +37,6 @@ _LONGEST_PATH = 200
 
 # What JupyterLab would take out of code, as a formula or as the place of one.
 _FORMULA = re.compile(r"\$|\\\\?[()\[\]]|\\begin|\\end|\\(?:eq)?ref|@@")
-_SIGN = re.compile(r"[\[*_~`$!\\<&]")
 _ODD_BLANK = re.compile(ODD_BLANK)
 _BLANK = re.compile(r"[\t-\r]")
 _SLOT = re.compile(r"@@\d+@@")
@@ -260,8 +260,8 @@ def _code_paragraphs(lines: Sequence[str]) -> Iterator[Block]:
     signs = 0
     for piece in pieces:
         code = f"<code>{as_code(piece)}</code>"
-        count = len(_SIGN.findall(code)) + 1
-        if written and (len(written) == _CODE_LINES or signs + count > _MOST_SIGNS // 4):
+        count = len(SIGN.findall(code)) + 1
+        if written and (len(written) == _CODE_LINES or signs + count > MOST_SIGNS // 2):
             yield Block("paragraph", "\\\n".join(written))
             written, signs = [], 0
         written.append(code)
@@ -290,7 +290,7 @@ class _Inline:
         if (
             self._constructs > _MOST_CONSTRUCTS
             or written.count("<span>") > _MOST_SPANS
-            or len(_SIGN.findall(written)) > _MOST_SIGNS
+            or is_storm(written)
         ):
             return None
         return _LAST_BREAKS.sub("", written).strip(" ")
