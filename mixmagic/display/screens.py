@@ -90,7 +90,8 @@ class Notebook:
         elif self._displays > 1 and completion.others:
             self._handle, after = None, 1  # the first answer stays where it is
         elif self._displays > 1 and self._segments:
-            self._show(signed(self._segments.last, completion.footer(session)))
+            last = self._segments.last | {"text/plain": plain(completion.text)}
+            self._show(signed(last, completion.footer(session)))
             return
         self._show(self._form.whole(completion, session, tabs=True, after=after))
 

@@ -24,6 +24,9 @@ _WRITTEN = {
     " ": "&#160;",
     "": "&#160;",
 }
+# What nbconvert reads wherever it stands, in code too: it makes TeX of the one, and of the other no
+# page at all.
+NBCONVERT = re.compile(r"data-cite|<!\[", re.IGNORECASE)
 # White space that some reader strips or folds, and signs that nobody sees.
 ODD_BLANK = r"[^\S \n]|[\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
 # What is written otherwise: of several characters the last one.
@@ -34,11 +37,12 @@ _ANYWHERE = (
     r"&(?=[A-Za-z#]|$)",
     r"!(?=\[|$)",
     r":(?=//)|www\.",
-    r"data-(?=cite)",  # nbconvert reads it wherever it stands, and makes TeX of it
+    r"data-(?=cite)",
     r"^[#>]",
     # A comment or a directive of reStructuredText, which pandoc does not escape.
     r"(?<=^\.\.)(?: |$)|(?<= \.\.)(?: |$)|(?<=^__) ",
 )
+_DIRECTIVE = re.compile(r"(?:(?<=^\.\.)|(?<= \.\.)|(?<=^__)) ")
 # Of lists, headings, titles, and definitions, also of pandoc's.
 _AT_START = (r"^[-.(](?!\w)|^[+:%=]|^(?:\d{1,9}|[a-z]|[ivxlcdm]{1,4})[.)](?= |$)",)
 _IN_HEADING = (r"#",)
@@ -71,7 +75,6 @@ _LINKABLE = re.compile(
 )
 _NUMERIC = re.compile(r"\d+$|0x[0-9a-f]*$", re.IGNORECASE | re.ASCII)
 _NO_CODE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HIDDEN = re.compile(r"@(?=@)|(?<=@)@|(?<=data)-(?=cite)", re.IGNORECASE)
 _LONGEST_ADDRESS = 2000
 
 
@@ -114,6 +117,7 @@ def as_code(text: str) -> str:
         >>> as_code("f(x)")
         'f&#40;x&#41;'
     """
+    text = _DIRECTIVE.sub("\xa0", text)
     return _NOT_PLAIN.sub(lambda match: f"&#{ord(match[0])};", text)
 
 
@@ -127,10 +131,12 @@ def address(url: str) -> str | None:
         ('https://example.org/a%20b', None)
     """
     match = _LINKABLE.match(url)
-    if match is None or len(url) > _LONGEST_ADDRESS or not _is_host(match["host"], match["port"]):
+    if match is None or len(url) > _LONGEST_ADDRESS or NBCONVERT.search(url):
+        return None
+    if not _is_host(match["host"], match["port"]):
         return None
     encoded = _NO_CODE.sub("%25", quote(url, safe="-._:/?#@&,;=%+"))
-    return _HIDDEN.sub(lambda sign: f"%{ord(sign[0]):02X}", encoded).replace("&", "&amp;")
+    return encoded.replace("@@", "%40%40").replace("&", "&amp;")
 
 
 def _is_host(host: str | None, port: str | None) -> bool:

@@ -173,7 +173,7 @@ class _Writer:
             parts.append(part)
         _check(not self._braces and not self._environments)
         # A backslash, or a dollar, at the end would make another thing of the delimiter.
-        while parts[-1] in (_ROW, " "):
+        while parts[-1] == _ROW or parts[-1].isspace():
             _check(len(parts) > 1)
             parts.pop()
         if parts[-1] == r"\$":

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mixmagic.text.escape import ODD_BLANK, address, addresses, as_code, as_text, plain
+from mixmagic.text.escape import NBCONVERT, ODD_BLANK, address, addresses, as_code, as_text, plain
 from mixmagic.text.markdown import MOST_SIGNS, SIGN, is_storm
 from mixmagic.text.mathematics import formula
 
@@ -41,7 +41,7 @@ _ODD_BLANK = re.compile(ODD_BLANK)
 _BLANK = re.compile(r"[\t-\r]")
 _SLOT = re.compile(r"@@\d+@@")
 _BLANK_LINE = re.compile(r"\n\s*\n")
-_TASK = re.compile(r"\[[ xX]\] (?=\S)")
+_TASK = re.compile(r"\[[ xX]\] ")
 _LANGUAGE = re.compile(r"\s*([A-Za-z0-9][\w+#.-]{0,30})(?:\s|$)", re.ASCII)
 _DRAWN = "mermaid"  # by a program, which fetches pictures and styles
 _TICKS = re.compile(r"`{3,}")
@@ -221,7 +221,7 @@ class _Blocks:
         if (
             (signs and self._quotes)
             or taken == "changed"
-            or "data-cite" in content.lower()  # nbconvert reads it, in code too
+            or NBCONVERT.search(content)
             or any(line.count("`") * len(line) > _MOST_TICKS for line in lines)
         ):
             return list(_code_paragraphs(lines))
@@ -293,7 +293,8 @@ class _Inline:
             or is_storm(written)
         ):
             return None
-        return _LAST_BREAKS.sub("", written).strip(" ")
+        written = _LAST_BREAKS.sub("", written).strip(" ")
+        return written if _TASK.fullmatch(f"{written} ") is None else as_text(written)
 
     def _attempt(self, dropped: set[int]) -> set[int]:
         """Write all but the dropped marks; return those that no reader would take for marks."""
@@ -317,6 +318,7 @@ class _Inline:
                     self._close(opened, pairs)
             else:
                 self._add(token, self._tokens[position + 1 : position + 2])
+        self._text = self._text.rstrip(" ")
         self._flush()
         return {whose for whose, *where in pairs if not self._reads(*where)}
 
@@ -388,7 +390,7 @@ class _Inline:
             or "`" in text
             or text != text.strip()
             or _FORMULA.search(text)
-            or "data-cite" in text.lower()
+            or NBCONVERT.search(text)
             or _ODD_BLANK.search(text)
             or (self._place == "cell" and ("|" in text or "\\" in text))
             or (self._linking and ("[" in text or "]" in text))
@@ -499,7 +501,8 @@ def _flanks(inner: str, outer: str, mark: str) -> bool:
 
 
 def _ends_word(character: str) -> bool:
-    return character.isspace() or _is_punctuation(character)
+    # Of a sign like an emoji, JupyterLab's reader sees a half, which is no punctuation.
+    return character.isspace() or (character <= "\uffff" and _is_punctuation(character))
 
 
 def _is_punctuation(character: str) -> bool:
