@@ -74,6 +74,7 @@ _LINKABLE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _NUMERIC = re.compile(r"\d+$|0x[0-9a-f]*$", re.IGNORECASE | re.ASCII)
+_ENTITY = re.compile(r"&(?=#?\w{1,32};)")
 _NO_CODE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LONGEST_ADDRESS = 2000
 
@@ -136,7 +137,8 @@ def address(url: str) -> str | None:
     if not _is_host(match["host"], match["port"]):
         return None
     encoded = _NO_CODE.sub("%25", quote(url, safe="-._:/?#@&,;=%+"))
-    return encoded.replace("@@", "%40%40").replace("&", "&amp;")
+    encoded = _ENTITY.sub("%26", encoded.replace("@@", "%40%40"))  # some decode it twice
+    return encoded.replace("&", "&amp;")
 
 
 def _is_host(host: str | None, port: str | None) -> bool:

@@ -394,7 +394,7 @@ class _Inline:
             or _ODD_BLANK.search(text)
             or (self._place == "cell" and ("|" in text or "\\" in text))
             or (self._linking and ("[" in text or "]" in text))
-            or self._last() == "`"
+            or self._last() in "`$"
         ):
             self._put(f"<code>{as_code(text)}</code>")
         else:

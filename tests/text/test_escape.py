@@ -63,6 +63,7 @@ def test_signs_are_written_as_entities_where_they_would_act(text, written):
         ("http://127.0.0.1:8000/x", "http://127.0.0.1:8000/x"),
         ("http://x/$a\\b`c\"d'e<f", "http://x/%24a%5Cb%60c%22d%27e%3Cf"),
         ("http://x/100%", "http://x/100%25"),
+        ("http://x/?a&lt;b&c", "http://x/?a%26lt;b&amp;c"),
         ("http://x/@@0@@", "http://x/%40%400%40%40"),
         ("mailto:a.b+c@d.org?subject=x", "mailto:a.b+c@d.org?subject=x"),
         ("#part-1", "#part-1"),
