@@ -84,6 +84,17 @@ def test_a_count_of_the_whole_call_is_not_added_to():
     assert tallied([*THREE, *running]) == (Usage(9, 18), True)
 
 
+def test_a_count_of_the_whole_call_at_the_end_outranks_a_sum():
+    """What was told with the pieces were not counts of each answer, but of all until then."""
+    running = [text(choice, Usage(9, 1 + choice)) for choice in (0, 1, 2)]
+    assert tallied([*running, end(0), end(1), end(2), count(9, 3)]) == (Usage(9, 3), True)
+
+
+def test_a_sum_is_no_more_than_a_call_can_have():
+    ends = [end(choice, Usage(9, 10**9 - choice)) for choice in (0, 1, 2)]
+    assert tallied([*THREE, *ends]) == (Usage(9, 10**9), True)
+
+
 @pytest.mark.parametrize(
     "deltas",
     [

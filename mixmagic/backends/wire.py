@@ -74,10 +74,9 @@ def answers(frame: Any) -> list[Any]:
             for place, each in enumerate(choices)
         ]
     bare = {name: value for name, value in frame.items() if name not in _ONCE}
-    others = choices[:-1]
-    if not _ONCE.isdisjoint(frame) and counts.told(frame):  # then theirs are in it
-        others = [{**each, "usage": None} if isinstance(each, Mapping) else each for each in others]
-    return [{**bare, "choices": [each]} for each in others] + [{**frame, "choices": choices[-1:]}]
+    return [{**bare, "choices": [each]} for each in choices[:-1]] + [
+        {**frame, "choices": choices[-1:]}
+    ]
 
 
 def decode(model: Model, frame: Any) -> Delta:

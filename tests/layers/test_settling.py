@@ -199,6 +199,14 @@ def test_a_charge_that_is_told_is_the_cost_at_any_price(session, together, unpri
     assert answer.cost == Decimal("0.0042")
 
 
+def test_a_low_charge_is_the_cost_as_well(session, together):
+    """Whatever its tokens, which we counted, would cost at the list price."""
+    told = frames({"choices": [], "usage": {"cost": "0.000000010"}})
+    together.plan = [Answer([*UNTOLD[:-1], frames(chunk("", "stop"), done=False), told])]
+    assert session.ask("Hi", max_tokens=8).cost == Decimal("1e-8")
+    assert row(session)["cost_nanodollars"] == 10
+
+
 def test_a_broken_answer_of_unknown_price_costs_something_unknown(session, unpriced):
     completion = unpriced(frames(chunk("Hi"), done=False), CUT)
     assert completion.cost is None
