@@ -74,7 +74,8 @@ class Completion:
     Attributes:
         text: What the model wrote.
         usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `counted` by whom.
-        cost: US dollars, the most where `at_most`; `None` where no price is known, never 0.
+        cost: US dollars: the charge that the provider told, else at the list price; the most
+            where `at_most`; `None` where neither is known, never 0.
         finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
         request: What was asked.
         elapsed: Seconds from the call to the end.
@@ -118,7 +119,7 @@ class Completion:
 
     @property
     def at_most(self) -> bool:
-        """Whether `cost` is the most that it can be: nobody saw what was generated."""
+        """True if `cost` is the most that it can be: nobody saw what was generated."""
         unseen = not self.request.stream and self.finish in _EARLY
         return unseen and self.usage.estimated and self.usage.charge is None
 

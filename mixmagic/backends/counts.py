@@ -17,7 +17,7 @@ _TIMINGS = "timings"  # llama.cpp's
 ELSEWHERE = frozenset({*_FIELDS[1:], *_HOLDERS, _TIMINGS})
 # Objects of an error that can hold a usage object.
 _OF_ERRORS = ("error", "metadata", "data", "detail", "details", "choices", *_HOLDERS)
-_DEEPEST = 5
+_DEEPEST, _WIDEST = 5, 100
 
 # What is counted, under the names of OpenAI, Anthropic, Gemini, DeepSeek and llama.cpp.
 _BESIDE_OR_WITHIN = {
@@ -103,8 +103,8 @@ def usage(said: Any) -> Usage | None:
     known = _counts(said, _WORDS, {})
     charge = None if _CHARGES.isdisjoint(said) else _charge(said)
     if _LIFETIMES in said:
-        lives = map(_count, _object(said, _LIFETIMES).values())
-        known["written apart"] = max(known.get("written apart", 0), sum(filter(None, lives)))
+        lives = filter(None, map(_count, _object(said, _LIFETIMES).values()))
+        known["written apart"] = max(known.get("written apart", 0), min(sum(lives), _MOST_TOKENS))
     prompt, read, written = _prompt(said, known)
     out = _out(known, prompt)
     if prompt is None:
@@ -136,7 +136,7 @@ def _nested(body: Any, depth: int) -> Iterator[Mapping[str, Any]]:
         for name in _OF_ERRORS:
             yield from _nested(body.get(name), depth - 1)
     elif isinstance(body, list) and depth:
-        for each in body:
+        for each in body[:_WIDEST]:
             yield from _nested(each, depth - 1)
 
 
@@ -158,7 +158,7 @@ def _counts(
             number = _count(value)
             if number is not None and number >= known.get(kind, 0):
                 known[kind] = number
-        elif name in _DETAILS and isinstance(value, dict):
+        elif words is _WORDS and name in _DETAILS and isinstance(value, dict):
             _counts(value, _BESIDE_OR_WITHIN, known)
     return known
 

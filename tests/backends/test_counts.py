@@ -309,6 +309,20 @@ def test_an_error_without_counts_has_none(body):
     assert counts.in_error(body) is None
 
 
+def test_nothing_is_looked_for_without_end():
+    deep = wide = SAID
+    for _ in range(5000):
+        deep = {"error": {"completion_tokens_details": deep, "error": deep}}
+    assert counts.in_error(deep) is None
+    assert counts.usage({"completion_tokens_details": deep, **SAID}) == TOLD
+    for _ in range(5000):
+        wide = {"completion_tokens_details": wide, **SAID}
+    assert counts.usage(wide) == TOLD
+    assert counts.in_error([{}] * 10**6 + [{"usage": SAID}]) is None
+    lives = {str(each): 10**9 for each in range(100)}
+    assert counts.usage(anthropic(1, 0, 0, cache_creation=lives)).prompt_tokens <= 2 * 10**9
+
+
 COUNT = st.integers(0, 10**6)
 NONSENSE = st.sampled_from([None, True, -1, "7", 10**12, 2.5, float("nan"), [], {}])
 HALF = COUNT | COUNT.map(float) | NONSENSE
