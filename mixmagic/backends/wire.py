@@ -16,7 +16,9 @@ from mixmagic.values import Delta, Model, Provider, Request
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 # What a frame says once, for all of its answers.
 _ONCE = {"usage", *counts.ELSEWHERE}
+# What most frames, and most pieces in them, do not have.
 _UNCOMMON = counts.ELSEWHERE | {"error"}
+_BESIDE_TEXT = frozenset({"reasoning", "reasoning_content", "tool_calls", "function_call"})
 # No probability has such a logarithm; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
 # More answers than anybody gives.
@@ -110,9 +112,11 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
     content = part.get("content")
-    thought = part.get("reasoning") or part.get("reasoning_content")
+    thought = calls = None
+    if not _BESIDE_TEXT.isdisjoint(part):
+        thought = part.get("reasoning") or part.get("reasoning_content")
+        calls = part.get("tool_calls") or part.get("function_call")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    calls = part.get("tool_calls") or part.get("function_call")
     more = told or calls or choice.get("usage")
     if content and type(content) is str and not more and finish is thought is logprobs is None:
         if index:
