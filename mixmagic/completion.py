@@ -217,21 +217,22 @@ class Collector:
 
     def add(self, delta: Delta) -> None:
         """Take the next piece."""
-        if self._first is None and (delta.text or delta.reasoning):
+        text, choice, usage, tally = delta.text, delta.choice, delta.usage, self._tally
+        more = text or delta.reasoning
+        if more and self._first is None:
             self._first = time.perf_counter()
-        if delta.text:
-            self._parts.setdefault(delta.choice, []).append(delta.text)
-        if delta.logprobs and not delta.choice:
+        if text:
+            self._parts.setdefault(choice, []).append(text)
+        if delta.logprobs and not choice:
             self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
-        tally = self._tally
-        if delta.usage is not None:
-            self._count(delta, delta.usage)
-        elif (delta.text or delta.reasoning) and delta.choice not in tally.ended:
-            tally.behind.add(delta.choice)  # after the end comes only what was held back
+        if usage is not None:
+            self._count(delta, usage)
+        elif more and choice not in tally.ended:
+            tally.behind.add(choice)  # after the end comes only what was held back
         if delta.finish:
-            if delta.usage is None:
+            if usage is None:
                 tally.add(delta)
             if self._ends(delta):
                 self.finish = delta.finish
