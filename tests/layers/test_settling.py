@@ -214,7 +214,7 @@ def test_a_broken_answer_of_unknown_price_costs_something_unknown(session, unpri
     assert row(session)["cost_nanodollars"] is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
 def test_what_was_refused_was_counted_by_nobody(session, together, status):
     together.plan = [refusal(status, {"error": "no"})]
     with pytest.raises(MixmagicError):
