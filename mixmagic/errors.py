@@ -70,10 +70,13 @@ class MixmagicError(Exception):
     Attributes:
         partial: What had come of the answer, a `Completion`; `None` where nothing had.
         sent: Whether the provider may have read the question, and bill it.
+        usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
+            told nothing.
     """
 
     partial: object = None
     sent = False
+    usage: object = None
 
     def __init__(self, message: str, hint: str) -> None:
         self.message = one_line(message)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mixmagic.backends import counts
 from mixmagic.errors import (
     ConnectTimedOut,
     ContextTooLong,
@@ -88,6 +89,13 @@ def from_status(
     model: Model, status: int, body: Any, retry_after: float | None = None
 ) -> MixmagicError:
     """The error that an HTTP status and its body, as `parse` gives it, mean."""
+    error = _refused(model, status, body, retry_after)
+    error.usage = counts.in_error(body)
+    return error
+
+
+def _refused(model: Model, status: int, body: Any, retry_after: float | None) -> MixmagicError:
+    """The error of a status, without what its body tells of tokens."""
     provider = model.provider
     words = says(body)
     quoted = f": {words}" if words else "."
@@ -165,12 +173,16 @@ def in_stream(model: Model, error: Any, codes: Mapping[str, Any] | None = None) 
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(model, code, body)
     words = says(body) or "it gave no reason"
+    failure: MixmagicError
     if _is_context(words, _codes(body)):
-        return _too_long(model, words)
-    return StreamBroken(
-        f"{model.provider.label} broke the answer off: {words}",
-        "What came until then is kept; run the cell again for a whole answer.",
-    )
+        failure = _too_long(model, words)
+    else:
+        failure = StreamBroken(
+            f"{model.provider.label} broke the answer off: {words}",
+            "What came until then is kept; run the cell again for a whole answer.",
+        )
+    failure.usage = counts.in_error(body)
+    return failure
 
 
 def total(label: str) -> TotalTimedOut:

@@ -125,7 +125,7 @@ class Backend:
                 line.take(response.extensions["network_stream"])
                 self._accepted(model, response, line)
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
-                answer = reading.Answer(model, self.access, request.params.get("n", 1))
+                answer = reading.Answer(request, self.access)
                 yield from _read(response, answer, line)
             finally:
                 line.free()

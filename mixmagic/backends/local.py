@@ -93,23 +93,18 @@ class Backend:
             yield Delta(progress=f"loading {request.model.id} …")
         # Streamed in any case: only then can it be stopped.
         answer = engine.ask(wire.encode(replace(request, stream=True)))
-        ended, told = 0, 0
+        ended = 0
         with closing(answer), request.stop.calling(answer.close):
             try:
                 for frame in _frames(answer, request):
                     delta = wire.decode(request.model, frame)
                     ended += delta.finish is not None
-                    # One of each answer, in turn.
-                    if delta.usage is not None and not delta.usage.estimated:
-                        told += delta.usage.completion_tokens
-                        usage = replace(delta.usage, completion_tokens=told)
-                        delta = delta._replace(usage=usage)  # the same, added up
                     yield delta
             except EngineFailed as failure:
                 raise _named(path, failure) from None
         if request.stop.is_set():
             raise Stopped
-        if ended < request.params.get("n", 1):
+        if ended < request.answers:
             raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
 
     def _count(self, body: Mapping[str, Any], model: Model, *, load: bool) -> int | None:

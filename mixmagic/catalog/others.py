@@ -95,6 +95,7 @@ def _look_up(provider: str, model: str, day: date) -> Price | None:
         given,
         taken,
         cached=_dearest(listed.cache_read_mtok),
+        cache_write=_dearest(listed.cache_write_mtok),
         since=starts[0] if starts else None,
         source=f"genai-prices {genai_prices.__version__}{', its dearest tier' * tiered}",
     )

@@ -317,7 +317,7 @@ class _Inline:
                 if opened := self._open.pop():
                     self._close(opened, pairs)
             else:
-                self._add(token, self._tokens[position + 1 : position + 2])
+                self._add(token, self._tokens[position + 1 : position + 3])
         self._text = self._text.rstrip(" ")
         self._flush()
         return {whose for whose, *where in pairs if not self._reads(*where)}
@@ -372,7 +372,8 @@ class _Inline:
     def _break(self, written: str, following: Sequence[Token]) -> None:
         self._text = self._text.rstrip(" \t")
         behind = not self._text and self._displayed == len(self._out)
-        before = bool(following) and following[0].type == "math" and self._formula(following[0])[1]
+        next_one = next((token for token in following if token.content.strip()), None)
+        before = next_one is not None and next_one.type == "math" and self._formula(next_one)[1]
         if self._place in ("heading", "cell") or self._linking or behind or before:
             # A displayed formula shares its line, or it would be a paragraph.
             if not self._text and self._out and self._out[-1].endswith("\n"):
