@@ -147,6 +147,11 @@ def _source(text: str) -> str:
     return source
 
 
+def _require_page(text: str) -> None:
+    """Refuse an answer that is not a page."""
+    _source(text)
+
+
 def _pre(text: str) -> str:
     """A text as HTML that keeps its blanks and its lines, and in which nothing is a sign."""
     return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
@@ -249,7 +254,7 @@ FORMATS: Mapping[str, Format] = {
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page,
-        parse=_source,
+        parse=_require_page,
         remark=lambda text: _html(text)[1],
     ),
     "latex": Format(
