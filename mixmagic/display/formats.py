@@ -35,6 +35,7 @@ class Format:
         parse: What the answer's text says, as a Python object: `Completion.value`. Raises
             `AnswerUnusable` or `MissingPackage`; `None` where the text is all that there is.
         remark: What the user should read below the answer, of its text.
+        check: Raises `AnswerUnusable` if the text is not in this form; `parse` does so itself.
     """
 
     instruction: str
@@ -42,6 +43,7 @@ class Format:
     segments: Callable[[], Segments] | None = None
     parse: Callable[[str], Any] | None = None
     remark: Callable[[str], str] | None = None
+    check: Callable[[str], object] | None = None
 
     def whole(
         self, completion: Completion, session: str, *, tabs: bool = False, after: int = 0
@@ -80,9 +82,11 @@ class Format:
         Example:
             >>> FORMATS["json"].finished(completion).value["age"]
         """
-        if self.parse is None:
-            return completion
         try:
+            if self.check is not None:
+                self.check(completion.text)
+            if self.parse is None:
+                return completion
             return replace(self._remarked(completion), value=self.parse(completion.text))
         except MixmagicError as error:
             if isinstance(error, AnswerUnusable) and completion.finish == "length":
@@ -145,11 +149,6 @@ def _source(text: str) -> str:
             "The answer has no HTML in it.", "Ask again, or without -f html to read the answer."
         )
     return source
-
-
-def _require_page(text: str) -> None:
-    """Refuse an answer that is not a page."""
-    _source(text)
 
 
 def _pre(text: str) -> str:
@@ -254,7 +253,7 @@ FORMATS: Mapping[str, Format] = {
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page,
-        parse=_require_page,
+        check=_source,
         remark=lambda text: _html(text)[1],
     ),
     "latex": Format(
