@@ -67,7 +67,7 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _TRAILING = re.compile(r"[?!.,:;*_~'\"|\\]+$")
-_LABEL = r"(?!xn--)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_LABEL = r"(?!xn--)[a-z0-9_][a-z0-9_-]{0,62}"
 _LINKABLE = re.compile(
     rf"https?://(?P<host>(?:{_LABEL}\.)*{_LABEL})\.?(?::(?P<port>\d{{1,5}}))?(?:[/?#]|$)"
     r"|mailto:[\w.+%-]+@[\w.-]+(?:\?|$)|#[\w.%-]+$",

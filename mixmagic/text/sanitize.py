@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.text.escape import plain
 from mixmagic.text.markdown import parse
-from mixmagic.text.writer import Block, join, write
+from mixmagic.text.writer import Progress, join, write
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -57,8 +58,7 @@ class Sanitizer:
         self.tail = ""
         self._held = self._source = ""  # what is not looked at yet, and what is not closed
         self._references: dict[str, Any] = {}
-        self._labels: set[str] = set()
-        self._before: Block | None = None
+        self._progress = Progress()
         self._left = _MOST_BLOCKS
 
     def feed(self, piece: str) -> str:
@@ -93,18 +93,18 @@ class Sanitizer:
         env: dict[str, Any] = {"references": self._references}
         tokens = _bounded(parse(self._source, env), self._source, self._left)
         children = (child for token in tokens for child in token.children or ())
-        self._labels |= {child.meta["label"] for child in children if "label" in child.meta}
+        self._progress.labels |= {
+            child.meta["label"] for child in children if "label" in child.meta
+        }
         position, line = _closed(tokens, self._source, env.get("unended"))
         closed = self._write(tokens[:position])
         self._source = "\n".join(self._source.split("\n")[line:])
-        self.tail = join(write(tokens[position:], self._labels, self._before))
+        self.tail = join(write(tokens[position:], replace(self._progress)))
         return closed
 
     def _write(self, tokens: Sequence[Token]) -> str:
-        blocks = write(tokens, self._labels, self._before)
-        self._before = blocks[-1] if blocks else self._before
         self._left -= sum(map(_is_block, tokens))
-        return join(blocks)
+        return join(write(tokens, self._progress))
 
 
 def joined(*parts: str) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Of a paragraph.
 _MOST_CONSTRUCTS, _MOST_SPANS = 1500, 500
+# Of an answer.
+_MOST_FORMULAS, _MOST_FORMULA_CHARACTERS = 2000, 30_000
 # The backticks of a line times its length: JupyterLab's pattern for code spans takes as long.
 _MOST_TICKS = 10**6
 # Lines of a paragraph of code, and characters of a line.
@@ -76,30 +78,40 @@ def join(blocks: Sequence[Block], between: str = "\n\n") -> str:
     return between.join(block.text for block in blocks)
 
 
-def write(
-    tokens: Sequence[Token], labels: Container[str] = (), before: Block | None = None
-) -> list[Block]:
-    """Return the blocks that the parser's tokens make.
+@dataclass(slots=True)
+class Progress:
+    """What has been written of an answer.
+
+    Attributes:
+        labels: Those that links refer to: their definitions are not shown.
+        last: The last block.
+        formulas: How many there are.
+        length: Characters of all formulas.
+    """
+
+    labels: set[str] = field(default_factory=set)
+    last: Block | None = None
+    formulas: int = 0
+    length: int = 0
+
+
+def write(tokens: Sequence[Token], progress: Progress) -> list[Block]:
+    """Return the blocks that the parser's tokens make, and note them in `progress`.
 
     Args:
         tokens: Of whole blocks.
-        labels: Those that links refer to: their definitions are not shown.
-        before: The block that stands before them.
+        progress: What stands before them.
     """
-    return _Blocks(tokens, labels, before).until("")
+    blocks = _Blocks(tokens, progress).until("")
+    progress.last = blocks[-1] if blocks else progress.last
+    return blocks
 
 
 class _Blocks:
-    """Writes blocks: a reader's tokens, one after the other.
+    """Writes blocks: a reader's tokens, one after the other."""
 
-    Args:
-        tokens, labels, before: As for `write`.
-    """
-
-    def __init__(
-        self, tokens: Sequence[Token], labels: Container[str], before: Block | None
-    ) -> None:
-        self._tokens, self._labels, self._before = tokens, labels, before
+    def __init__(self, tokens: Sequence[Token], progress: Progress) -> None:
+        self._tokens, self._progress = tokens, progress
         self._position = self._quotes = 0
 
     def until(self, closing: str) -> list[Block]:
@@ -136,7 +148,7 @@ class _Blocks:
             self._quotes -= 1
             text = "\n".join(f"> {line}".rstrip(" ") for line in inside)
             return [Block("quote", text)] if any(inside) else []
-        previous = before[-1] if before else self._before if token.level == 0 else None
+        previous = before[-1] if before else self._progress.last if token.level == 0 else None
         return [self._list(token, previous)]
 
     def _paragraph(self, opening: Token, *, first: bool) -> list[Block]:
@@ -145,7 +157,7 @@ class _Blocks:
         self._next()
         heading = opening.type == "heading_open"
         place = "heading" if heading else "item" if first else "paragraph"
-        text = None if token.info else _Inline(token.children or (), place).write()
+        text = None if token.info else _Inline(token.children or (), place, self._progress).write()
         if text is None:
             return self._code(token.info or token.content, "", nested=opening.level > 0)
         if not text:
@@ -157,11 +169,13 @@ class _Blocks:
     def _definition(self, token: Token) -> list[Block]:
         """Return an address that stands apart, if it only looks like one: `[Answer]: 42`."""
         meta = token.meta
-        if meta["id"] in self._labels or address(meta["url"]):
+        if meta["id"] in self._progress.labels or address(meta["url"]):
             return []
         title = f' "{meta["title"]}"' if meta["title"] else ""
-        words = f"[{meta['label']}]: {unquote(meta['url'])}{title}"
-        text = _Inline((), "paragraph", _readable(words)).write()
+        words = _readable(f"[{meta['label']}]: {unquote(meta['url'])}{title}")
+        text = _Inline((), "paragraph", self._progress, words).write()
+        if text is None:
+            return self._code(words, "", nested=token.level > 0)
         return [Block("paragraph", text)] if text else []
 
     def _list(self, opening: Token, previous: Block | None) -> Block:
@@ -203,7 +217,11 @@ class _Blocks:
             if token.type == "tr_open":
                 rows.append([])
             elif token.type == "inline":
-                text = None if token.info else _Inline(token.children or (), "cell").write()
+                text = (
+                    None
+                    if token.info
+                    else _Inline(token.children or (), "cell", self._progress).write()
+                )
                 if text is None:
                     text = f"<code>{as_code(token.info or token.content)}</code>"
                 rows[-1].append(text)
@@ -275,11 +293,14 @@ class _Inline:
     Args:
         tokens: The children of the parser's `inline` token.
         place: `paragraph`, `item` (the first of a list's item), `heading` or `cell`.
-        text: What stands before them.
+        progress: What has been written of the answer.
+        text: What stands before the tokens.
     """
 
-    def __init__(self, tokens: Sequence[Token], place: str, text: str = "") -> None:
-        self._tokens, self._place, self._begin = tokens, place, text
+    def __init__(
+        self, tokens: Sequence[Token], place: str, progress: Progress, text: str = ""
+    ) -> None:
+        self._tokens, self._place, self._progress, self._begin = tokens, place, progress, text
 
     def write(self) -> str | None:
         """Return what is written; `None` if it is too much for a front end."""
@@ -293,6 +314,8 @@ class _Inline:
             or is_storm(written)
         ):
             return None
+        self._progress.formulas += self._formulas
+        self._progress.length += self._length
         written = _LAST_BREAKS.sub("", written).strip(" ")
         return written if _TASK.fullmatch(f"{written} ") is None else as_text(written)
 
@@ -300,7 +323,7 @@ class _Inline:
         """Write all but the dropped marks; return those that no reader would take for marks."""
         self._out: list[str] = []
         self._text = self._begin  # what is not written yet: its neighbors decide how
-        self._constructs = 0
+        self._constructs = self._formulas = self._length = 0
         self._displayed = -1  # how many pieces there were behind the last displayed formula
         self._linking = False
         self._links: list[tuple[Token, str | None]] = []  # open, and their addresses
@@ -406,7 +429,7 @@ class _Inline:
         environment = token.markup.startswith(r"\begin")
         inside = self._place in ("heading", "cell")
         body = formula(token.info if environment else token.content, in_table=self._place == "cell")
-        if body is None or self._linking or (environment and inside):
+        if body is None or self._linking or (environment and inside) or self._is_full(body):
             return None, False
         if environment:
             return body, True
@@ -422,8 +445,16 @@ class _Inline:
             self._code(token.info, as_html=False)
             return
         self._put(written)
+        self._formulas += 1
+        self._length += len(written)
         if displayed:
             self._displayed = len(self._out)
+
+    def _is_full(self, body: str) -> bool:
+        """Return True if the answer has no room for another formula."""
+        length = self._progress.length + self._length + len(body)
+        count = self._progress.formulas + self._formulas
+        return count >= _MOST_FORMULAS or length > _MOST_FORMULA_CHARACTERS
 
     def _picture(self, token: Token) -> None:
         """Add a link to a picture; its description and its path if it cannot be linked to."""

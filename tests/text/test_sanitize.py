@@ -173,6 +173,20 @@ def test_nesting_loses_nothing(opening, depth):
     assert read(sanitize(opening * depth + "end")).endswith("end")
 
 
+def test_an_answer_has_so_many_formulas():
+    """A front end sets each of them; those beyond are shown as code."""
+    written = sanitize("$x$ " * 1200 + "\n\n" + "$y$ " * 1200)
+    assert written.count("$x$") + written.count("$y$") == 2000
+    assert written.count("<code>&#36;y&#36;</code>") == 400
+    assert sanitize(written) == written
+    long = "$$" + "x + " * 900 + "y$$\n\n"
+    assert sanitize(long * 20).count("$$x") == 8
+
+
+def test_a_definition_of_any_size_is_shown_if_nothing_refers_to_it():
+    assert sanitize("[a]:" * 25_000).count("[a]:") >= 24_000
+
+
 def test_cells_beyond_the_columns_join_the_last_one():
     assert sanitize("| a | b |\n|--|--|\n| 1 | 2 | 3 \\| 4 | **5** |").endswith(
         "| 1 | 2 &#124; 3 &#124; 4 &#124; **5** |"
