@@ -55,6 +55,7 @@ class Engine:
 
     Args:
         options: What `backends.llama` takes.
+        env: The process's environment, without keys.
 
     Attributes:
         ready: Whether the model is loaded.
@@ -62,7 +63,7 @@ class Engine:
         counts: The last few counts of tokens.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], env: Mapping[str, str]) -> None:
         self.ready = False
         self.answers: dict[int, Answer] = {}
         self.counts = Memo()
@@ -78,6 +79,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=env,
             # Ctrl-C goes to all processes of a terminal's or a kernel's group.
             start_new_session=True,
         )

@@ -10,10 +10,10 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from mixmagic.backends.access import Access
 from mixmagic.catalog import Catalog
-from mixmagic.tasks import keys
-from mixmagic.tasks.keys import Keys, has_key
+from mixmagic.keys import available
+from mixmagic.keys.available import Keys, has_key
+from mixmagic.keys.credentials import Credentials
 from mixmagic.values import Provider
 
 PROVIDERS = Catalog().providers
@@ -48,7 +48,7 @@ def slow(monkeypatch):
 
 @pytest.fixture
 def known(tmp_path, slow):
-    return Keys(Access(tmp_path / ".env"), tmp_path / ".env")
+    return Keys(Credentials(tmp_path / ".env"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def known(tmp_path, slow):
 )
 def test_who_is_set_up(monkeypatch, provider, variable, there):
     asked = PROVIDERS[provider]
-    access = Access(Path("nowhere/.env"))
+    access = Credentials(Path("nowhere/.env"))
     assert not has_key(access, asked)  # not even Ollama, whose address is this machine's
     if variable:
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
@@ -71,8 +71,8 @@ def test_who_is_set_up(monkeypatch, provider, variable, there):
 
 def test_a_server_of_a_user_s_own_file_that_needs_no_key_is_set_up():
     mine = Provider("mine", "Mine", base_url="http://127.0.0.1:9/v1", key_required=False)
-    assert has_key(Access(Path("nowhere/.env")), mine)
-    assert not has_key(Access(Path("nowhere/.env")), replace(mine, base_url=""))
+    assert has_key(Credentials(Path("nowhere/.env")), mine)
+    assert not has_key(Credentials(Path("nowhere/.env")), replace(mine, base_url=""))
 
 
 def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):
@@ -80,12 +80,12 @@ def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):
     assert slow.asked == ["fireworks"]
     slow.kept["fireworks"] = "canary-key-4711"
     assert not known(FIREWORKS)
-    monkeypatch.setattr(keys, "_HOLDS", -1.0)
+    monkeypatch.setattr(available, "_HOLDS", -1.0)
     known.forget()
     assert known(FIREWORKS)
     slow.kept.clear()
-    assert known(FIREWORKS), "what it has said is kept: `Access.store` alone takes it away"
-    known._access.store(FIREWORKS, "")
+    assert known(FIREWORKS), "what it has said is kept: `Credentials.store` alone takes it away"
+    known._credentials.store(FIREWORKS, "")
     assert not known(FIREWORKS)
 
 
