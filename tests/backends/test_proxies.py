@@ -301,7 +301,8 @@ SEEN = "the key travels unencrypted through the proxy 127.0.0.1"
 @pytest.mark.parametrize(
     "exempt",
     ["", "example.com", "localhost", "127.0.0.1", "*", "127.0.0.1:1", "127.0.0.1:{port}",
-     "10.0.0.0/8", "127.0.0.0/8", "http://127.0.0.1", "https://127.0.0.1", ".0.0.1", "example.com, 127.0.0.1"],
+     "10.0.0.0/8", "127.0.0.0/8", "http://127.0.0.1", "https://127.0.0.1", ".0.0.1",
+     "example.com, 127.0.0.1"],
 )  # fmt: skip
 def test_a_proxy_that_reads_the_key_is_named_and_only_if_it_does(  # noqa: PLR0917  # fixtures
     session, plain, start, monkeypatch, name, exempt

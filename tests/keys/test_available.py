@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,15 @@ from pathlib import Path
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
+from server import whole
 
+from mixmagic import forks
 from mixmagic.catalog import Catalog
+from mixmagic.errors import Stopped
 from mixmagic.keys import available
 from mixmagic.keys.available import Keys, has_key
 from mixmagic.keys.credentials import Credentials
+from mixmagic.sessions import Session
 from mixmagic.values import Provider
 
 PROVIDERS = Catalog().providers
@@ -116,3 +122,129 @@ def test_looking_again_costs_next_to_nothing(known, tmp_path):
             known(each)
         times.append(time.perf_counter() - begun)
     assert min(times) < 0.001
+
+
+class Locked(KeyringBackend):
+    """A keyring that waits for its owner's password until it is told it."""
+
+    priority = 0  # not chosen by keyring itself
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.begun, self.unlocked = threading.Event(), threading.Event()
+
+    def get_password(self, service, username):
+        self.asked.append(username)
+        self.begun.set()
+        assert self.unlocked.wait(20)
+        return "canary-key-4711" if username == "fireworks" else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    made = Locked()
+    monkeypatch.setattr(keyring.core, "_keyring_backend", made)
+    yield made
+    made.unlocked.set()
+
+
+def run(work, count: int = 1) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for each in threads:
+        each.start()
+    return threads
+
+
+def test_a_keyring_that_waits_keeps_nobody_else_waiting(session, server, locked, monkeypatch):
+    """Neither another provider's call, nor the first of everything, nor a fork."""
+    monkeypatch.setenv("MISTRAL_API_KEY", "canary-key-4711")
+    monkeypatch.setenv("MISTRAL_BASE_URL", server.url)
+    server.plan = [whole("Hi")]
+    choices = []
+    waiting = run(lambda: choices.append(session.choose("8x7b")))
+    assert locked.begun.wait(10)
+    done = threading.Event()
+
+    def work() -> None:
+        session.request("Hello", model="local")
+        assert session.ask("Hello", model="mistral:8x7b").text == "Hi"
+        assert Session().request("Hello", model="mistral:8x7b").model.provider.name == "mistral"
+        with forks.lock:
+            pid = os.fork()
+        if not pid:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        done.set()
+
+    run(work)
+    assert done.wait(20), "somebody waits for the keyring"
+    assert not choices
+    locked.unlocked.set()
+    for each in waiting:
+        each.join(10)
+    assert [choice.model.provider.name for choice in choices] == ["fireworks"]
+
+
+@pytest.mark.parametrize("provider", [FIREWORKS, PROVIDERS["together"], OLLAMA])
+def test_a_keyring_is_asked_once_however_many_threads_want_to_know(tmp_path, locked, provider):
+    """Whether it has a key or none, and whether one is needed or not."""
+    credentials, found = Credentials(tmp_path / ".env"), []
+    threads = run(lambda: found.append(credentials.find(provider)[0]), 8)
+    assert locked.begun.wait(10)
+    lock = credentials._lock(provider)
+    assert lock.locked()
+    locked.unlocked.set()
+    for each in threads:
+        each.join(10)
+    assert len(found) == 8
+    assert set(found) == {"canary-key-4711" if provider is FIREWORKS else ""}
+    # A thread that came too late asks again, if a key is needed.
+    assert locked.asked.count(provider.name) == 1 or provider is PROVIDERS["together"]
+
+
+def test_several_keyrings_keys_are_asked_for_side_by_side(tmp_path, locked):
+    credentials = Credentials(tmp_path / ".env")
+    run(lambda: credentials.find(FIREWORKS))
+    run(lambda: credentials.find(OLLAMA))
+    deadline = time.monotonic() + 10
+    while len(locked.asked) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert {*locked.asked} == {"fireworks", "ollama"}
+
+
+def test_a_key_that_came_into_the_keyring_meanwhile_is_found(tmp_path, slow):
+    credentials = Credentials(tmp_path / ".env")
+    assert credentials.find(FIREWORKS) == ("", "")
+    slow.kept["fireworks"] = "canary-key-4711"
+    assert credentials.find(FIREWORKS) == ("canary-key-4711", "in the keyring")
+    assert credentials.find(FIREWORKS) == ("canary-key-4711", "in the keyring")
+    assert slow.asked == ["fireworks"] * 2
+
+
+def test_a_key_of_the_keyring_is_a_secret_once_it_was_read(tmp_path, slow):
+    credentials = Credentials(tmp_path / ".env")
+    slow.kept["fireworks"] = "canary-key-4711"
+    assert credentials.redact("canary-key-4711") == "canary-key-4711", "nobody has asked yet"
+    credentials.find(FIREWORKS)
+    assert credentials.redact("canary-key-4711") == "[key]"
+
+
+def test_a_thread_that_is_interrupted_while_it_asks_leaves_the_way_free(tmp_path, monkeypatch):
+    class Interrupts(Slow):
+        priority = 0
+
+        def get_password(self, service, username):
+            if not self.asked:
+                self.asked.append(username)
+                raise KeyboardInterrupt
+            return "canary-key-4711"
+
+    monkeypatch.setattr(keyring.core, "_keyring_backend", Interrupts())
+    credentials = Credentials(tmp_path / ".env")
+    with pytest.raises(Stopped):
+        credentials.find(FIREWORKS)
+    assert credentials.find(FIREWORKS)[0] == "canary-key-4711"
