@@ -21,6 +21,7 @@ from mixmagic.backends import faults, weights, wire
 from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
 from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
 from mixmagic.keys.credentials import Credentials
+from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
@@ -134,7 +135,8 @@ class Backend:
         """Where the model's GGUF file is, or will be."""
         if _embedded(model):
             return weights.path(self._settings.cache_dir)
-        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
+        with sealed():  # likewise
+            return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
@@ -176,7 +178,8 @@ class Backend:
                     # spinning, so that with too few cores it falls from 80 tokens a second to one.
                     "threads": min(max(cores() - 1, 1), _MAX_THREADS),
                 }
-                engine = self._engines[path] = Engine(options, self._access.environment())
+                with sealed():  # the environment is a variable of what is called
+                    engine = self._engines[path] = Engine(options, self._access.environment())
             return engine
 
 

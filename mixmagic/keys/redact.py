@@ -2,7 +2,7 @@ r"""Take keys out of what is shown: out of whole values, and of texts that come 
 
 A key is found in any case and in its usual encodings: with escapes (`%73`, `&#115;`, `\u0073`,
 `\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a longer
-Base64 text. So is a part of it that has half of its characters, and at least eight.
+Base64 text. So is a part of it that has half of its characters, but at least eight, or forty.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _WINDOW, _LOOK, _STEP = 8, 4, 5
 # Characters of the shortest key of which a half is as secret as the whole; a shorter one is
 # searched for as a word of its own.
 _LONG = 12
+# Characters of a part that counts however long the key is: encoded keys are broken into lines.
+_MOST = 40
 # The user and the password of a URL.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 # One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
@@ -110,7 +112,7 @@ class Fingerprints:
         return bool(self._needs)
 
     def _add(self, spelling: str, half: int) -> None:
-        need = max(-(-len(spelling) // half), _WINDOW)
+        need = min(max(-(-len(spelling) // half), _WINDOW), _MOST)
         for at in range(len(spelling) - _WINDOW + 1):
             window = spelling[at : at + _WINDOW]
             self._needs[window] = min(need, self._needs.get(window, need))
@@ -187,8 +189,8 @@ class Redactor:
     """Takes keys out of a text that comes in pieces, however it was cut.
 
     The end of a piece that may become a key is held back until the next piece: never more than
-    half of a key, and an escape. A part of a key that is not its beginning may have up to three of
-    its characters shown, if a piece ended behind them.
+    forty characters, each of which may be escaped. Of a part of a key that is not its beginning
+    up to three characters may be shown, if a piece ended behind them.
 
     Args:
         fingerprints: Those of the secrets.
