@@ -80,8 +80,7 @@ class DotEnv:
     def _values(self) -> Mapping[str, str]:
         version = self.version()
         if self._read[0] != version:
-            with sealed():
-                self._read = (version, {} if version is None else _parsed(self.path))
+            self._read = (version, {} if version is None else _parsed(self.path))
         return self._read[1]
 
 
