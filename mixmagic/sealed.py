@@ -16,7 +16,7 @@ class sealed:  # noqa: N801  # read as the block that it guards
     """Take out of every exception that leaves the block what may hold a key.
 
     That is the frames below the block, with their variables, and the exceptions that it came
-    from. Its type stays, and its message, redacted. The frame of the block itself stays, too:
+    from. Its type stays, and its message, redacted. The frame of the block itself may stay, too:
     keys belong in the functions that it calls.
 
     Args:

@@ -194,7 +194,7 @@ class Credentials:
         return self._fingerprints().redact(value)
 
     def redactors(self) -> tuple[Redactor, Redactor] | None:
-        """Return what takes the keys out of an answer, and out of its reasoning."""
+        """Return two redactors, for an answer and its reasoning; `None` if there are no keys."""
         known = self._fingerprints()
         return (Redactor(known), Redactor(known)) if known else None
 

@@ -2,7 +2,8 @@ r"""Take keys out of what is shown: out of whole values, and of texts that come 
 
 A key is found in any case and in its usual encodings: with escapes (`%73`, `&#115;`, `\u0073`,
 `\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a longer
-Base64 text. So is a part of it that has half of its characters, but at least eight, or forty.
+Base64 text. So is a part of it that has half of its characters and at least eight, or that has
+forty-eight.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import Any, NoReturn, SupportsIndex
 HIDDEN = "[key]"
 _DEEPEST = 50  # levels of a nested value; what is deeper is dropped
 # Every run of `_WINDOW` characters that a text shares with a key counts. Such a run has a shorter
-# one of `_LOOK` at some multiple of `_STEP` from any place: that is what most texts are spared by.
+# one of `_LOOK` at some multiple of `_STEP` from any place: most texts need no closer comparison.
 _WINDOW, _LOOK, _STEP = 8, 4, 5
 # Characters of the shortest key of which a half is as secret as the whole; a shorter one is
 # searched for as a word of its own.
 _LONG = 12
 # Characters of a part that counts however long the key is: encoded keys are broken into lines.
-_MOST = 40
+# No fewer, for other tokens may begin in the same way: a JWT does with 37 characters.
+_MOST = 48
 # The user and the password of a URL.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 # One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
@@ -189,7 +191,7 @@ class Redactor:
     """Takes keys out of a text that comes in pieces, however it was cut.
 
     The end of a piece that may become a key is held back until the next piece: never more than
-    forty characters, each of which may be escaped. Of a part of a key that is not its beginning
+    48 characters, each of which may be escaped. Of a part of a key that is not its beginning
     up to three characters may be shown, if a piece ended behind them.
 
     Args:
