@@ -50,6 +50,8 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
     failure: StoreError | Stopped
     try:
         with sealed(redact):
+            with forks.lock:  # its plug-ins are imported; what they keep is asked for without
+                keyring.get_keyring()
             run = getattr(keyring, action)
             return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")
     except KeyboardInterrupt:  # while it asks to be unlocked
