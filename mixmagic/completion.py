@@ -16,7 +16,7 @@ from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.fences import in_html
 from mixmagic.money import Usage, amounts
-from mixmagic.values import Delta, Model, Origin, Request
+from mixmagic.values import Delta, Model, Origin, Request, Tried
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -84,6 +84,8 @@ class Completion:
         others: The other answers, where several were asked for.
         logprobs: The natural logarithms of the probabilities of the answer's tokens, where they
             were asked for and told.
+        billed_tries: Tries of which nobody has seen the end, and that the provider may bill: they
+            are in the cost at the most that they can cost.
         value: What a format or a schema made of the text: a DataFrame, an instance, …
 
     Example:
@@ -103,6 +105,7 @@ class Completion:
     origin: Origin = "live"
     others: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
+    billed_tries: int = 0
     value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
 
     @property
@@ -118,7 +121,8 @@ class Completion:
     @property
     def at_most(self) -> bool:
         """Whether `cost` is the most that it can be: nobody saw what was generated."""
-        return self.usage.estimated and not self.request.stream and self.finish in _EARLY
+        unseen = self.usage.estimated and not self.request.stream and self.finish in _EARLY
+        return unseen or self.billed_tries > 0
 
     @property
     def bill(self) -> str:
@@ -192,6 +196,7 @@ class Collector:
         self.finish: str | None = None
         self._ended: set[int] = set()  # which answers have
         self.notes: list[str] = []
+        self.tried: list[Tried] = []  # tries that failed, and may be billed
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
         self._logprobs: list[float] = []
         self._reasoning: list[str] = []
@@ -219,6 +224,8 @@ class Collector:
                 self.finish = delta.finish
         if delta.note and delta.note not in self.notes:  # each try says it again
             self.notes.append(delta.note)
+        if delta.tried is not None:
+            self.tried.append(delta.tried)
         self._origin = delta.origin
 
     def _told(self, now: Usage) -> None:

@@ -26,19 +26,26 @@ class Parts:
     Args:
         settings: Read from the settings file and the environment where not given.
 
-    Attributes:
-        id: What the ledger calls this session.
-        notebook: The notebook's path, where known.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         if settings is not None:
             self.settings = settings
         _all.add(self)
-        self.id = os.urandom(8).hex()
-        named = os.environ.get("JPY_SESSION_NAME")
-        # Half a surrogate pair stands for what is no text in a path: nothing can keep that.
-        self.notebook = named.encode(errors="replace").decode() if named else None
+
+    @once
+    def id(self) -> str:
+        """What the ledger calls this session: it is shared with this process's workers."""
+        from mixmagic.store.processes import session
+
+        return session()
+
+    @once
+    def notebook(self) -> str | None:
+        """The notebook's canonical path; `None` if the front end does not name one."""
+        named = self.settings.notebook
+        # Half a surrogate pair stands for what is not text in a path: nothing can keep that.
+        return None if named is None else named.encode(errors="replace").decode()
 
     @once
     def settings(self) -> Settings:
@@ -68,7 +75,9 @@ class Parts:
         """The spend record."""
         from mixmagic.store.ledger import Ledger
 
-        return Ledger(self.settings.data_dir, self.id, self.settings.budgets)
+        return Ledger(
+            self.settings.data_dir, self.id, self.settings.budgets, self.settings.budget_floor
+        )
 
     @once
     def backends(self) -> Backends:

@@ -100,7 +100,7 @@ def resolve(session: Session, words: list[str]) -> Table:
 
 def _settled(words: list[str]) -> tuple[int, Decimal]:
     """A call's number and what it has cost."""
-    from mixmagic.store.budgets import amount
+    from mixmagic.amount import amount
 
     try:
         number, cost = int(words[0]), amount(words[1])

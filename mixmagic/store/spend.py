@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mixmagic.money import dollars, exact_sum, nano
 from mixmagic.store.db import Database
-from mixmagic.store.owners import gone
+from mixmagic.store.processes import gone
 
 Period = Literal["session", "today", "month", "all"]
 By = Literal["model", "day", "notebook", "status"]
