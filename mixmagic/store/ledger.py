@@ -372,7 +372,8 @@ class Ledger:
             if waits or (behind and tokens):
                 if turn is not None:
                     turn.limits = _too_small(bound, lefts) or {cap.id for cap in caps}
-                    turns.tell(connection, turn)
+                    if self.turns.first(turn.limits, turn):
+                        turns.tell(connection, turn)
                 return least or lefts[0]
             if least is not None and not tokens:
                 raise exceeded(hold.request, bound, least, min(each.left for each in lefts))
