@@ -368,7 +368,7 @@ class Ledger:
         behind = self._behind(connection, caps, turn)
         if bound.most is None or nano(bound.most) > rest or behind:
             lefts = self._moving(connection.execute, _lefts(caps, sums))
-            tokens, least, waits = grant(hold.request, bound, lefts, self.floor)
+            tokens, least, waits = grant(hold.asked, bound, lefts, self.floor)
             if waits or (behind and tokens):
                 if turn is not None:
                     turn.limits = _too_small(bound, lefts) or {cap.id for cap in caps}
@@ -376,9 +376,8 @@ class Ledger:
                         turns.tell(connection, turn)
                 return least or lefts[0]
             if least is not None and not tokens:
-                raise exceeded(hold.request, bound, least, min(each.left for each in lefts))
-        hold.request = limited(hold.request, tokens)
-        hold.most = bound.most
+                raise exceeded(hold.asked, bound, least, min(each.left for each in lefts))
+        hold.request, hold.clamp, hold.most = limited(hold.asked, tokens), None, bound.most
         if least is not None and hold.request.model.price is not None:
             hold.clamp = tokens, least.cap.name
             hold.most = hold.request.model.price.most(bound.prompt_tokens, tokens * bound.answers)

@@ -64,9 +64,10 @@ class Reservation:
     """One call's place in the ledger.
 
     Attributes:
-        request: The call, as it is sent: a budget may lower its `max_tokens`.
+        request: The call, as it is sent: a budget sets its `max_tokens`, and may lower it.
         notebook: The notebook's path, if known.
         bound: The most that the call can cost.
+        asked: The call, as it was asked for.
         most: US dollars that it can cost as it is sent; `None` if unknown.
         started_at: Seconds since 1970.
         day: The day of the call, where we are.
@@ -81,13 +82,14 @@ class Reservation:
     bound: Bound
     started_at: float = field(default_factory=time.time)
     day: str = field(init=False)
+    asked: Request = field(init=False)
     most: Decimal | None = field(init=False)
     entry: Entry | None = None
     clamp: tuple[int, str] | None = None
     guard: weakref.finalize[..., Any] | None = None
 
     def __post_init__(self) -> None:
-        self.day, self.most = day(self.started_at), self.bound.cost
+        self.day, self.asked, self.most = day(self.started_at), self.request, self.bound.cost
 
     @property
     def number(self) -> int | None:
