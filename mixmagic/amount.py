@@ -50,7 +50,7 @@ def _read(value: object) -> Decimal | None:
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
     if isinstance(value, Rational):
-        exact = Fraction(value)
+        exact = Fraction(int(value.numerator), int(value.denominator))  # numpy's overflow
         # Compared before it is written out: it may have any number of digits.
         return dollars(int(exact * NANO)) if 0 <= exact <= _MOST else None
     if isinstance(value, Real):

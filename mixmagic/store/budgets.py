@@ -82,7 +82,7 @@ class _Shared(NamedTuple):
 
     names: dict[str, Decimal] = {}  # noqa: RUF012  # never changed
     sessions: dict[str, Decimal] = {}  # noqa: RUF012
-    notebooks: dict[str, dict[str, Decimal]] = {}  # noqa: RUF012  # by path, then by spelling
+    notebooks: dict[str, dict[str, Decimal]] = {}  # noqa: RUF012  # by any spelling, all of them
 
 
 class Budgets:
@@ -129,19 +129,19 @@ class Budgets:
                 "Set the session's budget instead: `%mixmagic budget DOLLARS`.",
             )
         shared = self._shared()
-        others = shared.notebooks.get(path or "", {}) if per == "notebook" else {}
+        mine: list[str] = [per]
+        if per == "session":
+            mine = [f"session:{self._session}:{processes.parent()}"]
+        elif per == "notebook":  # what it was called before has its earlier spending
+            spellings = dict.fromkeys([path, *shared.notebooks.get(path or "", {})])
+            mine = [f"notebook:{each}" for each in spellings]
         names = {
             name: value
             for name, value in shared.names.items()
-            if name.partition(":")[2] not in others and not self._over(name, per)
+            if name not in mine and not self._over(name, per)
         }
-        names.pop(per, None)
         if limit is not None:
-            name = {
-                "session": f"session:{self._session}:{processes.parent()}",
-                "notebook": f"notebook:{path}",
-            }
-            names[name.get(per, per)] = limit
+            names |= dict.fromkeys(mine, limit)
         texts = {name: str(value) for name, value in names.items()}
         try:
             files.write(self.path, json.dumps(texts, indent=1))
@@ -192,7 +192,7 @@ class Budgets:
         spellings = shared.notebooks.get(notebook, {}) if notebook is not None else {}
         limits: tuple[tuple[Per, str | None, list[Decimal | None]], ...] = (
             ("session", session, [shared.sessions.get(session)]),
-            ("notebook", notebook, [*spellings.values()]),
+            ("notebook", notebook, [*dict.fromkeys(spellings.values())]),
             ("day", day, [shared.names.get("day")]),
             ("month", day[:7], [shared.names.get("month")]),
         )
@@ -268,7 +268,9 @@ def _sorted(names: dict[str, Decimal]) -> _Shared:
         if kind == "session":
             sessions[rest.partition(":")[0]] = limit
         elif kind == "notebook":
-            notebooks.setdefault(notebook.canonical(rest), {})[rest] = limit
+            same = notebooks.setdefault(notebook.canonical(rest), {})
+            same[rest] = limit
+            notebooks[rest] = same
     return _Shared(names, sessions, notebooks)
 
 
