@@ -34,7 +34,7 @@ def reserve(ledger: Ledger, hold: Reservation) -> Generator[Delta, None, None]:
         StoreError: The ledger cannot be written, and a budget holds.
     """
     try:
-        if ledger.reserve(hold) is None:
+        if ledger.reserve(hold, patience=ledger.patience) is None:
             return
     except StoreDamaged as news:
         yield Delta(note=news.message)
@@ -65,7 +65,7 @@ def _waiting(ledger: Ledger, hold: Reservation, turn: Turn) -> Generator[Delta, 
             raise Stopped(sent=False)
         seen, look, deadline = _changes(ledger), _LOOK, hold.request.deadline
         try:
-            short = ledger.reserve(hold, turn)
+            short = ledger.reserve(hold, turn, patience=_POLL)
         except StoreBusy as busy:
             refusal, why = busy, "another process keeps the ledger locked"
             look, deadline = _POLL, min(deadline, started + _LOCKED)

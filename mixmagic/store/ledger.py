@@ -72,7 +72,9 @@ class Ledger:
         self._budgeted = False  # the last call
         self._told = 0.0  # when other processes were told which calls go on
 
-    def reserve(self, hold: Reservation, turn: Turn | None = None) -> Left | None:
+    def reserve(
+        self, hold: Reservation, turn: Turn | None = None, *, patience: float | None = None
+    ) -> Left | None:
         """Add a row for a call that is about to be sent, if its budgets have enough left.
 
         Looking and reserving are one transaction: whatever runs beside it, in any process, the
@@ -83,6 +85,7 @@ class Ledger:
         Args:
             hold: The call.
             turn: Its place among those that wait, if it does.
+            patience: Seconds to wait if another process keeps the ledger locked.
 
         Returns:
             `None` if it is done. Otherwise the limit that has too little left now, of which other
@@ -97,7 +100,6 @@ class Ledger:
             news, self._writer.news = self._writer.news, None
             raise news
         self._sweep_if_due(turn)
-        patience = _PROBE if self._budgeted else self._writer.patience
         try:
             with self._writer.transaction(patience) as connection:
                 # In here: whoever changes a limit does it in a transaction, too.
@@ -114,6 +116,14 @@ class Ledger:
                 hold.entry = None
             raise
         return None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a call may wait now for a ledger that another process keeps locked.
+
+        One that has a budget, as the last one had, looks meanwhile whether it is stopped.
+        """
+        return _PROBE if self._budgeted else self._writer.patience
 
     def reserve_later(self, hold: Reservation) -> None:
         """Let a call go on whose row cannot be written now: it is written as soon as it can be."""
