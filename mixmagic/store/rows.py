@@ -93,7 +93,8 @@ def settle(connection: sqlite3.Connection, entry: Entry, ending: Ending | None) 
         return None
     if found is None:
         found = connection.execute(ROW, (insert(connection, entry.row),)).fetchone()
-    close(connection, found, ending)
+    if ending.status != "lost" or found["status"] == "open":  # whoever has closed it knows more
+        close(connection, found, ending)
     return int(found["id"])
 
 

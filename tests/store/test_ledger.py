@@ -311,6 +311,20 @@ def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
 
 
+def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
+    """Also when the process gives it up that made it, and was taken for another."""
+    hold = reserve(ledger, request())
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL")
+    ledger.sweep()
+    ledger.resolve(hold.number, Decimal("0.001"))
+    del hold
+    gc.collect()
+    ledger.sweep()
+    assert [row["status"] for row in rows(ledger)] == ["resolved"]
+    assert ledger.spent()[0].cost == Decimal("0.001")
+
+
 def test_what_is_given_up_is_settled_by_a_better_word(ledger):
     hold = reserve(ledger, request())
     ledger.abandon(hold)
