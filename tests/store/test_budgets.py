@@ -257,17 +257,64 @@ def test_a_damaged_ledger_takes_no_limit_with_it(make):
     reserve(ledger, request("local"))
 
 
+DEEP = 200_000
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"day": "many"}', '{"day": -1}', '{"day": null}', '"day"']
+    ("text", "why"),
+    [
+        ("", "JSONDecodeError"),
+        ("{", "JSONDecodeError"),
+        ("[]", "it is not an object"),
+        ('"day"', "it is not an object"),
+        ("null", "it is not an object"),
+        ('{"day": "many"}', "An amount of dollars cannot be 'many'"),
+        ('{"day": -1}', "cannot be -1"),
+        ('{"day": null}', "cannot be None"),
+        ('{"day": true}', "cannot be True"),
+        ('{"day": NaN}', "cannot be nan"),
+        ('{"day": 1e400}', "cannot be inf"),
+        ('{"day": "1_0"}', "cannot be '1_0'"),
+        ('{"day": ["1"]}', "cannot be ['1']"),
+        ('{"day": {"limit": "1"}}', "cannot be {"),
+        (f'{{"day": {"9" * 5000}}}', "ValueError"),
+        ('{"day": "1", "day": "2"}', "a name stands there twice"),
+        ('{"Day": "1"}', "there is no budget 'Day'"),
+        ('{"week": "1"}', "there is no budget 'week'"),
+        ('{"day": ' + "[" * DEEP + "]" * DEEP + "}", "RecursionError"),
+        ("[" * DEEP, "RecursionError"),
+        ('{"a":' * DEEP, "RecursionError"),
+        ('{"day": "1"}'.encode("utf-16"), "UnicodeDecodeError"),
+        (b'{"day": "\xff"}', "UnicodeDecodeError"),
+    ],
+    ids=lambda value: f"{value!r:.30}",
 )
-def test_limits_that_cannot_be_read_forbid_everything(make, text):
+def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
     ledger = make()
     ledger.limit("day", Decimal(1))
-    ledger.budgets.path.write_text(text)
-    with pytest.raises(StoreError, match=r"budgets\.json cannot be read"):
+    content = text if isinstance(text, bytes) else text.encode()
+    ledger.budgets.path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"budgets\.json cannot be read") as caught:
         reserve(ledger, request())
+    if why != "ValueError":
+        assert why in caught.value.message
+    assert len(caught.value._render_traceback_()) == 2
+    for use in (lambda: ledger.left(None), lambda: ledger.limit("day", Decimal(2))):
+        with pytest.raises(StoreError, match="cannot be read"):
+            use()
+    assert ledger.budgets.path.read_bytes() == content
     ledger.budgets.path.unlink()
     reserve(ledger, request())
+
+
+def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
+    ledger = make()
+    ledger.budgets.path.parent.mkdir(exist_ok=True)
+    ledger.budgets.path.write_text('{"day": 0.1, "month": 3, "notebook:/ä.ipynb": "0.20"}', "utf-8")
+    limits = {left.cap.per: left.cap.limit for left in ledger.left("/ä.ipynb")}
+    assert limits == {"day": Decimal("0.1"), "month": 3, "notebook": Decimal("0.2")}
+    ledger.limit("day", Decimal("1e-9"))
+    assert {left.cap.limit for left in ledger.left(None)} == {Decimal("1e-9"), Decimal(3)}
 
 
 def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):
