@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mixmagic.bounds import bound
 from mixmagic.completion import Collector, Completion
-from mixmagic.errors import MixmagicError, StoreError, one_line
+from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
 from mixmagic.layers.reserving import reserve
 from mixmagic.layers.settling import settled
 from mixmagic.money import Usage
@@ -136,6 +136,8 @@ class _Call:
                 completion = replace(completion, cost=None)
         try:
             self._ledger.settle(self.hold, self._status, completion, self._reason)
+        except StoreBusy as busy:  # it is written as soon as it can be
+            _log.info("A call is not in the ledger yet: %s", busy.message)
         except StoreError as trouble:
             _log.warning("The row of a call stays open: %s", trouble.message)
 
