@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -515,3 +517,88 @@ def test_under_a_budget_a_locked_ledger_refuses_in_the_end_and_can_be_stopped(se
         caller.join(0.5)
         assert isinstance(caller.error, Stopped)
     assert together.received == rows(session) == []
+
+
+READER = """
+import sys, threading
+from contextlib import closing
+import mixmagic
+
+def read():
+    with closing(mixmagic.stream("Hi", model="8x7b", max_tokens=1000)) as deltas:
+        for number, delta in enumerate(deltas):
+            print(number, flush=True)
+            if sys.argv[1] == "still":
+                threading.Event().wait()
+
+threading.Thread(target=read, daemon=True).start()
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def reader(how: str):
+    """Another process with a call under way, that reads its answer or not."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", READER, how],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline() == "0\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together, held, monkeypatch):
+    """For as long as it goes on: the other process tells of it every two seconds."""
+    monkeypatch.setattr(reservations, "ELSEWHERE", 4.0)
+    together.plan = [held, TINY]
+    session.budget(enough(1000), per="day")
+    with reader("on"):
+        caller = Caller(session, session.request("Hi", max_tokens=1000))
+        until(lambda: caller.waits)
+        (row,) = rows(session)
+        until(lambda: rows(session)[0]["moved_at"] > row["moved_at"] + 4.5)
+        assert caller.is_alive()
+        held.over.set()
+        caller.join(10)
+    assert (caller.error, caller.text) == (None, "Hello there")
+    assert sent(together.received[1]) == 1000 - 12, "what the other one has cost"
+
+
+def test_a_call_of_another_process_that_lies_still_is_not(session, together, held, monkeypatch):
+    monkeypatch.setattr(reservations, "ELSEWHERE", 1.0)
+    together.plan = [held, TINY]
+    session.budget(enough(1000) + enough(300), per="day")
+    with reader("still"):
+        started = time.monotonic()
+        assert session.ask("Hi", max_tokens=1000).text == "Hello there"
+        assert time.monotonic() - started < 10
+    assert sent(together.received[1]) == 300
+
+
+def test_a_call_that_goes_on_is_told_of_only_under_a_budget_and_seldom(session, together, held):
+    """Twice in five seconds, for all calls of the process together."""
+    together.plan = [held]
+    session.ledger.sweep()
+    changes = []
+    with closing(sqlite3.connect(session.ledger.database.path)) as other:
+        for budget in (None, "1"):
+            session.budget(budget)
+            callers = [Caller(session, session.request("Hi", max_tokens=99)) for _ in range(3)]
+            for caller in callers:
+                while not caller.text:
+                    caller.join(0.01)
+            seen = {other.execute("PRAGMA data_version").fetchone()[0]}
+            over = time.monotonic() + 5
+            while time.monotonic() < over:
+                seen.add(other.execute("PRAGMA data_version").fetchone()[0])
+                time.sleep(0.01)
+            changes.append(len(seen) - 1)
+            for caller in callers:
+                caller.request.stop.set()
+                caller.join(10)
+    assert changes[0] == 0
+    assert 1 <= changes[1] <= 3
