@@ -25,20 +25,21 @@ class Parts:
 
     Args:
         settings: Read from the settings file and the environment where not given.
-
+        of_process: True for the one session that the process shares with its workers.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
         if settings is not None:
             self.settings = settings
+        self._of_process = of_process
         _all.add(self)
 
     @once
     def id(self) -> str:
-        """What the ledger calls this session: it is shared with this process's workers."""
+        """What the ledger calls this session."""
         from mixmagic.store.processes import session
 
-        return session()
+        return session() if self._of_process else os.urandom(8).hex()
 
     @once
     def notebook(self) -> str | None:

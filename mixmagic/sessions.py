@@ -309,8 +309,12 @@ _sessions: list[Session] = []
 
 
 def session() -> Session:
-    """The session of this process, made when first asked for."""
+    """The session of this process, made when first asked for.
+
+    It is that of the process's workers, too, which multiprocessing or loky starts: they have the
+    same budget, and what they spend is the session's.
+    """
     with forks.lock:
         if not _sessions:
-            _sessions.append(Session())
+            _sessions.append(Session(of_process=True))
         return _sessions[0]

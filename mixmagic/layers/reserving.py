@@ -63,7 +63,7 @@ def _waiting(ledger: Ledger, hold: Reservation, turn: Turn) -> Generator[Delta, 
     while True:
         if hold.request.stop.is_set():
             raise Stopped(sent=False)
-        seen, look, deadline = _changes(ledger), _LOOK, hold.request.deadline
+        seen, look, deadline = ledger.database.version(), _LOOK, hold.request.deadline
         try:
             short = ledger.reserve(hold, turn, patience=_POLL)
         except StoreBusy as busy:
@@ -86,22 +86,14 @@ def _waiting(ledger: Ledger, hold: Reservation, turn: Turn) -> Generator[Delta, 
         _until_news(ledger, turn, seen, min(now + look, deadline, said))
 
 
-def _until_news(ledger: Ledger, turn: Turn, seen: int | None, until: float) -> None:
+def _until_news(ledger: Ledger, turn: Turn, seen: int, until: float) -> None:
     """Sleep until it is worth looking again."""
     while (left := until - time.monotonic()) > 0:
         first = ledger.turns.first(turn.limits, turn)
         if turn.bell.wait(min(left, _POLL) if first else left):
             return
-        if first and _changes(ledger) != seen:
+        if first and ledger.database.version() != seen:
             return
-
-
-def _changes(ledger: Ledger) -> int | None:
-    """Return a number that is another one after another process has written the ledger."""
-    try:
-        return ledger.database.changed()
-    except StoreError:
-        return None
 
 
 @contextmanager

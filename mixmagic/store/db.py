@@ -27,6 +27,8 @@ _OPENING = 5.0
 # Seconds that a transaction takes at most, mostly; and for which it is remembered that one took
 # longer.
 _TRANSACTION, _RECENT = 0.3, 5.0
+# Seconds that a crowd of others may take turns before this one's.
+_CROWD = 10.0
 # Seconds between two looks at such a file, at least and at most.
 _SOON, _LATER = 0.001, 0.02
 
@@ -145,14 +147,6 @@ class Database:
                     break
         return found or []
 
-    def changed(self) -> int:
-        """Return a number that is another one after another process has written the file.
-
-        Raises:
-            StoreError: The file cannot be read.
-        """
-        return int(self.rows("PRAGMA data_version", patience=0)[0][0])
-
     def before_fork(self) -> None:
         """Close the file: SQLite's locks are a process's own, and a child's would be void."""
         self.lock.acquire()
@@ -177,15 +171,24 @@ class Database:
     def _tries(self, patience: float | None) -> Iterator[None]:
         """Come back while another process keeps the file locked, and the patience lasts.
 
+        It lasts longer while others get on with their transactions: this one's turn will come.
+
         Raises:
             StoreBusy: It is over.
         """
-        pause = _SOON
-        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        started = time.monotonic()
+        wait = PATIENCE if patience is None else patience
+        deadline, pause, version = started + wait, _SOON, 0
         while True:
             yield
-            now = time.monotonic()
+            now, before, version = time.monotonic(), version, self.version()
             since, until = self._locked
+            if before not in (0, version):  # others get on
+                since = now
+                if (
+                    wait > _TRANSACTION and now - started < _CROWD
+                ):  # whoever waits for less comes back
+                    deadline = max(deadline, now + wait)
             self._locked = (since if now - until < _RECENT else now, now)
             left = deadline - now
             if left <= 0:
@@ -195,6 +198,19 @@ class Database:
                 )
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LATER)
+
+    def version(self) -> int:
+        """Return a number that is another one after another process has written the file.
+
+        It is 0 if that cannot be known now.
+        """
+        with self.lock:
+            if self._made is None or self._made.in_transaction:
+                return 0
+            try:
+                return int(self._made.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return 0
 
     def _ours(self, error: configure.Failure | quarantine.Taken) -> StoreError:
         """Return SQLite's error as one of ours.
