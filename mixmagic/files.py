@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write(path: Path, text: str, *, newline: str | None = None) -> None:
-    """Write a file in UTF-8, or leave what was there.
+    """Write a file in UTF-8, or leave what was there, also if the power fails.
 
     Args:
-        path: The file; its folder is there.
+        path: The file; its folder is there. If it is a link, what it points to is written.
         text: All of it.
         newline: As for `open`.
 
@@ -22,11 +22,15 @@ def write(path: Path, text: str, *, newline: str | None = None) -> None:
     Example:
         >>> write(Path("notes.md"), "Tea.")
     """
+    real = Path(os.path.realpath(path))
     # A name of its own: two processes may write the same file.
-    part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
+    part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
     try:
-        part.write_text(text, "utf-8", newline=newline)
-        part.replace(path)
+        with part.open("w", encoding="utf-8", newline=newline) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or the new name may come to the disk before the text
+        part.replace(real)
     finally:
         with contextlib.suppress(OSError, ValueError):  # it has been renamed, or never was
             part.unlink()

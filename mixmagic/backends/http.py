@@ -127,6 +127,7 @@ class Backend:
             try:
                 line.take(response.extensions["network_stream"])
                 self._accepted(model, response, line)
+                line.accepted = True
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
                 answer = reading.Answer(request, self.access)
                 yield from _read(response, answer, line)
@@ -171,8 +172,10 @@ class Backend:
                 error = Stopped(sent=line.sent)
         if stop.is_set():  # a shut connection can look like anything
             error = Stopped(sent=line.sent)
-        if isinstance(error, ProviderError) and error.status is None:
-            error.sent = line.sent and not line.unsent
+        if isinstance(error, MixmagicError):
+            error.transmitted = line.sent
+            if line.accepted or (isinstance(error, ProviderError) and error.status is None):
+                error.sent = line.sent and not line.unsent
         raise error from None
 
     def _named(self, model: Model, error: Exception, line: network.Line) -> MixmagicError:

@@ -48,11 +48,12 @@ class Line:
         late: The error of a wait that takes too long now.
         sent: Whether a part of the question has gone out.
         unsent: Whether a part of it could not.
+        accepted: Whether the server has said that it will answer it.
     """
 
     def __init__(self, settings: Settings, deadline: float) -> None:
         self.late: type[TimedOut] = ConnectTimedOut
-        self.sent = self.unsent = False
+        self.sent = self.unsent = self.accepted = False
         self._settings, self._deadline = settings, deadline
         self._lock = threading.RLock()  # re-entrant: a signal handler may break off
         self._socket: socket.socket | None = None

@@ -178,7 +178,9 @@ class Catalog:
 
 
 def priced(model: Model) -> Model:
-    """The model with a price, where one is declared, or known to others."""
+    """The model with a price and a context, where they are declared, or known to others."""
+    if model.context is None and (context := others.context(model)):
+        model = replace(model, context=context)
     if model.price:
         return model
     if model.provider.free:
