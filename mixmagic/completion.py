@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from mixmagic import defuse, tokens
-from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.fences import in_html
 from mixmagic.money import Usage, amounts
+from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.values import Delta, Model, Origin, Request
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mixmagic import defuse
-from mixmagic.blocks import code_blocks
 from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
 from mixmagic.display.tabs import tabbed
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.fences import in_html
 from mixmagic.tasks import parsing, tables
+from mixmagic.text.code_blocks import code_blocks
 
 Bundle = dict[str, str]  # MIME types and what is shown for each
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # imported when an answer is there: `%load_ext` stays light
     from collections.abc import Sequence
 
-    from mixmagic.blocks import CodeBlock
     from mixmagic.completion import Completion
     from mixmagic.sessions import Session
+    from mixmagic.text.code_blocks import CodeBlock
 
 # What a cell of a language begins with. What is no program for a cell is not here.
 _BEGINS = {
@@ -38,7 +38,7 @@ def blocks(answer: Completion) -> list[CodeBlock]:
         [CodeBlock(language='python', code='x = 1\nprint(x)')]
     """
     from mixmagic import defuse
-    from mixmagic.blocks import code_blocks
+    from mixmagic.text.code_blocks import code_blocks
 
     text = defuse.plain(answer.text.replace("\r\n", "\n"))
     found = list(code_blocks(text))

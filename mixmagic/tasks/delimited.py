@@ -7,9 +7,9 @@ import csv
 import io
 import re
 
-from mixmagic.blocks import code_blocks
 from mixmagic.errors import AnswerUnusable, one_line
 from mixmagic.tasks.parsing import AGAIN
+from mixmagic.text.code_blocks import code_blocks
 
 Rows = list[list[str]]
 

@@ -9,8 +9,8 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from mixmagic.blocks import CodeBlock, code_blocks, main_block
 from mixmagic.errors import AnswerUnusable, one_line
+from mixmagic.text.code_blocks import CodeBlock, code_blocks, main_block
 
 # What can be done about an answer in another form than was asked for.
 AGAIN = "Its text is kept: ask again, plainer or with -t 0, or read it as it is."
@@ -32,7 +32,7 @@ _MARK = re.compile(r"(?:[-*+•]|\d{1,9}[.)])?")
 def code(answer: str) -> str:
     r"""The code of an answer: its first fenced block, or all of it where it has none.
 
-    A first block that only installs something is passed over: see `blocks.main_block`.
+    A first block that only installs something is passed over: see `code_blocks.main_block`.
 
     Example:
         >>> code("Sure:\n```python\nx = 1\n```")

@@ -10,12 +10,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from kernels import Desk
 from server import Answer, together
 
-from mixmagic.blocks import CodeBlock
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.magics import _insert
 from mixmagic.magics._insert import Cells, blocks, cells
 from mixmagic.money import Usage
+from mixmagic.text.code_blocks import CodeBlock
 from mixmagic.values import Request
 
 SETUP = """
