@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,10 @@ from mixmagic import forks
 
 if TYPE_CHECKING:  # imported with the first answer
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
+
+    _Rule = Callable[[StateBlock, int, int, bool], bool]
 
 # Levels of lists and quotations that are read, a list having two. A level may read each line once
 # more: of very many lines, fewer levels are read.
@@ -77,34 +81,59 @@ def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
     if "```" not in markdown and "~~~" not in markdown:
         return ()
     text = markdown.replace("\r\n", "\n").replace("\r", "\n")
-    parser = _parser()
-    fences = _Fences()
-    state = forks.load("markdown_it.rules_block").StateBlock(text, parser, {}, fences)
-    levels = max(2, min(_MAX_NESTING, _MAX_LINE_READS // state.lineMax))
-    state.level = _MAX_NESTING - levels
-    parser.block.tokenize(state, 0, state.lineMax)
-    return tuple(
-        CodeBlock(next(iter(token.info.split()), ""), token.content.removesuffix("\n"))
-        for token in fences
-    )
+    levels = max(2, min(_MAX_NESTING, _MAX_LINE_READS // (text.count("\n") + 1)))
+    found = _Found()
+    _parser().block.parse(text, _parser(), {"levels": levels}, found)
+    return found.all()
 
 
-class _Fences(list["Token"]):
-    """The tokens of fenced code blocks; all others are dropped."""
+class _Found(list["Token"]):
+    """The parser's tokens: code blocks are kept, and no token, of which there may be a million."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: list[CodeBlock] = []
+        self._last: Token | None = None  # the parser fills it after it was appended
 
     def append(self, token: Token) -> None:
         if token.type == "fence":
-            super().append(token)
+            self._keep()
+            self._last = token
+
+    def all(self) -> tuple[CodeBlock, ...]:
+        """Return the code blocks, when the parser has ended."""
+        self._keep()
+        return tuple(self._blocks)
+
+    def _keep(self) -> None:
+        token, self._last = self._last, None
+        if token is not None:
+            language = next(iter(token.info.split(maxsplit=1)), "")
+            self._blocks.append(CodeBlock(language, token.content.removesuffix("\n")))
 
 
 @functools.cache
 def _parser() -> MarkdownIt:
     """A parser of blocks; it is not changed once it is made, and threads share it."""
-    parser = forks.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING})
+    rules = forks.load("markdown_it.rules_block")
+    # Its own limit drops the rest of the text.
+    parser = forks.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": sys.maxsize})
     parser.disable("html_block")
+    ends = ["paragraph", "reference", "blockquote"]
+    parser.block.ruler.at("list", _limited(rules.list_block), {"alt": ends})
+    parser.block.ruler.at("blockquote", _limited(rules.blockquote), {"alt": [*ends, "list"]})
     parser.block.ruler.getRules("")  # compiles them: not safe when two threads do it
     made: MarkdownIt = parser
     return made
+
+
+def _limited(rule: _Rule) -> _Rule:
+    """A rule for lists or quotations: deeper than `levels`, their marks are text."""
+
+    def limited(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return state.level < state.env["levels"] and rule(state, start, end, silent)
+
+    return limited
 
 
 def installs(code: str) -> bool:
