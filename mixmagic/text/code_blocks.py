@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported with the first answer
 
 # Levels of lists and quotations that are read, a list having two. A level may read each line once
 # more: of very many lines, fewer levels are read.
-_MAX_NESTING, _MAX_LINE_READS = 20, 1_000_000
+_MAX_NESTING, _MAX_LINE_READS = 20, 200_000
 
 _SHELLS = frozenset(
     ("bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "cmd", "powershell")
@@ -63,6 +63,7 @@ class CodeBlock:
         return "\n".join(line[prompt.end() :] for line, prompt in lines if prompt)
 
 
+@functools.lru_cache(4)  # an answer's last blocks are asked for by several readers
 def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
     r"""Return the fenced code blocks of a Markdown text, in their order.
 
@@ -81,7 +82,7 @@ def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
     if "```" not in markdown and "~~~" not in markdown:
         return ()
     text = markdown.replace("\r\n", "\n").replace("\r", "\n")
-    levels = max(2, min(_MAX_NESTING, _MAX_LINE_READS // (text.count("\n") + 1)))
+    levels = min(_MAX_NESTING, _MAX_LINE_READS // (text.count("\n") + 1))
     found = _Found()
     _parser().block.parse(text, _parser(), {"levels": levels}, found)
     return found.all()
