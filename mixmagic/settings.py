@@ -1,6 +1,6 @@
 """Where files live, the settings file and the environment: read once, passed down.
 
-May import `money` and `errors`.
+May import `money`, `files` and `errors`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mixmagic import files
 from mixmagic.errors import BadArguments
 from mixmagic.money import Per
 
@@ -108,7 +109,8 @@ class Settings:
             _check(name, value, config / _FILE)
         # Jupyter's server says which notebook a kernel is for.
         named = Path(environ.get("JPY_SESSION_NAME", ""))
-        notebook = named if named.is_absolute() and named.exists() else Path.cwd()
+        there = named.is_absolute() and os.path.exists(named)  # noqa: PTH110  # Path's may fail
+        notebook = named if there else Path.cwd()
         return cls(config, data, cache, notebook, **values)
 
 
@@ -126,7 +128,12 @@ _TAKES = {
 def _folders(home: str) -> tuple[Path, Path, Path]:
     """The folders for configuration, data and cache."""
     if home:
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:  # no such user
+            raise BadArguments(
+                f"MIXMAGIC_HOME cannot be {home!r:.80}: {error}", "Name a folder."
+            ) from None
         return root / "config", root / "data", root / "cache"
     import platformdirs  # here, because it is needed at the first call and not before
 
@@ -137,15 +144,12 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
 def _read(path: Path) -> dict[str, Any]:
     """The settings file as a dict, empty where there is none."""
     try:
-        text = path.read_text("utf-8")
-        import tomllib  # here, because most people have no such file
-
-        return tomllib.loads(text)
+        return files.toml(files.read(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise BadArguments(
-            f"{path} cannot be read: {error}.", "Mend the file, or delete it."
+            f"{path} cannot be read: {files.reason(error)}.", "Mend the file, or delete it."
         ) from None
 
 

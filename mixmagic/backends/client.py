@@ -29,7 +29,14 @@ def make(ca_file: str, redact: Callable[[str], str]) -> httpx.Client:
             timeout=None,  # noqa: S113
             limits=_LIMITS,
         )
-    except (ImportError, OSError, ValueError, ssl.SSLError, httpx.InvalidURL) as error:
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        ssl.SSLError,
+        httpx.InvalidURL,
+    ) as error:
         raise BadArguments(
             f"The proxy or certificate settings make no sense: {redact(str(error))}",
             "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and ca_file.",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixmagic import files
+
 if TYPE_CHECKING:  # imported when an answer is there: `%load_ext` stays light
     from collections.abc import Sequence
 
@@ -26,7 +28,6 @@ _BEGINS = {
 }
 # What the footer says where `Cells.taken` says no.
 NOBODY = "no new cells: nobody is here to take them"
-_LONGEST_NOTEBOOK = 64 * 1024 * 1024  # bytes that are read to see what is there already
 _MOST_CHAINS = 20
 
 
@@ -186,10 +187,10 @@ class Cells:
     def _saved(self) -> list[str]:
         """The sources of the notebook's code cells, as it was last saved."""
         path = Path(self._session.notebook or "")
+        if path.suffix != ".ipynb":
+            return []
         try:
-            if path.suffix != ".ipynb" or path.stat().st_size > _LONGEST_NOTEBOOK:
-                return []
-            saved = json.loads(path.read_bytes())["cells"]
+            saved = json.loads(files.read(path))["cells"]
             return ["".join(each["source"]) for each in saved if each["cell_type"] == "code"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return []  # no notebook, or not one that we know
