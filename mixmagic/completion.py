@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.money import Usage, amounts, bill
 from mixmagic.tally import Tally
+from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
 from mixmagic.values import Delta, Model, Origin, Request, Tried
