@@ -10,14 +10,15 @@ import weakref
 from typing import TYPE_CHECKING
 
 from mixmagic.forks import once
+from mixmagic.sealed import sealed
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
     from mixmagic.catalog import Catalog
+    from mixmagic.keys.available import Keys
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.chats import Chats
-    from mixmagic.tasks.keys import Keys
 
 
 class Parts:
@@ -36,7 +37,8 @@ class Parts:
             self.settings = settings
         _all.add(self)
         self.id = os.urandom(8).hex()
-        named = os.environ.get("JPY_SESSION_NAME")
+        with sealed():
+            named = os.environ.get("JPY_SESSION_NAME")
         # Half a surrogate pair stands for what is no text in a path: nothing can keep that.
         self.notebook = named.encode(errors="replace").decode() if named else None
 
@@ -75,14 +77,14 @@ class Parts:
         """The ways to reach a model."""
         from mixmagic.backends import Backends
 
-        return Backends(self.settings)
+        return Backends(self.settings, self.catalog.providers.values())
 
     @once
     def keys(self) -> Keys:
         """Which providers are set up."""
-        from mixmagic.tasks.keys import Keys
+        from mixmagic.keys.available import Keys
 
-        return Keys(self.backends.access, self.settings.dotenv)
+        return Keys(self.backends.access)
 
     @once
     def chats(self) -> Chats:

@@ -16,6 +16,7 @@ from typing import Any
 
 from mixmagic.errors import BadArguments
 from mixmagic.money import Per
+from mixmagic.sealed import sealed
 
 _FILE = "config.toml"
 _DEAREST = 1_000_000  # US dollars: what is more is a mistake
@@ -93,12 +94,17 @@ class Settings:
         return {per: Decimal(str(limit)) for per, limit in limits.items() if limit is not None}
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings file and the environment.
 
         Raises:
             BadArguments: A setting that does not exist, or whose value makes no sense.
         """
+        with sealed():  # the environment, which holds keys, is a variable of what is called
+            return cls._load(os.environ if environ is None else environ)
+
+    @classmethod
+    def _load(cls, environ: Mapping[str, str]) -> Settings:
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
         values = _read(config / _FILE)
         for name, kind in _KINDS.items():

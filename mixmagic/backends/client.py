@@ -38,6 +38,16 @@ def make(ca_file: str, redact: Callable[[str], str]) -> httpx.Client:
     return client
 
 
+def proxy_host(client: httpx.Client, url: httpx.URL) -> str:
+    """Return the host of the proxy that a request goes through; empty if it goes there directly.
+
+    By what the client itself does: its proxies are those of the environment that it was made in.
+    """
+    pool: Any = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001
+    proxy = getattr(pool, "_proxy_url", None)
+    return "" if proxy is None else bytes(proxy.host).decode("ascii")
+
+
 class Alone(httpx.SyncByteStream):
     """A response's bytes, behind which nothing may have come, not even the connection's end.
 

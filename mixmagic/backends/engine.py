@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from mixmagic.keys.environment import without_keys
 from mixmagic.tokens import Memo
 
 # Seconds that the process has to end by itself.
@@ -55,6 +56,7 @@ class Engine:
 
     Args:
         options: What `backends.llama` takes.
+        env: The process's environment; this process's own without its keys if `None`.
 
     Attributes:
         ready: Whether the model is loaded.
@@ -62,7 +64,7 @@ class Engine:
         counts: The last few counts of tokens.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self.ready = False
         self.answers: dict[int, Answer] = {}
         self.counts = Memo()
@@ -78,6 +80,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=without_keys() if env is None else env,
             # Ctrl-C goes to all processes of a terminal's or a kernel's group.
             start_new_session=True,
         )

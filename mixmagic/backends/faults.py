@@ -28,6 +28,7 @@ from mixmagic.errors import (
     UnknownModel,
     one_line,
 )
+from mixmagic.keys.missing import key_hint
 from mixmagic.settings import Settings
 from mixmagic.values import Model, Request
 
@@ -114,7 +115,7 @@ def _refused(model: Model, status: int, body: Any, retry_after: float | None) ->
         return MissingKey(
             f"{provider.label} answered {status}: the key{source} is missing or not accepted"
             f"{f' ({words})' if words else '.'}",
-            _key_hint(model),
+            key_hint(model),
         )
     if status == 402:
         return ProviderError(
@@ -212,25 +213,6 @@ def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
         f"{label} sent nothing more for {settings.idle_timeout:g} s.",
         "What came until then is kept; idle_timeout in config.toml allows more.",
     )
-
-
-def missing_key(model: Model) -> MissingKey:
-    """The error of a call that cannot be sent for want of a key."""
-    provider = model.provider
-    return MissingKey(
-        f"{provider.label} needs an API key, and {provider.key_env} is not set.", _key_hint(model)
-    )
-
-
-def _key_hint(model: Model) -> str:
-    """How to come by a key, and the way that needs none."""
-    provider = model.provider
-    where = f" (from {provider.key_url})" if provider.key_url else ""
-    setting = (
-        f"Set {provider.key_env}{where} in the environment or in a file .env beside the notebook,"
-        f" or run `%mixmagic login {provider.name}`; "
-    )
-    return f"{setting if provider.key_env else ''}`%mixmagic use local` needs no key."
 
 
 def _is_context(words: str, codes: str) -> bool:

@@ -16,7 +16,6 @@ import httpx
 
 from mixmagic import forks
 from mixmagic.backends import client, faults, limits, network, reading, wire
-from mixmagic.backends.access import Access, base_url
 from mixmagic.errors import (
     BadArguments,
     IdleTimedOut,
@@ -27,6 +26,8 @@ from mixmagic.errors import (
     Unavailable,
     one_line,
 )
+from mixmagic.keys.credentials import Credentials, base_url
+from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.stop import Stop
 from mixmagic.values import Delta, Model, Provider, Request, Stream
@@ -44,7 +45,7 @@ _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 class Backend:
     """Every HTTP provider, over one client that is made at the first call."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
+    def __init__(self, settings: Settings, access: Credentials) -> None:
         self.access, self._settings = access, settings
         self._lock = threading.Lock()
         self._made: httpx.Client | None = None
@@ -66,10 +67,8 @@ class Backend:
         Raises:
             MixmagicError: It could not be asked, or answered something else.
         """
-        try:
-            return wire.listing(provider, self._listing(provider, key, timeout))
-        except (MixmagicError, Stopped) as error:
-            raise _bare(error) from None
+        with sealed(self.access.redact):
+            return self._listed(provider, key, timeout)
 
     def close(self) -> None:
         """Close the connections."""
@@ -89,6 +88,10 @@ class Backend:
                     logging.getLogger(name).addFilter(self.access.clean)
             return self._made
 
+    def _listed(self, provider: Provider, key: str, timeout: float) -> list[Mapping[str, Any]]:
+        listed = wire.listing(provider, self._listing(provider, key, timeout))
+        return list(self.access.redact(listed))
+
     def _listing(self, provider: Provider, key: str, timeout: float) -> bytes:
         model = Model("", provider)
         with self._exchange(model, time.monotonic() + timeout) as (http, line):
@@ -101,10 +104,8 @@ class Backend:
                 return reading.page(response.iter_bytes(), _LONGEST_LISTING)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
-        try:
+        with sealed(self.access.redact):
             yield from self._call(request)
-        except (MixmagicError, Stopped) as error:
-            raise _bare(error) from None
 
     def _call(self, request: Request) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
@@ -116,8 +117,10 @@ class Backend:
                 headers=self.access.headers(model),
             )
             _set_apart(sent)
-            if sent.url.scheme == "http" and self.access.exposed(sent.url.host, model):
-                yield Delta(note=f"the key travels unencrypted to {sent.url.host}")
+            if sent.url.scheme == "http":
+                proxy = client.proxy_host(http, sent.url)
+                if warning := self.access.exposure(model, sent.url.host, proxy):
+                    yield Delta(note=warning)
             with line.held():
                 response = http.send(sent, stream=True)
             response.stream = client.Alone(response, line)
@@ -210,12 +213,6 @@ class Backend:
             "What came until then is kept; run the cell again for a whole answer.",
             retryable=line.unsent,
         )
-
-
-def _bare(error: MixmagicError | Stopped) -> MixmagicError | Stopped:
-    """An error without its frames, and what it came from: they hold what was sent, the key too."""
-    error.__context__ = None
-    return error.with_traceback(None)
 
 
 def _set_apart(question: httpx.Request) -> None:

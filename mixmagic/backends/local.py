@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 from mixmagic import tokens
 from mixmagic.backends import faults, weights, wire
-from mixmagic.backends.access import Access
 from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
 from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
+from mixmagic.keys.credentials import Credentials
+from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
@@ -44,8 +45,8 @@ _Result = TypeVar("_Result")
 class Backend:
     """The embedded models of this process, each loaded when first asked."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, access: Credentials) -> None:
+        self._settings, self._access = settings, access
         self._lock = threading.Lock()
         self._engines: dict[Path, Engine] = {}
         self._process = os.getpid()
@@ -129,13 +130,15 @@ class Backend:
         """Where the model's GGUF file is, or will be."""
         if _embedded(model):
             return weights.path(self._settings.cache_dir)
-        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
+        with sealed():  # likewise
+            return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
         model = request.model
         if _embedded(model):
-            with closing(weights.fetch(self._settings.cache_dir)) as fetching:
+            env = self._access.environment()
+            with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
                 while True:
                     faults.check(request)
                     try:
@@ -170,7 +173,8 @@ class Backend:
                     # spinning, so that with too few cores it falls from 80 tokens a second to one.
                     "threads": min(max(cores() - 1, 1), _MAX_THREADS),
                 }
-                engine = self._engines[path] = Engine(options)
+                with sealed():  # the environment is a variable of what is called
+                    engine = self._engines[path] = Engine(options, self._access.environment())
             return engine
 
 

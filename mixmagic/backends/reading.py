@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mixmagic.backends import faults, sse, wire
-from mixmagic.backends.access import Access, Redactor
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.redact import Redactor
 from mixmagic.values import Delta, Request
 
 # The longest error page that is read, in bytes.
@@ -35,7 +36,7 @@ class Answer:
         alive: Whether the last bytes were more than a ping.
     """
 
-    def __init__(self, request: Request, access: Access) -> None:
+    def __init__(self, request: Request, access: Credentials) -> None:
         self.whole = self.done = self.alive = self._said = False
         self._model, self._access = request.model, access
         self._request = request
@@ -202,9 +203,7 @@ class Answer:
             wire.decode(self._model, self._access.redact(frame))
             raise  # the key is a word of the protocol's own
         if delta.finish is not None:
-            delta = delta._replace(
-                finish=one_line(self._access.redact(delta.finish, words=False), 40)
-            )
+            delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
         if delta.choice not in self._redactors:  # each answer is a text of its own
             self._redactors[delta.choice] = self._access.redactors()
         if (redactors := self._redactors[delta.choice]) is not None:

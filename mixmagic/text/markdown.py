@@ -37,7 +37,7 @@ _LONGEST_FORMULA, _MOST_LINES = 4000, 200
 SIGN = re.compile(r"[\[*_~`$!\\<&]")
 _CONTAINER = re.compile(r">|(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
 # What `sanitize` writes: a sign that no reader can pair with another, and code without any sign.
-_SPAN = re.compile(r"<span>&#(36|92);</span>|<code>([^<>`]*)</code>")
+_SPAN = re.compile(r"<span>&#(36|92);</span>|<code>([^<>`]+)</code>")
 _BEGIN = re.compile(r"\\begin\{([A-Za-z]+\*?)\}")
 _DISPLAYED = re.compile(rf"\$\$|\\\[|{_BEGIN.pattern}")
 
@@ -129,7 +129,7 @@ def _displayed(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     body = source[len(opening[0]) : -len(closing)]
     if not source.endswith(closing) or closing in body or not body.strip():
         return False
-    if closing == r"\]" and not looks_like_mathematics(body, display=True):
+    if closing == r"\]" and not _is_formula(opening[0], body, alone=True):
         return False
     if not silent:
         span = [start, last + 1]
@@ -194,14 +194,22 @@ def _mathematics(state: StateInline, silent: bool) -> bool:
         return False
     if opening[0] == "$" and start and (source[start - 1].isalnum() or source[start - 1] == "$"):
         return False  # as in `US$5`
-    display = opening == r"\["
-    if opening in (r"\(", r"\[") and not looks_like_mathematics(match[1], display=display):
+    alone = not start and match.end() == state.posMax
+    if opening in (r"\(", r"\[") and not _is_formula(opening, match[1], alone=alone):
         return False
     if not silent:
         token = state.push("math", "", 0)
         token.markup, token.content, token.info = opening, match[1], match[0]
     state.pos = match.end()
     return True
+
+
+def _is_formula(opening: str, body: str, *, alone: bool) -> bool:
+    r"""Return True if a bracket begins a formula, and is not the escaped one of `\[1\]`."""
+    display = opening == r"\["
+    return (display and alone and body[0].isspace()) or looks_like_mathematics(
+        body, display=display
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ _COMMANDS = frozenset(
     emptyset varnothing complement eth Bbbk Finv Game mho angle measuredangle sphericalangle
     degree prime backprime
 
-    pm mp times div cdot ast star circ bullet cap cup uplus sqcap sqcup vee wedge lor land
+    pm mp times div cdot cdotp ast star circ bullet cap cup uplus sqcap sqcup vee wedge lor land
     setminus smallsetminus wr diamond bigtriangleup bigtriangledown triangleleft
     triangleright oplus ominus otimes oslash odot bigcirc dagger ddagger amalg ltimes rtimes
     leftthreetimes rightthreetimes dotplus centerdot circledast circledcirc circleddash
@@ -39,7 +39,8 @@ _COMMANDS = frozenset(
     perp parallel nparallel mid nmid prec succ preceq succeq precsim succsim subset supset
     subseteq supseteq subsetneq supsetneq subseteqq supseteqq nsubseteq nsupseteq sqsubset
     sqsupset sqsubseteq sqsupseteq in ni owns notin not ll gg lll ggg lesssim gtrsim
-    lessapprox gtrapprox lessgtr gtrless nless ngtr nleq ngeq nsim ncong triangleq bumpeq
+    lessapprox gtrapprox lessgtr gtrless nless ngtr nleq ngeq nleqq ngeqq nvdash nVdash
+    nvDash nVDash nsim ncong triangleq bumpeq
     Bumpeq circeq eqcirc backsim thicksim thickapprox between pitchfork trianglelefteq
     trianglerighteq vartriangleleft vartriangleright coloneqq eqqcolon colon Subset Supset
     lneq gneq lneqq gneqq risingdotseq fallingdotseq smile frown therefore because

@@ -356,7 +356,7 @@ class _Inline:
         elif token.type == "image":
             self._picture(token)
         elif token.type == "link_open":
-            self._begin_link(token)
+            self._begin_link(token, is_empty=following[0].type == "link_close")
         elif token.type == "link_close":
             self._end_link()
         else:
@@ -470,8 +470,8 @@ class _Inline:
             heading = self._place == "heading"
             self._put(f"[{as_text(label, starts_line=False, heading=heading)}]({to})")
 
-    def _begin_link(self, token: Token) -> None:
-        to = None if self._linking else address(str(token.attrs.get("href", "")))
+    def _begin_link(self, token: Token, *, is_empty: bool) -> None:
+        to = None if self._linking or is_empty else address(str(token.attrs.get("href", "")))
         self._links.append((token, to))
         if to is not None:
             self._put("[")
@@ -484,12 +484,9 @@ class _Inline:
         if to is None:
             href = str(token.attrs.get("href", ""))
             self._text += ">" if token.markup == "autolink" else _path(href)
-            return
-        if self._last() == "[":  # nothing to be seen of it
-            self._out.pop()
         else:
             self._put(f"]({to})")
-        self._linking = False
+            self._linking = False
 
     def _mark(self, kind: str) -> str | None:
         """Return the mark of an emphasis that begins; `None` if it would join another one."""
@@ -561,7 +558,9 @@ def _words(tokens: Sequence[Token]) -> str:
 
 
 def _path(url: str) -> str:
-    """Return an address that is no link, as it stands behind the words."""
+    """Return an address that is no link, as it stands behind the words; none if it could be one."""
+    if address(url) is not None:
+        return ""
     shown = " ".join(unquote(url).split())
     shown = shown if len(shown) <= _LONGEST_PATH else f"{shown[: _LONGEST_PATH - 1]}…"
     return f" ({shown})" if shown else ""

@@ -98,6 +98,8 @@ def test_ordinary_markdown_stays_as_it_is(text):
         ("$a<b$", "$a< b$"),
         (r"\(x\), \[ E = mc^2 \]", r"$x$, $$E = mc^2$$"),
         (r"\(maybe\), \[1\]", "(maybe), &#91;1&#93;"),
+        ("\\[ N-1 \\]\n\n\\[1\\]", "$$N-1$$\n\n&#91;1&#93;"),
+        ("!.[](http://e)www.a", "!.www&#46;a"),
         ("$$\nx\n= y\n$$", "$$x = y$$"),
         (r"$\def\x{y}$", "<code>&#36;&#92;def&#92;x&#123;y&#125;&#36;</code>"),
         ("```mermaid\ngraph\n```", "```\ngraph\n```"),
