@@ -15,8 +15,8 @@ _NO_TEXT = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
     "|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\ufffd]"
 )
-# HTML that is read as what it shows, as it is the sanitizer's own.
-_OWN = re.compile(r"</?(?:span|code)>|&#(?:36|92);")
+# HTML that is read as the sign that it shows, as it is the sanitizer's own.
+_OWN = re.compile(r"<span>&#(?:36|92);</span>")
 # The box of a task.
 _BOX = re.compile(r"(?<=[-+*.)] )\[[xX]\] ")
 _WORDS = re.compile(r"[^\W_]+")
@@ -49,8 +49,8 @@ def lost(text: str, shown: str) -> str | None:
     clean = _NO_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     if _OTHERWISE.search(clean):
         return None
-    wanted = "".join(_WORDS.findall(said(_BOX.sub("", _OWN.sub("", clean)))))
-    found = iter("".join(_WORDS.findall(_OWN.sub("", shown))))
+    wanted = "".join(_WORDS.findall(said(_BOX.sub("", _OWN.sub("$", clean)))))
+    found = iter("".join(_WORDS.findall(shown)))
     for position, letter in enumerate(wanted):
         if letter not in found:
             return wanted[max(0, position - 10) : position + 20]

@@ -20,13 +20,16 @@ _SCRIPT = Path(__file__).with_name("pandoc.lua")
 _LATEX, _RST = "markdown+tex_math_double_backslash", "markdown"
 _ENVIRONMENT = re.compile(r"\\begin\{([a-z]+\*?)\}.*\\end\{\1\}\Z", re.DOTALL)
 _ADDRESS = re.compile(r"(?:https?://[^\s/?#@\\\"<>]+(?:[/?#]|$)|mailto:|#)", re.IGNORECASE)
-# What begins a line of reStructuredText and acts, and what pandoc itself writes of code,
-# formulas and tables.
+# What begins a line of reStructuredText and acts, and what pandoc itself writes of code, headings
+# and formulas.
 _DIRECTIVE = re.compile(r"^[ \t]*(?:\|.*\|[ \t]+|\|[ \t]+(?=.*\|$))?(?:\.\. |__ ).*", re.MULTILINE)
 _OWN = re.compile(
-    r"\s*\.\. (?:code:: [\w+#.-]+|math:: .*|math::|rubric:: .*|_[\w.-]+:|role:: raw-latex\(raw\))$"
+    r"\s*\.\. (?:code:: [\w+#.-]+|rubric:: .*|raw:: latex|_[\w.-]+:|role:: raw-latex\(raw\))$"
 )
-_ROLE = re.compile(r":(?!math:|raw-latex:)[a-z][a-z-]*:`(?!`)")
+# A link or a role: text between backticks that are not escaped.
+_MARKED = re.compile(
+    r"(?<![\\\w`])(?::[a-z-]+:)?`(?=[^\s`])(?:\\.|[^`\\\n]|\n(?! *\n))*?(?<![\s\\])`_{0,2}(?![\w`])"
+)
 
 
 def _harm(items: Iterable[str], *, latex: bool) -> list[str]:
@@ -46,7 +49,8 @@ def _harm(items: Iterable[str], *, latex: bool) -> list[str]:
         elif kind == "rst":
             lines = [] if latex else _DIRECTIVE.findall(what)
             found += [f"rst {line[:80]}" for line in lines if not _OWN.match(line)]
-            found += [] if latex else [f"rst {role}" for role in _ROLE.findall(what)]
+            marked = [] if latex else _MARKED.findall(what)
+            found += [f"rst {each[:80]}" for each in marked]
         elif kind:
             found.append(f"{kind} {what[:80]}")
     return found

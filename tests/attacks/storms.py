@@ -72,4 +72,7 @@ STORMS |= {
     "tables-of-formulas": "| a |\n|---|\n" + _repeated("| $a$ `b` \\| |\n"),
     "wide-table": f"|{'a|' * 20_000}\n|{'-|' * 20_000}\n|{'b|' * 10_000}\n",
     "many-tables": _repeated("|a|\n|-|\n"),
+    # JupyterLab looks for a class in the source of each heading, for its table of contents.
+    "classes-in-a-heading": "# `<a" + ' class=" tocSkip "' * 400 + "`",
+    "classes-in-headings": ("# `<a" + ' class=" tocSkip "' * 100 + "`\n\n") * 50,
 }

@@ -102,9 +102,14 @@ class Readers:
         """What is wrong with a text that is shown and typeset."""
         return self._page.evaluate("text => oracle.show(text)", text)
 
-    def load(self, text: str) -> dict[str, float]:
-        """How long the front end takes to show a text, and how much there is then."""
-        return self._page.evaluate("text => oracle.load(text)", text)
+    def load(self, text: str, quiet: float = 0.0) -> dict[str, float]:
+        """How long the front end is busy with an output, and how much there is then.
+
+        Args:
+            text: The output's Markdown.
+            quiet: Seconds without anything to do, after which it is taken for done.
+        """
+        return self._page.evaluate("([text, quiet]) => oracle.load(text, quiet)", [text, quiet])
 
     def made(self, text: str) -> dict[str, Any]:
         """What becomes of a text: its elements by name, its formulas as MathML, and its words."""

@@ -15,7 +15,7 @@ _WORST = (
     "headings", "breaks", "quotes", "lists", "headings-with-formulas", "matrices",
     "backticks-of-growing-length-in-code",
 )  # fmt: skip
-_SECONDS = 2.0
+_SECONDS, _QUIET = 2.0, 1.6
 
 
 @pytest.mark.parametrize("readers", ["lab"], indirect=True)
@@ -25,23 +25,24 @@ def test_a_storm_becomes_bounded_work(readers, name):
     made = readers.load(sanitize(STORMS[name]))
     assert made["characters"] > 10_000
     assert made["elements"] < 25_000
+    assert made["headings"] < 1000
     assert made["formulas"] < 2500
     assert made["signs"] < 100_000
 
 
 @pytest.mark.slow
 def test_every_storm_is_shown_in_two_seconds(readers):
-    late, unseen = {}, ["wide-blanks", "nothing-to-see"]
+    """With what it does behind it: it looks for headings, for one."""
+    late = {}
     for name, storm in STORMS.items():
-        text = sanitize(storm)
-        if name in unseen:
+        if not (text := sanitize(storm)):
+            assert not storm.strip("\u3000\u200b")
             continue
-        made = readers.load(text)
+        made = readers.load(text, _QUIET)
         if made["seconds"] >= _SECONDS:  # something else may have had the processor
-            made = min(
-                made, readers.load(text), readers.load(text), key=lambda each: each["seconds"]
-            )
-        if made["seconds"] >= _SECONDS or made["characters"] < 10_000:
+            again = [readers.load(text, _QUIET) for _ in range(2)]
+            made = min(made, *again, key=lambda each: each["seconds"])
+        if made["seconds"] >= _SECONDS:
             late[name] = made
     assert late == {}
 
