@@ -102,14 +102,14 @@ class Readers:
         """What is wrong with a text that is shown and typeset."""
         return self._page.evaluate("text => oracle.show(text)", text)
 
-    def load(self, text: str, quiet: float = 0.0) -> dict[str, float]:
-        """How long the front end is busy with an output, and how much there is then.
+    def load(self, *texts: str, quiet: float = 0.0) -> dict[str, float]:
+        """How long the front end is busy with outputs, and how much there is then.
 
         Args:
-            text: The output's Markdown.
+            texts: The Markdown of each.
             quiet: Seconds without anything to do, after which it is taken for done.
         """
-        return self._page.evaluate("([text, quiet]) => oracle.load(text, quiet)", [text, quiet])
+        return self._page.evaluate("([texts, quiet]) => oracle.load(texts, quiet)", [texts, quiet])
 
     def made(self, text: str) -> dict[str, Any]:
         """What becomes of a text: its elements by name, its formulas as MathML, and its words."""

@@ -15,7 +15,7 @@ _WORST = (
     "headings", "breaks", "quotes", "lists", "headings-with-formulas", "matrices",
     "backticks-of-growing-length-in-code",
 )  # fmt: skip
-_SECONDS, _QUIET = 2.0, 1.6
+_SECONDS, _QUIET, _AT_ONCE = 2.0, 1.6, 6
 
 
 @pytest.mark.parametrize("readers", ["lab"], indirect=True)
@@ -33,17 +33,19 @@ def test_a_storm_becomes_bounded_work(readers, name):
 @pytest.mark.slow
 def test_every_storm_is_shown_in_two_seconds(readers):
     """With what it does behind it: it looks for headings, for one."""
+    safe = {name: sanitize(storm) for name, storm in STORMS.items()}
+    unseen = [name for name, text in safe.items() if not text]
+    assert all(not STORMS[name].strip("\u3000\u200b") for name in unseen)
+    seen = [name for name in safe if name not in unseen]
     late = {}
-    for name, storm in STORMS.items():
-        if not (text := sanitize(storm)):
-            assert not storm.strip("\u3000\u200b")
+    for start in range(0, len(seen), _AT_ONCE):
+        some = seen[start : start + _AT_ONCE]
+        if readers.load(*(safe[name] for name in some), quiet=_QUIET)["seconds"] < _SECONDS:
             continue
-        made = readers.load(text, _QUIET)
-        if made["seconds"] >= _SECONDS:  # something else may have had the processor
-            again = [readers.load(text, _QUIET) for _ in range(2)]
-            made = min(made, *again, key=lambda each: each["seconds"])
-        if made["seconds"] >= _SECONDS:
-            late[name] = made
+        for name in some:  # something else may have had the processor
+            tries = (readers.load(safe[name], quiet=_QUIET)["seconds"] for _ in range(3))
+            if all(seconds >= _SECONDS for seconds in tries):
+                late[name] = len(safe[name])
     assert late == {}
 
 
