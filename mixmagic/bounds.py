@@ -6,7 +6,8 @@ May import `tokens` and what stands below it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -39,8 +40,6 @@ _HARMLESS = {
     "stop",
     "stream_options",
     "temperature",
-    "tool_choice",
-    "tools",
     "top_k",
     "top_logprobs",
     "top_p",
@@ -53,6 +52,8 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _PER_MESSAGE, _PER_PROMPT = 24, 96
 # What is over these is a mistake, and too much for the ledger: tokens or answers, and dollars.
 _MOST, _DEAREST = 10**9, Decimal(1_000_000)
+# As many tokens as the budgets buy.
+UNLIMITED = _MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class Bound:
         reason: Why they cannot.
         hint: What would make them known.
         answers: How many answers are asked for.
+        limit: Under a budget, which sends one with every call, the `max_tokens` that each answer
+            gets if there is money enough: as asked for, or what the context leaves. `UNLIMITED` if
+            neither is known; `None` if no `max_tokens` would bound the cost.
+        most: US dollars that the call can cost with that limit; `None` if nothing but a budget
+            limits it.
     """
 
     prompt_tokens: int = 0
@@ -75,6 +81,8 @@ class Bound:
     reason: str = ""
     hint: str = ""
     answers: int = 1
+    limit: int | None = None
+    most: Decimal | None = None
 
 
 def bound(request: Request) -> Bound:
@@ -109,35 +117,56 @@ def bound(request: Request) -> Bound:
     if model.price is None:
         reason = f"the price of {model.name} is not known"
         hint = "Give it in a catalog file (README, Models)"
-    elif unknown := sorted(str(key) for key in over.keys() - _HARMLESS - {name}):
+    elif unknown := sorted(str(key) for key in _unbounded(over) - {name}):
         reason = f"what {unknown[0]!r} in the request costs is not known"
         hint = "Leave it out of extra_body"
     elif odd := [key for key, value in counts.items() if not _whole(value)]:
         reason = f"{odd[0]!r} in the request is no number of tokens or answers"
         hint = f"Give a whole number from 1 to {_MOST:,}"
-    elif name not in limits and model.context is None:
-        reason = f"nothing limits what {model.name} may answer"
-        hint = "Give --max-tokens"
     if model.price is None or reason:
         return Bound(most, None, None, reason, hint, answers)
     if name in limits:
         # Which of several limits a provider obeys is its own business.
-        each = max(limits.values())
-    else:
+        each = limit = max(limits.values())
+    elif model.context is not None:
         # An estimate of the prompt can be several times too high.
-        each = max((model.context or 0) - (prompt.tokens if prompt.exact else 1), 1)
+        each = max(model.context - (prompt.tokens if prompt.exact else 1), 1)
+        # What is sent must leave room for the prompt; one that is much longer than it seems is
+        # rather refused than all others left half of their room.
+        limit = max(model.context - most, (model.context - prompt.tokens) // 2, 1)
+    else:
+        reason = f"nothing limits what {model.name} may answer"
+        limit = UNLIMITED if model.price.output else None
+        return Bound(most, None, None, reason, "Give --max-tokens", answers, limit)
     completion = each * answers
     cost = model.price.most(most, completion)
     if cost > _DEAREST:
         reason = f"the call could cost over ${_DEAREST:,}"
         return Bound(most, completion, None, reason, "Ask for less", answers)
-    return Bound(most, completion, cost, answers=answers)
+    needed = cost if limit == each else model.price.most(most, limit * answers)
+    return Bound(most, completion, cost, answers=answers, limit=limit, most=needed)
+
+
+def limited(request: Request, limit: int) -> Request:
+    """The request, such that no answer of it can have more than `limit` tokens, whatever it holds.
+
+    Example:
+        >>> limited(session.request("Hi", extra_body={"max_tokens": 900}), 100).params
+        {'extra_body': {'max_tokens': 100}, 'max_tokens': 100}
+    """
+    name, params = _limit(request.model), request.params
+    over = _over(request)
+    lowered = {key: limit for key in (name, *_LIMITS) if over.get(key, 0) > limit}
+    if not lowered and params.get("max_tokens", _MOST + 1) <= limit:
+        return request
+    extra = {**params.get("extra_body", {}), **lowered}
+    sent = {**params, "max_tokens": min(params.get("max_tokens", limit), limit)}
+    return replace(request, params={**sent, "extra_body": extra} if extra else sent)
 
 
 def _free(model: Model) -> bool:
     """Whether a provider gives its model away, and the user has set no price on it."""
-    price = model.price
-    return model.provider.free and not (price and (price.input or price.output or price.cached))
+    return model.provider.free and (model.price is None or model.price.free)
 
 
 def _over(request: Request) -> dict[Any, Any]:
@@ -145,6 +174,24 @@ def _over(request: Request) -> dict[Any, Any]:
     dialect = request.model.provider.dialect
     streaming = dialect.streaming if request.stream else {}
     return {**dialect.always, **streaming, **request.params.get("extra_body", {})}
+
+
+def _unbounded(over: Mapping[Any, Any]) -> set[Any]:
+    """What of a body's fields may cost more than its tokens, or tokens that nobody can foresee."""
+    unknown = over.keys() - _HARMLESS
+    # The user's own functions are answered here; a provider's tools search and read by themselves.
+    tools = over.get("tools", [])
+    if isinstance(tools, list) and all(_function(each) for each in tools):
+        unknown.discard("tools")
+    choice = over.get("tool_choice")
+    if choice is None or isinstance(choice, str) or _function(choice):
+        unknown.discard("tool_choice")
+    return unknown
+
+
+def _function(tool: Any) -> bool:
+    """Whether a tool is a function of the user's own."""
+    return isinstance(tool, Mapping) and tool.get("type") == "function"
 
 
 def _limit(model: Model) -> str:

@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.blocks import CodeBlock, code_blocks
 from mixmagic.errors import Stopped, one_line
 from mixmagic.money import Usage, amounts, bill
 from mixmagic.tally import Tally
+from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
-from mixmagic.values import Delta, Model, Origin, Request
+from mixmagic.values import Delta, Model, Origin, Request, Tried
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -86,6 +86,8 @@ class Completion:
         others: The other answers, where several were asked for.
         logprobs: The natural logarithms of the probabilities of the answer's tokens, where they
             were asked for and told.
+        billed_tries: Tries of which nobody has seen the end, and that the provider may bill: they
+            are in the cost at the most that they can cost.
         value: What a format or a schema made of the text: a DataFrame, an instance, …
 
     Example:
@@ -105,6 +107,7 @@ class Completion:
     origin: Origin = "live"
     others: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
+    billed_tries: int = 0
     value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
 
     @property
@@ -119,9 +122,10 @@ class Completion:
 
     @property
     def at_most(self) -> bool:
-        """True if `cost` is the most that it can be: nobody saw what was generated."""
+        """True if `cost` is the most that it can be: nobody saw all that was generated."""
         unseen = not self.request.stream and self.finish in _EARLY
-        return unseen and self.usage.estimated and self.usage.charge is None
+        at_most = unseen and self.usage.estimated and self.usage.charge is None
+        return at_most or self.billed_tries > 0
 
     @property
     def approximate(self) -> bool:
@@ -208,6 +212,7 @@ class Collector:
         self._called = 0  # tokens of calls to tools
         self.finish: str | None = None
         self.notes: list[str] = []
+        self.tried: list[Tried] = []  # tries that failed, and may be billed
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
         self._logprobs: list[float] = []
         self._reasoning: list[str] = []
@@ -238,6 +243,8 @@ class Collector:
                 self.finish = delta.finish
         if delta.note and delta.note not in self.notes:  # each try says it again
             self.notes.append(delta.note)
+        if delta.tried is not None:
+            self.tried.append(delta.tried)
         self._origin = delta.origin
 
     def _count(self, delta: Delta, usage: Usage) -> None:

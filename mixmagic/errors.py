@@ -9,6 +9,7 @@
     * `BudgetExceeded`
     * `AnswerUnusable`
     * `StoreError`
+        * `StoreBusy`
         * `StoreDamaged`
     * `ProviderError`
         * `RateLimited`
@@ -70,12 +71,14 @@ class MixmagicError(Exception):
     Attributes:
         partial: What had come of the answer, a `Completion`; `None` where nothing had.
         sent: Whether the provider may have read the question, and bill it.
+        transmitted: True if the question left this machine, whatever became of it.
         usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
             told nothing.
     """
 
     partial: object = None
     sent = False
+    transmitted = False
     usage: object = None
 
     def __init__(self, message: str, hint: str) -> None:
@@ -139,6 +142,10 @@ class StoreError(MixmagicError):
     """A file of the user's data folder cannot be read or written."""
 
 
+class StoreBusy(StoreError):
+    """A file of the user's data folder is locked by another process."""
+
+
 class StoreDamaged(StoreError):
     """A file of the user's data folder was damaged, and has been moved aside: said once."""
 
@@ -183,6 +190,8 @@ class Unavailable(ProviderError):
 
 class StreamBroken(ProviderError):
     """The answer is not whole: it broke off, or it is no answer."""
+
+    transmitted = True
 
 
 class TimedOut(ProviderError):

@@ -10,7 +10,6 @@ import weakref
 from typing import TYPE_CHECKING
 
 from mixmagic.forks import once
-from mixmagic.sealed import sealed
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
@@ -26,21 +25,28 @@ class Parts:
 
     Args:
         settings: Read from the settings file and the environment where not given.
-
-    Attributes:
-        id: What the ledger calls this session.
-        notebook: The notebook's path, where known.
+        of_process: True for the one session that the process shares with its workers.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
         if settings is not None:
             self.settings = settings
+        self._of_process = of_process
         _all.add(self)
-        self.id = os.urandom(8).hex()
-        with sealed():
-            named = os.environ.get("JPY_SESSION_NAME")
-        # Half a surrogate pair stands for what is no text in a path: nothing can keep that.
-        self.notebook = named.encode(errors="replace").decode() if named else None
+
+    @once
+    def id(self) -> str:
+        """What the ledger calls this session."""
+        from mixmagic.store.processes import session
+
+        return session() if self._of_process else os.urandom(8).hex()
+
+    @once
+    def notebook(self) -> str | None:
+        """The notebook's canonical path; `None` if the front end does not name one."""
+        named = self.settings.notebook
+        # Half a surrogate pair stands for what is not text in a path: nothing can keep that.
+        return None if named is None else named.encode(errors="replace").decode()
 
     @once
     def settings(self) -> Settings:
@@ -70,7 +76,9 @@ class Parts:
         """The spend record."""
         from mixmagic.store.ledger import Ledger
 
-        return Ledger(self.settings.data_dir, self.id, self.settings.budgets)
+        return Ledger(
+            self.settings.data_dir, self.id, self.settings.budgets, self.settings.budget_floor
+        )
 
     @once
     def backends(self) -> Backends:

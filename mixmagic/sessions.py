@@ -6,8 +6,10 @@ May import `layers` and what stands below it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic import forks
@@ -16,15 +18,17 @@ from mixmagic.forks import once
 from mixmagic.parts import Parts
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
+    from mixmagic.amount import Dollars
     from mixmagic.completion import Completion
     from mixmagic.money import Budget, Per
     from mixmagic.params import Prompt
-    from mixmagic.store.budgets import Dollars, Left
+    from mixmagic.settings import Settings
+    from mixmagic.store.budgets import Left
     from mixmagic.tasks.choosing import Choice
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
     from mixmagic.tokens import Count
-    from mixmagic.values import Delta, Model, Provider, Request, Stream
+    from mixmagic.values import Delta, Layer, Model, Provider, Request, Stream
 
 
 class Session(Parts):
@@ -54,7 +58,13 @@ class Session(Parts):
         from mixmagic.layers.throttle import throttle
 
         # Outermost first.
-        layers = [_told, fit(), meter(self.ledger, self.notebook), retry(self.settings), throttle()]
+        layers = [
+            _begun(self.settings),
+            fit(),
+            meter(self.ledger, self.notebook),
+            retry(self.settings),
+            throttle(),
+        ]
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
@@ -91,9 +101,9 @@ class Session(Parts):
             UnknownModel: No catalog row has this name.
         """
         with forks.lock:
+            from mixmagic.amount import amount
             from mixmagic.money import Budget
             from mixmagic.params import check, conversation, is_number
-            from mixmagic.store.budgets import amount
             from mixmagic.tasks.strict import response_format
             from mixmagic.values import Request
 
@@ -199,7 +209,8 @@ class Session(Parts):
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set what may be spent, or take the limit off: see `mixmagic.budget`."""
-        from mixmagic.store.budgets import PERIODS, amount
+        from mixmagic.amount import amount
+        from mixmagic.store.budgets import PERIODS
 
         if per not in tuple(PERIODS):  # it may be anything
             raise BadArguments(
@@ -229,7 +240,8 @@ class Session(Parts):
 
         prompt = self.backends.count(request.messages, request.model)
         left = self.ledger.left(self.notebook, request.budget)
-        return plan(request, prompt, left, *self.ledger.answers(request.model))
+        answers = self.ledger.answers(request.model)
+        return plan(request, prompt, left, *answers, floor=self.settings.budget_floor)
 
     def models(self, provider: str | None = None) -> list[Model]:
         """The catalog's rows, of one provider or of all.
@@ -277,23 +289,31 @@ class Session(Parts):
         )
 
 
-def _told(inner: Stream) -> Stream:
-    """A layer: what is known of a call beforehand is said first."""
+def _begun(settings: Settings) -> Layer:
+    """A layer: the call's deadline bounds all below it; what is known of it is said first."""
     from mixmagic.values import Delta
 
-    def stream(request: Request) -> Generator[Delta, None, None]:
-        yield from (Delta(note=note) for note in request.notes)
-        yield from inner(request)
+    def layer(inner: Stream) -> Stream:
+        def stream(request: Request) -> Generator[Delta, None, None]:
+            yield from (Delta(note=note) for note in request.notes)
+            deadline = time.monotonic() + (request.timeout or settings.total_timeout)
+            yield from inner(replace(request, deadline=deadline))
 
-    return stream
+        return stream
+
+    return layer
 
 
 _sessions: list[Session] = []
 
 
 def session() -> Session:
-    """The session of this process, made when first asked for."""
+    """The session of this process, made when first asked for.
+
+    It is that of the process's workers, too, which multiprocessing or loky starts: they have the
+    same budget, and what they spend is the session's.
+    """
     with forks.lock:
         if not _sessions:
-            _sessions.append(Session())
+            _sessions.append(Session(of_process=True))
         return _sessions[0]

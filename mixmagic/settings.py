@@ -1,10 +1,11 @@
 """Where files live, the settings file and the environment: read once, passed down.
 
-May import `money` and `errors`.
+May import `amount`, `notebook`, `files`, `money` and `errors`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -14,15 +15,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mixmagic import files, notebook
+from mixmagic.amount import amount
 from mixmagic.errors import BadArguments
 from mixmagic.money import Per
 from mixmagic.sealed import sealed
 
 _FILE = "config.toml"
-_DEAREST = 1_000_000  # US dollars: what is more is a mistake
 # The model that is asked where nobody has named one.
 MODEL = "8x7b"
-_FOLDERS = ("config_dir", "data_dir", "cache_dir", "notebook")
+_PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -38,8 +40,9 @@ class Settings:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
         data_dir: What must not be lost: the ledger.
         cache_dir: What can be fetched again: the embedded model's weights.
-        notebook: The notebook, or where there is none the working folder; API keys may stand
-            in a file `.env` beside it.
+        notebook: The notebook's canonical path; `None` if the front end does not name one.
+        folder: The notebook's, or the working folder if there is no such file; API keys may stand
+            in a file `.env` there.
         model: The model that is asked where none is named.
         live: Whether answers stream into the notebook: `None` finds out, `False` shows each
             one once, when it is whole.
@@ -54,12 +57,15 @@ class Settings:
         budget_session: US dollars that each session may cost; `None` is no limit.
         budget_day: US dollars that all sessions together may cost in a day.
         budget_month: US dollars that all sessions together may cost in a month.
+        budget_floor: Tokens of the shortest useful answer: a call for which a budget has less
+            left is refused.
     """
 
     config_dir: Path
     data_dir: Path
     cache_dir: Path
-    notebook: Path = Path()
+    notebook: str | None = None
+    folder: Path = Path()
     model: str = MODEL
     live: bool | None = None
     connect_timeout: float = 10.0
@@ -69,9 +75,10 @@ class Settings:
     max_retries: int = 4
     retry_timeout: float = 60.0
     ca_file: str = ""
-    budget_session: float | None = None
-    budget_day: float | None = None
-    budget_month: float | None = None
+    budget_session: Decimal | None = None
+    budget_day: Decimal | None = None
+    budget_month: Decimal | None = None
+    budget_floor: int = 64
 
     @property
     def templates(self) -> Path:
@@ -81,17 +88,17 @@ class Settings:
     @property
     def dotenv(self) -> Path:
         """The file that may hold API keys: `.env` beside the notebook."""
-        return (self.notebook if self.notebook.is_dir() else self.notebook.parent) / ".env"
+        return self.folder / ".env"
 
     @property
     def budgets(self) -> dict[Per, Decimal]:
         """The budgets that are set, in US dollars per period."""
-        limits: dict[Per, float | None] = {
+        limits: dict[Per, Decimal | None] = {
             "session": self.budget_session,
             "day": self.budget_day,
             "month": self.budget_month,
         }
-        return {per: Decimal(str(limit)) for per, limit in limits.items() if limit is not None}
+        return {per: limit for per, limit in limits.items() if limit is not None}
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,20 +118,20 @@ class Settings:
             if given := environ.get(f"MIXMAGIC_{name.upper()}"):
                 values[name] = _converted(given, kind)
         for name, value in values.items():
-            _check(name, value, config / _FILE)
-        # Jupyter's server says which notebook a kernel is for.
-        named = Path(environ.get("JPY_SESSION_NAME", ""))
-        notebook = named if named.is_absolute() and named.exists() else Path.cwd()
-        return cls(config, data, cache, notebook, **values)
+            values[name] = _checked(name, value, config / _FILE)
+        named = notebook.path(environ)
+        there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
+        folder = Path(named).parent if named and there else Path.cwd()
+        return cls(config, data, cache, named, folder, **values)
 
 
 # A setting's name and what it takes.
-_KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _FOLDERS}
+_KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
 _TAKES = {
     "str": "a text",
     "bool | None": "true or false",
     "float": "a number of seconds over 0",
-    "float | None": "US dollars, from 0 up",
+    "Decimal | None": "US dollars, from 0 to a million, written as in 0.50",
     "int": "a whole number from 0 up",
 }
 
@@ -132,7 +139,12 @@ _TAKES = {
 def _folders(home: str) -> tuple[Path, Path, Path]:
     """The folders for configuration, data and cache."""
     if home:
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:  # no such user
+            raise BadArguments(
+                f"MIXMAGIC_HOME cannot be {home!r:.80}: {error}", "Name a folder."
+            ) from None
         return root / "config", root / "data", root / "cache"
     import platformdirs  # here, because it is needed at the first call and not before
 
@@ -143,15 +155,12 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
 def _read(path: Path) -> dict[str, Any]:
     """The settings file as a dict, empty where there is none."""
     try:
-        text = path.read_text("utf-8")
-        import tomllib  # here, because most people have no such file
-
-        return tomllib.loads(text)
+        return files.toml(files.read(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise BadArguments(
-            f"{path} cannot be read: {error}.", "Mend the file, or delete it."
+            f"{path} cannot be read: {files.reason(error)}.", "Mend the file, or delete it."
         ) from None
 
 
@@ -160,28 +169,31 @@ def _converted(text: str, kind: str) -> Any:
     try:
         if kind == "bool | None":
             return _TRUTH[text.lower()]
-        return {"float": float, "float | None": float, "int": int}.get(kind, str)(text)
+        return {"float": float, "int": int}.get(kind, str)(text)
     except (KeyError, ValueError):
         return text
 
 
-def _check(name: str, value: Any, path: Path) -> None:
-    """Refuse a setting that does not exist or makes no sense."""
+def _checked(name: str, value: Any, path: Path) -> Any:
+    """Return a setting's value; refuse a setting that does not exist, or that it cannot be."""
     if name not in _KINDS:
         near = difflib.get_close_matches(name, _KINDS, 1) or list(_KINDS)
         raise BadArguments(
             f"There is no setting {name!r} ({path}).", f"Settings are: {', '.join(near)}."
         )
     kind = _KINDS[name]
+    if kind == "Decimal | None":
+        with contextlib.suppress(BadArguments):
+            return amount(value)
     sensible = {
         "str": type(value) is str,
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
-        "float | None": type(value) in (int, float) and 0 <= value <= _DEAREST,
         "int": type(value) is int and value >= 0,
     }
-    if not sensible[kind]:
+    if not sensible.get(kind):
         raise BadArguments(
-            f"The setting {name!r} cannot be {value!r} ({path} or MIXMAGIC_{name.upper()}).",
+            f"The setting {name!r} cannot be {value!r:.80} ({path} or MIXMAGIC_{name.upper()}).",
             f"It takes {_TAKES[kind]}.",
         )
+    return value

@@ -26,9 +26,9 @@ class Bell:
         with contextlib.suppress(RuntimeError):  # it has rung already
             self._silent.release()
 
-    def wait(self, timeout: float) -> None:
-        """Sleep until it rings, for at most `timeout` seconds."""
-        self._silent.acquire(timeout=max(timeout, 0))
+    def wait(self, timeout: float) -> bool:
+        """Sleep until it rings, for at most `timeout` seconds; return True if it has rung."""
+        return self._silent.acquire(timeout=max(timeout, 0))
 
 
 class Stop:

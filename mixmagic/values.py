@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+from mixmagic.errors import MixmagicError
 from mixmagic.money import Budget, Price, Usage
 from mixmagic.stop import Stop
 
@@ -214,6 +216,18 @@ class Limits:
     wait: float = 0.0
 
 
+class Tried(NamedTuple):
+    """A try of a call that failed, and that the provider may bill.
+
+    Attributes:
+        cost: US dollars, the most where `told` is false; `None` if unknown.
+        told: True if the provider has told what it counts.
+    """
+
+    cost: Decimal | None
+    told: bool = False
+
+
 class Delta(NamedTuple):
     """One piece of an answer. `str(delta)` is its text.
 
@@ -233,6 +247,9 @@ class Delta(NamedTuple):
         logprobs: The natural logarithms of its tokens' probabilities, where they were asked for.
         alone: True if `usage` counts this one of several answers alone, False if it counts all of
             them; `None` if the piece does not say.
+        failed: The error of a try that left this machine; the next one begins when the stream is
+            resumed. From `layers.retry` to `layers.meter`.
+        tried: A try that failed and may be billed, besides what comes.
     """
 
     text: str = ""
@@ -246,6 +263,8 @@ class Delta(NamedTuple):
     choice: int = 0
     logprobs: tuple[float, ...] = ()
     alone: bool | None = None
+    failed: MixmagicError | None = None
+    tried: Tried | None = None
 
     def __str__(self) -> str:
         return self.text

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic import tokens
-from mixmagic.bounds import Bound, bound, cheaper, fitting
+from mixmagic.backends.wire import encode
+from mixmagic.bounds import UNLIMITED, Bound, bound, cheaper, fitting, limited
 from mixmagic.catalog import Catalog
 from mixmagic.layers.fit import fitted
 from mixmagic.money import Price
@@ -280,3 +281,110 @@ def test_what_is_said_to_fit_fits(own, first, second):
     extra = {k: room if repr(k) in way else value for k, value in (first | second).items()}
     given = {"max_tokens": room} if "--max-tokens" in way else own
     assert bound(asked(**given, extra_body=extra)).cost <= left
+
+
+FUNCTION = {"type": "function", "function": {"name": "find", "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"tools": [FUNCTION]},
+        {"tools": [FUNCTION, FUNCTION], "tool_choice": "auto", "parallel_tool_calls": True},
+        {"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "find"}}},
+        {"tools": [], "tool_choice": "none"},
+        {"tools": [FUNCTION], "tool_choice": None},
+    ],
+)
+def test_functions_of_ones_own_cost_their_tokens(extra):
+    assert bound(asked(max_tokens=10, extra_body=extra)).cost is not None
+
+
+@pytest.mark.parametrize(
+    ("extra", "name"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "web_search_preview", "search_context_size": "high"}]}, "tools"),
+        ({"tools": [FUNCTION, {"type": "code_interpreter", "container": "auto"}]}, "tools"),
+        ({"tools": [{"type": "file_search"}, FUNCTION]}, "tools"),
+        ({"tools": [{"type": "mcp", "server_url": "https://x"}]}, "tools"),
+        ({"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]}, "tools"),
+        ({"tools": [{"google_search": {}}]}, "tools"),
+        ({"tools": [{"type": ["function"]}]}, "tools"),
+        ({"tools": [{}]}, "tools"),
+        ({"tools": ["web_search"]}, "tools"),
+        ({"tools": {"type": "function"}}, "tools"),
+        ({"tools": "web_search"}, "tools"),
+        ({"tools": None}, "tools"),
+        ({"tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [FUNCTION]}}, "tool_choice"),
+        ({"tool_choice": ["web_search"]}, "tool_choice"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"plugins": [{"id": "web"}]}, "plugins"),
+        ({"search_parameters": {"mode": "on"}}, "search_parameters"),
+        ({"models": ["dear/one"]}, "models"),
+        ({"functions": [{"name": "find"}]}, "functions"),
+    ],
+)
+def test_what_a_provider_does_by_itself_has_no_bound(extra, name):
+    """It bills searches, and reads the pages that it finds."""
+    most = bound(asked(max_tokens=10, extra_body=extra))
+    assert (most.cost, most.limit) == (None, None)
+    assert most.reason == f"what {name!r} in the request costs is not known"
+
+
+def test_a_dialect_that_always_sends_such_a_tool_has_no_bound_either():
+    dialect = Dialect(always={"tools": [{"type": "web_search"}]})
+    model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
+    assert bound(asked(model, max_tokens=10)).limit is None
+
+
+LIMITS = st.dictionaries(
+    st.sampled_from(["max_tokens", "max_completion_tokens", "limit"]), st.integers(1, 10**6)
+)
+
+
+@given(LIMITS, LIMITS, st.none() | st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 3))
+def test_nothing_that_is_sent_is_over_the_limit(extra, always, own, limit, answers):
+    """Whatever a provider calls it, and wherever it stands; lower ones stay."""
+    dialect = Dialect(rename={"max_tokens": "limit"}, always=always)
+    model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
+    params = {} if own is None else {"max_tokens": own}
+    request = limited(asked(model, **params, extra_body=extra | {"n": answers}), limit)
+    body = encode(request)
+    sent = {
+        name: body[name]
+        for name in ("limit", "max_tokens", "max_completion_tokens")
+        if name in body
+    }
+    assert max(sent.values()) <= limit
+    assert "limit" in sent
+    before = encode(asked(model, **params, extra_body=extra | {"n": answers}))
+    for name, value in sent.items():
+        assert value == min(before.get(name, limit), limit)
+    assert bound(request).completion_tokens <= limit * answers
+
+
+def test_a_request_that_is_short_enough_is_sent_as_it_is():
+    request = asked(max_tokens=10, extra_body={"seed": 1})
+    assert limited(request, 10) is request
+    assert limited(request, 9).params == {"max_tokens": 9, "extra_body": {"seed": 1}}
+
+
+@given(st.integers(0, 30_000), st.sampled_from(["a ", "漢", "0", "\n"]))
+def test_the_limit_that_is_sent_leaves_room_for_the_prompt(length, sign):
+    """At its upper bound, or, of a prompt that may not fit at all, half of what remains."""
+    text = (Message("user", sign * length),)
+    for model in (replace(PRICED, context=32_768), CATALOG.resolve("8x7b")):
+        most, count = bound(asked(model, text)), tokens.count(text, model)
+        fits = most.limit + most.prompt_tokens <= model.context
+        assert fits or most.limit <= max((model.context - count.tokens) / 2, 1)
+        assert most.limit <= most.completion_tokens
+        assert most.most <= most.cost
+
+
+def test_what_has_no_limit_of_its_own_is_limited_by_the_budgets_alone():
+    most = bound(asked(Model("m", ACME, price=PRICED.price)))
+    assert (most.limit, most.most, most.cost) == (UNLIMITED, None, None)
+    free = replace(PRICED.price, output=Decimal(0))
+    assert bound(asked(Model("m", ACME, price=free))).limit is None, "no limit makes it cheaper"

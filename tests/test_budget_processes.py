@@ -165,3 +165,97 @@ def calls(home: Path) -> list[sqlite3.Row]:
     with closing(sqlite3.connect(home / "data" / "ledger.db")) as connection:
         connection.row_factory = sqlite3.Row
         return connection.execute("SELECT * FROM calls").fetchall()
+
+
+CALLS, SMALL = 3, 16
+WAITING = """
+import json, sys, threading
+import mixmagic
+
+who = sys.argv[1]
+session = mixmagic.session()
+lock, refusals, done = threading.Lock(), [], []
+
+def work(thread):
+    for number in range(3):
+        try:
+            answer = session.ask(f"{who}-{thread:02d}-{number}", model="8x7b")
+        except mixmagic.errors.BudgetExceeded as error:
+            with lock:
+                refusals.append(str(error.left))
+        else:
+            with lock:
+                done.append(answer.request.params.get("max_tokens"))
+
+workers = [threading.Thread(target=work, args=(each,)) for each in range(16)]
+print("ready", flush=True)
+sys.stdin.readline()
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+print(json.dumps({"refusals": refusals, "done": len(done)}))
+"""
+
+
+def share(limit: Decimal, together, home) -> tuple[list[dict], list[str], Ledger]:
+    """Four processes of sixteen threads under a day's budget: what each says, and the order."""
+    order: list[str] = []
+
+    def answer(received: Received) -> Answer:
+        order.append(received.body["messages"][-1]["content"][0])
+        first, last = chunk("word "), chunk("end", "stop", **usage(9, 2))
+        return Answer([frames(first, done=False), 0.01, frames(last)])
+
+    together.plan = [answer]
+    mine = Ledger(home / "data", "mine")
+    mine.limit("day", limit)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, who],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for who in "ABCD"
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return said, order, mine
+
+
+def test_processes_wait_for_each_others_money_until_all_have_finished(together, home):
+    """One answer's worst case is all that the budget has: they take turns."""
+    said, order, ledger = share(Decimal("0.021"), together, home)
+    assert [(each["done"], each["refusals"]) for each in said] == [(CALLS * SMALL, [])] * 4
+    rows = calls(home)
+    assert Counter(row["status"] for row in rows) == {"ok": 4 * CALLS * SMALL}
+    assert {row["held_nanodollars"] for row in rows} == {32_768 * 600}
+    # Who came first is served first, in whatever process.
+    half = Counter(order[: len(order) // 2])
+    assert min(half[who] for who in "ABCD") >= CALLS * SMALL / 6
+    (left,) = ledger.left(None)
+    assert left.spent * NANO == len(rows) * 11 * 600
+    assert ledger.database.rows("SELECT * FROM waiting") == []
+    ledger.database.close()
+
+
+def test_processes_are_refused_only_if_too_little_is_left_for_anybody(together, home):
+    limit = Decimal("0.0006")
+    said, order, ledger = share(limit, together, home)
+    done = sum(each["done"] for each in said)
+    assert 10 < done < 4 * CALLS * SMALL
+    assert len(order) == done
+    useful = (PROMPT + TEMPLATE + 64) * PRICE
+    for each in said:
+        for left in each["refusals"]:
+            assert Decimal(left) * NANO < useful
+    spent = sum(row["cost_nanodollars"] for row in calls(home))
+    assert spent == done * 11 * PRICE
+    assert limit * NANO - useful < spent <= limit * NANO
+    ledger.database.close()

@@ -18,8 +18,8 @@ from mixmagic.backends import weights
 from mixmagic.bounds import bound
 from mixmagic.completion import Completion
 from mixmagic.money import Price, Usage
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
 from mixmagic.values import Message, Model, Provider, Request
 
 COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]
@@ -121,7 +121,7 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     for age in (0, 100):
         request = Request(model, (Message("user", "Hi"),))
-        hold = Hold(request, None, bound(request), time.time() - age * 86_400)
+        hold = Reservation(request, None, bound(request), time.time() - age * 86_400)
         ledger.reserve(hold)
         answer = Completion("", Usage(1_000_000, 0), Decimal("0.5"), "stop", request, 1.0, None)
         ledger.settle(hold, "ok", answer)
@@ -151,7 +151,7 @@ def lost(home):
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
     for _ in range(2):
-        hold = Hold(request, None, bound(request), time.time())
+        hold = Reservation(request, None, bound(request), time.time())
         ledger.reserve(hold)
     usage = Usage(1_000_000, 1, counted="estimate")
     ledger.settle(hold, "ok", Completion("", usage, Decimal("0.5"), "stop", request, 1.0, None))

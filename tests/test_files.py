@@ -50,3 +50,21 @@ def test_who_reads_while_it_is_written_reads_one_whole_text(path):
     with path.open() as reader:
         files.write(path, "new, and longer")
         assert reader.read() == "old"
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(path, tmp_path):
+    link = tmp_path / "link.md"
+    link.symlink_to(path)
+    for text in ("first", "second"):
+        files.write(link, text)
+        assert (link.is_symlink(), path.read_text()) == (True, text)
+
+
+def test_the_text_is_on_the_disk_before_the_name_is(path, monkeypatch):
+    """Otherwise a power cut could leave the new name without the text."""
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: done.append(n) or r(*a))
+    files.write(path, "text")
+    assert done == ["fsync", "replace"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from mixmagic.backends import network
+from mixmagic.backends import decompression, network
 from mixmagic.errors import BadArguments
 
 # The pool holds no more than the throttle lets through; it must not be a limit of its own.
@@ -23,8 +23,20 @@ def make(ca_file: str, redact: Callable[[str], str]) -> httpx.Client:
         if ca_file:
             trusted.load_verify_locations(Path(ca_file).expanduser())
         # No timeouts but those of `network.Line`, which bound what httpx's begin anew.
-        client = httpx.Client(verify=trusted, timeout=None, limits=_LIMITS)  # noqa: S113
-    except (ImportError, OSError, ValueError, ssl.SSLError, httpx.InvalidURL) as error:
+        client = httpx.Client(
+            headers={"accept-encoding": decompression.ACCEPTED},
+            verify=trusted,
+            timeout=None,  # noqa: S113
+            limits=_LIMITS,
+        )
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        ssl.SSLError,
+        httpx.InvalidURL,
+    ) as error:
         raise BadArguments(
             f"The proxy or certificate settings make no sense: {redact(str(error))}",
             "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and ca_file.",

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from mixmagic import forks
-from mixmagic.backends import client, faults, limits, network, reading, wire
+from mixmagic.backends import client, decompression, faults, limits, network, reading, wire
 from mixmagic.errors import (
     BadArguments,
     IdleTimedOut,
@@ -37,7 +37,8 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 # which the token counts may follow, or behind a refusal's head.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
-_OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
+# How a response that has begun can break off.
+_BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 
@@ -101,7 +102,7 @@ class Backend:
             _set_apart(sent)
             with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
                 self._accepted(model, response, line)
-                return reading.page(response.iter_bytes(), _LONGEST_LISTING)
+                return reading.page(_decoded(response, line), _LONGEST_LISTING)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         with sealed(self.access.redact):
@@ -127,6 +128,7 @@ class Backend:
             try:
                 line.take(response.extensions["network_stream"])
                 self._accepted(model, response, line)
+                line.accepted = True
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
                 answer = reading.Answer(request, self.access)
                 yield from _read(response, answer, line)
@@ -139,7 +141,7 @@ class Backend:
         if response.status_code == 200:
             return
         line.expect(_AFTER_FINISH, IdleTimedOut)
-        raw = reading.page(_until_cut(response))
+        raw = reading.page(_until_cut(response, line))
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
         body = self.access.redact({"error": moved} if moved else faults.parse(raw))
@@ -163,7 +165,7 @@ class Backend:
             try:
                 yield self._client(), line
                 return  # noqa: TRY300  # what follows is for errors
-            except (*_OF_HTTPX, *_OF_URLS) as raised:
+            except (*_BROKEN, *_OF_URLS) as raised:
                 error = self._named(model, raised, line)
             except MixmagicError as raised:
                 error = raised
@@ -171,8 +173,10 @@ class Backend:
                 error = Stopped(sent=line.sent)
         if stop.is_set():  # a shut connection can look like anything
             error = Stopped(sent=line.sent)
-        if isinstance(error, ProviderError) and error.status is None:
-            error.sent = line.sent and not line.unsent
+        if isinstance(error, MixmagicError):
+            error.transmitted = line.sent
+            if line.accepted or (isinstance(error, ProviderError) and error.status is None):
+                error.sent = line.sent and not line.unsent
         raise error from None
 
     def _named(self, model: Model, error: Exception, line: network.Line) -> MixmagicError:
@@ -184,6 +188,11 @@ class Backend:
             return BadArguments(
                 f"{url!r} is no URL for {provider.label}: {reason}.",
                 f"Set {provider.url_env} to something like https://host/v1.",
+            )
+        if isinstance(error, decompression.Undecodable):
+            return StreamBroken(
+                f"{provider.label}'s answer cannot be decompressed: {reason}.",
+                f"Run the cell again; check {provider.url_env or 'the URL'} and the proxy.",
             )
         if isinstance(error, httpx.TimeoutException):
             return faults.late(provider.label, line.late, self._settings)
@@ -230,7 +239,7 @@ def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) 
     try:
         try:
             yield from _arriving(response, answer, line)
-        except _OF_HTTPX:
+        except _BROKEN:
             yield from answer.rest(torn=True)
             if not answer.whole:
                 raise
@@ -246,7 +255,7 @@ def _arriving(
 ) -> Iterator[Delta]:
     """The pieces of an answer as they arrive, each in its time."""
     ends_in = 0.0
-    for chunk in response.iter_bytes():
+    for chunk in _decoded(response, line):
         yield from answer.feed(chunk)
         if answer.whole:
             # The connection's end is awaited, so that it can be used again, but not for long,
@@ -259,7 +268,25 @@ def _arriving(
             line.answers()
 
 
-def _until_cut(response: httpx.Response) -> Iterator[bytes]:
-    """What comes of a response's body."""
-    with contextlib.suppress(*_OF_HTTPX):
-        yield from response.iter_bytes()
+def _decoded(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, decompressed, in pieces between which a stop and the time count.
+
+    httpx's own decoder decompresses all that a chunk holds at once, however much that is.
+
+    Raises:
+        httpx.ReadTimeout: The call is stopped, or something takes too long.
+        Undecodable: The body cannot be decompressed.
+    """
+    decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
+    for chunk in response.iter_raw():
+        for piece in decoder.feed(chunk):
+            if line.over:
+                raise httpx.ReadTimeout("")
+            if piece:
+                yield piece
+
+
+def _until_cut(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, as far as it can be read."""
+    with contextlib.suppress(*_BROKEN):
+        yield from _decoded(response, line)

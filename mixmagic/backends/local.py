@@ -19,7 +19,14 @@ from typing import Any, TypeVar
 from mixmagic import tokens
 from mixmagic.backends import faults, weights, wire
 from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
-from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
+from mixmagic.errors import (
+    BadArguments,
+    MissingPackage,
+    MixmagicError,
+    Stopped,
+    StreamBroken,
+    Unavailable,
+)
 from mixmagic.keys.credentials import Credentials
 from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
@@ -122,7 +129,9 @@ class Backend:
                 if found is None or not (found.ready and found.alive) or len(written) > _SHORT:
                     return None
                 engine = found
-            return engine.counts.get(written, lambda: _counted(engine.count(body), request))
+            return engine.counts.get(
+                written, lambda: _counted(engine.count(body), request, patient=load)
+            )
         except (MixmagicError, EngineFailed, OSError):
             return None
 
@@ -173,8 +182,15 @@ class Backend:
                     # spinning, so that with too few cores it falls from 80 tokens a second to one.
                     "threads": min(max(cores() - 1, 1), _MAX_THREADS),
                 }
-                with sealed():  # the environment is a variable of what is called
-                    engine = self._engines[path] = Engine(options, self._access.environment())
+                try:
+                    with sealed():  # the environment is a variable of what is called
+                        engine = Engine(options, self._access.environment())
+                except (OSError, RuntimeError) as error:  # no memory, no process or thread left
+                    raise Unavailable(
+                        f"The embedded model's process cannot be started: {error}.",
+                        "Free some memory, or end other processes, and run the cell again.",
+                    ) from None
+                self._engines[path] = engine
             return engine
 
 
@@ -194,20 +210,26 @@ def _returned(steps: Generator[Any, None, _Result]) -> _Result:
                 return result
 
 
-def _counted(answer: Answer, request: Request) -> int | None:
+def _counted(answer: Answer, request: Request, *, patient: bool) -> int | None:
     """The tokens that an answer to `Engine.count` tells."""
     with closing(answer):
-        return next((frame["tokens"] for frame in _frames(answer, request)), None)
+        frames = _frames(answer, request, patient=patient)
+        return next((frame["tokens"] for frame in frames), None)
 
 
-def _frames(answer: Answer, request: Request) -> Iterator[Mapping[str, Any]]:
-    """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
+def _frames(
+    answer: Answer, request: Request, *, patient: bool = True
+) -> Iterator[Mapping[str, Any]]:
+    """The JSON frames of the answer, until it ends, is closed, or has had all its time.
+
+    Unless `patient`, a process that is suspended has no time.
+    """
     while True:
         left = request.deadline - time.monotonic()
         try:
             frame = answer.frames.get(timeout=max(min(left, _TICK), _SHORTEST))
         except queue.Empty:
-            if left > 0:
+            if left > 0 and (patient or not answer.engine.suspended):
                 continue
             raise faults.total(request.model.provider.label) from None
         if isinstance(frame, EngineFailed):
@@ -223,6 +245,11 @@ def _named(path: Path, failure: EngineFailed) -> MixmagicError:
         return StreamBroken(
             f"The embedded model broke off: {failure.reason}.",
             "What came until then is kept; run the cell again: it is loaded anew.",
+        )
+    if not failure.usable:
+        return MissingPackage(
+            f"xllamacpp is installed, but cannot be used: {failure.reason}.",
+            "Install what it lacks, or run `pip install --force-reinstall xllamacpp`.",
         )
     return BadArguments(
         f"{path} cannot be loaded: {failure.reason}",

@@ -48,11 +48,12 @@ class Line:
         late: The error of a wait that takes too long now.
         sent: Whether a part of the question has gone out.
         unsent: Whether a part of it could not.
+        accepted: Whether the server has said that it will answer it.
     """
 
     def __init__(self, settings: Settings, deadline: float) -> None:
         self.late: type[TimedOut] = ConnectTimedOut
-        self.sent = self.unsent = False
+        self.sent = self.unsent = self.accepted = False
         self._settings, self._deadline = settings, deadline
         self._lock = threading.RLock()  # re-entrant: a signal handler may break off
         self._socket: socket.socket | None = None
@@ -66,6 +67,11 @@ class Line:
         self._until, self.late = time.monotonic() + seconds, late
         if self._until > self._deadline:
             self._until, self.late = self._deadline, TotalTimedOut
+
+    @property
+    def over(self) -> bool:
+        """True if the call is broken off, or something takes too long now."""
+        return self._broken or time.monotonic() >= self._until
 
     def left(self) -> float:
         """Seconds until it is too late.

@@ -19,7 +19,7 @@ from mixmagic.sealed import sealed
 from mixmagic.values import Model, Provider
 
 if TYPE_CHECKING:  # imported when a price is looked for, not before
-    from genai_prices.types import TieredPrices
+    from genai_prices.types import PriceCalculation, TieredPrices
 
 # Our provider's name to the package's, and the hosts that ask for these prices. Not matched by
 # URL: the package does not know api.together.ai.
@@ -59,6 +59,30 @@ def price(model: Model) -> Price | None:
         return None
 
 
+def context(model: Model) -> int | None:
+    """What genai-prices knows of the context of a model for which the catalog has none.
+
+    Args:
+        model: A model of any provider.
+
+    Returns:
+        Tokens that prompt and answer may have together. `None` as for `price`.
+
+    Example:
+        >>> context(Model("gpt-4o", Catalog().providers["openai"]))
+        128000
+    """
+    identity, hosts = _KNOWN.get(model.provider.name, ("", ()))
+    if _host(model.provider) not in hosts:
+        return None
+    try:
+        found = _found(identity, model.id, datetime.now(UTC).date())
+    except ImportError:
+        return None
+    tokens = None if found is None else found.model.context_window
+    return tokens if type(tokens) is int and tokens > 0 else None
+
+
 def _host(provider: Provider) -> str:
     """The host that is asked: the environment's, else the catalog's; nothing where it is none."""
     with sealed():
@@ -75,14 +99,8 @@ def _look_up(provider: str, model: str, day: date) -> Price | None:
     """The price of a model on a day, under the package's names."""
     with forks.lock:  # its modules are imported
         import genai_prices
-    try:
-        found = genai_prices.calc_price(
-            genai_prices.Usage(input_tokens=0, output_tokens=0),
-            model,
-            provider_id=provider,
-            genai_request_timestamp=datetime(day.year, day.month, day.day, tzinfo=UTC),
-        )
-    except LookupError:
+    found = _found(provider, model, day)
+    if found is None:
         return None
     listed = found.model_price
     given, taken = _dearest(listed.input_mtok), _dearest(listed.output_mtok)
@@ -101,6 +119,22 @@ def _look_up(provider: str, model: str, day: date) -> Price | None:
         since=starts[0] if starts else None,
         source=f"genai-prices {genai_prices.__version__}{', its dearest tier' * tiered}",
     )
+
+
+@functools.lru_cache(4096)
+def _found(provider: str, model: str, day: date) -> PriceCalculation | None:
+    """What the package has of a model on a day; `None` where it does not know it."""
+    with forks.lock:  # its modules are imported
+        import genai_prices
+    try:
+        return genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=0, output_tokens=0),
+            model,
+            provider_id=provider,
+            genai_request_timestamp=datetime(day.year, day.month, day.day, tzinfo=UTC),
+        )
+    except LookupError:
+        return None
 
 
 def _dearest(listed: Decimal | TieredPrices | None) -> Decimal | None:

@@ -72,12 +72,22 @@ def plan_table(plan: Plan) -> Table:
             after = dollars(nano(left.left) - nano(most.cost))
             now += f"; after this call at least {exactly(after)}"
         rows.append([left.cap.name, now])
-    refused = plan.refused
-    verdict = f"It would be refused: {refused.cap.name} does not allow it. " if refused else ""
-    notes = [f"{verdict}Nothing was sent."]
+    notes = [f"{_verdict(plan)}Nothing was sent."]
     if request.params.get("response_format", {}).get("type") == "json_schema":
         notes.append(
             "An answer that does not fit its schema is asked for once more, which may more than"
             " double this."
         )
     return Table(["", "dry run"], rows, "\n".join(notes))
+
+
+def _verdict(plan: Plan) -> str:
+    """What budgets would do to a call."""
+    if plan.refused is not None:
+        return f"It would be refused: {plan.refused.cap.name} does not allow it. "
+    if plan.waits is not None:
+        held = exactly(plan.waits.held)
+        return f"It would wait: calls under way hold {held} of {plan.waits.cap.name}. "
+    if plan.clamped is not None:
+        return f"{plan.clamped.cap.name.capitalize()} has room for {plan.limit:,} tokens. "
+    return ""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mixmagic.blocks import code_blocks
 from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
 from mixmagic.display.segments import Bundle, PlainText, Segments
 from mixmagic.display.tabs import tabbed
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.tasks import parsing, tables
 from mixmagic.text import page
+from mixmagic.text.code_blocks import code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import Sanitizer, sanitize
 

@@ -74,10 +74,9 @@ def session_total(session: Session) -> str:
     from mixmagic.store.spend import total
 
     try:
-        spent = total(session.ledger.spent())
+        spent, limit = total(session.ledger.spent()), session.ledger.budgets.session
     except StoreError:
         return "unknown"
-    limit = session.ledger.budgets.session
     of = "" if limit is None else f" of {exactly(limit)}"
     return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}{of}"
 

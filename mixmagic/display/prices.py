@@ -130,7 +130,7 @@ def _counts(counts: Sequence[int]) -> list[str]:
 def _asked(bill: Bill, calls: Sequence[Calls]) -> list[str]:
     """What a provider would have asked for each model's calls, and for all of them."""
     asked = [
-        replace(row, cost=cost or Decimal(0), unpriced=int(cost is None), lost=0)
+        replace(row, cost=cost or Decimal(0), unpriced=int(cost is None), lost=0, billed_tries=0)
         for row, cost in zip(calls, bill.costs, strict=True)
     ]
     shown = costs_with_total(asked)

@@ -29,6 +29,8 @@ class Sum(Protocol):
     @property
     def lost(self) -> int: ...
     @property
+    def billed_tries(self) -> int: ...
+    @property
     def estimated(self) -> int: ...
 
 
@@ -203,7 +205,7 @@ def doctor_table(checks: Sequence[Check]) -> Table:
 
 def _marks(row: Sum) -> str:
     """What is uncertain about what a group of calls has cost."""
-    about = "≤" * bool(row.lost) + "≈" * bool(row.estimated)
+    about = "≤" * bool(row.lost or row.billed_tries) + "≈" * bool(row.estimated)
     return "≥" * bool(row.unpriced) + about * bool(row.cost)
 
 
@@ -220,11 +222,16 @@ def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
     if everything.lost and everything.cost:
         mark = "≤: " if "≤" in shown else ""
         yield f"{mark}lost calls are counted at their most (`spend --resolve` settles them)"
+    if everything.billed_tries and everything.cost:
+        tries = "1 try" if everything.billed_tries == 1 else f"{everything.billed_tries:,} tries"
+        mark = "≤: " if "≤" in shown else ""
+        yield f"{mark}{tries} may have been billed (`spend --resolve` settles them)"
     if "≈" in shown:
         yield "≈: some tokens are estimated"
     if everything.held:
-        calls = "call" if everything.open == 1 else f"{everything.open:,} calls"
-        yield f"{amounts([everything.held])[0]} is held for the {calls} under way"
+        open_calls = {0: "jobs", 1: "the call under way"}
+        calls = open_calls.get(everything.open, f"the {everything.open:,} calls under way")
+        yield f"{amounts([everything.held])[0]} is held for {calls}"
     if everything.saved < 0:
         yield "saved below $0: cached tokens cost more than others"
 

@@ -1,21 +1,23 @@
-"""Every call becomes a row in the ledger, priced, however it ends."""
+"""Every call that is sent becomes a row in the ledger, priced, however it ends."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 
 from mixmagic.bounds import bound
 from mixmagic.completion import Collector, Completion
-from mixmagic.errors import MixmagicError, Stopped, StoreDamaged, StoreError
+from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
+from mixmagic.layers.reserving import reserve
 from mixmagic.layers.settling import settled
-from mixmagic.money import Usage
-from mixmagic.store.accounts import Status
+from mixmagic.money import Usage, bill
 from mixmagic.store.budgets import exactly
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
-from mixmagic.values import Delta, Layer, Request, Stream
+from mixmagic.store.reservations import Reservation
+from mixmagic.store.rows import Status
+from mixmagic.values import Delta, Layer, Request, Stream, Tried
 
 # Why an answer ended that the stream did not end.
 _FINISH = {"stopped": "stopped", "failed": "broken off"}
@@ -23,83 +25,146 @@ _log = logging.getLogger("mixmagic")
 
 
 def meter(ledger: Ledger, notebook: str | None) -> Layer:
-    """Hold what a call may cost, record what it did.
+    """Reserve what a call may cost, record what it did.
 
     A ledger that cannot be written does not stop a call that has no budget: a note tells the
-    user. A call that has one is refused.
+    user, and the call is recorded later. A call that has one is refused.
+
+    A try that failed, and may be billed, counts at its worst case: so much more is reserved before
+    the next one, and if a budget forbids that, there is none. A call that never left this machine
+    leaves no row.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            collector = Collector(request)
-            hold = Hold(request, notebook, bound(request))
-            outcome: tuple[Status, str | None] = ("ok", None)
-            failure: MixmagicError | None = None
-            sent = True  # whether the provider may have read the question
+            call = _Call(ledger, Reservation(request, notebook, bound(request)))
+            hold, collector = call.hold, call.collector
             try:
-                yield from _reserve(ledger, hold)
-                with closing(inner(request)) as deltas:
+                yield from reserve(ledger, hold)
+                collector.request = hold.request
+                with closing(inner(hold.request)) as deltas:
                     for delta in deltas:
+                        if delta.failed is not None:
+                            yield from call.another_try(delta.failed)
+                            continue
                         collector.add(delta)
-                        sent = not delta.progress  # who tells of a wait has not sent it yet
+                        ledger.moved(hold)
+                        call.sent = not delta.progress  # who tells of a wait has not sent it yet
                         yield delta
-                        sent = True
+                        call.sent = True
+                        if delta.finish == "length" and hold.clamp is not None:
+                            yield _clamped(*hold.clamp)
                 if note := _surprise(hold, collector.usage):
                     yield Delta(note=note)
-            except MixmagicError as error:
-                outcome, sent = ("failed", f"{type(error).__name__}: {error.message}"), error.sent
-                failure = error
-                raise
-            except Stopped as stopped:
-                outcome, sent = ("stopped", None), stopped.sent
-                raise
-            except (KeyboardInterrupt, GeneratorExit):  # stopped, or its reader went away
-                outcome = "stopped", None
-                raise
             except BaseException as error:
-                outcome = "failed", type(error).__name__
+                call.fail(error)
                 raise
             finally:
                 ledger.abandon(hold)  # first of all: what follows may be interrupted
-                if failure is not None and collector.begun:
-                    failure.partial = settled(collector, "broken off")
-                if hold.number is not None:
-                    came = settled(collector, _FINISH.get(outcome[0], ""), sent=sent)
-                    _settle(ledger, hold, came, *outcome)
+                call.record()
 
         return stream
 
     return layer
 
 
-def _reserve(ledger: Ledger, hold: Hold) -> Generator[Delta, None, None]:
-    """Hold what the call may cost; where that cannot be, say so, or refuse it under a budget."""
-    try:
-        ledger.reserve(hold)
-    except StoreError as error:
-        if hold.bound.cost != 0 and ledger.caps(hold):
-            raise
-        if not isinstance(error, StoreDamaged):
-            yield Delta(note=f"not in the ledger: {error.message}")
+class _Call:
+    """What becomes of one call.
+
+    Attributes:
+        hold: Its place in the ledger.
+        collector: What has come of it.
+        sent: True if the provider may have read the question of the last try.
+    """
+
+    def __init__(self, ledger: Ledger, hold: Reservation) -> None:
+        self.hold, self.collector = hold, Collector(hold.request)
+        self.sent = True
+        self._ledger = ledger
+        self._status: Status = "ok"
+        self._reason: str | None = None
+        self._error: MixmagicError | None = None
+        self._transmitted = False  # in some try
+
+    def another_try(self, error: MixmagicError) -> Generator[Delta, None, None]:
+        """Reserve money for another try besides one that failed, if that may be billed.
+
+        Raises:
+            MixmagicError: The failed one's: a budget has too little left for another.
+        """
+        self._transmitted, self.sent = True, False
+        if (tried := _tried(self.hold, error)) is None:
             return
-        yield Delta(note=error.message)
-        yield from _reserve(ledger, hold)
+        try:
+            enough = self._ledger.extend(self.hold, tried.cost)
+        except StoreError:
+            enough = not self._ledger.budgeted(self.hold)
+        if not enough:
+            error.hint = one_line(
+                f"{error.hint} It was not tried again: this try may be billed, and a budget has too"
+                " little left for another."
+            )
+            error.__notes__ = [f"Hint: {error.hint}"]
+            raise error
+        self.collector.add(Delta(tried=tried))
+        yield Delta(tried=tried)
+
+    def fail(self, error: BaseException) -> None:
+        """Note why the call ended before its answer did."""
+        if isinstance(error, MixmagicError):
+            self._status, self._reason = "failed", f"{type(error).__name__}: {error.message}"
+            self._error, self.sent = error, error.sent
+            self._transmitted = self._transmitted or error.transmitted
+        elif isinstance(error, (KeyboardInterrupt, GeneratorExit)):  # or its reader went away
+            self._status, self.sent = "stopped", getattr(error, "sent", self.sent)
+        else:
+            self._status, self._reason = "failed", type(error).__name__
+
+    def record(self) -> None:
+        """Close the call's row with what it came to; erase it if it never left this machine."""
+        collector, error = self.collector, self._error
+        if error is not None:
+            if isinstance(error.usage, Usage):
+                collector.add(Delta(usage=error.usage))
+            if collector.begun:
+                error.partial = settled(collector, "broken off")
+        completion = None
+        if self._transmitted or self.sent or collector.begun or collector.usage:
+            finish, seen = _FINISH.get(self._status, ""), error is None or collector.begun
+            completion = settled(collector, finish, sent=self.sent, seen=seen)
+            if not (completion.cost or _priced(completion)):
+                completion = replace(completion, cost=None)
+        try:
+            self._ledger.settle(self.hold, self._status, completion, self._reason)
+        except StoreBusy as busy:  # it is written as soon as it can be
+            _log.info("A call is not in the ledger yet: %s", busy.message)
+        except StoreError as trouble:
+            _log.warning("The row of a call stays open: %s", trouble.message)
 
 
-def _settle(
-    ledger: Ledger, hold: Hold, completion: Completion, status: Status, reason: str | None
-) -> None:
-    """Close the call's row."""
-    try:
-        ledger.settle(hold, status, completion, reason)
-    except StoreError as error:
-        _log.warning("The row of a call stays open: %s", error.message)
+def _tried(hold: Reservation, error: MixmagicError) -> Tried | None:
+    """Return what a try that failed may cost; `None` if it is surely not billed."""
+    price = hold.request.model.price
+    if isinstance(usage := error.usage, Usage):
+        return Tried(bill(usage, price), told=True)
+    return Tried(hold.most) if error.sent and hold.most != 0 else None
 
 
-def _surprise(hold: Hold, usage: Usage | None) -> str:
+def _clamped(limit: int, name: str) -> Delta:
+    """Return what to say of an answer that is too short for want of money."""
+    return Delta(note=f"{name} had room for {limit:,} tokens")
+
+
+def _priced(completion: Completion) -> bool:
+    """Return True if somebody knows what a call costs."""
+    return completion.model.price is not None or completion.usage.charge is not None
+
+
+def _surprise(hold: Reservation, usage: Usage | None) -> str:
     """What to say where a provider has counted more than the call could have cost."""
-    price, most = hold.request.model.price, hold.bound.cost
-    if usage is None or price is None or most is None or price.cost(usage) <= most:
+    price, most = hold.request.model.price, hold.most
+    cost = None if usage is None else bill(usage, price)
+    if cost is None or most is None or cost <= most:
         return ""
     how = f"; `spend --resolve {hold.number} DOLLARS` corrects that" if hold.number else ""
     return (

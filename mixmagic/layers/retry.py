@@ -8,8 +8,9 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from typing import TypeGuard
 
-from mixmagic.errors import ProviderError, RateLimited, Stopped
+from mixmagic.errors import MixmagicError, ProviderError, RateLimited, Stopped
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Layer, Request, Stream
 
@@ -20,16 +21,15 @@ _FIRST, _LONGEST = 0.5, 8.0
 def retry(settings: Settings) -> Layer:
     """Make a call again while its error may pass and nothing of an answer has come.
 
-    An answer that has begun is never begun again, and a question that may have been answered is
-    not sent twice. The layer also sets the call's deadline, which bounds all below it.
+    An answer that has begun is never begun again. Before a call is made again, a delta says how
+    the try before failed, if that left this machine; its `sent` says whether it may be billed.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            started = time.monotonic()
-            request = replace(
-                request, deadline=started + (request.timeout or settings.total_timeout)
-            )
+            if request.deadline == math.inf:  # nobody above has set it
+                total = request.timeout or settings.total_timeout
+                request = replace(request, deadline=time.monotonic() + total)
             waited, tries = 0.0, 0
             while True:
                 begun = False
@@ -43,13 +43,18 @@ def retry(settings: Settings) -> Layer:
                                     yield Delta(note=f"after {tries} {_tries(tries)}")
                                 yield from deltas
                     return  # noqa: TRY300  # what follows is for errors
-                except ProviderError as error:
-                    if begun or not error.retryable or tries >= settings.max_retries:
+                except MixmagicError as error:
+                    error.sent = error.sent or _may_be_billed(error)
+                    if begun or not _passes(error) or tries >= settings.max_retries:
                         raise
                     wait = _wait(error, tries)
                     if waited + wait > settings.retry_timeout:
                         raise
+                    if time.monotonic() + wait > request.deadline:
+                        raise
                     failure = error
+                if failure.transmitted:
+                    yield Delta(failed=failure)
                 tries += 1
                 waited += wait
                 yield from _waiting(request, failure, wait)
@@ -57,6 +62,21 @@ def retry(settings: Settings) -> Layer:
         return stream
 
     return layer
+
+
+def _passes(error: MixmagicError) -> TypeGuard[ProviderError]:
+    """Return True if an error may pass: the same call may be made again."""
+    return isinstance(error, ProviderError) and error.retryable
+
+
+def _may_be_billed(error: MixmagicError) -> bool:
+    """Return True if the provider may bill a try that it refused.
+
+    429, 503 and 529 say that it has not begun to work, and what blames the question is found before
+    the work; any other trouble of a server or a gateway may have come in the middle of it.
+    """
+    status = getattr(error, "status", None) or 0
+    return status == 408 or (status >= 500 and status not in (503, 529))
 
 
 def _tries(count: int) -> str:
@@ -82,8 +102,6 @@ def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[D
     else:
         trouble = f"{label} cannot be reached"
     until = time.monotonic() + wait
-    if until > request.deadline:
-        raise error
     try:
         while (left := until - time.monotonic()) > 0:
             yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")

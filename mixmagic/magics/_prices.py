@@ -50,6 +50,7 @@ def elsewhere(session: Session) -> Table:
                 spent.unpriced,
                 spent.lost,
                 spent.estimated,
+                spent.billed_tries,
             )
         )
     return elsewhere_table(elsewhere(session.catalog, rows))

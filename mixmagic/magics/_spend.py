@@ -81,6 +81,8 @@ def resolve(session: Session, words: list[str]) -> Table:
         said = f"{said} No other is lost." if words else "No call is lost."
     if any(row.open for row in rows):
         said += "\nopen: another host's, taken for lost after a day"
+    if any(row.status not in ("open", "lost") for row in rows):
+        said += "\nothers: tries that nobody saw end may have been billed, and are in the cost"
     return Table(
         ["number>", "when", "model", "notebook", "at most>", "is"],
         [
@@ -90,7 +92,7 @@ def resolve(session: Session, words: list[str]) -> Table:
                 row.model,
                 row.notebook or "",
                 most,
-                "open" if row.open else "lost",
+                row.status,
             ]
             for row, most in zip(rows, amounts([row.most for row in rows]), strict=True)
         ],
@@ -100,7 +102,7 @@ def resolve(session: Session, words: list[str]) -> Table:
 
 def _settled(words: list[str]) -> tuple[int, Decimal]:
     """A call's number and what it has cost."""
-    from mixmagic.store.budgets import amount
+    from mixmagic.amount import amount
 
     try:
         number, cost = int(words[0]), amount(words[1])

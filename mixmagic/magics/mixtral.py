@@ -214,7 +214,7 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
 
         task(options["task"])
     if options["budget"] is not None:
-        from mixmagic.store.budgets import amount
+        from mixmagic.amount import amount
 
         amount(options["budget"])
     if options["as"] is not None:

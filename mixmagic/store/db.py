@@ -1,27 +1,42 @@
-"""SQLite files that survive: threads, forks, kills, damage. For the modules of this room."""
+"""SQLite files that survive: threads, forks, kills, damage. For the modules of this package."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from mixmagic import forks
-from mixmagic.errors import StoreDamaged, StoreError
-from mixmagic.store import aside, opening
+from mixmagic.errors import StoreBusy, StoreDamaged, StoreError
+from mixmagic.store import configure, quarantine
 
 T = TypeVar("T")
+
+# Seconds to wait for another process that keeps the file locked, by default: a migration of a
+# million rows takes a quarter of it.
+PATIENCE = 60.0
+# Seconds that another process may take to open a file that is to be quarantined.
+_OPENING = 5.0
+# Seconds that a transaction takes at most, mostly; and for which it is remembered that one took
+# longer.
+_TRANSACTION, _RECENT = 0.3, 5.0
+# Seconds that a crowd of others may take turns before this one's.
+_CROWD = 10.0
+# Seconds between two looks at such a file, at least and at most.
+_SOON, _LATER = 0.001, 0.02
 
 
 class Database:
     """One SQLite file, opened at its first use, safe to use from threads and after a fork.
 
-    A file that SQLite finds damaged is moved aside, and a new one begun at the next use.
+    A file that SQLite finds damaged is quarantined, and a new one begun at the next use.
 
     Args:
         path: The file; its folder is made if need be.
@@ -29,20 +44,26 @@ class Database:
             that has been released is never changed.
 
     Attributes:
-        lock: Whoever holds it is alone with the file, among the threads of this process.
-        generation: How often another file was found in the place of the one that was open.
+        lock: Whoever holds it is alone with the file, among the threads of this process. Nobody
+            holds it while waiting for another process.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
         self.path = path
-        self._migrations = migrations
         self.lock = threading.RLock()
+        self._migrations = migrations
         self._made: sqlite3.Connection | None = None
-        # Of the file that was opened last, and of its log.
-        self._file: aside.Identity | None = None
-        self._log: aside.Identity | None = None
-        self.generation = 0
+        # Since when another process has been seen to keep it locked, and until when.
+        self._locked = (0.0, -math.inf)
+        # Which file that is: another process may have quarantined it, and begun a new one.
+        self._file: quarantine.Identity | None = None
         _databases[self] = None
+
+    @property
+    def locked(self) -> bool:
+        """True if another process keeps the file locked, and not just for a transaction."""
+        since, until = self._locked
+        return until - since > _TRANSACTION and time.monotonic() - until < _RECENT
 
     @property
     def journal(self) -> str:
@@ -54,62 +75,77 @@ class Database:
         return str(self.rows("PRAGMA journal_mode")[0][0])
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block is kept, or nothing of it.
 
+        Args:
+            patience: Seconds to wait if another process keeps the file locked; 0 tries once.
+
         Raises:
-            StoreDamaged: The file was damaged, and has been moved aside.
+            StoreBusy: It kept the file locked all the time.
+            StoreDamaged: The file was damaged, and has been quarantined.
             StoreError: The file cannot be read or written.
         """
-        with self.lock:
-            if self._made is not None and self._made.in_transaction:
-                # Nobody else can be in here: a signal's handler, or the garbage collector.
-                raise StoreError(
-                    f"{self.path} is being written by this very thread.",
-                    "Ask nothing in a signal's handler.",
-                )
-            try:
-                connection = self._attempt(_begin)
-                yield connection
-                connection.execute("COMMIT")  # unlike `commit`, it fails where nothing is begun
-                if self._file != aside.identity(self.path):
+        for _ in self._tries(patience):
+            with self.lock:
+                if self._made is not None and self._made.in_transaction:
+                    # Nobody else can be in here: a signal's handler, or the garbage collector.
                     raise StoreError(
-                        f"{self.path} was moved or replaced while it was being written.",
-                        "Run this again: what was written went with the old file.",
+                        f"{self.path} is being written by this very thread.",
+                        "Ask nothing in a signal's handler.",
                     )
-            except opening.FAILURES as error:
-                self._roll_back()
-                raise self._ours(error) from None
-            except BaseException:
-                self._roll_back()
-                raise
+                begun = False
+                try:
+                    connection = self._attempt(self._begin)
+                    begun = True
+                    self._locked = (0.0, -math.inf)
+                    yield connection
+                    _commit(connection)
+                    return  # noqa: TRY300  # what follows is for errors
+                except (*configure.FAILURES, quarantine.Taken) as error:
+                    self._roll_back()
+                    if begun or not configure.busy(error):
+                        raise self._ours(error) from None
+                except BaseException:
+                    self._roll_back()
+                    raise
 
-    def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """The rows of a query.
+    def rows(
+        self, query: str, values: Sequence[object] = (), patience: float | None = None
+    ) -> list[sqlite3.Row]:
+        """Return the rows of a query.
+
+        Args:
+            query: In SQL.
+            values: What stands for its question marks.
+            patience: As for `transaction`.
 
         Raises:
-            StoreDamaged: The file was damaged, and has been moved aside.
+            StoreBusy: Another process kept the file locked all the time.
+            StoreDamaged: The file was damaged, and has been quarantined.
             StoreError: The file cannot be read.
         """
 
         def read(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             return connection.execute(query, values).fetchall()
 
-        with self.lock:
-            if self._made is not None and self._made.in_transaction:
-                return read(self._made)  # what fails here becomes ours at the transaction's end
-            try:
+        found: list[sqlite3.Row] | None = None
+        for _ in self._tries(patience):
+            with self.lock:
+                if self._made is not None and self._made.in_transaction:
+                    return read(self._made)  # what fails here becomes ours at the transaction's end
                 try:
-                    return self._attempt(read)
-                except sqlite3.OperationalError as error:
-                    if opening.code(error) not in opening.UNWRITABLE:
-                        raise
-                    found = opening.only_read(self._real(), self._migrations, read)
+                    found = self._attempt(read)
+                    break
+                except (*configure.FAILURES, quarantine.Taken) as error:
+                    if configure.busy(error):
+                        continue
+                    if configure.code(error) in configure.UNWRITABLE:
+                        found = self._only_read(read)
                     if found is None:
-                        raise
-                    return found
-            except opening.FAILURES as error:
-                raise self._ours(error) from None
+                        raise self._ours(error) from None
+                    break
+        return found or []
 
     def before_fork(self) -> None:
         """Close the file: SQLite's locks are a process's own, and a child's would be void."""
@@ -132,32 +168,86 @@ class Database:
                 self._made.close()
                 self._made = None
 
-    def _ours(self, error: opening.Failure) -> StoreError:
-        """SQLite's error as one of ours.
+    def _tries(self, patience: float | None) -> Iterator[None]:
+        """Come back while another process keeps the file locked, and the patience lasts.
+
+        It lasts longer while others get on with their transactions: this one's turn will come.
 
         Raises:
-            StoreDamaged: The file is damaged, and was moved aside now.
+            StoreBusy: It is over.
         """
+        started = time.monotonic()
+        wait = PATIENCE if patience is None else patience
+        deadline, pause, version = started + wait, _SOON, 0
+        while True:
+            yield
+            now, before, version = time.monotonic(), version, self.version()
+            since, until = self._locked
+            if before not in (0, version):  # others get on
+                since = now
+                if (
+                    wait > _TRANSACTION and now - started < _CROWD
+                ):  # whoever waits for less comes back
+                    deadline = max(deadline, now + wait)
+            self._locked = (since if now - until < _RECENT else now, now)
+            left = deadline - now
+            if left <= 0:
+                raise StoreBusy(
+                    f"{self.path} cannot be used: it is locked by another process.",
+                    "Try again in a moment, or end that process.",
+                )
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LATER)
+
+    def version(self) -> int:
+        """Return a number that is another one after another process has written the file.
+
+        It is 0 if that cannot be known now.
+        """
+        with self.lock:
+            if self._made is None or self._made.in_transaction:
+                return 0
+            try:
+                return int(self._made.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return 0
+
+    def _ours(self, error: configure.Failure | quarantine.Taken) -> StoreError:
+        """Return SQLite's error as one of ours.
+
+        Raises:
+            StoreDamaged: The file is damaged, and was quarantined now.
+        """
+        if isinstance(error, quarantine.Taken):
+            error = OSError("another process is opening it")
+        if self._made is not None and configure.code(error) == sqlite3.SQLITE_ERROR:
+            configure.missing(self._made, self.path, self._migrations)  # is it a newer one's?
         if self._damaged(error):
-            self._set_aside()
-        return StoreError(f"{self.path} cannot be used: {error}.", opening.cure(error))
+            self._quarantine()
+        return StoreError(f"{self.path} cannot be used: {error}.", configure.cure(error))
 
     def _damaged(self, error: BaseException) -> bool:
-        """Whether an error says that the file that is open is damaged."""
-        number = opening.code(error)
+        """Return True if an error says that the file that is open is damaged."""
+        number = configure.code(error)
         if number == sqlite3.SQLITE_ERROR and self._made is not None:
-            return opening.garbled(self._made, self._migrations)
-        return number in opening.DAMAGED
+            return configure.garbled(self._made, self._migrations)
+        return number in configure.DAMAGED
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what may be done again, where another process has moved a damaged file aside."""
+        """Do what may be done again if another process has quarantined a damaged file."""
         try:
             return work(self._connection())
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not self._damaged(error):
                 raise
-            self._set_aside()
+            self._quarantine()
         return work(self._connection())
+
+    def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Begin a write transaction; not in the file of a newer mixmagic."""
+        connection.execute("BEGIN IMMEDIATE")
+        configure.missing(connection, self.path, self._migrations)
+        return connection
 
     def _roll_back(self) -> None:
         """Leave nothing of a transaction; where that fails too, the next opening does it."""
@@ -168,27 +258,28 @@ class Database:
                 self.close()
 
     def _connection(self) -> sqlite3.Connection:
-        """The file at the path, opened if need be: what was open may have been moved."""
-        if self._made is not None and self._file == aside.identity(self.path):
+        """Return the file at the path, opened if need be.
+
+        Raises:
+            Taken: Another process is opening it.
+        """
+        if self._made is not None and self._file == quarantine.identity(self.path):
             return self._made
-        before, replaced = self._file, self._made is not None
+        self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         real = self._real()
         with contextlib.ExitStack() as stack:
             alone = False
             with contextlib.suppress(OSError):  # a folder that takes no lock may yet be read
-                stack.enter_context(aside.alone(real, opening.TIMEOUT))
+                stack.enter_context(quarantine.alone(real))
                 alone = True
-            if alone:
-                self._leave(real)
-            self.close()
+            if alone and not (real.exists() and real.stat().st_size):
+                # Of a quarantine that a kill broke off: SQLite would delete the log.
+                quarantine.move(real, "left", (quarantine.LOG, quarantine.SHARED))
             try:
-                self._made = opening.connect(real)
-                self._file = aside.identity(real)
-                opening.settle(self._made, real, self._migrations)
-                self._log = aside.identity(aside.beside(real, aside.LOG))
-                if before is not None and (replaced or self._file != before):
-                    self.generation += 1
+                self._made = configure.connect(real)
+                self._file = quarantine.identity(real)
+                configure.configure(self._made, real, self._migrations)
             except BaseException as error:
                 if alone and self._damaged(error):
                     self._move(real)
@@ -196,27 +287,24 @@ class Database:
                 raise
             return self._made
 
+    def _only_read(self, read: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Read a file that cannot be opened for writing; `None` if that fails too."""
+        try:
+            return configure.only_read(self._real(), self._migrations, read)
+        except configure.FAILURES as error:
+            raise self._ours(error) from None
+
     def _real(self) -> Path:
-        """The file itself, where the path is a link: its log lies beside it."""
+        """Return the file itself if the path is a link: its log lies beside it."""
         return Path(os.path.realpath(self.path))
 
-    def _leave(self, real: Path) -> None:
-        """Move away a log whose file is gone: SQLite would take it for the next file's."""
-        beside = aside.beside(real, aside.LOG)
-        log = aside.identity(beside)
-        gone = not real.exists() or real.stat().st_size == 0
-        if gone and real.exists() and log is not None and beside.stat().st_size:
-            self._move(real)  # it was emptied: what stands in the log is not all of it
-        if gone or (self._made is not None and log is not None and log == self._log):
-            aside.move(real, "left", (aside.LOG, aside.SHARED))
-
-    def _set_aside(self) -> None:
-        """Move the damaged file that is open aside, unless another has done it."""
+    def _quarantine(self) -> None:
+        """Quarantine the damaged file that is open, unless another has done it."""
         real = self._real()
         try:
-            with aside.alone(real, opening.TIMEOUT):
+            with quarantine.alone(real, _OPENING):
                 # Still open, so that no new file can have its number.
-                if self._file == aside.identity(real):
+                if self._file == quarantine.identity(real):
                     self._move(real)
         except OSError as error:
             raise self._stuck(error) from None
@@ -224,11 +312,11 @@ class Database:
             self.close()
 
     def _move(self, real: Path) -> None:
-        """Move the damaged file aside, and say so. Only for who is alone with it."""
+        """Quarantine the damaged file, and say so. Only for who is alone with it."""
         if os.name == "nt":  # renames nothing that is open; elsewhere, closing first would write
             self.close()
         try:
-            where = aside.move(real, "damaged")
+            where = quarantine.move(real, "damaged")
         except OSError as error:
             raise self._stuck(error) from None
         finally:
@@ -266,7 +354,18 @@ def _after_fork() -> None:
 forks.across(_before_fork, _after_fork)
 
 
-def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Begin a write transaction."""
-    connection.execute("BEGIN IMMEDIATE")
-    return connection
+def _commit(connection: sqlite3.Connection) -> None:
+    """Commit; unlike `Connection.commit`, it fails if nothing is begun.
+
+    With a rollback journal, who reads keeps it waiting.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if not configure.busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_SOON)
+        else:
+            return

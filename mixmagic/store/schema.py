@@ -152,4 +152,102 @@ MIGRATIONS = (
     CREATE INDEX calls_open ON calls (status, session, day, notebook, cell, held_nanodollars)
         WHERE status = 'open'
     """,
+    # What calls of other origins need: from a cache, a cassette, a batch. `tag` is the cell or the
+    # row that asked, `job` the job that it is part of, `billed_tries` how many tries that failed
+    # are in the cost at their worst case, `charge` what the provider said it charges. `moved_at` is
+    # when an open call last got a piece of its answer, roughly.
+    # `reservations` are amounts that no process owns: those of jobs, which outlive their kernels,
+    # and of their leases. They count for budgets as open calls do, until they are lowered or
+    # deleted by whoever works on the job. `waiting` has calls that wait for money: since when, for
+    # which limits (`day:2026-11-24`, one a line), and when they last looked.
+    # The trigger stops a process of an earlier version that has the file open, when it is about to
+    # reserve money: it knows nothing of other reservations, and does not tell when a call moves.
+    """
+    ALTER TABLE calls RENAME TO calls_3;
+    DROP INDEX calls_by_session;
+    DROP INDEX calls_by_day;
+    DROP INDEX calls_by_cell;
+    DROP INDEX calls_open;
+    DROP INDEX calls_lost;
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        started_at REAL NOT NULL,
+        day TEXT NOT NULL,
+        session TEXT NOT NULL,
+        notebook TEXT,
+        cell TEXT,
+        job TEXT,
+        tag TEXT,
+        origin TEXT NOT NULL DEFAULT 'live',
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        status TEXT NOT NULL,
+        error TEXT,
+        owner TEXT,
+        held_nanodollars INTEGER,
+        moved_at REAL,
+        prompt_tokens INTEGER,
+        cached_tokens INTEGER,
+        cache_write_tokens INTEGER,
+        completion_tokens INTEGER,
+        counted TEXT,
+        billed_tries INTEGER NOT NULL DEFAULT 0,
+        input_price_nanodollars INTEGER,
+        cached_price_nanodollars INTEGER,
+        cache_write_price_nanodollars INTEGER,
+        output_price_nanodollars INTEGER,
+        price_since TEXT,
+        price_source TEXT,
+        charge_nanodollars INTEGER,
+        cost_nanodollars INTEGER,
+        latency_ms REAL,
+        first_token_ms REAL
+    );
+    INSERT INTO calls (id, started_at, day, session, notebook, cell, origin, provider, model,
+            status, error, owner, held_nanodollars, prompt_tokens, cached_tokens,
+            completion_tokens, counted, input_price_nanodollars, cached_price_nanodollars,
+            output_price_nanodollars, price_since, price_source, cost_nanodollars, latency_ms,
+            first_token_ms)
+        SELECT id, started_at, day, session, notebook, cell, 'live', provider, model,
+            status, error, owner, held_nanodollars, prompt_tokens, cached_tokens,
+            completion_tokens, counted, input_price_nanodollars, cached_price_nanodollars,
+            output_price_nanodollars, price_since, price_source, cost_nanodollars, latency_ms,
+            first_token_ms
+        FROM calls_3;
+    DROP TABLE calls_3;
+    CREATE INDEX calls_by_session ON calls (session, started_at);
+    CREATE INDEX calls_by_day ON calls (day, started_at);
+    CREATE INDEX calls_by_cell ON calls (cell) WHERE cell IS NOT NULL;
+    CREATE INDEX calls_by_job ON calls (job) WHERE job IS NOT NULL;
+    CREATE INDEX calls_open ON calls (status, session, day, notebook, cell, held_nanodollars)
+        WHERE status = 'open';
+    CREATE INDEX calls_lost ON calls (id) WHERE status = 'lost';
+    CREATE INDEX calls_tried ON calls (billed_tries, session, day) WHERE billed_tries > 0;
+    CREATE TRIGGER calls_of_an_earlier_version BEFORE INSERT ON calls
+        WHEN NEW.owner IS NOT NULL AND NEW.moved_at IS NULL
+    BEGIN
+        SELECT RAISE(ABORT, 'a newer mixmagic has opened it: restart this kernel');
+    END;
+    CREATE TABLE reservations (
+        id INTEGER PRIMARY KEY,
+        job TEXT NOT NULL,
+        lease TEXT,
+        created_at REAL NOT NULL,
+        day TEXT NOT NULL,
+        session TEXT NOT NULL,
+        notebook TEXT,
+        cell TEXT,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        held_nanodollars INTEGER NOT NULL
+    );
+    CREATE INDEX reservations_by_job ON reservations (job);
+    CREATE TABLE waiting (
+        owner TEXT NOT NULL,
+        since REAL NOT NULL,
+        limits TEXT NOT NULL,
+        looked_at REAL NOT NULL,
+        PRIMARY KEY (owner, since)
+    ) WITHOUT ROWID
+    """,
 )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mixmagic.money import dollars, exact_sum, nano
 from mixmagic.store.db import Database
-from mixmagic.store.owners import gone
+from mixmagic.store.processes import gone
 
 Period = Literal["session", "today", "month", "all"]
 By = Literal["model", "day", "notebook", "status"]
@@ -24,21 +24,31 @@ _GROUPS: dict[By, tuple[str, str]] = {
     "notebook": ("notebook", "notebook"),
     "status": ("status", "status"),
 }
-# The calls that have ended, summed up; and those under way, which are few.
+# The calls that have ended, summed up; and what is rare: those under way, what jobs have reserved,
+# tries that may have been billed.
 _QUERY = """
     SELECT {name} AS name, SUM(calls) AS calls, SUM(open), SUM(calls * (status = 'stopped')),
         SUM(calls * (status = 'failed')), SUM(calls * (status = 'lost')), SUM(prompt_tokens),
         SUM(cached_tokens), SUM(completion_tokens), SUM(unpriced), SUM(estimated),
-        SUM(cost_nanodollars) AS cost, SUM(saved_nanodollars), SUM(held_nanodollars)
+        SUM(cost_nanodollars) AS cost, SUM(saved_nanodollars), SUM(held_nanodollars),
+        SUM(billed_tries)
     FROM (
-        SELECT day, notebook, provider, model, status, calls, 0 AS open, prompt_tokens,
-            cached_tokens, completion_tokens, cost_nanodollars, saved_nanodollars,
+        SELECT day, notebook, provider, model, status, calls, 0 AS open, 0 AS billed_tries,
+            prompt_tokens, cached_tokens, completion_tokens, cost_nanodollars, saved_nanodollars,
             0 AS held_nanodollars, unpriced, estimated
         FROM totals WHERE session = ? AND day BETWEEN ? AND ? AND calls
-        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 1, 1, 0, 0, 0, 0,
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 1, 1, 0, 0, 0, 0, 0,
             0, COALESCE(held_nanodollars, 0), 0, 0
         FROM calls INDEXED BY calls_open
         WHERE status = 'open' AND ? IN ('', session) AND day BETWEEN ? AND ?
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, 'open', 0, 0, 0, 0, 0, 0, 0,
+            0, held_nanodollars, 0, 0
+        FROM reservations WHERE ? IN ('', session) AND day BETWEEN ? AND ?
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 0, 0, billed_tries,
+            0, 0, 0, 0, 0, 0, 0, 0
+        FROM calls INDEXED BY calls_tried
+        WHERE billed_tries > 0 AND status != 'open' AND ? IN ('', session)
+            AND day BETWEEN ? AND ?
     ) GROUP BY {columns} ORDER BY {order}"""
 _LOST = """SELECT id, started_at, provider || ':' || model AS model, notebook, owner, status,
     COALESCE(cost_nanodollars, held_nanodollars) AS most FROM calls WHERE status"""
@@ -66,9 +76,11 @@ class Spent:
         completion_tokens: Tokens out.
         unpriced: Calls that ended with tokens but without a known price.
         estimated: Calls whose tokens we counted, not the provider.
-        cost: US dollars of the calls whose price is known; lost ones at their most.
+        cost: US dollars of the calls whose price is known; lost ones, and tries that may have been
+            billed, at their most.
         saved: US dollars that were not paid for cached tokens; below 0 where those cost more.
-        held: US dollars that the calls under way may cost at most.
+        held: US dollars that the calls under way may cost at most, and that jobs have reserved.
+        billed_tries: Tries of which nobody has seen the end, and that the provider may bill.
     """
 
     name: str
@@ -85,6 +97,7 @@ class Spent:
     cost: Decimal
     saved: Decimal
     held: Decimal
+    billed_tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +119,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A call of which nobody knows what it has cost.
+    """A call of which nobody knows what it has cost: lost, or with tries that nobody saw end.
 
     Attributes:
         number: The call's row.
@@ -114,7 +127,7 @@ class Lost:
         model: The model, as `provider:API-string`.
         notebook: The notebook's path, where known.
         most: US dollars that it may have cost at most; `None` where nothing bounds it.
-        open: Whether it may still be under way, on another host.
+        status: What it is in the ledger.
     """
 
     number: int
@@ -122,7 +135,12 @@ class Lost:
     model: str
     notebook: str | None
     most: Decimal | None
-    open: bool
+    status: str
+
+    @property
+    def open(self) -> bool:
+        """True if it may still be under way, on another host."""
+        return self.status == "open"
 
 
 MONEY = ("cost", "saved", "held")
@@ -146,9 +164,11 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
     whose, until = _sums(session, period, by)
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
-        (whose, first, until, session if period == "session" else "", first, last),
+        (whose, first, until, *3 * (session if period == "session" else "", first, last)),
     )
-    return [Spent(row[0], *row[1:-3], *map(dollars, row[-3:])) for row in map(tuple, rows)]
+    money = slice(-4, -1)
+    values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))
+    return [Spent(*each) for each in values]
 
 
 def timeline(database: Database, session: str, period: Period) -> Timeline:
@@ -182,14 +202,22 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
 
 
 def lost(database: Database) -> list[Lost]:
-    """The lost calls that nobody has settled, and other hosts' open ones: the newest 100.
+    """The calls whose cost nobody knows: the newest 100.
+
+    Those that were lost, other hosts' open ones, and those with tries that may have been billed.
 
     Raises:
         StoreError: The ledger cannot be read.
     """
-    rows = database.rows(f"{_LOST} = 'lost' ORDER BY id DESC LIMIT {_LISTED}")
-    others = [row for row in database.rows(f"{_LOST} = 'open'") if gone(row["owner"]) is None]
-    newest = sorted([*rows, *others], key=lambda row: -int(row["id"]))[:_LISTED]
+    newest = f"ORDER BY id DESC LIMIT {_LISTED}"
+    rows = {
+        row["id"]: row
+        for what in ("= 'lost'", "!= 'open' AND billed_tries > 0")
+        for row in database.rows(f"{_LOST} {what} {newest}")
+    }
+    for row in database.rows(f"{_LOST} = 'open'"):
+        if gone(row["owner"]) is None:
+            rows[row["id"]] = row
     return [
         Lost(
             row["id"],
@@ -197,9 +225,9 @@ def lost(database: Database) -> list[Lost]:
             row["model"],
             row["notebook"],
             None if row["most"] is None else dollars(row["most"]),
-            row["status"] == "open",
+            row["status"],
         )
-        for row in newest
+        for row in sorted(rows.values(), key=lambda row: -int(row["id"]))[:_LISTED]
     ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from mixmagic.bounds import Bound, bound
+from mixmagic.bounds import Bound, bound, limited
 from mixmagic.layers.fit import fitted
 from mixmagic.money import Usage
 from mixmagic.store.budgets import Left
+from mixmagic.store.grants import Grant, grant
 from mixmagic.tokens import Count
 from mixmagic.values import Request
 
@@ -22,7 +23,7 @@ class Plan:
     """What a call would take and cost.
 
     Attributes:
-        request: The call, as it would be sent.
+        request: The call, as it would be sent now: a budget may lower its `max_tokens`.
         prompt: Its tokens in.
         bound: The most that it can take and cost.
         answer: The likely tokens out, of each of its answers.
@@ -30,6 +31,10 @@ class Plan:
         answers: The model's earlier answers that `answer` is the mean of; 0 where it is assumed.
         likely: US dollars that it is likely to cost; `None` where no price is known.
         left: What the limits that hold for it have left now.
+        refused: The limit that forbids the call; `None` if none does.
+        waits: The limit of which other calls hold what this one would wait for; `None` if it would
+            not wait.
+        clamped: The limit that has too little left for all that was asked for; `None` if none has.
     """
 
     request: Request
@@ -40,17 +45,19 @@ class Plan:
     answers: int
     likely: Decimal | None
     left: tuple[Left, ...]
-
-    @property
-    def refused(self) -> Left | None:
-        """The limit that forbids the call; `None` where none does."""
-        most = self.bound.cost
-        forbids = (left for left in self.left if most is None or (most and most > left.left))
-        return next(forbids, None)
+    refused: Left | None
+    waits: Left | None
+    clamped: Left | None
 
 
 def plan(
-    request: Request, prompt: Count, left: Sequence[Left], answers: int, answered: int
+    request: Request,
+    prompt: Count,
+    left: Sequence[Left],
+    answers: int,
+    answered: int,
+    *,
+    floor: int = 64,
 ) -> Plan:
     """What `request` would take and cost.
 
@@ -60,6 +67,7 @@ def plan(
         left: What the limits that hold for it have left.
         answers: How many answers of the model are known.
         answered: Their tokens, in all.
+        floor: Tokens of the shortest useful answer.
 
     Raises:
         ContextTooLong: The prompt does not fit into the model's context.
@@ -70,6 +78,12 @@ def plan(
     """
     request = fitted(request)
     model, most = request.model, bound(request)
+    got, refused = _granted(request, most, left, floor)
+    if got.tokens:
+        request = limited(request, got.tokens)
+        out = got.tokens * most.answers
+        cost = None if model.price is None else model.price.most(most.prompt_tokens, out)
+        most = replace(most, completion_tokens=out, cost=cost, reason="", hint="")
     limit = request.params.get("max_tokens")
     if most.completion_tokens is not None:
         limit = most.completion_tokens // most.answers
@@ -77,4 +91,28 @@ def plan(
     answer = answer if limit is None else min(answer, limit)
     usage = Usage(prompt.tokens, answer * most.answers)
     likely = None if model.price is None else model.price.cost(usage)
-    return Plan(request, prompt, most, answer, limit, answers, likely, tuple(left))
+    return Plan(
+        request,
+        prompt,
+        most,
+        answer,
+        limit,
+        answers,
+        likely,
+        tuple(left),
+        refused,
+        waits=got.least if got.waits else None,
+        clamped=got.least if got.tokens else None,
+    )
+
+
+def _granted(
+    request: Request, most: Bound, left: Sequence[Left], floor: int
+) -> tuple[Grant, Left | None]:
+    """What a call would get of its budgets now, and which of them would refuse it."""
+    if not left or most.cost == 0:
+        return Grant(0), None
+    if most.limit is None:
+        return Grant(0), left[0]
+    got = grant(request, most, left, floor)
+    return got, None if got.tokens or got.waits else got.least

@@ -45,6 +45,7 @@ class Calls:
         unpriced: Calls whose price was not known.
         lost: Calls of which nobody knows what they have used and cost.
         estimated: Calls whose tokens we counted, not the provider.
+        billed_tries: Tries of which nobody has seen the end, and that the provider may bill.
     """
 
     provider: str
@@ -56,6 +57,7 @@ class Calls:
     unpriced: int = 0
     lost: int = 0
     estimated: int = 0
+    billed_tries: int = 0
 
     @property
     def name(self) -> str:

@@ -171,5 +171,6 @@ def both(first: Completion, second: Completion) -> Completion:
         cost=exact_sum(costs) if len(costs) == 2 else None,
         elapsed=first.elapsed + second.elapsed,
         ttft=first.ttft,
+        billed_tries=first.billed_tries + second.billed_tries,
         notes=(*dict.fromkeys([*first.notes, *second.notes]), "one repair round"),
     )

@@ -16,9 +16,12 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 DOLLAR, BACKSLASH = "<span>&#36;</span>", "<span>&#92;</span>"
+# pandoc writes others into reStructuredText as they are, where they make roles and links.
+TICK = "<span>&#96;</span>"
 _WRITTEN = {
     "$": DOLLAR,
     "\\": BACKSLASH,
+    "`": TICK,
     "<": "&lt;",
     "&": "&amp;",
     " ": "&#160;",
@@ -119,7 +122,7 @@ def as_code(text: str) -> str:
         'f&#40;x&#41;'
     """
     text = _DIRECTIVE.sub("\xa0", text)
-    return _NOT_PLAIN.sub(lambda match: f"&#{ord(match[0])};", text)
+    return _NOT_PLAIN.sub(lambda match: f"&#{ord(match[0])};", text).replace("&#96;", TICK)
 
 
 def address(url: str) -> str | None:

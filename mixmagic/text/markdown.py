@@ -37,7 +37,7 @@ _LONGEST_FORMULA, _MOST_LINES = 4000, 200
 SIGN = re.compile(r"[\[*_~`$!\\<&]")
 _CONTAINER = re.compile(r">|(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
 # What `sanitize` writes: a sign that no reader can pair with another, and code without any sign.
-_SPAN = re.compile(r"<span>&#(36|92);</span>|<code>([^<>`]+)</code>")
+_SPAN = re.compile(r"<span>&#(36|92|96);</span>|<code>((?:[^<>`]|<span>&#96;</span>)+)</code>")
 _BEGIN = re.compile(r"\\begin\{([A-Za-z]+\*?)\}")
 _DISPLAYED = re.compile(rf"\$\$|\\\[|{_BEGIN.pattern}")
 
@@ -230,7 +230,8 @@ def _span(state: StateInline, silent: bool) -> bool:
         state.push("text_special", "", 0).content = chr(int(match[1]))
     elif not silent:
         token = state.push("code_inline", "code", 0)
-        token.content, token.info = html.unescape(match[2]), "html"
+        inside = match[2].replace("<span>", "").replace("</span>", "")
+        token.content, token.info = html.unescape(inside), "html"
     state.pos = match.end()
     return True
 

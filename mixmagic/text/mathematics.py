@@ -99,6 +99,7 @@ _ENVIRONMENTS["subarray"] = re.compile(r"\{[lcr]\}")
 _ENVIRONMENTS |= dict.fromkeys(("alignat", "alignat*", "alignedat"), re.compile(r"\{\d\d?\}"))
 # JupyterLab would take a brace right behind it for an escaped one.
 _ROW = "\\\\ "
+_BRACKET = re.compile(r"\s*\[")
 _SYMBOLS = frozenset(" ,;:!{}|%#$&_\n")
 _TOKEN = re.compile(
     r"\\(?:begin|end)\{(?P<environment>[A-Za-z]+\*?)\}|\\(?P<command>[A-Za-z]+)"
@@ -206,7 +207,8 @@ class _Writer:
     def _row(self, token: re.Match[str]) -> str:
         self._rows += 1
         _check(self._rows <= _MOST_ROWS)
-        return _ROW
+        # TeX looks for a bracket beyond blanks, and takes what is in it for a height.
+        return f"{_ROW}{{}}" if _BRACKET.match(self._body, self._position) else _ROW
 
     def _symbol(self, token: re.Match[str]) -> str:
         _check(token["symbol"] in _SYMBOLS)

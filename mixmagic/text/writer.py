@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 # Of a paragraph.
 _MOST_CONSTRUCTS, _MOST_SPANS = 1500, 500
-# Of an answer.
+# Of an answer: its table of contents takes JupyterLab long, too.
+_MOST_HEADINGS = 500
 _MOST_FORMULAS, _MOST_FORMULA_CHARACTERS = 2000, 30_000
 # The backticks of a line times its length: JupyterLab's pattern for code spans takes as long.
 _MOST_TICKS = 10**6
@@ -41,6 +42,7 @@ _LONGEST_PATH = 200
 _FORMULA = re.compile(r"\$|\\\\?[()\[\]]|\\begin|\\end|\\(?:eq)?ref|@@")
 _ODD_BLANK = re.compile(ODD_BLANK)
 _BLANK = re.compile(r"[\t-\r]")
+_LINE = re.compile("[\u2028\u2029]")  # a line's end for some reader
 _SLOT = re.compile(r"@@\d+@@")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _TASK = re.compile(r"\[[ xX]\] ")
@@ -85,12 +87,14 @@ class Progress:
     Attributes:
         labels: Those that links refer to: their definitions are not shown.
         last: The last block.
+        headings: How many there are.
         formulas: How many there are.
         length: Characters of all formulas.
     """
 
     labels: set[str] = field(default_factory=set)
     last: Block | None = None
+    headings: int = 0
     formulas: int = 0
     length: int = 0
 
@@ -155,7 +159,7 @@ class _Blocks:
         """Return a paragraph or a heading; its source as code if it is too much."""
         token = self._next()
         self._next()
-        heading = opening.type == "heading_open"
+        heading = opening.type == "heading_open" and self._progress.headings < _MOST_HEADINGS
         place = "heading" if heading else "item" if first else "paragraph"
         text = None if token.info else _Inline(token.children or (), place, self._progress).write()
         if text is None:
@@ -163,6 +167,7 @@ class _Blocks:
         if not text:
             return []
         if heading:
+            self._progress.headings += 1
             return [Block("heading", f"{'#' * int(opening.tag[1])} {text}")]
         return [Block("tight" if opening.hidden else "paragraph", text)]
 
@@ -237,7 +242,7 @@ class _Blocks:
         signs = bool(_FORMULA.search(content))
         taken = _taken_out(content, nested=nested) if signs else None
         if (
-            (signs and self._quotes)
+            (self._quotes and (signs or _LINE.search(content)))
             or taken == "changed"
             or NBCONVERT.search(content)
             or any(line.count("`") * len(line) > _MOST_TICKS for line in lines)
@@ -418,6 +423,7 @@ class _Inline:
             or _ODD_BLANK.search(text)
             or (self._place == "cell" and ("|" in text or "\\" in text))
             or (self._linking and ("[" in text or "]" in text))
+            or (self._place == "heading" and "<" in text)  # JupyterLab looks for tags in its source
             or self._last() in "`$"
         ):
             self._put(f"<code>{as_code(text)}</code>")
@@ -511,6 +517,8 @@ class _Inline:
         """Return True if the two marks at these places open and close, by CommonMark's rules."""
         mark = self._out[begin]
         before, after = self._out[begin - 1][-1] if begin else " ", self._out[begin + 1][0]
+        if self._out[begin + 1].endswith("\n"):
+            return False
         opens = _flanks(after, before, mark)
         inner = end - 1
         while self._out[inner] and not self._out[inner].strip(mark[0]):

@@ -140,8 +140,11 @@ def test_a_thousand_stopped_calls_leave_nothing(provider, session):
     assert after[0] <= before[0]
     assert after[1] <= before[1]
     assert after[2] - before[2] < 40
-    rows = session.ledger.database.rows("SELECT status, COUNT(*) FROM calls GROUP BY status")
-    assert [tuple(row) for row in rows] == [("stopped", CALLS + 60)]
+    # Those that had left this machine by then.
+    (row,) = session.ledger.database.rows("SELECT status, COUNT(*) FROM calls GROUP BY status")
+    assert row[0] == "stopped"
+    assert CALLS / 10 < row[1] < CALLS
+    assert not session.ledger._writer.open
     # Every slot is free again: as many calls as may be in flight are, at once.
     server.plan = [whole("Hi")]
     with ThreadPoolExecutor(32) as pool:

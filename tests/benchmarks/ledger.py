@@ -22,14 +22,14 @@ from mixmagic.bounds import bound
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.money import Usage
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.values import Message, Request
 
 COLUMNS = (
     "started_at, day, session, notebook, provider, model, status, owner, held_nanodollars,"
-    " input_price_nanodollars, output_price_nanodollars"
+    " moved_at, input_price_nanodollars, output_price_nanodollars"
 )
 _UNDER_WAY = 50
 
@@ -42,23 +42,23 @@ def main(calls: int = 2000, rounds: int = 5) -> None:
         bare = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
         bare.execute("PRAGMA journal_mode=WAL")
         bare.execute("PRAGMA synchronous=FULL")
-        for statement in filter(str.strip, ";".join(MIGRATIONS).split(";")):
-            bare.execute(statement)
-        row = (time.time(), "2026-11-24", "s", "/n.ipynb", "together", "m", "open", "host/1@2", 1)
+        bare.executescript(";".join(MIGRATIONS))
+        named = ("2026-11-24", "s", "/n.ipynb", "together", "m", "open", "host/1@2")
+        row = (time.time(), *named, 1, time.time(), 1, 1)
         free, capped = (Ledger(Path(folder) / name, "s") for name in ("free", "capped"))
         for per in ("session", "day", "month"):
             capped.limit(per, Decimal(1000))
-        holds: list[Hold] = []
+        holds: list[Reservation] = []
         most = bound(request)  # the meter's work, not the ledger's
 
         def insert() -> None:
             bare.execute("BEGIN IMMEDIATE")
-            bare.execute(f"INSERT INTO calls ({COLUMNS}) VALUES (?{', ?' * 10})", (*row, 1, 1))
+            bare.execute(f"INSERT INTO calls ({COLUMNS}) VALUES (?{', ?' * 11})", row)
             bare.execute("COMMIT")
 
         def reserve(ledger: Ledger) -> Callable[[], None]:
             def one() -> None:
-                holds.append(Hold(request, "/n.ipynb", most))
+                holds.append(Reservation(request, "/n.ipynb", most))
                 ledger.reserve(holds[-1])
 
             return one

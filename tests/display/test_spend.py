@@ -27,8 +27,8 @@ from mixmagic.display.spend import Spend, spend
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.money import Price, Usage
 from mixmagic.sessions import Session
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
 from mixmagic.store.spend import MONEY, Period, Spent, Timeline
 from mixmagic.values import Message, Model, Provider, Request
 
@@ -215,7 +215,7 @@ def test_a_plot_without_a_cost_says_so(session, period):
 def call_for_nothing(session: Session) -> None:
     free = Model("m", Provider("x", "X"), price=Price(Decimal(0), Decimal(0)))
     request = Request(free, (Message("user", "Hi"),))
-    hold = Hold(request, None, bound(request), time.time())
+    hold = Reservation(request, None, bound(request), time.time())
     session.ledger.reserve(hold)
     answer = Completion("", Usage(10, 1), Decimal(0), "stop", request, 1.0, None)
     session.ledger.settle(hold, "ok", answer)

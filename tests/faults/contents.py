@@ -48,8 +48,11 @@ def no_answer(name: str, raw: bytes, **options) -> Fault:
 
 
 def first(code: int | str, kind: type[MixmagicError], requests: int) -> list[Fault]:
-    """An error object before any of the answer: as an event, and as a whole answer."""
-    options = {"requests": requests, "bill": "free", "says": "why"}
+    """An error object before any of the answer: as an event, and as a whole answer.
+
+    The question was accepted: what has come of it may be billed.
+    """
+    options = {"requests": requests, "says": "why"}
     event, document = frames(error(code), done=False), json.dumps(error(code)).encode()
     return [
         Fault(f"{code} as the first event", kind, (streamed(event),), **options),
@@ -76,7 +79,7 @@ _FIRST = [
     Fault("429 as the first answer, then an answer", None,
           (body(json.dumps(error(429)).encode()), whole("Hi")), "Hi", 2, "counted", stream=False),
     Fault("a prompt too long, as the first event", ContextTooLong,
-          (streamed(frames(error("context_length_exceeded"))),), bill="free"),
+          (streamed(frames(error("context_length_exceeded"))),)),
 ]  # fmt: skip
 
 _CODE = error(502, metadata={"error_type": "provider_unavailable"})

@@ -42,8 +42,14 @@ _AGAIN: dict[int, type[MixmagicError]] = {
 _ASKED: dict[int, type[MixmagicError]] = dict.fromkeys((405, 410, 413, 418, 425), ProviderError)
 
 
+# What has not begun to work says so; other troubles may come in the middle of it.
+_BILLED = (408, 500, 501, 502, 504, 524, 599)
+
+
 def refused(name: str, kind: type[MixmagicError], answer, requests: int, **options) -> Fault:
-    return Fault(name, kind, (answer,), requests=requests, bill="free", stream=None, **options)
+    billed = isinstance(answer, Answer) and answer.status in _BILLED
+    bill = "estimated" if billed else "free"
+    return Fault(name, kind, (answer,), requests=requests, bill=bill, stream=None, **options)
 
 
 def statuses(word: str | None) -> list[Fault]:

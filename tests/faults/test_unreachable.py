@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from faults.cells import cell, check_cell, shown
-from faults.table import TRIES, Fault, check_outcome, check_row, good, outcome, rows
+from faults.table import TRIES, Fault, check_outcome, good, outcome, rows
 
 from mixmagic.errors import ConnectTimedOut, Unavailable
 from mixmagic.sessions import Session
@@ -115,7 +115,7 @@ def desk(start_desk):
 
 @pytest.mark.parametrize("transport", ["tls"], indirect=True, scope="module")
 def test_threads_that_cannot_reach_it(place, session, way, monkeypatch):
-    """Half of them ask for streams; every call tries again, ends alike, and is free."""
+    """Half of them ask for streams; every call tries again, ends alike, and is none."""
     url, listener, fault = way
     before = len(rows(place.home))
     with monkeypatch.context() as patch, ThreadPoolExecutor(THREADS) as pool:
@@ -125,10 +125,7 @@ def test_threads_that_cannot_reach_it(place, session, way, monkeypatch):
     assert listener.seen in (None, THREADS * TRIES)
     place.server.plan = [good(stream=True)]
     assert outcome(session, "Hi again", True) == (None, "All well")
-    *listed, after = rows(place.home)[before:]
-    assert len(listed) == THREADS
-    for row in listed:
-        check_row(fault, row)
+    (after,) = rows(place.home)[before:]
     assert after["status"] == "ok"
 
 
@@ -160,6 +157,5 @@ def test_a_cell_that_cannot_reach_it(desk, way, stream):
     assert listener.seen in (None, 2)
     assert desk.run(set_url.format(desk.server.url)).status == "ok"
     assert shown(desk.run(cell(stream)))[0].startswith("All well\n")
-    row, after = rows(desk.home)[before:]
-    check_row(fault, row)
+    (after,) = rows(desk.home)[before:]
     assert after["status"] == "ok"

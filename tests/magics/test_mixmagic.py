@@ -166,7 +166,7 @@ def test_spend_equals_the_servers_own_count(start_kernel, together):
         assert kernel.run("%%mixtral\nHi").status == "ok"
     together.plan = [Answer(answer_of(4, 100))]
     assert kernel.run("%%mixtral -m 8x22b\nHi").status == "ok"
-    together.plan = [refusal(500, {})]
+    together.plan = [refusal(503, {})]
     assert kernel.run("%%mixtral\nHi").status == "error"
     head, small, large, total = rows(kernel.run("%mixmagic spend"))
     assert head == ["model", "calls", "failed", "tokens in", "tokens out", "cost"]

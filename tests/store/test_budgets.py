@@ -11,14 +11,15 @@ from decimal import Decimal
 
 import pytest
 
+from mixmagic.amount import amount
 from mixmagic.bounds import bound
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
 from mixmagic.money import Budget, Usage
-from mixmagic.store.budgets import amount, exactly
-from mixmagic.store.holds import Hold
+from mixmagic.store.budgets import exactly
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
 from mixmagic.values import Message, Request
 
 CATALOG = Catalog()
@@ -33,13 +34,13 @@ def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Requ
     return Request(resolved, (Message("user", "Hi"),), {"max_tokens": 91, **params}, budget=budget)
 
 
-def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Hold:
-    hold = Hold(asked, notebook, bound(asked))
+def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Reservation:
+    hold = Reservation(asked, notebook, bound(asked))
     ledger.reserve(hold)
     return hold
 
 
-def settle(ledger: Ledger, hold: Hold, tokens: int) -> None:
+def settle(ledger: Ledger, hold: Reservation, tokens: int) -> None:
     asked, usage = hold.request, Usage(9, tokens - 9)
     cost = asked.model.price.cost(usage)
     ledger.settle(hold, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
@@ -77,10 +78,11 @@ def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
 def test_a_budget_holds_to_the_nanodollar(make):
     ledger = make()
     ledger.limit("session", 100 * TOKEN - Decimal("1e-9"))
-    with pytest.raises(BudgetExceeded):
-        reserve(ledger, request())
+    hold = reserve(ledger, request())
+    assert hold.request.params["max_tokens"] == 90
+    settle(ledger, hold, 0)
     ledger.limit("session", 100 * TOKEN)
-    reserve(ledger, request())
+    assert reserve(ledger, request()).request.params["max_tokens"] == 91
 
 
 def test_a_refusal_leaves_nothing_behind(make):
@@ -100,7 +102,8 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
         reserve(ledger, request())
     assert caught.value.message == (
         "This call could cost up to $0.00006, and this month's budget of $0.000036 has $0.00003"
-        " left ($0.000006 is held for calls under way); nothing was sent."
+        " left ($0.000006 is held for calls under way), too little for a useful answer; nothing"
+        " was sent."
     )
     assert caught.value.hint == (
         "Raise it (`%mixmagic budget DOLLARS --per month`), or ask for less: --max-tokens 41"
@@ -145,12 +148,12 @@ def test_every_budget_is_for_its_own_calls(make):
 
 def test_a_cells_budget_is_shared_by_the_calls_that_carry_it(make):
     ledger, cell = make(), Budget(150 * TOKEN)
-    settle(ledger, reserve(ledger, request(budget=cell)), 60)
+    settle(ledger, reserve(ledger, request(budget=cell)), 80)
     with pytest.raises(BudgetExceeded, match="its own budget") as caught:
         reserve(ledger, request(budget=cell))
     assert "a higher --budget" in caught.value.hint
     reserve(ledger, request(budget=Budget(150 * TOKEN)))
-    reserve(ledger, request(budget=cell, max_tokens=81))
+    reserve(ledger, request(budget=cell, max_tokens=61))
 
 
 def test_the_settings_hold_besides_what_is_set(make):
@@ -223,8 +226,8 @@ def test_a_day_and_a_month_end(make, monkeypatch):
     ledger.limit("month", 250 * TOKEN)
     asked = request()
 
-    def on(seconds: float) -> Hold:
-        hold = Hold(asked, None, bound(asked), started_at=seconds)
+    def on(seconds: float) -> Reservation:
+        hold = Reservation(asked, None, bound(asked), started_at=seconds)
         ledger.reserve(hold)
         settle(ledger, hold, 100)
         return hold
@@ -241,30 +244,77 @@ def test_a_day_and_a_month_end(make, monkeypatch):
         on(noon)  # the clock went back
 
 
-def test_a_ledger_that_goes_away_takes_no_limit_with_it(make):
+def test_a_damaged_ledger_takes_no_limit_with_it(make):
     ledger = make()
     reserve(ledger, request("local"))
     ledger.limit("day", Decimal(0))
-    for path in ledger.database.path.parent.glob("ledger.db*"):
-        path.unlink()
+    ledger.close()
+    ledger.database.path.write_bytes(b"no database at all, " * 300)
+    with pytest.raises(StoreDamaged):  # whose spending is forgotten
+        reserve(ledger, request("local"))
     with pytest.raises(BudgetExceeded):
         reserve(make("another"), request())
-    with pytest.raises(StoreDamaged, match="deleted or replaced"):  # whose spending is forgotten
-        reserve(ledger, request("local"))
     reserve(ledger, request("local"))
 
 
+DEEP = 200_000
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"day": "many"}', '{"day": -1}', '{"day": null}', '"day"']
+    ("text", "why"),
+    [
+        ("", "JSONDecodeError"),
+        ("{", "JSONDecodeError"),
+        ("[]", "it is not an object"),
+        ('"day"', "it is not an object"),
+        ("null", "it is not an object"),
+        ('{"day": "many"}', "An amount of dollars cannot be 'many'"),
+        ('{"day": -1}', "cannot be -1"),
+        ('{"day": null}', "cannot be None"),
+        ('{"day": true}', "cannot be True"),
+        ('{"day": NaN}', "cannot be nan"),
+        ('{"day": 1e400}', "cannot be inf"),
+        ('{"day": "1_0"}', "cannot be '1_0'"),
+        ('{"day": ["1"]}', "cannot be ['1']"),
+        ('{"day": {"limit": "1"}}', "cannot be {"),
+        (f'{{"day": {"9" * 5000}}}', "ValueError"),
+        ('{"day": "1", "day": "2"}', "a name stands there twice"),
+        ('{"Day": "1"}', "there is no budget 'Day'"),
+        ('{"week": "1"}', "there is no budget 'week'"),
+        ('{"day": ' + "[" * DEEP + "]" * DEEP + "}", "RecursionError"),
+        ("[" * DEEP, "RecursionError"),
+        ('{"a":' * DEEP, "RecursionError"),
+        ('{"day": "1"}'.encode("utf-16"), "UnicodeDecodeError"),
+        (b'{"day": "\xff"}', "UnicodeDecodeError"),
+    ],
+    ids=lambda value: f"{value!r:.30}",
 )
-def test_limits_that_cannot_be_read_forbid_everything(make, text):
+def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
     ledger = make()
     ledger.limit("day", Decimal(1))
-    ledger.budgets.path.write_text(text)
-    with pytest.raises(StoreError, match=r"budgets\.json cannot be read"):
+    content = text if isinstance(text, bytes) else text.encode()
+    ledger.budgets.path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"budgets\.json cannot be read") as caught:
         reserve(ledger, request())
+    if why != "ValueError":
+        assert why in caught.value.message
+    assert len(caught.value._render_traceback_()) == 2
+    for use in (lambda: ledger.left(None), lambda: ledger.limit("day", Decimal(2))):
+        with pytest.raises(StoreError, match="cannot be read"):
+            use()
+    assert ledger.budgets.path.read_bytes() == content
     ledger.budgets.path.unlink()
     reserve(ledger, request())
+
+
+def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
+    ledger = make()
+    ledger.budgets.path.parent.mkdir(exist_ok=True)
+    ledger.budgets.path.write_text('{"day": 0.1, "month": 3, "notebook:/ä.ipynb": "0.20"}', "utf-8")
+    limits = {left.cap.per: left.cap.limit for left in ledger.left("/ä.ipynb")}
+    assert limits == {"day": Decimal("0.1"), "month": 3, "notebook": Decimal("0.2")}
+    ledger.limit("day", Decimal("1e-9"))
+    assert {left.cap.limit for left in ledger.left(None)} == {Decimal("1e-9"), Decimal(3)}
 
 
 def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):

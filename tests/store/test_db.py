@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 
 from mixmagic.errors import StoreError
-from mixmagic.store import aside, opening
+from mixmagic.store import db as module
+from mixmagic.store import quarantine
 from mixmagic.store.db import Database
 
 FIRST = (
@@ -172,7 +173,7 @@ def test_rows_inside_a_transaction_are_those_that_it_sees(database):
 
 
 def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypatch):
-    monkeypatch.setattr(opening, "TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
     add(database, "before")
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -183,16 +184,16 @@ def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypat
             add(database, "refused")
         assert time.monotonic() - started > 0.25
         other.execute("COMMIT")
-    assert_two_lines(caught.value, str(database.path), "locked")
-    assert "Another process" in caught.value.hint
+    assert_two_lines(caught.value, str(database.path), "locked by another process")
+    assert "end that process" in caught.value.hint
     add(database, "after")
     assert texts(database) == ["before", "unfinished", "after"]
 
 
 def test_an_opening_that_hangs_does_not_hold_others_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "TIMEOUT", 0.2)
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
     database = Database(tmp_path / "notes.db", [FIRST])
-    with aside.alone(database.path, 1), pytest.raises(StoreError) as caught:
+    with quarantine.alone(database.path, 1), pytest.raises(StoreError) as caught:
         texts(database)
     assert_two_lines(caught.value, str(database.path), "another process")
     add(database, "one")

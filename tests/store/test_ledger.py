@@ -21,11 +21,10 @@ from mixmagic.catalog import FREE, Catalog
 from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, StoreDamaged, StoreError
 from mixmagic.money import Price, Usage
-from mixmagic.store import holds
-from mixmagic.store.accounts import Ending
 from mixmagic.store.db import Database
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
+from mixmagic.store.rows import Ending
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import total
 from mixmagic.values import Message, Model, Provider, Request
@@ -52,8 +51,8 @@ def completion(asked: Request, prompt: int = 9, answer: int = 5, **more) -> Comp
     return Completion("text", usage, cost, "stop", asked, elapsed=1.5, ttft=0.25)
 
 
-def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipynb") -> Hold:
-    hold = Hold(asked, notebook, bound(asked))
+def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipynb") -> Reservation:
+    hold = Reservation(asked, notebook, bound(asked))
     ledger.reserve(hold)
     return hold
 
@@ -128,7 +127,7 @@ def test_spent_counts_this_session_per_model_the_dearest_first(ledger):
     call(ledger, request("8x7b"), status="stopped", prompt=10, answer=20, counted="estimate")
     call(ledger, request("8x22b"), prompt=100, answer=200)
     failed = reserve(ledger, request("8x7b"), None)
-    ledger.settle(failed, "failed", None, "Unavailable: gone")
+    ledger.settle(failed, "failed", completion(request(), 0, 0), "Unavailable: gone")
     other = Ledger(ledger.database.path.parent, "another-session")
     call(other, request(), prompt=1_000, answer=1_000)
     other.database.close()
@@ -142,26 +141,23 @@ def test_spent_counts_this_session_per_model_the_dearest_first(ledger):
     assert everything.cost == large.cost + small.cost == (303 * 1200 + 30 * 600) / Decimal(10**9)
 
 
-def test_a_call_that_failed_unsent_costs_nothing_and_keeps_its_reason(ledger):
-    hold = reserve(ledger, request(), None)
-    ledger.settle(hold, "failed", None, "MissingKey: no key")
-    (row,) = rows(ledger)
-    assert (row["status"], row["error"]) == ("failed", "MissingKey: no key")
-    assert (row["prompt_tokens"], row["completion_tokens"], row["cost_nanodollars"]) == (0, 0, 0)
-    assert (row["latency_ms"], row["first_token_ms"]) == (None, None)
+def test_a_call_that_was_never_sent_leaves_no_row(ledger):
+    """Also if it was taken for lost meanwhile."""
+    holds = [reserve(ledger, request(), None) for _ in range(2)]
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (holds[1].number,))
+    ledger.sweep()
+    for hold in holds:
+        ledger.settle(hold, "failed", None, "MissingKey: no key")
+    assert rows(ledger) == []
+    assert of_the_day(ledger) == (0, 0)
+    assert total(ledger.spent()).calls == 0
 
 
 def test_spent_of_nothing_is_nothing(ledger):
     assert ledger.spent() == []
     assert total([]).calls == 0
     assert total([]).cost == 0
-
-
-def test_a_status_that_does_not_exist_is_refused(ledger):
-    hold = reserve(ledger, request(), None)
-    with pytest.raises(StoreError):
-        ledger.settle(hold, "odd", None)
-    assert rows(ledger)[0]["status"] == "open"
 
 
 def test_sixteen_threads_of_fifty_calls_are_eight_hundred_rows(ledger):
@@ -274,11 +270,11 @@ def test_an_ending_that_cannot_be_written_is_written_later(ledger, by):
 
 
 def test_a_call_outlives_the_file_that_it_began_in(ledger):
-    """Another call has its number in the next file: each keeps its own ending."""
+    """It was quarantined; another call has its number in the next one, and each its own ending."""
     mine = reserve(ledger, request())
-    for path in ledger.database.path.parent.glob("ledger.db*"):
-        path.unlink()
-    with pytest.raises(StoreDamaged, match="deleted or replaced"):
+    ledger.close()
+    ledger.database.path.write_bytes(b"no database at all, " * 300)
+    with pytest.raises(StoreDamaged):
         reserve(ledger, request())
     other = reserve(ledger, request("8x22b"))
     assert other.number == mine.number
@@ -289,10 +285,10 @@ def test_a_call_outlives_the_file_that_it_began_in(ledger):
     assert (cheap.stopped, dear.open) == (1, 1)
 
 
-def test_who_finds_the_file_replaced_when_a_call_ends_tells_the_next_one(ledger):
+def test_who_finds_the_file_damaged_when_a_call_ends_tells_the_next_one(ledger):
     hold = reserve(ledger, request())
-    for path in ledger.database.path.parent.glob("ledger.db*"):
-        path.unlink()
+    ledger.close()
+    ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged):  # a line in the log
         ledger.settle(hold, "ok", completion(request()))
     with pytest.raises(StoreDamaged):
@@ -313,6 +309,20 @@ def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
     gc.collect()
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
+
+
+def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
+    """Also when the process gives it up that made it, and was taken for another."""
+    hold = reserve(ledger, request())
+    with ledger.database.transaction() as connection:
+        connection.execute("UPDATE calls SET owner = NULL")
+    ledger.sweep()
+    ledger.resolve(hold.number, Decimal("0.001"))
+    del hold
+    gc.collect()
+    ledger.sweep()
+    assert [row["status"] for row in rows(ledger)] == ["resolved"]
+    assert ledger.spent()[0].cost == Decimal("0.001")
 
 
 def test_what_is_given_up_is_settled_by_a_better_word(ledger):
@@ -355,9 +365,10 @@ def test_what_other_threads_say_while_an_ending_is_written_is_neither_lost_nor_i
     first, second = reserve(ledger, request()), reserve(ledger, request())
     ledger.abandon(first)
     ledger.abandon(second)
-    with ledger._transaction():  # pays both
-        del ledger._owed[holds.key(first)]  # as another thread does that has paid it, too
-        ledger._owed[holds.key(second)] = second.row, Ending("ok", cost_nanodollars=7)
+    writer = ledger._writer
+    with writer.transaction():  # pays both
+        del writer._owed[first.entry]  # as another thread does that has paid it, too
+        writer._owed[second.entry] = Ending("ok", cost_nanodollars=7)
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
     assert rows(ledger)[1]["cost_nanodollars"] == 7

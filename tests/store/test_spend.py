@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from mixmagic.bounds import bound
 from mixmagic.completion import Completion
 from mixmagic.money import Price, Usage
-from mixmagic.store import accounts, spend
+from mixmagic.store import rows as store_rows
+from mixmagic.store import spend
 from mixmagic.store.db import Database
-from mixmagic.store.holds import Hold
 from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import By, Period, day, lost, timeline, total
 from mixmagic.values import Message, Model, Provider, Request
@@ -42,14 +43,16 @@ def ledger(tmp_path):
     ledger.database.close()
 
 
-def begin(ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipynb") -> Hold:
+def begin(
+    ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipynb"
+) -> Reservation:
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
-    hold = Hold(request, notebook, bound(request), at)
+    hold = Reservation(request, notebook, bound(request), at)
     ledger.reserve(hold)
     return hold
 
 
-def end(ledger: Ledger, hold: Hold, status="ok", prompt=1000, answer=100, **more) -> None:
+def end(ledger: Ledger, hold: Reservation, status="ok", prompt=1000, answer=100, **more) -> None:
     usage, price = Usage(prompt, answer, **more), hold.request.model.price
     cost = None if price is None else price.cost(usage)
     ledger.settle(hold, status, Completion("", usage, cost, "stop", hold.request, 1.0, None))
@@ -59,7 +62,7 @@ def call(ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipy
     end(ledger, begin(ledger, model, at, notebook), **more)
 
 
-def lose(ledger: Ledger, *holds: Hold) -> None:
+def lose(ledger: Ledger, *holds: Reservation) -> None:
     """Let calls be those of a process that is no more."""
     with ledger.database.transaction() as connection:
         for hold in holds:
@@ -299,9 +302,9 @@ def test_no_report_reads_all_calls(ledger, query):
     assert all("INDEX calls_" in step for step in plan), plan
 
 
-@pytest.mark.parametrize("per", accounts._SPENDING)
+@pytest.mark.parametrize("per", store_rows._SPENDING)
 def test_a_budget_is_checked_by_indexes_alone(ledger, per):
-    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {accounts._SPENDING[per]}", ("x", "x"))
+    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {store_rows._SPENDING[per]}", ("x", "x", "x"))
     plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
     assert len(plan) == 2
     spent = "calls USING INDEX calls_by_cell" if per == "cell" else "totals USING PRIMARY KEY"

@@ -63,6 +63,7 @@ def test_what_does_more_is_refused(body):
         ("x![y", "x! [y"),
         (r"a \\{b}", r"a \\ {b}"),
         (r"a \\[2pt] b \\*[1em] c", r"a \\ b \\ c"),
+        (r"a \\ [9em] b", r"a \\ {} [9em] b"),
         ("a\n  b", "a b"),
         ("x\\ ", "x\\:"),
         (r"a \\ \\ ", "a"),

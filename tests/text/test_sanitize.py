@@ -107,6 +107,9 @@ def test_ordinary_markdown_stays_as_it_is(text):
         ("~~~\n```\n~~~", "````\n```\n````"),
         ("text\n```\ncode\n```\ntext", "text\n\n```\ncode\n```\n\ntext"),
         ("```\ncode", "```\ncode\n```"),
+        ("# `<a class=x>`", "# <code>&#60;a class&#61;x&#62;</code>"),
+        ("a ` b", "a <span>&#96;</span> b"),
+        ("> ```\n> a\u2028b\n> ```", "> <code>a&#8232;b</code>"),
         ("costs $5", "costs <span>&#36;</span>5"),
         (r"a\\b C:\new", "a&#92;b C:&#92;new"),
         ("| a |\n|---|\n| 1 | 2 |", "| a |\n| --- |\n| 1 &#124; 2 |"),
@@ -185,6 +188,14 @@ def test_an_answer_has_so_many_formulas():
     assert sanitize(long * 20).count("$$x") == 8
 
 
+def test_an_answer_has_so_many_headings():
+    """JupyterLab's table of contents takes long over each of them; the others are paragraphs."""
+    written = sanitize("# a # b\n\n" * 600)
+    assert written.count("\n# a &#35; b") == 499
+    assert written.endswith("\n\na # b")
+    assert sanitize(written) == written
+
+
 def test_a_definition_of_any_size_is_shown_if_nothing_refers_to_it():
     assert sanitize("[a]:" * 25_000).count("[a]:") >= 24_000
 
@@ -227,7 +238,7 @@ def test_a_storm_of_signs_is_work_in_proportion_and_stays_as_it_is(storm):
     short, long, longest = (storm * (size // len(storm)) for size in (800, 8_000, 30_000))
     assert _work(long) < 15 * _work(short) + 5_000
     once = sanitize(longest)
-    assert len(once) < 8 * len(longest)
+    assert len(once) < 15 * len(longest)
     assert sanitize(once) == once
 
 

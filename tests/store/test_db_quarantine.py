@@ -1,4 +1,4 @@
-"""Files that are moved, deleted or replaced while they are open: noticed, and nothing mixed up."""
+"""Files that another process quarantines while they are open: noticed, and nothing mixed up."""
 
 from __future__ import annotations
 
@@ -112,60 +112,6 @@ def test_damage_that_another_finds_a_moment_earlier_is_not_said_again(path, insi
     assert len([each for each in moved(path) if each.suffix == ".db"]) == 1
     mine.close()
     other.close()
-
-
-@pytest.mark.parametrize("with_log", [True, False])
-def test_a_deleted_file_is_begun_anew_by_all_who_had_it_open(path, with_log):
-    """Its log, where it was left, is not taken for the new file's."""
-    mine, other = Database(path, [FIRST]), Database(path, [FIRST])
-    add(mine, "mine")
-    add(other, "other's")
-    path.unlink()
-    if with_log:
-        path.with_name("notes.db-wal").unlink()
-        path.with_name("notes.db-shm").unlink()
-    add(mine, "new")
-    assert texts(other) == ["new"]
-    add(other, "newer")
-    assert texts(mine) == ["new", "newer"]
-    assert mine.check() == other.check() == "ok"
-    names = {each.name[-7:] for each in moved(path, "left")}
-    assert names == (set() if with_log else {".db-wal", ".db-shm"})
-    mine.close()
-    other.close()
-
-
-def test_a_backup_that_is_put_in_its_place_is_used_as_it_is(path, tmp_path):
-    """The log of the replaced file is not played into it."""
-    backup = Database(tmp_path / "backup.db", [FIRST])
-    add(backup, "backup")
-    backup.close()
-    database = Database(path, [FIRST])
-    add_many(database)
-    backup.path.replace(path)
-    assert texts(database) == ["backup"]
-    add(database, "new")
-    assert texts(database) == ["backup", "new"]
-    assert database.check() == "ok"
-    assert any(b"0299 0299" in each.read_bytes() for each in moved(path, "left"))
-    database.close()
-
-
-def test_what_is_written_while_the_file_is_moved_is_not_called_written(path, tmp_path):
-    database = Database(path, [FIRST])
-
-    def block() -> None:
-        with database.transaction() as connection:
-            connection.execute("INSERT INTO notes (text) VALUES ('lost')")
-            path.rename(tmp_path / "elsewhere.db")
-
-    with pytest.raises(StoreError) as caught:
-        block()
-    assert not isinstance(caught.value, StoreDamaged)
-    assert "moved or replaced" in str(caught.value)
-    add(database, "new")
-    assert texts(database) == ["new"]
-    database.close()
 
 
 def test_a_move_that_was_broken_off_by_a_kill_is_finished(path):

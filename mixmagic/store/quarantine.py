@@ -1,6 +1,6 @@
-"""A file that many processes use: who may open or move it, and whether it is still the same.
+"""A file that many processes use: who may open or move it, and which one has its name.
 
-For the modules of this room.
+For the modules of this package.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixmagic.errors import StoreError
-
 # What SQLite keeps beside a file.
 JOURNAL, LOG, SHARED = "-journal", "-wal", "-shm"
 _ALL = ("", JOURNAL, LOG, SHARED)
 
 Identity = tuple[int, int]
+
+
+class Taken(Exception):
+    """Another process or thread is opening or moving the file."""
+
 
 if sys.platform == "win32":
     import msvcrt
@@ -45,7 +48,7 @@ else:
 
 
 def identity(path: Path) -> Identity | None:
-    """What tells a file from any other that has its name; `None` where there is none."""
+    """Return what tells a file from any other of its name; `None` if there is none."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -54,12 +57,12 @@ def identity(path: Path) -> Identity | None:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The file that SQLite keeps beside `path`."""
+    """Return the path of a file that SQLite keeps beside `path`."""
     return path.with_name(path.name + suffix)
 
 
 @contextlib.contextmanager
-def alone(path: Path, patience: float) -> Iterator[None]:
+def alone(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Be the only one of all processes and threads to open or to move `path`.
 
     SQLite finds a file's log by its name: were a file moved while another process opens it,
@@ -67,7 +70,7 @@ def alone(path: Path, patience: float) -> Iterator[None]:
 
     Raises:
         OSError: The folder takes no lock.
-        StoreError: Another has had it for `patience` seconds.
+        Taken: Another has had it for `patience` seconds.
     """
     deadline = time.monotonic() + patience
     with beside(path, "-lock").open("ab") as file:
@@ -75,12 +78,8 @@ def alone(path: Path, patience: float) -> Iterator[None]:
             try:
                 _lock(file.fileno())
             except _TAKEN:
-                if time.monotonic() > deadline:
-                    raise StoreError(
-                        f"{path} cannot be opened: another process has been at it for"
-                        f" {patience:g} s.",
-                        "Try again, or end the process that hangs.",
-                    ) from None
+                if time.monotonic() >= deadline:
+                    raise Taken from None
                 time.sleep(0.005)
             else:
                 break

@@ -1,0 +1,109 @@
+"""Money for a call before it is sent: reserved at once, or waited for. For `layers.meter`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+from mixmagic.errors import BudgetExceeded, Stopped, StoreBusy, StoreDamaged, StoreError
+from mixmagic.store.budgets import exactly, exceeded
+from mixmagic.store.ledger import Ledger
+from mixmagic.store.reservations import Reservation
+from mixmagic.store.turns import Turn
+from mixmagic.values import Delta
+
+# Seconds after which somebody who waits is told so, and between two words.
+_PATIENCE, _AGAIN = 0.1, 1.0
+# Seconds between two looks whether another process has given money back or unlocked the file; and
+# after which all is looked at anew: a call that does not go on any more is not waited for.
+_POLL, _LOOK = 0.02, 1.0
+# Seconds that a call under a budget waits for a ledger that another process keeps locked.
+_LOCKED = 60.0
+
+
+def reserve(ledger: Ledger, hold: Reservation) -> Generator[Delta, None, None]:
+    """Reserve what a call may cost.
+
+    Under a budget it waits, until the call's deadline, for money that other calls hold, and for a
+    locked ledger. A call without one goes on if the ledger cannot be written: a note says so.
+
+    Raises:
+        BudgetExceeded: The budgets have too little left.
+        Stopped: The call was stopped while it waited.
+        StoreError: The ledger cannot be written, and a budget holds.
+    """
+    try:
+        if ledger.reserve(hold, patience=ledger.patience) is None:
+            return
+    except StoreDamaged as news:
+        yield Delta(note=news.message)
+        yield from reserve(ledger, hold)
+        return
+    except StoreError as error:
+        if not ledger.budgeted(hold):
+            later = " yet" if isinstance(error, StoreBusy) else ""
+            yield Delta(note=f"not in the ledger{later}: {error.message}")
+            ledger.reserve_later(hold)
+            return
+        if not isinstance(error, StoreBusy):
+            raise
+    try:
+        with _queued(ledger, hold) as turn:
+            yield from _waiting(ledger, hold, turn)
+    except KeyboardInterrupt:
+        raise Stopped(sent=False) from None
+
+
+def _waiting(ledger: Ledger, hold: Reservation, turn: Turn) -> Generator[Delta, None, None]:
+    """Wait until a call's money is reserved, telling the user what for."""
+    started = time.monotonic()
+    said = started + _PATIENCE
+    refusal: BudgetExceeded | StoreBusy
+    while True:
+        if hold.request.stop.is_set():
+            raise Stopped(sent=False)
+        seen, look, deadline = ledger.database.version(), _LOOK, hold.request.deadline
+        try:
+            short = ledger.reserve(hold, turn, patience=_POLL)
+        except StoreBusy as busy:
+            refusal, why = busy, "another process keeps the ledger locked"
+            look, deadline = _POLL, min(deadline, started + _LOCKED)
+        else:
+            if short is None:
+                return
+            why = f"calls under way hold {exactly(short.held)} of {short.cap.name}"
+            refusal = exceeded(
+                hold.request, hold.bound, short, short.left, "and it waited for more"
+            )
+        now = time.monotonic()
+        if now >= deadline:
+            raise refusal
+        if now >= said:
+            turn.looking, said = False, now + _AGAIN
+            yield Delta(progress=f"waiting: {why} …")
+            turn.looking = True
+        _until_news(ledger, turn, seen, min(now + look, deadline, said))
+
+
+def _until_news(ledger: Ledger, turn: Turn, seen: int, until: float) -> None:
+    """Sleep until it is worth looking again."""
+    while (left := until - time.monotonic()) > 0:
+        first = ledger.turns.first(turn.limits, turn)
+        if turn.bell.wait(min(left, _POLL) if first else left):
+            return
+        if first and ledger.database.version() != seen:
+            return
+
+
+@contextmanager
+def _queued(ledger: Ledger, hold: Reservation) -> Iterator[Turn]:
+    """Queue a call up behind those that wait already."""
+    turn = Turn(looking=True)
+    ledger.turns.enter(turn)
+    try:
+        with hold.request.stop.calling(turn.bell.ring):
+            yield turn
+    finally:
+        ledger.turns.leave(turn)
+        ledger.forget(turn)
