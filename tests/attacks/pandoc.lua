@@ -46,13 +46,15 @@ local function look(text, format)
     Subscript = named("subscript"), DefinitionList = named("definitions"),
     LineBlock = named("lines"), Underline = named("underline"), SmallCaps = named("small caps"),
   })
-  -- Code may say anything, and links and formulas are written with backticks: what its writer
-  -- makes of the rest is looked at without them.
+  -- Code may say anything, and links, formulas and TeX are written with backticks: what its
+  -- writer makes of the rest is looked at without them.
   doc = doc:walk({
     CodeBlock = function(each) return pandoc.CodeBlock("x", each.attr) end,
     Code = function() return pandoc.Str("x") end,
     Link = function() return pandoc.Str("x") end,
     Math = function() return pandoc.Str("x") end,
+    RawBlock = function(each) return each.format == "tex" and pandoc.Para("x") or nil end,
+    RawInline = function(each) return each.format == "tex" and pandoc.Str("x") or nil end,
   })
   add("rst", pandoc.write(doc, "rst"))
   return table.concat(found, "\2")
