@@ -287,23 +287,30 @@ class Ledger:
         )
         return tuple(row)
 
-    def spent(self, period: Period = "session", by: By = "model") -> list[Spent]:
+    def spent(
+        self, period: Period = "session", by: By = "model", *, patience: float | None = None
+    ) -> list[Spent]:
         """Return what calls have cost, in groups: the dearest first, days in their order.
+
+        Args:
+            period: Which calls.
+            by: What the groups are.
+            patience: Seconds to wait if another process keeps the ledger locked.
 
         Raises:
             StoreError: The ledger cannot be read.
         """
-        return spent(self.database, self.session, period, by)
+        return spent(self.database, self.session, period, by, patience)
 
-    def sweep(self, patience: float | None = None) -> None:
+    def sweep(self) -> None:
         """Close the rows that processes have left open which are no more: as lost, at their most.
 
-        Args:
-            patience: Seconds to wait if another process keeps the file locked.
+        It waits briefly if another process keeps the ledger locked.
 
         Raises:
             StoreError: The ledger cannot be read or written.
         """
+        patience = self._writer.patience
         found = self.database.rows(
             "SELECT id, owner, started_at FROM calls WHERE status = 'open'", patience=patience
         )
@@ -434,7 +441,7 @@ class Ledger:
         process, at = self._swept
         if process != os.getpid() or (turn is not None and time.monotonic() - at > _SWEEP):
             with contextlib.suppress(StoreBusy):  # then at the next call
-                self.sweep(self._writer.patience)
+                self.sweep()
 
 
 def _lefts(caps: Sequence[Cap], sums: Sequence[tuple[int, int]]) -> list[Left]:

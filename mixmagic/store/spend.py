@@ -146,7 +146,9 @@ class Lost:
 MONEY = ("cost", "saved", "held")
 
 
-def spent(database: Database, session: str, period: Period, by: By) -> list[Spent]:
+def spent(
+    database: Database, session: str, period: Period, by: By, patience: float | None = None
+) -> list[Spent]:
     """What calls have cost, in groups: the dearest first, days in their order.
 
     Args:
@@ -154,6 +156,7 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
         session: Whose calls, where `period` is `session`.
         period: Which calls: of this session, of today, of this month, or all.
         by: What the groups are.
+        patience: Seconds to wait if another process keeps the ledger locked.
 
     Raises:
         StoreError: The ledger cannot be read.
@@ -165,6 +168,7 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
         (whose, first, until, *3 * (session if period == "session" else "", first, last)),
+        patience,
     )
     money = slice(-4, -1)
     values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))

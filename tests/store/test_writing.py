@@ -170,7 +170,7 @@ def test_a_fork_waits_for_no_lock_and_its_child_writes_nothing_of_its_parents(le
     with locked(path):
         with pytest.raises(StoreBusy):
             end(ledger, hold)
-        waiting = threading.Thread(target=lambda: ledger.sweep(5.0))
+        waiting = threading.Thread(target=lambda: ledger.limit("session", None))
         waiting.start()  # for the file
         started = time.monotonic()
         if (pid := os.fork()) == 0:
