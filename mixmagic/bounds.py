@@ -166,8 +166,7 @@ def limited(request: Request, limit: int) -> Request:
 
 def _free(model: Model) -> bool:
     """Whether a provider gives its model away, and the user has set no price on it."""
-    price = model.price
-    return model.provider.free and not (price and (price.input or price.output or price.cached))
+    return model.provider.free and (model.price is None or model.price.free)
 
 
 def _over(request: Request) -> dict[Any, Any]:

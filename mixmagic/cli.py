@@ -94,9 +94,10 @@ def _install(options: argparse.Namespace) -> int:
 def install_weights() -> Path:
     """Fetch the embedded model's weights unless they are there; on a terminal, with a bar."""
     from mixmagic.backends import weights
-    from mixmagic.settings import Settings
 
-    fetching, drawn = weights.fetch(Settings.load().cache_dir), False
+    session = mixmagic.session()
+    env = session.backends.access.environment()
+    fetching, drawn = weights.fetch(session.settings.cache_dir, env), False
     while True:
         try:
             done = next(fetching)
@@ -115,7 +116,8 @@ def _demo(options: argparse.Namespace) -> int:
     from mixmagic import demo
 
     install_weights()
-    return demo.lab(options.dir) if options.lab else demo.run(options.dir)
+    env = mixmagic.session().backends.access.environment()
+    return demo.lab(options.dir, env) if options.lab else demo.run(options.dir, env)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,21 +1,23 @@
 """The finished answer, and the collector that makes it of the pieces of a stream.
 
-May import `tokens`, `defuse` and what stands below them.
+May import `tally`, `tokens` and what stands below them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from mixmagic import defuse, tokens
-from mixmagic.blocks import CodeBlock, code_blocks
+from mixmagic import tokens
 from mixmagic.errors import Stopped, one_line
-from mixmagic.fences import in_html
-from mixmagic.money import Usage, amounts
+from mixmagic.money import Usage, amounts, bill
+from mixmagic.tally import Tally
+from mixmagic.text.code_blocks import CodeBlock, code_blocks
+from mixmagic.text.escape import as_text, plain
+from mixmagic.text.sanitize import sanitize
 from mixmagic.values import Delta, Model, Origin, Request, Tried
 
 
@@ -26,7 +28,7 @@ def dollars(cost: Decimal | None) -> str:
 
 def quiet(line: str) -> str:
     """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
-    return f'<div style="opacity: 0.65; font-size: 85%">{in_html(line)}</div>'
+    return f'<div style="opacity: 0.65; font-size: 85%">{as_text(line)}</div>'
 
 
 # Why an answer ended that came to no end.
@@ -35,14 +37,13 @@ _EARLY = ("stopped", "broken off")
 _HEADS = {
     "text/markdown": "**{}**\n\n",
     "text/html": "<p><strong>{}</strong></p>",
-    "text/latex": "{}:\n\n",
     "text/plain": "{}:\n",
 }
 
 
 def shown(text: str) -> dict[str, str]:
     """A model's text as MIME types: Markdown and plain text in which nothing can act."""
-    return {"text/markdown": defuse.markdown(text), "text/plain": defuse.plain(text)}
+    return {"text/markdown": sanitize(text), "text/plain": plain(text)}
 
 
 def titles(count: int) -> list[str]:
@@ -73,7 +74,8 @@ class Completion:
     Attributes:
         text: What the model wrote.
         usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `counted` by whom.
-        cost: US dollars, the most where `at_most`; `None` where no price is known, never 0.
+        cost: US dollars: the charge that the provider told, else at the list price; the most
+            where `at_most`; `None` where neither is known, never 0.
         finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
         request: What was asked.
         elapsed: Seconds from the call to the end.
@@ -120,16 +122,31 @@ class Completion:
 
     @property
     def at_most(self) -> bool:
-        """Whether `cost` is the most that it can be: nobody saw what was generated."""
-        unseen = self.usage.estimated and not self.request.stream and self.finish in _EARLY
-        return unseen or self.billed_tries > 0
+        """True if `cost` is the most that it can be: nobody saw all that was generated."""
+        unseen = not self.request.stream and self.finish in _EARLY
+        at_most = unseen and self.usage.estimated and self.usage.charge is None
+        return at_most or self.billed_tries > 0
+
+    @property
+    def approximate(self) -> bool:
+        """True if `cost` is an estimate: of the tokens, or of the price of some of them."""
+        usage, price = self.usage, self.model.price
+        if usage.charge is not None:
+            return False
+        return usage.estimated or (price is not None and price.estimates(usage))
 
     @property
     def bill(self) -> str:
-        """What it costs, for people: `free`, `$0.00013`, `≈ $0.00013`, `≤ $0.020`."""
-        free = self.model.provider.free and not self.cost
-        sign = "≤ " if self.at_most else "≈ " * self.usage.estimated
-        return "free" if free else sign * bool(self.cost) + dollars(self.cost)
+        """What it costs, for people: `free`, `$0.00013`, `≈ $0.00013`, `≤ $0.020`.
+
+        Empty if nothing was sent at a price that is not known: there is nothing to say of money.
+        """
+        if self.cost == 0 and self.model.provider.free:
+            return "free"
+        if self.cost == 0 and self.model.price is None:
+            return ""
+        sign = "≤ " if self.at_most else "≈ " * self.approximate
+        return sign * bool(self.cost) + dollars(self.cost)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -159,7 +176,7 @@ class Completion:
         parts.extend(self.notes)
         if session:
             parts.append(f"session {session}")
-        return one_line(" · ".join(parts))
+        return one_line(" · ".join(filter(None, parts)))
 
     def bundle(self, session: str = "") -> dict[str, str]:
         """The answer and its footer as MIME types for a notebook."""
@@ -191,10 +208,9 @@ class Collector:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.usage: Usage | None = None  # the provider's count
-        self._stale, self._called = False, 0  # more has come since; tokens of calls to tools
+        self._tally = Tally(request.candidates)
+        self._called = 0  # tokens of calls to tools
         self.finish: str | None = None
-        self._ended: set[int] = set()  # which answers have
         self.notes: list[str] = []
         self.tried: list[Tried] = []  # tries that failed, and may be billed
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
@@ -206,20 +222,23 @@ class Collector:
 
     def add(self, delta: Delta) -> None:
         """Take the next piece."""
-        if self._first is None and (delta.text or delta.reasoning):
+        text, choice, usage, tally = delta.text, delta.choice, delta.usage, self._tally
+        more = text or delta.reasoning
+        if more and self._first is None:
             self._first = time.perf_counter()
-        if delta.text:
-            self._parts.setdefault(delta.choice, []).append(delta.text)
-        if delta.logprobs and not delta.choice:
+        if text:
+            self._parts.setdefault(choice, []).append(text)
+        if delta.logprobs and not choice:
             self._logprobs += delta.logprobs
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
-        if delta.usage is not None:
-            self._told(delta.usage)
-        elif delta.choice not in self._ended and (delta.text or delta.reasoning):
-            self._stale = True  # behind the end comes only what was held back
+        if usage is not None:
+            self._count(delta, usage)
+        elif more and choice not in tally.ended:
+            tally.behind.add(choice)  # after the end comes only what was held back
         if delta.finish:
-            self._ended.add(delta.choice)
+            if usage is None:
+                tally.add(delta)
             if self._ends(delta):
                 self.finish = delta.finish
         if delta.note and delta.note not in self.notes:  # each try says it again
@@ -228,21 +247,24 @@ class Collector:
             self.tried.append(delta.tried)
         self._origin = delta.origin
 
-    def _told(self, now: Usage) -> None:
-        """Take the provider's count, which never becomes less, or ours of a call to a tool."""
-        if now.estimated:
-            self._called, self._stale = self._called + now.completion_tokens, True
-            return
-        was, new = self.usage or now, now.completion_tokens
-        prompt = max(was.prompt_tokens, now.prompt_tokens)
-        self.usage = Usage(prompt, max(was.completion_tokens, new), now.cached_tokens)
-        self._stale = new < was.completion_tokens
+    def _count(self, delta: Delta, usage: Usage) -> None:
+        """Take the provider's count, or ours of a call to a tool."""
+        if usage.estimated:
+            self._called += usage.completion_tokens
+            self._tally.behind.add(delta.choice)
+            delta = delta._replace(usage=None)
+        self._tally.add(delta)
 
     def _ends(self, delta: Delta) -> bool:
         """Whether a piece's end is the whole's: one that was cut short tells more than others."""
-        if "n" not in self.request.params:
+        if self.request.candidates == 1:
             return not delta.choice
         return self.finish in (None, "stop") or delta.finish == "length"
+
+    @property
+    def usage(self) -> Usage | None:
+        """The provider's count, its charge with it; `None` if it has told none."""
+        return self._tally.usage
 
     @property
     def begun(self) -> bool:
@@ -254,11 +276,10 @@ class Collector:
         reasoning = "".join(self._reasoning)
         text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
         usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
-        price = self.request.model.price
         return Completion(
             text=text,
             usage=usage,
-            cost=None if price is None else price.cost(usage),
+            cost=bill(usage, self.request.model.price),
             finish=finish or self.finish or "stop",
             request=self.request,
             elapsed=time.perf_counter() - self._started,
@@ -274,15 +295,26 @@ class Collector:
         """The provider's count, with ours in the place of what it lacks, or was too early for."""
         told = self.usage or Usage(0, 0)
         prompt, answer = told.prompt_tokens, told.completion_tokens
-        cut = early and len(self._ended) < self.request.params.get("n", 1)
-        last = answer and not self._stale and not cut
+        cut = early and len(self._tally.ended) < self.request.candidates
+        missing = self._tally.missing({choice for choice, texts in self._parts.items() if texts})
+        complete = not (self._tally.behind or missing)
+        last = answer and complete and not cut
         if last and prompt:
             return told
         ours = self._counted(everything)
         prompt = prompt or ours.prompt_tokens
-        answer = answer if last else max(answer, ours.completion_tokens)
-        same = (prompt, answer) == (told.prompt_tokens, told.completion_tokens)
-        return told if same else Usage(prompt, answer, told.cached_tokens, ours.counted)
+        if not last:
+            texts = "".join("".join(self._parts[choice]) for choice in missing)
+            uncounted = tokens.count_text(texts, self.request.model).tokens if texts else 0
+            answer = max(answer + uncounted, ours.completion_tokens)
+        if (prompt, answer) != (told.prompt_tokens, told.completion_tokens):
+            told = replace(
+                told, prompt_tokens=prompt, completion_tokens=answer, counted=ours.counted
+            )
+        price = self.request.model.price
+        if told.charge and not complete and price and price.cost(told) > told.charge:
+            return replace(told, charge=None)  # what came since is not in it
+        return told
 
     def _counted(self, text: str) -> Usage:
         """Our own count, where the provider's has not come."""
@@ -302,4 +334,4 @@ def stopped_with(completion: Completion) -> Stopped:
     kept, price = f"{completion.usage.completion_tokens:,} tokens kept", completion.bill
     if "$" in price:
         price = f"priced as {price}{': it may be billed in full' * completion.at_most}"
-    return Stopped(f"Stopped: {kept}, {price}.", completion)
+    return Stopped(f"Stopped: {', '.join(filter(None, (kept, price)))}.", completion)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _NAME = "quickstart.ipynb"
 
 
-def lab(folder: Path) -> int:
-    """Open the quickstart notebook in JupyterLab; return its exit status."""
+def lab(folder: Path, env: Mapping[str, str]) -> int:
+    """Open the quickstart notebook in JupyterLab, in the environment `env`; return its status."""
     notebook = folder / _NAME
     if not notebook.exists():  # a person's own edits are not written over
         _write(notebook, _quickstart())
@@ -29,14 +30,19 @@ def lab(folder: Path) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     if subprocess.run(
-        [sys.executable, "-c", "import jupyterlab"], check=False, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", "import jupyterlab"], check=False, stderr=subprocess.DEVNULL, env=env
     ).returncode:
         raise _missing("jupyterlab")
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, env=env).returncode
 
 
-def run(folder: Path) -> int:
-    """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1."""
+def run(folder: Path, env: Mapping[str, str]) -> int:
+    """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1.
+
+    Args:
+        folder: Where the results are left.
+        env: The environment of the kernel, which asks the embedded model and needs no keys.
+    """
     try:
         import nbformat
         from nbclient.exceptions import CellExecutionError
@@ -53,7 +59,7 @@ def run(folder: Path) -> int:
     client = Follower(notebook, timeout=600)
     failure: Exception | None = None
     try:
-        client.execute(env={**os.environ, "MIXMAGIC_LIVE": "1"})
+        client.execute(env={**env, "MIXMAGIC_LIVE": "1"})
     except CellExecutionError as error:
         failure = error
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(

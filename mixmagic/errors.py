@@ -72,7 +72,8 @@ class MixmagicError(Exception):
         partial: What had come of the answer, a `Completion`; `None` where nothing had.
         sent: Whether the provider may have read the question, and bill it.
         transmitted: True if the question left this machine, whatever became of it.
-        usage: The provider's count, a `Usage`, where what went wrong comes with one.
+        usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
+            told nothing.
     """
 
     partial: object = None

@@ -24,6 +24,8 @@ _NANODOLLAR = Decimal("1e-9")
 NANO = 1_000_000_000
 # A notebook may set the precision of its own arithmetic, and the same context is ours.
 _EXACT = Context(prec=60)
+# Who counted, the surest first.
+_SURE: tuple[Counted | None, ...] = (None, "server", "exact", "estimate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,38 @@ class Usage:
         cached_tokens: Those of the prompt that the provider had in its cache.
         cache_write_tokens: Those of the prompt that the provider put into its cache.
         charge: US dollars that the provider says it charges; `None` where it does not say.
-        counted: `server` where the provider counted; else `exact` or `estimate`, by our own means.
+        counted: `server` where the provider counted; else `exact` or `estimate`, by our own means;
+            `None` if nothing was sent.
+
+    Example:
+        >>> Usage(9, 5) + Usage(20, 7, cached_tokens=9)
+        Usage(prompt_tokens=29, completion_tokens=12, cached_tokens=9, counted='server', ...)
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
-    counted: Counted = "server"
+    counted: Counted | None = "server"
     cache_write_tokens: int = 0
     charge: Decimal | None = None
 
+    def __add__(self, other: Usage) -> Usage:
+        """Usage of two calls together, as surely counted as the less sure of them."""
+        sent = [each for each in (self, other) if each.counted is not None]
+        charges = [each.charge for each in sent if each.charge is not None]
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            max(self.counted, other.counted, key=_SURE.index),
+            self.cache_write_tokens + other.cache_write_tokens,
+            exact_sum(charges) if charges and len(charges) == len(sent) else None,
+        )
+
     @property
     def estimated(self) -> bool:
-        """Whether we counted, and not the provider: what it bills may differ."""
-        return self.counted != "server"
+        """True if we counted, and not the provider: what it bills may differ."""
+        return self.counted in ("exact", "estimate")
 
     @property
     def total_tokens(self) -> int:
@@ -80,22 +100,64 @@ class Price:
     cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal:
-        """Dollars for `usage`, rounded to a nanodollar, as the ledger keeps them."""
+        """Cost of the tokens of `usage` at this price, whatever charge the provider told.
+
+        Returns:
+            US dollars, rounded to a nanodollar, as the ledger keeps them.
+
+        Example:
+            >>> Price(Decimal(1), Decimal(2), cache_write=Decimal("1.25")).cost(
+            ...     Usage(1000, 500, cache_write_tokens=1000))
+            Decimal('0.002250000')
+        """
         cached = min(usage.cached_tokens, usage.prompt_tokens)
+        written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
         with localcontext(_EXACT):
             exact = (
-                self.input * (usage.prompt_tokens - cached)
+                self.input * (usage.prompt_tokens - cached - written)
                 + (self.input if self.cached is None else self.cached) * cached
+                + (self.input if self.cache_write is None else self.cache_write) * written
                 + self.output * usage.completion_tokens
             )
             return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
+    def estimates(self, usage: Usage) -> bool:
+        """True if the cost of `usage` is an estimate: its cache writes have no known price."""
+        return self.cache_write is None and usage.cache_write_tokens > 0
+
     def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """Dollars that a call of so many tokens can cost, rounded up to a nanodollar."""
-        dearest = max(self.input, self.cached or self.input)
+        known = [each for each in (self.cached, self.cache_write) if each is not None]
+        dearest = max([self.input, *known])
         with localcontext(_EXACT):
             exact = dearest * prompt_tokens + self.output * completion_tokens
-            return (exact / _PER_MILLION).quantize(_NANODOLLAR, ROUND_CEILING)
+            return rounded_up(exact, 1_000_000)
+
+    @property
+    def free(self) -> bool:
+        """True if no token costs anything."""
+        return not (self.input or self.output or self.cached or self.cache_write)
+
+
+def bill(usage: Usage, price: Price | None) -> Decimal | None:
+    """US dollars for `usage`: the charge that the provider told, else its tokens at `price`.
+
+    Returns:
+        `None` if neither a charge nor a price is known.
+
+    Example:
+        >>> bill(Usage(1000, 500, charge=Decimal("0.0042")), None)
+        Decimal('0.0042')
+    """
+    if usage.charge is not None:
+        return usage.charge
+    return None if price is None else price.cost(usage)
+
+
+def rounded_up(amount: Decimal, per: int = 1) -> Decimal:
+    """An amount, of which `per` make a dollar, as dollars, rounded up to a nanodollar."""
+    with localcontext(_EXACT):
+        return (amount / per).quantize(_NANODOLLAR, ROUND_CEILING)
 
 
 def nano(dollars: Decimal) -> int:

@@ -14,10 +14,10 @@ from mixmagic.forks import once
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
     from mixmagic.catalog import Catalog
+    from mixmagic.keys.available import Keys
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.chats import Chats
-    from mixmagic.tasks.keys import Keys
 
 
 class Parts:
@@ -85,14 +85,14 @@ class Parts:
         """The ways to reach a model."""
         from mixmagic.backends import Backends
 
-        return Backends(self.settings)
+        return Backends(self.settings, self.catalog.providers.values())
 
     @once
     def keys(self) -> Keys:
         """Which providers are set up."""
-        from mixmagic.tasks.keys import Keys
+        from mixmagic.keys.available import Keys
 
-        return Keys(self.backends.access, self.settings.dotenv)
+        return Keys(self.backends.access)
 
     @once
     def chats(self) -> Chats:

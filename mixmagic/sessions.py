@@ -265,8 +265,7 @@ class Session(Parts):
             MixmagicError: It could not be asked.
         """
         asked = self.provider(provider)
-        listed = self.backends.access.redact(self.backends.models(asked), words=False)
-        return self.catalog.merge(asked, listed)
+        return self.catalog.merge(asked, self.backends.models(asked))
 
     def provider(self, name: str) -> Provider:
         """A provider of the catalog.

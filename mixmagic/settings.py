@@ -1,6 +1,6 @@
 """Where files live, the settings file and the environment: read once, passed down.
 
-May import `amount`, `notebook`, `money` and `errors`.
+May import `amount`, `notebook`, `files`, `money` and `errors`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mixmagic import notebook
+from mixmagic import files, notebook
 from mixmagic.amount import amount
 from mixmagic.errors import BadArguments
 from mixmagic.money import Per
+from mixmagic.sealed import sealed
 
 _FILE = "config.toml"
 # The model that is asked where nobody has named one.
@@ -100,12 +101,17 @@ class Settings:
         return {per: limit for per, limit in limits.items() if limit is not None}
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings file and the environment.
 
         Raises:
             BadArguments: A setting that does not exist, or whose value makes no sense.
         """
+        with sealed():  # the environment, which holds keys, is a variable of what is called
+            return cls._load(os.environ if environ is None else environ)
+
+    @classmethod
+    def _load(cls, environ: Mapping[str, str]) -> Settings:
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
         values = _read(config / _FILE)
         for name, kind in _KINDS.items():
@@ -114,7 +120,8 @@ class Settings:
         for name, value in values.items():
             values[name] = _checked(name, value, config / _FILE)
         named = notebook.path(environ)
-        folder = Path(named).parent if named and Path(named).exists() else Path.cwd()
+        there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
+        folder = Path(named).parent if named and there else Path.cwd()
         return cls(config, data, cache, named, folder, **values)
 
 
@@ -132,7 +139,12 @@ _TAKES = {
 def _folders(home: str) -> tuple[Path, Path, Path]:
     """The folders for configuration, data and cache."""
     if home:
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:  # no such user
+            raise BadArguments(
+                f"MIXMAGIC_HOME cannot be {home!r:.80}: {error}", "Name a folder."
+            ) from None
         return root / "config", root / "data", root / "cache"
     import platformdirs  # here, because it is needed at the first call and not before
 
@@ -143,15 +155,12 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
 def _read(path: Path) -> dict[str, Any]:
     """The settings file as a dict, empty where there is none."""
     try:
-        text = path.read_text("utf-8")
-        import tomllib  # here, because most people have no such file
-
-        return tomllib.loads(text)
+        return files.toml(files.read(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise BadArguments(
-            f"{path} cannot be read: {error}.", "Mend the file, or delete it."
+            f"{path} cannot be read: {files.reason(error)}.", "Mend the file, or delete it."
         ) from None
 
 

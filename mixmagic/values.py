@@ -40,7 +40,8 @@ class Dialect:
         streaming: Fields that a streamed request carries.
         live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
             `per`, the number of tokens that they pay for; where there are some, the paths
-            `cached`, for cached tokens, and `request`, for what every call costs besides;
+            `cached`, for cached tokens, `cache_write`, for those that go into the cache, and
+            `request`, for what every call costs besides;
             `free`, whether a price of 0 means free, and not that it is sold in another way.
         rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
     """
@@ -168,6 +169,24 @@ class Request:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def answers(self) -> int:
+        """How many answers are asked for, by `n` in whatever place."""
+        return max(self._asked("n"), 1)
+
+    @property
+    def candidates(self) -> int:
+        """How many answers may come: `best_of` may ask for more than `n`."""
+        return max(self.answers, self._asked("best_of"))
+
+    def _asked(self, name: str) -> int:
+        """A number in the body that is sent; 0 if there is none."""
+        over = {**self.model.provider.dialect.always, **self.params.get("extra_body", {})}
+        try:
+            return int(over.get(name, self.params.get(name, 0)))  # servers read "3" and 3.0, too
+        except (TypeError, ValueError):
+            return 0
+
+    @property
     def key(self) -> str:
         """The identity of the question: blake2b of its canonical JSON, 32 hex digits."""
         canonical = json.dumps(
@@ -226,6 +245,8 @@ class Delta(NamedTuple):
         limits: The provider has accepted the question, and says this of its limits.
         choice: Which of several answers it belongs to, from 0.
         logprobs: The natural logarithms of its tokens' probabilities, where they were asked for.
+        alone: True if `usage` counts this one of several answers alone, False if it counts all of
+            them; `None` if the piece does not say.
         failed: The error of a try that left this machine; the next one begins when the stream is
             resumed. From `layers.retry` to `layers.meter`.
         tried: A try that failed and may be billed, besides what comes.
@@ -241,6 +262,7 @@ class Delta(NamedTuple):
     limits: Limits | None = None
     choice: int = 0
     logprobs: tuple[float, ...] = ()
+    alone: bool | None = None
     failed: MixmagicError | None = None
     tried: Tried | None = None
 

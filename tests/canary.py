@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import html
 import pickle
+import pydoc
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, unquote
 
+from rich.pretty import pretty_repr  # as its tracebacks with `show_locals` write each variable
 from server import CUT, Answer, chunk, frames, refusal
 
 KEY = "canary-key-4711"
@@ -19,6 +25,69 @@ USER = "someone"
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 _SIGNS = ("canary", "y-4711", "rd-4711", BASIC[:16], BASIC[-16:])
 _HERE = str(Path(__file__).parent)
+
+
+def _each(form: str) -> Callable[[str], str]:
+    """Writes each character of a text by its code."""
+    return lambda text: "".join(form.format(ord(letter)) for letter in text)
+
+
+def _base64(before: str, after: str = "", *, urlsafe: bool = False) -> Callable[[str], str]:
+    encode = base64.urlsafe_b64encode if urlsafe else base64.b64encode
+    return lambda text: encode(f"{before}{text}{after}".encode()).decode()
+
+
+def _named(text: str) -> str:
+    return text.replace("_", "&lowbar;").replace("-", "&#45;").replace(".", "&period;")
+
+
+# The ways in which a provider, a gateway or a model may write a key that it repeats.
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "other case": str.swapcase,
+    "percent": _each("%{:02x}"),
+    "percent, upper case": _each("%{:02X}"),
+    "percent twice": _each("%25{:02x}"),
+    "percent thrice, upper case": _each("%2525{:02X}"),
+    "percent where needed": lambda text: text.replace("-", "%2D").replace("_", "%5f"),
+    "percent, here and there": lambda text: _each("%{:02x}")(text[:4]) + text[4:],
+    "decimal entities": _each("&#{};"),
+    "padded entities": _each("&#{:05};"),
+    "hexadecimal entities": _each("&#x{:x};"),
+    "hexadecimal entities, upper case": _each("&#X{:04X};"),
+    "entities twice": _each("&amp;#{};"),
+    "named entities": _named,
+    "JSON escapes": _each("\\u{:04x}"),
+    "JSON escapes, upper case": _each("\\u{:04X}"),
+    "JSON escapes twice": _each("\\\\u{:04x}"),
+    "JavaScript escapes": _each("\\u{{{:x}}}"),
+    "Python escapes": _each("\\x{:02x}"),
+    "long Python escapes": _each("\\U{:08x}"),
+    "Markdown escapes": lambda text: text.replace("-", "\\-").replace("_", "\\_"),
+    "typographic hyphens": lambda text: text.replace("-", "\u2011"),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal, upper case": lambda text: text.encode().hex().upper(),
+    "hexadecimal in a longer one": lambda text: f"Bearer {text}\n".encode().hex(),
+    "Base64": _base64(""),
+    "Base64 without padding": lambda text: _base64("")(text).rstrip("="),
+    "Base64 for URLs": _base64("", urlsafe=True),
+    "Base64 of a header": _base64("Bearer "),
+    "Base64 of a header for URLs": _base64("Bearer ", urlsafe=True),
+    "Base64 of a user": _base64("user:"),
+    "Base64 after one byte": _base64("?", "?"),
+    "Base64 after two bytes": _base64("~~", "}}}"),
+    "Base64 in a longer one": _base64('{"api_key": "', '", "n": 1}'),
+    "Base64 in a URL": lambda text: quote(_base64("a")(text), safe=""),
+    "all but its last characters": lambda text: text[:-4],
+    "all but its first characters": lambda text: text[4:],
+    "masked at its end": lambda text: f"{text[:-3]}***",
+    "masked at its beginning": lambda text: f"...{text[2:]}",
+    "masked at both ends": lambda text: f"*{text[1:-1]}*",
+    "its first half": lambda text: text[: max(-(-len(text) // 2), 8)],
+    "its second half": lambda text: text[-max(-(-len(text) // 2), 8) :],
+}
 
 HTML = f"<html><body>Who is {KEY}?</body></html>".encode()
 HI = frames(chunk("Hi"), done=False)
@@ -53,13 +122,39 @@ ECHOES = {
 
 
 def leaks(*texts: str | bytes) -> list[str]:
-    """What stands around a key, or around a good part of one, in `texts`."""
+    """What stands around a key, or around a good part of one, in `texts`, however it is encoded."""
     found = []
     for text in texts:
         written = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        signs = (written.find(sign) for sign in _SIGNS)
-        found += [written[max(0, at - 80) : at + 80] for at in signs if at >= 0]
+        for form in (written, *_decoded(written)):
+            signs = (form.find(sign) for sign in _SIGNS)
+            found += [form[max(0, at - 80) : at + 80] for at in signs if at >= 0]
+            if found:
+                break
     return found
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """A text with each encoding undone in which a key may be echoed."""
+    yield text.lower()
+    if "%" in text:
+        yield unquote(unquote(text)).lower()
+    if "&" in text:
+        yield html.unescape(html.unescape(text)).lower()
+    if "\\" in text:
+        code = re.compile(
+            r"\\+(?:u\{?0*([0-9a-f]{2})\}?|x([0-9a-f]{2})|U0*([0-9a-f]{2}))", re.IGNORECASE
+        )
+        plain = code.sub(lambda one: chr(int(one[one.lastindex], 16)), text)
+        yield re.sub(r"\\+([-_.])", r"\1", plain).lower()
+    for run in re.findall(r"(?:[0-9a-fA-F]{2}){6,}", text):
+        yield bytes.fromhex(run).decode("latin-1")
+        yield bytes.fromhex(f"0{run[:-1]}").decode("latin-1")
+    for run in re.findall(r"[\w+/-]{10,}", text, re.ASCII):
+        standard = run.replace("-", "+").replace("_", "/")
+        for at in range(4):
+            whole = standard[at : at + (len(run) - at) // 4 * 4]
+            yield base64.b64decode(whole).decode("latin-1")
 
 
 def files(folder: Path) -> Iterator[bytes]:
@@ -78,10 +173,12 @@ def shown(error: BaseException) -> str:
         if isinstance(each, Exception) and hasattr(each, "message"):
             said.append(repr(pickle.dumps(each)))
         trace = _without_tests(each.__traceback__)
-        told = traceback.TracebackException(type(each), each, trace, capture_locals=True)
-        said += told.format(chain=False)
+        with contextlib.suppress(AttributeError):  # of a variable that is not ready yet
+            told = traceback.TracebackException(type(each), each, trace, capture_locals=True)
+            said += told.format(chain=False)
         while trace is not None:
-            said += [f"{name} = {_repr(value)}" for name, value in trace.tb_frame.f_locals.items()]
+            for name, value in trace.tb_frame.f_locals.items():
+                said += [f"{name} = {form}" for form in _forms(value)]
             trace = trace.tb_next
     return "\n".join(said)
 
@@ -90,6 +187,8 @@ def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseExceptio
     if error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
+        for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from _chain(member, seen)
         yield from _chain(error.__context__, seen)
         yield from _chain(error.__cause__, seen)
 
@@ -101,8 +200,11 @@ def _without_tests(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001  # an object that is not ready yet
-        return repr(error)
+def _forms(value: Any) -> Iterator[str]:
+    """A variable as tracebacks show it: Python's, IPython's, cgitb's and rich's."""
+    with contextlib.suppress(Exception):  # an object that is not ready yet
+        yield repr(value)
+        yield pydoc.text.repr(value)
+        yield pretty_repr(value, max_width=999, max_length=10, max_string=80)
+    if isinstance(value, str):
+        yield from (str(value), f"{value}", value[:9].__repr__())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,6 +18,11 @@ from server import Server
 
 from mixmagic.backends import weights
 
+# A loaded machine is no reason to fail; the same examples are tried each time.
+settings.register_profile(
+    "mixmagic", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mixmagic")
 _KEYS = ("TOGETHER", "MISTRAL", "FIREWORKS", "OPENROUTER", "OPENAI", "OLLAMA")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import queue
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,10 +66,15 @@ class Ran:
 
     @property
     def text(self) -> str:
-        """All that a person would read: text/plain, streams and tracebacks."""
+        """All that a person would read: text/plain, streams and tracebacks.
+
+        An answer that is still coming has Markdown alone.
+        """
         parts = []
         for output in self.outputs:
-            parts += [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
+            data = output.get("data", {})
+            markdown = re.sub(r"</?(?:span|div)[^>]*>", "", data.get("text/markdown", ""))
+            parts += [output.get("text", ""), data.get("text/plain") or html.unescape(markdown)]
             parts += output.get("traceback", [])
         return "\n".join(filter(None, parts))
 

@@ -86,6 +86,41 @@ def test_estimates_are_marked():
     assert "≈" not in ANSWER.footer()
 
 
+CHARGED = replace(ANSWER.usage, charge=Decimal("0.0042"))
+
+
+@pytest.mark.parametrize("counted", ["server", "exact", "estimate"])
+@pytest.mark.parametrize("price", [MODEL.price, None])
+def test_a_charge_that_is_told_is_no_estimate(counted, price):
+    """Whoever counted the tokens, and whether or not a price is known."""
+    answer = on(
+        replace(MODEL, price=price), usage=replace(CHARGED, counted=counted), cost=CHARGED.charge
+    )
+    assert f"{'≈ ' * (counted != 'server')}1,234 → 56 tokens · $0.0042 · " in answer.footer()
+    whole = replace(answer, request=replace(answer.request, stream=False), finish="stopped")
+    assert " · $0.0042 · " in whole.footer()
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [(None, "≈ $0.00081"), ("1.25", "$0.00081"), ("0", "$0.00081")],
+)
+def test_a_price_that_is_guessed_is_marked(price, shown):
+    """Tokens that went into a cache, at a price for them that is not known."""
+    model = replace(MODEL, price=replace(MODEL.price, cache_write=price and Decimal(price)))
+    answer = on(model, usage=Usage(1234, 56, cache_write_tokens=1000))
+    assert f" · 1,234 → 56 tokens · {shown} · " in answer.footer()
+
+
+def test_what_was_never_sent_says_nothing_of_a_price_that_is_not_known():
+    unsent = on(replace(MODEL, price=None), usage=Usage(0, 0, counted=None), cost=Decimal(0))
+    unsent = replace(unsent, finish="stopped", ttft=None)
+    assert unsent.footer() == "acme:one · 0 → 0 tokens · stopped"
+    assert stopped_with(unsent).message == "Stopped: 0 tokens kept."
+    known = on(MODEL, usage=Usage(0, 0, counted=None), cost=Decimal(0), ttft=None)
+    assert known.footer() == "acme:one · 0 → 0 tokens · $0"
+
+
 def test_the_most_that_it_can_cost_is_marked():
     assert "≈ 9 → 56 tokens · ≤ $0.00081" in UNSEEN.footer()
     assert "≤" not in replace(UNSEEN, finish="stop").footer()
@@ -146,7 +181,7 @@ def test_bundle_is_markdown_and_plain_text():
 def test_footer_is_no_markup():
     """A model's name may hold what HTML would obey; two dollar signs would be mathematics."""
     answer = on(replace(MODEL, aliases=(), id="a<b>_c_"))
-    assert "acme:a&lt;b&gt;_c_ · " in answer.bundle()["text/markdown"]
+    assert "acme:a&lt;b>&#95;c&#95; · " in answer.bundle()["text/markdown"]
     assert "acme:a<b>_c_ · " in answer.bundle()["text/plain"]
     assert "$" not in answer.bundle("$1")["text/markdown"]
 
@@ -161,8 +196,7 @@ def test_bundle_of_nothing_is_the_footer():
     ("text", "body"),
     [
         ("Look:\n```python\nx = 1", "Look:\n\n```python\nx = 1\n```"),
-        ("~~~~\nx\n~~~", "~~~~\nx\n~~~\n~~~~"),
-        ("So $$\nx^2", "So $$\nx^2\n$$"),
+        ("~~~~\nx\n~~~", "```\nx\n~~~\n```"),
         ("```\nx\n```", "```\nx\n```"),
     ],
 )
@@ -251,6 +285,62 @@ def test_the_providers_count_is_taken_where_it_is_one_of_all_that_came(deltas, u
     for delta in deltas:
         collector.add(delta)
     assert collector.completion().usage == usage
+
+
+CHARGE = Decimal("0.0042")
+TOLD = Usage(9, 8, charge=CHARGE)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "usage"),
+    [
+        ([*EIGHT, LAST, Delta(usage=TOLD)], TOLD),
+        ([*EIGHT, Delta(usage=TOLD)], TOLD),  # broken off later
+        ([*EIGHT, Delta(usage=TOLD), *EIGHT], Usage(9, 16, 0, "estimate", charge=CHARGE)),
+        ([*EIGHT, Delta(usage=Usage(0, 0, charge=CHARGE))],
+         Usage(6, 8, 0, "estimate", charge=CHARGE)),
+        ([Delta(usage=Usage(9, 0, charge=CHARGE)), *EIGHT, LAST, Delta(usage=Usage(9, 8))], TOLD),
+        # What has come since costs more than was charged until then.
+        ([Delta("x", usage=Usage(9, 1, charge=Decimal("1e-8"))), *EIGHT],
+         Usage(9, 9, 0, "estimate")),
+    ],
+)  # fmt: skip
+def test_a_charge_that_is_told_is_kept(deltas, usage):
+    collector = Collector(REQUEST)
+    for delta in deltas:
+        collector.add(delta)
+    finish = "" if collector.finish else "broken off"
+    assert collector.completion(finish).usage == usage
+    assert collector.completion(finish).cost == (usage.charge or MODEL.price.cost(usage))
+
+
+def test_a_charge_is_a_cost_where_no_price_is_known():
+    collector = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
+    for delta in (Delta("Hi"), Delta(usage=TOLD), Delta("more")):
+        collector.add(delta)
+    assert collector.completion("broken off").cost == CHARGE
+
+
+def test_an_answer_that_has_no_count_is_added_to_those_that_have():
+    """A count of the first alone, with thoughts that nobody has seen; ours of the second."""
+    collector = Collector(replace(REQUEST, params={"n": 2}))
+    collector.add(Delta("word " * 72, choice=1))
+    collector.add(Delta("Hi", choice=0))
+    collector.add(Delta(finish="stop", choice=0, usage=Usage(9, 5000)))
+    collector.add(Delta(finish="stop", choice=1))
+    usage = collector.completion().usage
+    assert usage == Usage(9, 5100, counted="estimate")
+
+
+def test_answers_that_extra_body_asks_for_are_several():
+    for params in ({"n": 2}, {"extra_body": {"n": 2}}, {"extra_body": {"best_of": 2}}):
+        collector = Collector(replace(REQUEST, params=params))
+        for choice, finish in enumerate(("stop", "length")):
+            told = Usage(9, 5 + choice)
+            collector.add(Delta("Hi", choice=choice))
+            collector.add(Delta(finish=finish, choice=choice, usage=told))
+        done = collector.completion()
+        assert (done.usage, done.finish, done.others) == (Usage(9, 11), "length", ("Hi",))
 
 
 def test_calls_to_tools_are_counted():

@@ -5,11 +5,13 @@ import inspect
 import pickle
 import re
 import traceback
+from decimal import Decimal
 
 import pytest
 
 from mixmagic import errors
 from mixmagic.errors import MixmagicError, ProviderError, Stopped, did_you_mean, one_line
+from mixmagic.money import Usage
 
 TREE = [
     each
@@ -96,7 +98,11 @@ def test_provider_error_keeps_status_and_wait():
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_errors_survive_copies_and_other_processes(again):
     """A pool of processes sends errors home pickled."""
-    error = again(errors.RateLimited("Too many.", "Wait.", status=429, retry_after=1.5))
+    error = errors.RateLimited("Too many.", "Wait.", status=429, retry_after=1.5)
+    assert error.usage is None
+    error.usage = Usage(9, 5, charge=Decimal("0.1"))
+    error = again(error)
+    assert error.usage == Usage(9, 5, charge=Decimal("0.1"))
     assert type(error) is errors.RateLimited
     assert (str(error), error.message, error.hint) == ("Too many.", "Too many.", "Wait.")
     assert (error.status, error.retry_after) == (429, 1.5)

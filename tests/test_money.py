@@ -14,7 +14,7 @@ from server import together as answer
 
 from mixmagic.errors import BadArguments
 from mixmagic.magics._budget import budget
-from mixmagic.money import Budget, Price, Usage, amounts, dollars, exact_sum, nano
+from mixmagic.money import Budget, Price, Usage, amounts, bill, dollars, exact_sum, nano
 from mixmagic.sessions import Session
 
 
@@ -57,6 +57,84 @@ def test_cached_tokens_have_their_own_price():
     assert Price(Decimal(1), Decimal(2), cached=Decimal("0.5")).cost(usage) == Decimal("100e-6")
 
 
+WRITES = Price(Decimal(1), Decimal(2), cached=Decimal("0.1"), cache_write=Decimal("1.25"))
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(1000, 500, cache_write_tokens=1000), "0.00225"),
+        (Usage(1000, 500, cache_write_tokens=400), "0.0021"),
+        (Usage(1000, 500, 600, cache_write_tokens=400), "0.00156"),
+        (Usage(1000, 500, 600, cache_write_tokens=1000), "0.00156"),
+        (Usage(1000, 500, 2000, cache_write_tokens=1000), "0.0011"),
+        (Usage(0, 500, cache_write_tokens=1000), "0.001"),
+    ],
+)
+def test_what_goes_into_the_cache_has_its_own_price(usage, cost):
+    """Of the prompt, and of no more than the prompt."""
+    assert WRITES.cost(usage) == Decimal(cost)
+    assert not WRITES.estimates(usage)
+
+
+def test_what_goes_into_the_cache_is_as_input_where_its_price_is_not_known():
+    price = Price(Decimal(1), Decimal(2), cached=Decimal("0.1"))
+    usage = Usage(1000, 500, 600, cache_write_tokens=400)
+    assert price.cost(usage) == Decimal("0.00146")
+    assert price.estimates(usage)
+    assert not price.estimates(Usage(1000, 500, 600))
+    assert not Price(Decimal(1), Decimal(2), cache_write=Decimal(0)).estimates(usage)
+
+
+def test_what_goes_into_the_cache_is_counted_on():
+    assert WRITES.most(1000, 500) == Decimal("0.00225")
+    cheap = Price(Decimal(1), Decimal(2), cache_write=Decimal("0.5"))
+    assert cheap.most(1000, 500) == Decimal("0.002")
+    both = Price(Decimal(1), Decimal(2), cached=Decimal(3), cache_write=Decimal(2))
+    assert both.most(1000, 500) == Decimal("0.004")
+
+
+def test_a_price_is_free_where_nothing_costs_anything():
+    nothing, something = Decimal(0), Decimal("0.1")
+    assert Price(nothing, nothing).free
+    assert Price(nothing, nothing, cached=nothing, cache_write=nothing).free
+    assert not any(
+        Price(*each[:2], cached=each[2], cache_write=each[3]).free
+        for each in ([nothing] * n + [something] + [nothing] * (3 - n) for n in range(4))
+    )
+
+
+def test_a_charge_that_is_told_outranks_a_price():
+    told = Usage(1000, 500, charge=Decimal("0.0042"))
+    assert bill(told, WRITES) == bill(told, None) == Decimal("0.0042")
+    assert bill(Usage(1000, 500), WRITES) == WRITES.cost(told) == Decimal("0.002")
+    assert bill(Usage(1000, 500), None) is None
+
+
+@pytest.mark.parametrize(
+    ("counted", "together"),
+    [
+        (("server", "server"), "server"),
+        (("server", "exact"), "exact"),
+        (("estimate", "exact"), "estimate"),
+        (("server", None), "server"),
+        ((None, None), None),
+    ],
+)
+def test_usage_of_two_calls_adds_up(counted, together):
+    one, other = (Usage(9, 5, 3, each, 2) for each in counted)
+    assert one + other == other + one == Usage(18, 10, 6, together, 4)
+
+
+def test_charges_of_two_calls_add_up_where_both_are_told():
+    told, unsent = Usage(9, 5, charge=Decimal("0.15")), Usage(0, 0, counted=None)
+    with localcontext(prec=1):
+        assert (told + told).charge == Decimal("0.30")
+    assert (told + unsent).charge == (unsent + told).charge == Decimal("0.15")
+    assert (told + Usage(9, 5)).charge is (Usage(9, 5) + Usage(9, 5)).charge is None
+    assert (unsent + unsent).charge is None
+
+
 def test_cached_tokens_are_not_counted_on():
     cheap = Price(Decimal(1), Decimal(2), cached=Decimal("0.1"))
     dear = Price(Decimal(1), Decimal(2), cached=Decimal(5))
@@ -67,16 +145,34 @@ def test_cached_tokens_are_not_counted_on():
 money = st.decimals(0, 100, places=4)
 
 
-@given(money, money, st.none() | money, st.data())
-def test_no_count_within_the_bound_costs_more(price_in, price_out, cached, data):
-    price = Price(price_in, price_out, cached=cached)
-    prompt, answer = (data.draw(st.integers(0, 10**6)) for _ in range(2))
-    usage = Usage(
-        inside := data.draw(st.integers(0, prompt)),
-        data.draw(st.integers(0, answer)),
-        cached_tokens=data.draw(st.integers(0, inside)),
+prices = st.builds(Price, money, money, cached=st.none() | money, cache_write=st.none() | money)
+
+
+@st.composite
+def usages(draw, prompt: int, answer: int) -> Usage:
+    """A count of at most so many tokens."""
+    given = draw(st.integers(0, prompt))
+    cached = draw(st.integers(0, given))
+    written = draw(st.integers(0, given - cached))
+    return Usage(given, draw(st.integers(0, answer)), cached, cache_write_tokens=written)
+
+
+@given(prices, st.integers(0, 10**6), st.integers(0, 10**6), st.data())
+def test_no_count_within_the_bound_costs_more(price, prompt, answer, data):
+    assert price.cost(data.draw(usages(prompt, answer))) <= price.most(prompt, answer)
+
+
+@given(prices, usages(10**6, 10**6), st.tuples(*[st.integers(0, 1000)] * 4))
+def test_more_tokens_never_cost_less(price, usage, added):
+    """Whichever they are, where the others stay as they are."""
+    given, taken, read, written = added
+    more = Usage(
+        usage.prompt_tokens + given + read + written,
+        usage.completion_tokens + taken,
+        usage.cached_tokens + read,
+        cache_write_tokens=usage.cache_write_tokens + written,
     )
-    assert price.cost(usage) <= price.most(prompt, answer)
+    assert price.cost(more) >= price.cost(usage)
 
 
 def test_the_notebooks_own_precision_is_not_ours():

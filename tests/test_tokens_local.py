@@ -200,7 +200,7 @@ def test_eight_threads_load_it_once_and_agree(session, loaded, model, monkeypatc
     texts = [f"Hello {number} 🦊" for number in range(16)]
     right = [count(talk(f"u: {text}"), model) for text in texts]
     loads, load, at_once = [], local.Engine, threading.Barrier(8)
-    monkeypatch.setattr(local, "Engine", lambda options: loads.append(1) or load(options))
+    monkeypatch.setattr(local, "Engine", lambda *of: loads.append(1) or load(*of))
 
     def work(_: int) -> list[Count]:
         at_once.wait()

@@ -60,7 +60,7 @@ def test_when_it_is_killed_while_it_counts(alone):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
-def test_a_process_that_hangs_is_waited_for_one_second_or_until_ctrl_c(alone):
+def test_a_process_that_is_suspended_is_not_waited_for_or_until_ctrl_c(alone):
     request = alone.request("Hello, world", model="local")
     alone.count("Hello", model="local")
     process = engine(alone).process
@@ -68,7 +68,7 @@ def test_a_process_that_hangs_is_waited_for_one_second_or_until_ctrl_c(alone):
     try:
         started = time.monotonic()
         assert not count(request.messages, request.model).exact
-        assert 0.9 < time.monotonic() - started < 2
+        assert time.monotonic() - started < 0.7
         threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGINT]).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):

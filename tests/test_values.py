@@ -8,7 +8,7 @@ import pytest
 
 from mixmagic.money import Price
 from mixmagic.stop import Stop
-from mixmagic.values import Delta, Message, Model, Provider, Request
+from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request
 
 ACME = Provider("acme", "Acme")
 MODEL = Model("org/Model-1", ACME, aliases=("one",))
@@ -87,3 +87,27 @@ def test_requests_do_not_share_a_stop():
     first, second = ask(), ask()
     first.stop.set()
     assert not second.stop.is_set()
+
+
+@pytest.mark.parametrize(
+    ("params", "always", "answers", "candidates"),
+    [
+        ({}, {}, 1, 1),
+        ({"n": 2}, {}, 2, 2),
+        ({"extra_body": {"n": 3}}, {}, 3, 3),
+        ({"n": 2, "extra_body": {"n": 3}}, {}, 3, 3),
+        ({"n": 3, "extra_body": {"n": 1}}, {}, 1, 1),
+        ({"extra_body": {"best_of": 3}}, {}, 1, 3),
+        ({"n": 2, "extra_body": {"best_of": 1}}, {}, 2, 2),
+        ({}, {"n": 2}, 2, 2),
+        ({"extra_body": {"n": 3}}, {"n": 2}, 3, 3),
+        ({"extra_body": {"n": "3", "best_of": 4.0}}, {}, 3, 4),
+        ({"extra_body": {"n": None, "best_of": "many"}}, {}, 1, 1),
+        ({"extra_body": {"n": -3, "best_of": []}}, {}, 1, 1),
+    ],
+)
+def test_how_many_answers_are_asked_for_and_may_come(params, always, answers, candidates):
+    """What is sent counts: `extra_body` goes over the parameters, and the dialect's own fields."""
+    provider = Provider("acme", "Acme", dialect=Dialect(always=always))
+    request = Request(Model("m", provider), (Message("user", "Hi"),), params)
+    assert (request.answers, request.candidates) == (answers, candidates)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from mixmagic import forks, tokens
-from mixmagic.backends.access import Access
+from mixmagic.keys.credentials import Credentials
 from mixmagic.settings import Settings
 from mixmagic.values import Message, Model, Provider, Stream
 
@@ -40,12 +40,16 @@ class Counting(Backend, tokens.Counter, Protocol):
 class Backends:
     """The backends of one session, each imported and made when first needed.
 
+    Args:
+        settings: Where the file `.env` is, among others.
+        providers: The providers of the catalog.
+
     Attributes:
         access: The providers' keys.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.access = Access(settings.dotenv)
+    def __init__(self, settings: Settings, providers: Iterable[Provider] = ()) -> None:
+        self.access = Credentials(settings.dotenv, providers)
         self._settings = settings
         self._lock = threading.Lock()
         self._made: dict[str, Backend] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from mixmagic.backends import network
+from mixmagic.backends import decompression, network
 from mixmagic.errors import BadArguments
 
 # The pool holds no more than the throttle lets through; it must not be a limit of its own.
@@ -23,8 +23,20 @@ def make(ca_file: str, redact: Callable[[str], str]) -> httpx.Client:
         if ca_file:
             trusted.load_verify_locations(Path(ca_file).expanduser())
         # No timeouts but those of `network.Line`, which bound what httpx's begin anew.
-        client = httpx.Client(verify=trusted, timeout=None, limits=_LIMITS)  # noqa: S113
-    except (ImportError, OSError, ValueError, ssl.SSLError, httpx.InvalidURL) as error:
+        client = httpx.Client(
+            headers={"accept-encoding": decompression.ACCEPTED},
+            verify=trusted,
+            timeout=None,  # noqa: S113
+            limits=_LIMITS,
+        )
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        ssl.SSLError,
+        httpx.InvalidURL,
+    ) as error:
         raise BadArguments(
             f"The proxy or certificate settings make no sense: {redact(str(error))}",
             "Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and ca_file.",
@@ -36,6 +48,16 @@ def make(ca_file: str, redact: Callable[[str], str]) -> httpx.Client:
             pool._network_backend = network.Backend()  # noqa: SLF001
             pool._proxy_ssl_context = trusted  # noqa: SLF001  # where it is a proxy's
     return client
+
+
+def proxy_host(client: httpx.Client, url: httpx.URL) -> str:
+    """Return the host of the proxy that a request goes through; empty if it goes there directly.
+
+    By what the client itself does: its proxies are those of the environment that it was made in.
+    """
+    pool: Any = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001
+    proxy = getattr(pool, "_proxy_url", None)
+    return "" if proxy is None else bytes(proxy.host).decode("ascii")
 
 
 class Alone(httpx.SyncByteStream):

@@ -14,10 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from mixmagic import forks
+from mixmagic.keys.environment import without_keys
 from mixmagic.tokens import Memo
 
 # Seconds that the process has to end by itself.
 _PATIENCE = 2.0
+# Statuses of a process that was killed: what it did then is not the reason.
+_KILLED = (-9, -15)
 
 
 class EngineFailed(Exception):
@@ -25,29 +29,31 @@ class EngineFailed(Exception):
 
     Args:
         reason: What it said.
-        loaded: Whether the model had been loaded.
+        loaded: True if the model had been loaded.
+        usable: False if it was xllamacpp that could not be used.
     """
 
-    def __init__(self, reason: str, *, loaded: bool) -> None:
+    def __init__(self, reason: str, *, loaded: bool, usable: bool = True) -> None:
         super().__init__(reason)
-        self.reason, self.loaded = reason, loaded
+        self.reason, self.loaded, self.usable = reason, loaded, usable
 
 
 class Answer:
     """One answer under way.
 
     Attributes:
+        engine: The process that generates it.
         frames: Its JSON frames as they come; `None` at its end, `EngineFailed` where it has none.
     """
 
     def __init__(self, engine: Engine, number: int) -> None:
         self.frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._engine, self._number = engine, number
+        self.engine, self._number = engine, number
 
     def close(self) -> None:
         """End it: its reader at once, llama.cpp at its next token."""
         self.frames.put(None)
-        self._engine.send({"id": self._number})
+        self.engine.send({"id": self._number})
 
 
 class Engine:
@@ -55,6 +61,7 @@ class Engine:
 
     Args:
         options: What `backends.llama` takes.
+        env: The process's environment; this process's own without its keys if `None`.
 
     Attributes:
         ready: Whether the model is loaded.
@@ -62,8 +69,8 @@ class Engine:
         counts: The last few counts of tokens.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.ready = False
+    def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
+        self.ready = self._usable = False
         self.answers: dict[int, Answer] = {}
         self.counts = Memo()
         self._failure = ""
@@ -78,6 +85,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=without_keys() if env is None else env,
             # Ctrl-C goes to all processes of a terminal's or a kernel's group.
             start_new_session=True,
         )
@@ -89,8 +97,18 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be asked."""
+        """True if it can still be asked."""
         return self.process.poll() is None
+
+    @property
+    def suspended(self) -> bool:
+        """True if the system does not let the process run, until somebody continues it."""
+        psutil = forks.load("psutil")
+        try:
+            status = psutil.Process(self.process.pid).status()
+        except psutil.Error:
+            return False
+        return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
     def ask(self, body: Mapping[str, Any]) -> Answer:
         """Begin an answer to OpenAI-style JSON."""
@@ -103,15 +121,18 @@ class Engine:
     def _begin(self, kind: str, body: Mapping[str, Any]) -> Answer:
         with self._lock:
             number = next(self._numbers)
-            answer = self.answers[number] = Answer(self, number)
-            self.send({"id": number, kind: body})
+            answer = Answer(self, number)
             if self._failure:
-                answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
+                answer.frames.put(self._failed())
+            else:
+                self.answers[number] = answer
+                self.send({"id": number, kind: body})
         return answer
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Let the process know something."""
-        self._outbox.put(message)
+        """Let the process know something; nothing is kept for one that has ended."""
+        if not self._failure:
+            self._outbox.put(message)
 
     def close(self) -> None:
         """End the process."""
@@ -139,9 +160,12 @@ class Engine:
         self._outbox.put(None)
         with self._lock:
             self._failure = failure or f"its process ended with status {status}"
+            self._usable = self._usable or status in _KILLED
             while self.answers:
-                answer = self.answers.popitem()[1]
-                answer.frames.put(EngineFailed(self._failure, loaded=self.ready))
+                self.answers.popitem()[1].frames.put(self._failed())
+
+    def _failed(self) -> EngineFailed:
+        return EngineFailed(self._failure, loaded=self.ready, usable=self._usable)
 
     def _hear(self, pipe: IO[bytes]) -> str:
         """Hand out what the process says until it ends; return why it cannot load the model."""
@@ -152,6 +176,7 @@ class Engine:
             message = json.loads(line)
             if (number := message.get("id")) is None:
                 self.ready = "ready" in message
+                self._usable = self._usable or self.ready or "usable" in message
                 failure = message.get("failed", "")
             elif "end" in message:
                 self.answers.pop(number).frames.put(None)

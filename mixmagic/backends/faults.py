@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mixmagic.backends import counts
 from mixmagic.errors import (
     ConnectTimedOut,
     ContextTooLong,
@@ -27,6 +28,7 @@ from mixmagic.errors import (
     UnknownModel,
     one_line,
 )
+from mixmagic.keys.missing import key_hint
 from mixmagic.settings import Settings
 from mixmagic.values import Model, Request
 
@@ -88,6 +90,13 @@ def from_status(
     model: Model, status: int, body: Any, retry_after: float | None = None
 ) -> MixmagicError:
     """The error that an HTTP status and its body, as `parse` gives it, mean."""
+    error = _refused(model, status, body, retry_after)
+    error.usage = counts.in_error(body)
+    return error
+
+
+def _refused(model: Model, status: int, body: Any, retry_after: float | None) -> MixmagicError:
+    """The error of a status, without what its body tells of tokens."""
     provider = model.provider
     words = says(body)
     quoted = f": {words}" if words else "."
@@ -106,7 +115,7 @@ def from_status(
         return MissingKey(
             f"{provider.label} answered {status}: the key{source} is missing or not accepted"
             f"{f' ({words})' if words else '.'}",
-            _key_hint(model),
+            key_hint(model),
         )
     if status == 402:
         return ProviderError(
@@ -165,12 +174,16 @@ def in_stream(model: Model, error: Any, codes: Mapping[str, Any] | None = None) 
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(model, code, body)
     words = says(body) or "it gave no reason"
+    failure: MixmagicError
     if _is_context(words, _codes(body)):
-        return _too_long(model, words)
-    return StreamBroken(
-        f"{model.provider.label} broke the answer off: {words}",
-        "What came until then is kept; run the cell again for a whole answer.",
-    )
+        failure = _too_long(model, words)
+    else:
+        failure = StreamBroken(
+            f"{model.provider.label} broke the answer off: {words}",
+            "What came until then is kept; run the cell again for a whole answer.",
+        )
+    failure.usage = counts.in_error(body)
+    return failure
 
 
 def total(label: str) -> TotalTimedOut:
@@ -200,25 +213,6 @@ def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
         f"{label} sent nothing more for {settings.idle_timeout:g} s.",
         "What came until then is kept; idle_timeout in config.toml allows more.",
     )
-
-
-def missing_key(model: Model) -> MissingKey:
-    """The error of a call that cannot be sent for want of a key."""
-    provider = model.provider
-    return MissingKey(
-        f"{provider.label} needs an API key, and {provider.key_env} is not set.", _key_hint(model)
-    )
-
-
-def _key_hint(model: Model) -> str:
-    """How to come by a key, and the way that needs none."""
-    provider = model.provider
-    where = f" (from {provider.key_url})" if provider.key_url else ""
-    setting = (
-        f"Set {provider.key_env}{where} in the environment or in a file .env beside the notebook,"
-        f" or run `%mixmagic login {provider.name}`; "
-    )
-    return f"{setting if provider.key_env else ''}`%mixmagic use local` needs no key."
 
 
 def _is_context(words: str, codes: str) -> bool:

@@ -15,8 +15,7 @@ from typing import Any
 import httpx
 
 from mixmagic import forks
-from mixmagic.backends import client, faults, limits, network, reading, wire
-from mixmagic.backends.access import Access, base_url
+from mixmagic.backends import client, decompression, faults, limits, network, reading, wire
 from mixmagic.errors import (
     BadArguments,
     IdleTimedOut,
@@ -27,6 +26,8 @@ from mixmagic.errors import (
     Unavailable,
     one_line,
 )
+from mixmagic.keys.credentials import Credentials, base_url
+from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.stop import Stop
 from mixmagic.values import Delta, Model, Provider, Request, Stream
@@ -36,7 +37,8 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 # which the token counts may follow, or behind a refusal's head.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
-_OF_HTTPX = (httpx.HTTPError, httpx.StreamError)
+# How a response that has begun can break off.
+_BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 
@@ -44,7 +46,7 @@ _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 class Backend:
     """Every HTTP provider, over one client that is made at the first call."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
+    def __init__(self, settings: Settings, access: Credentials) -> None:
         self.access, self._settings = access, settings
         self._lock = threading.Lock()
         self._made: httpx.Client | None = None
@@ -66,10 +68,8 @@ class Backend:
         Raises:
             MixmagicError: It could not be asked, or answered something else.
         """
-        try:
-            return wire.listing(provider, self._listing(provider, key, timeout))
-        except (MixmagicError, Stopped) as error:
-            raise _bare(error) from None
+        with sealed(self.access.redact):
+            return self._listed(provider, key, timeout)
 
     def close(self) -> None:
         """Close the connections."""
@@ -89,6 +89,10 @@ class Backend:
                     logging.getLogger(name).addFilter(self.access.clean)
             return self._made
 
+    def _listed(self, provider: Provider, key: str, timeout: float) -> list[Mapping[str, Any]]:
+        listed = wire.listing(provider, self._listing(provider, key, timeout))
+        return list(self.access.redact(listed))
+
     def _listing(self, provider: Provider, key: str, timeout: float) -> bytes:
         model = Model("", provider)
         with self._exchange(model, time.monotonic() + timeout) as (http, line):
@@ -98,13 +102,11 @@ class Backend:
             _set_apart(sent)
             with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
                 self._accepted(model, response, line)
-                return reading.page(response.iter_bytes(), _LONGEST_LISTING)
+                return reading.page(_decoded(response, line), _LONGEST_LISTING)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
-        try:
+        with sealed(self.access.redact):
             yield from self._call(request)
-        except (MixmagicError, Stopped) as error:
-            raise _bare(error) from None
 
     def _call(self, request: Request) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
@@ -116,8 +118,10 @@ class Backend:
                 headers=self.access.headers(model),
             )
             _set_apart(sent)
-            if sent.url.scheme == "http" and self.access.exposed(sent.url.host, model):
-                yield Delta(note=f"the key travels unencrypted to {sent.url.host}")
+            if sent.url.scheme == "http":
+                proxy = client.proxy_host(http, sent.url)
+                if warning := self.access.exposure(model, sent.url.host, proxy):
+                    yield Delta(note=warning)
             with line.held():
                 response = http.send(sent, stream=True)
             response.stream = client.Alone(response, line)
@@ -126,7 +130,7 @@ class Backend:
                 self._accepted(model, response, line)
                 line.accepted = True
                 yield Delta(limits=limits.limits(response.headers, provider.dialect.rate_window))
-                answer = reading.Answer(model, self.access, request.params.get("n", 1))
+                answer = reading.Answer(request, self.access)
                 yield from _read(response, answer, line)
             finally:
                 line.free()
@@ -137,7 +141,7 @@ class Backend:
         if response.status_code == 200:
             return
         line.expect(_AFTER_FINISH, IdleTimedOut)
-        raw = reading.page(_until_cut(response))
+        raw = reading.page(_until_cut(response, line))
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
         body = self.access.redact({"error": moved} if moved else faults.parse(raw))
@@ -161,7 +165,7 @@ class Backend:
             try:
                 yield self._client(), line
                 return  # noqa: TRY300  # what follows is for errors
-            except (*_OF_HTTPX, *_OF_URLS) as raised:
+            except (*_BROKEN, *_OF_URLS) as raised:
                 error = self._named(model, raised, line)
             except MixmagicError as raised:
                 error = raised
@@ -184,6 +188,11 @@ class Backend:
             return BadArguments(
                 f"{url!r} is no URL for {provider.label}: {reason}.",
                 f"Set {provider.url_env} to something like https://host/v1.",
+            )
+        if isinstance(error, decompression.Undecodable):
+            return StreamBroken(
+                f"{provider.label}'s answer cannot be decompressed: {reason}.",
+                f"Run the cell again; check {provider.url_env or 'the URL'} and the proxy.",
             )
         if isinstance(error, httpx.TimeoutException):
             return faults.late(provider.label, line.late, self._settings)
@@ -215,12 +224,6 @@ class Backend:
         )
 
 
-def _bare(error: MixmagicError | Stopped) -> MixmagicError | Stopped:
-    """An error without its frames, and what it came from: they hold what was sent, the key too."""
-    error.__context__ = None
-    return error.with_traceback(None)
-
-
 def _set_apart(question: httpx.Request) -> None:
     """Ask for another connection each time of whoever is near, and speaks no TLS.
 
@@ -236,7 +239,7 @@ def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) 
     try:
         try:
             yield from _arriving(response, answer, line)
-        except _OF_HTTPX:
+        except _BROKEN:
             yield from answer.rest(torn=True)
             if not answer.whole:
                 raise
@@ -252,7 +255,7 @@ def _arriving(
 ) -> Iterator[Delta]:
     """The pieces of an answer as they arrive, each in its time."""
     ends_in = 0.0
-    for chunk in response.iter_bytes():
+    for chunk in _decoded(response, line):
         yield from answer.feed(chunk)
         if answer.whole:
             # The connection's end is awaited, so that it can be used again, but not for long,
@@ -265,7 +268,25 @@ def _arriving(
             line.answers()
 
 
-def _until_cut(response: httpx.Response) -> Iterator[bytes]:
-    """What comes of a response's body."""
-    with contextlib.suppress(*_OF_HTTPX):
-        yield from response.iter_bytes()
+def _decoded(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, decompressed, in pieces between which a stop and the time count.
+
+    httpx's own decoder decompresses all that a chunk holds at once, however much that is.
+
+    Raises:
+        httpx.ReadTimeout: The call is stopped, or something takes too long.
+        Undecodable: The body cannot be decompressed.
+    """
+    decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
+    for chunk in response.iter_raw():
+        for piece in decoder.feed(chunk):
+            if line.over:
+                raise httpx.ReadTimeout("")
+            if piece:
+                yield piece
+
+
+def _until_cut(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, as far as it can be read."""
+    with contextlib.suppress(*_BROKEN):
+        yield from _decoded(response, line)

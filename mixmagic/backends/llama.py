@@ -6,9 +6,10 @@ to its standard output, one JSON object a line, and ends when its input does: wi
 however that ends. Imports nothing of the project.
 
 xllamacpp's server insists on listening. Where the system has Unix sockets it gets one, in a
-folder that only this user can enter and that is gone as soon as the server is up; elsewhere a
-loopback port. In both cases a random key is needed and no web page's origin is allowed. This
-process alone goes on using it, to count tokens: xllamacpp has no method for that.
+folder that only this user can enter and that is gone as soon as the server is up, or this process
+has been killed; elsewhere a loopback port. In both cases a random key is needed and no web page's
+origin is allowed. This process alone goes on using it, to count tokens: xllamacpp has no method
+for that.
 """
 
 from __future__ import annotations
@@ -18,12 +19,20 @@ import http.client
 import json
 import os
 import secrets
+import select
+import shutil
+import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, BinaryIO
+
+# Not the user's own TMPDIR: a socket's path may have only about 100 bytes.
+_TEMPORARY = "/tmp"  # noqa: S108  # the folder made in it has a random name, and is this user's
 
 
 class Engine:
@@ -32,16 +41,18 @@ class Engine:
     Args:
         options: `path`, `context` (tokens an answer), `slots` (answers side by side), `batch`
             (prompt tokens between two looks at the stop flag), `threads`.
+        questions: Where questions will come from.
         out: Where frames go.
     """
 
-    def __init__(self, options: Mapping[str, Any], out: BinaryIO) -> None:
+    def __init__(self, options: Mapping[str, Any], questions: BinaryIO, out: BinaryIO) -> None:
         self._out, self._lock = out, threading.Lock()
         self._stopped: dict[int, threading.Event] = {}
         try:
-            self._server, self._counter = _load(options)
-        except RuntimeError as error:
-            self._say({"failed": str(error)})
+            with _attended(questions.fileno()) as prefix:
+                self._server, self._counter = _load(options, prefix, self._say)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the kernel says it
+            self._say({"failed": f"{error}" or type(error).__name__})
             raise SystemExit(1) from None
         self._say({"ready": True})
 
@@ -122,8 +133,10 @@ class _Counter:
             return json.loads(connection.getresponse().read())
 
 
-def _load(options: Mapping[str, Any]) -> tuple[Any, _Counter]:
-    """The server of a GGUF file, and who counts its tokens."""
+def _load(
+    options: Mapping[str, Any], prefix: str, say: Callable[[Mapping[str, Any]], None]
+) -> tuple[Any, _Counter]:
+    """Return the server of a GGUF file, and its counter of tokens."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -136,24 +149,73 @@ def _load(options: Mapping[str, Any]) -> tuple[Any, _Counter]:
     params.warmup = False
     params.cache_ram_mib = 0
     params.verbosity = -1
-    with _unreachable(params):
+    with _unreachable(params, prefix):
+        say({"usable": True})  # what fails from here on is the model's fault, not the package's
         server = xllamacpp.Server(params)
         return server, _Counter(server.listening_address, params.api_keys[0])
 
 
 @contextlib.contextmanager
-def _unreachable(params: Any) -> Iterator[None]:
+def _unreachable(params: Any, prefix: str) -> Iterator[None]:
     """Have the server listen where nobody can come, while the block starts it."""
     params.api_keys = [secrets.token_hex(32)]
     params.cors_origins, params.cors_credentials = "null", False
-    if os.name != "posix":
-        params.hostnames = ["127.0.0.1"]
+    folder = None
+    if os.name == "posix":
+        with contextlib.suppress(OSError):  # a system without it, or where it is read-only
+            folder = tempfile.TemporaryDirectory(prefix=prefix, dir=_TEMPORARY)
+    with folder or contextlib.nullcontext():
+        # It knows a socket by its ending.
+        params.hostnames = ["127.0.0.1" if folder is None else f"{folder.name}/llama.sock"]
         yield
+
+
+@contextlib.contextmanager
+def _attended(questions: int) -> Iterator[str]:
+    """Yield a prefix for temporary folders, which are removed even if this process is killed.
+
+    llama.cpp loads with Python's lock held. So a second process attends to the loading: it ends
+    this one with the kernel, and cleans up after it. It is forked: nothing may have started threads
+    before.
+
+    Args:
+        questions: The file descriptor whose other end the kernel has.
+    """
+    prefix = f"mixmagic-{secrets.token_hex(4)}-"
+    if not hasattr(os, "fork"):
+        yield prefix
         return
-    # Not the user's own TMPDIR: a socket's path may have only about 100 bytes.
-    with tempfile.TemporaryDirectory(prefix="mixmagic-", dir="/tmp") as folder:
-        params.hostnames = [f"{folder}/llama.sock"]  # it knows a socket by its ending
-        yield
+    reader, writer = os.pipe()
+    loading = os.getpid()
+    attendant = os.fork()
+    if not attendant:
+        try:
+            _attend(loading, questions, reader, prefix)
+        finally:
+            os._exit(0)
+    os.close(reader)
+    try:
+        yield prefix
+    finally:
+        with contextlib.suppress(OSError):  # it may have been killed, too
+            os.write(writer, b".")
+        os.close(writer)
+        os.waitpid(attendant, 0)
+
+
+def _attend(loading: int, questions: int, reader: int, prefix: str) -> None:
+    """Wait for a byte from the process that loads; clean up if it ends, or the kernel does."""
+    os.setsid()  # a signal to that process's group does not reach this one
+    for first, end in pairwise(sorted((-1, questions, reader, 1024))):
+        os.closerange(first + 1, end)  # the kernel sees that process end by its closed pipes
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    poll.register(questions, 0)  # that it is hung up is told in any case
+    if reader not in dict(poll.poll()) and os.getppid() == loading:
+        os.kill(loading, signal.SIGKILL)
+    if not os.read(reader, 1):
+        for folder in Path(_TEMPORARY).glob(f"{prefix}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:
@@ -162,7 +224,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):  # whatever llama.cpp says goes nowhere
         os.dup2(nowhere, standard)
-    engine = Engine(json.loads(sys.argv[1]), frames)
+    engine = Engine(json.loads(sys.argv[1]), questions, frames)
     for line in questions:
         engine.take(json.loads(line))
     os._exit(0)  # its threads are inside llama.cpp: nobody waits for them

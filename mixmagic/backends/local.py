@@ -18,9 +18,17 @@ from typing import Any, TypeVar
 
 from mixmagic import tokens
 from mixmagic.backends import faults, weights, wire
-from mixmagic.backends.access import Access
 from mixmagic.backends.engine import Answer, Engine, EngineFailed, cores
-from mixmagic.errors import BadArguments, MissingPackage, MixmagicError, Stopped, StreamBroken
+from mixmagic.errors import (
+    BadArguments,
+    MissingPackage,
+    MixmagicError,
+    Stopped,
+    StreamBroken,
+    Unavailable,
+)
+from mixmagic.keys.credentials import Credentials
+from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.values import Delta, Message, Model, Provider, Request, Stream
 
@@ -44,8 +52,8 @@ _Result = TypeVar("_Result")
 class Backend:
     """The embedded models of this process, each loaded when first asked."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, access: Credentials) -> None:
+        self._settings, self._access = settings, access
         self._lock = threading.Lock()
         self._engines: dict[Path, Engine] = {}
         self._process = os.getpid()
@@ -93,23 +101,18 @@ class Backend:
             yield Delta(progress=f"loading {request.model.id} …")
         # Streamed in any case: only then can it be stopped.
         answer = engine.ask(wire.encode(replace(request, stream=True)))
-        ended, told = 0, 0
+        ended = 0
         with closing(answer), request.stop.calling(answer.close):
             try:
                 for frame in _frames(answer, request):
                     delta = wire.decode(request.model, frame)
                     ended += delta.finish is not None
-                    # One of each answer, in turn.
-                    if delta.usage is not None and not delta.usage.estimated:
-                        told += delta.usage.completion_tokens
-                        usage = replace(delta.usage, completion_tokens=told)
-                        delta = delta._replace(usage=usage)  # the same, added up
                     yield delta
             except EngineFailed as failure:
                 raise _named(path, failure) from None
         if request.stop.is_set():
             raise Stopped
-        if ended < request.params.get("n", 1):
+        if ended < request.answers:
             raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
 
     def _count(self, body: Mapping[str, Any], model: Model, *, load: bool) -> int | None:
@@ -126,7 +129,9 @@ class Backend:
                 if found is None or not (found.ready and found.alive) or len(written) > _SHORT:
                     return None
                 engine = found
-            return engine.counts.get(written, lambda: _counted(engine.count(body), request))
+            return engine.counts.get(
+                written, lambda: _counted(engine.count(body), request, patient=load)
+            )
         except (MixmagicError, EngineFailed, OSError):
             return None
 
@@ -134,13 +139,15 @@ class Backend:
         """Where the model's GGUF file is, or will be."""
         if _embedded(model):
             return weights.path(self._settings.cache_dir)
-        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
+        with sealed():  # likewise
+            return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """The model's GGUF file; the embedded model's is fetched the first time."""
         model = request.model
         if _embedded(model):
-            with closing(weights.fetch(self._settings.cache_dir)) as fetching:
+            env = self._access.environment()
+            with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
                 while True:
                     faults.check(request)
                     try:
@@ -175,7 +182,15 @@ class Backend:
                     # spinning, so that with too few cores it falls from 80 tokens a second to one.
                     "threads": min(max(cores() - 1, 1), _MAX_THREADS),
                 }
-                engine = self._engines[path] = Engine(options)
+                try:
+                    with sealed():  # the environment is a variable of what is called
+                        engine = Engine(options, self._access.environment())
+                except (OSError, RuntimeError) as error:  # no memory, no process or thread left
+                    raise Unavailable(
+                        f"The embedded model's process cannot be started: {error}.",
+                        "Free some memory, or end other processes, and run the cell again.",
+                    ) from None
+                self._engines[path] = engine
             return engine
 
 
@@ -195,20 +210,26 @@ def _returned(steps: Generator[Any, None, _Result]) -> _Result:
                 return result
 
 
-def _counted(answer: Answer, request: Request) -> int | None:
+def _counted(answer: Answer, request: Request, *, patient: bool) -> int | None:
     """The tokens that an answer to `Engine.count` tells."""
     with closing(answer):
-        return next((frame["tokens"] for frame in _frames(answer, request)), None)
+        frames = _frames(answer, request, patient=patient)
+        return next((frame["tokens"] for frame in frames), None)
 
 
-def _frames(answer: Answer, request: Request) -> Iterator[Mapping[str, Any]]:
-    """The JSON frames of the answer, until it ends, is closed, or has had all its time."""
+def _frames(
+    answer: Answer, request: Request, *, patient: bool = True
+) -> Iterator[Mapping[str, Any]]:
+    """The JSON frames of the answer, until it ends, is closed, or has had all its time.
+
+    Unless `patient`, a process that is suspended has no time.
+    """
     while True:
         left = request.deadline - time.monotonic()
         try:
             frame = answer.frames.get(timeout=max(min(left, _TICK), _SHORTEST))
         except queue.Empty:
-            if left > 0:
+            if left > 0 and (patient or not answer.engine.suspended):
                 continue
             raise faults.total(request.model.provider.label) from None
         if isinstance(frame, EngineFailed):
@@ -224,6 +245,11 @@ def _named(path: Path, failure: EngineFailed) -> MixmagicError:
         return StreamBroken(
             f"The embedded model broke off: {failure.reason}.",
             "What came until then is kept; run the cell again: it is loaded anew.",
+        )
+    if not failure.usable:
+        return MissingPackage(
+            f"xllamacpp is installed, but cannot be used: {failure.reason}.",
+            "Install what it lacks, or run `pip install --force-reinstall xllamacpp`.",
         )
     return BadArguments(
         f"{path} cannot be loaded: {failure.reason}",

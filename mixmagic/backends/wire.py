@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.backends import faults
+from mixmagic.backends import counts, faults
 from mixmagic.errors import ProviderError
 from mixmagic.money import Usage
 from mixmagic.params import is_number
@@ -15,13 +15,14 @@ from mixmagic.values import Delta, Model, Provider, Request
 # Words for the same thing.
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 # What a frame says once, for all of its answers.
-_ONCE = ("usage", "x_groq")
+_ONCE = {"usage", *counts.ELSEWHERE}
+# What most frames, and most pieces in them, do not have.
+_UNCOMMON = counts.ELSEWHERE | {"error"}
+_BESIDE_TEXT = frozenset({"reasoning", "reasoning_content", "tool_calls", "function_call"})
 # No probability has such a logarithm; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
 # More answers than anybody gives.
 _MOST_ANSWERS = 1024
-# More tokens than a call can have: what is over it is no count.
-_MOST_TOKENS = 10**9
 
 
 def encode(request: Request) -> dict[str, Any]:
@@ -94,40 +95,49 @@ def decode(model: Model, frame: Any) -> Delta:
 
 def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     """One JSON frame; fails in many ways where the frame is not what it should be."""
-    if frame.get("error"):
-        raise faults.in_stream(model, frame["error"], frame)
-    groq = frame.get("x_groq")
-    if groq and groq.get("error"):
-        raise faults.in_stream(model, groq["error"])
-    usage = frame.get("usage") or (groq and groq.get("usage"))
+    told: Any = frame.get("usage")
+    if not _UNCOMMON.isdisjoint(frame):
+        if frame.get("error"):
+            raise faults.in_stream(model, frame["error"], frame)
+        groq = frame.get("x_groq")
+        if groq and groq.get("error"):
+            raise faults.in_stream(model, groq["error"], frame)
+        told = True
     choices = frame.get("choices")
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise faults.in_stream(model, frame.get("message"), frame)
-        return Delta(usage=_usage(usage)) if usage else Delta()
+        return Delta(usage=counts.told(frame)) if told else Delta()
     choice = choices[0]
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
     content = part.get("content")
-    thought = part.get("reasoning") or part.get("reasoning_content")
+    thought = calls = None
+    if not _BESIDE_TEXT.isdisjoint(part):
+        thought = part.get("reasoning") or part.get("reasoning_content")
+        calls = part.get("tool_calls") or part.get("function_call")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    calls = part.get("tool_calls") or part.get("function_call")
-    more = usage or calls
+    more = told or calls or choice.get("usage")
     if content and type(content) is str and not more and finish is thought is logprobs is None:
         if index:
             return Delta(content, choice=_index(index))
         # The common case, cheaply.
         return Delta(content)
     if finish == "error":
-        raise faults.in_stream(model, choice.get("error") or "finish_reason: error")
+        raise faults.in_stream(model, choice.get("error") or "finish_reason: error", frame)
     text, reasoning = _content(content if content is not None else choice.get("text"))
+    usage, alone = counts.told(frame) if told else None, None
+    if choice.get("usage") or part.get("usage"):
+        alone = usage is None or not counts.says(usage)
+        usage = counts.told(choice) if alone else usage
     return Delta(
         text=text,
         reasoning=reasoning or _text(thought),
         finish=_FINISH.get(finish, finish) if isinstance(finish, str) and finish else None,
-        usage=(_usage(usage) if usage else None) or (_called(calls) if calls else None),
+        usage=usage or (_called(calls) if calls else None),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
+        alone=alone,
     )
 
 
@@ -183,32 +193,3 @@ def _called(calls: Any) -> Usage | None:
                 said = (function.get("name"), function.get("arguments"))
                 written += "".join(str(each) for each in said if each)
     return Usage(0, tokens.estimate(written), counted="estimate") if written else None
-
-
-def _usage(usage: Any) -> Usage | None:
-    """The provider's count, where it is one; 0 for the half that it leaves out."""
-    if not isinstance(usage, Mapping):
-        return None
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if prompt is None and completion is None:
-        return None
-    return Usage(prompt or 0, completion or 0, min(_cached(usage), prompt or 0))
-
-
-def _cached(usage: Mapping[str, Any]) -> int:
-    """How much of the prompt came from the provider's cache: 0 where it does not say.
-
-    OpenAI's place for it, which most others use; Moonshot's, whose models Together serves;
-    DeepSeek's.
-    """
-    details = usage.get("prompt_tokens_details")
-    nested = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    said = (nested, usage.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"))
-    return next(filter(None, map(_count, said)), 0)
-
-
-def _count(value: Any) -> int | None:
-    """A number of tokens, where it is one; some proxies make 9 to 9.0."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

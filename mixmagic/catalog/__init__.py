@@ -5,12 +5,12 @@ May import `settings`, `values` and what stands below them.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mixmagic import files
 from mixmagic.catalog import live, others, rows
 from mixmagic.catalog.rows import FREE
 from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
@@ -56,7 +56,7 @@ class Catalog:
     def _add(self, path: Path, source: str = "") -> None:
         """Read one file into the catalog; `source` is where its prices come from."""
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            table = files.toml(files.read(path))
             listed = table.pop("models", [])
             name = table["name"]
             known = self._providers.get(name)
@@ -76,7 +76,7 @@ class Catalog:
                     {key: model, **self._models} if known else {**self._models, key: model}
                 )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"{error!r}" if isinstance(error, KeyError) else f"{error}"
+            reason = f"it has no {error}" if isinstance(error, KeyError) else files.reason(error)
             raise BadArguments(
                 f"The catalog file {path} makes no sense: {reason}.",
                 "Compare it with the files in mixmagic/catalog, or move it away.",

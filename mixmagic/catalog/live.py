@@ -25,9 +25,9 @@ def price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
         return None  # sold by the hour
     if _dollars(entry, where, "request"):
         return None  # and something for every call
-    # A cached price of 0 says that there is none: nobody gives such tokens away.
-    cached = _dollars(entry, where, "cached") or None
-    return Price(given, taken, cached=cached, source=SOURCE)
+    # Of the cache, 0 says that there is no such price: nobody gives those tokens away.
+    cached, written = (_dollars(entry, where, name) or None for name in ("cached", "cache_write"))
+    return Price(given, taken, cached=cached, cache_write=written, source=SOURCE)
 
 
 def _dollars(entry: Mapping[str, Any], where: Mapping[str, Any], name: str) -> Decimal | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mixmagic import forks
 from mixmagic.catalog.rows import DEAREST
 from mixmagic.money import Price
+from mixmagic.sealed import sealed
 from mixmagic.values import Model, Provider
 
 if TYPE_CHECKING:  # imported when a price is looked for, not before
@@ -84,7 +85,8 @@ def context(model: Model) -> int | None:
 
 def _host(provider: Provider) -> str:
     """The host that is asked: the environment's, else the catalog's; nothing where it is none."""
-    url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
+    with sealed():
+        url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
     url = url or provider.base_url
     try:
         return urllib.parse.urlsplit(f"//{url.partition('://')[2] or url}").hostname or ""
@@ -113,6 +115,7 @@ def _look_up(provider: str, model: str, day: date) -> Price | None:
         given,
         taken,
         cached=_dearest(listed.cache_read_mtok),
+        cache_write=_dearest(listed.cache_write_mtok),
         since=starts[0] if starts else None,
         source=f"genai-prices {genai_prices.__version__}{', its dearest tier' * tiered}",
     )

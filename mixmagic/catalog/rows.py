@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -13,7 +14,15 @@ from mixmagic.money import Price
 from mixmagic.values import Dialect, Model, Provider
 
 # What TOML must hold for a field of this type: a wrong one would only be found far from here.
-_TYPES = {"str": str, "bool": bool, "int | None": int, "int": int, "date | None": date}
+_TYPES = {
+    "str": str,
+    "bool": bool,
+    "int | None": int,
+    "int": int,
+    "date | None": date,
+    "Mapping[str, str]": dict,
+    "Mapping[str, Any]": dict,
+}
 
 FREE = Price(Decimal(0), Decimal(0), source="free by declaration")
 # Dollars for a million tokens: what costs more is a mistake, and too much for the ledger.
@@ -24,7 +33,9 @@ def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
     """A provider from a file's head, over what is known of it."""
     values = _fields(Provider, table)
     if "dialect" in values:
-        values["dialect"] = Dialect(**_fields(Dialect, values["dialect"]))
+        dialect = _fields(Dialect, values["dialect"])
+        json.dumps(dialect, allow_nan=False)  # it is sent: no dates, no infinities
+        values["dialect"] = Dialect(**dialect)
     if values.get("max_in_flight", 1) < 1:
         raise ValueError("max_in_flight is at least 1")
     return replace(known, **values) if known else Provider(**{"label": values["name"], **values})

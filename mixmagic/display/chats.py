@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mixmagic import defuse, tokens
+from mixmagic import tokens
 from mixmagic.display.report import Table
 from mixmagic.tasks.chats import Chats, Exchange
 from mixmagic.tasks.transcripts import markdown
+from mixmagic.text.escape import plain
 
 
 def chats_table(chats: Chats) -> Table:
@@ -63,7 +64,7 @@ class Conversation:
                 f"{number} · you: {each.question.strip()}",
                 f"{number} · {each.model.name}{mark}: {each.answer.strip()}",
             ]
-        return defuse.plain("\n\n".join(parts))
+        return plain("\n\n".join(parts))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/markdown": markdown(self._exchanges), "text/plain": str(self)}

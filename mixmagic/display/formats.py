@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mixmagic import defuse
-from mixmagic.blocks import code_blocks
 from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
+from mixmagic.display.segments import Bundle, PlainText, Segments
 from mixmagic.display.tabs import tabbed
 from mixmagic.errors import AnswerUnusable, MixmagicError
-from mixmagic.fences import in_html
 from mixmagic.tasks import parsing, tables
-
-Bundle = dict[str, str]  # MIME types and what is shown for each
+from mixmagic.text import page
+from mixmagic.text.code_blocks import code_blocks
+from mixmagic.text.escape import as_text, plain
+from mixmagic.text.sanitize import Sanitizer, sanitize
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,19 @@ class Format:
         instruction: What the model is told about it, behind the user's own instructions.
         render: The MIME types of one answer, the same for all; raises `AnswerUnusable` where it
             is not in this form.
-        piece: Those of a piece of one while it comes; `None` where pieces cannot be shown.
+        segments: What shows it while it comes; `None` if only the whole can be shown.
         parse: What the answer's text says, as a Python object: `Completion.value`. Raises
             `AnswerUnusable` or `MissingPackage`; `None` where the text is all that there is.
         remark: What the user should read below the answer, of its text.
+        check: Raises `AnswerUnusable` if the text is not in this form; `parse` does so itself.
     """
 
     instruction: str
     render: Callable[[Completion], Bundle]
-    piece: Callable[[str], Bundle] | None = None
+    segments: Callable[[], Segments] | None = None
     parse: Callable[[str], Any] | None = None
     remark: Callable[[str], str] | None = None
+    check: Callable[[str], object] | None = None
 
     def whole(
         self, completion: Completion, session: str, *, tabs: bool = False, after: int = 0
@@ -65,7 +67,7 @@ class Format:
             bodies = [_text(answer) for answer in each]
         left, names = headed(bodies)[after:], titles(len(bodies))[after:]
         body = tabbed(names, left) if tabs and len(left) > 1 else stacked(left)
-        return _signed(body, self._remarked(completion).footer(session))
+        return signed(body, self._remarked(completion).footer(session))
 
     def finished(self, completion: Completion) -> Completion:
         """The answer with its `value`.
@@ -80,9 +82,11 @@ class Format:
         Example:
             >>> FORMATS["json"].finished(completion).value["age"]
         """
-        if self.parse is None:
-            return completion
         try:
+            if self.check is not None:
+                self.check(completion.text)
+            if self.parse is None:
+                return completion
             return replace(self._remarked(completion), value=self.parse(completion.text))
         except MixmagicError as error:
             if isinstance(error, AnswerUnusable) and completion.finish == "length":
@@ -101,42 +105,13 @@ class Format:
 # Rows of a table that are shown.
 _ROWS = 100
 _HALF = re.compile("[\ud800-\udfff]")
-# Commands of LaTeX that act, and what could be made to name one.
-_ACTS = re.compile(
-    r"\\(?=input|include|import|subimport|subinput|read|open|close|write|immediate|catcode|special"
-    r"|csname|def|let|gdef|edef|xdef|expandafter|scantokens|directlua|latelua|usepackage"
-    r"|documentclass|href|url|style|class|require|unicode|lstinput|verbatiminput|loop|newread"
-    r"|newwrite|ShellEscape|pdf|begin\{(?:input|include|filecontents|verbatim)"
-    r"|begin\s*(?!\{[A-Za-z]+\*?\})"
-    r"|[A-Za-z@:_]*(?i:input|include|verb|file|csname|rescan|scantokens|shell)|@|makeat|ExplSyntax"
-    r"|UseName|sys_|tl_|begin\{[A-Za-z]*(?i:verb|input|include|file))"
-)
-# ^^5c is a backslash.
-_CARETS = re.compile(r"\^\^+")
-# In a footer: what means something to LaTeX, and what nobody needs there.
-_SIGNS = re.compile(r"[$%_]")
-_ODD = re.compile(r"[^\w\s.,:/()·→≈≥…$%-]+")
 
 
-# Nothing is fetched, sent or run: no script, no form, no picture but those in the page itself.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
-_HEAD = (
-    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    '<meta http-equiv="x-dns-prefetch-control" content="off">'
-)
-# A page inside the page is not loaded, but the browser calls its server before it knows.
-_FRAMES = re.compile(
-    r"<(?=/?(?:i?frame|frameset|object|embed|portal|fencedframe)\b)", re.IGNORECASE
-)
-
-
-def _signed(body: Bundle, footer: str) -> Bundle:
-    """What is shown, with the line below it."""
+def signed(body: Bundle, footer: str) -> Bundle:
+    """Return what is shown with the line below it."""
     below = {
         "text/markdown": f"\n\n{quiet(footer)}",
         "text/html": quiet(footer),
-        # Some front ends show this one, and so it has the footer too.
-        "text/latex": "\n\n" + _SIGNS.sub(r"\\\g<0>", _ODD.sub(" ", footer)),
         "text/plain": f"\n\n{footer}",
     }
     return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
@@ -158,25 +133,35 @@ def _html(text: str) -> tuple[str, str]:
 
 def _page(completion: Completion) -> Bundle:
     """An HTML page in a frame in which nothing of it can act."""
-    text, _ = _html(completion.text)
-    page = html.escape(_HEAD + _FRAMES.sub("&lt;", text))
-    name = html.escape(completion.model.name)
-    frame = (
-        f'<iframe sandbox srcdoc="{page}" title="{name}\'s page" style="width:'
-        " 100%; height: 24em; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4);"
-        ' background: white"></iframe>'
-    )
-    return {"text/html": frame, "text/plain": defuse.plain(completion.text)}
+    frame = page.frame(_source(completion.text), f"{completion.model.name}'s page")
+    return {"text/html": frame, "text/plain": plain(completion.text)}
+
+
+def _source(text: str) -> str:
+    """Return the page of an answer.
+
+    Raises:
+        AnswerUnusable: There is none.
+    """
+    source, _ = _html(text)
+    if not page.is_page(source):
+        raise AnswerUnusable(
+            "The answer has no HTML in it.", "Ask again, or without -f html to read the answer."
+        )
+    return source
 
 
 def _pre(text: str) -> str:
     """A text as HTML that keeps its blanks and its lines, and in which nothing is a sign."""
-    return f'<pre style="white-space: pre-wrap">{html.escape(defuse.plain(text))}</pre>'
+    return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
 
 
-def _text_piece(piece: str) -> Bundle:
-    """A piece of plain text."""
-    return {"text/html": _pre(piece), "text/plain": defuse.plain(piece)}
+def _markdown_segments() -> Segments:
+    return Segments(Sanitizer(), lambda text: {"text/markdown": text})
+
+
+def _text_segments() -> Segments:
+    return Segments(PlainText(), lambda text: {"text/html": _pre(text)})
 
 
 def _text(completion: Completion) -> Bundle:
@@ -184,7 +169,7 @@ def _text(completion: Completion) -> Bundle:
     text = completion.text.strip("\n")
     return {
         "text/html": _pre(text) if text else "",
-        "text/plain": defuse.plain(completion.text),
+        "text/plain": plain(completion.text),
     }
 
 
@@ -192,8 +177,8 @@ def _fenced(code: str, language: str) -> Bundle:
     """Code, highlighted in the way of its language."""
     longest = max(map(len, re.findall(r"`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
-    body = defuse.markdown(f"{fence}{language}\n{code}\n{fence}")
-    return {"text/markdown": body, "text/plain": defuse.plain(code)}
+    body = sanitize(f"{fence}{language}\n{code}\n{fence}")
+    return {"text/markdown": body, "text/plain": plain(code)}
 
 
 def _code(completion: Completion) -> Bundle:
@@ -218,11 +203,7 @@ def _json(completion: Completion) -> Bundle:
 
 def _latex(completion: Completion) -> Bundle:
     """The answer's formulas, set."""
-    text = defuse.markdown(parsing.latex(completion.text))
-    # LaTeX reads files and runs programs, where a PDF is made of a notebook.
-    safe = _CARETS.sub(r"^{\\wedge}", _ACTS.sub(r"\\backslash ", text))
-    plain = defuse.plain(completion.text)
-    return {"text/markdown": text, "text/latex": safe, "text/plain": plain}
+    return shown(parsing.latex(completion.text)) | {"text/plain": plain(completion.text)}
 
 
 def _table(completion: Completion) -> Bundle:
@@ -231,7 +212,7 @@ def _table(completion: Completion) -> Bundle:
     rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
 
     def line(cells: tuple[str, ...], tag: str) -> str:
-        inside = (in_html(defuse.plain(cell)) for cell in cells)
+        inside = (as_text(plain(cell)) for cell in cells)
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in inside) + "</tr>"
 
     head, body = line(found.columns, "th"), "".join(line(row, "td") for row in rows)
@@ -240,7 +221,7 @@ def _table(completion: Completion) -> Bundle:
         # Cells are text, not mathematics.
         "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'
         f"<tbody>{body}</tbody></table>{quiet(rest) if rest else ''}",
-        "text/plain": defuse.plain(completion.text),
+        "text/plain": plain(completion.text),
     }
 
 
@@ -254,12 +235,12 @@ def _other_tables(text: str) -> str:
 
 
 FORMATS: Mapping[str, Format] = {
-    "markdown": Format("", lambda answer: shown(answer.text), shown),
-    "text": Format("Answer in plain text, without any markup.", _text, _text_piece),
+    "markdown": Format("", lambda answer: shown(answer.text), _markdown_segments),
+    "text": Format("Answer in plain text, without any markup.", _text, _text_segments),
     "code": Format(
         "Answer with one fenced code block alone; explain in its comments what needs it.",
         _code,
-        shown,
+        _markdown_segments,
         parsing.code,
         parsing.other_blocks,
     ),
@@ -272,6 +253,7 @@ FORMATS: Mapping[str, Format] = {
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page,
+        check=_source,
         remark=lambda text: _html(text)[1],
     ),
     "latex": Format(

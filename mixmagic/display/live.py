@@ -15,6 +15,7 @@ from mixmagic.completion import Collector, Completion, dollars, stopped_with
 from mixmagic.display.screens import Screen
 from mixmagic.errors import StoreError
 from mixmagic.layers.settling import settled
+from mixmagic.money import Usage
 from mixmagic.sessions import Session
 from mixmagic.values import Delta, Request, Stream
 
@@ -133,6 +134,9 @@ class _Pump(threading.Thread):
                     self._queue.put(delta)
         except BaseException as error:  # noqa: BLE001  # raised again on the main thread
             self.error = error
+            usage = getattr(error, "usage", None)
+            if isinstance(usage, Usage):
+                self.collector.add(Delta(usage=usage))
         finally:
             self._queue.put(None)
             self._wake.put(None)

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mixmagic import defuse
 from mixmagic.money import amounts, exact_sum
 from mixmagic.store.spend import Timeline
+from mixmagic.text.escape import plain
 
 # Readable on white and on black. In a page, the ink is the page's own.
 INK = "#808285"
@@ -145,7 +145,7 @@ def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, st
     for place, ((name, cost), label) in enumerate(zip(models, labels, strict=True)):
         axes.barh(place, float(cost), height=0.32, color=colours.get(name, _GREY))
         provider, colon, model = name.partition(":")
-        short = defuse.plain(provider + colon + model.rpartition("/")[2])
+        short = plain(provider + colon + model.rpartition("/")[2])
         short = short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
         axes.text(0, place - 0.3, short, va="bottom", **says)
         axes.text(float(cost) + dearest * 0.02, place, label, va="center", **says)

@@ -35,6 +35,8 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
     )
     models = [offer.model for offer in offers]
     given, taken, cached = zip(*map(_prices, models), strict=True)
+    written = list(map(_cache_write, models))
+    priced = any(isinstance(each, Decimal) for each in written)
     costs = amounts([offer.cost for offer in offers])
     columns = {
         "": ["→" if model == asked else "" for model in models],
@@ -42,6 +44,7 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
         "$ in / M>": rates(given),
         "$ out / M>": rates(taken),
         "$ cached / M>": rates(cached),
+        **({"$ cache write / M>": rates(written)} if priced else {}),
         "batch>": list(map(_batch, models)),
         "1 M in + 1 M out>": [
             "free" if offer.model.provider.free and cost == "$0" else cost
@@ -97,6 +100,15 @@ def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
     return price.input, price.output, "as in" if price.cached is None else price.cached
 
 
+def _cache_write(model: Model) -> Decimal | str:
+    """The price of a model's tokens that go into the cache."""
+    if _free(model):
+        return "free"
+    if model.price is None:
+        return ""
+    return "as in" if model.price.cache_write is None else model.price.cache_write
+
+
 def _batch(model: Model) -> str:
     """The share of its prices that a model costs in batch jobs; no arithmetic, which may round."""
     if model.price is None or _free(model):
@@ -107,8 +119,7 @@ def _batch(model: Model) -> str:
 
 def _free(model: Model) -> bool:
     """Whether nobody asks for money; a user's file may have a price for one's own machine."""
-    price = model.price
-    return model.provider.free and not (price and (price.input or price.output or price.cached))
+    return model.provider.free and (model.price is None or model.price.free)
 
 
 def _counts(counts: Sequence[int]) -> list[str]:

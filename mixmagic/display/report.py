@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from mixmagic import defuse
-from mixmagic.fences import in_html
 from mixmagic.money import amounts, exact_sum
 from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
+from mixmagic.text.escape import as_text, plain
 from mixmagic.values import Model
 
 # Columns of `spend_table` that are shown where they have anything to show.
@@ -56,9 +55,9 @@ class Table:
         foot: Sequence[str] = (),
     ) -> None:
         self.columns = [column.removesuffix(">") for column in columns]
-        self.rows = [list(map(defuse.plain, row)) for row in rows]
-        self.foot = list(map(defuse.plain, foot))
-        self.caption = defuse.plain(caption)
+        self.rows = [list(map(plain, row)) for row in rows]
+        self.foot = list(map(plain, foot))
+        self.caption = plain(caption)
         self._right = [column.endswith(">") for column in columns]
 
     def __str__(self) -> str:
@@ -84,11 +83,11 @@ class Table:
                 # Bold figures would be wider than those above them.
                 bold = "; font-weight: bold" if more and not right else ""
                 style = f"text-align: {side}{whole}{bold}{more}"
-                parts.append(f'<{tag} style="{style}">{in_html(cell)}</{tag}>')
+                parts.append(f'<{tag} style="{style}">{as_text(cell)}</{tag}>')
             return "".join(parts)
 
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        caption = in_html(self.caption).replace("\n", "<br>")
+        caption = as_text(self.caption).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
         apart = "; border-top: 1px solid gray"

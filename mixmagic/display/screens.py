@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Any, Protocol
 
 from IPython.display import DisplayHandle, clear_output, display
 
-from mixmagic import defuse, fences
 from mixmagic.completion import Completion, quiet
-from mixmagic.display.formats import FORMATS, Bundle, Format
+from mixmagic.display import segments
+from mixmagic.display.formats import FORMATS, Format, signed
+from mixmagic.display.segments import Bundle
 from mixmagic.tasks.doctor import Check
+from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
 _FRAME = 1 / 20
-# Characters that one display may hold while it changes.
-_SEGMENT = 6 * 1024
 
 
 class Screen(Protocol):
@@ -54,49 +53,46 @@ class Notebook:
         self._owns_cell = owns_cell
         self._form = form
         self._length = 0
-        self._tail = ""
+        self._segments = form.segments and form.segments()
         self._handle: DisplayHandle | None = None
-        self._segments = 0
-        self._begun = False
+        self._displays = 0
 
     @property
     def interval(self) -> float:
-        # A longer tail costs more to send and to lay out: it is drawn less often.
-        return _FRAME * (1 + 2 * len(self._tail) / _SEGMENT)
+        # A longer segment costs more to send and to lay out: it is drawn less often.
+        length = self._segments.length if self._segments else 0
+        return _FRAME * (1 + 2 * length / segments.LONGEST)
 
     def draw(self, text: str, progress: str) -> None:
         if not text:
-            if progress and not self._begun:
+            if progress and not self._length:
                 self._show_progress(progress)
             return
-        self._begun = True
         self._length += len(text)
-        if self._form.piece is None:
+        if self._segments is None:
             self._show_progress(f"{self._length:,} characters …")
             return
-        self._tail += text
-        while len(self._tail) > _SEGMENT:
-            closed, self._tail = fences.split(self._tail, _SEGMENT)
-            if not closed:
-                break
-            self._show(self._form.piece(closed))
-            self._handle = None
-        if self._tail:
-            self._show(self._form.piece(self._tail))
+        for number, segment in enumerate(self._segments.feed(text)):
+            if number:
+                self._handle = None
+            self._show(segment)
 
     def again(self, why: str) -> None:
-        self._length, self._tail, self._begun = 0, "", False
+        self._length = 0
+        self._segments = self._form.segments and self._form.segments()
         self._show_progress(why)
 
     def finish(self, completion: Completion, session: str) -> None:
         after = 0
-        if self._segments > 1 and self._owns_cell:
+        if self._displays > 1 and self._owns_cell:
             clear_output(wait=True)
             self._handle = None
-        elif self._segments > 1 and completion.others:
+        elif self._displays > 1 and completion.others:
             self._handle, after = None, 1  # the first answer stays where it is
-        elif self._segments > 1:
-            completion = replace(completion, text=self._tail)
+        elif self._displays > 1 and self._segments:
+            last = self._segments.last | {"text/plain": plain(completion.text)}
+            self._show(signed(last, completion.footer(session)))
+            return
         self._show(self._form.whole(completion, session, tabs=True, after=after))
 
     def abandon(self) -> None:
@@ -107,14 +103,14 @@ class Notebook:
 
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
-        line = defuse.plain(progress)
-        self._show({"text/markdown": quiet(line), "text/plain": line})
+        line = plain(progress)
+        self._show({"text/markdown": quiet(line)})
 
     def _show(self, bundle: Bundle) -> None:
         """Put `bundle` into the open display, or into a new one."""
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
-            self._segments += 1
+            self._displays += 1
         else:
             self._handle.update(bundle, raw=True)
 
@@ -153,21 +149,21 @@ class Terminal:
             if self._progress:
                 self._clear()
             self._begun = True
-            print(defuse.plain(text), end="", flush=True)
+            print(plain(text), end="", flush=True)
         elif progress and not self._begun and sys.stdout.isatty():
             self._clear()
-            print(defuse.plain(progress), end="", flush=True)
+            print(plain(progress), end="", flush=True)
             self._progress = True
 
     def again(self, why: str) -> None:
         self.abandon()
-        print("\n\n" * self._begun + defuse.plain(why), end="\n\n", flush=True)
+        print("\n\n" * self._begun + plain(why), end="\n\n", flush=True)
         self._begun = False
 
     def finish(self, completion: Completion, session: str) -> None:
         self.abandon()
         for number, other in enumerate(completion.others, 2):
-            print(f"\n\nAnswer {number}:\n{defuse.plain(other)}", end="")
+            print(f"\n\nAnswer {number}:\n{plain(other)}", end="")
         print("\n\n" * self._begun + completion.footer(session), flush=True)
 
     def abandon(self) -> None:

@@ -12,7 +12,7 @@ from mixmagic.completion import Collector, Completion
 from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
 from mixmagic.layers.reserving import reserve
 from mixmagic.layers.settling import settled
-from mixmagic.money import Usage
+from mixmagic.money import Usage, bill
 from mixmagic.store.budgets import exactly
 from mixmagic.store.ledger import Ledger
 from mixmagic.store.reservations import Reservation
@@ -146,8 +146,7 @@ def _tried(hold: Reservation, error: MixmagicError) -> Tried | None:
     """Return what a try that failed may cost; `None` if it is surely not billed."""
     price = hold.request.model.price
     if isinstance(usage := error.usage, Usage):
-        listed = None if price is None else price.cost(usage)
-        return Tried(listed if usage.charge is None else usage.charge, told=True)
+        return Tried(bill(usage, price), told=True)
     return Tried(hold.most) if error.sent and hold.most != 0 else None
 
 
@@ -164,7 +163,8 @@ def _priced(completion: Completion) -> bool:
 def _surprise(hold: Reservation, usage: Usage | None) -> str:
     """What to say where a provider has counted more than the call could have cost."""
     price, most = hold.request.model.price, hold.most
-    if usage is None or price is None or most is None or price.cost(usage) <= most:
+    cost = None if usage is None else bill(usage, price)
+    if cost is None or most is None or cost <= most:
         return ""
     how = f"; `spend --resolve {hold.number} DOLLARS` corrects that" if hold.number else ""
     return (

@@ -56,9 +56,9 @@ def _of_the_last_try(collector: Collector, finish: str, *, sent: bool, seen: boo
     completion = collector.completion(finish)
     request, usage, price = collector.request, completion.usage, completion.model.price
     if not (sent or collector.begun or collector.usage):
-        # A call that was refused costs nothing.
-        return replace(completion, usage=Usage(0, 0), cost=Decimal(0))
-    if not usage.estimated or price is None:
+        # A call that was refused costs nothing, and nobody has counted anything.
+        return replace(completion, usage=Usage(0, 0, counted=None), cost=Decimal(0))
+    if not usage.estimated or usage.charge is not None or price is None:
         return completion
     most = bound(request)
     if (completion.at_most or not seen) and collector.usage is None:
@@ -68,4 +68,5 @@ def _of_the_last_try(collector: Collector, finish: str, *, sent: bool, seen: boo
     if answer is None or usage.completion_tokens <= answer:
         return completion
     usage = replace(usage, completion_tokens=answer, counted="estimate")
-    return replace(completion, usage=usage, cost=price.cost(usage))
+    charge = collector.usage and collector.usage.charge  # for what had come when it was told
+    return replace(completion, usage=usage, cost=max(price.cost(usage), charge or Decimal(0)))

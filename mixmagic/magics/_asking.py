@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.errors import BadArguments, UnknownModel
+from mixmagic.sealed import sealed
 from mixmagic.sessions import Session
 
 if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
@@ -143,17 +143,19 @@ class Asking:
         answer = options.get("max_tokens")
         room = room_for([*texts, *beside], context=model.context, answer=answer, count=count)
         access = self.session.backends.access
-        for provider in self.session.catalog.providers.values():
-            if provider is model.provider or os.environ.get(provider.key_env):
-                access.find(provider)  # so that its key is known
-        try:
+        access.find(model.provider)  # so that its key is known, if the keyring has it
+
+        def redacted() -> list[list[str]]:
             found = expand(texts, _evaluator(names), names=names, room=room, count=count)
+            return [access.redact([each.text, *each.notes]) for each in found]
+
+        try:
+            with sealed(access.redact):
+                shown = redacted()
         except BadArguments as error:
-            said = (access.redact(each, words=False) for each in (error.message, error.hint))
-            raise BadArguments(*said) from None
-        for each in found:
-            self.notes += [access.redact(note, words=False) for note in each.notes]
-        return [access.redact(each.text, words=False) for each in found]
+            raise BadArguments(*access.redact([error.message, error.hint])) from None
+        self.notes += [note for _, *notes in shown for note in notes]
+        return [text for text, *_ in shown]
 
     def _chosen(self, request: Request, task: str, earlier: tuple[Exchange, ...]) -> Request:
         """The request to the model that suits a task."""

@@ -165,7 +165,7 @@ def mended(sources: list[str], cell: str) -> list[str]:
     """
     import difflib
 
-    from mixmagic.blocks import installs
+    from mixmagic.text.code_blocks import installs
 
     same = [each for each in sources if bool(_SHELL.match(each)) is bool(_SHELL.match(cell))]
     fitting = [each for each in same if installs(cell) or not installs(each)]

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixmagic import files
+
 if TYPE_CHECKING:  # imported when an answer is there: `%load_ext` stays light
     from collections.abc import Sequence
 
-    from mixmagic.blocks import CodeBlock
     from mixmagic.completion import Completion
     from mixmagic.sessions import Session
+    from mixmagic.text.code_blocks import CodeBlock
 
 # What a cell of a language begins with. What is no program for a cell is not here.
 _BEGINS = {
@@ -26,7 +28,6 @@ _BEGINS = {
 }
 # What the footer says where `Cells.taken` says no.
 NOBODY = "no new cells: nobody is here to take them"
-_LONGEST_NOTEBOOK = 64 * 1024 * 1024  # bytes that are read to see what is there already
 _MOST_CHAINS = 20
 
 
@@ -37,10 +38,10 @@ def blocks(answer: Completion) -> list[CodeBlock]:
         >>> blocks(mixmagic.ask("Two lines of Python, please."))
         [CodeBlock(language='python', code='x = 1\nprint(x)')]
     """
-    from mixmagic import defuse
-    from mixmagic.blocks import code_blocks
+    from mixmagic.text.code_blocks import code_blocks
+    from mixmagic.text.escape import plain
 
-    text = defuse.plain(answer.text.replace("\r\n", "\n"))
+    text = plain(answer.text.replace("\r\n", "\n"))
     found = list(code_blocks(text))
     # What is put behind the text is in its last block where that one is still open.
     if answer.finish != "stop" and found and list(code_blocks(f"{text}\n.")) != found:
@@ -95,7 +96,7 @@ class Cells:
         self._shell, self._session = shell, session
         self._running: Any = None  # what IPython says of the cell that runs
         self._known: set[str] = set()  # cells that have run
-        self._given: dict[str, list[str]] = {}  # a cell's identity, and the codes offered for it
+        self._given: dict[str, set[str]] = {}  # a cell's identity, and the codes offered for it
         self._chains: list[_Chain] = []
         self._current: _Chain | None = None  # the one that the running cell has begun
         shell.events.register("pre_run_cell", self._begins)
@@ -130,13 +131,13 @@ class Cells:
         if not sources:
             return "no code for a new cell in this answer"
         identity = _identity(self._running)
-        given = self._given.setdefault(identity, []) if identity else []
-        there = [*given, *self._saved()]
-        new = next((at for at, each in enumerate(sources) if not _among(each, there)), None)
+        given = self._given.setdefault(identity, set()) if identity else set()
+        there = given.union(map(str.strip, self._saved()))
+        new = next((at for at, each in enumerate(sources) if each.strip() not in there), None)
         if new is None:
             return "its code is in a cell below already"
-        given += sources
-        rest = [each for each in sources[new:] if not _among(each, there)]
+        given.update(map(str.strip, sources))
+        rest = [each for each in sources[new:] if each.strip() not in there]
         if self._current is not None:
             self._current.rest += rest
             return _said(0, len(rest))
@@ -186,10 +187,10 @@ class Cells:
     def _saved(self) -> list[str]:
         """The sources of the notebook's code cells, as it was last saved."""
         path = Path(self._session.notebook or "")
+        if path.suffix != ".ipynb":
+            return []
         try:
-            if path.suffix != ".ipynb" or path.stat().st_size > _LONGEST_NOTEBOOK:
-                return []
-            saved = json.loads(path.read_bytes())["cells"]
+            saved = json.loads(files.read(path))["cells"]
             return ["".join(each["source"]) for each in saved if each["cell_type"] == "code"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return []  # no notebook, or not one that we know
@@ -200,21 +201,18 @@ def _identity(info: Any) -> str:
     return getattr(info, "cell_id", None) or getattr(info, "raw_cell", None) or ""
 
 
-def _among(source: str, sources: list[str]) -> bool:
-    """Whether a source is one of some."""
-    return any(source.strip() == each.strip() for each in sources)
-
-
 def _alike(ran: str, shown: str) -> bool:
     """Whether what ran is what was shown, perhaps after a person has changed it."""
     import difflib
 
     if ran.strip() == shown.strip():
         return True
-    # By characters where it is short; by lines, which is quick, where it is not.
-    parts = list if len(ran) + len(shown) < 1000 else str.splitlines
-    likeness = difflib.SequenceMatcher(None, parts(ran), parts(shown), autojunk=False)
-    return likeness.quick_ratio() > 0.6 and likeness.ratio() > 0.6
+    # In order where they are short; without, which takes linear time, where they are not.
+    if len(ran) + len(shown) < 1000:
+        likeness = difflib.SequenceMatcher(None, ran, shown, autojunk=False)
+        return likeness.quick_ratio() > 0.6 and likeness.ratio() > 0.6
+    lines = difflib.SequenceMatcher(None, ran.splitlines(), shown.splitlines(), autojunk=False)
+    return lines.quick_ratio() > 0.6
 
 
 def _said(now: int, later: int) -> str:

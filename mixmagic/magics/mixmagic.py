@@ -179,7 +179,7 @@ class Mixmagic(Magics):
 
     def _login(self, words: list[str]) -> None:
         """Ask for a key, check it with the provider, and keep it."""
-        from mixmagic.backends.access import Key
+        from mixmagic.keys.redact import Secret
         from mixmagic.tasks.login import keyed, login
 
         if len(words) > 1:
@@ -192,7 +192,8 @@ class Mixmagic(Magics):
             raise BadArguments("There is no such provider.", f"Providers are {providers}.")
         provider = keyed(self._session.provider(name))
         try:
-            key = Key(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))
+            prompt = f"API key of {provider.label} (not shown, not saved here): "
+            key = Secret(getpass.getpass(prompt))
         except (StdinNotImplementedError, EOFError):
             raise BadArguments(
                 "There is nobody here to ask for a key.",

@@ -93,9 +93,8 @@ class Mixtral(Magics):
         prompt = rest if cell is None else cell
         failure: _fix.Failure | None = None
         if cell is None and (fixing := _FIX.match(rest)):
-            redact = self._session.backends.access.redact
             failure = self._failures.last()
-            prompt = failure.prompt(fixing["wish"] or "", redact)
+            prompt = failure.prompt(fixing["wish"] or "", self._session.backends.access.redact)
             options |= {"raw": True, "system": options["system"] or _fix.INSTRUCTIONS}
         from mixmagic.magics._chats import cell_id
 
@@ -107,7 +106,8 @@ class Mixtral(Magics):
         if program is not None:
             from mixmagic.tasks.programs import program as written
 
-            print(written(_with_schema(request, schema), program))
+            code = written(_with_schema(request, schema), program)
+            print(self._session.backends.access.redact(code))
             return
         if dry:
             self._plan(_with_schema(request, schema), out)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mixmagic.backends import Backends, weights
-from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
+from mixmagic.keys.credentials import base_url
 from mixmagic.settings import Settings
 from mixmagic.store import mounts
 from mixmagic.store.db import Database
@@ -108,7 +108,7 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
         checks = []
     else:
         return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
-    url, started = base_url(provider), time.monotonic()
+    url, started = backends.access.redact(base_url(provider)), time.monotonic()
     # One's own server need not run; where a key is set, an answer is expected.
     ok = False if needed or key else None
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mixmagic.backends import Backends
-from mixmagic.backends.access import Key
 from mixmagic.errors import BadArguments, MissingKey, MixmagicError
+from mixmagic.keys.redact import Secret
 from mixmagic.values import Provider
 
 _WRONG = "mixmagic-checks-this"
@@ -55,7 +55,7 @@ def login(backends: Backends, provider: Provider, key: str) -> Kept:
     Example:
         >>> login(session.backends, session.provider("together"), getpass.getpass())
     """
-    key = Key(key.strip())  # for the frames of a traceback
+    key = Secret(key.strip())  # for the frames of a traceback
     keyed(provider)
     if not key:
         where = provider.key_url or provider.label

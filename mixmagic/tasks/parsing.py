@@ -9,8 +9,8 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from mixmagic.blocks import CodeBlock, code_blocks, main_block
 from mixmagic.errors import AnswerUnusable, one_line
+from mixmagic.text.code_blocks import CodeBlock, code_blocks, main_block
 
 # What can be done about an answer in another form than was asked for.
 AGAIN = "Its text is kept: ask again, plainer or with -t 0, or read it as it is."
@@ -32,7 +32,7 @@ _MARK = re.compile(r"(?:[-*+•]|\d{1,9}[.)])?")
 def code(answer: str) -> str:
     r"""The code of an answer: its first fenced block, or all of it where it has none.
 
-    A first block that only installs something is passed over: see `blocks.main_block`.
+    A first block that only installs something is passed over: see `code_blocks.main_block`.
 
     Example:
         >>> code("Sure:\n```python\nx = 1\n```")
@@ -209,12 +209,12 @@ def _alone(places: list[tuple[int, int]], text: str) -> bool:
     return len(places) > 1 and all(map(_MARK.fullmatch, between))
 
 
-_FORMULA = re.compile(
-    r"\\\[(?P<display>.*?)\\\]|\\\((?P<inline>.*?)\\\)|\$\$(?P<dollars>.*?)\$\$"
-    r"|\\begin\{(?P<name>equation|align|gather|multline)(?P<star>\*?)\}(?P<body>.*?)"
-    r"\\end\{(?P=name)(?P=star)\}|(?P<kept>(?<!\\)\$(?=\S)[^$\n]+?(?<=\S)\$)",
-    re.DOTALL,
+# Where a formula begins, or in `kept` one that stays as it is.
+_OPENING = re.compile(
+    r"\\\[|\\\(|\$\$|\\begin\{(?P<name>equation|align|gather|multline)(?P<star>\*?)\}"
+    r"|(?P<kept>(?<!\\)\$(?=\S)[^$\n]+?(?<=\S)\$)"
 )
+_CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$"}
 # What words alone do not have.
 _SIGNS = re.compile(r"[\\^_=]")
 _INNER = {"align": "aligned", "gather": "gathered"}
@@ -232,22 +232,41 @@ def latex(answer: str) -> str:
     blocks = code_blocks(answer)
     fenced = blocks and blocks[0].language.lower() in ("", "latex", "tex", "math", "katex")
     text = (blocks[0].code if fenced else answer).strip()
-    if _FORMULA.search(text):
-        return _FORMULA.sub(_formula, text).strip()
+    parts, done, place = [], 0, 0
+    absent: set[str] = set()  # ends that are nowhere in the rest: looked for once, not each time
+    while opening := _OPENING.search(text, place):
+        start, end, closing = opening.start(), opening.end(), _closing(opening)
+        if closing:
+            end = -1 if closing in absent else text.find(closing, end)
+            if end < 0:
+                absent.add(closing)
+                place = start + 1
+                continue
+        parts += [text[done:start], _formula(opening, text[opening.end() : end])]
+        place = done = end + len(closing)
+    if parts:
+        return "".join([*parts, text[done:]]).strip()
     return _display(text).strip() if _SIGNS.search(text) else text
 
 
-def _formula(match: re.Match[str]) -> str:
-    """One formula between dollars."""
-    if match["kept"] is not None:
-        return match["kept"]
-    if match["inline"] is not None:
-        return f"${_tight(match['inline'])}$"
-    if match["name"] is not None:
-        inner = _INNER.get(match["name"])
-        body = _tight(match["body"])
-        return _display(f"\\begin{{{inner}}}\n{body}\n\\end{{{inner}}}" if inner else body)
-    return _display(match["display"] if match["display"] is not None else match["dollars"])
+def _closing(opening: re.Match[str]) -> str:
+    """The end of the formula that `opening` begins; empty if it is in the match."""
+    if opening["kept"] is not None:
+        return ""
+    if opening["name"] is not None:
+        return f"\\end{{{opening['name']}{opening['star']}}}"
+    return _CLOSING[opening[0]]
+
+
+def _formula(opening: re.Match[str], body: str) -> str:
+    """A formula between dollars."""
+    if opening["kept"] is not None:
+        return opening[0]
+    if opening[0] == "\\(":
+        return f"${_tight(body)}$"
+    if inner := _INNER.get(opening["name"]):
+        return _display(f"\\begin{{{inner}}}\n{_tight(body)}\n\\end{{{inner}}}")
+    return _display(body)
 
 
 def _display(formula: str) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mixmagic.backends.access import base_url
 from mixmagic.backends.wire import encode
 from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.keys.credentials import base_url
+from mixmagic.sealed import sealed
 from mixmagic.values import Provider, Request
 
 # What both official packages take by name, in the same way; they add the rest as it is.
@@ -63,6 +64,16 @@ def program(request: Request, form: str) -> str:
     provider = request.model.provider
     if provider.backend == "local":
         return _embedded(request)
+    with sealed():
+        url = _public_url(provider)
+    body = encode(request)
+    if body.get("n") not in (None, 1):
+        body = encode(replace(request, stream=False))
+    return PROGRAMS[form](url, provider, body)
+
+
+def _public_url(provider: Provider) -> str:
+    """Return the provider's URL, if it holds no password."""
     url = base_url(provider)
     parts = urllib.parse.urlsplit(url)
     if "@" in parts.netloc or parts.query:
@@ -71,10 +82,7 @@ def program(request: Request, form: str) -> str:
             " shall show.",
             f"Take it out of the URL; a key belongs into {provider.key_env or 'the environment'}.",
         )
-    body = encode(request)
-    if body.get("n") not in (None, 1):
-        body = encode(replace(request, stream=False))
-    return PROGRAMS[form](url, provider, body)
+    return url
 
 
 def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mixmagic.completion import Completion
 from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped
-from mixmagic.money import Usage, exact_sum
+from mixmagic.money import exact_sum
 from mixmagic.tasks import parsing
 from mixmagic.tasks.schemas import Schema
 from mixmagic.values import Message, Request
@@ -163,20 +163,11 @@ def both(first: Completion, second: Completion) -> Completion:
         >>> both(first, second).notes
         ('one repair round',)
     """
-    usages = (first.usage, second.usage)
-    counted = {usage.counted for usage in usages}
-    worst = next(each for each in ("estimate", "exact", "server") if each in counted)
-    usage = Usage(
-        sum(usage.prompt_tokens for usage in usages),
-        sum(usage.completion_tokens for usage in usages),
-        sum(usage.cached_tokens for usage in usages),
-        counted=worst,
-    )
     costs = [cost for cost in (first.cost, second.cost) if cost is not None]
     return replace(
         second,
         request=first.request,
-        usage=usage,
+        usage=first.usage + second.usage,
         cost=exact_sum(costs) if len(costs) == 2 else None,
         elapsed=first.elapsed + second.elapsed,
         ttft=first.ttft,

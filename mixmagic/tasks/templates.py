@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixmagic import files
 from mixmagic.errors import BadArguments, StoreError, did_you_mean
 from mixmagic.params import check
 from mixmagic.tasks.choosing import task as known_task
@@ -84,15 +84,15 @@ class Template:
             )
         path = found[name]
         try:
-            text = path.read_text("utf-8-sig")
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be read: {error.strerror}.", "Mend its permissions."
-            ) from None
+            text = files.read(path)
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             raise BadArguments(
                 f"{path}, line {line}: this is no UTF-8.", "Save the file as UTF-8."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{path} cannot be read: {files.reason(error)}.", "Check the file."
             ) from None
         head, body = _parts(path, text)
         texts, params = _checked(path, head)
@@ -154,7 +154,9 @@ def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
 def _files(folder: Path) -> dict[str, Path]:
     """The folder's templates, by name."""
     paths = (path for path in folder.glob(f"*{_ENDING}") if not path.name.startswith("."))
-    return {path.name.removesuffix(_ENDING): path for path in sorted(paths) if path.is_file()}
+    # Path's own look fails where it may not look: then reading says so.
+    found = (path for path in sorted(paths) if not os.path.isdir(path))  # noqa: PTH112
+    return {path.name.removesuffix(_ENDING): path for path in found}
 
 
 def _parts(path: Path, text: str) -> tuple[str, str]:
@@ -179,8 +181,8 @@ def _parts(path: Path, text: str) -> tuple[str, str]:
 def _checked(path: Path, head: str) -> tuple[dict[str, str], dict[str, Any]]:
     """What a head says: its texts and its parameters."""
     try:
-        table = tomllib.loads(head)
-    except tomllib.TOMLDecodeError as error:
+        table = files.toml(head)
+    except ValueError as error:
         said, _, place = str(error).partition(" (at ")
         where = re.search(r"line (\d+)", place)
         line = where[1] if where else str(head.count("\n") + 1)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixmagic import defuse, files
+from mixmagic import files
 from mixmagic.completion import quiet
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.tasks.chats import Exchange
+from mixmagic.text.sanitize import sanitize
 
 
 def markdown(exchanges: Sequence[Exchange]) -> str:
@@ -22,7 +23,7 @@ def markdown(exchanges: Sequence[Exchange]) -> str:
     for number, each in enumerate(exchanges, 1):
         who = " · ".join(filter(None, (each.model.name, each.mark)))
         for line, text in (("you", each.question), (who, each.answer)):
-            parts += [quiet(f"{number} · {line}"), defuse.markdown(text).strip("\n")]
+            parts += [quiet(f"{number} · {line}"), sanitize(text)]
     return "\n\n".join(parts)
 
 

@@ -19,6 +19,7 @@ from mixmagic.errors import (
     Unavailable,
     UnknownModel,
 )
+from mixmagic.keys.missing import missing_key
 
 CATALOG = Catalog()
 TOGETHER = CATALOG.resolve("8x7b")
@@ -140,7 +141,7 @@ def test_a_refused_key_names_its_variable_and_two_cures():
     assert "TOGETHER_API_KEY" in error.message
     assert "https://api.together.ai/settings/api-keys" in error.hint
     assert "%mixmagic use local" in error.hint
-    missing = faults.missing_key(TOGETHER)
+    missing = missing_key(TOGETHER)
     assert "TOGETHER_API_KEY is not set" in missing.message
     assert missing.hint == error.hint
 

@@ -7,9 +7,9 @@ import pytest
 from server import Answer, refusal, whole
 from server import together as as_together
 
-from mixmagic.backends.access import base_url
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MissingKey, ProviderError
+from mixmagic.keys.credentials import base_url
 
 KEY = "canary-key-4711"
 
@@ -77,7 +77,8 @@ def test_a_key_goes_without_tls_to_this_machine_alone(monkeypatch, given, starts
 def test_a_key_is_exposed_to_every_host_but_this_one(session, together, host, exposed):
     """The host as httpx gives it: an IPv6 address has no brackets."""
     assert httpx.URL(f"http://{f'[{host}]' if ':' in host else host}/").host == host
-    assert session.backends.access.exposed(host, session.catalog.resolve("8x7b")) is exposed
+    warning = session.backends.access.exposure(session.catalog.resolve("8x7b"), host)
+    assert warning == (f"the key travels unencrypted to {host}" if exposed else "")
 
 
 @pytest.mark.parametrize("shape", ["{0}/v1", "{0}/v1/", "{0}", "{0}/"])

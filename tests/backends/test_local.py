@@ -269,7 +269,7 @@ def test_a_process_that_ends_is_named_and_the_next_call_has_another(session, mom
 def test_a_stop_while_its_weights_are_fetched_ends_it_at_once(session, monkeypatch, tmp_path):
     ended = []
 
-    def fetch(cache_dir):
+    def fetch(cache_dir, env):
         try:
             while True:
                 time.sleep(0.01)

@@ -151,9 +151,9 @@ def test_eight_threads_that_ask_at_once_load_it_once():
         run("""
 from mixmagic.backends import local
 loads, load = [], local.Engine
-def counted(options):
+def counted(options, env):
     loads.append(options["path"])
-    return load(options)
+    return load(options, env)
 local.Engine = counted
 session, texts, at_once = Session(), [], threading.Barrier(8)
 def ask():

@@ -79,6 +79,16 @@ STREAMS = {
     "usage, and a later one": [frames(HI, BYE, {**COUNT, **usage(1, 1)}, COUNT)],
     "usage, and then null": [frames(HI, {**BYE, **usage(9, 2)}, {**COUNT, "usage": None})],
     "no usage": [frames(HI, BYE)],
+    "thoughts within the answer": [
+        frames(HI, BYE, {**COUNT, "usage": {**COUNT["usage"],
+               "completion_tokens_details": {"reasoning_tokens": 2}}})
+    ],
+    "a cost beside the counts": [
+        frames(HI, BYE, {**COUNT, "usage": {**COUNT["usage"], "cost": 0.5, "is_byok": False}})
+    ],
+    "counts on the end and in timings": [
+        frames(HI, {**BYE, **usage(9, 2), "timings": {"prompt_n": 1, "predicted_n": 2}})
+    ],
     "error null": [frames({**HI, "error": None}, {**BYE, "error": {}}, COUNT)],
     "null content first": [
         frames(delta(role="assistant", content=None), HI, BYE, delta("stop"), COUNT)
@@ -192,6 +202,34 @@ def test_of_a_whole_answer_we_make_what_they_make(session, server, name, case):
     raw = json.dumps(WHOLE[case], ensure_ascii=False).encode()
     server.plan = [Answer(cut(raw, 7), type="application/json")]
     assert ours(session, name, stream=False) == theirs(name, stream=False)
+
+
+DETAILS = [
+    {"cached_tokens": 6},
+    {"cached_tokens": 6, "audio_tokens": 0},
+    {"cached_tokens": 0, "cache_write_tokens": 7},
+    {"cached_tokens": 6, "cache_write_tokens": 3},
+    {"cached_tokens": None},
+]
+
+
+@pytest.mark.parametrize("details", DETAILS, ids=str)
+@pytest.mark.parametrize("stream", [True, False])
+def test_of_the_details_of_a_prompt_we_make_what_openai_s_package_makes(
+    session, server, details, stream
+):
+    counts = {**usage(9, 2)["usage"], "prompt_tokens_details": details}
+    if stream:
+        server.plan = [Answer([frames(HI, BYE, {**COUNT, "usage": counts})])]
+        theirs = send("openai", stream=True)[-1].usage
+    else:
+        body = whole(content="Hi", more={"usage": counts})
+        server.plan = [Answer([json.dumps(body).encode()], type="application/json")]
+        theirs = send("openai").usage
+    found = session.ask(HELLO, model=f"openai:{MODEL}", stream=stream).usage
+    assert found.cached_tokens == (theirs.prompt_tokens_details.cached_tokens or 0)
+    assert found.cache_write_tokens == (theirs.prompt_tokens_details.cache_write_tokens or 0)
+    assert found.total_tokens == theirs.total_tokens
 
 
 BROKEN = {

@@ -292,3 +292,84 @@ def test_a_proxy_s_certificate_by_an_unknown_authority_is_refused(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
     assert "not trusted" in fails(session, Unavailable).message
     assert proxy.received == [], "not even its credentials were sent"
+
+
+SEEN = "the key travels unencrypted through the proxy 127.0.0.1"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize(
+    "exempt",
+    ["", "example.com", "localhost", "127.0.0.1", "*", "127.0.0.1:1", "127.0.0.1:{port}",
+     "10.0.0.0/8", "127.0.0.0/8", "http://127.0.0.1", "https://127.0.0.1", ".0.0.1",
+     "example.com, 127.0.0.1"],
+)  # fmt: skip
+def test_a_proxy_that_reads_the_key_is_named_and_only_if_it_does(  # noqa: PLR0917  # fixtures
+    session, plain, start, monkeypatch, name, exempt
+):
+    """By httpx's own rules: what is said is what the proxy and the server saw."""
+    proxy = start()
+    monkeypatch.setenv(name, proxy.url(CREDENTIALS))
+    monkeypatch.setenv("NO_PROXY", exempt.format(port=plain.url.rpartition(":")[2][:-3]))
+    answer = session.ask("Hello", model="8x7b")
+    assert plain.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert answer.notes == ((SEEN,) if proxy.received else ())
+    assert [each.headers["authorization"] for each in proxy.received] in ([], [f"Bearer {KEY}"])
+
+
+def test_a_proxy_is_named_until_no_proxy_exempts_the_server(session, plain, start, monkeypatch):
+    proxy = start()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url())
+    assert session.ask("Hello", model="8x7b").notes == (SEEN,)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert Session().ask("Hello", model="8x7b").notes == ()
+    assert len(proxy.received) == 1
+
+
+def test_a_proxy_for_other_calls_is_not_named(session, plain, start, monkeypatch):
+    proxy = start()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    assert session.ask("Hello", model="8x7b").notes == ()
+    assert proxy.received == []
+
+
+def test_nor_is_one_that_only_passes_on_what_is_encrypted(session, secure, start, monkeypatch):
+    proxy = start()
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url())
+    assert session.ask("Hello", model="8x7b").notes == ()
+    assert [each.method for each in proxy.received] == ["CONNECT"]
+
+
+def test_a_proxy_that_itself_speaks_tls_reads_the_key_all_the_same(
+    session, plain, start, monkeypatch, authority
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    proxy = start(tls=context)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url())
+    assert session.ask("Hello", model="8x7b").notes == (SEEN,)
+    assert proxy.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_it_is_named_by_what_the_connections_were_made_with(session, plain, start, monkeypatch):
+    """The environment may change: httpx has read it at the first call."""
+    proxy = start()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url())
+    assert session.ask("Hello", model="8x7b").notes == (SEEN,)
+    monkeypatch.delenv("HTTP_PROXY")
+    assert session.ask("Hello", model="8x7b").notes == (SEEN,)
+    assert len(proxy.received) == 2
+    session.close()
+    assert session.ask("Hello", model="8x7b").notes == ()
+    assert len(proxy.received) == 2
+
+
+@pytest.mark.parametrize("key", ["not-needed", "EMPTY", ""])
+def test_a_key_that_is_none_travels_as_it_likes(session, plain, start, monkeypatch, key):
+    proxy = start()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url())
+    monkeypatch.setenv("OPENAI_BASE_URL", plain.url)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert session.ask("Hello", model="openai:m").notes == ()
+    assert len(proxy.received) == 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from server import chunk, usage
 
 from mixmagic.backends import wire
+from mixmagic.completion import Collector
 from mixmagic.errors import MixmagicError
 from mixmagic.money import Usage
 from mixmagic.sessions import Session
@@ -111,6 +112,9 @@ def test_the_embedded_model_gives_several_and_their_probabilities(session: Sessi
         came = list(deltas)
     assert {each.choice for each in came if each.text} == {0, 1}
     assert sum(each.finish is not None for each in came) == 2
+    collector = Collector(request)
+    list(map(collector.add, came))
+    assert collector.completion().usage.completion_tokens == 8, "of both together"
     told = [each.logprobs for each in came if each.logprobs]
     assert len(told) >= 2
     assert all(len(each) == 1 and each[0] <= 0 for each in told)

@@ -26,6 +26,9 @@ from typing import Any
 
 import httpx
 
+# Of the shape that Together AI gives out: each chunk is searched for it.
+_KEY = "tgp_v1_Zk3mQ9xW2rT7uY5pL8sD1fG4hJ6kN0bV3cX5zA7qE9w"
+
 
 def serve(listener: socket.socket, chunks: int) -> None:
     """Answer every request with `chunks` events, each in a segment of its own."""
@@ -79,7 +82,7 @@ def main(chunks: int, rounds: int) -> None:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     context = multiprocessing.get_context("fork")
     context.Process(target=serve, args=(listener, chunks), daemon=True).start()
-    os.environ |= {"TOGETHER_BASE_URL": url, "TOGETHER_API_KEY": "k", "MIXMAGIC_MODEL": "8x7b"}
+    os.environ |= {"TOGETHER_BASE_URL": url, "TOGETHER_API_KEY": _KEY, "MIXMAGIC_MODEL": "8x7b"}
 
     from mixmagic.completion import Completion
     from mixmagic.display.live import show

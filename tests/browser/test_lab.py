@@ -25,7 +25,7 @@ _ANSWER = f"""\
 ```
 
 | way | speed |
-|---|---:|
+| --- | ---: |
 | hand | 1 |
 | machine | 1000 |
 

@@ -117,6 +117,38 @@ def test_openrouter_s_cached_prices_are_for_one_token():
 
 
 @pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("0.00000125", "1.25"),
+        (0.00000125, "1.25"),
+        ("0.0000005", "0.5"),
+        ("0", None),
+        ("-1", None),
+        (None, None),
+        ("NaN", None),
+        ({}, None),
+        ("1e13", None),
+    ],
+)
+def test_openrouter_s_prices_of_what_goes_into_the_cache_are_for_one_token(written, known):
+    """They are in the most that a call can cost."""
+    found = price("openrouter", prompt="0.000001", completion="0.000002", input_cache_write=written)
+    assert found == replace(dollars("1", "2"), cache_write=known and Decimal(known))
+    assert found.most(1000, 500) == Decimal("0.00225" if known == "1.25" else "0.002")
+
+
+def test_where_a_price_stands_is_a_matter_of_the_catalog_file(tmp_path):
+    (tmp_path / "acme.toml").write_text(
+        'name = "acme"\n[dialect]\n'
+        'live_price = { input = "in", output = "out", cache_write = "cache.put", per = 1000 }'
+    )
+    catalog = Catalog(tmp_path)
+    entry = {"id": "x", "in": 0.001, "out": 0.002, "cache": {"put": 0.00125}}
+    (row,) = catalog.merge(catalog.providers["acme"], [entry])
+    assert row.price == replace(dollars("1", "2"), cache_write=Decimal("1.25"))
+
+
+@pytest.mark.parametrize(
     "pricing",
     [
         {"prompt": "-1", "completion": "-1"},
@@ -191,9 +223,11 @@ def test_odd_contexts_are_unknown(context):
 def test_no_list_breaks_the_catalog(identity, context, prompt, completion, cached):
     """Whatever a server says, a price is a number of dollars, or unknown."""
     pricing = {"prompt": prompt, "completion": completion, "input_cache_read": cached}
+    pricing |= {"input_cache_write": cached}
     entry = {"id": identity, "context_length": context, "pricing": pricing}
     for row in merge("openrouter", entry):
         known = row.price and (row.price.input, row.price.output, row.price.cached or Decimal(0))
+        assert row.price is None or row.price.cache_write == row.price.cached
         assert known is None or all(0 <= each * 10**9 < 2**63 for each in known)
 
 

@@ -19,8 +19,9 @@ WEEK = timedelta(days=7)
 
 
 def sold(**prices: str | types.TieredPrices) -> types.ModelPrice:
-    """The package's price; `cached` is its name for `cache_read`."""
+    """The package's price; `cached` and `written` are its `cache_read` and `cache_write`."""
     names = {"input": "input_mtok", "output": "output_mtok", "cached": "cache_read_mtok"}
+    names["written"] = "cache_write_mtok"
     return types.ModelPrice(
         **{
             names.get(name, name): Decimal(value) if isinstance(value, str) else value
@@ -42,6 +43,8 @@ LISTED = {
     "plain": sold(input="1", output="2"),
     "cached": sold(input="1", output="2", cached="0.1"),
     "tiered": sold(input=tiers("1", "2", "3"), output=tiers("9", "4"), cached=tiers("0.1", "0.2")),
+    "written": sold(input="1", output="2", written="1.25"),
+    "written-by-length": sold(input="1", output="2", cached="0.1", written=tiers("1.25", "2.5")),
     "half-tiered": sold(input="1", output=tiers("2", "3")),
     "flat-tiered": sold(input=tiers("1"), output="2"),
     "dated": [
@@ -82,8 +85,9 @@ def price(name: str) -> Price | None:
     return Catalog().resolve(name).price
 
 
-def dollars(*prices: str, cached: str | None = None, since: date | None = None) -> Price:
-    return Price(*map(Decimal, prices), cached=cached and Decimal(cached), since=since)
+def dollars(*prices: str, since: date | None = None, **more: str) -> Price:
+    others = {name: Decimal(value) for name, value in more.items()}
+    return Price(*map(Decimal, prices), since=since, **others)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,8 @@ def dollars(*prices: str, cached: str | None = None, since: date | None = None) 
         ("plain", dollars("1", "2")),
         ("cached", dollars("1", "2", cached="0.1")),
         ("tiered", dollars("3", "9", cached="0.2")),
+        ("written", dollars("1", "2", cache_write="1.25")),
+        ("written-by-length", dollars("1", "2", cached="0.1", cache_write="2.5")),
         ("half-tiered", dollars("1", "3")),
         ("flat-tiered", dollars("1", "2")),
         ("dated", dollars("1", "2", cached="0.5", since=TODAY - WEEK)),

@@ -98,6 +98,12 @@ source = "acme.test/prices" }
         [[models]]
         id = "y"
         price = { input = 1, output = 2, batch = 1, cached = 0 }
+        [[models]]
+        id = "z"
+        price = { input = 1, output = 2, cache_write = "1.25" }
+        [[models]]
+        id = "free"
+        price = { input = 1, output = 2, cache_write = 0 }
         """.replace("\\\n", "")
     )
     price = catalog.resolve("acme:x").price
@@ -107,6 +113,8 @@ source = "acme.test/prices" }
     price = catalog.resolve("acme:y").price
     assert price == Price(one, two, cached=Decimal(0))
     assert price.source == "your own acme.toml"
+    assert catalog.resolve("acme:z").price == Price(one, two, cache_write=Decimal("1.25"))
+    assert catalog.resolve("acme:free").price == Price(one, two, cache_write=Decimal(0))
 
 
 def test_a_user_s_price_replaces_the_package_s_whole(read):
@@ -233,6 +241,10 @@ ROW = f'{HEAD}[[models]]\nid = "x"\n'
                 'cached = "-1"',
                 'cached = "inf"',
                 "cached = []",
+                'cache_write = "-1"',
+                'cache_write = "nan"',
+                'cache_write = "1e13"',
+                "cache_write = true",
                 'since = "2026-10-01"',
                 "since = 2026-10-01T00:00:00",
                 "since = 2026",
@@ -265,6 +277,10 @@ def test_a_bad_file_is_named(read, tmp_path, text):
         ('{ input = "1", output = "1", batch = "2" }', "batch is a factor from 0 to 1, not 2"),
         ('{ input = "1", output = "1", cached = "-1" }', "the cached of a price cannot be '-1'"),
         ('{ input = "1", output = "1", since = "soon" }', "since cannot be 'soon'"),
+        (
+            '{ input = "1", output = "1", cache_write = "free" }',
+            "the cache_write of a price cannot be 'free'",
+        ),
         ('"0.60"', "a price is a table, not '0.60'"),
     ],
 )

@@ -52,27 +52,25 @@ def answered(text: str) -> Completion:
 def framed(bundle: dict[str, str]) -> str:
     """The page inside the frame, without our own head."""
     page = html.unescape(re.search(r'srcdoc="([^"]*)"', bundle["text/html"])[1])
-    head, _, rest = page.partition('content="off">')
+    head, _, body = page.partition("<body>")
     assert "default-src 'none'" in head
-    return rest
+    return body
 
 
 @pytest.mark.parametrize(
     ("text", "page"),
     [
         ("<h1>a</h1>", "<h1>a</h1>"),
-        ('<p class="a">"</b><script>', '<p class="a">"</b><script>'),
-        ("<iframe src=x></IFRAME><object><b>", "&lt;iframe src=x>&lt;/IFRAME>&lt;object><b>"),
+        ('<p class="a">"</b><script>', '<p class="a">"</p>'),
+        ("<iframe src=x></IFRAME><object><b>", "<b></b>"),
         ("```html\n<h1>a</h1>\n```", "<h1>a</h1>"),
         ("```\n<h1>a</h1>\n", "<h1>a</h1>"),
-        ("Here:\n```html\n<b>\n```\nIt shows b.", "<b>"),
-        ("Here:\n~~~\n<b>\n~~~", "<b>"),
-        ("```css\na {}\n```\n```HTML\n<b>\n```\n```html\n<i>\n```", "<b>"),
-        ("```svg\n<svg/>\n```\nThat is all.", "<svg/>"),
-        ("```css\na {}\n```\n```HTML5\n<b>\n```", "<b>"),
-        ("<pre>\n```html\nx\n```\n</pre>", "<pre>\n```html\nx\n```\n</pre>"),
-        ("```\na\n```\n```\nb\n```", "```\na\n```\n```\nb\n```"),
-        ("", ""),
+        ("Here:\n```html\n<b>\n```\nIt shows b.", "<b></b>"),
+        ("Here:\n~~~\n<b>\n~~~", "<b></b>"),
+        ("```css\na {}\n```\n```HTML\n<b>\n```\n```html\n<i>\n```", "<b></b>"),
+        ("```svg\n<svg/>\n```\nThat is all.", "<svg></svg>"),
+        ("```css\na {}\n```\n```HTML5\n<b>\n```", "<b></b>"),
+        ("<pre>\n```html\nx\n```\n</pre>", "<pre>```html\nx\n```\n</pre>"),
     ],
 )
 def test_a_page_stays_in_its_frame(text, page):
@@ -82,6 +80,7 @@ def test_a_page_stays_in_its_frame(text, page):
     assert "<script" not in bundle["text/html"]
     assert bundle["text/html"].endswith("session <span>&#36;</span>1</div>")
     assert bundle["text/plain"].startswith(text.rstrip())
+    assert FORMATS["html"].finished(answered(text)).value is None
 
 
 @pytest.mark.parametrize(
@@ -113,15 +112,15 @@ def test_what_is_said_before_an_answer_is_no_markdown(desk, provider):
     ran = desk.run("%%mixtral -m 'together:<img src=x>![y](http://z)'\nHi")
     datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
     waiting = datas[0]["text/markdown"]
-    assert "waiting for together:&lt;img src=x&gt;![y](http://z) …" in waiting
+    assert "waiting for together:&lt;img src=x>&#33;&#91;y&#93;(http&#58;//z) …" in waiting
     assert waiting.startswith("<div ")
 
 
 def test_markdown_is_what_the_answer_shows_of_itself():
     answer = answered("*a* <b>")
     assert FORMATS["markdown"].whole(answer, "$1") == answer.bundle("$1")
-    piece = FORMATS["markdown"].piece("*a* <b>\x1b[2J")
-    assert piece == {"text/markdown": "*a* &lt;b>", "text/plain": "*a* <b>"}
+    growing = FORMATS["markdown"].segments()
+    assert growing.feed("*a* <b>\x1b[2J") == [{"text/markdown": "*a* &lt;b>"}]
 
 
 def test_the_model_is_told_the_form_behind_the_users_own_instructions(desk, provider):
@@ -137,7 +136,7 @@ def test_a_page_is_counted_while_it_comes_and_framed_at_its_end(desk, provider):
     provider.plan = [Answer([*streamed("<h1>", "a")[:-1], 0.5, *streamed("</h1>")])]
     ran = desk.run("%%mixtral -f html\nHi")
     shown = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
-    assert any(data["text/plain"] == "5 characters …" for data in shown)
+    assert any("5 characters …" in data.get("text/markdown", "") for data in shown)
     assert [output["kind"] for output in ran.outputs] == ["display_data"]
     assert framed(ran.outputs[0]["data"]) == "<h1>a</h1>"
 
@@ -189,9 +188,8 @@ def test_text_is_no_markdown_and_keeps_its_blanks():
         found["text/html"] == '<pre style="white-space: pre-wrap"># a  *b*\n    c &lt;b&gt;</pre>'
     )
     assert found["text/plain"] == "# a  *b*\n    c <b>"
-    piece = FORMATS["text"].piece("  *b* <\x07")
-    assert piece["text/plain"] == "  *b* <"
-    assert "  *b* &lt;<" in piece["text/html"]
+    (piece,) = FORMATS["text"].segments().feed("  *b* <\x07")
+    assert piece == {"text/html": '<pre style="white-space: pre-wrap">  *b* &lt;</pre>'}
 
 
 @pytest.mark.parametrize(
@@ -232,45 +230,12 @@ def test_what_is_nested_too_deep_to_be_set_is_shown_as_it_came():
     assert form.whole(answered("[[1]]"), "")["text/plain"].startswith("[[1]]\n\ntogether")
 
 
-def test_formulas_are_set_in_markdown_and_in_latex():
+def test_formulas_are_set():
     found = FORMATS["latex"].whole(answered(r"\[ x^2 \]"), "$0.5")
-    assert found["text/markdown"].startswith("$$\nx^2\n$$\n\n<div")
-    assert found["text/latex"].startswith("$$\nx^2\n$$\n\ntogether:8x7b · 9 → 5 tokens")
-    assert found["text/latex"].endswith(r"session \$0.5")
+    assert set(found) == {"text/markdown", "text/plain"}
+    assert found["text/markdown"].startswith("$$x^2$$\n\n<div")
     assert found["text/plain"].startswith(r"\[ x^2 \]")
     assert FORMATS["latex"].finished(answered(r"\(x\)")).value == "$x$"
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        r"\input{/etc/passwd}", r"\write18{id}", r"\immediate\openin5=a",
-        r"\csname input\endcsname", r"\begin{input}{a}", r"\begin {input}",
-        r"\begin{in\empty put}", r"^^5cinput{a}",
-        r"\href{javascript:acted()}{x}", r"\let\x\input", r"\verbatiminput{a}", r"\include{a}",
-        r"\InputIfFileExists{/etc/passwd}{}{}", r"\VerbatimInput{a}", r"\makeatletter\@input{a}",
-        r"\@@input a", r"\ExplSyntaxOn \file_input:n{a}", r"\sys_shell_now:n{id}",
-        r"\tl_rescan:nn{}{a}", r"\UseName{input}{a}", r"\begin{VerbatimOut}{x.py}",
-        r"\CatchFileDef\x{a}{}",
-    ],
-)  # fmt: skip
-def test_latex_reads_no_file_and_runs_nothing(attack):
-    latex = FORMATS["latex"].whole(answered(f"\\[ x {attack} \\]"), "")["text/latex"]
-    assert "x" in latex
-    assert attack not in latex
-    assert not re.search(
-        r"\\(input|write|immediate|open|csname|href|let|verbatiminput|include|begin(?!\{[a-z]+\}))",
-        latex,
-    )
-    assert r"\begin{input}" not in latex
-    assert "^^" not in latex
-
-
-def test_latex_that_is_none_of_these_is_left_alone():
-    formula = r"\left( \frac{a^{2}}{b_1} \right) \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
-    formula += r" \sum_{i} \lim \mathopen \text{so} \atop \begin{aligned} a &= b \end{aligned}"
-    latex = FORMATS["latex"].whole(answered(f"\\[ {formula} \\]"), "")["text/latex"]
-    assert latex.startswith(f"$$\n{formula}\n$$")
 
 
 def test_a_table_is_html_and_a_frame():
@@ -278,8 +243,8 @@ def test_a_table_is_html_and_a_frame():
     found = FORMATS["table"].whole(answered(text), "")
     rows = re.findall("<tr>.*?</tr>", found["text/html"])
     assert rows == [
-        "<tr><th>a&lt;b&gt;</th><th>cost</th></tr>",
-        "<tr><td>x | y</td><td>5</td></tr>",
+        "<tr><th>a&lt;b></th><th>cost</th></tr>",
+        "<tr><td>x &#124; y</td><td>5</td></tr>",
         "<tr><td><span>&#36;</span>1 <span>&#36;</span>2</td><td>7</td></tr>",
     ]
     assert found["text/plain"].startswith(text)
@@ -323,7 +288,8 @@ def test_a_fence_in_code_does_not_end_it():
 
 
 @pytest.mark.parametrize(
-    ("form", "text"), [("json", '{"a": '), ("table", "none"), ("json", "[NaN]")]
+    ("form", "text"),
+    [("json", '{"a": '), ("table", "none"), ("json", "[NaN]"), ("html", "I cannot."), ("html", "")],
 )
 def test_what_cannot_be_read_is_kept(form, text):
     answer = answered(text)
@@ -345,7 +311,7 @@ def test_a_table_without_pandas_is_shown_and_kept(monkeypatch):
     assert caught.value.partial is answer
 
 
-@pytest.mark.parametrize("form", ["markdown", "text", "html"])
+@pytest.mark.parametrize("form", ["markdown", "text"])
 def test_forms_that_are_text_have_no_value(form):
     assert FORMATS[form].finished(answered("a")) is not None
     assert FORMATS[form].finished(answered("a")).value is None
@@ -357,7 +323,7 @@ def test_forms_that_are_text_have_no_value(form):
         ("text", ["*a*\n", "  b"], {"text/html", "text/plain"}),
         ("code", ["```py\nx", " = 1\n```"], {"text/markdown", "text/plain"}),
         ("json", ['{"a":', " 1}"], {"text/markdown", "text/plain"}),
-        ("latex", ["\\[ x", " \\]"], {"text/markdown", "text/latex", "text/plain"}),
+        ("latex", ["\\[ x", " \\]"], {"text/markdown", "text/plain"}),
         ("table", ["| a |\n|---|\n", "| 1 |"], {"text/html", "text/plain"}),
         ("table", ["no ", "table"], {"text/html", "text/plain"}),
     ],

@@ -76,6 +76,33 @@ def test_prices_are_shown_to_their_last_digit():
     assert row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))[4] == "0.00", "known to be 0"
 
 
+def test_what_goes_into_a_cache_has_a_column_where_it_has_a_price():
+    one = Decimal(1)
+    models = [
+        Model("a", ACME, price=Price(one, one, cache_write=Decimal("1.25"))),
+        Model("b", ACME, price=Price(one, one)),
+        Model("c", ACME, price=Price(one, one, cache_write=Decimal(0))),
+        Model("d", ACME),
+        Model("e", HOME),
+    ]
+
+    def column(*listed):
+        table = prices_table([Offer(each, None) for each in listed], models[0])
+        if "$ cache write / M" not in table.columns:
+            return None
+        place = table.columns.index("$ cache write / M")
+        return [cells[place] for cells in table.rows]
+
+    assert column(*models) == ["1.25", "as in", "0.00", "", "free"]
+    assert column(models[1], models[2]) == ["as in", "0.00"]
+    assert column(models[1], *models[3:]) is None
+
+
+def test_who_is_free_is_not_where_only_what_goes_into_a_cache_has_a_price():
+    price = Price(Decimal(0), Decimal(0), cache_write=Decimal("1.25"))
+    assert row(price, HOME)[2:6] == ["0.00", "0.00", "as in", "1.25"]
+
+
 def test_prices_of_a_column_have_the_same_decimals():
     models = [Model(cost, ACME, price=Price(Decimal(cost), Decimal(1))) for cost in ("0.5", "12")]
     models.append(Model("x", ACME, price=Price(Decimal("0.0375"), Decimal(1))))

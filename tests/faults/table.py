@@ -151,7 +151,7 @@ def check_row(fault: Fault, row: dict[str, Any]) -> None:
     assert row["status"] == ("ok" if fault.kind is None else "failed"), row
     if fault.kind is not None:
         assert row["error"].startswith(f"{fault.kind.__name__}: "), row
-    assert (row["counted"] != "server") == (fault.bill == "estimated"), row
+    assert (row["counted"] == "server") == (fault.bill == "counted"), row
     assert (row["cost_nanodollars"] > 0) == (fault.bill != "free"), row
     assert (row["prompt_tokens"] > 0) == (fault.bill != "free"), row
     if fault.text:

@@ -155,3 +155,100 @@ def test_a_price_that_nobody_knows_stays_unknown(session, together, monkeypatch)
     collector = Collector(session.request("Hi", model="openai:m", stream=False))
     assert settled(collector, "stopped").cost is None
     assert settled(collector, "stopped", sent=False).cost == 0
+
+
+@pytest.fixture
+def unpriced(session, together, monkeypatch):
+    """Ask a model of unknown price, until the call ends in whatever way; its completion."""
+    monkeypatch.setenv("OPENAI_BASE_URL", together.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key-4711")
+
+    def unpriced(*steps, **params):
+        together.plan = [Answer([*steps])]
+        try:
+            return session.ask("Hi", model="openai:m", **params)
+        except MixmagicError as error:
+            return error.partial
+
+    return unpriced
+
+
+CHARGE = {"prompt_tokens": 9, "completion_tokens": 5, "cost": 0.0042}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [frames(chunk("Hi"), chunk("", "stop", usage=CHARGE))],
+        [frames(chunk("Hi"), {"choices": [], "usage": CHARGE}, done=False), CUT],
+        [frames({"choices": [], "usage": CHARGE}, chunk("Hi"), chunk(" there"), done=False), CUT],
+        [frames(chunk("Hi"), {"choices": [], "usage": {"cost": "0.0042"}}, done=False), CUT],
+        [frames({**chunk("Hi", "stop"), "usage": {**CHARGE, "cost": {"total_cost": "0.0042"}}})],
+    ],
+)
+def test_a_charge_that_is_told_is_the_cost_at_any_price(session, together, unpriced, steps):
+    completion = unpriced(*steps)
+    assert completion.cost == Decimal("0.0042")
+    assert " · $0.0042 · " in completion.footer()
+    assert row(session)["cost_nanodollars"] == 4_200_000
+    together.plan = [Answer(steps)]
+    try:
+        answer = session.ask("Hi", model="8x7b", max_tokens=1)
+    except MixmagicError as error:
+        answer = error.partial
+    assert answer.cost == Decimal("0.0042")
+
+
+def test_a_low_charge_is_the_cost_as_well(session, together):
+    """Whatever its tokens, which we counted, would cost at the list price."""
+    told = frames({"choices": [], "usage": {"cost": "0.000000010"}})
+    together.plan = [Answer([*UNTOLD[:-1], frames(chunk("", "stop"), done=False), told])]
+    assert session.ask("Hi", max_tokens=8).cost == Decimal("1e-8")
+    assert row(session)["cost_nanodollars"] == 10
+
+
+def test_a_broken_answer_of_unknown_price_costs_something_unknown(session, unpriced):
+    completion = unpriced(frames(chunk("Hi"), done=False), CUT)
+    assert completion.cost is None
+    assert "price unknown" in completion.footer()
+    assert row(session)["cost_nanodollars"] is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+def test_what_was_refused_was_counted_by_nobody(session, together, status):
+    together.plan = [refusal(status, {"error": "no"})]
+    with pytest.raises(MixmagicError):
+        session.ask("Hi")
+    assert (row(session)["counted"], row(session)["cost_nanodollars"]) == (None, 0)
+
+
+def test_what_was_refused_makes_no_sum_an_estimate(session, together):
+    together.plan = [
+        refusal(429, {"error": "no"}),
+        Answer([frames(chunk("A", "stop"), usage(9, 1))]),
+    ]
+    with pytest.raises(MixmagicError):
+        session.ask("Hi")
+    session.ask("Hi")
+    (spent,) = session.ledger.spent()
+    assert (spent.calls, spent.failed, spent.estimated) == (2, 1, 0)
+
+
+def test_the_cell_counts_what_an_error_tells(session, together):
+    """Its answer has begun, and the error says what it came to."""
+    told = {"prompt_tokens": 9, "completion_tokens": 50}
+    error = {"error": {"message": "why"}, "usage": told}
+    together.plan = [Answer([frames(chunk("Hi"), error)])]
+    screen = Quiet(None)
+    with pytest.raises(MixmagicError, match="why"):
+        show(session, session.request("Hi"), screen)
+    assert " · 9 → 50 tokens · $0.000035 · " in screen.completion.footer()
+
+
+def test_a_call_of_unknown_price_that_was_not_sent_says_nothing_of_money(session, unpriced):
+    request = session.request("Hi", model="openai:m")
+    completion = settled(Collector(request), "stopped", sent=False)
+    assert "$" not in completion.footer()
+    assert "price" not in completion.footer()
+    sent = settled(Collector(request), "stopped", sent=True)
+    assert "price unknown" in sent.footer()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import doctest
 import json
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from kernels import Desk
+from linear import is_linear
 from server import Answer, together
 
-from mixmagic.blocks import CodeBlock
 from mixmagic.catalog import Catalog
 from mixmagic.completion import Completion
 from mixmagic.magics import _insert
 from mixmagic.magics._insert import Cells, blocks, cells
 from mixmagic.money import Usage
+from mixmagic.text.code_blocks import CodeBlock
 from mixmagic.values import Request
 
 SETUP = """
@@ -84,6 +86,40 @@ def test_examples_hold():
     for example in finder.find(cells, globs={**vars(_insert), "CodeBlock": CodeBlock}):
         assert runner.run(example).failed == 0
     assert runner.tries == 1
+
+
+class Shell:
+    """What `Cells` needs of IPython's shell."""
+
+    def __init__(self) -> None:
+        self.events = SimpleNamespace(register=lambda name, function: None)
+        self.inserted: list[str] = []
+        self.set_next_input = self.inserted.append
+
+
+def test_thousands_of_blocks_that_are_offered_again_are_looked_up_in_linear_time():
+    def offer(text: str) -> None:
+        sources, shell = text.split(), Shell()
+        new_cells = Cells(shell, SimpleNamespace(notebook=None))
+        new_cells._begins(SimpleNamespace(cell_id="a"))
+        new_cells.insert(sources)
+        assert "already" in new_cells.insert(sources)
+        assert (
+            new_cells.insert([*sources, "x = 1"]) == "one more follows, each when the one above"
+            " it has run"
+        )
+        assert shell.inserted == [sources[0]]
+
+    assert is_linear(offer, lambda size: " ".join(map(str, range(size))), 20_000, 2)
+
+
+@pytest.mark.parametrize("line", ["x\n", "x\ny\n", "\n"])
+def test_a_long_cell_is_compared_with_what_ran_in_linear_time(line):
+    def compare(text: str) -> None:
+        assert _insert._alike(f"{text}\na = 1", f"{text}\nb = 2")
+        assert not _insert._alike("y = 1\nz = 2\n" * 1000, f"{text}\nb = 2")
+
+    assert is_linear(compare, lambda size: line * (size // len(line)), 200_000, 2)
 
 
 class Notebook:

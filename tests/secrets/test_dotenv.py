@@ -1,12 +1,16 @@
-"""Keys in a file `.env`: beside the notebook, read at each call, however it is written."""
+"""Keys in a file `.env`: beside the notebook, however it is written; secrets from the start."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 from canary import KEY, leaks
-from server import whole
+from kernels import Desk
+from server import Answer, Received, whole
 
 from mixmagic.errors import MissingKey
 
@@ -82,7 +86,7 @@ def test_a_dollar_in_a_key_is_a_dollar(session, together, folder, monkeypatch):
     assert sent(session, together) == "canary$HOME_OF_KEYS${HOME_OF_KEYS}"
 
 
-def test_the_file_is_read_at_each_call_and_the_environment_goes_first(
+def test_the_file_is_read_whenever_it_has_changed_and_the_environment_goes_first(
     session, together, folder, monkeypatch
 ):
     with pytest.raises(MissingKey):
@@ -131,3 +135,132 @@ def test_nothing_of_the_file_goes_into_the_environment(session, together, folder
     sent(session, together)
     assert leaks(*os.environ.values()) == []
     assert "OTHER_CANARY" not in os.environ
+
+
+# By what names say, and by what the catalog says: the last one is a user's own provider's.
+VALUES = {
+    "MISTRAL_API_KEY": "Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2Hd5Gf0Qs",
+    "HF_TOKEN": "hf_ZkmQwxWrTtuYypLsDdfGghJjkNnbVvcX",
+    "DJANGO_SECRET_KEY": "p9!x$k2@v7#m4&q8*z1",
+    "DB_PASSWORD": "tr0ub4dor-and-3",
+    "STRIPE_SECRET": "whsec_5f3a9c1e7b2d4860fa1c3e5b",
+    "GITHUB_PAT": "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "ACME_ACCESS": "acme-7Jm2Lp9Hd4Gf6Qs",
+}
+HARMLESS = {
+    "SITE_NAME": "My-Site-2024", "PORT": "8000", "SORT_KEY": "created_at", "DEBUG_TOKEN": "none",
+    "LANGUAGE": "en_US.UTF-8",
+}  # fmt: skip
+DOTENV = "\n".join(f"{name}={value}" for name, value in {**VALUES, **HARMLESS}.items())
+ACME = 'name = "acme"\nkey_env = "ACME_ACCESS"\nbase_url = "http://127.0.0.1:9/v1"\n'
+
+
+def echo(request: Received) -> Answer:
+    """The prompt, as an answer."""
+    return whole("\n".join(message["content"] for message in request.body["messages"]))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A kernel that has done nothing yet, beside a file `.env`, with a key in its environment."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    (folder / ".env").write_text(DOTENV)
+    made = Desk(folder, MIXMAGIC_MODEL="together:8x7b")
+    (made.home / "config" / "catalog").mkdir(parents=True)
+    (made.home / "config" / "catalog" / "acme.toml").write_text(ACME)
+    made.plan(echo)
+    yield made
+    made.close()
+
+
+def found(*texts: str) -> list[str]:
+    """Which of the secrets are in them."""
+    return [name for name, value in VALUES.items() for text in texts if value[:8] in text]
+
+
+FAILS = "raise RuntimeError(open('.env').read())"
+FIRST = {
+    "prompt": ["%%mixtral -o answer\n{{ open('.env').read() }}"],
+    "system": ["%%mixtral -o answer -s \"{{ open('.env').read() }}\"\nHello"],
+    "value": ["import dotenv", "%%mixtral -o answer\n{{ dict(dotenv.dotenv_values()) }}"],
+    "fix": [FAILS, "%mixtral fix"],
+    **{f"as {form}": [f"%%mixtral --as {form}\n{{{{ open('.env').read() }}}}"]
+       for form in ("curl", "python", "together", "openai", "js")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_its_secrets_are_in_no_prompt_and_no_output_from_the_first_cell_on(desk, name):
+    *before, cell = FIRST[name]
+    for each in before:
+        desk.run(each)
+    ran = desk.run(cell)
+    assert ran.status == "ok", ran.text
+    said = [repr(ran.messages), *(json.dumps(each.body) for each in desk.server.received)]
+    assert found(*said) == []
+    assert len(desk.server.received) == (not name.startswith("as"))
+    for each in VALUES if name != "value" else ():
+        assert f"{each}=[key]" in said[-1], "the rest is there"
+    assert all(value in said[-1] for value in HARMLESS.values())
+
+
+def test_they_are_in_no_answer_either(session, together, tmp_path, monkeypatch):
+    """Where a model has them from somewhere else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(DOTENV)
+    together.plan = [whole(DOTENV)]
+    answer = session.ask("Hello", model="together:8x7b").text
+    assert found(answer) == ["ACME_ACCESS"], "which no provider of this session names"
+    assert answer.count("[key]") == len(VALUES) - 1
+
+
+def test_what_is_written_into_it_later_is_a_secret_at_once(session, together, folder):
+    (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
+    together.plan = [whole("Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2")]
+    assert session.ask("Hello", model="together:8x7b").text == "Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2"
+    (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}\nX_TOKEN=Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2")
+    assert session.ask("Hello", model="together:8x7b").text == "[key]"
+    (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
+    assert session.ask("Hello", model="together:8x7b").text == "[key]", "and stays one"
+
+
+def test_the_environment_s_secrets_that_no_provider_names_are_found_too(
+    session, together, monkeypatch
+):
+    for name, value in VALUES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATABASE_URL", "postgres://me:tr0ub4dor-3-too@db/main")
+    together.plan = [whole(f"{DOTENV}\ntr0ub4dor-3-too")]
+    answer = session.ask("Hello", model="together:8x7b").text
+    assert found(answer) == ["ACME_ACCESS"]
+    assert "tr0ub4dor-3" not in answer
+
+
+OPENS = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: event == "open" and str(args[0]).endswith(".env")
+                 and opened.append(args[0]))
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "mixmagic")
+import mixmagic
+session = mixmagic.session()
+session.request("Hi", model="local")
+print(len(opened))
+for _ in range(5):
+    session.ask("Hello", model="together:8x7b")
+    session.backends.access.redact("Hello")
+print(len(opened))
+"""
+
+
+def test_it_is_not_read_before_a_call_and_then_once(together, folder):
+    (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
+    together.plan = [whole("Hi")]
+    ran = subprocess.run(
+        [sys.executable, "-c", OPENS], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "0\n1\n"
+    assert together.received[-1].headers["authorization"] == f"Bearer {KEY}"

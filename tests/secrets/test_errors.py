@@ -12,8 +12,9 @@ from canary import BASIC, ECHOES, HI, KEY, PASSWORD, USER, files, leaks, shown, 
 from keyring.backends import null
 from server import Answer, refusal, whole
 
-from mixmagic.backends.access import Access, Key
 from mixmagic.errors import MixmagicError, Stopped, StoreError
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.redact import Secret
 from mixmagic.tasks.login import login
 
 # The frames of http.py and reading.py hold what the server said, and httpcore's what was sent.
@@ -184,13 +185,16 @@ def test_nothing_that_has_seen_the_key_shows_it_or_is_pickled_with_it(session, t
 
 
 def test_a_key_shows_itself_only_where_it_is_sent():
-    key = Key(KEY)
-    assert (repr(key), f"{key!r}", repr([key]), f"{key}") == ("[key]", "[key]", "[[key]]", KEY)
+    key = Secret(KEY)
+    shown = [repr(key), str(key), f"{key}", f"{key!r:>9}", "%s" % key, repr([key]), repr(key[:9])]  # noqa: UP031
+    assert leaks(*shown) == []
+    assert (key, key.reveal(), "Bearer " + key) == (KEY, KEY, f"Bearer {KEY}")
+    assert type(key.reveal()) is str
 
 
 def test_a_key_is_taken_out_of_any_json(monkeypatch, tmp_path, session, together):
     together.plan = [whole("Hi")]
     session.ask("Hello", model="8x7b")
-    access: Access = session.backends.access
+    access: Credentials = session.backends.access
     value = {"a": [f"x{KEY}y", 1, None, {KEY: f"https://u:{PASSWORD}@h/{KEY}"}]}
     assert access.redact(value) == {"a": ["x[key]y", 1, None, {"[key]": "https://[key]@h/[key]"}]}

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from canary import ECHOES, HI, KEY, PASSWORD, USER, files, leaks, streamed
+from canary import ECHOES, HI, KEY, PASSWORD, USER, files, leaks, shown, streamed
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from kernels import Kernel, notebook_client
 from proxies import Proxy
 from server import Answer, Server, chunk, frames, whole
+
+from mixmagic.errors import BadArguments
+from mixmagic.sessions import Session
 
 SAYS = f"You sent {KEY}, thanks."
 LISTING = Answer([json.dumps([{"id": f"ours/{KEY}", "type": KEY}]).encode()], 200, {"x-k": KEY})
@@ -47,7 +50,7 @@ class Listened(Kernel):
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self.heard: list[str] = []
+        self._read = 0  # of what was written
         self._ear = self.manager.client()
         self._ear.start_channels(shell=False, stdin=False, hb=False, control=False)
 
@@ -56,12 +59,18 @@ class Listened(Kernel):
         super().close()
 
     def said(self) -> list[str]:
-        """All messages since the kernel began, and what stands in its process's streams."""
+        """All messages since the last time, and what its process has written to its streams."""
+        heard = []
         while True:
             try:
-                self.heard.append(repr(self._ear.get_iopub_msg(timeout=0.05)))
+                heard.append(repr(self._ear.get_iopub_msg(timeout=0.05)))
             except queue.Empty:
-                return [*self.heard, self.written.read_text()]
+                break
+        with self.written.open() as file:
+            file.seek(self._read)
+            written = file.read()
+            self._read = max(file.tell() - 100, 0)  # a key may be written in two pieces
+        return [*heard, written]
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +212,89 @@ def test_the_frames_of_the_last_error(place, cell):
     for name in ("401", "500 page", "in the stream"):
         ask(place, cell, ECHOES[name])
         ask(place, WALK)
+
+
+# What the libraries below raise, with the key at hand and in its words; mended afterwards.
+BREAKS = """
+import os, ssl, h11
+def _failing(kind, sends=h11.Connection.send):
+    def send(self, event):
+        key = os.environ["TOGETHER_API_KEY"]
+        try:
+            raise LookupError(key)
+        except LookupError as before:
+            raise kind(key) from before
+    h11.Connection.send = send
+_sends = h11.Connection.send
+_failing({})
+"""
+KINDS = {
+    "RecursionError": "RecursionError",
+    "MemoryError": "MemoryError",
+    "SystemError": "SystemError",
+    "SystemExit": "SystemExit",
+    "SSLError": "lambda key: ssl.SSLError(1, key)",
+    "UnicodeDecodeError": "lambda key: UnicodeDecodeError('utf-8', key.encode(), 0, 1, key)",
+    "ExceptionGroup": "lambda key: ExceptionGroup(key, [ValueError(key)])",
+    "BaseExceptionGroup": "lambda key: BaseExceptionGroup(key, [SystemExit(key)])",
+}
+
+
+THREAD = """
+import threading, mixmagic
+_thread = threading.Thread(target=mixmagic.ask, args=("Hello",))
+_thread.start(); _thread.join()
+"""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_exception_of_any_kind_in_every_cell_that_calls(place, name):
+    """IPython's verbose mode shows the variables of each frame."""
+    assert "Error" not in ask(place, BREAKS.format(KINDS[name]))
+    for cell in (
+        "%%mixtral\nHello", "%mixmagic models together --live", "%mixmagic models --live",
+        "%mixmagic doctor", "import mixmagic; mixmagic.ask('Hello')",
+        "import mixmagic; list(mixmagic.stream('Hello'))",
+        "import mixmagic; mixmagic.session().live_models('together')",
+        THREAD,
+    ):  # fmt: skip
+        said = ask(place, cell)
+        assert name in said or "Hint: " in said or name == "SystemExit", cell
+        ask(place, "%tb Verbose")
+        ask(place, WALK if cell is not THREAD else "1")
+    ask(place, "h11.Connection.send = _sends; del _sends, _failing")
+
+
+ROOM = """
+import inspect, mixmagic, sys
+_limit = sys.getrecursionlimit()
+def _ask(room):
+    sys.setrecursionlimit(len(inspect.stack(0)) + room)
+    try:
+        return mixmagic.ask("Hello")
+    finally:
+        sys.setrecursionlimit(_limit)
+"""
+
+
+def test_a_call_for_which_the_stack_has_no_room(place):
+    """It ends in httpx, in h11, or in our own code."""
+    kernel, server, _ = place
+    ask(place, ROOM)
+    server.plan = [whole("Hi")]
+    said = []
+    for room in range(24, 100, 4):
+        ran = kernel.run(f"_ask({room})")
+        assert leaks(*kernel.said(), repr(ran.reply)) == []
+        said.append(ran.text)
+    assert sum("RecursionError" in each for each in said) > 3
+    assert "Hi" in ask(place, "_ask(300)", whole("Hi"))
+
+
+def test_a_setting_that_is_wrong_shows_no_environment(home, monkeypatch):
+    """The first thing that a call may stumble over."""
+    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
+    monkeypatch.setenv("MIXMAGIC_IDLE_TIMEOUT", "soon")
+    with pytest.raises(BadArguments, match="idle_timeout") as caught:
+        Session().ask("Hello")
+    assert leaks(shown(caught.value)) == []

@@ -46,9 +46,9 @@ def test_what_stands_in_cells_comes_back(rows):
         "Here:\n| a | b |\n| 1 | 2 |\n| 3 | 4 |\nDone.",
         "| a | b |\n|—|—|\n| 1 | 2 |\n| 3 | 4 |",
         "+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n| 3 | 4 |\n+---+---+",
-        "a,b\n1,2\n3,4",
-        " a,b\n1,2\n3,4\n  ",
-        "a; b\n1; 2\n3; 4",
+        "```\na,b\n1,2\n3,4\n```",
+        "Sure:\n~~~text\na; b\n1; 2\n3; 4\n~~~",
+        "1. So:\n\n   ```CSV\n   a,b\n   1,2\n\n   3,4\n   ```",
         'Here you are, my friend:\n\n```csv\n"a",b\n1,"2"\n3,4\n```\n\nBye.',
         "```csv\na, b\n1,2,\n3,4\n```",
         "```tsv\na\tb\n1\t2\n3\t4\n```",
@@ -69,6 +69,11 @@ def test_markdown_and_csv_are_tables(answer):
         "SELECT a, b\nFROM t, u",
         "x, y = 1, 2\na, b = 3, 4\nc, d = 5, 6",
         "x,y=1,2\na,b=3,4\nc,d=5,6",
+        "a,b\n1,2\n3,4",
+        "a;b\n1;2\n3;4",
+        "a\tb\n1\t2\n3\t4",
+        "```\na,b\n1\n```",
+        "```\na\nb\n```",
         "print(a,b)\nprint(c,d)\nprint(e,f)",
         "```python\na,b\nc,d\ne,f\n```",
         "- a,b\n- c,d\n- e,f",
@@ -90,19 +95,13 @@ def test_what_is_no_table_is_said(answer):
 @pytest.mark.parametrize(
     ("answer", "columns"),
     [
-        (",a,b\n0,1,2\n1,3,4", ("column 1", "a", "b")),
+        ("```\n,a,b\n0,1,2\n1,3,4\n```", ("column 1", "a", "b")),
         ("```\nname, city\nBob, Bonn\nAnn, Köln\n```", ("name", "city")),
         ("```\nname,age\nBob,3\n```", ("name", "age")),
     ],
 )
-def test_what_pandas_writes_and_what_stands_in_a_fence_is_csv(answer, columns):
+def test_rows_of_as_many_cells_in_a_code_block_are_csv(answer, columns):
     assert cells(answer).columns == columns
-
-
-def test_commas_with_a_blank_behind_each_are_csv_where_a_column_holds_numbers():
-    assert cells("city, people\nBonn, 340\nUlm, 130").rows == (("Bonn", "340"), ("Ulm", "130"))
-    with pytest.raises(AnswerUnusable):
-        cells(f"city, people\nBonn, 340\nUlm{' and so on' * 5}, 130")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mixmagic.blocks import CodeBlock, code_blocks, installs, main_block
+from mixmagic.text.code_blocks import CodeBlock, code_blocks, installs, main_block
 
 _READER = MarkdownIt("commonmark")
 # Without lines of text alone: where a paragraph goes on, we do not follow it.

@@ -1,0 +1,259 @@
+"""Where a provider is and with which key it is called, looked up whenever a call is sent.
+
+The one place that touches keys; all that it has seen is kept out of what is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import logging
+import math
+import os
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mixmagic.errors import MissingKey, MissingPackage, StoreError
+from mixmagic.keys import keyring
+from mixmagic.keys.environment import DotEnv, sounds_like_url, sounds_secret, without_keys
+from mixmagic.keys.missing import missing_key
+from mixmagic.keys.placeholders import is_secret
+from mixmagic.keys.redact import Fingerprints, Redactor, Secret
+from mixmagic.sealed import sealed
+from mixmagic.values import Model, Provider
+
+_VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
+# A URL's user and password; and with a slash in the password that should have been escaped.
+_USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
+_CARELESS_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
+
+
+def base_url(provider: Provider) -> str:
+    """Return where the provider's API starts: the environment's URL, else the catalog's."""
+    with sealed():
+        return _base_url(provider)
+
+
+def _base_url(provider: Provider) -> str:
+    url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
+    if url and "://" not in url:
+        own = urllib.parse.urlsplit(provider.base_url)
+        # As Ollama reads OLLAMA_HOST; a key is never sent unencrypted for lack of a scheme.
+        scheme = "https" if provider.key_required and not _is_here(_host(url)) else "http"
+        host, _, path = url.partition("/")
+        port = f":{own.port}" if own.port and not re.search(r":\d+$", host) else ""
+        url = f"{scheme}://{host}{port}/{path}"
+    url = (url or provider.base_url).rstrip("/")
+    return url if _VERSIONED.search(url) else f"{url}/v1"
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL without a scheme, or an empty text."""
+    try:
+        return urllib.parse.urlsplit(f"//{url}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_here(host: str) -> bool:
+    """Return True if a host is this machine: by its address, or as `localhost`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return address.is_loopback or address.is_unspecified
+
+
+def _url_secrets(url: str) -> Iterator[str]:
+    """Yield what must not be shown of a URL that may hold a user and a password."""
+    url = url if "://" in url else f"http://{url}"
+    if found := _USER.search(url) or _CARELESS_USER.search(url):
+        user, colon, password = found[0].partition(":")
+        secret = password if colon else user
+        sent = f"{urllib.parse.unquote(user)}:{urllib.parse.unquote(password)}"
+        yield base64.b64encode(sent.encode()).decode()
+        # An unescaped password is quoted in part, as an invalid port.
+        yield from map(urllib.parse.unquote, (secret, *re.split(r"[/?#]", secret)))
+
+
+class Credentials:
+    """The keys of one process's providers.
+
+    A key stands in the environment, in a file `.env` beside the notebook, or in the system's
+    keyring: the first that has it. The first two are looked at for each call. All keys that stand
+    there are secrets from the start, whether they are used or not, and stay so.
+
+    Args:
+        dotenv: The file `.env`; it need not exist.
+        providers: Whose variables hold keys, whatever they are called.
+
+    Attributes:
+        dotenv: The file `.env`.
+    """
+
+    def __init__(self, dotenv: Path, providers: Iterable[Provider] = ()) -> None:
+        self.dotenv = DotEnv(dotenv)
+        self._providers = tuple(providers)
+        self._key_names = {each.key_env for each in self._providers if each.key_env}
+        self._url_names = {each.url_env for each in self._providers if each.url_env}
+        # What the keyring answered, and when: asking it takes a while.
+        self._kept: dict[str, tuple[Secret, float]] = {}
+        self._asking: dict[str, threading.Lock] = {}
+        self._secrets: set[Secret] = set()
+        self._compiled = (0, Fingerprints(()))
+        for each in self._providers:
+            self._note_url(each.base_url)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled without what it has found."""
+        return type(self), (self.dotenv.path, self._providers)
+
+    def find(self, provider: Provider) -> tuple[Secret, str]:
+        """Return the provider's key and where it stands; two empty texts if there is none."""
+        name = provider.key_env
+        if not name:
+            return Secret(), ""
+        with sealed():
+            if key := self._noted(os.environ.get(name, "")):
+                return key, f"{name} is set"
+            if key := self._noted(self.dotenv.get(name)):
+                return key, f"{name} is in {self.dotenv.path}"
+            if key := self._in_keyring(provider):
+                return key, "in the keyring"
+        return Secret(), ""
+
+    def is_set_up(self, provider: Provider) -> bool:
+        """Return True if somebody means to use the provider: a key, a URL, or this machine."""
+        with sealed():
+            named = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
+        own = _is_here(_host(provider.base_url.partition("://")[2]))
+        return named or own or any(self.find(provider))
+
+    def headers(self, model: Model, key: str = "") -> dict[str, str]:
+        """Return the headers of a call.
+
+        Args:
+            model: The model that is called.
+            key: The key, if it is not the one that is found.
+
+        Raises:
+            MissingKey: There is none and one is needed, or it cannot be one.
+        """
+        provider = model.provider
+        self._note_url(base_url(provider))
+        found = self._noted(key, typed=True) if key else self.find(provider)[0]
+        if not found:
+            if provider.key_required:
+                raise missing_key(model)
+            return {}
+        if not (found.isascii() and found.isprintable()) or " " in found:
+            raise MissingKey(
+                f"{provider.key_env} holds characters that no key has.",
+                f"Copy the key again (from {provider.key_url or provider.label}).",
+            )
+        return {"authorization": Secret("Bearer " + found)}
+
+    def exposure(self, model: Model, host: str, proxy: str = "") -> str:
+        """Return a warning about a call without TLS that shows a key to others, or an empty text.
+
+        Args:
+            model: The model that is called.
+            host: The host that is called.
+            proxy: The host of the proxy that the call goes through, if any.
+        """
+        if not is_secret(self.find(model.provider)[0].reveal()) or (_is_here(host) and not proxy):
+            return ""
+        way = f"through the proxy {proxy}" if proxy else f"to {host}"
+        return f"the key travels unencrypted {way}"
+
+    def store(self, provider: Provider, key: str) -> None:
+        """Put a key into the system's keyring; an empty one takes it out.
+
+        Raises:
+            MissingPackage: There is no keyring.
+            StoreError: It does not take it.
+        """
+        key = secret = self._noted(key, typed=True)  # `key`, too: for the frames of a traceback
+        with self._lock(provider):
+            try:
+                keyring.put(provider, secret, self.redact)
+            finally:
+                self._kept.pop(provider.name, None)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a process that needs no keys."""
+        return without_keys(self._key_names)
+
+    def redact(self, value: Any) -> Any:
+        """Return a text, or a JSON value, without any key: see `Fingerprints.redact`."""
+        return self._fingerprints().redact(value)
+
+    def redactors(self) -> tuple[Redactor, Redactor] | None:
+        """Return two redactors, for an answer and its reasoning; `None` if there are no keys."""
+        known = self._fingerprints()
+        return (Redactor(known), Redactor(known)) if known else None
+
+    def clean(self, record: logging.LogRecord) -> bool:
+        """Filter the logs of the libraries below: everything is kept, but for the keys."""
+        record.msg, record.args = self.redact(record.getMessage()), None
+        return True
+
+    def _fingerprints(self) -> Fingerprints:
+        """Return those of all secrets that are known, or that stand where keys are found."""
+        with sealed():
+            self._note_variables()
+            # Secrets are only ever added: so many are the same ones. A copy is made in one step,
+            # for other threads may be adding to them.
+            if len(self._secrets) != self._compiled[0]:
+                secrets = self._secrets.copy()
+                self._compiled = (len(secrets), Fingerprints(map(Secret.reveal, secrets)))
+        return self._compiled[1]
+
+    def _note_variables(self) -> None:
+        """Note the keys, and the passwords in URLs, of the environment and the file `.env`."""
+        for variables in (os.environ, self.dotenv):
+            for name in variables:
+                if name in self._key_names or sounds_secret(name):
+                    self._noted(variables.get(name) or "")
+                if name in self._url_names or sounds_like_url(name):
+                    self._note_url(variables.get(name) or "")
+
+    def _note_url(self, url: str) -> None:
+        """Note the user and the password of a URL: they may be echoed, too."""
+        if "@" in url:
+            for secret in _url_secrets(url):
+                self._noted(secret)
+
+    def _noted(self, key: str, *, typed: bool = False) -> Secret:
+        """Return a key, which is never shown from now on, unless it is a mere placeholder."""
+        secret = Secret(key.strip())
+        if secret not in self._secrets and is_secret(secret.reveal(), typed=typed):
+            self._secrets.add(secret)
+        return secret
+
+    def _in_keyring(self, provider: Provider) -> Secret:
+        """Return the key in the system's keyring, or an empty text.
+
+        It is asked once, however many threads want to know, and again if it had no key that the
+        provider needs: somebody may have put it there meanwhile.
+        """
+        begun = time.monotonic()
+        with self._lock(provider):
+            key, asked = self._kept.get(provider.name, (Secret(), -math.inf))
+            if key or asked >= begun or (asked > 0 and not provider.key_required):
+                return key
+            try:
+                key = self._noted(keyring.get(provider, self.redact).reveal())
+            except (MissingPackage, StoreError):
+                key = Secret()
+            self._kept[provider.name] = (key, time.monotonic())
+            return key
+
+    def _lock(self, provider: Provider) -> threading.Lock:
+        """Return what one thread at a time holds that asks the keyring for a provider's key."""
+        return self._asking.setdefault(provider.name, threading.Lock())

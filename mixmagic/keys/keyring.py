@@ -1,0 +1,62 @@
+"""The system's keyring, if the package `keyring` is installed. For `keys.credentials` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixmagic import forks
+from mixmagic.errors import MissingPackage, Stopped, StoreError
+from mixmagic.keys.redact import Secret
+from mixmagic.sealed import sealed
+from mixmagic.values import Provider
+
+_SERVICE = "mixmagic"  # the name that our keys are filed under
+Redact = Callable[[str], str]
+
+
+def get(provider: Provider, redact: Redact) -> Secret:
+    """Return the provider's key; empty if there is none.
+
+    Raises:
+        MissingPackage: There is no keyring.
+        StoreError: It cannot be used.
+    """
+    return _do(redact, "get_password", provider)
+
+
+def put(provider: Provider, key: Secret, redact: Redact) -> None:
+    """Keep the provider's key; an empty one is taken out.
+
+    Raises:
+        MissingPackage: There is no keyring.
+        StoreError: It does not take it.
+    """
+    if key:
+        _do(redact, "set_password", provider, key)
+    elif get(provider, redact):
+        _do(redact, "delete_password", provider)
+
+
+def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secret:
+    """Let the keyring do something; what it raises becomes an error of ours."""
+    remedy = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
+    try:
+        keyring = forks.load("keyring")
+    except ImportError:
+        raise MissingPackage(
+            "Keeping keys needs the package keyring, which is not installed.",
+            f'Run `pip install "mixmagic[keyring]"`. Or: {remedy}',
+        ) from None
+    failure: StoreError | Stopped
+    try:
+        with sealed(redact):
+            with forks.lock:  # its plug-ins are imported; what they keep is asked for without
+                keyring.get_keyring()
+            run = getattr(keyring, action)
+            return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")
+    except KeyboardInterrupt:  # while it asks to be unlocked
+        failure = Stopped(sent=False)
+    except Exception as error:  # noqa: BLE001  # a plug-in's errors have no common base
+        reason = redact(str(error)) or "it gives no reason"
+        failure = StoreError(f"The system's keyring cannot be used: {reason}.", remedy)
+    raise failure

@@ -1,0 +1,318 @@
+r"""Take keys out of what is shown: out of whole values, and of texts that come in pieces.
+
+A key is found in any case and in its usual encodings: with escapes (`%73`, `&#115;`, `\u0073`,
+`\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a longer
+Base64 text. So is a part of it that has half of its characters and at least eight, or that has
+forty-eight.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, SupportsIndex
+
+HIDDEN = "[key]"
+_DEEPEST = 50  # levels of a nested value; what is deeper is dropped
+# Every run of `_WINDOW` characters that a text shares with a key counts. Such a run has a shorter
+# one of `_LOOK` at some multiple of `_STEP` from any place: most texts need no closer comparison.
+_WINDOW, _LOOK, _STEP = 8, 4, 5
+# Characters of the shortest key of which a half is as secret as the whole; a shorter one is
+# searched for as a word of its own.
+_LONG = 12
+# Characters of a part that counts however long the key is: encoded keys are broken into lines.
+# No fewer, for other tokens may begin in the same way: a JWT does with 37 characters.
+_MOST = 48
+# The user and the password of a URL.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
+# One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
+_ESCAPE = re.compile(
+    r"""%(?:25){0,3}(?P<percent>[0-9a-f]{2})
+      | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,8} | \#x[0-9a-f]{1,8} | [a-z]{1,8});?)
+      | \\{1,8}(?: (?-i:u)(?P<unicode>[0-9a-f]{4}) | u\{(?P<braced>[0-9a-f]{1,8})\}
+                 | (?-i:U)(?P<long>[0-9a-f]{8}) | x(?P<byte>[0-9a-f]{2})
+                 | (?P<blank>(?-i:[bfnrtv])) | (?P<sign>[^\w\s\\]|_) | )""",
+    re.VERBOSE | re.ASCII | re.IGNORECASE,
+)
+_SIGNS = ("\\", "%", "&")
+# The end of a text that may be the beginning of an escaped character.
+_BEGUN = re.compile(
+    r"""(?: %(?:25){0,3}[0-9a-f]?
+          | &(?:amp;){0,3}(?:\#[0-9]{0,8} | \#x[0-9a-f]{0,8} | [a-z]{0,8})
+          | \\{1,8}(?: u\{?[0-9a-f]{0,8} | x[0-9a-f]? | ) )\Z""",
+    re.VERBOSE | re.ASCII | re.IGNORECASE,
+)
+_LONGEST_ESCAPE = 40
+# The hyphens of typographers; and the one letter that is two in lower case.
+_PLAIN = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u0130", "-----i")
+
+
+class Secret(str):
+    """A text that does not show itself: not when it is formatted, nor in a traceback's variables.
+
+    `reveal()` is the text itself. Joined to another text with `+` it is plain, too.
+
+    Example:
+        >>> key = Secret("sk-0123")
+        >>> f"{key}", "Bearer " + key
+        ('[key]', 'Bearer sk-0123')
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __format__(self, spec: str) -> str:
+        return HIDDEN
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Secret:
+        return Secret(super().__getitem__(at))  # rich cuts long texts before it shows them
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A key is not pickled.")
+
+    def reveal(self) -> str:
+        """Return the text, for the one place that it is sent to."""
+        return str.__str__(self)
+
+
+class Fingerprints:
+    """All secrets, in all encodings, compiled into sets that texts are compared with.
+
+    Args:
+        secrets: The secrets; they are kept in no other form.
+    """
+
+    __slots__ = ("_begins", "_looks", "_needs", "_tails", "_words")
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # Windows of the secrets; the characters that a run of them must have to be taken out.
+        self._needs: dict[str, int] = {}
+        self._looks: set[str] = set()
+        self._begins: set[str] = set()  # shorter than a look
+        self._tails: set[str] = set()  # their last characters
+        self._words: set[str] = set()  # the short secrets
+        for secret in secrets:
+            half = 2 if len(secret) >= _LONG else 1
+            for spelling in {_lower(secret), _unescaped(secret)}:
+                self._begins.update(spelling[:size] for size in range(1, _LOOK))
+                self._tails.update(spelling[: _LOOK - 1])
+                self._add(spelling, half)
+                if half == 1:
+                    self._words.add(spelling)
+            for spelling in _encoded(secret):
+                self._add(spelling, half)
+
+    def __bool__(self) -> bool:
+        return bool(self._needs)
+
+    def _add(self, spelling: str, half: int) -> None:
+        need = min(max(-(-len(spelling) // half), _WINDOW), _MOST)
+        for at in range(len(spelling) - _WINDOW + 1):
+            window = spelling[at : at + _WINDOW]
+            self._needs[window] = min(need, self._needs.get(window, need))
+        self._looks.update(spelling[at : at + _LOOK] for at in range(len(spelling) - _LOOK + 1))
+
+    def redact(self, value: Any, depth: int = _DEEPEST) -> Any:
+        """Return a text, or a JSON value, without keys and without the passwords of URLs.
+
+        Redact before anything is cut to length: of a key that is cut, too little may be left to
+        be recognized.
+
+        Args:
+            value: What is to be shown.
+            depth: How many levels of it are kept.
+        """
+        if isinstance(value, str):
+            if not self.is_clear(_unescaped(value)):
+                value = Redactor(self).close(value)
+            return _USERINFO.sub(HIDDEN, value) if "://" in value else value
+        if isinstance(value, (Mapping, list)) and not depth:
+            return None
+        if isinstance(value, Mapping):
+            return {self.redact(name): self.redact(each, depth - 1) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self.redact(each, depth - 1) for each in value]
+        return value
+
+    def is_clear(self, text: str) -> bool:
+        """Return True if a text, unescaped, has no part of a secret, nor the beginning of one."""
+        looks = self._looks
+        for at in range(len(text) - _LOOK, -1, -_STEP):
+            if text[at : at + _LOOK] in looks:
+                return False
+        return text[-1:] not in self._tails or not self.begun(text)
+
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of a secret.
+
+        Any part of a secret counts that has at least `_LOOK` characters, and its first ones.
+        """
+        size = _LOOK
+        if text[-size:] in self._looks:
+            while size < _WINDOW - 1 and text[-size - 1 :][:_LOOK] in self._looks:
+                size += 1
+            return size
+        for size in range(_LOOK - 1, 0, -1):
+            if text[-size:] in self._begins:
+                return min(size, len(text))
+        return 0
+
+    def runs(self, text: str) -> Iterator[tuple[int, int, int]]:
+        """Yield what a text, unescaped, shares with secrets: from, to, and how much is too much."""
+        at, last = 0, len(text) - _WINDOW
+        while at <= last:
+            if (need := self._needs.get(text[at : at + _WINDOW])) is not None:
+                begin = at
+                while more := self._needs.get(text[at + 1 : at + 1 + _WINDOW]):
+                    need = min(need, more)
+                    at += 1
+                yield begin, at + _WINDOW, need
+            at += 1
+
+    def is_word(self, run: str) -> bool:
+        """Return True for a short secret, which counts only as a word of its own."""
+        return run in self._words
+
+    def is_part(self, text: str, begin: int, end: int) -> bool:
+        """Return True for a short secret that is part of a longer word."""
+        around = text[max(begin - 1, 0) : begin] + text[end : end + 1]
+        return self.is_word(text[begin:end]) and any(c.isalnum() or c == "_" for c in around)
+
+
+class Redactor:
+    """Takes keys out of a text that comes in pieces, however it was cut.
+
+    The end of a piece that may become a key is held back until the next piece: never more than
+    48 characters, each of which may be escaped. Of a part of a key that is not its beginning
+    up to three characters may be shown, if a piece ended behind them.
+
+    Args:
+        fingerprints: Those of the secrets.
+
+    Example:
+        >>> redactor = Redactor(Fingerprints(["gsk_8fK2mQ9xW2rT7uY5"]))
+        >>> [redactor.feed("It is gsk_8fK2"), redactor.feed("mQ9xW2rT7uY5!"), redactor.close()]
+        ['It is ', '[key]!', '']
+    """
+
+    __slots__ = ("_fingerprints", "_held", "_hiding", "_seen")
+
+    def __init__(self, fingerprints: Fingerprints) -> None:
+        self._fingerprints = fingerprints
+        self._held = ""
+        # The last characters before what is held, unescaped; and if they are part of a key that
+        # has been replaced, so that what continues it is, too.
+        self._seen, self._hiding = "", False
+
+    def feed(self, text: str) -> str:
+        """Take the next piece; return what can be shown."""
+        if not (self._held or self._hiding or "\\" in text or "%" in text or "&" in text):
+            seen = self._seen + (text.lower() if text.isascii() else _lower(text))
+            if self._fingerprints.is_clear(seen):
+                self._seen = seen[1 - _WINDOW :]
+                return text
+        return self._next(self._held + text, last=False)
+
+    def close(self, text: str = "") -> str:
+        """Take the last piece; return the rest."""
+        return self._next(self._held + text, last=True)
+
+    def _next(self, raw: str, *, last: bool) -> str:
+        """Return what can be shown of a text, and hold the rest."""
+        rest = ""
+        if not last and (begun := _BEGUN.search(raw, max(len(raw) - _LONGEST_ESCAPE, 0))):
+            raw, rest = raw[: begun.start()], raw[begun.start() :]
+        plain, ends = _aligned(raw)
+        if not plain:
+            self._held = rest
+            return ""
+        text, new = self._seen + plain, len(self._seen)
+        shown, at, hold, hiding = [], new, len(text), False
+        for begin, end, need in self._fingerprints.runs(text):
+            is_open = end == len(text) and not last
+            if not (self._hiding and begin == 0):
+                if is_open and (end - begin < need or self._fingerprints.is_word(text[begin:end])):
+                    hold = begin
+                    break
+                if end - begin < need or self._fingerprints.is_part(text, begin, end):
+                    continue
+                if not new < at > begin:  # it is none that lies across the last one
+                    shown += [raw[ends[at - new] : ends[max(begin, at) - new]], HIDDEN]
+            at, hiding = end, is_open
+        if not (last or hiding):
+            hold = min(hold, len(text) - self._fingerprints.begun(text))
+        hold = max(hold, at)
+        shown.append(raw[ends[at - new] : ends[hold - new]])
+        self._held = raw[ends[hold - new] :] + rest
+        self._seen, self._hiding = text[:hold][1 - _WINDOW :], hiding
+        return "".join(shown)
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case and with plain hyphens, of the same length."""
+    return text.lower() if text.isascii() else text.translate(_PLAIN).lower()
+
+
+def _unescaped(text: str) -> str:
+    """Return a text in lower case and without escapes."""
+    if any(sign in text for sign in _SIGNS):
+        text = _ESCAPE.sub(_character, text)
+    return _lower(text)
+
+
+def _aligned(text: str) -> tuple[str, Sequence[int]]:
+    """Return a text, unescaped, and where each of its characters begins; and where it ends."""
+    if not any(sign in text for sign in _SIGNS):
+        return _lower(text), range(len(text) + 1)
+    pieces: list[str] = []
+    begins: list[int] = []
+    at = 0
+    for escape in _ESCAPE.finditer(text):
+        character = _character(escape)
+        literal = escape.start() if len(character) == 1 else escape.end()
+        pieces.append(text[at:literal])
+        begins += range(at, literal)
+        if literal == escape.start():
+            pieces.append(character)
+            begins.append(literal)
+        at = escape.end()
+    pieces.append(text[at:])
+    begins += range(at, len(text) + 1)
+    return _lower("".join(pieces)), begins
+
+
+def _character(escape: re.Match[str]) -> str:
+    """Return the character that an escape stands for, or the escape if it stands for none."""
+    kind = escape.lastgroup
+    if kind is None:
+        return "\\"
+    value: str = escape[kind]
+    if kind == "entity":
+        character = html.unescape(f"&{value}")
+        return character if len(character) == 1 else escape[0]
+    if kind in ("sign", "blank"):
+        return value if kind == "sign" else " "
+    code = int(value, 16)
+    return chr(code) if code <= sys.maxunicode else escape[0]
+
+
+def _encoded(secret: str) -> Iterator[str]:
+    """Yield what a secret is in hexadecimal and in Base64, in lower case.
+
+    In Base64 only the characters that no neighbor has a part in, for each of the three places.
+    """
+    raw = secret.encode(errors="surrogateescape")
+    yield raw.hex()
+    for before in range(3):
+        written = base64.b64encode(bytes(before) + raw).decode()
+        whole = written[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6].lower()
+        yield whole
+        yield whole.replace("+", "-").replace("/", "_")

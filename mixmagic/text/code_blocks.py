@@ -1,0 +1,191 @@
+"""The code blocks of a Markdown text, as CommonMark has them."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mixmagic import forks
+
+if TYPE_CHECKING:  # imported with the first answer
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.token import Token
+
+    _Rule = Callable[[StateBlock, int, int, bool], bool]
+
+# Levels of lists and quotations that are read, a list having two. A level may read each line once
+# more: of very many lines, fewer levels are read.
+_MAX_NESTING, _MAX_LINE_READS = 20, 200_000
+
+_SHELLS = frozenset(
+    ("bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "cmd", "powershell")
+)
+_NOT_PROGRAMS = frozenset(("text", "txt", "plain", "plaintext", "output", "log"))
+_PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
+_PREPARATION = re.compile(
+    r"[$%>]?\s*(?:(?:mkdir|cd|touch|source|export|set|git\s+clone|conda\s+(?:create|activate))\b"
+    r"|(?:python[\d.]*|py)\s+(?:-m\s+venv\b|\S+\.py\b))"
+)
+_INSTALLATION = re.compile(
+    r"[$!%>]?\s*(?:sudo\s+)?(?:(?:\{sys\.executable\}|python[\d.]*|py)\s+-m\s+|uv\s+)?"
+    r"(?:pip3?|conda|mamba|uv|poetry|npm|yarn|brew|apt|apt-get)\s+(?:-\S+\s+)*(?:install|add)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced code block.
+
+    Attributes:
+        language: The first word after the opening fence; empty if there is none.
+        code: The lines between the fences, without the last line end.
+    """
+
+    language: str
+    code: str
+
+    @property
+    def source(self) -> str:
+        r"""The code that can be run: of a Python session only the input, without prompts.
+
+        Example:
+            >>> CodeBlock("pycon", ">>> 1 + 1\n2").source
+            '1 + 1'
+        """
+        if not self.code.lstrip("\n").startswith(">>> "):
+            return self.code
+        lines = ((line, _PROMPT.match(line)) for line in self.code.split("\n"))
+        return "\n".join(line[prompt.end() :] for line, prompt in lines if prompt)
+
+
+@functools.lru_cache(4)  # an answer's last blocks are asked for by several readers
+def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
+    r"""Return the fenced code blocks of a Markdown text, in their order.
+
+    As in CommonMark: a fence has at least three backticks or tildes, and the block ends at one
+    that is as long; lists and quotations may contain it; a block that is not closed extends to
+    the end of what contains it. HTML is text here, as it is where answers are shown: a block
+    right below a tag counts.
+
+    Args:
+        markdown: A model's answer. Time and memory are linear in its length.
+
+    Example:
+        >>> code_blocks("Look:\n```python\nx = 1\n```")
+        (CodeBlock(language='python', code='x = 1'),)
+    """
+    if "```" not in markdown and "~~~" not in markdown:
+        return ()
+    text = markdown.replace("\r\n", "\n").replace("\r", "\n")
+    levels = min(_MAX_NESTING, _MAX_LINE_READS // (text.count("\n") + 1))
+    found = _Found()
+    _parser().block.parse(text, _parser(), {"levels": levels}, found)
+    return found.all()
+
+
+class _Found(list["Token"]):
+    """The parser's tokens: code blocks are kept, and no token, of which there may be a million."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: list[CodeBlock] = []
+        self._last: Token | None = None  # the parser fills it after it was appended
+
+    def append(self, token: Token) -> None:
+        if token.type == "fence":
+            self._keep()
+            self._last = token
+
+    def all(self) -> tuple[CodeBlock, ...]:
+        """Return the code blocks, when the parser has ended."""
+        self._keep()
+        return tuple(self._blocks)
+
+    def _keep(self) -> None:
+        token, self._last = self._last, None
+        if token is not None:
+            language = next(iter(token.info.split(maxsplit=1)), "")
+            self._blocks.append(CodeBlock(language, token.content.removesuffix("\n")))
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    """A parser of blocks; it is not changed once it is made, and threads share it."""
+    rules = forks.load("markdown_it.rules_block")
+    # Its own limit drops the rest of the text.
+    parser = forks.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": sys.maxsize})
+    parser.disable("html_block")
+    ends = ["paragraph", "reference", "blockquote"]
+    parser.block.ruler.at("list", _limited(rules.list_block), {"alt": ends})
+    parser.block.ruler.at("blockquote", _limited(rules.blockquote), {"alt": [*ends, "list"]})
+    parser.block.ruler.getRules("")  # compiles them: not safe when two threads do it
+    made: MarkdownIt = parser
+    return made
+
+
+def _limited(rule: _Rule) -> _Rule:
+    """A rule for lists or quotations: deeper than `levels`, their marks are text."""
+
+    def limited(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return state.level < state.env["levels"] and rule(state, start, end, silent)
+
+    return limited
+
+
+def installs(code: str) -> bool:
+    r"""True if the code only installs packages.
+
+    Example:
+        >>> installs("%%bash\npip install pandas")
+        True
+    """
+    lines = _lines(code)
+    return bool(lines) and all(map(_INSTALLATION.match, lines))
+
+
+def main_block(blocks: Sequence[CodeBlock]) -> int:
+    r"""Return the index of the block that an answer is about: mostly the first.
+
+    If the first one only prepares for a program, or starts it, it is the longest program.
+
+    Args:
+        blocks: At least one.
+
+    Example:
+        >>> main_block(code_blocks("```sh\npip install x\n```\n```python\nimport x\n```"))
+        1
+    """
+    first, marked = blocks[0], any(block.language for block in blocks)
+    if not installs(first.code) and not (_is_shell(first) and _prepares(first.code)):
+        return 0
+    # Next to blocks with a language, those without one mostly show output.
+    programs = [
+        at
+        for at, each in enumerate(blocks)
+        if bool(each.language) is marked
+        and each.language.lower() not in _NOT_PROGRAMS
+        and not _is_shell(each)
+        and not installs(each.code)
+    ]
+    return max(programs, key=lambda at: len(blocks[at].code), default=0)
+
+
+def _prepares(code: str) -> bool:
+    """True if shell commands only prepare for a program."""
+    return all(_INSTALLATION.match(line) or _PREPARATION.match(line) for line in _lines(code))
+
+
+def _is_shell(block: CodeBlock) -> bool:
+    """True if the block's language is a shell's."""
+    return block.language.lower() in _SHELLS
+
+
+def _lines(code: str) -> list[str]:
+    """The lines that do something: no comments, no names of cell magics."""
+    lines = map(str.strip, code.split("\n"))
+    return [line for line in lines if line and not line.startswith(("#", "%%"))]

@@ -1,0 +1,119 @@
+"""An HTML page of an answer, in a frame in which nothing acts and from which nothing is called.
+
+Elements and attributes are an allow-list (nh3). The page's styles, which no list can judge, are
+kept apart from it: the frame's policy lets nothing of them be fetched.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from mixmagic import forks
+
+_TAGS = frozenset(
+    """
+    a abbr address article aside b bdi bdo blockquote br button caption cite code col colgroup data
+    dd del details dfn div dl dt em fieldset figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i
+    img input ins kbd label legend li main mark meter nav ol optgroup option p pre progress q rp rt
+    ruby s samp section select small span strong sub summary sup table tbody td textarea tfoot th
+    thead time tr u ul var wbr
+    svg g path rect circle ellipse line polyline polygon text tspan defs linearGradient
+    radialGradient stop clipPath marker
+    """.split()  # noqa: SIM905  # a list literal would take 100 lines
+)
+_ATTRIBUTES = frozenset(
+    """
+    align alt aria-hidden aria-label checked class colspan cols datetime dir disabled for height
+    high href id label lang low max min open optimum placeholder role rows rowspan scope span src
+    start style title type value width
+    viewBox d x y x1 y1 x2 y2 cx cy r rx ry dx dy points transform fill fill-opacity fill-rule
+    stroke stroke-width stroke-linecap stroke-linejoin stroke-dasharray stroke-opacity opacity
+    offset stop-color stop-opacity gradientUnits gradientTransform preserveAspectRatio text-anchor
+    dominant-baseline font-family font-size font-weight clip-path marker-start marker-mid marker-end
+    markerWidth markerHeight refX refY orient
+    """.split()  # noqa: SIM905
+)
+_INPUTS = frozenset(("checkbox", "radio", "range", "text", "number", "color", "date", "button"))
+# Nothing is fetched, sent or run: no script, no form, no picture but those in the page itself.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+_TAG = re.compile(r"<[A-Za-z][^<>]*>")
+_STYLE = re.compile(r"<style\b[^<>]*>", re.IGNORECASE)
+_STYLE_END = re.compile(r"</style", re.IGNORECASE)
+_COLORS = re.compile(r"(?:color|background|fill)\s*[:=]", re.IGNORECASE)
+_ROWS = re.compile(
+    r"</(?:p|div|li|tr|h[1-6]|dt|dd|pre|section|header|footer|article|summary|legend|option)>|<br|<hr"
+)
+_HEIGHT = re.compile(r"<(?:svg|img)\b[^>]*\bheight=\"(\d{1,4})")
+# The least and the most lines of a frame, before a person resizes it, and characters of a line.
+_LEAST, _MOST, _WIDTH = 4, 32, 90
+
+
+def is_page(text: str) -> bool:
+    """Return True if a text has HTML in it."""
+    return bool(_TAG.search(text))
+
+
+def frame(source: str, title: str) -> str:
+    """Return HTML of a frame that shows a page.
+
+    Args:
+        source: The page, as a model wrote it.
+        title: Its title, for people who do not see it.
+    """
+    body, styles = _clean(source), _styles(source)
+    # A page that has colors of its own was made for a white ground; others follow the theme.
+    scheme = "light" if _COLORS.search(styles + body) else "light dark"
+    page = (
+        f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta http-equiv="x-dns-prefetch-control" content="off">'
+        f"<style>:root {{ color-scheme: {scheme}; font-family: sans-serif }}</style>"
+        f"<style>{styles}</style><body>{body}"
+    )
+    return (
+        "<style>[data-jp-theme-light=false] .mixmagic-page { color-scheme: dark }</style>"
+        f'<iframe sandbox srcdoc="{html.escape(page)}" title="{html.escape(title)}"'
+        f' class="mixmagic-page" style="width: 100%; height: {_lines(body) * 1.5:g}em;'
+        " max-height: 80vh; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4)"
+        f'{"; background: white" * (scheme == "light")}"></iframe>'
+    )
+
+
+def _clean(source: str) -> str:
+    """Return the elements of a page that show something and call nobody."""
+    cleaned: str = forks.load("nh3").clean(
+        source,
+        tags=_TAGS,
+        attributes={"*": _ATTRIBUTES},
+        attribute_filter=_attribute,
+        clean_content_tags={"script", "style", "title", "noscript", "template"},
+        url_schemes={"data"},
+        link_rel=None,
+    )
+    return cleaned
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    """Return an attribute's value; `None` if it leads away from the page."""
+    if name == "href":
+        return value if value.startswith("#") else None
+    if name == "src":
+        return value if value.startswith("data:image/") else None
+    if name == "type" and tag in ("input", "button"):
+        return value if value.lower() in _INPUTS else None
+    return value
+
+
+def _styles(source: str) -> str:
+    """Return the style sheets of a page, without any sign that could end them."""
+    sheets = [_STYLE_END.split(part, 1)[0] for part in _STYLE.split(source)[1:]]
+    css = "\n".join(sheets).replace("<!--", "").replace("-->", "")
+    return css.replace("<", r"\3c ")
+
+
+def _lines(body: str) -> int:
+    """Return about how many lines a page takes, within bounds."""
+    characters = len(html.unescape(_TAG.sub("", body)).split()) * 6
+    drawn = sum(int(height) for height in _HEIGHT.findall(body)) // 20
+    rows = max(len(_ROWS.findall(body)), characters // _WIDTH) + drawn
+    return min(max(rows + 2, _LEAST), _MOST)

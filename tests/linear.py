@@ -1,0 +1,38 @@
+"""Readers that take time linear in what they read, measured so that a loaded machine harms nobody.
+
+CPU time of this thread is measured, not the clock's; what looks slow is measured again.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+
+# Ten times the text may take so many times as long, and what is below is noise.
+_MOST, _NOISE = 14, 0.1
+
+
+def took(read: Callable[[str], object], text: str) -> float:
+    """Seconds of CPU that reading takes, without the collector's, which others cause too."""
+    gc.disable()
+    try:
+        started = time.thread_time()
+        read(text)
+        return time.thread_time() - started
+    finally:
+        gc.enable()
+
+
+def is_linear(
+    read: Callable[[str], object], make: Callable[[int], str], size: int, most: float
+) -> bool:
+    """True if a text of `size` takes at most `most` seconds, and 14 times as long as a tenth."""
+    for _ in range(4):
+        tenth = took(read, make(size // 10))
+        if tenth > most:  # nobody waits for what takes a hundred times as long
+            continue
+        whole = took(read, make(size))
+        if whole <= min(max(_MOST * tenth, _NOISE), most):
+            return True
+    return False

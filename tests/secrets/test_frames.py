@@ -1,0 +1,192 @@
+"""Whatever is raised while a call is sent or read: no frame of it, and no word, has the key."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import h11
+import httpcore
+import keyring
+import pytest
+from canary import KEY, leaks, shown
+from keyring.backends import null
+from raised import RAISED
+from server import Answer, chunk, frames, whole
+
+import mixmagic
+from mixmagic.backends import network
+from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.sessions import Session
+from mixmagic.tasks.login import login
+
+# Where it is raised: with the request, its headers or the response at hand.
+PLACES = {
+    "sending": (h11.Connection, "send"),
+    "writing": (network._Stream, "write"),
+    "reading": (network._Stream, "read"),
+    "receiving": (h11.Connection, "next_event"),
+    "handling": (httpcore.ConnectionPool, "handle_request"),
+}
+# What httpcore takes for the end of a connection, and we for an error of ours or a stop.
+BECOME_OURS = ("TLS", "system", "decoding", "interrupt")
+
+
+@pytest.fixture
+def broken(together, monkeypatch):
+    """Let the libraries below raise something at a place, once the key is there."""
+    together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop"))])]
+
+    def raising(place: str, name: str) -> None:
+        kind, method = PLACES[place]
+
+        def work(*args: object, **options: object) -> None:
+            request = f"authorization: Bearer {KEY}"
+            error = RAISED[name]()
+            raise error from LookupError(request)
+
+        monkeypatch.setattr(kind, method, work)
+
+    return raising
+
+
+def caught(work) -> BaseException:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001  # whatever it is
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def calls(session: Session) -> dict[str, object]:
+    """The ways to a provider."""
+    return {
+        "ask": lambda: session.ask("Hello", model="8x7b"),
+        "ask for a whole answer": lambda: session.ask("Hello", model="8x7b", stream=False),
+        "stream": lambda: list(session.stream(session.request("Hello", model="8x7b"))),
+        "mixmagic.ask": lambda: mixmagic.ask("Hello", model="8x7b"),
+        "mixmagic.stream": lambda: list(mixmagic.stream("Hello", model="8x7b")),
+        "models": lambda: session.live_models("together"),
+        "login": lambda: login(session.backends, session.provider("together"), KEY),
+    }
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_no_exception_takes_the_key_along(session, broken, monkeypatch, name):
+    monkeypatch.setattr(mixmagic.sessions, "_sessions", [session])
+    broken("sending", name)
+    for way, call in calls(session).items():
+        error = caught(call)
+        assert is_the_same(error, name), way
+        assert leaks(shown(error)) == [], way
+
+
+@pytest.mark.parametrize("name", ["value", "memory", "exit", "group", "recursion", "TLS"])
+@pytest.mark.parametrize("place", PLACES)
+def test_nor_does_it_from_any_other_place(session, broken, place, name):
+    broken(place, name)
+    error = caught(calls(session)["ask"])
+    assert is_the_same(error, name)
+    assert leaks(shown(error)) == []
+
+
+def is_the_same(error: BaseException, name: str) -> bool:
+    """Whether an error is still what was raised, or is what we make of it."""
+    if name in BECOME_OURS:
+        return isinstance(error, (MixmagicError, Stopped, type(RAISED[name]())))
+    if name == "stop":  # which no generator lets through
+        return isinstance(error, (RuntimeError, StopIteration))
+    return type(error) is type(RAISED[name]())
+
+
+@pytest.mark.parametrize("name", ["value", "memory", "exit", "group of groups", "recursion"])
+def test_the_doctor_s_threads_bring_no_key(session, broken, name):
+    broken("sending", name)
+    error = caught(session.doctor)
+    assert type(error) is type(RAISED[name]())
+    assert leaks(shown(error)) == []
+
+
+@pytest.mark.parametrize("name", ["value", "recursion", "group's own words", "decoding"])
+def test_a_thread_that_fails_shows_no_key(session, broken, monkeypatch, name):
+    """As `threading.excepthook` gets it; and as a service that collects errors installs one."""
+    seen: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    broken("reading", name)
+    thread = threading.Thread(target=session.ask, args=("Hello",), kwargs={"model": "8x7b"})
+    thread.start()
+    thread.join(10)
+    [args] = seen
+    assert args.exc_value.__traceback__ is args.exc_traceback
+    assert leaks(shown(args.exc_value)) == []
+
+
+def test_a_deep_recursion_shows_no_key_wherever_it_ends(session, together):
+    """At every depth at which a call may fail: in httpx, in h11, in our own code."""
+    together.plan = [whole("Hi")]
+    assert session.ask("Hello", model="8x7b").text == "Hi"
+
+    def dive(depth: int) -> object:
+        return dive(depth - 1) if depth else session.ask("Hello", model="8x7b")
+
+    errors: list[BaseException] = []
+    for depth in range(sys.getrecursionlimit(), 0, -1):
+        try:
+            dive(depth)
+            break
+        except (RecursionError, MixmagicError) as error:  # some libraries catch everything
+            error.__traceback__ = last(error.__traceback__, 60)
+            errors.append(error)
+    assert len(errors) > 60
+    assert [each for each in errors if leaks(shown(each))] == []
+    assert len(together.received) > 3, "some of them failed after the question was sent"
+
+
+def last(trace, count: int):
+    """The last frames of a traceback: those of the recursion are all the same."""
+    every = [trace]
+    while every[-1].tb_next is not None:
+        every.append(every[-1].tb_next)
+    return every[max(0, len(every) - count)]
+
+
+@pytest.mark.parametrize("name", [name for name in RAISED if name != "ours"])
+@pytest.mark.parametrize("method", ["set_password", "get_password"])
+def test_whatever_a_keyring_raises_has_no_key(session, monkeypatch, name, method):
+    class Raises(null.Keyring):
+        def fails(self, *words: str) -> None:
+            kept = f"{KEY} of {words}"
+            error = RAISED[name]()
+            raise error from LookupError(kept)
+
+    setattr(Raises, method, Raises.fails)
+    monkeypatch.setattr(keyring.core, "_keyring_backend", Raises())
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    access, provider = session.backends.access, session.provider("together")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)  # so that it is known
+    if method == "set_password":
+        assert leaks(shown(caught(lambda: access.store(provider, KEY)))) == []
+    elif not isinstance(RAISED[name](), Exception):
+        error = caught(lambda: access.find(provider))
+        assert isinstance(error, (type(RAISED[name]()), Stopped))
+        assert leaks(shown(error)) == []
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError, RecursionError, SystemExit])
+def test_a_file_env_that_cannot_be_read_in_peace_shows_no_key(
+    session, together, monkeypatch, tmp_path, kind
+):
+    import dotenv
+
+    def interrupted(stream, **_: object) -> None:
+        text = stream.read()
+        raise kind(text)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOGETHER_API_KEY")
+    (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
+    monkeypatch.setattr(dotenv, "dotenv_values", interrupted)
+    error = caught(lambda: session.backends.access.find(session.provider("together")))
+    error.args = ()  # its words are not ours: nobody knows the key yet
+    assert isinstance(error, kind)
+    assert leaks(shown(error)) == []
