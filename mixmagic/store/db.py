@@ -75,11 +75,14 @@ class Database:
         return str(self.rows("PRAGMA journal_mode")[0][0])
 
     @contextlib.contextmanager
-    def transaction(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, patience: float | None = None, kept: Callable[[], None] | None = None
+    ) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block is kept, or nothing of it.
 
         Args:
             patience: Seconds to wait if another process keeps the file locked; 0 tries once.
+            kept: Called when all is kept, before another thread may begin a transaction.
 
         Raises:
             StoreBusy: It kept the file locked all the time.
@@ -101,6 +104,8 @@ class Database:
                     self._locked = (0.0, -math.inf)
                     yield connection
                     _commit(connection)
+                    if kept is not None:
+                        kept()
                     return  # noqa: TRY300  # what follows is for errors
                 except (*configure.FAILURES, quarantine.Taken) as error:
                     self._roll_back()
@@ -185,9 +190,8 @@ class Database:
             since, until = self._locked
             if before not in (0, version):  # others get on
                 since = now
-                if (
-                    wait > _TRANSACTION and now - started < _CROWD
-                ):  # whoever waits for less comes back
+                # Whoever waits for less comes back anyway.
+                if wait > _TRANSACTION and now - started < _CROWD:
                     deadline = max(deadline, now + wait)
             self._locked = (since if now - until < _RECENT else now, now)
             left = deadline - now

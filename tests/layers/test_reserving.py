@@ -21,7 +21,7 @@ from server import together as pieces
 from mixmagic.display.live import session_total
 from mixmagic.errors import BudgetExceeded, MixmagicError, Stopped, StoreBusy
 from mixmagic.sessions import Session
-from mixmagic.store import mounts, reservations
+from mixmagic.store import mounts, reservations, turns
 from mixmagic.values import Delta
 
 TOKEN = Decimal("600e-9")  # of 8x7b, in and out
@@ -372,7 +372,7 @@ def test_nobody_waits_for_what_a_job_has_reserved(session, together):
         )
     session.ledger.sweep()  # it outlives the process that made it
     (left,) = session.budgets()
-    assert (left.held * 10**9, left.moving) == (taken, 0)
+    assert (left.reserved * 10**9, left.returning) == (taken, 0)
     started = time.monotonic()
     session.ask("Hi", max_tokens=1000)
     assert time.monotonic() - started < reservations._STILL
@@ -569,7 +569,7 @@ def reader(how: str):
 
 def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together, held, monkeypatch):
     """For as long as it goes on: the other process tells of it every two seconds."""
-    monkeypatch.setattr(reservations, "ELSEWHERE", 4.0)
+    monkeypatch.setattr(turns, "ELSEWHERE", 4.0)
     together.plan = [held, TINY]
     session.budget(enough(1000), per="day")
     with reader("on"):
@@ -585,7 +585,7 @@ def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together,
 
 
 def test_a_call_of_another_process_that_lies_still_is_not(session, together, held, monkeypatch):
-    monkeypatch.setattr(reservations, "ELSEWHERE", 1.0)
+    monkeypatch.setattr(turns, "ELSEWHERE", 1.0)
     together.plan = [held, TINY]
     session.budget(enough(1000) + enough(300), per="day")
     with reader("still"):

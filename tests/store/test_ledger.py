@@ -70,8 +70,8 @@ def rows(ledger: Ledger) -> list[sqlite3.Row]:
 def of_the_day(ledger: Ledger) -> tuple[Decimal, Decimal]:
     """What is spent and held, as the day's budget has it."""
     ledger.limit("day", Decimal(1000))
-    (left,) = ledger.left(None)
-    return left.spent, left.held
+    (left,) = ledger.balances(None)
+    return left.spent, left.reserved
 
 
 def test_a_call_is_a_row_before_it_is_sent_and_all_of_it_when_it_has_ended(ledger):
@@ -380,7 +380,7 @@ def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged, match="begins anew"):
-        Ledger(ledger.database.path.parent, "next").left(None)
+        Ledger(ledger.database.path.parent, "next").balances(None)
 
 
 def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(ledger):
@@ -457,5 +457,5 @@ def test_a_ledger_of_the_first_form_is_carried_over(tmp_path):
     assert (everything.unpriced, everything.prompt_tokens) == (2, 16)
     ledger.limit("session", Decimal(1))
     ledger.limit("notebook", Decimal(1), "/a.ipynb")
-    assert [left.spent * 10**9 for left in ledger.left("/a.ipynb")] == [19_800, 1_800]
+    assert [left.spent * 10**9 for left in ledger.balances("/a.ipynb")] == [19_800, 1_800]
     ledger.database.close()

@@ -196,8 +196,8 @@ def run(work: list[list]) -> None:
         for ledger in ledgers:
             ledger.sweep()
             check(ledger)
-            for left in ledger.left("/n.ipynb", cell):
-                assert left.left >= 0
+            for left in ledger.balances("/n.ipynb", cell):
+                assert left.remaining >= 0
         assert not ledgers[0]._writer.owes
         for ledger in ledgers:
             ledger.close()

@@ -117,13 +117,13 @@ def check_budgets(ledger: Ledger) -> None:
     """What the budgets go by is what the rows say."""
     for per in ("session", "notebook", "day", "month"):
         ledger.limit(per, Decimal(1000), "a.ipynb")
-    lefts = ledger.left("a.ipynb")
+    lefts = ledger.balances("a.ipynb")
     rows = ledger.database.rows("SELECT *, substr(day, 1, 7) AS month FROM calls")
     for left in lefts:
-        mine = [row for row in rows if row[left.cap.per] == left.cap.key]
+        mine = [row for row in rows if row[left.limit.per] == left.limit.key]
         assert left.spent == sum(dollars(row["cost_nanodollars"] or 0) for row in mine)
         still = [row for row in mine if row["status"] == "open"]
-        assert left.held == sum(dollars(row["held_nanodollars"] or 0) for row in still)
+        assert left.reserved == sum(dollars(row["held_nanodollars"] or 0) for row in still)
 
 
 def of_the_calls(ledger: Ledger, period: Period) -> dict[str, object]:

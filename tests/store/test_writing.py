@@ -197,4 +197,4 @@ def test_a_waiting_writer_does_not_keep_readers_from_the_file(ledger):
         assert time.monotonic() - started < 2
         assert waiting.is_alive()
     waiting.join(10)
-    assert [left.cap.limit for left in ledger.left(None)] == [1]
+    assert [left.limit.dollars for left in ledger.balances(None)] == [1]
