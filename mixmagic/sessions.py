@@ -219,7 +219,7 @@ class Session(Parts):
         self.ledger.limit(per, None if limit is None else amount(limit), self.notebook)
 
     def budgets(self) -> list[Balance]:
-        """What has become of the budgets that are set, the session's first.
+        """Return the balances of the budgets that are set, the session's first.
 
         Raises:
             StoreError: The ledger, or the budgets, cannot be read.

@@ -69,11 +69,11 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
 
 
 class _Call:
-    """What becomes of one call.
+    """Fate of one call.
 
     Attributes:
         reservation: Its place in the ledger.
-        collector: What has come of it.
+        collector: Its answer so far.
         sent: True if the provider may have read the question of the last try.
     """
 

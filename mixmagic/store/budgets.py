@@ -1,6 +1,7 @@
-"""The limits on what may be spent, and what a call gets of them; apart from the record of spending.
+"""Limits on spending, and the share of them that a call gets.
 
-A damaged ledger loses no limit. May be imported by `layers` and what stands above it.
+They are kept apart from the ledger: a damaged one loses no limit. May be imported by `layers` and
+what stands above it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Limit(NamedTuple):
     """One limit that applies to a call.
 
     Attributes:
-        per: What it limits the spending of: a period, a notebook, or the calls of one cell.
+        per: Kind of spending: of a session, a notebook, a day, a month, or one cell.
         key: Which one, as in the ledger: `2026-11-24`.
-        dollars: What that may cost.
-        name: What people call it: `today's budget`.
+        dollars: US dollars that its calls may cost together.
+        name: Name for people: `today's budget`.
         raised_by: How it is raised.
     """
 
@@ -55,7 +56,7 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What has become of a limit.
+    """State of a limit.
 
     Attributes:
         limit: The limit.
@@ -113,7 +114,7 @@ class Budgets:
         """Set a limit, or take it off; whoever calls keeps other processes from doing the same.
 
         Args:
-            per: What it limits the spending of.
+            per: Kind of spending.
             limit: US dollars, or `None`.
             path: The notebook's.
 
@@ -269,13 +270,13 @@ def _over(name: str) -> bool:
 
 
 class Grant(NamedTuple):
-    """What a call gets of what its budgets have left.
+    """Share of its budgets that a call gets.
 
     Attributes:
         tokens: The `max_tokens` that each of its answers gets; 0 if it gets nothing now.
         tightest: The first limit with too little for all that the call asks for; `None` if all
             have enough.
-        waits: True if other calls hold money that would give it more: it waits for them.
+        waits: True if other calls have reserved money that would give it more: it waits for them.
     """
 
     tokens: int
@@ -284,11 +285,11 @@ class Grant(NamedTuple):
 
 
 def grant(request: Request, bound: Bound, balances: Sequence[Balance], floor: int) -> Grant:
-    """Decide what a call gets under its budgets: all that it asks for, less, or nothing.
+    """Decide what a call gets of its budgets: all that it asks for, less, or nothing.
 
     Args:
         request: The call.
-        bound: What it can cost; its `limit` is known.
+        bound: Its worst case; its `limit` is known.
         balances: Those of its budgets, at least one.
         floor: Tokens of the shortest useful answer; one that was asked to be shorter is useful.
 
@@ -338,7 +339,7 @@ def exceeded(
 
     Args:
         request: The call.
-        bound: What it could cost.
+        bound: Its worst case.
         balance: That of the limit which it would pass, the narrowest of them.
         least: US dollars that the tightest of all limits has left.
         why: Why the call does not get what is left.

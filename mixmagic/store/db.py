@@ -68,7 +68,7 @@ class Database:
 
     @property
     def journal(self) -> str:
-        """How the file is kept whole: `wal`, or on a network folder `delete`.
+        """Return SQLite's journal mode: `wal`, or on a network folder `delete`.
 
         Raises:
             StoreError: The file cannot be read.
@@ -123,7 +123,7 @@ class Database:
 
         Args:
             query: In SQL.
-            values: What stands for its question marks.
+            values: Values of its question marks.
             patience: As for `transaction`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The spend record: one row for every call that was sent, whole, stopped, failed or lost.
+"""The spend record: one row for every call that was sent: whole, stopped, failed or lost.
 
 A row is made before the call is sent, with the most that the call can cost, and closed with what
 it did cost. What a killed process leaves open is closed by the next one, as `lost`, at its most.
@@ -168,7 +168,7 @@ class Ledger:
         Args:
             reservation: The call.
             status: How it ended.
-            completion: What it came to; `None` if it never left this machine: it was no call.
+            completion: Its answer and cost; `None` if it never left this machine: it was no call.
             error: Why it failed.
 
         Raises:
@@ -222,7 +222,7 @@ class Ledger:
         self.turns.ring()
 
     def balances(self, notebook: str | None, cell: Budget | None = None) -> list[Balance]:
-        """Return what has become of the limits that apply to a call now.
+        """Return the balances of the limits that apply to a call now.
 
         Raises:
             StoreError: The ledger, or the limits, cannot be read.
@@ -256,8 +256,8 @@ class Ledger:
         """Return what calls have cost, in groups: the dearest first, days in their order.
 
         Args:
-            period: Which calls.
-            by: What the groups are.
+            period: Period of the calls.
+            by: Column that makes the groups.
             patience: Seconds to wait if another process keeps the ledger locked.
 
         Raises:
@@ -379,7 +379,7 @@ class Ledger:
 
 
 def _balances(query: rows.Query, limits: Sequence[Limit]) -> list[Balance]:
-    """Return what has become of limits."""
+    """Return the balances of limits."""
     sums = rows.spending(query, limits)
     return [
         Balance(limit, dollars(spent), dollars(reserved))

@@ -31,7 +31,7 @@ class Entry:
         row: Its columns.
         process: Which process makes the call: a forked child only has a copy.
         number: The row's; `None` while it is not in the file.
-        budgeted: True if budgets hold for the call.
+        budgeted: True if budgets apply to the call.
         began: When it began, on the monotonic clock.
         moved: When the last piece of its answer came, or it began, likewise.
         thread: Which thread has asked for it, and holds the call open.
@@ -74,7 +74,7 @@ class Reservation:
         entry: Its row, as soon as there may be one.
         clamp: The tokens that a budget has left it, and that budget's name, if they are fewer than
             it would have had.
-        guard: What gives the call up for lost if nobody settles it.
+        guard: Finalizer that gives the call up for lost if nobody settles it.
     """
 
     request: Request
@@ -93,7 +93,7 @@ class Reservation:
 
     @property
     def number(self) -> int | None:
-        """The number of the call's row; `None` if it is not in the file."""
+        """Number of the call's row; `None` if it is not in the file."""
         return None if self.entry is None else self.entry.number
 
     @property

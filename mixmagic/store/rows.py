@@ -20,7 +20,7 @@ Query = Callable[[str, Sequence[object]], Iterable[sqlite3.Row]]
 
 
 class Ending(NamedTuple):
-    """How a row is closed: its columns."""
+    """Columns of a row when it is closed."""
 
     status: Status
     error: str | None = None

@@ -140,7 +140,7 @@ class Turns:
         ]
 
     def _calls(self) -> dict[int, Entry]:
-        """The calls under way: a copy, other threads may make more."""
+        """Return the calls under way: a copy, other threads may make more."""
         return dict(self._under_way)
 
 

@@ -1,4 +1,4 @@
-"""What a call would take and cost, before it is made. Nothing is sent."""
+"""Tokens and cost of a call before it is made. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USUAL = 300
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call would take and cost.
+    """Tokens and cost of a call.
 
     Attributes:
         request: The call, as it would be sent now: a budget may lower its `max_tokens`.
@@ -58,7 +58,7 @@ def plan(
     *,
     floor: int = 64,
 ) -> Plan:
-    """What `request` would take and cost.
+    """Return the tokens and cost of a call.
 
     Args:
         request: The call.

@@ -1,4 +1,4 @@
-"""Budgets: which hold, what they forbid, and that no file's fate loosens one."""
+"""Budgets: which apply, what they forbid, and that no file's fate loosens one."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Requ
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Reservation:
-    hold = Reservation(asked, notebook, bound(asked))
-    ledger.reserve(hold)
-    return hold
+    reservation = Reservation(asked, notebook, bound(asked))
+    ledger.reserve(reservation)
+    return reservation
 
 
-def settle(ledger: Ledger, hold: Reservation, tokens: int) -> None:
-    asked, usage = hold.request, Usage(9, tokens - 9)
+def settle(ledger: Ledger, reservation: Reservation, tokens: int) -> None:
+    asked, usage = reservation.request, Usage(9, tokens - 9)
     cost = asked.model.price.cost(usage)
-    ledger.settle(hold, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
+    ledger.settle(reservation, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def make(tmp_path):
 def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
     ledger = make()
     ledger.limit("session", 150 * TOKEN)
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     (left,) = ledger.balances(None)
     assert (left.spent, left.reserved, left.remaining) == (0, 100 * TOKEN, 50 * TOKEN)
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
     assert (caught.value.most, caught.value.left) == (100 * TOKEN, 50 * TOKEN)
-    settle(ledger, hold, 20)
+    settle(ledger, reservation, 20)
     (left,) = ledger.balances(None)
     assert (left.spent, left.reserved, left.remaining) == (20 * TOKEN, 0, 130 * TOKEN)
     reserve(ledger, request())
@@ -78,9 +78,9 @@ def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
 def test_a_budget_holds_to_the_nanodollar(make):
     ledger = make()
     ledger.limit("session", 100 * TOKEN - Decimal("1e-9"))
-    hold = reserve(ledger, request())
-    assert hold.request.params["max_tokens"] == 90
-    settle(ledger, hold, 0)
+    reservation = reserve(ledger, request())
+    assert reservation.request.params["max_tokens"] == 90
+    settle(ledger, reservation, 0)
     ledger.limit("session", 100 * TOKEN)
     assert reserve(ledger, request()).request.params["max_tokens"] == 91
 
@@ -227,10 +227,10 @@ def test_a_day_and_a_month_end(make, monkeypatch):
     asked = request()
 
     def on(seconds: float) -> Reservation:
-        hold = Reservation(asked, None, bound(asked), started_at=seconds)
-        ledger.reserve(hold)
-        settle(ledger, hold, 100)
-        return hold
+        reservation = Reservation(asked, None, bound(asked), started_at=seconds)
+        ledger.reserve(reservation)
+        settle(ledger, reservation, 100)
+        return reservation
 
     noon = 1_796_126_400.0  # 2026-12-01 12:00 UTC
     on(noon)

@@ -150,8 +150,8 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
         old.execute(SETTLE, (number,))
         old.execute(ADD_UP, (number,))
         old.execute("COMMIT")
-    hold = Reservation(request(), None, bound(request()))
-    ledger.reserve(hold)
+    reservation = Reservation(request(), None, bound(request()))
+    ledger.reserve(reservation)
     rows = ledger.database.rows("SELECT id, status FROM calls WHERE id >= ?", (number,))
     assert [tuple(row) for row in rows] == [(number, "ok"), (number + 1, "open")]
     assert ledger.spent()[0].cost == Decimal("700e-9")
