@@ -115,7 +115,7 @@ def test_our_own_count_passes_no_budget(session, together):
     assert (row(session)["completion_tokens"], row(session)["counted"]) == (8, "estimate")
     assert row(session)["cost_nanodollars"] == (9 + 8) * 600
     (left,) = session.budgets()
-    assert left.left >= 0
+    assert left.remaining >= 0
 
 
 def test_a_call_to_a_tool_is_counted(session, together):
