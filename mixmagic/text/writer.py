@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -245,9 +245,11 @@ class _Blocks:
             (self._quotes and (signs or _LINE.search(content)))
             or taken == "changed"
             or NBCONVERT.search(content)
-            or any(line.count("`") * len(line) > _MOST_TICKS for line in lines)
         ):
             return list(_code_paragraphs(lines))
+        if any(line.count("`") * len(line) > _MOST_TICKS for line in lines):
+            lines = [*_cut(lines)]
+            content = "\n".join(lines)
         language = _LANGUAGE.match(info)
         # A highlighter would take the place of a formula for code.
         colored = language and not taken and not language[1].lower().startswith(_DRAWN)
@@ -273,15 +275,21 @@ def _taken_out(content: str, *, nested: bool) -> str | None:
     return "restored" if _SLOT.search(content) else found
 
 
+def _cut(lines: Iterable[str]) -> Iterator[str]:
+    """Return lines of code cut to bounded length."""
+    for line in lines:
+        yield from (line[i : i + _CODE_LINE] for i in range(0, max(len(line), 1), _CODE_LINE))
+
+
 def _code_paragraphs(lines: Sequence[str]) -> Iterator[Block]:
     """Return lines of code as paragraphs of `<code>` elements, each of bounded size."""
-    pieces: list[str] = []
-    for line in lines:
-        expanded = _INDENT.sub(lambda match: "\xa0" * len(match[0]), line.expandtabs(4)) or "\xa0"
-        pieces += [expanded[i : i + _CODE_LINE] for i in range(0, len(expanded), _CODE_LINE)]
+    expanded = (
+        _INDENT.sub(lambda match: "\xa0" * len(match[0]), line.expandtabs(4)) or "\xa0"
+        for line in lines
+    )
     written: list[str] = []
     signs = 0
-    for piece in pieces:
+    for piece in _cut(expanded):
         code = f"<code>{as_code(piece)}</code>"
         count = len(SIGN.findall(code)) + 1
         if written and (len(written) == _CODE_LINES or signs + count > MOST_SIGNS // 2):
