@@ -1,9 +1,9 @@
 r"""Take keys out of what is shown: out of whole values, and of texts that come in pieces.
 
 A key is found in any case and in its usual encodings: with escapes (`%73`, `&#115;`, `\u0073`,
-`\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a longer
-Base64 text. So is a part of it that has half of its characters and at least eight, or that has
-forty-eight.
+`\163`, `\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a
+longer Base64 text. So is a part of it that has half of its characters and at least eight, or that
+has forty-eight.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 # One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
 _ESCAPE = re.compile(
     r"""%(?:25){0,3}(?P<percent>[0-9a-f]{2})
-      | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,8} | \#x[0-9a-f]{1,8} | [a-z]{1,8});?)
+      | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,16} | \#x[0-9a-f]{1,16} | [a-z]{1,8});?)
       | \\{1,8}(?: (?-i:u)(?P<unicode>[0-9a-f]{4}) | u\{(?P<braced>[0-9a-f]{1,8})\}
-                 | (?-i:U)(?P<long>[0-9a-f]{8}) | x(?P<byte>[0-9a-f]{2})
+                 | (?-i:U)(?P<long>[0-9a-f]{8}) | x(?P<byte>[0-9a-f]{2}) | (?P<octal>[0-3][0-7]{2})
                  | (?P<blank>(?-i:[bfnrtv])) | (?P<sign>[^\w\s\\]|_) | )""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _SIGNS = ("\\", "%", "&")
 # The end of a text that may be the beginning of an escaped character.
 _BEGUN = re.compile(
-    r"""(?: %(?:25){0,3}[0-9a-f]?
-          | &(?:amp;){0,3}(?:\#[0-9]{0,8} | \#x[0-9a-f]{0,8} | [a-z]{0,8})
-          | \\{1,8}(?: u\{?[0-9a-f]{0,8} | x[0-9a-f]? | ) )\Z""",
+    r"""(?: \\{0,8}%(?:25){0,3}[0-9a-f]?
+          | \\{0,8}&(?:amp;){0,3}(?:\#[0-9]{0,16} | \#x[0-9a-f]{0,16} | [a-z]{0,8})
+          | \\{1,8}(?: u\{?[0-9a-f]{0,8} | x[0-9a-f]? | [0-3][0-7]? | ) )\Z""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _LONGEST_ESCAPE = 40
@@ -101,7 +101,9 @@ class Fingerprints:
         self._words: set[str] = set()  # the short secrets
         for secret in secrets:
             half = 2 if len(secret) >= _LONG else 1
-            for spelling in {_lower(secret), _unescaped(secret)}:
+            # Escapes of bytes are read byte by byte.
+            by_bytes = secret.encode(errors="surrogateescape").decode("latin-1")
+            for spelling in {_lower(secret), _unescaped(secret), _lower(by_bytes)}:
                 self._begins.update(spelling[:size] for size in range(1, _LOOK))
                 self._tails.update(spelling[: _LOOK - 1])
                 self._add(spelling, half)
@@ -300,7 +302,7 @@ def _character(escape: re.Match[str]) -> str:
         return character if len(character) == 1 else escape[0]
     if kind in ("sign", "blank"):
         return value if kind == "sign" else " "
-    code = int(value, 16)
+    code = int(value, 8 if kind == "octal" else 16)
     return chr(code) if code <= sys.maxunicode else escape[0]
 
 

@@ -8,7 +8,9 @@ import inspect
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import pytest
 from canary import ENCODINGS, KEY, leaks
@@ -74,6 +76,26 @@ def test_a_key_is_found_in_every_encoding_in_whole_texts_and_in_pieces(shape, na
             assert rest.endswith(after)
             if name == "plain":
                 assert pieces == whole == frame.replace("{}", "[key]")
+
+
+BYTES: dict[str, Callable[[bytes], str]] = {
+    "percent": quote_from_bytes,
+    "percent, all": lambda raw: "".join(f"%{byte:02X}" for byte in raw),
+    "Python's bytes": repr,
+    "octal": lambda raw: "".join(f"\\{byte:03o}" for byte in raw),
+    "read as Latin-1": lambda raw: raw.decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("key", ["pässwörd-ñ9-Ключ", "München#4711!", "пароль-для-почты"])
+@pytest.mark.parametrize("name", BYTES)
+def test_a_key_of_any_letters_is_found_byte_by_byte(key, name):
+    fingerprints = Fingerprints([key])
+    text = f"It is {BYTES[name](key.encode())}, I think."
+    assert fingerprints.redact(text).startswith("It is ")
+    for each in (fingerprints.redact(text), shown(fingerprints, *cut(text, 1))):
+        assert "[key]" in each
+        assert len(each) < len(text) - len(key.encode()) + 11
 
 
 @pytest.mark.parametrize("key", [each for each in KEYS.values() if len(each) >= 12])
