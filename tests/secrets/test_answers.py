@@ -218,3 +218,17 @@ def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
     together.plan = [Answer([frames({"error": {"message": "why"}})])]
     with pytest.raises(StreamBroken, match="why"):
         session.ask("Hello", model="8x7b")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PASSWORD_STORE_DIR=/home/jovyan/.password-store", "See /home/jovyan/.local/share."),
+        ("DB_PASSWORD_FILE=/run/secrets/db_password", "Mount it at /run/secrets/db_user."),
+        ("APP_SECRET_NAME=billing-database-login", "The billing-database is down."),
+    ],
+)
+def test_where_a_secret_stands_is_none(session, together, monkeypatch, variable, text):
+    monkeypatch.setenv(*variable.split("="))
+    together.plan = [streamed(*text)]
+    assert session.ask("Hello", model="8x7b").text == text
