@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.text.escape import plain
-from mixmagic.text.markdown import parse
+from mixmagic.text.markdown import MOST_BLOCKS, parse
 from mixmagic.text.writer import Progress, join, write
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-# Blocks of an answer: front ends take time that is quadratic in them.
-_MOST_BLOCKS = 6000
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
 # What the next piece may finish: a line end of two characters, a terminal's command.
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?)\Z")
@@ -59,7 +57,7 @@ class Sanitizer:
         self._held = self._source = ""  # what is not looked at yet, and what is not closed
         self._references: dict[str, Any] = {}
         self._progress = Progress()
-        self._left = _MOST_BLOCKS
+        self._left = MOST_BLOCKS
 
     def feed(self, piece: str) -> str:
         """Take the next piece; return Markdown of the blocks that it closes."""
