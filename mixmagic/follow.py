@@ -5,6 +5,8 @@ For `demo` alone: it needs nbclient, which is an extra.
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
@@ -20,6 +22,16 @@ class _ThisPython(AsyncKernelManager):
     @default("kernel_spec_manager")
     def _without_folders(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
+
+
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def _text(data: dict[str, Any]) -> str:
+    """Return what stands in an output: of an answer that grows, no update has plain text."""
+    if "text/markdown" in data:
+        return html.unescape(_TAG.sub("", data["text/markdown"]))
+    return str(data.get("text/plain", ""))
 
 
 class Follower(NotebookClient):
@@ -61,7 +73,7 @@ class Follower(NotebookClient):
         elif kind in ("display_data", "update_display_data", "execute_result"):
             self._grow(
                 content.get("transient", {}).get("display_id", ""),
-                content["data"].get("text/plain", ""),
+                _text(content["data"]),
             )
         return super().process_message(msg, cell, cell_index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -57,26 +58,26 @@ _MOST_TOKENS = 10**9
 # A higher charge is a mistake, or in another unit.
 _MOST_DOLLARS = 1_000_000
 _TICKS = 10**10  # of xAI's, in a dollar
+_DIGITS = re.compile(r"[0-9]{1,10}(?:\.0{1,6})?")
 _DECIMAL = re.compile(r"\s*\+?([0-9]{1,30}\.?|[0-9]{0,30}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?\s*")
 
 
 def told(frame: Mapping[str, Any]) -> Usage | None:
     """Return the usage that a frame, or one of its choices, tells.
 
-    Several places may hold one: the first that counts something is taken. llama.cpp's timings are
-    looked at only if there is no other.
+    Several places may hold one: the one that counts the most is taken, and a charge from any of
+    them. llama.cpp's timings are looked at only if there is no other.
 
     Example:
         >>> told({"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 5}}})
         Usage(prompt_tokens=9, completion_tokens=5, ...)
     """
-    found = None
-    for said in _objects(frame):
-        known = usage(said)
-        if known is not None and says(known):
-            return known
-        found = found or known
-    return _timed(frame.get(_TIMINGS)) or found
+    found = [known for known in map(usage, _objects(frame)) if known is not None]
+    if not any(map(says, found)):
+        return _timed(frame.get(_TIMINGS)) or next(iter(found), None)
+    most = max(found, key=lambda known: known.total_tokens)
+    charges = [known.charge for known in found if known.charge is not None]
+    return replace(most, charge=max(charges, default=None))
 
 
 def in_error(body: Any) -> Usage | None:
@@ -164,7 +165,9 @@ def _counts(
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens, if it is one; some proxies make 9 to 9.0."""
+    """A number of tokens, if it is one; some proxies make 9 to 9.0, or to a text."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = float(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

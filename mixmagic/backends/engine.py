@@ -71,6 +71,7 @@ class Engine:
 
     def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self.ready = self._usable = False
+        self._silent = False  # it says no more: `poll` does not know while another thread waits
         self.answers: dict[int, Answer] = {}
         self.counts = Memo()
         self._failure = ""
@@ -98,7 +99,7 @@ class Engine:
     @property
     def alive(self) -> bool:
         """True if it can still be asked."""
-        return self.process.poll() is None
+        return not self._silent and self.process.poll() is None
 
     @property
     def suspended(self) -> bool:
@@ -156,6 +157,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001  # whatever it is, the answers must end
             failure = f"it said what makes no sense: {error!r:.200}"
             self.process.kill()
+        self._silent = True
         status = self.process.wait()
         self._outbox.put(None)
         with self._lock:

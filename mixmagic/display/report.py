@@ -85,11 +85,11 @@ class Table:
                 # Bold figures would be wider than those above them.
                 bold = "; font-weight: bold" if more and not right else ""
                 style = f"text-align: {side}{whole}{bold}{more}"
-                parts.append(f'<{tag} style="{style}">{as_text(cell)}</{tag}>')
+                parts.append(f'<{tag} style="{style}">{as_text(cell, starts_line=False)}</{tag}>')
             return "".join(parts)
 
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        caption = as_text(self.caption).replace("\n", "<br>")
+        caption = as_text(self.caption, starts_line=False).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
         apart = "; border-top: 1px solid gray"

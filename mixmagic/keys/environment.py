@@ -16,6 +16,8 @@ _SECRET = re.compile(
     r"(?:^|_)(?:KEYS?|TOKEN|PAT|PASS)_?\d*$|[^_]_PWD$|API_?KEY|SECRET|PASSWO?R?D|PASSPHRASE",
     re.IGNORECASE,
 )
+# Of these the value says where a secret is, or what it is called.
+_PLACE = re.compile(r"_(?:FILE|PATH|DIR|DIRECTORY|FOLDER|NAME|HOST|ENDPOINT)$", re.IGNORECASE)
 _URL = re.compile(r"(?:^|_)(?:PROXY|UR[LI]|DSN|HOST|BASE|ENDPOINT)$", re.IGNORECASE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -25,10 +27,10 @@ def sounds_secret(name: str) -> bool:
     """Return True if a variable holds a secret, judging by its name.
 
     Example:
-        >>> sounds_secret("HF_TOKEN"), sounds_secret("TOKENIZERS_PARALLELISM")
+        >>> sounds_secret("DB_PASSWORD"), sounds_secret("DB_PASSWORD_FILE")
         (True, False)
     """
-    return _SECRET.search(name) is not None
+    return _SECRET.search(name) is not None and _PLACE.search(name) is None
 
 
 @functools.lru_cache(1024)

@@ -1,9 +1,9 @@
 r"""Take keys out of what is shown: out of whole values, and of texts that come in pieces.
 
-A key is found in any case and in its usual encodings: with escapes (`%73`, `&#115;`, `\u0073`,
-`\_`), in hexadecimal, and in Base64 at each of the three places where it may begin in a longer
-Base64 text. So is a part of it that has half of its characters and at least eight, or that has
-forty-eight.
+A key is found in any case, with characters between that nobody sees, and in its usual encodings:
+with escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at each of the
+three places where it may begin in a longer Base64 text. So is a part of it that has half of its
+characters and at least eight, or that has forty-eight.
 """
 
 from __future__ import annotations
@@ -28,24 +28,33 @@ _LONG = 12
 _MOST = 48
 # The user and the password of a URL.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
+# Characters that nobody sees, or that are dropped before a text is shown: they part no key.
+_UNSEEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
 # One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
 _ESCAPE = re.compile(
     r"""%(?:25){0,3}(?P<percent>[0-9a-f]{2})
-      | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,8} | \#x[0-9a-f]{1,8} | [a-z]{1,8});?)
+      | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,16} | \#x[0-9a-f]{1,16} | [a-z]{1,8});?)
       | \\{1,8}(?: (?-i:u)(?P<unicode>[0-9a-f]{4}) | u\{(?P<braced>[0-9a-f]{1,8})\}
-                 | (?-i:U)(?P<long>[0-9a-f]{8}) | x(?P<byte>[0-9a-f]{2})
-                 | (?P<blank>(?-i:[bfnrtv])) | (?P<sign>[^\w\s\\]|_) | )""",
+                 | (?-i:U)(?P<long>[0-9a-f]{8}) | x(?P<byte>[0-9a-f]{2}) | (?P<octal>[0-3][0-7]{2})
+                 | (?P<blank>(?-i:[bfnrtv])) | (?P<sign>[^\w\s\\]|_) | )
+      | (?P<unseen>\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~] | \x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)
+                 | UNSEEN)""".replace("UNSEEN", _UNSEEN),
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
-_SIGNS = ("\\", "%", "&")
+_NOBODY_SEES = re.compile(_UNSEEN)
+# A text without these has nothing to be unescaped.
+_SIGNS = re.compile(rf"[\\%&]|{_UNSEEN}")
 # The end of a text that may be the beginning of an escaped character.
 _BEGUN = re.compile(
-    r"""(?: %(?:25){0,3}[0-9a-f]?
-          | &(?:amp;){0,3}(?:\#[0-9]{0,8} | \#x[0-9a-f]{0,8} | [a-z]{0,8})
-          | \\{1,8}(?: u\{?[0-9a-f]{0,8} | x[0-9a-f]? | ) )\Z""",
+    r"""(?: \\{0,8}%(?:25){0,3}[0-9a-f]?
+          | \\{0,8}&(?:amp;){0,3}(?:\#[0-9]{0,16} | \#x[0-9a-f]{0,16} | [a-z]{0,8})
+          | \\{1,8}(?: u\{?[0-9a-f]{0,8} | x[0-9a-f]? | [0-3][0-7]? | )
+          | \x1b(?:\[[0-?]{0,16}[ -/]{0,4} | \][^\x07\x1b]{0,37}\x1b? | ) )\Z""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _LONGEST_ESCAPE = 40
+# Characters that are held back at most, with those that nobody sees: more of these are dropped.
+_MOST_HELD = 100
 # The hyphens of typographers; and the one letter that is two in lower case.
 _PLAIN = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u0130", "-----i")
 
@@ -101,7 +110,10 @@ class Fingerprints:
         self._words: set[str] = set()  # the short secrets
         for secret in secrets:
             half = 2 if len(secret) >= _LONG else 1
-            for spelling in {_lower(secret), _unescaped(secret)}:
+            # Escapes of bytes are read byte by byte.
+            by_bytes = secret.encode(errors="surrogateescape").decode("latin-1")
+            by_bytes = _NOBODY_SEES.sub("", by_bytes)
+            for spelling in {_lower(secret), _unescaped(secret), _lower(by_bytes)}:
                 self._begins.update(spelling[:size] for size in range(1, _LOOK))
                 self._tails.update(spelling[: _LOOK - 1])
                 self._add(spelling, half)
@@ -214,7 +226,7 @@ class Redactor:
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what can be shown."""
-        if not (self._held or self._hiding or "\\" in text or "%" in text or "&" in text):
+        if not (self._held or self._hiding or _SIGNS.search(text)):
             seen = self._seen + (text.lower() if text.isascii() else _lower(text))
             if self._fingerprints.is_clear(seen):
                 self._seen = seen[1 - _WINDOW :]
@@ -233,7 +245,7 @@ class Redactor:
         plain, ends = _aligned(raw)
         if not plain:
             self._held = rest
-            return ""
+            return raw
         text, new = self._seen + plain, len(self._seen)
         shown, at, hold, hiding = [], new, len(text), False
         for begin, end, need in self._fingerprints.runs(text):
@@ -251,7 +263,8 @@ class Redactor:
             hold = min(hold, len(text) - self._fingerprints.begun(text))
         hold = max(hold, at)
         shown.append(raw[ends[at - new] : ends[hold - new]])
-        self._held = raw[ends[hold - new] :] + rest
+        held = raw[ends[hold - new] :]
+        self._held = (held if len(held) <= _MOST_HELD else _ESCAPE.sub(_seen, held)) + rest
         self._seen, self._hiding = text[:hold][1 - _WINDOW :], hiding
         return "".join(shown)
 
@@ -263,45 +276,60 @@ def _lower(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     """Return a text in lower case and without escapes."""
-    if any(sign in text for sign in _SIGNS):
+    if _SIGNS.search(text):
         text = _ESCAPE.sub(_character, text)
     return _lower(text)
 
 
 def _aligned(text: str) -> tuple[str, Sequence[int]]:
     """Return a text, unescaped, and where each of its characters begins; and where it ends."""
-    if not any(sign in text for sign in _SIGNS):
+    if not _SIGNS.search(text):
         return _lower(text), range(len(text) + 1)
     pieces: list[str] = []
     begins: list[int] = []
     at = 0
     for escape in _ESCAPE.finditer(text):
         character = _character(escape)
-        literal = escape.start() if len(character) == 1 else escape.end()
+        known = len(character) <= 1
+        literal = escape.start() if known else escape.end()
         pieces.append(text[at:literal])
         begins += range(at, literal)
-        if literal == escape.start():
+        if known and character:
             pieces.append(character)
             begins.append(literal)
         at = escape.end()
     pieces.append(text[at:])
     begins += range(at, len(text) + 1)
+    begins[0] = 0  # what nobody sees belongs to the character before it, or to the first
     return _lower("".join(pieces)), begins
 
 
 def _character(escape: re.Match[str]) -> str:
-    """Return the character that an escape stands for, or the escape if it stands for none."""
+    """Return the character that an escape stands for, or the escape if it stands for none.
+
+    Nothing for a character that nobody sees.
+    """
     kind = escape.lastgroup
     if kind is None:
         return "\\"
     value: str = escape[kind]
-    if kind == "entity":
-        character = html.unescape(f"&{value}")
-        return character if len(character) == 1 else escape[0]
     if kind in ("sign", "blank"):
         return value if kind == "sign" else " "
-    code = int(value, 16)
-    return chr(code) if code <= sys.maxunicode else escape[0]
+    if kind == "unseen":
+        return ""
+    if kind == "entity":
+        character = html.unescape(f"&{value}")
+    else:
+        code = int(value, 8 if kind == "octal" else 16)
+        character = chr(code) if code <= sys.maxunicode else escape[0]
+    if len(character) > 1:
+        return escape[0]
+    return "" if _NOBODY_SEES.fullmatch(character) else character
+
+
+def _seen(escape: re.Match[str]) -> str:
+    """Return an escape, or nothing if nobody sees what it stands for."""
+    return escape[0] if _character(escape) else ""
 
 
 def _encoded(secret: str) -> Iterator[str]:

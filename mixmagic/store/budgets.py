@@ -19,7 +19,7 @@ from mixmagic.bounds import Bound, cheaper, fitting
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.money import NANO, Budget, Per, dollars, nano
 from mixmagic.store import processes
-from mixmagic.values import Request
+from mixmagic.values import Model, Request
 
 PERIODS: dict[Per, str] = {
     "session": "this session's budget",
@@ -325,6 +325,15 @@ def unbounded(bound: Bound, limit: Limit) -> BudgetExceeded:
         f"{bound.reason[0].upper()}{bound.reason[1:]}, so that {limit.name} of"
         f" {exactly(limit.dollars)} could not be kept; nothing was sent.",
         f"{bound.hint}, or take the budget off.",
+    )
+
+
+def charged(model: Model, limit: Limit) -> BudgetExceeded:
+    """Return the refusal of a model that is free by its catalog and has been charged for."""
+    return BudgetExceeded(
+        f"{model.provider.label} has charged for {model.name}, whose price here is $0, so that"
+        f" {limit.name} of {exactly(limit.dollars)} could not be kept; nothing was sent.",
+        "Give its price in a catalog file (README, Models), or take the budget off.",
     )
 
 

@@ -19,7 +19,7 @@ from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, StoreBusy, StoreDamaged, StoreError
 from mixmagic.money import Budget, Per, dollars, nano
 from mixmagic.store import processes, reservations, rows, turns
-from mixmagic.store.budgets import Balance, Budgets, Limit, exceeded, grant, unbounded
+from mixmagic.store.budgets import Balance, Budgets, Limit, charged, exceeded, grant, unbounded
 from mixmagic.store.db import Database
 from mixmagic.store.processes import gone
 from mixmagic.store.reservations import Entry, Reservation
@@ -59,6 +59,8 @@ class Ledger:
         floor: int = 64,
     ) -> None:
         self.database = Database(data_dir / "ledger.db", MIGRATIONS)
+        # Models that are free by their catalog, and for which their providers have charged.
+        self._charged: set[tuple[str, str]] = set()
         self.budgets = Budgets(data_dir / "budgets.json", budgets or {}, session)
         self.session, self.floor = session, floor
         under_way: dict[int, Entry] = {}
@@ -98,7 +100,7 @@ class Ledger:
         try:
             with self._writer.transaction(self.patience if patience is None else patience) as file:
                 # In here: whoever changes a limit does it in a transaction, too.
-                limits = self.limits(reservation) if reservation.bound.cost != 0 else []
+                limits = [] if self._is_free(reservation) else self.limits(reservation)
                 self._budgeted = bool(limits)
                 if limits and (short := self._short(file, reservation, limits, turn)):
                     return short
@@ -177,6 +179,8 @@ class Ledger:
         entry = reservation.mine
         if entry is None:
             return
+        if completion is not None and completion.usage.charge and reservation.bound.cost == 0:
+            self._charged.add((completion.model.provider.name, completion.model.id))
         ending = None if completion is None else rows.ending(status, completion, error)
         if reservation.guard is not None:
             reservation.guard.detach()
@@ -198,7 +202,7 @@ class Ledger:
         Raises:
             StoreError: The limits cannot be read.
         """
-        return reservation.bound.cost != 0 and bool(self.limits(reservation))
+        return not self._is_free(reservation) and bool(self.limits(reservation))
 
     def limits(self, reservation: Reservation) -> list[Limit]:
         """Return the limits that apply to a call.
@@ -348,6 +352,8 @@ class Ledger:
     ) -> Balance | None:
         """Fit a call into what its budgets have left; return the one for which it must wait."""
         bound, query = reservation.bound, connection.execute
+        if bound.cost == 0:
+            raise charged(reservation.request.model, limits[0])
         if bound.limit is None:
             raise unbounded(bound, limits[0])
         balances = _balances(query, limits)
@@ -369,6 +375,12 @@ class Ledger:
             raise exceeded(reservation.asked, bound, got.tightest or balances[0], least)
         reservation.grant(got)
         return None
+
+    def _is_free(self, reservation: Reservation) -> bool:
+        """Return True if a call costs nothing: its model is free, and has never been charged for."""
+        model = reservation.request.model
+        charged = (model.provider.name, model.id) in self._charged
+        return reservation.bound.cost == 0 and not charged
 
     def _sweep_if_due(self, turn: Turn | None) -> None:
         """Look for the calls of processes that are no more: once, and again while a call waits."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _DEEPEST = 12
 # Pictures inside the descriptions of pictures.
 _MOST_PICTURES = 3
+# Blocks of an answer: front ends take time that is quadratic in them.
+MOST_BLOCKS = 6000
 # Signs of syntax in one paragraph: with more, it is literal, and not parsed at all.
 MOST_SIGNS = 4000
 # Characters of a formula, and lines of a displayed one.
@@ -165,7 +167,10 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Read a table; the last cell of a row has what is too much for the columns."""
     module = forks.load("markdown_it.rules_block.table")
     before = len(state.tokens)
-    if not module.table(state, start, end, silent):
+    # Each row and each cell is a block. Of a table with too many of them nothing is shown as one.
+    columns = module.getLine(state, start + 1).count("|") - 1 if start + 1 < end else 0
+    rows = MOST_BLOCKS // (1 + max(columns, 1)) + 1
+    if not module.table(state, start, min(end, start + 2 + rows), silent):
         return False
     cells: list[Token] = []
     for token in state.tokens[before:]:

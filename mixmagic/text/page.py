@@ -45,6 +45,9 @@ _ROWS = re.compile(
     r"</(?:p|div|li|tr|h[1-6]|dt|dd|pre|section|header|footer|article|summary|legend|option)>|<br|<hr"
 )
 _HEIGHT = re.compile(r"<(?:svg|img)\b[^>]*\bheight=\"(\d{1,4})")
+# Elements inside each other: the layout of several hundred of them ends the front end's process.
+_DEEPEST = 100
+_NESTED = re.compile(r"<(/?)(?!(?:br|col|hr|img|input|wbr)\b)[A-Za-z][^<>]*>")
 # The least and the most lines of a frame, before a person resizes it, and characters of a line.
 _LEAST, _MOST, _WIDTH = 4, 32, 90
 
@@ -62,6 +65,8 @@ def frame(source: str, title: str) -> str:
         title: Its title, for people who do not see it.
     """
     body, styles = _clean(source), _styles(source)
+    if _depth(body) > _DEEPEST:
+        body, styles = f"<pre>{html.escape(source)}</pre>", ""
     # A page that has colors of its own was made for a white ground; others follow the theme.
     scheme = "light" if _COLORS.search(styles + body) else "light dark"
     page = (
@@ -91,6 +96,15 @@ def _clean(source: str) -> str:
         link_rel=None,
     )
     return cleaned
+
+
+def _depth(body: str) -> int:
+    """Return how many elements of a clean page are inside each other at most."""
+    depth = deepest = 0
+    for tag in _NESTED.finditer(body):
+        depth += -1 if tag[1] else 1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:

@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mixmagic.text.escape import plain
-from mixmagic.text.markdown import parse
+from mixmagic.text.markdown import MOST_BLOCKS, parse
 from mixmagic.text.writer import Progress, join, write
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-# Blocks of an answer: front ends take time that is quadratic in them.
-_MOST_BLOCKS = 6000
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
 # What the next piece may finish: a line end of two characters, a terminal's command.
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?)\Z")
@@ -79,7 +77,7 @@ class Sanitizer:
         )
         self._references: dict[str, Any] = {}
         self._progress = Progress()
-        self._left = _MOST_BLOCKS
+        self._left = MOST_BLOCKS
 
     def feed(self, piece: str) -> Closed:
         """Take the next piece; return the blocks that it closes."""

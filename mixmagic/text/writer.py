@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -245,9 +245,11 @@ class _Blocks:
             (self._quotes and (signs or _LINE.search(content)))
             or taken == "changed"
             or NBCONVERT.search(content)
-            or any(line.count("`") * len(line) > _MOST_TICKS for line in lines)
         ):
             return list(_code_paragraphs(lines))
+        if any(line.count("`") * len(line) > _MOST_TICKS for line in lines):
+            lines = [*_cut(lines)]
+            content = "\n".join(lines)
         language = _LANGUAGE.match(info)
         # A highlighter would take the place of a formula for code.
         colored = language and not taken and not language[1].lower().startswith(_DRAWN)
@@ -273,15 +275,21 @@ def _taken_out(content: str, *, nested: bool) -> str | None:
     return "restored" if _SLOT.search(content) else found
 
 
+def _cut(lines: Iterable[str]) -> Iterator[str]:
+    """Return lines of code cut to bounded length."""
+    for line in lines:
+        yield from (line[i : i + _CODE_LINE] for i in range(0, max(len(line), 1), _CODE_LINE))
+
+
 def _code_paragraphs(lines: Sequence[str]) -> Iterator[Block]:
     """Return lines of code as paragraphs of `<code>` elements, each of bounded size."""
-    pieces: list[str] = []
-    for line in lines:
-        expanded = _INDENT.sub(lambda match: "\xa0" * len(match[0]), line.expandtabs(4)) or "\xa0"
-        pieces += [expanded[i : i + _CODE_LINE] for i in range(0, len(expanded), _CODE_LINE)]
+    expanded = (
+        _INDENT.sub(lambda match: "\xa0" * len(match[0]), line.expandtabs(4)) or "\xa0"
+        for line in lines
+    )
     written: list[str] = []
     signs = 0
-    for piece in pieces:
+    for piece in _cut(expanded):
         code = f"<code>{as_code(piece)}</code>"
         count = len(SIGN.findall(code)) + 1
         if written and (len(written) == _CODE_LINES or signs + count > MOST_SIGNS // 2):
@@ -306,6 +314,12 @@ class _Inline:
         self, tokens: Sequence[Token], place: str, progress: Progress, text: str = ""
     ) -> None:
         self._tokens, self._place, self._progress, self._begin = tokens, place, progress, text
+        self._ahead: list[Token | None] = []  # of each token the next one that shows something
+        visible = None
+        for token in reversed(tokens):
+            self._ahead.append(visible)
+            visible = token if token.content.strip() else visible
+        self._ahead.reverse()
 
     def write(self) -> str | None:
         """Return what is written; `None` if it is too much for a front end."""
@@ -345,15 +359,17 @@ class _Inline:
                 if opened := self._open.pop():
                     self._close(opened, pairs)
             else:
-                self._add(token, self._tokens[position + 1 : position + 3])
+                self._add(token, position)
         self._text = self._text.rstrip(" ")
         self._flush()
         return {whose for whose, *where in pairs if not self._reads(*where)}
 
-    def _add(self, token: Token, following: Sequence[Token]) -> None:
+    def _add(self, token: Token, position: int) -> None:
         """Add anything but marks."""
+        following = self._tokens[position + 1 : position + 2]
         if token.type in ("softbreak", "hardbreak"):
-            self._break("\\\n" if token.type == "hardbreak" else "\n", following)
+            mark = "\\\n" if token.type == "hardbreak" else "\n"
+            self._break(mark, self._ahead[position])
         elif token.type == "code_inline":
             self._code(token.content, as_html=token.info == "html")
         elif token.type == "math":
@@ -397,11 +413,11 @@ class _Inline:
         if rest := text[done:]:
             self._out.append(as_text(rest, starts_line=starts_line, heading=heading))
 
-    def _break(self, written: str, following: Sequence[Token]) -> None:
+    def _break(self, written: str, ahead: Token | None) -> None:
+        """Add a line's end, unless the formula that is ahead needs it to be a space."""
         self._text = self._text.rstrip(" \t")
         behind = not self._text and self._displayed == len(self._out)
-        next_one = next((token for token in following if token.content.strip()), None)
-        before = next_one is not None and next_one.type == "math" and self._formula(next_one)[1]
+        before = ahead is not None and ahead.type == "math" and self._formula(ahead)[1]
         if self._place in ("heading", "cell") or self._linking or behind or before:
             # A displayed formula shares its line, or it would be a paragraph.
             if not self._text and self._out and self._out[-1].endswith("\n"):

@@ -32,7 +32,7 @@ def documents() -> dict[str, str]:
     found: dict[str, str] = {}
     for package in distributions():
         name = package.metadata["Name"]
-        if "markdown" in (package.metadata["Description-Content-Type"] or ""):
+        if "markdown" in (package.metadata.get("Description-Content-Type") or ""):
             found[name] = str(package.metadata.get_payload() or package.metadata["Description"])
         for file in package.files or ():
             path = Path(str(package.locate_file(file)))

@@ -76,7 +76,9 @@ def test_gemini_s_thoughts_are_beside_its_answer(said, known):
     assert counts.told({"usage": told}) == Usage(*known)
 
 
-@pytest.mark.parametrize("total", [0, 5, 30, 9.0, True, -1, "4030", 10**10, None, [], float("nan")])
+@pytest.mark.parametrize(
+    "total", [0, 5, 30, 9.0, True, -1, "4,030", 10**10, None, [], float("nan")]
+)
 def test_a_total_that_is_less_or_none_lowers_no_count(total):
     assert counts.usage(halves() | {"total_tokens": total}) == Usage(10, 20)
     assert counts.usage(halves(**thoughts(40)) | {"total_tokens": total}) == Usage(10, 60)
@@ -155,7 +157,7 @@ def test_what_anthropic_s_input_leaves_out_is_added(said, known):
         ({"cached_tokens": 600, "cache_creation_tokens": 100}, 600, 100),
         ({"cached_tokens": 600, "cache_write_tokens": 900}, 600, 400),
         ({"cached_tokens": 5000, "cache_write_tokens": 900}, 1000, 0),
-        ({"cache_write_tokens": "900"}, 0, 0),
+        ({"cache_write_tokens": "900"}, 0, 900),
         ({"cache_write_tokens": -1}, 0, 0),
         ({"cache_write_tokens": True}, 0, 0),
     ],
@@ -200,6 +202,28 @@ def test_counts_come_with_the_text_in_whatever_place():
         assert wire.decode(MODEL, {**chunk("Hi"), place: said}) == Delta("Hi", usage=TOLD)
     frame = {"choices": [{"delta": {"content": "Hi"}, "usage": SAID}]}
     assert wire.decode(MODEL, frame) == Delta("Hi", usage=TOLD, alone=True)
+
+
+@pytest.mark.parametrize("write", [str, "{}.0".format, float])
+def test_counts_may_be_written_as_texts(write):
+    said = {name: write(number) for name, number in halves(10, 390, 4400).items()}
+    assert counts.usage(said | thoughts(write(4000))) == Usage(10, 4390)
+    assert counts.usage({"input_tokens": write(7), "output_tokens": write(0)}) == Usage(7, 0)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"x_groq": {"usage": SAID}},
+        {"usage_metadata": {"promptTokenCount": 10, "candidatesTokenCount": 390}},
+        {"message": {"usage": {"input_tokens": 10, "output_tokens": 390}}},
+        {"response": {"usage": SAID}, "delta": {"usage": halves(10, 2)}},
+    ],
+)
+def test_of_counts_in_several_places_the_greatest_is_taken(others):
+    assert counts.told({**others, "usage": halves(10, 5)}) == TOLD
+    charged = {**others, "usage": halves(10, 5, cost=0.25)}
+    assert counts.told(charged) == Usage(10, 390, charge=Decimal("0.250000000"))
 
 
 def test_timings_are_looked_at_only_where_nothing_else_counts():
@@ -324,7 +348,7 @@ def test_nothing_is_looked_for_without_end():
 
 
 COUNT = st.integers(0, 10**6)
-NONSENSE = st.sampled_from([None, True, -1, "7", 10**12, 2.5, float("nan"), [], {}])
+NONSENSE = st.sampled_from([None, True, -1, "seven", 10**12, 2.5, float("nan"), [], {}])
 HALF = COUNT | COUNT.map(float) | NONSENSE
 
 

@@ -144,7 +144,7 @@ def test_a_thousand_stopped_calls_leave_nothing(provider, session):
     (row,) = session.ledger.database.rows("SELECT status, COUNT(*) FROM calls GROUP BY status")
     assert row[0] == "stopped"
     assert CALLS / 10 < row[1] < CALLS
-    assert not session.ledger._writer.open
+    assert not session.ledger._writer._under_way
     # Every slot is free again: as many calls as may be in flight are, at once.
     server.plan = [whole("Hi")]
     with ThreadPoolExecutor(32) as pool:

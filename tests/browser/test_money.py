@@ -68,11 +68,11 @@ def test_what_a_session_costs_is_seen(lab, provider):
 
 def test_a_refusal_is_two_lines_and_stops_run_all(lab, provider):
     provider.received.clear()
-    lab.open("refused", "%mixmagic budget 0.001", _ASK.format("8x7b"), "print('not run')")
+    lab.open("refused", "%mixmagic budget 0.00001", _ASK.format("8x7b"), "print('not run')")
     lab.run()
 
     first, second = lab.outputs(2).inner_text().strip().splitlines()
     assert first.startswith("BudgetExceeded: This call could cost up to $0.0012")
-    assert second.startswith("Hint: Raise it (`%mixmagic budget DOLLARS`), or ask for less")
+    assert second.startswith("Hint: Raise it (`%mixmagic budget DOLLARS`), or ask less: no --max")
     assert lab.prompt(3) == "[ ]:"
     assert provider.received == []

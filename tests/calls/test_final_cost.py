@@ -24,7 +24,7 @@ TOKEN = Decimal("600e-9")
 LONG = "internationalisation internationalisation "
 UNTOLD = [*[frames(chunk(LONG), done=False)] * 16, frames(chunk("", "length"))]
 # Whatever a usage has in place of a count, or a count of something else.
-NO_COUNTS = [None, -5, 199.5, "200", 2_000_000_000, 0]
+NO_COUNTS = [None, -5, 199.5, "many", "-5", "2e2", "", 2_000_000_000, "2000000000", 0, "0"]
 
 
 class Quiet(SingleOutputRenderer):

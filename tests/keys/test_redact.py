@@ -8,7 +8,9 @@ import inspect
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import pytest
 from canary import ENCODINGS, KEY, leaks
@@ -74,6 +76,66 @@ def test_a_key_is_found_in_every_encoding_in_whole_texts_and_in_pieces(shape, na
             assert rest.endswith(after)
             if name == "plain":
                 assert pieces == whole == frame.replace("{}", "[key]")
+
+
+BYTES: dict[str, Callable[[bytes], str]] = {
+    "percent": quote_from_bytes,
+    "percent, all": lambda raw: "".join(f"%{byte:02X}" for byte in raw),
+    "Python's bytes": repr,
+    "octal": lambda raw: "".join(f"\\{byte:03o}" for byte in raw),
+    "read as Latin-1": lambda raw: raw.decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("key", ["pässwörd-ñ9-Ключ", "München#4711!", "пароль-для-почты"])
+@pytest.mark.parametrize("name", BYTES)
+def test_a_key_of_any_letters_is_found_byte_by_byte(key, name):
+    fingerprints = Fingerprints([key])
+    text = f"It is {BYTES[name](key.encode())}, I think."
+    assert fingerprints.redact(text).startswith("It is ")
+    for each in (fingerprints.redact(text), shown(fingerprints, *cut(text, 1))):
+        assert "[key]" in each
+        assert len(each) < len(text) - len(key.encode()) + 11
+
+
+UNSEEN = ["\0", "\x1b[0m", "\x1b[38;5;12m", "\x1b]0;t\x07", "\r", "\x85", "\xad", "\u200b",
+          "\ufeff", "\u2066", "\\u200b", "&shy;", "&#8203;", "\0" * 300,
+          "\u200d\x1b[1m"]  # fmt: skip
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_nobody_sees_parts_no_key(unseen):
+    """What is dropped before a text is shown, or takes no place, may be anywhere in it."""
+    fingerprints = Fingerprints([KEYS["Groq"]])
+    text = f"It is {unseen.join(KEYS['Groq'])}, I think."
+    assert fingerprints.redact(text) == "It is [key], I think."
+    for size in (1, 2, 3, 7, 50):
+        words = shown(fingerprints, *cut(text, size)).partition("[key]")
+        assert sum(map(str.isalnum, words[0])) <= 4 + 3 + 10 * ("&" in unseen)
+        assert words[1]
+        assert words[2].endswith(", I think.")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@pytest.mark.parametrize(
+    "text",
+    ["a\u200bb \u0645\u06cc\u200c\u062e \u200f x", "👩\u200d👩\u200d👧 ok\r\n",
+     "\x1b[31mred\x1b[0m", "\0", "\x1b", "\x1b[", "\x1b]0;title", "&shy;", "\u200b\u200b",
+     "\xadword"],
+)  # fmt: skip
+def test_what_nobody_sees_stays_elsewhere(text, size):
+    fingerprints = Fingerprints(KEYS.values())
+    assert fingerprints.redact(text) == text
+    assert shown(fingerprints, *cut(text, size)) == text
+
+
+def test_a_flood_of_what_nobody_sees_is_not_held_back():
+    for unit in ("\0", "&shy;", "\u200b"):
+        redactor = Redactor(Fingerprints([KEY]))
+        redactor.feed(KEY[:7])
+        for piece in unit * 500:
+            redactor.feed(piece)
+            assert len(redactor._held) < 120
 
 
 @pytest.mark.parametrize("key", [each for each in KEYS.values() if len(each) >= 12])

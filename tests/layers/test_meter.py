@@ -16,7 +16,14 @@ from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
 from mixmagic.completion import Collector
-from mixmagic.errors import MissingKey, Stopped, StreamBroken, TotalTimedOut, Unavailable
+from mixmagic.errors import (
+    BudgetExceeded,
+    MissingKey,
+    Stopped,
+    StreamBroken,
+    TotalTimedOut,
+    Unavailable,
+)
 from mixmagic.layers.meter import meter
 from mixmagic.money import Price, Usage
 from mixmagic.sessions import Session
@@ -305,3 +312,20 @@ def test_the_next_price_does_not_change_a_call_under_way(session, together):
     drain(session, session.request("Hi"))
     assert [row["cost_nanodollars"] for row in rows(session)] == [11 * 600, 11 * 9_000]
     assert [row["input_price_nanodollars"] for row in rows(session)] == [600_000_000, 9_000_000_000]
+
+
+@pytest.mark.parametrize("again", ["ollama:8x7b", "ollama:other"])
+def test_a_free_model_that_has_been_charged_for_is_not_free_under_a_budget(
+    session, together, monkeypatch, again
+):
+    monkeypatch.setenv("OLLAMA_HOST", together.url)
+    count = {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.5}
+    together.plan = [Answer([frames(chunk("Hello", "stop", usage=count))])] * 3
+    session.budget(Decimal("0.01"))
+    first = session.ask("Hi", model="ollama:8x7b")
+    assert first.cost == Decimal("0.5")
+    if again == "ollama:8x7b":
+        with pytest.raises(BudgetExceeded, match=r"Ollama has charged for ollama:8x7b"):
+            session.ask("Hi", model=again)
+        session.budget(None)
+    assert session.ask("Hi", model=again).text == "Hello"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -25,13 +26,13 @@ def desk(tmp_path_factory):
 
 
 def rows(ran: Ran) -> list[list[str]]:
-    """The cells of the table that a cell shows, as they stand in its HTML."""
+    """The cells of the table that a cell shows, as a person reads them."""
     assert ran.status == "ok", ran.text
     (output,) = ran.outputs
     assert set(output["data"]) == {"text/html", "text/plain"}
-    text = output["data"]["text/html"].replace("<span>&#36;</span>", "$")
-    lines = re.findall(r"<tr>(.*?)</tr>", text)
-    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
+    lines = re.findall(r"<tr>(.*?)</tr>", output["data"]["text/html"])
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
+    return [[html.unescape(re.sub(r"</?span>", "", cell)) for cell in row] for row in cells]
 
 
 def listing(entries: object) -> Answer:
@@ -130,13 +131,15 @@ ENTRIES = [
 )
 def test_live_models_asks_the_provider_and_completes_its_list(desk, answer):
     desk.plan(listing(answer))
-    _, *models = rows(desk.run("%mixmagic models together --live"))
+    ran = desk.run("%mixmagic models together --live")
+    _, *models = rows(ran)
     assert desk.server.received[0].path == "/v1/models"
     assert desk.server.received[0].headers["authorization"] == "Bearer canary-key-4711"
+    assert "<b>" not in ran.outputs[0]["data"]["text/html"]
     assert [row[2] for row in models] == [
         "new/Model",
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
-        "&lt;b&gt;evil&lt;/b&gt;",
+        "<b>evil</b>",
     ]
     assert models[0][3:7] == ["4,096", "0.20", "0.30", "available"]
     assert models[1][3:7] == ["32,768", "0.60", "0.60", "available"], "our price is authoritative"

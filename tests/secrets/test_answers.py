@@ -218,3 +218,34 @@ def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
     together.plan = [Answer([frames({"error": {"message": "why"}})])]
     with pytest.raises(StreamBroken, match="why"):
         session.ask("Hello", model="8x7b")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PASSWORD_STORE_DIR=/home/jovyan/.password-store", "See /home/jovyan/.local/share."),
+        ("DB_PASSWORD_FILE=/run/secrets/db_password", "Mount it at /run/secrets/db_user."),
+        ("APP_SECRET_NAME=billing-database-login", "The billing-database is down."),
+    ],
+)
+def test_where_a_secret_stands_is_none(session, together, monkeypatch, variable, text):
+    monkeypatch.setenv(*variable.split("="))
+    together.plan = [streamed(*text)]
+    assert session.ask("Hello", model="8x7b").text == text
+
+
+@pytest.mark.parametrize("unseen", ["\0", "\x1b[0m", "\x08", "\x9b", "\r"])
+def test_what_is_dropped_before_it_is_shown_parts_no_key(session, together, unseen):
+    together.plan = [streamed(*f"It is {unseen.join(KEY)}.")]
+    answer = session.ask("Hello", model="8x7b")
+    assert leaks(*everything(answer)) == []
+    assert "[key]" in answer.text
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_page_in_a_wider_coding_shows_no_key(session, together, coding):
+    together.plan = [refusal(500, f"Bad key {KEY}".encode(coding))]
+    with pytest.raises(Unavailable) as caught:
+        session.ask("Hello", model="8x7b")
+    assert "[key]" in caught.value.message
+    assert leaks("".join(filter(str.isprintable, caught.value.message.replace(" ", "")))) == []

@@ -170,7 +170,9 @@ def test_names_that_sound_secret(name, monkeypatch):
     "name",
     ["PATH", "PWD", "OLDPWD", "HOME", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM", "MAX_TOKENS",
      "KEYRING_BACKEND", "PYTHON_KEYRING_BACKEND", "COMPASS", "SSLKEYLOGFILE", "PYTHONPATH",
-     "LD_LIBRARY_PATH", "HTTPS_PROXY", "SSH_AUTH_SOCK", "XDG_SESSION_ID", "COLORTERM", "LS_COLORS"],
+     "LD_LIBRARY_PATH", "HTTPS_PROXY", "SSH_AUTH_SOCK", "XDG_SESSION_ID", "COLORTERM", "LS_COLORS",
+     "PASSWORD_STORE_DIR", "POSTGRES_PASSWORD_FILE", "API_KEY_FILE", "SECRETS_PATH",
+     "K8S_SECRET_NAME", "SECRETS_MANAGER_ENDPOINT"],
 )  # fmt: skip
 def test_names_that_do_not(name, monkeypatch):
     assert not sounds_secret(name)

@@ -179,3 +179,15 @@ def test_what_has_no_element_is_no_page():
 def test_a_storm_of_tags_is_work_in_proportion():
     for part in ("<style>", "<p>", "<", "<b", "<!--", "</style", "<svg>"):
         assert len(frame(part * 20_000, "t")) < 2_000_000
+
+
+@pytest.mark.parametrize("tag", ["div", "b", "table><tr><td", "svg><g", "ul><li"])
+def test_a_page_that_is_nested_very_deep_is_shown_as_its_source(tag):
+    """A browser's process ends while it lays several hundred levels out."""
+    page = f"<{tag} title='</i></i>' style='display:inline-block'>" * 300 + "x"
+    shown = html.unescape(frame(page, "t"))
+    assert f"<body><pre>{html.escape(page)}</pre>" in shown
+    flat = "<p>a<br>b<img alt=c><hr><b>c</b></p>" * 300
+    assert "<pre>" not in frame(flat, "t")
+    level = "<div>" * 40 + "x" + "</div>" * 40
+    assert "<pre>" not in frame(level, "t")

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from mixmagic.text import sanitize as module
+from mixmagic.text.markdown import parse
 from mixmagic.text.sanitize import Sanitizer, joined, sanitize
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True, "maxNesting": 100})
@@ -239,6 +240,33 @@ def test_a_storm_of_signs_is_work_in_proportion_and_stays_as_it_is(storm):
     assert _work(long) < 15 * _work(short) + 5_000
     once = sanitize(longest)
     assert len(once) < 15 * len(longest)
+    assert sanitize(once) == once
+
+
+@pytest.mark.parametrize("row", ["&", "|", "a|b", "*a"])
+@pytest.mark.parametrize("container", ["", "- ", "> "])
+def test_a_table_of_too_many_rows_is_literal_and_read_no_further(row, container):
+    """It is a block of code in any case: not all of its cells are made."""
+    inner = {"- ": "  "}.get(container, container)
+    rows = [f"{inner}|---|---|", *[inner + row] * 20_000]
+    table = "\n".join([f"{container}| a | b |", *rows])
+    assert len(parse(table)) < 40_000
+    assert sanitize(f"x\n\n{table}") == f"x\n\n```\n{table}\n```"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "e\n&Tab;\u3000\\begin{align}x\\end{align}",
+        "e\n&Tab;&nbsp;$$x$$",
+        "e\n&Tab;&#32;&nbsp;&Tab;\\[ x^2 \\]",
+        "- e\\\n  &Tab;&emsp;&thinsp;$$x$$",
+        "> e\n> &NewLine;&nbsp;&Tab;$$x$$ *y*",
+    ],
+)
+def test_blanks_before_a_displayed_formula_stay_as_they_are(text):
+    once = sanitize(text)
+    assert "x" in once
     assert sanitize(once) == once
 
 
