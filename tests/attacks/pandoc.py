@@ -22,9 +22,7 @@ _ENVIRONMENT = re.compile(r"\\begin\{([a-z]+\*?)\}.*\\end\{\1\}\Z", re.DOTALL)
 _ADDRESS = re.compile(r"(?:https?://[^\s/?#@\\\"<>]+(?:[/?#]|$)|mailto:|#)", re.IGNORECASE)
 # What begins a line of reStructuredText and acts, and what pandoc itself writes of code and headings.
 _DIRECTIVE = re.compile(r"^[ \t]*(?:\|.*\|[ \t]+|\|[ \t]+(?=.*\|$))?(?:\.\. |__ ).*", re.MULTILINE)
-_OWN = re.compile(
-    r"\s*\.\. (?:code:: [\w+#.-]+|rubric:: .*|_[\w.-]+:)$"
-)
+_OWN = re.compile(r"\s*\.\. (?:code:: [\w+#.-]+|rubric:: .*|_[\w.-]+:)$")
 # A link or a role: text between backticks that are not escaped.
 _MARKED = re.compile(
     r"(?<![\\\w`])(?::[a-z-]+:)?`(?=[^\s`])(?:\\.|[^`\\\n]|\n(?! *\n))*?(?<![\s\\])`_{0,2}(?![\w`])"

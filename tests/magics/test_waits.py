@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -22,7 +23,7 @@ def desk(tmp_path_factory):
 def shown(ran: Ran) -> list[str]:
     """The texts that stood in the cell, one after the other."""
     datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
-    return [data["text/plain"] for data in datas]
+    return [re.sub(r"<[^>]*>", "", data["text/markdown"]) for data in datas]
 
 
 def test_a_wait_for_the_next_try_counts_down_and_is_told_below_the_answer(desk):
