@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mixmagic.completion import Completion
+from mixmagic.completion import Completion, stopped_with
 from mixmagic.display.live import not_shown
 from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable
@@ -60,12 +60,15 @@ class Rounds:
 
         Raises:
             AnswerUnusable: No display took it; `partial` is the answer.
+            Stopped: Ctrl-C; `completion` is the answer.
         """
         if self._held is not None:
             last, session = self._held
             answer = last if completion is None else completion
             try:
                 self._renderer.finish(answer, session)
+            except KeyboardInterrupt:
+                raise stopped_with(answer) from None
             except Exception as failure:  # noqa: BLE001  # whatever a display fails with
                 raise not_shown(answer, failure) from None
 

@@ -162,6 +162,7 @@ def desk(tmp_path_factory):
         "import mixmagic\n"
         "publish = get_ipython().display_pub.publish\n"
         "def broken(*args, **options): raise RuntimeError('no such window')\n"
+        "def interrupted(*args, **options): __import__('signal').raise_signal(2)\n"
     )
     yield desk
     desk.close()
@@ -186,6 +187,17 @@ def test_an_answer_is_kept_though_its_display_fails(desk, options, live):
     assert desk.value("(answer.text, _.text)") == (JSON, JSON)
     assert desk.value("mixmagic.session().chats.exchanges('talk')[-1].answer") == JSON
     assert set(statuses(desk.home)) == {"ok"}
+
+
+@pytest.mark.parametrize("options", ["", "-f json", "--schema schema"])
+def test_an_answer_is_kept_though_ctrl_c_comes_while_it_is_shown(desk, options):
+    desk.run("schema = {'type': 'object', 'required': ['a']}\nanswer = None")
+    cell = BREAK.replace("broken", "interrupted").format(f"%mixtral {options} -o answer Hi")
+    ran = desk.run(cell, Answer(together(JSON)), live=False)
+    desk.run(AGAIN)
+    assert ran.status == "error"
+    assert desk.value("(answer.text, _.text)") == (JSON, JSON)
+    assert desk.value("__import__('signal').getsignal(2).__qualname__") == "Interrupts._interrupted"
 
 
 def test_a_stopped_answer_is_kept_though_its_display_fails(desk):

@@ -129,6 +129,17 @@ def test_the_bytes_are_linear_in_the_answers_length(desk, make):
     assert large.bytes() < 12 * len(full)
 
 
+@pytest.mark.slow
+def test_twenty_thousand_tokens_at_their_usual_speed_are_less_than_a_megabyte(desk):
+    """A thousand tokens a second, of four letters: drawn for 20 seconds."""
+    ran = desk.run("%%mixtral\nHi", paced(prose(80_000), piece=80, gap=0.02), timeout=120)
+    assert_is_static(ran, prose(80_000))
+    updates = ran.kinds.count("update_display_data")
+    print(f"\niopub bytes: {ran.bytes():,} in {updates} updates")
+    assert updates > 100
+    assert ran.bytes() < 1_000_000
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -152,6 +163,13 @@ def test_one_long_line_is_shown_whole_and_with_linear_bytes(start_kernel, togeth
     ran = start_kernel().run("%%mixtral\nHi", timeout=20)
     assert_is_static(ran, text)
     assert ran.bytes() < 12 * len(text)
+
+
+def test_a_long_answer_of_a_format_has_its_remark_below_it_too(desk):
+    text = f"{code(20_000)}\n\nor:\n\n```python\nx = 1\n```"
+    ran = desk.run("%%mixtral -f code\nHi", paced(text, piece=1000))
+    assert len(datas_of(ran)) > 1
+    assert "the first of 2 code blocks" in datas_of(ran)[-1]["text/plain"].rpartition("\n\n")[2]
 
 
 def test_an_answer_cut_off_keeps_its_text_and_fails_the_cell(desk):

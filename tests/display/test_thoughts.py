@@ -19,7 +19,7 @@ from mixmagic.values import Delta
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}
-FOLDED = re.compile(r"<details><summary[^>]*>Thought for \d+ s</summary>", re.DOTALL)
+FOLDED = re.compile(r"<details[^>]*><summary>Thought for \d+ s</summary>", re.DOTALL)
 
 OPEN = ["</details>", "</summary>", "- a\n  ```\n  b", "$$\nx", "> <details>", "<!--"]
 
