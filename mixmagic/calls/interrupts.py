@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import queue
+import _thread
 import threading
 import time
 from collections.abc import Iterator
@@ -20,11 +20,13 @@ class Running(NamedTuple):
         request: The question.
         collector: What has come so far.
         since: When it began, on the monotonic clock.
+        thread: The identifier of the thread that reads it.
     """
 
     request: Request
     collector: Collector
     since: float
+    thread: int
 
     def stop(self) -> None:
         """Stop the call; what has come is kept."""
@@ -42,9 +44,8 @@ class Calls:
         # These change in single steps, without a lock: a signal handler looks at them.
         self._running: dict[int, Running] = {}
         self._cells: dict[int, float] = {}  # when the one of each thread began
+        self._spared: set[int] = set()  # threads whose calls go on after an interrupt
         self._interrupted = False
-        self._interrupts: queue.SimpleQueue[tuple[float, float]] = queue.SimpleQueue()
-        self._stopper: threading.Thread | None = None
         self.stopped: list[Completion] = []
         self._fresh = True  # no call of this cell has been stopped yet
 
@@ -52,40 +53,41 @@ class Calls:
         return iter(list(self._running.values()))
 
     def begin(self, collector: Collector) -> Running:
-        """Note a call; one that another thread begins in an interrupted cell is stopped at once."""
-        running = Running(collector.request, collector, time.monotonic())
+        """Note a call.
+
+        It is stopped at once if an interrupted cell has begun its thread, or used it: a pool, whose
+        queue may be long, does not go on. That ends when the next cell begins.
+        """
+        running = Running(collector.request, collector, time.monotonic(), threading.get_ident())
         self._running[id(running)] = running
-        if self._interrupted and threading.current_thread() is not threading.main_thread():
+        if self._interrupted and running.thread not in self._spared:
             running.stop()
-        if self._stopper is None:
-            self._stopper = threading.Thread(
-                target=self._stop_calls, name="mixmagic-stop", daemon=True
-            )
-            self._stopper.start()
         return running
 
     def end(self, running: Running) -> None:
-        """A call is over."""
+        """Forget a call: it is over."""
         self._running.pop(id(running), None)
 
     def begin_cell(self) -> None:
-        """A cell begins to run in this thread."""
+        """Note that a cell begins to run in this thread."""
+        if not self._cells:
+            self._spared = {thread.ident for thread in threading.enumerate() if thread.ident}
+            self._interrupted, self._fresh = False, True
         self._cells[threading.get_ident()] = time.monotonic()
-        self._interrupted, self._fresh = False, True
 
     def end_cell(self) -> None:
-        """It is over: what other threads ask from now on is not its business."""
+        """Note that it is over: the next interrupt does not mean its calls."""
         self._cells.pop(threading.get_ident(), None)
-        self._interrupted = False
 
     def interrupt(self) -> None:
         """Stop all calls that have begun since the running cells did.
 
-        A signal handler may call it.
+        A signal handler may call it: whoever stops a call may need a lock, so a thread does it,
+        begun without one.
         """
-        now, cells = time.monotonic(), list(self._cells.values())
-        self._interrupted = bool(cells)
-        self._interrupts.put((min(cells, default=now), now))
+        if cells := dict(self._cells):
+            self._interrupted = True
+            _thread.start_new_thread(self._stop, (cells, time.monotonic()))
 
     def keep(self, completion: Completion) -> None:
         """Keep what had come of a call that was stopped."""
@@ -93,10 +95,10 @@ class Calls:
             self._fresh, self.stopped = False, []
         self.stopped.append(completion)
 
-    def _stop_calls(self) -> None:
-        """Stop calls, in a thread of its own: a signal handler could meet a lock."""
-        while True:
-            first, last = self._interrupts.get()
-            for running in self:
-                if first <= running.since <= last:
-                    running.stop()
+    def _stop(self, cells: dict[int, float], now: float) -> None:
+        """Stop the calls that have begun between the first of some cells and the interrupt."""
+        for running in self:
+            if min(cells.values()) <= running.since <= now:
+                if running.thread not in cells:
+                    self._spared.discard(running.thread)
+                running.stop()

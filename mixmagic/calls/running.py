@@ -10,6 +10,7 @@ from contextlib import closing
 
 from mixmagic.calls.final_cost import settled
 from mixmagic.completion import Collector, Completion, stopped_with
+from mixmagic.money import Usage
 from mixmagic.values import Delta, Request, Stream
 
 
@@ -138,6 +139,9 @@ class Call:
                     self._deltas.put(delta)
         except BaseException as error:  # noqa: BLE001  # raised again in its reader's thread
             self.error = error
+            usage = getattr(error, "usage", None)
+            if isinstance(usage, Usage):
+                self.collector.add(Delta(usage=usage))
         finally:
             self._deltas.put(None)
             self._wake.put(None)

@@ -76,7 +76,11 @@ class Format:
         body = tabbed(names, left) if tabs and len(left) > 1 else stacked(left)
         if with_thoughts and completion.reasoning:
             body = stacked([thoughts(completion, body), body])
-        return signed(body, self._remarked(completion).footer(session))
+        return signed(body, self.footer(completion, session))
+
+    def footer(self, completion: Completion, session: str) -> str:
+        """Return the line below an answer, with what the user should read of this form."""
+        return self._remarked(completion).footer(session)
 
     def finished(self, completion: Completion) -> Completion:
         """The answer with its `value`.

@@ -16,7 +16,7 @@ from mixmagic.display.renderers import Renderer
 from mixmagic.display.thoughts import thinking
 from mixmagic.errors import AnswerUnusable, StoreError
 from mixmagic.sessions import Session
-from mixmagic.values import Request
+from mixmagic.values import Delta, Request
 
 # Seconds between two looks at what has come while nothing comes, and when nobody is shown it.
 _TICK, _FRAME = 0.05, 0.05
@@ -47,14 +47,17 @@ def show(
             failure = _tried(lambda: _draw(call, renderer, interrupted))
             if failure is not None:  # it is paid for: it is read to its end
                 _draw(call, None, interrupted)
-        except KeyboardInterrupt:  # if no handler could be installed
+        except KeyboardInterrupt:  # the second one
             call.stop()
         completion = call.outcome()
         stopped = call.stopped or not call.ended
-        if failure is None and (stopped or call.collector.begun or call.error is None):
-            failure = _tried(lambda: renderer.finish(completion, session_total(session)))
-        elif failure is None:
-            failure = _tried(lambda: renderer.discard(f"no answer from {request.model.name}"))
+        try:
+            if failure is None and (stopped or call.collector.begun or call.error is None):
+                failure = _tried(lambda: renderer.finish(completion, session_total(session)))
+            elif failure is None:
+                failure = _tried(lambda: renderer.discard(f"no answer from {request.model.name}"))
+        except KeyboardInterrupt:  # the second one, or a first one behind the whole answer
+            interrupted.append(True)
     if stopped:
         session.calls.keep(completion)
         raise stopped_with(completion)
@@ -63,13 +66,18 @@ def show(
     if interrupted:  # while the whole answer was drawn
         raise stopped_with(completion)
     if failure is not None:
-        error = AnswerUnusable(
-            f"The answer could not be shown: {type(failure).__name__}: {failure}.",
-            "It is kept, in `_` and as the `partial` of this error.",
-        )
-        error.partial = completion
-        raise error from None
+        raise not_shown(completion, failure) from None
     return completion
+
+
+def not_shown(completion: Completion, failure: Exception) -> AnswerUnusable:
+    """Return the error of an answer that no display took; `failure` is the display's."""
+    error = AnswerUnusable(
+        f"The answer could not be shown: {type(failure).__name__}: {failure}.",
+        "It is kept, in `_` and as the `partial` of this error.",
+    )
+    error.partial = completion
+    return error
 
 
 def _tried(draw: Callable[[], None]) -> Exception | None:
@@ -98,37 +106,62 @@ def session_total(session: Session) -> str:
 
 def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) -> None:
     """Draw what comes until the call ends, or has been stopped and will not let go."""
-    deadline, said, thoughts, since = 0.0, "", "", 0.0
-    patience = time.monotonic() + _PATIENCE
+    waiting, deadline, begun = _Waiting(call), 0.0, False
     while not call.ended:
-        text, progress = "", ""
-        for delta in call.take(_TICK):
-            text += "" if delta.choice else delta.text
-            progress = delta.progress or progress
-            if delta.reasoning:
-                since = since or time.monotonic()
-                thoughts += delta.reasoning
-        if progress:
-            # Whoever counts down speaks again within a second.
-            patience = time.monotonic() + 2 * _PATIENCE
-        elif thoughts:
-            progress = thinking(thoughts, time.monotonic() - since)
-        elif not call.collector.begun and time.monotonic() > patience:
-            progress = f"waiting for {call.request.model.name} …"
+        deltas = list(call.take(_TICK))
+        text = "".join(delta.text for delta in deltas if not delta.choice)
+        progress = waiting.progress(deltas)
         if renderer is not None:
-            if thoughts and (text or call.ended):
+            if text and not begun and waiting.thoughts:
                 renderer.thought(call.outcome())
-                thoughts = ""
-            renderer.draw(text, "" if progress == said else progress)
-        said = progress or said
+                waiting.thoughts = ""
+            renderer.draw(text, progress)
+        begun = begun or bool(text)
         if interrupted:
             call.stop()
         if call.request.stop.is_set():
             deadline = deadline or time.monotonic() + _GRACE
             if time.monotonic() > deadline:
-                return
+                break
         elif not call.ended:
             call.pause(_FRAME if renderer is None else renderer.interval)
+    if renderer is not None and waiting.thoughts:
+        renderer.thought(call.outcome())
+
+
+class _Waiting:
+    """What there is to say until an answer begins.
+
+    Attributes:
+        thoughts: The model's, as far as they are not shown yet.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.thoughts = ""
+        self._call = call
+        self._since = 0.0  # when it began to think
+        self._said = ""
+        self._patience = time.monotonic() + _PATIENCE
+
+    def progress(self, deltas: Sequence[Delta]) -> str:
+        """Return what to say now; nothing if that has been said."""
+        progress = ""
+        for delta in deltas:
+            progress = delta.progress or progress
+            if delta.reasoning:
+                self._since = self._since or time.monotonic()
+                self.thoughts += delta.reasoning
+        if progress:
+            # Whoever counts down speaks again within a second.
+            self._patience = time.monotonic() + 2 * _PATIENCE
+        elif self.thoughts:
+            progress = thinking(self.thoughts, time.monotonic() - self._since)
+        elif not self._call.collector.begun and time.monotonic() > self._patience:
+            progress = f"waiting for {self._call.request.model.name} …"
+        if not progress or progress == self._said:
+            return ""
+        self._said = progress
+        return progress
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from mixmagic.text.escape import plain
 # At most 20 updates a second.
 _FRAME = 1 / 20
 # Programs that start kernels and show no updates.
-_CONSOLES = ("jupyter-console", "jupyter-qtconsole")
+_CONSOLES = ("jupyter-console", "jupyter-qtconsole", "jupyter-run")
 
 
 class Renderer(Protocol):
@@ -38,7 +38,7 @@ class Renderer(Protocol):
         """Append `text` to the answer; show `progress` if there is no answer yet."""
 
     def thought(self, completion: Completion) -> None:
-        """Show that the model has thought, before its answer begins."""
+        """Show what the model has thought: before its answer begins, and if there was more."""
 
     def restart(self, why: str) -> None:
         """Begin another answer, which takes the place of what came; say `why`."""
@@ -63,6 +63,7 @@ class NotebookRenderer:
         self._segments = form.segments and form.segments()
         self._handle: DisplayHandle | None = None
         self._displays = 0  # of this answer
+        self._thoughts: DisplayHandle | None = None
 
     @property
     def interval(self) -> float:
@@ -85,9 +86,12 @@ class NotebookRenderer:
             self._show(segment)
 
     def thought(self, completion: Completion) -> None:
-        self._show(thoughts(completion, ("text/markdown", "text/plain")))
-        self._handle = None
-        self._displays = 0
+        bundle = thoughts(completion, ("text/markdown", "text/plain"))
+        if self._thoughts is None:
+            self._show(bundle)
+            self._thoughts, self._handle, self._displays = self._handle, None, 0
+        else:
+            self._thoughts.update(bundle, raw=True)
 
     def restart(self, why: str) -> None:
         self._length = 0
@@ -95,22 +99,22 @@ class NotebookRenderer:
         self._show_progress(why)
 
     def finish(self, completion: Completion, session: str) -> None:
-        after = 0
-        if self._displays > 1 and completion.others:
-            self._handle, after = None, 1  # the first answer stays where it is
-        elif self._displays > 1 and self._segments:
-            self._show(signed(self._segments.last(), completion.footer(session)))
-            return
-        self._show(self._form.whole(completion, session, tabs=True, after=after))
+        if self._segments is None or self._displays < 2:
+            self._show(self._form.whole(completion, session, tabs=True))
+        elif completion.others:
+            self._show(self._segments.last())
+            self._handle = None  # the first answer stays where it is
+            self._show(self._form.whole(completion, session, tabs=True, after=1))
+        else:
+            self._show(signed(self._segments.last(), self._form.footer(completion, session)))
 
     def discard(self, what: str) -> None:
         if self._handle is not None:
-            self._show_progress(what)
+            self._show({"text/markdown": quiet(plain(what)), "text/plain": plain(what)})
 
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
-        line = plain(progress)
-        self._show({"text/markdown": quiet(line)})
+        self._show({"text/markdown": quiet(plain(progress))})
 
     def _show(self, bundle: Bundle) -> None:
         """Put `bundle` into the open display, or into a new one."""
@@ -166,7 +170,8 @@ class TerminalRenderer:
 
     def thought(self, completion: Completion) -> None:
         self.discard("")
-        terminal.write(f"({completion.thought}.)\n\n")
+        if not self._begun:
+            terminal.write(f"({completion.thought}.)\n\n")
 
     def restart(self, why: str) -> None:
         self.discard("")
@@ -211,9 +216,12 @@ def renderer(
 def _captured(shell: Any) -> bool:
     """Return True if what is shown goes to where no update reaches it.
 
-    That is `%%capture` and its like, and an Output widget: also that of `interact`.
+    That is `%%capture` and its like, a widget's callback, and an Output widget: also that of
+    `interact`.
     """
-    if isinstance(shell.display_pub, CapturingDisplayPublisher):
+    parent = dict(shell.parent_header)
+    in_cell = parent.get("msg_type", "execute_request") == "execute_request"
+    if not in_cell or isinstance(shell.display_pub, CapturingDisplayPublisher):
         return True
     widgets = sys.modules.get("ipywidgets")
     if widgets is None:
@@ -221,10 +229,8 @@ def _captured(shell: Any) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there is no other list of them
         instances = list(dict(widgets.Widget.widgets or {}).values())
-    message = dict(shell.parent_header).get("msg_id", "")
-    return any(
-        isinstance(widget, widgets.Output) and widget.msg_id == message for widget in instances
-    )
+    outputs = (widget for widget in instances if isinstance(widget, widgets.Output))
+    return any(output.msg_id and output.msg_id == parent.get("msg_id") for output in outputs)
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mixmagic.completion import Completion
+from mixmagic.completion import Completion, stopped_with
+from mixmagic.display.live import not_shown
 from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable
 from mixmagic.tasks.schemas import Schema
@@ -55,10 +56,21 @@ class Rounds:
             self._renderer.discard(what)
 
     def release(self, completion: Completion | None = None) -> None:
-        """Show the last answer that came, or `completion` in its place; nothing where none did."""
+        """Show the last answer that came, or `completion` in its place; nothing if none did.
+
+        Raises:
+            AnswerUnusable: No display took it; `partial` is the answer.
+            Stopped: Ctrl-C; `completion` is the answer.
+        """
         if self._held is not None:
             last, session = self._held
-            self._renderer.finish(last if completion is None else completion, session)
+            answer = last if completion is None else completion
+            try:
+                self._renderer.finish(answer, session)
+            except KeyboardInterrupt:
+                raise stopped_with(answer) from None
+            except Exception as failure:  # noqa: BLE001  # whatever a display fails with
+                raise not_shown(answer, failure) from None
 
     def _problem(self, completion: Completion) -> str:
         """Why an answer is not what was asked for."""

@@ -11,15 +11,15 @@ from mixmagic.text.sanitize import sanitize
 
 # Characters of the last thought that are shown while a model thinks.
 _LAST_WORDS = 60
+_QUIET = 'style="opacity: 0.65; font-size: 85%"'
 
 
 def thoughts(completion: Completion, kinds: Iterable[str]) -> Bundle:
     """Return the thoughts in these MIME types, folded if they can fold."""
-    summary = f'<summary style="opacity: 0.65; font-size: 85%">{as_text(completion.thought)}'
+    opening = f"<details {_QUIET}><summary>{as_text(completion.thought)}</summary>"
     block = {
-        "text/markdown": f"<details>{summary}</summary>\n\n{sanitize(completion.reasoning)}"
-        "\n\n</details>",
-        "text/html": f"<details>{summary}</summary>{preformatted(completion.reasoning)}</details>",
+        "text/markdown": f"{opening}\n\n{sanitize(completion.reasoning)}\n\n</details>",
+        "text/html": f"{opening}{preformatted(completion.reasoning)}</details>",
         "text/plain": f"({completion.thought}.)",
     }
     return {kind: block[kind] for kind in kinds}

@@ -15,6 +15,7 @@ from mixmagic import errors
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
 from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
+from mixmagic.text.terminal import write
 
 
 class UnknownModel(errors.UnknownModel, TraitError):
@@ -104,10 +105,10 @@ class Mixmagic(Magics):
         choice = self._session.choose()
         model = choice.model
         about = " · ".join(filter(None, (model.provider.label, choice.reason, model.about)))
-        print(f"This session now asks {model.name} ({about}).")
-        print(
+        write(
+            f"This session now asks {model.name} ({about}).\n"
             f'To keep it for every session, put model = "{self.model}" into config.toml'
-            " (`%mixmagic doctor` says where)."
+            " (`%mixmagic doctor` says where).\n"
         )
 
     def _models(self, words: list[str]) -> None:
@@ -169,7 +170,7 @@ class Mixmagic(Magics):
         from mixmagic.magics._chats import chats
 
         shown = chats(self._session.chats, words)
-        print(shown) if isinstance(shown, str) else display(shown)
+        write(f"{shown}\n") if isinstance(shown, str) else display(shown)
 
     def _templates(self, words: list[str]) -> None:
         """Show the user's templates."""
@@ -209,7 +210,7 @@ class Mixmagic(Magics):
                 f"lists {kept.models} models without telling whether the key is right: the"
                 " system's keyring has it, and the first call will tell"
             )
-        print(f"{provider.label} {said}.")
+        write(f"{provider.label} {said}.\n")
 
     def _logout(self, words: list[str]) -> None:
         """Take a key out of the keyring."""
@@ -220,7 +221,7 @@ class Mixmagic(Magics):
         provider = self._session.provider(parser.parse_args(words).provider)
         logout(self._session.backends, provider)
         self._session.keys.forget()
-        print(f"The system's keyring has no key of {provider.label} any more.")
+        write(f"The system's keyring has no key of {provider.label} any more.\n")
 
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""

@@ -23,6 +23,7 @@ from mixmagic.magics import _fix, _insert, _options, _words
 from mixmagic.magics._asking import Asking
 from mixmagic.magics._base import refuse_keys
 from mixmagic.sessions import Session
+from mixmagic.text.terminal import write
 
 PARSER = _options.parser()
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
@@ -107,7 +108,7 @@ class Mixtral(Magics):
             from mixmagic.tasks.programs import program as written
 
             code = written(_with_schema(request, schema), program)
-            print(self._session.backends.access.redact(code))
+            write(f"{self._session.backends.access.redact(code)}\n")
             return
         if dry:
             self._plan(_with_schema(request, schema), out)
@@ -130,7 +131,8 @@ class Mixtral(Magics):
                 asking.remember(completion)
         if insert:
             found = _insert.cells(_insert.blocks(completion))
-            print(self._cells.insert(_fix.mended(found, failure.cell) if failure else found))
+            done = self._cells.insert(_fix.mended(found, failure.cell) if failure else found)
+            write(f"{done}\n")
 
     mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
 

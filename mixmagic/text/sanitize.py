@@ -65,16 +65,16 @@ class Sanitizer:
 
     Example:
         >>> answer = Sanitizer()
-        >>> answer.feed("# Title\n\nA *wor"), answer.tail
-        (Closed(markdown='# Title', source='# Title\n\n'), Closed(markdown='A &#42;wor', ...))
+        >>> answer.feed("# Title\n\nA *wor")
+        Closed(markdown='# Title', source='# Title\n\n')
+        >>> answer.tail
+        Closed(markdown='A &#42;wor', source='A *wor')
     """
 
     def __init__(self) -> None:
         self.tail = Closed()
         self._held = ""  # not looked at yet
-        self._opening = (
-            ""  # what begins the tail, and was not written: the fence of code that was cut
-        )
+        self._opening = ""  # the fence of code that was cut: it begins the tail's source
         self._references: dict[str, Any] = {}
         self._progress = Progress()
         self._left = MOST_BLOCKS

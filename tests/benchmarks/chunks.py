@@ -101,7 +101,10 @@ def main(chunks: int, rounds: int) -> None:
         def finish(self, completion: Completion, session: str) -> None:
             pass
 
-        def abandon(self) -> None:
+        def thought(self, completion: Completion) -> None:
+            pass
+
+        def discard(self, what: str) -> None:
             pass
 
     def stream() -> int:

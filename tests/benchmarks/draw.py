@@ -66,7 +66,7 @@ def main(kilobytes: int, updates: int, rounds: int) -> None:
 
     from mixmagic.completion import Completion
     from mixmagic.display.formats import FORMATS
-    from mixmagic.display.renderers import Notebook
+    from mixmagic.display.renderers import NotebookRenderer
     from mixmagic.money import Usage
     from mixmagic.sessions import Session as Asking
 
@@ -77,15 +77,15 @@ def main(kilobytes: int, updates: int, rounds: int) -> None:
     pieces = [text[start : start + step] for start in range(0, len(text), step)]
     totals, worst, ends, sent = [], [], [], []
     for _ in range(rounds + 1):
-        screen = Notebook(owns_cell=True, form=FORMATS["markdown"])
+        renderer = NotebookRenderer(FORMATS["markdown"])
         before, took = read[0], []
         for piece in pieces:
             started = time.thread_time()
-            screen.draw(piece, "")
+            renderer.draw(piece, "")
             took.append((time.thread_time() - started) * 1000)
             time.sleep(0.001)
         started = time.thread_time()
-        screen.finish(whole, "$1")
+        renderer.finish(whole, "$1")
         ends.append((time.thread_time() - started) * 1000)
         time.sleep(0.3)
         totals.append((sum(took) + ends[-1]) / kilobytes)

@@ -24,7 +24,7 @@ files = {threading.__file__, live.__file__, stop.__file__}
 for nth in range(1, 41):
     left, begun = nth, False
 
-    class Screen(Once):
+    class Traced(SingleOutputRenderer):
         interval = 0.001
         def draw(self, text, progress):
             global begun
@@ -44,7 +44,7 @@ for nth in range(1, 41):
 
     sys.settrace(trace)
     try:
-        live.show(session, session.request("Hi"), Screen(FORMATS["markdown"]))
+        live.show(session, session.request("Hi"), Traced(FORMATS["markdown"]))
     except Stopped:
         sys.settrace(None)
         print(nth, flush=True)

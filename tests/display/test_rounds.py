@@ -14,13 +14,13 @@ ASK = """
 from mixmagic.display.formats import FORMATS
 from mixmagic.display.live import show
 from mixmagic.display.rounds import Rounds
-from mixmagic.display.renderers import screen
+from mixmagic.display.renderers import renderer
 from mixmagic.tasks.schemas import Schema
 from mixmagic.tasks.structured import ask_structured
 import mixmagic
 session = mixmagic.session()
 schema = Schema.of({"type": "object", "required": ["a"]}, "thing")
-place = screen(get_ipython(), live=None, owns_cell=True, form=FORMATS["json"])
+place = renderer(get_ipython(), form=FORMATS["json"])
 rounds = Rounds(place, schema)
 last = None
 try:

@@ -164,23 +164,16 @@ def test_where_one_answer_is_not_in_the_form_all_are_shown_as_they_came(desk):
     assert second == "Answer 2 of 2I cannot."
 
 
-def test_long_answers_become_one_output_with_tabs(desk):
-    ran = desk.run("%%mixtral -n 2\nHi", several(_LONG, "Short."))
-    (output,) = ran.outputs
-    first, second = panes(READERS["markdown-it"](output["data"]["text/markdown"]))
-    assert first.count("Word after word") == 200
-    assert second == "Answer 2 of 2 Short."
-
-
 @pytest.mark.parametrize("count", [2, 3])
-def test_where_the_cell_shows_more_a_long_first_answer_stays_and_the_others_follow(desk, count):
+def test_a_long_first_answer_stays_and_the_others_follow(desk, count):
     others = ["Short.", "Shorter."][: count - 1]
     ran = desk.run(f"print('kept')\n%mixtral -n {count} Hi", several(_LONG, *others))
     kept, *segments, last = ran.outputs
     assert kept["text"] == "kept\n"
     assert len(segments) > 1
-    whole = "".join(each["data"]["text/markdown"] for each in segments)
-    assert whole.count("Word after word") == 200, "it is shown once"
+    for kind in ("text/markdown", "text/plain"):
+        whole = "".join(each["data"][kind] for each in segments)
+        assert whole.count("Word after word") == 200, "it is shown once"
     assert "9 → 30 tokens" not in whole
     markdown = last["data"]["text/markdown"]
     assert "Word after word" not in markdown

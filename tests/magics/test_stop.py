@@ -176,7 +176,9 @@ def test_stop_of_ask_in_plain_python_closes_the_connection_too(desk):
     time.sleep(0.2)
     ran, took = interrupt(desk, sent)
     assert ran.reply["ename"] == "Stopped"
-    assert ran.traceback == ["Stopped: 2 tokens kept, priced as ≈ $0.0000066."]
+    assert ran.traceback == [
+        "Stopped: 2 tokens kept in mixmagic.stopped(), priced as ≈ $0.0000066."
+    ]
     closed = desk.server.wait(lambda: request.closed_at, timeout=2)
     print(f"\nask: reply after {took * 1000:.0f} ms")
     assert closed - (ran.replied_at - took) < 2

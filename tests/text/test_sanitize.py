@@ -16,7 +16,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from mixmagic.text import sanitize as module
 from mixmagic.text.markdown import parse
-from mixmagic.text.sanitize import Sanitizer, joined, sanitize
+from mixmagic.text.sanitize import Closed, Sanitizer, sanitize
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True, "maxNesting": 100})
 _COMMONMARK.enable(["table", "strikethrough"]).validateLink = lambda url: True
@@ -285,7 +285,10 @@ def test_pieces_make_what_the_whole_makes():
         sanitizer, step = Sanitizer(), generator.choice([1, 7, 40])
         starts = range(0, len(text), step)
         parts = [sanitizer.feed(text[start : start + step]) for start in starts]
-        assert joined(*parts, sanitizer.close()) == sanitize(text)
+        whole = sum(parts, Closed()) + sanitizer.close()
+        assert whole.markdown == sanitize(text)
+        if not re.search(r"[\r\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text):
+            assert whole.source == text, "each character is in one part"
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -293,7 +296,8 @@ def test_what_a_terminal_would_obey_is_found_between_pieces(step):
     text = "a\x1b[31mb\x1b]8;;http://x\x1b\\c\r\nd\re"
     sanitizer = Sanitizer()
     parts = [sanitizer.feed(text[at : at + step]) for at in range(0, len(text), step)]
-    assert joined(*parts, sanitizer.close()) == "abc\nd\ne"
+    whole = sum(parts, Closed()) + sanitizer.close()
+    assert whole == ("abc\nd\ne", "abc\nd\ne")
 
 
 def test_a_closed_block_is_parsed_once():
@@ -302,7 +306,7 @@ def test_a_closed_block_is_parsed_once():
     longest = 0
     for number in range(300):
         sanitizer.feed(f"Paragraph {number} of *some* length.\n\n- item\n\n")
-        longest = max(longest, len(sanitizer.tail))
+        longest = max(longest, len(sanitizer.tail.source))
     assert longest < 200
 
 
@@ -317,9 +321,10 @@ def test_a_closed_block_is_parsed_once():
 )
 def test_a_cut_closes_what_is_open_and_goes_on(text, rest, tail):
     sanitizer = Sanitizer()
-    sanitizer.feed(text)
-    sanitizer.cut()
-    assert joined(sanitizer.feed(rest), sanitizer.close()) == tail
+    before = sanitizer.feed(text) + sanitizer.cut()
+    behind = sanitizer.feed(rest) + sanitizer.close()
+    assert behind.markdown == tail
+    assert before.source + behind.source == text + rest
 
 
 def test_examples_hold():

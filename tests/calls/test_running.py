@@ -1,0 +1,196 @@
+"""A call in a thread of its own: read, waited for and stopped by other threads."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+from server import CUT, HANG, Answer, chunk, frames, together
+
+from mixmagic.calls.interrupts import Calls
+from mixmagic.calls.running import Call
+from mixmagic.completion import Collector
+from mixmagic.errors import Stopped, StreamBroken
+
+
+@pytest.fixture
+def call(session, together):
+    def begin(*steps) -> Call:
+        together.plan = [Answer([*steps])]
+        made = Call(session.stream, session.request("Hi"))
+        made.start()
+        return made
+
+    return begin
+
+
+def test_its_pieces_are_the_answer(call):
+    made = call(*together("Hello", " there"))
+    assert "".join(str(delta) for delta in made.deltas()) == "Hello there"
+    assert made.result().text == "Hello there"
+    assert made.result(timeout=0).cost is not None, "it can be asked for again"
+    assert list(made.deltas()) == [], "each piece is read once"
+
+
+def test_its_answer_is_there_though_nobody_reads_its_pieces(call):
+    assert call(*together("Hello")).result(timeout=20).text == "Hello"
+
+
+def test_another_thread_stops_it(call, together):
+    made = call(frames(chunk("Half"), done=False), HANG)
+    first = next(iter(made.deltas()))
+    assert str(first) == "Half"
+    thread = threading.Thread(target=made.stop)
+    thread.start()
+    thread.join()
+    with pytest.raises(Stopped) as caught:
+        made.result(timeout=20)
+    assert caught.value.completion.text == "Half"
+    assert caught.value.completion.finish == "stopped"
+    assert together.wait(lambda: together.received[-1].closed_at)
+    with pytest.raises(Stopped):
+        list(made.deltas())
+
+
+def test_a_stop_behind_its_end_changes_nothing(call):
+    made = call(*together("Hello"))
+    made.result(timeout=20)
+    made.stop()
+    assert not made.stopped
+    assert made.result().finish == "stop"
+
+
+def test_who_waits_too_short_is_told(call):
+    made = call(HANG)
+    with pytest.raises(TimeoutError):
+        made.result(timeout=0.01)
+    made.stop()
+
+
+def test_its_error_is_raised_where_it_is_read_and_where_it_is_waited_for(call):
+    made = call(frames(chunk("Half"), done=False), CUT)
+    with pytest.raises(StreamBroken):
+        list(made.deltas())
+    with pytest.raises(StreamBroken):
+        made.result(timeout=20)
+    assert (made.outcome().text, made.outcome().finish) == ("Half", "broken off")
+
+
+def test_what_an_error_tells_of_tokens_counts(call):
+    told = {"prompt_tokens": 9, "completion_tokens": 50}
+    made = call(frames(chunk("Half"), {"error": {"message": "why"}, "usage": told}))
+    with pytest.raises(Exception, match="why"):
+        made.result(timeout=20)
+    assert made.outcome().usage.completion_tokens == 50
+
+
+@pytest.fixture
+def calls():
+    return Calls()
+
+
+def ran(what) -> object:
+    """What a function returns in a thread of its own."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(what()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@pytest.fixture
+def collector(session, together):
+    """Another question at each call."""
+    return lambda: Collector(session.request("Hi"))
+
+
+def stopped(running) -> bool:
+    return running.request.stop.wait(5)
+
+
+def test_an_interrupt_stops_what_the_cell_has_begun_and_nothing_earlier(calls, collector):
+    earlier = calls.begin(collector())
+    calls.begin_cell()
+    own, threads = calls.begin(collector()), ran(lambda: calls.begin(collector()))
+    calls.interrupt()
+    assert stopped(own)
+    assert stopped(threads)
+    assert not earlier.request.stop.is_set()
+
+
+def test_the_queue_of_an_interrupted_cells_thread_does_not_go_on_until_the_next_cell(
+    calls, collector
+):
+    calls.begin_cell()
+    calls.interrupt()
+    assert ran(lambda: calls.begin(collector())).request.stop.is_set()
+    assert not calls.begin(collector()).request.stop.is_set(), "its own thread was interrupted"
+    calls.end_cell()
+    assert ran(lambda: calls.begin(collector())).request.stop.is_set()
+    calls.begin_cell()
+    assert not ran(lambda: calls.begin(collector())).request.stop.is_set()
+
+
+def test_a_cell_within_a_cell_changes_nothing(calls, collector):
+    """Such as one that a subshell's thread runs."""
+    calls.begin_cell()
+    first = calls.begin(collector())
+    ran(calls.begin_cell)
+    calls.interrupt()
+    assert stopped(first)
+
+
+def test_without_a_cell_an_interrupt_stops_nothing(calls, collector):
+    running = calls.begin(collector())
+    calls.interrupt()
+    calls.begin_cell()
+    calls.end_cell()
+    calls.interrupt()
+    assert not running.request.stop.is_set()
+    assert not calls.begin(collector()).request.stop.is_set()
+
+
+def test_what_was_stopped_is_kept_until_another_cell_stops_something(calls, session, together):
+    first, second, third = (Collector(session.request(q)).completion("stopped") for q in "abc")
+    calls.begin_cell()
+    calls.keep(first)
+    calls.keep(second)
+    calls.end_cell()
+    calls.begin_cell()
+    assert calls.stopped == [first, second]
+    calls.keep(third)
+    assert calls.stopped == [third]
+
+
+def test_a_call_is_listed_while_it_is_under_way(session, together):
+    together.plan = [Answer([frames(chunk("Half"), done=False), HANG])]
+    with closing(session.stream(session.request("Hi"))) as deltas:
+        next(deltas)
+        (running,) = session.running
+        assert running.request.messages[-1].content == "Hi"
+        assert running.thread == threading.get_ident()
+        running.stop()
+        with pytest.raises(Stopped):
+            list(deltas)
+    assert session.running == []
+
+
+def test_a_call_that_is_stopped_while_it_waits_is_stopped(session, together):
+    together.plan = [Answer([HANG])]
+    caught: list[Stopped] = []
+
+    def ask() -> None:
+        try:
+            session.ask("Hi")
+        except Stopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    together.wait(lambda: together.received)
+    for running in session.running:
+        running.stop()
+    thread.join(20)
+    assert caught[0].completion.finish == "stopped"
+    assert session.stopped == [caught[0].completion]

@@ -1,0 +1,163 @@
+"""Thoughts of a model: their last words while they come, then a fold above the answer."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hostile import ATTACKS
+from kernels import Desk, Ran
+from markdown_it import MarkdownIt
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+from server import CUT, HANG, Answer, chunk, frames, together
+
+from mixmagic.completion import Collector
+from mixmagic.display.thoughts import thinking, thoughts
+from mixmagic.sessions import Session
+from mixmagic.values import Delta
+
+_COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}
+FOLDED = re.compile(r"<details[^>]*><summary>Thought for \d+ s</summary>", re.DOTALL)
+
+OPEN = ["</details>", "</summary>", "- a\n  ```\n  b", "$$\nx", "> <details>", "<!--"]
+
+
+def thought(text: str) -> bytes:
+    """A piece of reasoning, as DeepSeek and Together stream it."""
+    made = chunk()
+    made["choices"][0]["delta"]["reasoning_content"] = text
+    return frames(made, done=False)
+
+
+def thinking_first(*answer, words: int = 12) -> Answer:
+    """A model that thinks for a while, in so many words, before its answer."""
+    steps = [each for number in range(words) for each in (thought(f"idea{number} "), 0.05)]
+    return Answer([*steps, *answer])
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    yield desk
+    desk.close()
+
+
+def grown(ran: Ran) -> list[str]:
+    """The Markdown that was shown, one after the other."""
+    datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
+    return [data["text/markdown"] for data in datas]
+
+
+def test_its_last_words_show_while_it_thinks_and_all_of_them_fold_above_the_answer(desk):
+    ran = desk.run("%%mixtral -o answer\nHi", thinking_first(*together("Hello", " there")))
+    assert ran.status == "ok", ran.text
+    words = [re.sub(r"<[^>]*>", "", text) for text in grown(ran) if "thinking" in text]
+    assert len(words) > 3
+    assert all(re.match(r"thinking … \d+ s · .*idea\d+$", each) for each in words), words
+    folded, answer = (output["data"] for output in ran.outputs)
+    assert FOLDED.match(folded["text/markdown"])
+    assert "idea0 idea1 " in folded["text/markdown"]
+    assert folded["text/plain"] == "(Thought for 1 s.)"
+    assert answer["text/markdown"].startswith("Hello there\n\n<")
+    assert "idea" not in answer["text/markdown"]
+    assert desk.value("answer.reasoning.split()[-1]") == "idea11"
+
+
+def test_a_single_output_has_the_thoughts_above_the_answer(desk):
+    ran = desk.run("%%mixtral\nHi", thinking_first(*together("Hello")), live=False)
+    (output,) = ran.outputs
+    markdown, text = output["data"]["text/markdown"], output["data"]["text/plain"]
+    assert FOLDED.match(markdown)
+    assert markdown.index("idea11") < markdown.index("</details>") < markdown.index("Hello")
+    assert text.startswith("(Thought for 1 s.)\n\nHello\n\ntogether:8x7b · ")
+
+
+@pytest.mark.parametrize("form", ["json", "table", "text"])
+def test_each_form_has_the_thoughts_above_it(desk, form):
+    answer = {"json": '{"a": 1}', "table": "|a|\n|---|\n|1|", "text": "Hello"}[form]
+    ran = desk.run(f"%%mixtral -f {form}\nHi", thinking_first(*together(answer)), live=False)
+    (output,) = ran.outputs
+    for kind, text in output["data"].items():
+        place = text.index("Thought for")
+        assert place < text.index("1" if form == "table" else answer[-4:-2], place + 16), kind
+
+
+@pytest.mark.parametrize("end", [[CUT], [HANG]], ids=["broken", "stopped"])
+def test_the_thoughts_of_an_answer_that_never_came_are_shown(desk, end):
+    desk.plan(thinking_first(*end, words=3))
+    sent = desk.kernel.send("%%mixtral\nHi")
+    if end == [HANG]:
+        desk.kernel.collect(sent, until=lambda ran: "idea2" in ran.text)
+        desk.kernel.interrupt()
+        ran = desk.kernel.collect(sent)
+        assert ran.reply["ename"] == "Stopped"
+    else:
+        ran = desk.kernel.collect(sent)
+        assert ran.reply["ename"] == "StreamBroken"
+    assert any(FOLDED.match(text) and "idea2" in text for text in grown(ran))
+    assert "together:8x7b · " in grown(ran)[-1]
+
+
+def test_what_it_thinks_between_two_words_is_in_the_fold_in_the_end(desk):
+    answer = [frames(chunk("Hello "), done=False), 0.2, thought("late idea"), 0.2]
+    ran = desk.run("%%mixtral\nHi", thinking_first(*answer, *together("there"), words=2))
+    folded, shown = (output["data"]["text/markdown"] for output in ran.outputs)
+    assert "late idea" in folded
+    assert shown.startswith("Hello there\n\n<")
+
+
+def test_long_thoughts_are_sent_once(desk):
+    """Not with each piece: only their last words."""
+    pieces = [thought("thinking at length, " * 20) for _ in range(200)]
+    steps = [each for piece in pieces for each in (piece, 0.01)]
+    ran = desk.run("%%mixtral\nHi", Answer([*steps, *together("Hello")]))
+    assert ran.status == "ok"
+    assert sum(text.count("thinking at length, thinking") > 20 for text in grown(ran)) == 1
+    assert ran.bytes() < 3 * 200 * 20 * len("thinking at length, ")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "attack", [*ATTACKS, "</details>", "- a\n  ```\n  b", "$$\nx", "</summary>"]
+)
+def test_thoughts_stay_in_their_fold(attack, reader, home):
+    collector = Collector(Session().request("Hi", model="local"))
+    collector.add(Delta(reasoning=attack))
+    bundle = thoughts(collector.completion(), ("text/markdown", "text/html"))
+    page = READERS[reader](f"{bundle['text/markdown']}\n\nAnswer.")
+    for text in (page, bundle["text/html"] + "<p>Answer.</p>"):
+        fold = _Fold()
+        fold.feed(text)
+        assert fold.outside.strip() == "Answer.", text
+        assert fold.count == 1
+
+
+class _Fold(HTMLParser):
+    """The text of a page that does not stand in a `details` element."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = self.count = 0
+        self.outside = ""
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.depth += tag == "details"
+        self.count += tag == "details"
+
+    def handle_endtag(self, tag) -> None:
+        self.depth -= tag == "details"
+
+    def handle_data(self, data) -> None:
+        if not self.depth:
+            self.outside += data
+
+
+def test_the_last_words_are_short_and_begin_with_a_word():
+    assert thinking("First, the regions.", 12.3) == "thinking … 12 s · First, the regions."
+    words = thinking("word " * 1000 + "\nend", 3).partition(" · ")[2]
+    assert len(words) <= 61
+    assert words.startswith("…word ")
+    assert words.endswith(" word end")
+    assert len(thinking("x" * 1000, 3)) < 90
