@@ -10,13 +10,14 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from mixmagic.errors import BadArguments
 
 # A label that nobody has written, or that says where in memory the value is.
 _ADDRESS = re.compile(r" object>$|\bat 0x[0-9a-fA-F]+\b|\b0x[0-9a-fA-F]{8,}\b")
+# What a label says of a value besides: `n=3`, `mode: fast`.
+_FACT = re.compile(r"\w(?:=|: )\S")
 _PICTURES = ("_repr_png_", "_repr_jpeg_", "_repr_svg_")
 # What holds the content of a value whose text is a mere label, and how it is written; the first
 # that a value has is the one.
@@ -85,8 +86,17 @@ def refusal(value: Any, text: str, name: str) -> BadArguments | None:
     always = isinstance(value, io.IOBase) or inspect.iscoroutine(value)
     if not always and not _is_label(text):
         return None
-    how = _awaited(name) if awaited or _has(value, "__anext__") else _written(value, text, name)
-    if not (how or always or _ADDRESS.search(text)):
+    if awaited:
+        how = _awaited(name)
+    elif _has(value, "__anext__"):
+        how = (
+            f"Write `values = [each async for each in {name}]` in a line before, and then"
+            " `{{ values }}`."
+        )
+    else:
+        how = _written(value, text, name)
+    anonymous = _ADDRESS.search(text) and not _FACT.search(text)
+    if not (how or always or anonymous):
         return None
     return BadArguments(
         f"`{name}` is of type {type(value).__name__}: as a text, it does not say what it holds.",
@@ -119,7 +129,7 @@ def is_media(value: object) -> bool:
 def _in_place_of_picture(value: object, name: str) -> str:
     """Return what to insert in place of a picture."""
     if is_a(value, "IPython.core.display", "SVG"):
-        return f"Its source is a text: write {_braces(name, '{}.data')}."
+        return f"Its source is a text: write {braces(name, '{}.data')}."
     if is_a(value, "matplotlib.artist", "Artist"):
         return "Insert the data that it shows, such as a DataFrame."
     return "Describe it in words, or insert the data that it shows."
@@ -149,24 +159,31 @@ def _is_angular(line: str) -> bool:
 
 
 def _has(value: object, name: str) -> bool:
-    """Return True if a value has an attribute; nothing of the user's is run to find out."""
-    return inspect.getattr_static(value, name, None) is not None
+    """Return True if a value has an attribute; nothing of the user's is run to find out.
+
+    Except for `read`, which wrappers of files only hand on.
+    """
+    static = inspect.getattr_static(value, name, None) is not None
+    return static or (name == "read" and hasattr(value, name))
 
 
 def _written(
-    value: object, text: str, name: str, contents: tuple[tuple[tuple[str, ...], str], ...] = _CONTENTS
+    value: object,
+    text: str,
+    name: str,
+    contents: tuple[tuple[tuple[str, ...], str], ...] = _CONTENTS,
 ) -> str:
     """Return how the content of a value is written; empty if it is not known, or in its text."""
     for needed, form in contents:
         if not all(_has(value, each) for each in needed):
             continue
-        found = inspect.getattr_static(value, needed[0])
+        found = inspect.getattr_static(value, needed[0], None)
         if isinstance(found, str) and found in text:
             return ""
         if inspect.iscoroutinefunction(found):
             return _awaited(f"{name}.{needed[0]}()")
         calls = callable(found) and form.endswith(f".{needed[0]}")
-        return f"Write {_braces(name, form + '()' * calls)}."
+        return f"Write {braces(name, form + '()' * calls)}."
     return ""
 
 
@@ -175,11 +192,22 @@ def _awaited(name: str) -> str:
     return f"Write `value = await {name}` in a line before, and then `{{{{ value }}}}`."
 
 
-def _braces(name: str, form: str) -> str:
+def braces(name: str, form: str) -> str:
     """Return an expression made of another, as it stands in a prompt."""
+    operand = name if form == "list({})" else _operand(name)
+    return f"`{{{{ {form.format(operand)} }}}}`"
+
+
+def item(name: str) -> str:
+    """Return what an item of an expression's value is called."""
+    return f"{_operand(name)}[...]"
+
+
+def _operand(name: str) -> str:
+    """Return an expression as it stands in front of a dot or a bracket."""
     try:
         body = ast.parse(name, mode="eval").body
     except (SyntaxError, ValueError):  # shortened
-        return f"`{{{{ {form.format('…')} }}}}`"
+        return "…"
     simple = isinstance(body, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-    return f"`{{{{ {form.format(name if simple or form == 'list({})' else f'({name})')} }}}}`"
+    return name if simple else f"({name})"
