@@ -6,6 +6,8 @@ import os
 import unicodedata
 from collections.abc import Mapping
 
+VARIABLE = "JPY_SESSION_NAME"
+
 
 def path(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the canonical path of the notebook; `None` if the front end does not name one.
@@ -16,8 +18,11 @@ def path(environ: Mapping[str, str] = os.environ) -> str | None:
         >>> path({"JPY_SESSION_NAME": "/home/ada/../ada/notes.ipynb"})
         '/home/ada/notes.ipynb'
     """
-    named = environ.get("JPY_SESSION_NAME")
-    return canonical(named) if named else None
+    named = environ.get(VARIABLE)
+    try:
+        return canonical(named) if named else None
+    except OSError:  # a relative path, and the working folder has been deleted
+        return None
 
 
 def canonical(spelling: str) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mixmagic import forks
 from mixmagic.forks import once
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
@@ -30,8 +32,9 @@ class Parts:
     """
 
     def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
-        if settings is not None:
-            self.settings = settings
+        self._settings, self._fixed = settings, settings is not None
+        self._version: object = None  # of the settings that were read
+        self._model: str | None = None
         self._of_process = of_process
         _all.add(self)
 
@@ -49,21 +52,60 @@ class Parts:
         # Half a surrogate pair stands for what is not text in a path: nothing can keep that.
         return None if named is None else named.encode(errors="replace").decode()
 
-    @once
+    @property
     def settings(self) -> Settings:
-        """The settings, read when first needed.
+        """The settings; they are read again when the file or the environment has changed.
 
         Raises:
-            BadArguments: The settings file or the environment makes no sense.
+            BadArguments: The settings file or the environment has an invalid setting.
         """
-        from mixmagic.settings import Settings
+        with forks.lock:
+            before = self._settings
+            if before is None or not (self._fixed or before.version() == self._version):
+                from mixmagic.settings import Settings
 
-        return Settings.load()
+                after = Settings.load()
+                self._settings, self._version = after, after.version()
+                if before is not None and before != after:
+                    self._renew(before, after)
+                return after
+            return before
 
-    @once
+    def _renew(self, before: Settings, after: Settings) -> None:
+        """Make again, at their next use, the parts whose settings have changed."""
+        if before.model != after.model:
+            self._model = None
+        kept = replace(before, model=after.model, live=after.live)
+        if kept == after:
+            return
+        stale = ["stream"]
+        ledger = self.__dict__.get("ledger")
+        if ledger is not None:
+            ledger.budgets.settings, ledger.floor = after.budgets, after.budget_floor
+        budgets = {name: getattr(after, name) for name in _OF_BUDGETS}
+        if replace(kept, **budgets) != after:
+            stale += ["backends", "keys"]
+        if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
+            stale += ["catalog", "ledger"]
+        if before.notebook != after.notebook:
+            stale.append("notebook")
+        for name in stale:
+            part = self.__dict__.pop(name, None)
+            if name in ("backends", "ledger") and part is not None and not list(self.calls):
+                part.close()  # calls under way go on with what they have begun with
+
+    @property
     def model(self) -> str:
-        """The name of the model that is asked where none is named; it can be set."""
-        return self.settings.model
+        """The name of the model that is asked where none is named.
+
+        It can be set, and stays so until the setting changes.
+        """
+        setting = self.settings.model
+        return setting if self._model is None else self._model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._model = name
 
     @once
     def catalog(self) -> Catalog:
@@ -125,6 +167,8 @@ class Parts:
             self.ledger.close()
 
 
+# Settings that the ledger alone reads.
+_OF_BUDGETS = ("budget_session", "budget_day", "budget_month", "budget_floor")
 _all: weakref.WeakSet[Parts] = weakref.WeakSet()
 _of_the_parent: list[object] = []
 

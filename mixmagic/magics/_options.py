@@ -15,8 +15,8 @@ Send the cell to a language model; the answer streams in below it.
 
 In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to keep the Completion;
 though not in the cell or the script that loads mixmagic, nor behind another statement or `%time` on
-its line: there IPython takes a last `?` for a call for help. `--` ends the options. The first time, without any key, `%mixmagic use local` makes
-the small embedded model the default.
+its line: there IPython takes a last `?` for a call for help. `--` ends the options. The first time,
+without any key, `%mixmagic use local` makes the small embedded model the default.
 
 `{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
 by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is
