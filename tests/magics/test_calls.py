@@ -223,3 +223,28 @@ def test_in_a_terminal_automagic_asks_too(together):
         "Hi",
     ], ran.stdout + ran.stderr
     assert "'Hello'" in ran.stdout
+
+
+def test_the_footer_names_the_conversation(desk):
+    for cell, name, asked in (
+        ("%mixtral -c Tell me more", "Tell", "me more"),
+        ("%mixtral -c -- Tell me", "chat", "Tell me"),
+        ("%mixtral -c {{ 1 + 1 }} apples", "chat", "2 apples"),
+        ("%%mixtral -c tea\nHi", "tea", "Hi"),
+    ):
+        ran = desk.run(cell, HELLO)
+        assert f"conversation {name}" in ran.text, ran.text
+        assert prompts(desk)[-1].strip() == asked
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["await x", "await later(1) + 1", "[each async for each in x]", "f(await x)", "(await\nx)"],
+)
+def test_what_has_to_be_awaited_is_awaited_in_a_line_before(desk, expression):
+    desk.plan()
+    ran = desk.run(f"%%mixtral\nTell {{{{ {expression} }}}}")
+    assert ran.reply["ename"] == "BadArguments"
+    assert len(ran.traceback) == 2
+    assert "`value = " in ran.traceback[1]
+    assert prompts(desk) == []
