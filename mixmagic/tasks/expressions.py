@@ -166,22 +166,20 @@ def _found(text: str, start: int, readings: list[_Reading]) -> tuple[Expression,
         return None
     line = text.count("\n", 0, start) + 1
     said = f"`{{{{ {wrong[0]:.80} }}}}` in line {line} is no Python: {wrong[1]}."
-    if _awaits(wrong[0]):
-        assigned = f"value = {' '.join(wrong[0].split()):.80}"
-        raise BadArguments(
-            said, f"Write `{assigned}` in a line before, and then `{{{{ value }}}}`."
-        )
-    raise BadArguments(said, f"{_as_format(wrong[0])}{CURE}")
+    raise BadArguments(said, f"{_as_awaited(wrong[0]) or _as_format(wrong[0])}{CURE}")
 
 
-def _awaits(inner: str) -> bool:
-    """Return True if an expression is Python, but for a notebook's cell alone."""
+def _as_awaited(inner: str) -> str:
+    """How what has to be awaited is inserted; empty if it is not Python in a cell, either."""
     try:
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(f"({inner}\n)", "<prompt>", "eval", flags, dont_inherit=True)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    return bool(code.co_flags & inspect.CO_COROUTINE)
+        return ""
+    if not code.co_flags & inspect.CO_COROUTINE:
+        return ""
+    assigned = f"value = {' '.join(inner.split()):.80}"
+    return f"Write `{assigned}` in a line before, and then `{{{{ value }}}}`. "
 
 
 def _as_format(inner: str) -> str:
