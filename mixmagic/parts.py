@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.calls.interrupts import Calls
     from mixmagic.catalog import Catalog
     from mixmagic.keys.available import Keys
+    from mixmagic.notebook import Place
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.chats import Chats
@@ -35,6 +36,7 @@ class Parts:
         self._settings, self._fixed = settings, settings is not None
         self._version: object = None  # of the settings that were read
         self._model: str | None = None
+        self._place: tuple[str, Place] | None = None  # as the front end names it, and where it is
         self._of_process = of_process
         _all.add(self)
 
@@ -45,12 +47,35 @@ class Parts:
 
         return session() if self._of_process else os.urandom(8).hex()
 
-    @once
+    @property
     def notebook(self) -> str | None:
-        """The notebook's canonical path; `None` if the front end does not name one."""
+        """The notebook's canonical path; `None` if the front end does not name one.
+
+        If it is renamed, its budget and what it has cost are renamed, too.
+        """
         named = self.settings.notebook
-        # Half a surrogate pair stands for what is not text in a path: nothing can keep that.
-        return None if named is None else named.encode(errors="replace").decode()
+        if named is None:
+            return None
+        with forks.lock:
+            if self._place is None or self._place[0] != named:
+                from mixmagic.notebook import Place
+
+                self._place = named, Place(named)
+            place = self._place[1]
+            if (now := place.now()) != place.path and self._moved(place.path, now):
+                place.follow(now)
+            return _as_text(place.path)
+
+    def _moved(self, before: str, after: str) -> bool:
+        """Tell the ledger that a notebook was renamed; return False if it cannot note it now."""
+        from mixmagic.errors import StoreError
+
+        try:
+            self.ledger.move(_as_text(before), _as_text(after))
+        except StoreError:
+            return False
+        self.__dict__.pop("stream", None)
+        return True
 
     @property
     def settings(self) -> Settings:
@@ -87,8 +112,6 @@ class Parts:
             stale += ["backends", "keys"]
         if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
             stale += ["catalog", "ledger"]
-        if before.notebook != after.notebook:
-            stale.append("notebook")
         for name in stale:
             part = self.__dict__.pop(name, None)
             if name in ("backends", "ledger") and part is not None and not list(self.calls):
@@ -169,6 +192,13 @@ class Parts:
 
 # Settings that the ledger alone reads.
 _OF_BUDGETS = ("budget_session", "budget_day", "budget_month", "budget_floor")
+
+
+def _as_text(path: str) -> str:
+    """Half a surrogate pair stands for what is not text in a path: nothing can keep that."""
+    return path.encode(errors="replace").decode()
+
+
 _all: weakref.WeakSet[Parts] = weakref.WeakSet()
 _of_the_parent: list[object] = []
 

@@ -91,7 +91,7 @@ class Mixmagic(Magics):
                 f"%mixmagic has no command {name!r}." if name else "%mixmagic needs a command.",
                 f"{meant}Commands are {', '.join(commands)}; `%mixmagic?` says what they do.",
             )
-        _ = self._session.settings  # they may have changed
+        _ = self._session.notebook  # it may have been renamed, and the settings may have changed
         try:
             commands[name](words)
         except KeyboardInterrupt:

@@ -141,6 +141,22 @@ class Budgets:
         }
         if limit is not None:
             names[name.get(per, per)] = limit
+        self._write(names)
+
+    def move(self, before: str, after: str) -> None:
+        """Give a notebook's limit another path; the lower one stays if that has one, too.
+
+        Raises:
+            StoreError: The file cannot be read or written.
+        """
+        content = self._content()
+        limit = content.notebooks.get(before)
+        if limit is not None:
+            self.set("notebook", None, before)
+            self.set("notebook", min(limit, content.notebooks.get(after, limit)), after)
+
+    def _write(self, names: Mapping[str, Decimal]) -> None:
+        """Write the file."""
         texts = {name: str(value) for name, value in names.items()}
         try:
             files.write(self.path, json.dumps(texts, indent=1))
