@@ -59,8 +59,8 @@ def _of_ipython(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("IPython.")
 
 
-def _asks(name: str, kind: str = "line") -> bool:
-    """Return True if a magic's name is `mixtral`, or an alias of it."""
+def meaning(name: str, kind: str = "line") -> str:
+    """Return the name of the magic that an alias stands for; other names as they are."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -69,7 +69,12 @@ def _asks(name: str, kind: str = "line") -> bool:
     while name not in passed and isinstance(alias := magics.get(name), MagicAlias):
         passed.add(name)
         name = alias.magic_name
-    return name == _NAME
+    return name
+
+
+def _asks(name: str, kind: str = "line") -> bool:
+    """Return True if a magic's name is `mixtral`, or an alias of it."""
+    return meaning(name, kind) == _NAME
 
 
 class _First:
