@@ -38,7 +38,10 @@ def read(path: Path) -> str:
         raise ValueError("it is not a regular file")
     if found.st_size > _MAX_BYTES:
         raise ValueError(f"it has over {_MAX_BYTES:,} bytes")
-    return path.read_text("utf-8-sig")
+    text = path.read_text("utf-8-sig")
+    if "\0" in text:  # as UTF-16 has them, which may be valid UTF-8
+        raise ValueError("it is not UTF-8")
+    return text
 
 
 def toml(text: str) -> dict[str, Any]:

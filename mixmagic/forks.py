@@ -5,12 +5,13 @@ Imports nothing of the project.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging  # noqa: F401  # takes its lock before a fork: behind ours, as imports do
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Self, TypeVar, overload
 
 # No process forks while another thread holds it. Whoever takes other locks too takes it first.
@@ -56,8 +57,25 @@ def load(name: str) -> Any:
     """
     if name in sys.modules:
         return importlib.import_module(name)  # waits for a thread that is importing it
-    with lock:
+    with lock, _without_lost_folder():
         return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _without_lost_folder() -> Iterator[None]:
+    """Take the working folder out of `sys.path` if it has been deleted: `pkgutil` fails on it."""
+    try:
+        os.getcwd()  # noqa: PTH109  # pathlib would be imported for it
+        lost = []
+    except OSError:
+        lost = [place for place, each in enumerate(sys.path) if each == ""]
+    for place in reversed(lost):
+        del sys.path[place]
+    try:
+        yield
+    finally:
+        for place in lost:
+            sys.path.insert(place, "")
 
 
 def across(before: Callable[[], None], after: Callable[[], None]) -> None:

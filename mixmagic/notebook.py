@@ -3,8 +3,53 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
+from collections import deque
 from collections.abc import Mapping
+
+VARIABLE = "JPY_SESSION_NAME"
+# Folders and files that are looked at to find a notebook again.
+_MOST = 5_000
+_Identity = tuple[int, int]
+
+
+class Place:
+    """The path of a notebook, which may be renamed or moved while its kernel runs.
+
+    The front end gives the path that it had when the kernel began. A file that was renamed is still
+    the same file: it is looked for near its old place.
+
+    Args:
+        path: Its canonical path; the file need not exist.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._identity = _identity(path)
+        self._looked: object = None  # the state in which it was not found
+
+    def now(self) -> str:
+        """Return the path of the notebook now; the last one if it cannot be found.
+
+        `path` stays as it is: see `follow`.
+        """
+        found = _identity(self.path)
+        if self._identity is None or found == self._identity:
+            self._identity = found
+            return self.path
+        state = found, _changed(os.path.dirname(self.path))  # noqa: PTH120
+        if state != self._looked:
+            moved = _search(self.path, self._identity)
+            if moved is not None:
+                return moved
+            self._looked = state
+            self._identity = found or self._identity  # written anew under its name
+        return self.path
+
+    def follow(self, path: str) -> None:
+        """Take a new path for the notebook's."""
+        self.path = path
 
 
 def path(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -16,8 +61,11 @@ def path(environ: Mapping[str, str] = os.environ) -> str | None:
         >>> path({"JPY_SESSION_NAME": "/home/ada/../ada/notes.ipynb"})
         '/home/ada/notes.ipynb'
     """
-    named = environ.get("JPY_SESSION_NAME")
-    return canonical(named) if named else None
+    named = environ.get(VARIABLE)
+    try:
+        return canonical(named) if named else None
+    except OSError:  # a relative path, and the working folder has been deleted
+        return None
 
 
 def canonical(spelling: str) -> str:
@@ -26,6 +74,51 @@ def canonical(spelling: str) -> str:
     Also in the case that the folder lists, if the filesystem takes names in any case.
     """
     return _listed(os.path.realpath(os.path.expanduser(spelling)))  # noqa: PTH111  # Path's fails without a home
+
+
+def _identity(path: str) -> _Identity | None:
+    """Return what a file keeps when it is renamed; `None` if there is no file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # half surrogate pairs and all
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino and stat.S_ISREG(found.st_mode) else None
+
+
+def _changed(folder: str) -> int | None:
+    """Return when something was last put into a folder or taken out of it."""
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return None
+
+
+def _search(path: str, identity: _Identity) -> str | None:
+    """Return the path of a file: in its old folder or below it, or else around that."""
+    folder, name = os.path.split(path)
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122
+    left = _MOST
+    passed: set[str] = set()
+    for start in (folder, os.path.dirname(folder)):  # noqa: PTH120
+        folders = deque([start])  # the nearest first
+        while folders and left > 0:
+            current = folders.popleft()
+            if current in passed:
+                continue
+            passed.add(current)
+            try:
+                entries = list(os.scandir(current))
+            except OSError:
+                continue
+            left -= len(entries)
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.endswith(suffix) and _identity(entry.path) == identity:
+                    return canonical(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+    return None
 
 
 def _listed(path: str) -> str:

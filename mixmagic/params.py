@@ -137,7 +137,10 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
                 'It is a text, or a list of {"role": "user", "content": "…"}.',
             ) from None
     if not any(str(message.content).strip() for message in messages):
-        raise BadArguments("The prompt is empty.", "Write it below the %%mixtral line.")
+        raise BadArguments(
+            "The prompt is empty.",
+            "Write it behind %mixtral, or below a line %%mixtral.",
+        )
     if system:
         messages = (Message("system", system), *messages)
     for message in messages:

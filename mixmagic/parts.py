@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mixmagic import forks
 from mixmagic.forks import once
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
@@ -16,6 +18,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.calls.interrupts import Calls
     from mixmagic.catalog import Catalog
     from mixmagic.keys.available import Keys
+    from mixmagic.notebook import Place
     from mixmagic.settings import Settings
     from mixmagic.store.ledger import Ledger
     from mixmagic.tasks.chats import Chats
@@ -30,8 +33,10 @@ class Parts:
     """
 
     def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
-        if settings is not None:
-            self.settings = settings
+        self._settings, self._fixed = settings, settings is not None
+        self._version: object = None  # of the settings that were read
+        self._model: str | None = None
+        self._place: tuple[str, Place] | None = None  # as the front end names it, and where it is
         self._of_process = of_process
         _all.add(self)
 
@@ -42,28 +47,88 @@ class Parts:
 
         return session() if self._of_process else os.urandom(8).hex()
 
-    @once
+    @property
     def notebook(self) -> str | None:
-        """The notebook's canonical path; `None` if the front end does not name one."""
-        named = self.settings.notebook
-        # Half a surrogate pair stands for what is not text in a path: nothing can keep that.
-        return None if named is None else named.encode(errors="replace").decode()
+        """The notebook's canonical path; `None` if the front end does not name one.
 
-    @once
+        If it is renamed, its budget and what it has cost are renamed, too.
+        """
+        named = self.settings.notebook
+        if named is None:
+            return None
+        with forks.lock:
+            if self._place is None or self._place[0] != named:
+                from mixmagic.notebook import Place
+
+                self._place = named, Place(named)
+            place = self._place[1]
+            if (now := place.now()) != place.path and self._moved(place.path, now):
+                place.follow(now)
+            return _as_text(place.path)
+
+    def _moved(self, before: str, after: str) -> bool:
+        """Tell the ledger that a notebook was renamed; return False if it cannot note it now."""
+        from mixmagic.errors import StoreError
+
+        try:
+            self.ledger.move(_as_text(before), _as_text(after))
+        except StoreError:
+            return False
+        self.__dict__.pop("stream", None)
+        return True
+
+    @property
     def settings(self) -> Settings:
-        """The settings, read when first needed.
+        """The settings; they are read again when the file or the environment has changed.
 
         Raises:
-            BadArguments: The settings file or the environment makes no sense.
+            BadArguments: The settings file or the environment has an invalid setting.
         """
-        from mixmagic.settings import Settings
+        with forks.lock:
+            before = self._settings
+            if before is None or not (self._fixed or before.version() == self._version):
+                from mixmagic.settings import Settings
 
-        return Settings.load()
+                after = Settings.load()
+                self._settings, self._version = after, after.version()
+                if before is not None and before != after:
+                    self._renew(before, after)
+                return after
+            return before
 
-    @once
+    def _renew(self, before: Settings, after: Settings) -> None:
+        """Make again, at their next use, the parts whose settings have changed."""
+        if before.model != after.model:
+            self._model = None
+        kept = replace(before, model=after.model, live=after.live)
+        if kept == after:
+            return
+        stale = ["stream"]
+        ledger = self.__dict__.get("ledger")
+        if ledger is not None:
+            ledger.budgets.settings, ledger.floor = after.budgets, after.budget_floor
+        budgets = {name: getattr(after, name) for name in _OF_BUDGETS}
+        if replace(kept, **budgets) != after:
+            stale += ["backends", "keys"]
+        if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
+            stale += ["catalog", "ledger"]
+        for name in stale:
+            part = self.__dict__.pop(name, None)
+            if name in ("backends", "ledger") and part is not None and not list(self.calls):
+                part.close()  # calls under way go on with what they have begun with
+
+    @property
     def model(self) -> str:
-        """The name of the model that is asked where none is named; it can be set."""
-        return self.settings.model
+        """The name of the model that is asked where none is named.
+
+        It can be set, and stays so until the setting changes.
+        """
+        setting = self.settings.model
+        return setting if self._model is None else self._model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._model = name
 
     @once
     def catalog(self) -> Catalog:
@@ -123,6 +188,15 @@ class Parts:
             self.backends.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
+
+
+# Settings that the ledger alone reads.
+_OF_BUDGETS = ("budget_session", "budget_day", "budget_month", "budget_floor")
+
+
+def _as_text(path: str) -> str:
+    """Half a surrogate pair stands for what is not text in a path: nothing can keep that."""
+    return path.encode(errors="replace").decode()
 
 
 _all: weakref.WeakSet[Parts] = weakref.WeakSet()

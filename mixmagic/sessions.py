@@ -101,6 +101,7 @@ class Session(Parts):
             BadArguments: An empty prompt, or a parameter that makes no sense.
             UnknownModel: No catalog row has this name.
         """
+        _ = self.notebook  # it may have been renamed, and the settings may have changed
         with forks.lock:
             from mixmagic.amount import amount
             from mixmagic.money import Budget

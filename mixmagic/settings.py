@@ -1,4 +1,4 @@
-"""Where files live, the settings file and the environment: read once, passed down.
+"""Where files live, the settings file and the environment: read in one place, passed down.
 
 May import `amount`, `notebook`, `files`, `money` and `errors`.
 """
@@ -41,8 +41,8 @@ class Settings:
         data_dir: What must not be lost: the ledger.
         cache_dir: What can be fetched again: the embedded model's weights.
         notebook: The notebook's canonical path; `None` if the front end does not name one.
-        folder: The notebook's, or the working folder if there is no such file; API keys may stand
-            in a file `.env` there.
+        folder: The notebook's, or the working folder if there is no such file, if there is one;
+            API keys may stand in a file `.env` there.
         model: The model that is asked where none is named.
         live: Whether answers stream into the notebook: `None` finds out, `False` shows each
             one once, when it is whole.
@@ -110,23 +110,47 @@ class Settings:
         with sealed():  # the environment, which holds keys, is a variable of what is called
             return cls._load(os.environ if environ is None else environ)
 
+    def version(self, environ: Mapping[str, str] = os.environ) -> object:
+        """Return what changes if the settings may be others by now; it is cheap."""
+        try:
+            found = (self.config_dir / _FILE).stat()
+            file = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+        except (OSError, ValueError):
+            file = None
+        with sealed():
+            return file, *map(environ.get, _VARIABLES)
+
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
         values = _read(config / _FILE)
         for name, kind in _KINDS.items():
-            if given := environ.get(f"MIXMAGIC_{name.upper()}"):
+            if given := environ.get(_variable(name)):
                 values[name] = _converted(given, kind)
         for name, value in values.items():
             values[name] = _checked(name, value, config / _FILE)
         named = notebook.path(environ)
         there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
-        folder = Path(named).parent if named and there else Path.cwd()
+        folder = Path(named).parent if named and there else _working_folder()
         return cls(config, data, cache, named, folder, **values)
+
+
+def _variable(name: str) -> str:
+    """Return the environment's variable of a setting."""
+    return f"MIXMAGIC_{name.upper()}"
+
+
+def _working_folder() -> Path:
+    """Return the working folder; a relative path if it has been deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
 
 
 # A setting's name and what it takes.
 _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
+_VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _KINDS))
 _TAKES = {
     "str": "a text",
     "bool | None": "true or false",
@@ -141,9 +165,10 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
     if home:
         try:
             root = Path(home).expanduser().absolute()
-        except RuntimeError as error:  # no such user
+        except (RuntimeError, OSError) as error:  # no such user, no working folder
             raise BadArguments(
-                f"MIXMAGIC_HOME cannot be {home!r:.80}: {error}", "Name a folder."
+                f"MIXMAGIC_HOME cannot be {home!r:.80}: {files.reason(error)}",
+                "Name a folder by its whole path.",
             ) from None
         return root / "config", root / "data", root / "cache"
     import platformdirs  # here, because it is needed at the first call and not before
@@ -160,7 +185,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise BadArguments(
-            f"{path} cannot be read: {files.reason(error)}.", "Mend the file, or delete it."
+            f"{path} cannot be read: {files.reason(error)}.",
+            "Fix the file and save it as UTF-8, or delete it.",
         ) from None
 
 
@@ -196,7 +222,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     }
     if not sensible.get(kind):
         raise BadArguments(
-            f"The setting {name!r} cannot be {value!r:.80} ({path} or MIXMAGIC_{name.upper()}).",
+            f"The setting {name!r} cannot be {value!r:.80} ({path} or {_variable(name)}).",
             f"It takes {_TAKES[kind]}.",
         )
     return value

@@ -46,10 +46,10 @@ class Dialect:
         rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
     """
 
-    rename: Mapping[str, str] = field(default_factory=dict)
-    always: Mapping[str, Any] = field(default_factory=dict)
-    streaming: Mapping[str, Any] = field(default_factory=dict)
-    live_price: Mapping[str, Any] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict, hash=False)
+    always: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    streaming: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    live_price: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rate_window: int = 0
 
 
@@ -128,7 +128,7 @@ class Model:
     note: str = ""
     checked: date | None = None
     source: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -160,7 +160,7 @@ class Request:
 
     model: Model
     messages: tuple[Message, ...]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     stream: bool = field(default=True, compare=False)
     budget: Budget | None = field(default=None, compare=False)
     timeout: float | None = field(default=None, compare=False)

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
+from server import whole
 
 from mixmagic.catalog import FREE
 from mixmagic.completion import Collector, Completion, dollars, stopped_with
@@ -405,3 +406,25 @@ def test_what_each_try_says_again_is_noted_once():
     for _ in range(3):
         collector.add(Delta(note="the key travels unencrypted"))
     assert collector.completion().notes == ("the key travels unencrypted",)
+
+
+def test_answers_can_be_hashed_and_equal_ones_count_once(session, together):
+    together.plan = [whole("Tea."), whole("Tea."), whole("Milk.")]
+    first, second, third = (
+        session.ask("Hi", model="together:8x7b", stop=["END"], stream=False) for _ in range(3)
+    )
+    same = replace(first, value=pd.DataFrame())
+    assert first == same
+    assert hash(first) == hash(same)
+    assert len({first, same, second, third}) == 3
+    frame = pd.DataFrame({"answer": [first, same, third], "n": [1, 2, 3]})
+    assert frame["answer"].value_counts().tolist() == [2, 1]
+    assert frame.groupby("answer", sort=False)["n"].sum().tolist() == [3, 3]
+
+
+def test_what_an_answer_is_made_of_can_be_hashed(session):
+    request = session.request("Hi", model="local", temperature=0)
+    assert len({request, replace(request, stream=False)}) == 1
+    assert len({request, session.request("Hi", model="local", temperature=1)}) == 2
+    assert len(set(session.models())) == len(session.models())
+    assert len(set(session.catalog.providers.values())) == len(session.catalog.providers)

@@ -198,7 +198,8 @@ def main():
     assert work.ask("after") == "after"
 main()
 """
-    assert run(script, method, folder=tmp_path) == ["Write it below the %%mixtral line."]
+    (hint,) = run(script, method, folder=tmp_path)
+    assert hint == "Write it behind %mixtral, or below a line %%mixtral."
     assert [status for status, _ in rows(home)] == ["ok"] * 8
 
 

@@ -83,8 +83,8 @@ def test_empty_variables_are_unset(home, write):
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [
-        ("model = ", "cannot be read", "Mend the file"),
-        (b"model = '\xff'", "cannot be read", "Mend the file"),
+        ("model = ", "cannot be read", "Fix the file"),
+        (b"model = '\xff'", "cannot be read", "Fix the file"),
         ("modle = 'x'", "no setting 'modle'", "Settings are: model."),
         ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, live, connect_timeout, "),
         ("[model]\nname = 'x'", "'model' cannot be {'name': 'x'}", "It takes a text."),

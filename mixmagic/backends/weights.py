@@ -117,6 +117,7 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
+                cwd=folder,  # ours may have been deleted
                 env={**(without_keys() if env is None else env), **own},
             )
         done = 0.0

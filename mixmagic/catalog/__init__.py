@@ -79,7 +79,7 @@ class Catalog:
             reason = f"it has no {error}" if isinstance(error, KeyError) else files.reason(error)
             raise BadArguments(
                 f"The catalog file {path} makes no sense: {reason}.",
-                "Compare it with the files in mixmagic/catalog, or move it away.",
+                "Compare it with the files in mixmagic/catalog (UTF-8), or move it away.",
             ) from None
 
     @property

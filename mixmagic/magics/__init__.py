@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics
@@ -36,11 +37,11 @@ def unregister(shell: InteractiveShell) -> None:
             registered.pop(name, None)
     for callbacks in (*shell.events.callbacks.values(), shell.Completer.custom_matchers):
         callbacks[:] = [each for each in callbacks if not each.__module__.startswith(__name__)]
-    for kept, module in (
-        (shell.configurables, lambda each: type(each).__module__),
-        (shell.input_transformer_manager.token_transformers, lambda each: each.__module__),
-    ):
-        kept[:] = [each for each in kept if not module(each).startswith(__name__)]
+    transformers = shell.input_transformer_manager.token_transformers
+    transformers[:] = [each for each in transformers if not each.__module__.startswith(__name__)]
+    objects: list[list[Any]] = [shell.configurables, shell.ast_transformers]
+    for kept in objects:
+        kept[:] = [each for each in kept if not type(each).__module__.startswith(__name__)]
 
 
 def _modules() -> Iterator[str]:

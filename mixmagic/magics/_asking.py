@@ -91,6 +91,8 @@ class Asking:
 
             options["temperature"] = choosing.task(task).temperature
         self.question = prompt
+        if self.chat is not None:
+            self.notes.append(f"conversation {self.chat}")
         earlier = () if self.chat is None else self.session.chats.before(self.chat, self.cell)
         request = self.session.request(prompt, budget=budget, **options)
         if task is not None and self._open(options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -25,8 +26,11 @@ _KEY = rf"(?<![\w-])(?:{_FLAG} | {_NAME} | (?<!\S)(?:{_LOOK} | {_LONG}(?!\S)))"
 _GIVEN = rf"""{_FLAG} | {_NAME}\s*(?:bearer\s+)?(?=\S*\d)\S{{8,}}
         | (?=[\w-]*\d){_LOOK} | {_LONG}\s*$"""
 _FLAGS = re.IGNORECASE | re.VERBOSE
-_OPTION = re.compile(r"--?[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
-_WORD = re.compile(r"\s*((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
+# What other keyboards, phones and editors make of hyphens, and of quotes.
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_CURLY = r"\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]|\u2018[^\u2019]*\u2019"
+_OPTION = re.compile(rf"[-{_DASHES}]{{1,2}}[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
+_WORD = re.compile(rf"\s*((?:{_CURLY}|'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,6 +57,30 @@ class Parser(argparse.ArgumentParser):
         magic = self.prog.split()[0]  # IPython knows no manual of a magic's commands
         raise BadArguments(f"{self.prog}: {message}.", f"{meant}`{magic}?` shows the manual.")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, whatever dashes the options are written with."""
+        words = [self._plain(word) if word[:1] in _DASHES else word for word in args or ()]
+        return super().parse_known_args(words, namespace)
+
+    def _plain(self, word: str) -> str:
+        """Return an option with hyphens in the place of other dashes; other words as they are.
+
+        Raises:
+            BadArguments: What is almost an option, or an API key.
+        """
+        name, equals, value = word.partition("=")
+        if not any(dash in name for dash in _DASHES):
+            return word
+        letters = re.sub(f"[{_DASHES}]", "-", name).lstrip("-")
+        options = self._option_string_actions
+        for plain in (f"--{letters}", f"-{letters}"):
+            if plain in options:
+                return plain + equals + value
+        refuse_keys(f"--{letters}{equals}{value}")
+        if name[0] == "-" or difflib.get_close_matches(f"--{letters}", options, 1, 0.8):
+            self.error(f"unrecognized arguments: --{letters}")
+        return word
+
     def leading(self, line: str) -> tuple[list[str], str]:
         """The options that a line begins with, as words, and the rest of it, untouched.
 
@@ -68,7 +96,10 @@ class Parser(argparse.ArgumentParser):
             match = _WORD.match(rest)
             if match is None:
                 break
-            word, rest = match[1], rest[match.end() :]
+            word = self._plain(match[1])
+            if word[0] != "-":
+                break  # a prompt that begins with a dash
+            rest = rest[match.end() :]
             words.append(_unquoted(word) if "=" in word else word)
             if word == "--":
                 words.pop()
@@ -79,11 +110,11 @@ class Parser(argparse.ArgumentParser):
             if action is None:
                 refuse_keys(word)
             optional = action is not None and action.nargs == "?"
-            if optional and _OPTION.match(rest.lstrip()):
+            if optional and (_OPTION.match(rest.lstrip()) or rest.lstrip().startswith("{{")):
                 takes_value = False  # as in `-c -t 0`
             if takes_value and (value := _WORD.match(rest)):
                 given = _unquoted(value[1])
-                if given.startswith("-") and not _OPTION.match(value[1]):
+                if given.startswith(("-", *_DASHES)) and not _OPTION.match(value[1]):
                     words[-1] += f"={given}"  # argparse would take it for an option
                 else:
                     words.append(given)
@@ -97,6 +128,7 @@ def _unquoted(word: str) -> str:
     """A word as a shell reads it, but outside quotes, too, a backslash before a letter stays."""
     import shlex
 
+    word = re.sub(_CURLY, lambda quoted: shlex.quote(quoted[0][1:-1]), word)
     if not re.search("[\"']", word):
         word = re.sub(r"\\(?=[\w\\])", r"\\\\", word)
     return "".join(shlex.split(word))

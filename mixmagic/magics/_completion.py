@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mixmagic.errors import MixmagicError
+from mixmagic.magics._calls import meaning
 
 if TYPE_CHECKING:  # IPython 7, which Colab has, knows no matchers
     from IPython.core.completer import CompletionContext
@@ -158,18 +159,24 @@ class Completions:
         lines = context.full_text.split("\n")
         first = next((at for at, line in enumerate(lines) if line.strip()), 0)
         if context.cursor_line > first and (magic := _MAGIC.match(f"{lines[first]}\n")):
-            line = self._magics.get(magic["name"] or "")
+            line = self._line(magic)
             if magic["cell"] and line is not None:
                 typed = "\n".join([*lines[first + 1 : context.cursor_line], before])
                 return self._inside(typed) if line.body else None
         magic = _MAGIC.match(before)
         if magic is None or (magic["cell"] and context.cursor_line != first):
             return None
-        line = self._magics.get(magic["name"] or magic["line"])
+        line = self._line(magic)
         if line is None:
             return None
         line = replace(line, words=None) if magic["cell"] else line
         return self._of_line(line, before[magic.end() :])
+
+    def _line(self, magic: re.Match[str]) -> Line | None:
+        """What can stand on a magic's line, by whatever name it is called."""
+        if magic["name"]:
+            return self._magics.get(meaning(magic["name"], "cell"))
+        return self._magics.get(meaning(magic["line"])) if magic["line"] else None
 
     def _of_line(self, line: Line, typed: str) -> tuple[str, str, list[str]] | None:
         """A magic's line."""

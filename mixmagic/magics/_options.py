@@ -13,10 +13,10 @@ Send the cell to a language model; the answer streams in below it.
     %%mixtral -m local -t 0 -o answer
     Explain this error in two sentences: {{ error }}
 
-In one line: `%mixtral -m local What is a monad?`, though not in the cell or the script that loads
-mixmagic, nor behind another statement or `%time` on its line: there IPython takes a last `?` for a
-call for help. `--` ends the options. The first time, without any key, `%mixmagic use local` makes
-the small embedded model the default.
+In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to keep the Completion;
+though not in the cell or the script that loads mixmagic, nor behind another statement or `%time` on
+its line: there IPython takes a last `?` for a call for help. `--` ends the options. The first time,
+without any key, `%mixmagic use local` makes the small embedded model the default.
 
 `{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
 by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is

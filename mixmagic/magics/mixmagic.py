@@ -92,6 +92,7 @@ class Mixmagic(Magics):
                 f"%mixmagic has no command {name!r}." if name else "%mixmagic needs a command.",
                 f"{meant}Commands are {', '.join(commands)}; `%mixmagic?` says what they do.",
             )
+        _ = self._session.notebook  # it may have been renamed, and the settings may have changed
         try:
             commands[name](words)
         except KeyboardInterrupt:
@@ -102,6 +103,7 @@ class Mixmagic(Magics):
         parser = Parser("%mixmagic use")
         parser.add_argument("model")
         self.model = parser.parse_args(words).model
+        self._session.model = self.model  # the setting may have changed it since
         choice = self._session.choose()
         model = choice.model
         about = " · ".join(filter(None, (model.provider.label, choice.reason, model.about)))

@@ -8,18 +8,11 @@ import textwrap
 from dataclasses import replace
 from typing import Any
 
-from IPython.core.inputtransformer2 import EscapedCommand, HelpEnd, MagicAssign
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    line_cell_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-)
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
-from mixmagic.magics import _fix, _insert, _options, _words
+from mixmagic.magics import _calls, _fix, _insert, _options, _words
 from mixmagic.magics._asking import Asking
 from mixmagic.magics._base import refuse_keys
 from mixmagic.sessions import Session
@@ -28,37 +21,6 @@ from mixmagic.text.terminal import write
 PARSER = _options.parser()
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
 _FIX = re.compile(r"fix\s*(?:$|:\s*(?P<wish>.*))", re.DOTALL)
-
-
-class _First:
-    """Lets `%mixtral What is this?` ask: IPython takes a last question mark for a call for help.
-
-    So IPython's own transformers of magics come before that of help, where a line is this magic's.
-    Not in the cell that loads the extension: of `%mixtral What is X?` its code has `X` alone then.
-    """
-
-    start_line: int
-    start_col: int
-    priority = HelpEnd.priority - 1
-
-    def __init__(self, start: tuple[int, int]) -> None:
-        super().__init__(start)  # type: ignore[call-arg]  # IPython's
-        self._at, self.start_col = self.start_col, 0  # by which IPython sorts them
-
-    def transform(self, lines: list[str]) -> list[str]:
-        self.start_col = self._at
-        if not lines[self.start_line].startswith("%mixtral ", self.start_col):
-            raise SyntaxError  # IPython goes on to the next transformer
-        transformed: list[str] = super().transform(lines)  # type: ignore[misc]  # IPython's
-        return transformed
-
-
-class Question(_First, EscapedCommand):
-    """`%mixtral What is this?`."""
-
-
-class AssignedQuestion(_First, MagicAssign):
-    """`x = %mixtral What is this?`."""
 
 
 @magics_class
@@ -71,16 +33,15 @@ class Mixtral(Magics):
         self._cells = _insert.Cells(shell, session)
         self._failures = _fix.Failures(shell)
         _words.offer(shell, session, PARSER)
-        transformers = shell.input_transformer_manager.token_transformers
-        transformers += [Question, AssignedQuestion]
+        _calls.install(shell)
 
     @no_var_expand
-    @needs_local_scope
     @line_cell_magic
-    def mixtral(
-        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
-    ) -> None:
+    def mixtral(self, line: str, cell: str | None = None) -> Any:
         words, rest = PARSER.leading(line)
+        if not {"-h", "--help"}.isdisjoint(words):
+            print(PARSER.format_help())
+            return None
         options = vars(PARSER.parse_args(words))
         if cell is not None and rest:
             refuse_keys(rest)
@@ -88,7 +49,7 @@ class Mixtral(Magics):
                 f"%%mixtral does not know what {rest!r:.60} means.",
                 "The prompt goes below the %%mixtral line; a model is named with -m.",
             )
-        names = {**self.shell.user_ns, **(local_ns or {})} if self.shell else {}
+        names = {**self.shell.user_ns, **_calls.scope()} if self.shell else {}
         out, form, schema = _checked(options, names)
         insert, program, dry = (options.pop(name) for name in ("insert", "as", "dry_run"))
         prompt = rest if cell is None else cell
@@ -104,15 +65,8 @@ class Mixtral(Magics):
             request = asking.request(options, prompt, form.instruction, schema)
         except KeyboardInterrupt:  # in an expression, or while tokens were counted
             raise Stopped(sent=False) from None
-        if program is not None:
-            from mixmagic.tasks.programs import program as written
-
-            code = written(_with_schema(request, schema), program)
-            write(f"{self._session.backends.access.redact(code)}\n")
-            return
-        if dry:
-            self._plan(_with_schema(request, schema), out)
-            return
+        if program is not None or dry:
+            return self._unsent(_with_schema(request, schema), program, out)
         insert = insert or failure is not None
         if insert and not (insert := self._cells.taken()):
             asking.notes.append(_insert.NOBODY)
@@ -133,6 +87,7 @@ class Mixtral(Magics):
             found = _insert.cells(_insert.blocks(completion))
             done = self._cells.insert(_fix.mended(found, failure.cell) if failure else found)
             write(f"{done}\n")
+        return completion
 
     mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
 
@@ -170,8 +125,14 @@ class Mixtral(Magics):
             rounds.release(last)
         return found.completion, found.instance
 
-    def _plan(self, request: Any, out: str | None) -> None:
-        """Show what the call would cost."""
+    def _unsent(self, request: Any, program: str | None, out: str | None) -> Any:
+        """Show a request as a program, or what it would cost, and return that."""
+        if program is not None:
+            from mixmagic.tasks.programs import program as written
+
+            code = self._session.backends.access.redact(written(request, program))
+            write(f"{code}\n")
+            return code
         from IPython.display import display
 
         from mixmagic.display.budget import plan_table
@@ -180,6 +141,7 @@ class Mixtral(Magics):
         display(plan_table(plan))
         if out is not None and self.shell is not None:
             self.shell.user_ns[out] = plan
+        return plan
 
     def _keep(self, out: str | None, value: object, completion: object) -> None:
         """Bind the answer as a result is bound: to `_`, to `Out[n]`, and where `-o` says."""

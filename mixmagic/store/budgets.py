@@ -91,11 +91,14 @@ class Budgets:
         path: The file that has them, of every session: a session may be several processes.
         settings: US dollars per period, from the settings file: they apply besides the others.
         session: The session's id.
+
+    Attributes:
+        settings: As given; they can be changed.
     """
 
     def __init__(self, path: Path, settings: Mapping[Per, Decimal], session: str) -> None:
         self.path = path
-        self._settings = settings
+        self.settings = settings
         self._session = session
         self._read: tuple[object, _File] = (None, _File())
         self._last: tuple[object, list[Limit]] = (None, [])  # those of the last call
@@ -107,7 +110,7 @@ class Budgets:
         Raises:
             StoreError: The file cannot be read.
         """
-        limits = (self._content().sessions.get(self._session), self._settings.get("session"))
+        limits = (self._content().sessions.get(self._session), self.settings.get("session"))
         return min((limit for limit in limits if limit is not None), default=None)
 
     def set(self, per: Per, limit: Decimal | None, path: str | None) -> None:
@@ -138,6 +141,22 @@ class Budgets:
         }
         if limit is not None:
             names[name.get(per, per)] = limit
+        self._write(names)
+
+    def move(self, before: str, after: str) -> None:
+        """Give a notebook's limit another path; the lower one stays if that has one, too.
+
+        Raises:
+            StoreError: The file cannot be read or written.
+        """
+        content = self._content()
+        limit = content.notebooks.get(before)
+        if limit is not None:
+            self.set("notebook", None, before)
+            self.set("notebook", min(limit, content.notebooks.get(after, limit)), after)
+
+    def _write(self, names: Mapping[str, Decimal]) -> None:
+        """Write the file."""
         texts = {name: str(value) for name, value in names.items()}
         try:
             files.write(self.path, json.dumps(texts, indent=1))
@@ -171,7 +190,7 @@ class Budgets:
             StoreError: The file cannot be read: nobody knows what applies.
         """
         content = self._content()
-        call = (self._read[0], session, notebook, day, cell)
+        call = (self._read[0], self.settings, session, notebook, day, cell)
         last, limits = self._last
         if last != call:
             limits = list(self._limits(content, session, notebook, day, cell))
@@ -192,7 +211,7 @@ class Budgets:
         for per, key, own, option in periods:
             if key is not None and own is not None:
                 yield Limit(per, key, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
-            if key is not None and (fixed := self._settings.get(per)) is not None:
+            if key is not None and (fixed := self.settings.get(per)) is not None:
                 setting = f"budget_{per} in config.toml or MIXMAGIC_BUDGET_{per.upper()}"
                 yield Limit(per, key, fixed, PERIODS[per], setting)
 

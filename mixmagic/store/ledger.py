@@ -225,6 +225,17 @@ class Ledger:
             self.budgets.set(per, limit, notebook)
         self.turns.ring()
 
+    def move(self, before: str, after: str) -> None:
+        """Give the limit of a notebook that was renamed, and its calls, its new path.
+
+        Raises:
+            StoreError: The ledger or the limits cannot be written.
+        """
+        with self._writer.transaction() as file:
+            rows.move(file, before, after)
+            self.budgets.move(before, after)
+        self.turns.ring()
+
     def balances(self, notebook: str | None, cell: Budget | None = None) -> list[Balance]:
         """Return the balances of the limits that apply to a call now.
 

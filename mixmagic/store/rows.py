@@ -120,6 +120,15 @@ def _take_out(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
         connection.execute(_TOTALS, {"id": row["id"], "sign": -1})
 
 
+def move(connection: sqlite3.Connection, before: str, after: str) -> None:
+    """Give the calls of a notebook another path, and add their sums to those that are there."""
+    names = {"before": before, "after": after}
+    connection.execute("UPDATE calls SET notebook = :after WHERE notebook = :before", names)
+    connection.execute("UPDATE reservations SET notebook = :after WHERE notebook = :before", names)
+    connection.execute(_MOVED, names)
+    connection.execute("DELETE FROM totals WHERE notebook = :before", names)
+
+
 # What is spent of a limit, and what is reserved of it: by calls, and for jobs.
 _SPENT = "SELECT COALESCE(SUM(cost_nanodollars), 0) FROM"
 _HELD = "SELECT COALESCE(SUM(held_nanodollars), 0) FROM"
@@ -154,11 +163,17 @@ _SUMMED = """SELECT {}, status, :sign,
         * (input_price_nanodollars - cache_write_price_nanodollars) / 1000000, 0)),
     :sign * (cost_nanodollars IS NULL), :sign * COALESCE(counted != 'server', 0)
     FROM calls WHERE id = :id"""
-_TOTALS = f"""INSERT INTO totals {" UNION ALL ".join(map(_SUMMED.format, _SUMS))}
-    ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
+_ADDED = """ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens,
     completion_tokens = completion_tokens + excluded.completion_tokens,
     cost_nanodollars = cost_nanodollars + excluded.cost_nanodollars,
     saved_nanodollars = saved_nanodollars + excluded.saved_nanodollars,
     unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated"""
+_TOTALS = f"INSERT INTO totals {' UNION ALL '.join(map(_SUMMED.format, _SUMS))} {_ADDED}"
+# The columns are named in their order: their names are those of `store.schema`.
+_MOVED = f"""INSERT INTO totals
+    SELECT session, day, :after, provider, model, status, calls, prompt_tokens, cached_tokens,
+        completion_tokens, cost_nanodollars, saved_nanodollars, unpriced, estimated
+    FROM totals WHERE notebook = :before
+    {_ADDED}"""  # noqa: S608  # its words are ours

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mixmagic.backends import Backends, weights
 from mixmagic.catalog import Catalog
@@ -70,6 +71,11 @@ def examine(
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
     yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
+    try:
+        Path.cwd()
+    except OSError:
+        advice = "it has been deleted, so no file .env is read there: go to another with `%cd ~`"
+        yield Check("working folder", False, advice)
     yield _try("model", lambda: _describe(choose()))
     yield _catalog(catalog)
     asked = _asked(choose)

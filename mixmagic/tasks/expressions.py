@@ -10,6 +10,7 @@ r"""Where a prompt's `{{ expression }}` begin and end. May import `errors`.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import warnings
 from bisect import bisect_left
@@ -165,7 +166,20 @@ def _found(text: str, start: int, readings: list[_Reading]) -> tuple[Expression,
         return None
     line = text.count("\n", 0, start) + 1
     said = f"`{{{{ {wrong[0]:.80} }}}}` in line {line} is no Python: {wrong[1]}."
-    raise BadArguments(said, f"{_as_format(wrong[0])}{CURE}")
+    raise BadArguments(said, f"{_as_awaited(wrong[0]) or _as_format(wrong[0])}{CURE}")
+
+
+def _as_awaited(inner: str) -> str:
+    """How what has to be awaited is inserted; empty if it is not Python in a cell, either."""
+    try:
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code = compile(f"({inner}\n)", "<prompt>", "eval", flags, dont_inherit=True)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return ""
+    if not code.co_flags & inspect.CO_COROUTINE:
+        return ""
+    assigned = f"value = {' '.join(inner.split()):.80}"
+    return f"Write `{assigned}` in a line before, and then `{{{{ value }}}}`. "
 
 
 def _as_format(inner: str) -> str:

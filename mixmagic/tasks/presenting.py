@@ -10,6 +10,7 @@ from typing import Any
 
 from mixmagic.tasks import presenting_code, presenting_data, presenting_plain
 from mixmagic.tasks.cutting import Draft, Shown
+from mixmagic.tasks.presenting_opaque import unwrapped
 
 # Tokens that a value takes at most, unless it is a text: that was meant to be read.
 _MOST = 8_000
@@ -19,11 +20,13 @@ def draft(value: object, name: str) -> Draft:
     """A value's forms for a model, from the fullest to the smallest.
 
     A class says how its objects present themselves by a method `_repr_prompt_() -> str`. A text is
-    itself. A DataFrame or Series is its shape, each column's dtype and missing values, and its
-    first 20 rows in Markdown; an array its shape, dtype and a sample; a list, dict or dataclass its
-    `repr`, shortened in length and depth; a function or class its source; a module its docstring
-    and public names; an exception its traceback through the user's own code. Everything else is
-    its `str`. No library is imported for it.
+    itself; so is IPython's Markdown, HTML, JSON and the like. A table of pandas, polars or pyarrow
+    is its shape, each column's dtype and missing values, and its first 20 rows in
+    Markdown; an array its shape, dtype and a sample; a list, dict or dataclass its `repr`,
+    shortened in length and depth; a function or class its source; a module its docstring and public
+    names; an exception its traceback through the user's own code. Everything else is its `str`. A
+    cell or an item that raises an exception instead costs no more than its own place. No library
+    is imported for it.
 
     Args:
         value: Anything.
@@ -33,14 +36,16 @@ def draft(value: object, name: str) -> Draft:
         A `Draft`; its `fit(room, count)` is the text within so many tokens, and what it was cut to.
 
     Raises:
-        BadArguments: A picture: a matplotlib figure, or a part of one. An open file, and what
-            says as a text no more than where it is in memory, such as a generator.
+        BadArguments: A picture, or a value whose text does not say what it holds: a generator, an
+            HTTP response, an open file, an object without a `__repr__` of its own; and a list or
+            dict of nothing else. The hint says what to write instead.
         Exception: Whatever the value's own methods raise, here or from `fit`.
 
     Example:
         >>> draft({"a": [1, 2]}, "d").fit(100, len)
         Shown(text="{'a': [1, 2]}", cut='')
     """
+    value = unwrapped(value)
     presents_itself = getattr(type(value), "_repr_prompt_", None)
     if presents_itself is not None:
         return Draft(_own(value, presents_itself))

@@ -1,17 +1,17 @@
-"""Tables and arrays of pandas and numpy: what they are, and their first rows.
+"""Tables and arrays of pandas, polars, pyarrow and numpy: what they are, and their first rows.
 
-Imports neither: a value of theirs can only be there where they are loaded. May import `cutting`,
-`presenting_plain` and `errors`.
+Imports none of them: a value of theirs can only be there if it is loaded. May import `cutting`,
+`presenting_opaque`, `presenting_plain` and `errors`.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.cutting import Shown
+from mixmagic.tasks.presenting_opaque import braces, is_a
 from mixmagic.tasks.presenting_plain import Writer
 from mixmagic.tasks.presenting_plain import forms as plainly
 
@@ -27,36 +27,65 @@ _WHOLE, _EDGES = 100, (5, 3, 1)
 
 
 def forms(value: Any, name: str) -> Iterator[Shown] | None:
-    """The forms of a DataFrame, a Series or an array; `None` for everything else.
+    """The forms of a DataFrame, a Series, an index or an array; `None` for everything else.
 
     Raises:
-        BadArguments: It is a picture; why, and what to insert instead.
+        BadArguments: A query that has not been run, and how to run it.
     """
     kind = type(value).__name__
-    if _is_a(value, "pandas", "DataFrame"):
+    if is_a(value, "pandas", "DataFrame"):
         rows, columns = value.shape
-        return _table(value, f"pandas {kind}: {rows:,} rows, {columns:,} columns")
-    if _is_a(value, "pandas", "Series"):
+        return _forms(_of_pandas(value, f"pandas {kind}: {rows:,} rows, {columns:,} columns"))
+    if is_a(value, "pandas", "Series"):
         column = "value" if value.name is None else value.name
-        return _table(value.to_frame(column), f"pandas {kind}: {len(value):,} values")
-    if _is_a(value, "numpy", "ndarray"):
-        return _array(value, name)
-    if _is_a(value, "matplotlib.artist", "Artist"):
+        return _forms(_of_pandas(value.to_frame(column), f"pandas {kind}: {len(value):,} values"))
+    if is_a(value, "pandas", "Index") or is_a(value, "pandas.api.extensions", "ExtensionArray"):
+        title = f"pandas {kind}: {len(value):,} values, {value.dtype}\n"
+        return (Shown(title + text, cut) for text, cut in plainly(value.tolist(), name))
+    if is_a(value, "polars", "DataFrame"):
+        rows, columns = value.shape
+        return _forms(_of_polars(value, f"polars {kind}: {rows:,} rows, {columns:,} columns"))
+    if is_a(value, "polars", "Series"):
+        return _forms(_of_polars(value.to_frame(), f"polars {kind}: {len(value):,} values"))
+    if is_a(value, "polars", "LazyFrame"):
         raise BadArguments(
-            f"`{name}` is a matplotlib {kind}, a picture: only text is sent to the model.",
-            "Insert the data that it shows, such as a DataFrame.",
+            f"`{name}` is a polars {kind}: a query that has not been run.",
+            f"Write {braces(name, '{}.collect()')}.",
         )
+    if is_a(value, "pyarrow", "Table") or is_a(value, "pyarrow", "RecordBatch"):
+        rows, columns = value.shape
+        return _forms(_of_arrow(value, f"pyarrow {kind}: {rows:,} rows, {columns:,} columns"))
+    if is_a(value, "numpy", "ndarray"):
+        return _array(value, name)
     return None
 
 
-def _is_a(value: object, module: str, name: str) -> bool:
-    """Whether the value is of a class whose module is loaded."""
-    known = getattr(sys.modules.get(module), name, None)
-    return isinstance(known, type) and isinstance(value, known)
+class _Table(NamedTuple):
+    """A table, of which no more is read than is shown.
+
+    Attributes:
+        about: Lines about the whole.
+        shape: Numbers of rows and columns.
+        names: Names of the first columns.
+        kinds: Their types, with how many values are missing.
+        rows: First rows, of these columns.
+        levels: Names of the index's levels; none if it only numbers the rows.
+        labels: Labels of the first rows, in each level.
+        cut: What was left out of single cells.
+    """
+
+    about: list[str]
+    shape: tuple[int, int]
+    names: list[str]
+    kinds: list[str]
+    rows: list[list[str]]
+    levels: list[str]
+    labels: list[list[str]]
+    cut: list[str]
 
 
-def _table(frame: Any, title: str) -> Iterator[Shown]:
-    """The forms of a table; what they share is read off it once."""
+def _of_pandas(frame: Any, title: str) -> _Table:
+    """Read a DataFrame of pandas."""
     rows, columns = frame.shape
     seen = frame.iloc[:_COUNTED, :_COLUMNS]
     cells = _Cells()
@@ -74,26 +103,69 @@ def _table(frame: Any, title: str) -> Iterator[Shown]:
         about.append("Index: " + ", ".join(f"{name} ({kind})" for name, kind in levels))
     if rows > _COUNTED:
         about.append(f"Missing values are those of the first {_COUNTED:,} rows.")
+    shown_labels = labels if levels else [[] for _ in body]
+    named = [name for name, _ in levels]
+    return _Table(about, (rows, columns), names, kinds, body, named, shown_labels, cells.cut)
+
+
+def _of_polars(frame: Any, title: str) -> _Table:
+    """Read a DataFrame of polars."""
+    seen = frame[:, :_COLUMNS]
+    missing = seen.null_count().row(0) if seen.width else ()
+    kinds = [
+        f"{dtype}, {empty:,} missing" for dtype, empty in zip(seen.dtypes, missing, strict=True)
+    ]
+    return _unlabeled(title, frame.shape, seen.columns, kinds, seen.head(_ROWS).rows())
+
+
+def _of_arrow(table: Any, title: str) -> _Table:
+    """Read a table or a batch of pyarrow."""
+    columns = table.columns[:_COLUMNS]
+    kinds = [f"{column.type}, {column.null_count:,} missing" for column in columns]
+    head = [column.slice(0, _ROWS).to_pylist() for column in columns]
+    names = table.schema.names[:_COLUMNS]
+    return _unlabeled(title, table.shape, names, kinds, zip(*head, strict=True))
+
+
+def _unlabeled(
+    title: str,
+    shape: tuple[int, int],
+    names: Iterable[str],
+    kinds: list[str],
+    rows: Iterable[tuple[Any, ...]],
+) -> _Table:
+    """A table that has no index."""
+    cells = _Cells()
+    written = [list(map(cells.cell, row)) for row in rows]
+    labels: list[list[str]] = [[] for _ in written]
+    return _Table(
+        [title], shape, list(map(cells.name, names)), kinds, written, [], labels, cells.cut
+    )
+
+
+def _forms(table: _Table) -> Iterator[Shown]:
+    """The forms of a table."""
+    (rows, columns), levels = table.shape, table.levels
     for most_rows, most_columns in _FORMS:
         height, width = min(rows, most_rows), min(columns, most_columns)
-        lines, cut = list(about), []
+        lines, cut = list(table.about), []
         if width < columns:
             cut.append(f"{width} of {columns:,} columns")
             lines.append(f"Only the first {cut[-1]}:")
-        lines += [f"- {name}: {kind}" for name, kind in zip(names, kinds[:width], strict=False)]
+        columns_shown = zip(table.names, table.kinds[:width], strict=False)
+        lines += [f"- {name}: {kind}" for name, kind in columns_shown]
         if height < rows:
             cut.insert(0, f"{height} of {rows:,} rows")
-        said = f"First {cut[0]}" if height < rows else f"All {rows:,} rows"
-        if cells.cut:
-            cut.append(cells.cut)
-            said += f" ({cells.cut})"
+        title = f"First {cut[0]}" if height < rows else f"All {rows:,} rows"
+        if table.cut:
+            cut += table.cut
+            title += f" ({', '.join(table.cut)})"
         if height and (width or levels):
-            lines += ["", f"{said}:", "", _row([name for name, _ in levels] + names[:width])]
+            lines += ["", f"{title}:", "", _row(levels + table.names[:width])]
             lines.append("|---" * (len(levels) + width) + "|")
-            shown_levels = labels if levels else [[]] * height
             lines += [
                 _row([*label, *row[:width]])
-                for label, row in zip(shown_levels, body[:height], strict=False)
+                for label, row in zip(table.labels, table.rows[:height], strict=False)
             ]
         yield Shown("\n".join(lines), ", ".join(cut))
 
@@ -128,18 +200,20 @@ def _levels(index: Any) -> list[tuple[str, str]]:
 
 
 class _Cells:
-    """Write cells, each on one line of a Markdown table.
-
-    Attributes:
-        cut: That long ones were cut; empty where none was.
-    """
+    """Write cells, each on one line of a Markdown table."""
 
     def __init__(self) -> None:
-        self.cut = ""
+        self._long, self._writer = False, Writer()
+
+    @property
+    def cut(self) -> list[str]:
+        """What was left out of them."""
+        long = [f"cells of {_CELL} characters"] if self._long else []
+        return long + self._writer.failures
 
     def name(self, label: object) -> str:
         """A column's name; one of several levels joined by `/`."""
-        return self.cell(" / ".join(map(str, label)) if isinstance(label, tuple) else label)
+        return " / ".join(map(self.cell, label)) if isinstance(label, tuple) else self.cell(label)
 
     def cell(self, value: object) -> str:
         """A value on one line, cut where it is long."""
@@ -149,11 +223,11 @@ class _Cells:
         elif isinstance(value, str):
             text = value[: _CELL + 1]
         elif isinstance(value, list | tuple | dict | set | bytes):
-            text = Writer().write(value, 2 * _CELL)
+            text = self._writer.write(value, 2 * _CELL)
         else:
-            text = str(value)
+            text = self._writer.tried(str, value)
         if len(text) > _CELL:
-            self.cut = f"cells of {_CELL} characters"
+            self._long = True
             text = text[: _CELL - 1] + "…"
         return " ".join(text.split()).replace("|", "\\|")
 
@@ -170,13 +244,13 @@ def _array(array: Any, name: str) -> Iterator[Shown]:
     first = array[(0,) * (array.ndim - 2)] if array.ndim > 2 and array.size else array
     where = "" if first.size == array.size else f"[{'0, ' * (array.ndim - 2)}:, :]:\n"
     cut = "" if first.size == array.size <= _WHOLE else f"a sample of {array.size:,} values"
-    writer = Writer()
-
-    def written(value: Any) -> str:
-        own = value.item() if isinstance(value, np.str_ | np.bytes_) else value
-        return writer.write(own, _CELL)
-
     for edge in _EDGES:
+        writer = Writer(name)
+
+        def written(value: Any, writer: Writer = writer) -> str:
+            own = value.item() if isinstance(value, np.str_ | np.bytes_) else value
+            return writer.write(own, _CELL)
+
         with np.printoptions(
             linewidth=100,
             threshold=_WHOLE,
@@ -184,4 +258,9 @@ def _array(array: Any, name: str) -> Iterator[Shown]:
             formatter={"object": written, "numpystr": written},
         ):
             sample = str(first)
-        yield Shown(f"{title}\n{where}{sample}", ", ".join(filter(None, (cut, writer.cut))))
+        if writer.refusal:
+            raise writer.refusal
+        yield Shown(
+            f"{title}\n{where}{sample}",
+            ", ".join(filter(None, (cut, writer.cut, *writer.failures))),
+        )

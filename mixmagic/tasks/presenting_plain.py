@@ -1,20 +1,19 @@
 """Lists, dicts, dataclasses and whatever else, within bounds of length, depth and time.
 
-May import `cutting` and `errors`.
+May import `cutting`, `presenting_opaque` and `errors`.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import io
-import re
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.cutting import Shown
+from mixmagic.tasks.presenting_opaque import is_media, item, refusal
 
 # Characters of the fullest form and of the smallest; between them each has half the last one's.
 _FULLEST, _SMALLEST = 64_000, 60
@@ -39,8 +38,6 @@ _HOLDERS: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
-# A `str` that nobody has written.
-_ADDRESS = re.compile(r"<[^=:,\n]* at 0x[0-9a-fA-F]+>")
 _NAMED = {kind.__repr__ for kind in _HOLDERS}
 
 
@@ -48,57 +45,69 @@ def forms(value: object, name: str) -> Iterator[Shown]:
     """The `repr` of what holds other values, ever shorter; the `str` of everything else.
 
     Raises:
-        BadArguments: It is a file, or its `str` says no more than where it is in memory.
+        BadArguments: A picture, or what holds one; a value whose text does not say what it holds,
+            or one that holds only such values.
+        Exception: Whatever the value's `str` raises, or the `repr` of all that it holds.
     """
     if _parts(value) is None and not isinstance(value, bytes | bytearray):
         text = str(value)
-        if isinstance(value, io.IOBase) or _ADDRESS.fullmatch(text):
-            raise BadArguments(
-                f"`{name}` is of type {type(value).__name__}: as a text, it does not say what it"
-                " holds.",
-                _inside(value),
-            )
+        if refused := refusal(value, text, name):
+            raise refused
         yield Shown(text)
         return
     room = _FULLEST
     while room >= _SMALLEST:
-        writer = Writer()
-        yield Shown(writer.write(value, room), writer.cut)
+        writer = Writer(name)
+        text = writer.write(value, room)
+        if writer.refusal:
+            raise writer.refusal
+        yield Shown(text, ", ".join(filter(None, (writer.cut, *writer.failures))))
         room //= 2
-
-
-def _inside(value: object) -> str:
-    """How to insert what something holds."""
-    if hasattr(value, "read"):
-        return "Insert its text: call its `.read()`."
-    if isinstance(value, Iterator):
-        return "Insert what it yields: put it into `list(…)`."
-    return (
-        "Insert an attribute of it or what a method returns, or give its class a `_repr_prompt_()`."
-    )
 
 
 class Writer:
     """Write one value's `repr`, no longer than about so many characters.
 
+    Args:
+        name: What the value is called where something in it is refused.
+
     Attributes:
         cut: What was left out of it, in a few words; empty where it is whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "value") -> None:
         self.cut = ""
+        self._name = name
+        self._picture: BadArguments | None = None
+        self._empty: Exception | None = None  # of the first value that says nothing
+        self._meaningful = False  # some value in it says what it is; keys say nothing of it
         self._open: list[int] = []
+        self._failed: collections.Counter[str] = collections.Counter()
+
+    @property
+    def refusal(self) -> Exception | None:
+        """Why what was written cannot be sent: a picture in it, or no value that says anything."""
+        return self._picture or (None if self._meaningful else self._empty)
+
+    @property
+    def failures(self) -> list[str]:
+        """Exceptions that values raised instead of writing themselves."""
+        return [
+            f"{number:,} {'value' if number == 1 else 'values'} that raised {error}"
+            for error, number in self._failed.items()
+        ]
 
     def write(self, value: object, room: int) -> str:
         """The `repr` within `room` characters; what is left out is marked by `…`."""
         if isinstance(value, str | bytes | bytearray):
+            self._meaningful = True
             if len(value) <= max(room, _SHORT):
                 return repr(value)
             self.cut = self.cut or "the beginnings of long texts"
             return f"{value[: max(room, 0)]!r}… ({len(value):,} in all)"
         parts = _parts(value)
         if parts is None:
-            text = repr(value)
+            text = self._leaf(value)
             if len(text) <= max(room, _SHORT):
                 return text
             self.cut = self.cut or "the beginnings of long values"
@@ -106,10 +115,32 @@ class Writer:
         if id(value) in self._open or len(self._open) == _DEEPEST:
             self.cut = self.cut or "what is not nested deeper"
             return "…"
+        self._meaningful = self._meaningful or not parts[2]  # an empty one says so
         self._open.append(id(value))
         text = self._filled(*parts, room)
         self._open.pop()
         return text
+
+    def _leaf(self, value: object) -> str:
+        """The `repr` of a value that holds no others."""
+        before = self._failed.total()
+        text = self.tried(repr, value)
+        refused = refusal(value, text, item(self._name))
+        if is_media(value):
+            self._picture = self._picture or refused
+        self._empty = self._empty or refused
+        failed = self._failed.total() > before
+        self._meaningful = self._meaningful or not (refused or failed)
+        return text
+
+    def tried(self, write: Callable[[object], str], value: object) -> str:
+        """A value as `write` has it; one that raises costs no more than its own place."""
+        try:
+            return write(value)
+        except Exception as error:  # noqa: BLE001  # the user's code may raise anything
+            self._failed[type(error).__name__] += 1
+            self._empty = self._empty or error
+            return f"<{type(value).__name__} that raised {type(error).__name__}>"
 
     def _filled(
         self, opening: str, items: Iterable[tuple[Any, ...]], size: int, closing: str, room: int
@@ -120,17 +151,19 @@ class Writer:
         """
         written: list[str] = []
         room -= len(opening) + len(closing)
-        for number, item in enumerate(items):
+        for number, each in enumerate(items):
             if room <= 0:
                 of = "" if len(self._open) > 1 else f"the first {number:,} of {size:,} items"
                 self.cut = of or self.cut or "the beginnings of long values"
                 written.append(f"… {size - number:,} more")
                 break
             share = room if number == size - 1 else room // 2
-            *before, value = item
+            *before, value = each
+            meaningful = self._meaningful
             named = "".join(
                 key if isinstance(key, _Field) else f"{self.write(key, share)}: " for key in before
             )
+            self._meaningful = meaningful
             text = named + self.write(value, share - len(named))
             written.append(text)
             room -= len(text) + 2

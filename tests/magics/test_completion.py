@@ -262,3 +262,9 @@ def test_values_that_cannot_be_read_are_no_traceback(shell, capsys):
     Completions(shell, {"mixmagic": Line(commands={"use": command(words=broken)})})
     offered(shell, "%mixmagic use lo")
     assert "".join(capsys.readouterr()) == ""
+
+
+def test_an_alias_is_completed_as_its_magic_is(real):
+    real.run("%alias_magic ai mixtral\n%alias_magic again ai")
+    for before in ("%ai --max", "%%ai --max", "x = %again -t 0 --max"):
+        assert completed(real, f"{before}|")[0] == [f"{before}-tokens"], before

@@ -259,14 +259,14 @@ def test_what_the_saved_notebook_has_is_not_inserted_again(desk, notebook, tmp_p
     sources += [{"cell_type": "code", "source": [each]} for each in saved]
     path = tmp_path / "book.ipynb"
     path.write_text(json.dumps({"cells": sources}))
-    desk.run(f"mixmagic.session().notebook = {str(path)!r}")
+    desk.run(f"%env JPY_SESSION_NAME={path}")
     try:
         _, new = notebook.new("a", ASK.format(THREE))
         assert new == (THREE[:1] if first == 0 else [])
         _, new = notebook.new("b", THREE[0])
         assert new == ([] if first is None else THREE[1:2])
     finally:
-        desk.run("mixmagic.session().notebook = None")
+        desk.run("import os\ndel os.environ['JPY_SESSION_NAME']")
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{", '{"cells": [1]}', '{"cells": [{}]}'])
@@ -274,11 +274,11 @@ def test_a_notebook_that_cannot_be_read_is_none(desk, notebook, tmp_path, text):
     path = tmp_path / "book.ipynb"
     if text is not None:
         path.write_text(text)
-    desk.run(f"mixmagic.session().notebook = {str(path)!r}")
+    desk.run(f"%env JPY_SESSION_NAME={path}")
     try:
         assert notebook.new("a", ASK.format(THREE))[1] == THREE[:1]
     finally:
-        desk.run("mixmagic.session().notebook = None")
+        desk.run("import os\ndel os.environ['JPY_SESSION_NAME']")
 
 
 class Terminal(InteractiveShell):

@@ -16,6 +16,7 @@ shell = InteractiveShell.instance()
 transformers = shell.input_transformer_manager.token_transformers
 ours = lambda: [
     *(each for each in shell.configurables if type(each).__module__.startswith("mixmagic")),
+    *(each for each in shell.ast_transformers if type(each).__module__.startswith("mixmagic")),
     *(each for each in transformers if each.__module__.startswith("mixmagic")),
     *(name for kind in shell.magics_manager.magics.values() for name in kind if "mix" in name),
 ]
@@ -40,7 +41,7 @@ def test_unloading_leaves_nothing_behind():
     said = shell(
         'print(len(ours())); shell.run_line_magic("unload_ext", "mixmagic"); print(ours())'
     )
-    assert said.split() == ["7", "[]"]
+    assert said.split() == ["9", "[]"]
 
 
 @pytest.mark.parametrize(

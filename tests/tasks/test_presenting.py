@@ -242,11 +242,11 @@ def test_a_text_that_says_something_besides_an_address_is_sent():
 @pytest.mark.parametrize(
     ("make", "kind", "hint"),
     [
-        (pathlib.Path(__file__).open, "TextIOWrapper", "`.read()`"),
-        (lambda: io.StringIO("x"), "StringIO", "`.read()`"),
-        (tempfile.NamedTemporaryFile, "_TemporaryFileWrapper", "`.read()`"),
-        (lambda: (each for each in "ab"), "generator", "`list(…)`"),
-        (lambda: map(str, [1]), "map", "`list(…)`"),
+        (pathlib.Path(__file__).open, "TextIOWrapper", "`{{ made.read() }}`"),
+        (lambda: io.StringIO("x"), "StringIO", "`{{ made.read() }}`"),
+        (tempfile.NamedTemporaryFile, "_TemporaryFileWrapper", "`{{ made.read() }}`"),
+        (lambda: (each for each in "ab"), "generator", "`{{ list(made) }}`"),
+        (lambda: map(str, [1]), "map", "`{{ list(made) }}`"),
         (Bare, "Bare", "`_repr_prompt_()`"),
         (lambda: pd.DataFrame({"a": [1]}).groupby("a"), "DataFrameGroupBy", "a method"),
     ],

@@ -8,6 +8,8 @@ import re
 import matplotlib.figure
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,7 +240,97 @@ def test_a_picture_is_refused_with_the_reason():
     figure = matplotlib.figure.Figure()
     axes = figure.subplots()
     for value, kind in ((figure, "Figure"), (axes, "Axes")):
-        with pytest.raises(BadArguments, match=f"`f.gcf\\(\\)` is a matplotlib {kind}") as caught:
+        with pytest.raises(
+            BadArguments, match=rf"`f.gcf\(\)` is a picture \(matplotlib {kind}\)"
+        ) as caught:
             draft(value, "f.gcf()")
-        assert "only text is sent" in caught.value.message
+        assert "only text" in caught.value.message
         assert "data" in caught.value.hint
+
+
+class Broken:
+    def __repr__(self):
+        raise ValueError("no")
+
+
+BROKEN = "<Broken that raised ValueError>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.DataFrame({"a": [1, Broken()], "b": ["tea", "milk"]}),
+        pd.DataFrame({"a": ["tea", "milk"]}, index=[Broken(), 1]),
+        pd.DataFrame({"tea": [[1, Broken()], "milk"]}),
+        pd.DataFrame({Broken(): ["tea"], "b": ["milk"]}),
+        pd.Series([Broken(), "tea", "milk"]),
+        pd.Series([Broken(), "tea", "milk"], dtype="category"),
+        pl.DataFrame({"a": pl.Series([Broken(), 1], dtype=pl.Object), "b": ["tea", "milk"]}),
+        np.array([Broken(), "tea", "milk"], dtype=object),
+        ["tea", Broken(), "milk"],
+        {"tea": Broken(), Broken(): "milk"},
+        ("tea", [["milk", Broken()]]),
+    ],
+)
+def test_a_value_that_cannot_write_itself_costs_its_own_place_alone(value):
+    text, cut = shown(value)
+    assert BROKEN in text
+    assert "tea" in text
+    assert "milk" in text
+    assert re.search(r"\d values? that raised ValueError", cut), cut
+
+
+def test_a_frame_of_polars_is_read_as_one_of_pandas():
+    frame = pl.DataFrame({"city": ["Rome", "Os|lo", None], "size": [0.1 + 0.2, None, 3.0]})
+    assert shown(frame) == (
+        """\
+polars DataFrame: 3 rows, 2 columns
+- city: String, 1 missing
+- size: Float64, 1 missing
+
+All 3 rows:
+
+| city | size |
+|---|---|
+| Rome | 0.3 |
+| Os\\|lo | None |
+| None | 3 |""",
+        "",
+    )
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table, pa.record_batch])
+def test_the_columns_that_are_left_out_are_told_to_the_model_and_to_the_user(kind):
+    columns = {f"column {number}": list(range(30)) for number in range(70)}
+    text, cut = shown(kind(columns))
+    assert text.split("\n")[0].endswith(": 30 rows, 70 columns")
+    assert "Only the first 50 of 70 columns:" in text
+    assert text.count("int64, 0 missing") + text.count("Int64, 0 missing") == 50
+    assert cut == "20 of 30 rows, 50 of 70 columns"
+    assert len(table(text)) == 22
+    assert shown(kind(columns), 800).cut == "2 of 30 rows, 8 of 70 columns"
+
+
+def test_a_series_of_polars_and_frames_without_rows_or_columns_are_told():
+    assert shown(pl.Series("n", range(30))).cut == "20 of 30 rows"
+    assert shown(pl.Series("n", [1])).text.startswith("polars Series: 1 values\n- n: Int64")
+    assert "0 rows, 0 columns" in shown(pl.DataFrame()).text
+    assert "- a: Int64, 0 missing" in shown(pl.DataFrame({"a": []}, schema={"a": pl.Int64})).text
+    assert "0 rows, 0 columns" in shown(pa.table({})).text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.DataFrame(columns=[f"column {number}" for number in range(5_000)]).columns,
+        pd.array([f"value {number}" for number in range(5_000)], dtype="string"),
+        pd.MultiIndex.from_product([range(80), range(80)]),
+        pd.date_range("2024-01-01", periods=5_000),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_index_that_is_cut_is_told_to_the_user(value):
+    text, cut = shown(value, 4_000)
+    assert text.startswith(f"pandas {type(value).__name__}: {len(value):,} values, ")
+    assert re.fullmatch(rf"the first [\d,]+ of {len(value):,} items", cut), cut
+    assert shown(value[:3]).cut == ""

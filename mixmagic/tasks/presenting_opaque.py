@@ -1,0 +1,213 @@
+"""Values whose text does not say what they hold: pictures, responses, files, futures, iterators.
+
+Imports no library: a value of one can only be there if it is loaded. May import `errors`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import sys
+from typing import Any
+
+from mixmagic.errors import BadArguments
+
+# A label that nobody has written, or that says where in memory the value is.
+_ADDRESS = re.compile(r" object>$|\bat 0x[0-9a-fA-F]+\b|\b0x[0-9a-fA-F]{8,}\b")
+# What a label says of a value besides: `n=3`, `mode: fast`.
+_FACT = re.compile(r"\w(?:=|: )\S")
+_PICTURES = ("_repr_png_", "_repr_jpeg_", "_repr_svg_")
+# What holds the content of a value whose text is a mere label, and how it is written; the first
+# that a value has is the one.
+_CONTENTS = (
+    (("itertext",), "''.join({}.itertext())"),
+    (("text",), "{}.text"),
+    (("communicate",), "{}.communicate()[0]"),
+    (("namelist", "read"), "{}.namelist()"),
+    (("getnames",), "{}.getnames()"),
+    (("result", "done"), "{}.result()"),
+    (("get", "ready"), "{}.get()"),
+    (("read",), "{}.read()"),
+    (("content",), "{}.content"),
+    (("body",), "{}.body"),
+    (("recv",), "{}.recv(4096)"),
+    (("__next__",), "list({})"),
+)
+# What is worth naming besides these, if the label says nothing else.
+_MORE = (
+    (("data",), "{}.data"),
+    (("value",), "{}.value"),
+    (("_repr_markdown_",), "{}._repr_markdown_()"),
+    (("_repr_latex_",), "{}._repr_latex_()"),
+    (("_repr_html_",), "{}._repr_html_()"),
+)
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the data of IPython's Markdown, HTML, JSON, Latex, …; other values as they are.
+
+    Example:
+        >>> unwrapped(IPython.display.Markdown("# Tea"))
+        '# Tea'
+    """
+    if is_a(value, "IPython.core.display", "DisplayObject") and not _is_media(value):
+        data = getattr(value, "data", None)
+        if isinstance(data, str | dict | list):
+            return data
+    return value
+
+
+def refusal(value: Any, text: str, name: str) -> BadArguments | None:
+    """Return why a value cannot be sent as its text, and what to write instead.
+
+    Args:
+        value: Anything.
+        text: Its `str` or `repr`.
+        name: Its expression.
+
+    Returns:
+        The error; `None` if the text says what the value holds.
+
+    Example:
+        >>> refusal(requests.get("https://example.org"), "<Response [200]>", "page").hint
+        'Write `{{ page.text }}`.'
+    """
+    if is_media(value) or (_is_label(text) and any(_has(value, each) for each in _PICTURES)):
+        kind = type(value)
+        library = kind.__module__.partition(".")[0]
+        return BadArguments(
+            f"`{name}` is a picture ({library} {kind.__name__}): pictures cannot be sent, only"
+            " text.",
+            _in_place_of_picture(value, name),
+        )
+    awaited = inspect.isawaitable(value)
+    always = isinstance(value, io.IOBase) or inspect.iscoroutine(value)
+    if not always and not _is_label(text):
+        return None
+    if awaited:
+        how = _awaited(name)
+    elif _has(value, "__anext__"):
+        how = (
+            f"Write `values = [each async for each in {name}]` in a line before, and then"
+            " `{{ values }}`."
+        )
+    else:
+        how = _written(value, text, name)
+    anonymous = _ADDRESS.search(text) and not _FACT.search(text)
+    if not (how or always or anonymous):
+        return None
+    return BadArguments(
+        f"`{name}` is of type {type(value).__name__}: as a text, it does not say what it holds.",
+        how
+        or _written(value, text, name, _MORE)
+        or "Insert an attribute of it or what a method returns, or give its class a"
+        " `_repr_prompt_()`.",
+    )
+
+
+def is_a(value: object, module: str, name: str) -> bool:
+    """Return True if a value is of a class whose module is loaded."""
+    known = getattr(sys.modules.get(module), name, None)
+    return isinstance(known, type) and isinstance(value, known)
+
+
+def _is_media(value: object) -> bool:
+    """Return True if IPython shows a value as a picture, a film or a sound."""
+    kinds = ("Image", "SVG", "Video", "Audio")
+    homes = ("IPython.core.display", "IPython.lib.display")
+    return any(is_a(value, home, kind) for home in homes for kind in kinds)
+
+
+def is_media(value: object) -> bool:
+    """Return True if a value is a picture, whatever its text says."""
+    plots = is_a(value, "matplotlib.artist", "Artist")
+    return plots or is_a(value, "PIL.Image", "Image") or _is_media(value)
+
+
+def _in_place_of_picture(value: object, name: str) -> str:
+    """Return what to insert in place of a picture."""
+    if is_a(value, "IPython.core.display", "SVG"):
+        return f"Its source is a text: write {braces(name, '{}.data')}."
+    if is_a(value, "matplotlib.artist", "Artist"):
+        return "Insert the data that it shows, such as a DataFrame."
+    return "Describe it in words, or insert the data that it shows."
+
+
+def _is_label(text: str) -> bool:
+    """Return True if each line of a text is one `<…>`, as Python writes what has no literal.
+
+    Markup is not: its first `<…>` ends before the line does.
+    """
+    return all(map(_is_angular, text.strip().split("\n")))
+
+
+def _is_angular(line: str) -> bool:
+    """Return True if a line is one `<…>`, in which others may stand."""
+    if not (line.startswith("<") and line.endswith(">")) or line.endswith("/>"):
+        return False
+    depth = 0
+    for place, sign in enumerate(line):
+        if sign == "<":
+            depth += 1
+        elif sign == ">" and line[place - 1] != "-":  # of an arrow
+            depth -= 1
+            if not depth and place < len(line) - 1:
+                return False
+    return True
+
+
+def _has(value: object, name: str) -> bool:
+    """Return True if a value has an attribute; nothing of the user's is run to find out.
+
+    Except for `read`, which wrappers of files only hand on.
+    """
+    static = inspect.getattr_static(value, name, None) is not None
+    return static or (name == "read" and hasattr(value, name))
+
+
+def _written(
+    value: object,
+    text: str,
+    name: str,
+    contents: tuple[tuple[tuple[str, ...], str], ...] = _CONTENTS,
+) -> str:
+    """Return how the content of a value is written; empty if it is not known, or in its text."""
+    for needed, form in contents:
+        if not all(_has(value, each) for each in needed):
+            continue
+        found = inspect.getattr_static(value, needed[0], None)
+        if isinstance(found, str) and found in text:
+            return ""
+        if inspect.iscoroutinefunction(found):
+            return _awaited(f"{name}.{needed[0]}()")
+        calls = callable(found) and form.endswith(f".{needed[0]}")
+        return f"Write {braces(name, form + '()' * calls)}."
+    return ""
+
+
+def _awaited(name: str) -> str:
+    """Return how to insert what has to be awaited."""
+    return f"Write `value = await {name}` in a line before, and then `{{{{ value }}}}`."
+
+
+def braces(name: str, form: str) -> str:
+    """Return an expression made of another, as it stands in a prompt."""
+    operand = name if form == "list({})" else _operand(name)
+    return f"`{{{{ {form.format(operand)} }}}}`"
+
+
+def item(name: str) -> str:
+    """Return what an item of an expression's value is called."""
+    return f"{_operand(name)}[...]"
+
+
+def _operand(name: str) -> str:
+    """Return an expression as it stands in front of a dot or a bracket."""
+    try:
+        body = ast.parse(name, mode="eval").body
+    except (SyntaxError, ValueError):  # shortened
+        return "…"
+    simple = isinstance(body, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+    return name if simple else f"({name})"
