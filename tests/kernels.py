@@ -7,6 +7,7 @@ import html
 import os
 import queue
 import re
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +91,12 @@ class Ran:
 
 
 class Kernel:
-    """A kernel of this Python, whatever kernels are registered."""
+    """A kernel of this Python, or of another one, whatever kernels are registered."""
 
-    def __init__(self, env: dict[str, str], cwd: str) -> None:
+    def __init__(self, env: dict[str, str], cwd: str, python: str = sys.executable) -> None:
         self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        assert self.manager.kernel_spec is not None
+        self.manager.kernel_spec.argv[0] = python
         self.manager.start_kernel(env=env, cwd=cwd)
         self.client = self.manager.client()
         self.client.start_channels()
