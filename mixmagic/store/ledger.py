@@ -388,7 +388,7 @@ class Ledger:
         return None
 
     def _is_free(self, reservation: Reservation) -> bool:
-        """Return True if a call costs nothing: its model is free, and has never been charged for."""
+        """Return True if a call costs nothing: its model is free, and was never charged for."""
         model = reservation.request.model
         charged = (model.provider.name, model.id) in self._charged
         return reservation.bound.cost == 0 and not charged
