@@ -68,3 +68,24 @@ def test_the_text_is_on_the_disk_before_the_name_is(path, monkeypatch):
         monkeypatch.setattr(os, name, lambda *a, n=name, r=real: done.append(n) or r(*a))
     files.write(path, "text")
     assert done == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"\xef\xbb\xbfmodel = 'a'\r\n", "model = 'a'\n"),
+        (b"\xef\xbb\xbf", ""),
+        ("é\n".encode(), "é\n"),
+    ],
+)
+def test_a_text_is_read_with_or_without_a_byte_order_mark(path, raw, text):
+    path.write_bytes(raw)
+    assert files.read(path) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_a_text_in_another_encoding_is_named(path, encoding):
+    path.write_bytes('model = "é"'.encode(encoding))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # a kind of many messages
+        files.read(path)
+    assert "not UTF-8" in files.reason(caught.value)

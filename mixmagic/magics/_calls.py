@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import MagicAlias, no_var_expand
 
 _NAME = "mixtral"
+_OURS = (_NAME, "mixmagic")
 _RUN = ("run_line_magic", "run_cell_magic")
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
@@ -30,7 +31,7 @@ def install(shell: InteractiveShell) -> None:
     def own_aliases(info: object = None) -> None:
         for kind, magics in shell.magics_manager.magics.items():
             for name, magic in magics.items():
-                if isinstance(magic, MagicAlias) and _asks(name, kind):
+                if isinstance(magic, MagicAlias) and meaning(name, kind) in _OURS:
                     no_var_expand(magic)
 
     shell.events.register("pre_run_cell", own_aliases)

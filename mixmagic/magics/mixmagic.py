@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import inspect
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
@@ -74,6 +75,9 @@ class Mixmagic(Magics):
         """
         refuse_keys(line)
         name, *words = line.split() or [""]
+        if not {"-h", "--help"}.isdisjoint([name, *words]):
+            print(inspect.cleandoc(Mixmagic.mixmagic.__doc__ or ""))
+            return
         commands = {
             "use": self._use,
             "models": self._models,

@@ -38,6 +38,7 @@ _HOLDERS: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
+_NUMBERS = {int, float, complex, bool, type(None)}
 _NAMED = {kind.__repr__ for kind in _HOLDERS}
 
 
@@ -125,11 +126,13 @@ class Writer:
         """The `repr` of a value that holds no others."""
         before = self._failed.total()
         text = self.tried(repr, value)
-        refused = refusal(value, text, item(self._name))
-        if is_media(value):
+        failed = self._failed.total() > before
+        refused = None
+        if type(value) not in _NUMBERS:  # there may be very many
+            refused = refusal(value, text, item(self._name))
+        if refused and is_media(value):
             self._picture = self._picture or refused
         self._empty = self._empty or refused
-        failed = self._failed.total() > before
         self._meaningful = self._meaningful or not (refused or failed)
         return text
 

@@ -135,6 +135,14 @@ class Lab:
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         self.page.wait_for_function(_READY)
 
+    def rename(self, name: str) -> None:
+        """Give the notebook another name, as the file browser does."""
+        before, self._path = self._path, self._path.with_name(f"{name}.ipynb")
+        self.page.evaluate(
+            "([from, to]) => jupyterapp.serviceManager.contents.rename(from, to).then(() => null)",
+            [before.name, self._path.name],
+        )
+
     def close(self) -> None:
         """Close the notebook and end its kernel."""
         self.command("docmanager:save")

@@ -183,3 +183,24 @@ def test_an_error_is_two_lines_without_a_traceback(lab):
     assert lab.prompt(2) == "[ ]:"
     (saved,) = lab.saved().cells[1].outputs
     assert saved.traceback == [what, hint]
+
+
+def test_a_notebook_that_is_renamed_keeps_its_budget(lab, provider):
+    provider.plan = [Answer(together("Hello"))]
+    lab.open(
+        "before",
+        "import mixmagic",
+        "if not mixmagic.session().budgets():\n"
+        "    mixmagic.budget('0.5', per='notebook'); print('set')",
+        "%mixtral -m 8x7b Hi",
+        "[left] = mixmagic.session().budgets(); print(left.limit.key, left.limit.dollars)",
+    )
+    lab.run()
+    assert lab.text(2) == "set"
+    assert lab.text(4).endswith("/before.ipynb 0.5")
+    for name in ("after", "last"):
+        lab.rename(name)
+        lab.run()
+        assert lab.text(2) == "", "it is still set"
+        assert lab.text(4).endswith(f"/{name}.ipynb 0.5")
+        assert len(lab.saved().cells) == 5

@@ -189,6 +189,10 @@ def test_help_is_the_manual(desk, option):
         ran = desk.run(cell)
         assert ran.status == "ok", ran.text
         assert "--max-tokens" in ran.text
+    for cell in ("%mixmagic --help", "%mixmagic -h", "%mixmagic spend --help"):
+        ran = desk.run(cell)
+        assert ran.status == "ok", ran.text
+        assert "%mixmagic spend" in ran.text
     assert prompts(desk) == []
 
 
@@ -248,3 +252,49 @@ def test_what_has_to_be_awaited_is_awaited_in_a_line_before(desk, expression):
     assert len(ran.traceback) == 2
     assert "`value = " in ran.traceback[1]
     assert prompts(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("setup", "value", "hint"),
+    [
+        ("from PIL import Image\nv = Image.new('RGB', (9, 9))", "v", "Describe it"),
+        ("import matplotlib.pyplot as plt\nv = plt.figure(); plt.close()", "v", "the data"),
+        ("v = (each for each in 'ab')", "v", "{{ list(v) }}"),
+        ("async def later(): return 1\nv = later()", "v", "`value = await v`"),
+        ("class Bare: pass\nv = [Bare()]", "v", "_repr_prompt_"),
+        ("import httpx\nv = httpx.Response(200, text='tea')", "v", "{{ v.text }}"),
+        ("v = open('/dev/null')", "v", "{{ v.read() }}"),
+    ],
+)
+def test_a_value_that_says_nothing_is_refused_and_nothing_is_sent(desk, setup, value, hint):
+    desk.plan(HELLO)
+    assert desk.run(setup).status == "ok"
+    for cell in (f"%mixtral Tell {{{{ {value} }}}}", f"%%mixtral\nTell {{{{ {value} }}}}"):
+        ran = desk.run(cell)
+        assert ran.reply["ename"] == "BadArguments", ran.text
+        assert len(ran.traceback) == 2
+        assert hint in ran.traceback[1]
+    desk.run("getattr(v, 'close', int)()\ndel v")
+    assert prompts(desk) == []
+
+
+def test_what_is_cut_or_raises_is_said_in_the_footer(desk):
+    desk.run(
+        "import polars as pl\nwide = pl.DataFrame({f'c{n}': [n] for n in range(60)})\n"
+        "class Bad:\n    def __repr__(self): raise ValueError('no')\n"
+        "import pandas as pd\nframe = pd.DataFrame({'a': [1, Bad()], 'b': ['tea', 'milk']})"
+    )
+    ran = desk.run("%mixtral Sum up {{ wide }} and {{ frame }}", HELLO)
+    assert "wide cut to 50 of 60 columns" in ran.text
+    assert "frame cut to 1 value that raised ValueError" in ran.text
+    (prompt,) = prompts(desk)
+    assert "Only the first 50 of 60 columns" in prompt
+    assert "<Bad that raised ValueError>" in prompt
+    assert "milk" in prompt
+
+
+def test_answers_are_counted_as_values(desk):
+    desk.run(
+        "answers = []\nfor q in 'aab':\n    x = %mixtral {{ q }}\n    answers.append(x)", HELLO
+    )
+    assert desk.value("(len(set(answers)), len({x: 1 for x in answers}))") == (3, 3)

@@ -270,6 +270,7 @@ BROKEN = "<Broken that raised ValueError>"
         ["tea", Broken(), "milk"],
         {"tea": Broken(), Broken(): "milk"},
         ("tea", [["milk", Broken()]]),
+        {"tea": [10**5000, Broken()], "milk": 1},
     ],
 )
 def test_a_value_that_cannot_write_itself_costs_its_own_place_alone(value):
