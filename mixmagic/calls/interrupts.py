@@ -6,11 +6,15 @@ import _thread
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # `%load_ext` stays light
     from mixmagic.completion import Collector, Completion
     from mixmagic.values import Request
+
+# Set in a thread that reads a call for another one: the identifier of that.
+asker: ContextVar[int | None] = ContextVar("asker", default=None)
 
 
 class Running(NamedTuple):
@@ -20,7 +24,7 @@ class Running(NamedTuple):
         request: The question.
         collector: What has come so far.
         since: When it began, on the monotonic clock.
-        thread: The identifier of the thread that reads it.
+        thread: The identifier of the thread that asks.
     """
 
     request: Request
@@ -58,9 +62,10 @@ class Calls:
         It is stopped at once if an interrupted cell has begun its thread, or used it: a pool, whose
         queue may be long, does not go on. That ends when the next cell begins.
         """
-        running = Running(collector.request, collector, time.monotonic(), threading.get_ident())
+        thread = asker.get() or threading.get_ident()
+        running = Running(collector.request, collector, time.monotonic(), thread)
         self._running[id(running)] = running
-        if self._interrupted and running.thread not in self._spared:
+        if self._interrupted and thread not in self._spared:
             running.stop()
         return running
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from mixmagic.calls.final_cost import settled
+from mixmagic.calls.interrupts import asker
 from mixmagic.completion import Collector, Completion, stopped_with
 from mixmagic.money import Usage
 from mixmagic.values import Delta, Request, Stream
@@ -55,7 +56,7 @@ class Call:
         self.request, self.collector = request, Collector(request)
         self.error: BaseException | None = None
         self.ended = False
-        self._stream = stream
+        self._stream, self._asker = stream, threading.get_ident()
         self._thread = threading.Thread(target=self._run, name="mixmagic-call", daemon=True)
         self._deltas: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -132,6 +133,7 @@ class Call:
         self._wake.put(None)
 
     def _run(self) -> None:
+        asker.set(self._asker)
         try:
             with closing(self._stream(self.request)) as deltas:
                 for delta in deltas:

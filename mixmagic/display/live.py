@@ -18,8 +18,8 @@ from mixmagic.errors import AnswerUnusable, StoreError
 from mixmagic.sessions import Session
 from mixmagic.values import Delta, Request
 
-# Seconds between two looks at what has come while nothing comes, and when nobody is shown it.
-_TICK, _FRAME = 0.05, 0.05
+# Seconds between two looks at what has come while nothing comes, or nobody is shown it.
+_TICK = 0.05
 # Seconds that a stopped call has to let go of its connection before it is left to itself.
 _GRACE = 0.08
 # Seconds without a word after which the user is told that we are waiting.
@@ -124,7 +124,7 @@ def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) ->
             if time.monotonic() > deadline:
                 break
         elif not call.ended:
-            call.pause(_FRAME if renderer is None else renderer.interval)
+            call.pause(_TICK if renderer is None else renderer.interval)
     if renderer is not None and waiting.thoughts:
         renderer.thought(call.outcome())
 

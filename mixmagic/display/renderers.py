@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, Protocol
 
 from IPython.core.displaypub import CapturingDisplayPublisher
@@ -24,7 +25,7 @@ from mixmagic.text.escape import plain
 # At most 20 updates a second.
 _FRAME = 1 / 20
 # Programs that start kernels and show no updates.
-_CONSOLES = ("jupyter-console", "jupyter-qtconsole", "jupyter-run")
+_CONSOLES = ("jupyter-console", "jupyter-qtconsole", "qtconsole", "jupyter-run")
 
 
 class Renderer(Protocol):
@@ -241,7 +242,8 @@ def _starts_in_console() -> bool:
         words = psutil.Process(os.getppid()).cmdline()
     except psutil.Error:
         return False
-    return any(os.path.basename(word) in _CONSOLES for word in words[:3])  # noqa: PTH119
+    names = (Path(word).stem.replace("_", "-").removesuffix("-script") for word in words[:3])
+    return any(name in _CONSOLES for name in names)
 
 
 def front_end(shell: Any) -> Check:

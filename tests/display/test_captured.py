@@ -165,14 +165,16 @@ def test_jupyter_run_prints_the_whole_answer(together, tmp_path):
     assert "and word799\n\ntogether:8x7b · " in ran.stdout
 
 
-def test_jupyter_console_shows_the_whole_answer(together, tmp_path):
-    pytest.importorskip("jupyter_console")
+@pytest.mark.parametrize("how", ["jupyter-console", "jupyter console", "-m jupyter_console"])
+def test_jupyter_console_shows_the_whole_answer(together, tmp_path, how):
     together.plan = [ANSWERS["in pieces"][1]]
-    program = Path(sys.executable).parent / "jupyter-console"
+    program = [str(Path(sys.executable).parent / how.split()[0]), *how.split()[1:]]
+    if how.startswith("-m"):
+        program = [sys.executable, *how.split()]
     env = {**os.environ, "IPYTHONDIR": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path)}
     env |= {"TERM": "dumb", "PROMPT_TOOLKIT_NO_CPR": "1"}
     ran = subprocess.run(
-        [str(program), "--simple-prompt"],
+        [*program, "--simple-prompt"],
         input="%load_ext mixmagic\n\n%mixtral x\n\nexit\n\n",
         env=env,
         capture_output=True,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -151,17 +154,18 @@ def test_a_call_of_an_earlier_cell_goes_on(desk):
     assert desk.run("earlier.join(); print(texts)").text.strip() == "['Slowly', 'Hello there']"
 
 
-def test_whoever_catches_the_interrupt_can_ask_again(desk):
+@pytest.mark.parametrize("first", ["mixmagic.ask('a')", "%mixtral a"])
+@pytest.mark.parametrize("second", ["print(mixmagic.ask('b').text)", "%mixtral b"])
+def test_whoever_catches_the_interrupt_can_ask_again(desk, first, second):
     desk.plan(HALF, HELLO)
-    cell = (
-        "try:\n    mixmagic.ask('a')\nexcept KeyboardInterrupt:\n    print(mixmagic.ask('b').text)"
-    )
+    cell = f"try:\n    {first}\nexcept KeyboardInterrupt:\n    {second}"
     sent = desk.kernel.send(cell)
     desk.server.wait(lambda: desk.server.received)
     time.sleep(0.2)
     desk.kernel.interrupt()
     ran = desk.kernel.collect(sent)
-    assert (ran.status, ran.text.strip()) == ("ok", "Hello there")
+    assert ran.status == "ok", ran.text
+    assert "Hello there" in ran.text
 
 
 def test_the_calls_under_way_can_be_seen_and_stopped(desk):
@@ -192,6 +196,41 @@ def test_the_handler_of_the_kernel_is_back_without_the_extension(desk):
     finally:
         desk.run("%load_ext mixmagic")
     assert "KeyboardInterrupt" in _interrupted_sleep(desk)
+
+
+CELLS_AND_HANDLERS = """
+import signal
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+default = signal.getsignal(signal.SIGINT)
+shell.run_cell("import signal")
+for cell in [
+    "%load_ext mixmagic", "1", "get_ipython().run_cell('2')", "1/0", "%mixtral Hi",
+    "%reload_ext mixmagic", "3", "%unload_ext mixmagic", "%load_ext mixmagic",
+]:
+    shell.run_cell(cell)
+    assert signal.getsignal(signal.SIGINT) is default, cell
+shell.run_cell("during = signal.getsignal(2).__qualname__")
+assert shell.user_ns["during"] == "Interrupts._interrupted"
+shell.run_cell("signal.signal(signal.SIGINT, signal.SIG_IGN)")
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "the user's own stays"
+shell.run_cell("4")
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+print("end")
+"""
+
+
+def test_between_cells_the_handler_is_the_one_of_before(together, tmp_path):
+    together.plan = [HELLO]
+    ran = subprocess.run(
+        [sys.executable, "-c", CELLS_AND_HANDLERS],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout.endswith("end\n"), ran.stdout + ran.stderr
 
 
 def _interrupted_sleep(desk: Desk) -> str:
