@@ -74,12 +74,15 @@ class MixmagicError(Exception):
         transmitted: True if the question left this machine, whatever became of it.
         usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
             told nothing.
+        body: What the provider sent with the error, without keys: JSON, or a text; `None` if it
+            sent none.
     """
 
     partial: object = None
     sent = False
     transmitted = False
     usage: object = None
+    body: object = None
 
     def __init__(self, message: str, hint: str) -> None:
         self.message = one_line(message)

@@ -15,7 +15,7 @@ from typing import Any
 
 from mixmagic.backends.wire import encode
 from mixmagic.errors import BadArguments, did_you_mean
-from mixmagic.keys.credentials import base_url
+from mixmagic.keys.urls import base_url
 from mixmagic.sealed import sealed
 from mixmagic.values import Provider, Request
 
