@@ -36,10 +36,6 @@ class Dialect:
 
     Attributes:
         rename: Our parameter's name to theirs.
-        refuses: Our names of parameters that it does not take: they are left out, and a note says
-            so. `system` stands for the role, `response_format` and `json_schema` for the two steps
-            of structured output.
-        any_root: True if the schema of an answer need not be that of an object.
         always: Fields that every request carries.
         streaming: Fields that a streamed request carries.
         live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
@@ -48,15 +44,19 @@ class Dialect:
             `request`, for what every call costs besides;
             `free`, whether a price of 0 means free, and not that it is sold in another way.
         rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
+        refuses: Our names of parameters that it does not take: they are left out, and a note says
+            so. `system` stands for the role, `response_format` and `json_schema` for the two steps
+            of structured output.
+        any_root: True if the schema of an answer need not be that of an object.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
-    refuses: tuple[str, ...] = ()
-    any_root: bool = False
     always: Mapping[str, Any] = field(default_factory=dict)
     streaming: Mapping[str, Any] = field(default_factory=dict)
     live_price: Mapping[str, Any] = field(default_factory=dict)
     rate_window: int = 0
+    refuses: tuple[str, ...] = ()
+    any_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Provider:
         url_env: The environment variable that overrides `base_url`.
         key_env: The environment variable that holds the API key.
         key_header: The header that carries the key; if empty, `Authorization: Bearer` does.
-        headers: Headers that every request carries; `${NAME}` in a value stands for an environment
-            variable.
+        headers: Headers that every request carries; `$NAME` or `${NAME}` in a value stands for
+            an environment variable.
         key_required: Whether a call without a key is refused before it is sent.
         key_url: The page where a person gets a key.
         free: Whether its models cost nothing, by declaration.

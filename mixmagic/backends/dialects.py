@@ -7,12 +7,14 @@ refused try costs nothing. No I/O.
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from mixmagic.backends import roots
 from mixmagic.backends.bodies import codes, parts, says
 from mixmagic.backends.overflow import is_overflow
 from mixmagic.values import Model, Request
@@ -44,6 +46,11 @@ _OF_ROLES = re.compile(
 _OF_FORM = re.compile(
     r"response[_ ]?format|json[_ -]?(?:schema|object|mode)|structured[_ -]?output"
     r"|guided[_ -](?:json|decoding|grammar)|\bx?grammar\b|\bschema\b|the word .?json",
+    re.IGNORECASE,
+)
+_OF_SCHEMA = re.compile(
+    r"invalid (?:json )?schema|schema (?:must|is (?:invalid|not valid|too))|\bin context="
+    r"|not permitted|(?:keyword|format) .{0,40}not (?:supported|valid)|not a valid format",
     re.IGNORECASE,
 )
 _NAMES_FORM = re.compile(
@@ -80,14 +87,33 @@ class Habits:
     Attributes:
         refused: What it does not take: parameters under the provider's names, and `system`,
             `response_format`, `json_schema`, `json_object`.
-        limit: What it calls the limit of an answer, if another name was refused.
+        renamed: Its name of the limit of an answer behind one that it refuses.
+        any_root: True if the schema of an answer need not be that of an object.
     """
 
     refused: frozenset[str] = frozenset()
-    limit: str = ""
+    renamed: frozenset[tuple[str, str]] = frozenset()
+    any_root: bool = False
 
     def __or__(self, other: Habits) -> Habits:
-        return Habits(self.refused | other.refused, other.limit or self.limit)
+        renamed, any_root = self.renamed | other.renamed, self.any_root or other.any_root
+        return Habits(self.refused | other.refused, renamed, any_root)
+
+    def __sub__(self, other: Habits) -> Habits:
+        return Habits(self.refused - other.refused, self.renamed - other.renamed)
+
+
+class Adapted(NamedTuple):
+    """A request's JSON such that a model takes it.
+
+    Attributes:
+        body: The JSON.
+        wrapper: The property of the answer that holds the value that was asked for; empty if the
+            answer is that value.
+    """
+
+    body: dict[str, Any]
+    wrapper: str = ""
 
 
 class Dialects:
@@ -107,46 +133,54 @@ class Dialects:
         """Return what is known of a model that is called at a URL."""
         return known(model) | self._learned.get((hash(url), model.id), Habits())
 
-    def learn(self, model: Model, url: str, lesson: Habits) -> None:
-        """Add what a refusal has told."""
+    def learn(self, model: Model, url: str, lesson: Habits) -> Habits:
+        """Add what a refusal has told; return what of it is new."""
         key = (hash(url), model.id)  # a URL may hold a password
         with self._lock:
-            self._learned[key] = self._learned.get(key, Habits()) | lesson
+            before = self._learned.get(key, Habits())
+            self._learned[key] = before | lesson
+            return lesson - before
 
 
 def known(model: Model) -> Habits:
     """Return what the catalog says of a model."""
     names = model.wire_names
     refuses = (*model.provider.dialect.refuses, *model.refuses)
-    return Habits(frozenset(names.get(name, name) for name in refuses) - _limits(model))
+    refused = frozenset(names.get(name, name) for name in refuses) - _limits(model)
+    return Habits(refused, any_root=model.provider.dialect.any_root)
 
 
-def adapted(body: Mapping[str, Any], habits: Habits) -> dict[str, Any]:
+def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
     """Return a request's JSON such that a model with these habits takes it.
 
     Example:
-        >>> adapted({"temperature": 0, "seed": 7}, Habits(frozenset({"temperature"})))
+        >>> adapted({"temperature": 0, "seed": 7}, Habits(frozenset({"temperature"}))).body
         {'seed': 7}
     """
-    refused = habits.refused
+    refused, wrapper = habits.refused, ""
     sent = {
-        name: value
-        for name, value in body.items()
-        if name not in refused and _DEPENDENT.get(name) not in refused
+        name: value for name, value in body.items() if not {name, _DEPENDENT.get(name)} & refused
     }
-    if habits.limit and (limits := [sent.pop(name) for name in habits.instead if name in sent]):
-        sent[habits.limit] = min(limits, key=lambda n: n if type(n) is int else 0)
+    for old, new in habits.renamed:
+        limits = [sent.pop(name) for name in (old, new) if name in sent]
+        if limits:  # the lowest one; what is not a number is for the provider to refuse
+            sent[new] = min(limits, key=lambda limit: limit if type(limit) is int else math.inf)
     form = body.get(_FORM)
-    kind = form.get("type") if isinstance(form, Mapping) else None
+    form = form if isinstance(form, Mapping) else {}
+    kind, schema = form.get("type"), _schema(form)
     if kind == _SCHEMA and refused & {_FORM, _SCHEMA}:
-        kind = _JSON
-        sent[_FORM] = {"type": _JSON}
-        sent["messages"] = _with_schema(sent["messages"], form)
-    if kind == _JSON and refused & {_FORM, _JSON}:
+        sent["messages"] = _with_schema(sent["messages"], schema)
+        if roots.is_object(schema) and not refused & {_FORM, _JSON}:
+            sent[_FORM] = {"type": _JSON}
+        else:
+            sent.pop(_FORM, None)
+    elif kind == _SCHEMA and not habits.any_root:
+        sent[_FORM], wrapper = roots.wrapped(form)
+    elif kind in refused:
         sent.pop(_FORM, None)
     if _SYSTEM in refused:
         sent["messages"] = _alternating(sent["messages"])
-    return sent
+    return Adapted(sent, wrapper)
 
 
 def left_out(request: Request, habits: Habits) -> list[str]:
@@ -154,6 +188,11 @@ def left_out(request: Request, habits: Habits) -> list[str]:
     names, params = request.model.wire_names, request.params
     asked = {names.get(name, name) for name in params} | params.get("extra_body", {}).keys()
     return sorted((asked - {_FORM}) & habits.refused)
+
+
+def is_of_schema(body: Any) -> bool:
+    """Return True if a refusal is about one schema: another one may be taken."""
+    return _OF_SCHEMA.search(says(body, _LONGEST)) is not None
 
 
 def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Habits | None:
@@ -177,15 +216,14 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
     for field, said in _complaints(body, words):
         refused |= _blamed(sent, status, field, said)
     limits = refused & _limits(model)
-    if not limits:
-        return Habits(frozenset(refused)) if refused else None
     other = next((name for name in _LIMITS if name not in limits), "")
-    # An answer without a limit could cost anything.
-    return Habits(frozenset(refused - limits), other) if other else None
+    if not refused or (limits and not other):  # an answer without a limit could cost anything
+        return None
+    return Habits(frozenset(refused - limits), frozenset((name, other) for name in limits))
 
 
-def told(model: Model, lesson: Habits) -> Iterator[str]:
-    """Yield what a user should read of a lesson."""
+def told(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
+    """Yield what a user should read of a lesson, besides the parameters that are left out."""
     refused, who = lesson.refused, model.name
     if _SYSTEM in refused:
         yield f"{who} takes no system prompt: it went into the first message"
@@ -193,14 +231,15 @@ def told(model: Model, lesson: Habits) -> Iterator[str]:
         yield f"{who} takes no JSON Schema: it was asked for JSON in words"
     if _JSON in refused:
         yield f"{who} takes no response_format: it was asked for JSON in words"
-    if lesson.limit:
-        yield f"{who} takes {lesson.limit} for the limit of its answer"
-    yield from map(without(model), sorted(refused - {_SYSTEM, _SCHEMA, _JSON}))
+    for old, new in sorted(lesson.renamed):
+        yield f"sent with {new} for {old}, which {who} does not take"
+    for name in sorted(refused - {_SYSTEM, _SCHEMA, _JSON, *left_out}):
+        yield without(model, name)
 
 
-def without(model: Model) -> Any:
+def without(model: Model, name: str) -> str:
     """Return what says that a parameter was not sent."""
-    return lambda name: f"sent without {name}, which {model.name} does not take"
+    return f"sent without {name}, which {model.name} does not take"
 
 
 def _limits(model: Model) -> frozenset[str]:
@@ -283,11 +322,16 @@ def _alternating(messages: Any) -> Any:
     return turns or messages
 
 
-def _with_schema(messages: Any, form: Any) -> Any:
-    """A conversation that tells the schema of the answer in words, if it does not yet."""
+def _schema(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema in a `response_format`; an empty one if there is none."""
     inner = form.get(_SCHEMA)
     schema = inner.get("schema") if isinstance(inner, Mapping) else None
-    if not _is_plain(messages) or schema is None:
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
+    """A conversation that tells the schema of the answer in words, if it does not yet."""
+    if not _is_plain(messages) or not schema:
         return messages
     if any("json schema" in message["content"].lower() for message in messages):
         return messages

@@ -87,7 +87,7 @@ def from_status(
     retry_after: float | None = None,
     asked: Asked = _NOT_KNOWN,
 ) -> MixmagicError:
-    """Return the error that an HTTP status and its body mean; it has the body.
+    """Return the error that an HTTP status and its body mean; it has both.
 
     Args:
         model: The model that was called.
@@ -97,7 +97,7 @@ def from_status(
         asked: What was called.
     """
     error = _refused(model, status, body, retry_after, asked)
-    error.usage, error.body = counts.in_error(body), body
+    error.usage, error.status, error.body = counts.in_error(body), status, body
     return error
 
 
@@ -132,8 +132,8 @@ def _refused(
             return _bad_key(model, status, quoted, asked.key)
         return ProviderError(
             f"{provider.label} answered 403: it refuses this call{quoted}",
-            "That is not about the key. Take another model or provider (`%mixmagic models`), or"
-            " another network.",
+            "It does not say that the key is wrong: check what your account and your network may"
+            " do, or take another model or provider (`%mixmagic models`).",
             status=status,
         )
     if status == 404 and not model.id:  # its `/models` was asked for
@@ -238,7 +238,7 @@ def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) 
             f"{model.provider.label} broke the answer off: {words}",
             "What came until then is kept; run the cell again for a whole answer.",
         )
-    failure.usage = counts.in_error(body)
+    failure.usage, failure.body = counts.in_error(body), body
     return failure
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from mixmagic import tokens
 from mixmagic.backends import counts, dialects, faults
-from mixmagic.backends.dialects import Habits
 from mixmagic.money import Usage
 from mixmagic.params import is_number
 from mixmagic.values import Delta, Model, Request
@@ -25,27 +24,26 @@ _LEAST_LIKELY = 1e6
 _MOST_ANSWERS = 1024
 
 
-def encode(request: Request, habits: Habits | None = None) -> dict[str, Any]:
-    """Return the JSON body of a request, in its provider's dialect.
+def encode(request: Request) -> dict[str, Any]:
+    """Return the JSON body of a request, as the catalog says that its model takes it."""
+    return dialects.adapted(body(request), dialects.known(request.model)).body
 
-    `extra_body` goes in as it is, but for what the model does not take.
 
-    Args:
-        request: The question.
-        habits: What is known of the model; what the catalog says, if not given.
-    """
+def body(request: Request) -> dict[str, Any]:
+    """Return the JSON body of a request under its provider's names; `extra_body` as it is."""
     model = request.model
     dialect, names, params = model.provider.dialect, model.wire_names, dict(request.params)
     extra = params.pop("extra_body", {})
-    body: dict[str, Any] = {
+    sent: dict[str, Any] = {
         "model": model.id,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
     }
-    body |= {names.get(name, name): value for name, value in params.items()}
-    body |= dialect.always
+    sent |= {names.get(name, name): value for name, value in params.items()}
+    sent |= dialect.always
     if request.stream:
-        body |= {"stream": True, **dialect.streaming}
-    return dialects.adapted(body | extra, habits or dialects.known(model))
+        sent |= {"stream": True, **dialect.streaming}
+    sent |= extra
+    return sent
 
 
 def answers(frame: Any) -> list[Any]:

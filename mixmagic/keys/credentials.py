@@ -93,6 +93,16 @@ class Credentials:
                 where = "in the keyring"
             return key, where
 
+    def source(self, provider: Provider, key: str = "") -> str | None:
+        """Return where the key of a call stands; empty if it has none, `None` if it is not known.
+
+        Args:
+            provider: The provider that is called.
+            key: The key, if it is not the one that is found.
+        """
+        where = "the one that was given" if key else self.find(provider)[1]
+        return where or (None if provider.headers else "")
+
     def lacking(self, provider: Provider) -> list[str]:
         """Return the variables that the provider's headers name and that have no value."""
         with sealed():

@@ -1,4 +1,4 @@
-"""The headers that a catalog file adds to every request; `${NAME}` in one stands for a variable."""
+"""The headers that a catalog file adds to every request; `$NAME` in one stands for a variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mixmagic.keys.environment import sounds_secret
 from mixmagic.values import Provider
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = re.compile(r"\$(\{)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?(1)\})")
 _CONFIDENTIAL = ("authorization", "proxy-authorization", "cookie")
 _BEARER = "Bearer "
 
@@ -26,13 +26,13 @@ def key_header(provider: Provider) -> tuple[str, str]:
 
 def variables(provider: Provider) -> list[str]:
     """Return the environment variables that the provider's headers name."""
-    found = (each for text in provider.headers.values() for each in _VARIABLE.findall(text))
-    return list(dict.fromkeys(found))
+    found = (each for text in provider.headers.values() for each in _VARIABLE.finditer(text))
+    return list(dict.fromkeys(each["name"] for each in found))
 
 
 def filled(text: str, value: Callable[[str], str]) -> str:
-    """Return a header's value with `value(NAME)` in the place of each `${NAME}`."""
-    return _VARIABLE.sub(lambda found: value(found[1]), text)
+    """Return a header's value with `value(NAME)` in the place of each `$NAME` or `${NAME}`."""
+    return _VARIABLE.sub(lambda found: value(found["name"]), text)
 
 
 def is_confidential(name: str) -> bool:
