@@ -129,7 +129,7 @@ class _Call:
             return False
         if self._habits | found == self._habits:
             return False
-        if dialects.is_of_schema(body):  # another one may be taken
+        if dialects.is_of_schema(found, body):  # another one may be taken
             self._here |= found
         else:
             self._lesson |= found

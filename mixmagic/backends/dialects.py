@@ -49,8 +49,8 @@ _OF_FORM = re.compile(
     re.IGNORECASE,
 )
 _OF_SCHEMA = re.compile(
-    r"invalid (?:json )?schema|schema (?:must|is (?:invalid|not valid|too))|\bin context="
-    r"|not permitted|(?:keyword|format) .{0,40}not (?:supported|valid)|not a valid format",
+    r"invalid (?:json[_ ])?schema|schema (?:must|is (?:invalid|not valid|too))|\bin context="
+    r"|not a valid format|\b(?:keyword|format) ['\"`][^'\"`]+['\"`] (?:is )?not",
     re.IGNORECASE,
 )
 _NAMES_FORM = re.compile(
@@ -190,9 +190,9 @@ def left_out(request: Request, habits: Habits) -> list[str]:
     return sorted((asked - {_FORM}) & habits.refused)
 
 
-def is_of_schema(body: Any) -> bool:
+def is_of_schema(lesson: Habits, body: Any) -> bool:
     """Return True if a refusal is about one schema: another one may be taken."""
-    return _OF_SCHEMA.search(says(body, _LONGEST)) is not None
+    return _SCHEMA in lesson.refused and _OF_SCHEMA.search(says(body, _LONGEST)) is not None
 
 
 def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Habits | None:
