@@ -142,7 +142,7 @@ REFUSED_SYSTEM = [
     (400, openai("Conversation roles must alternate user/assistant/user/assistant/...")),
     (400, {"object": "error", "message": "System role not supported", "code": 400}),
     (500, openai("Template error: syntax error: Conversation roles must alternate")),
-    (422, {"error": "Template error: invalid operation: Only user and assistant roles are supported!"
+    (422, {"error": "Template error: Only user and assistant roles are supported!"
                     " (in chat:1)", "error_type": "template_error"}),
     (400, openai("Developer instruction is not enabled for models/gemma-3-27b-it")),
     (400, openai("Invalid value: 'system'. Supported values are: 'user' and 'assistant'.",
