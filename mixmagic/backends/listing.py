@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mixmagic.backends.bodies import loads, says
+from mixmagic.backends.bodies import parse, says
 from mixmagic.errors import ProviderError
 from mixmagic.values import Provider
 
@@ -36,10 +36,7 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
         >>> entries(provider, b'{"data": [{"name": "x", "max_model_len": 8192}]}')
         [{'name': 'x', 'max_model_len': 8192, 'id': 'x', 'context_length': 8192}]
     """
-    try:
-        found = loads(raw.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        found = None
+    found = parse(raw)
     if isinstance(found, dict):
         name = next((name for name in _LISTS if name in found), "")
         # Ollama without models says null.
@@ -49,7 +46,7 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
     if not isinstance(listed, list):
         words = says(found)
         raise ProviderError(
-            f"{provider.label} answered /models with something that is no list"
+            f"{provider.label} answered /models with something that is not a list"
             f"{f': {words}' if words else '.'}",
             f"Check {provider.url_env or 'the URL'}.",
         )

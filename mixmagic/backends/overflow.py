@@ -20,7 +20,7 @@ _WORDS = re.compile(
         \ (?:is|are|was)?\ ?(?:too\ (?:long|large)|longer\ than)
       | reduce\ (?:the\ (?:length|size)\ of\ )?(?:the|your)\ (?:messages|prompt|inputs?|context)
       | `?inputs`?\ (?:tokens\ \+|must\ have\ less\ than)
-      | max(?:imum)?\ (?:prompt|input|sequence)\ (?:length|size|tokens?)
+      | max(?:imum)?\ (?:prompt|input|model|sequence)\ (?:length|size|tokens?)
       | (?:prompt|input|token|sequence)s?[ _](?:tokens?\ )?(?:count|length)s?\b.{0,60}?
         (?:exceed|greater\ than|longer\ than|too\ (?:long|large))
       | (?:input|prompt)\ (?:tokens?\ )?.{0,40}?(?:can\ ?not\ )?exceeds?\ .{0,40}?(?:limit|maximum)
@@ -45,7 +45,7 @@ _LIMITS = [
     for before, behind in (
         (r"(?:<=?|>)\s*", ""),
         (r"context (?:length|size|window)(?: limit)?(?: is| of|:)?(?: only)?\s*\(?", ""),
-        (r"max(?:imum)? (?:prompt|input|sequence) (?:length|size|tokens?)(?: is| of|:)?\s*\(?", ""),
+        (r"max(?:imum)? (?:prompt|input|model|sequence) \w+:?(?: is| of)?\s*\(?", ""),
         (r"(?:token limit|limit of|less than|allowed|allowed token size|not exceed):?\s*\(?", ""),
         (r"(?:max_(?:seq|model)_len|tokens limit):?\s*\(?", ""),
         (r"range of input length should be \[1, ?", r"\]"),
