@@ -35,6 +35,20 @@ def filled(text: str, value: Callable[[str], str]) -> str:
     return _VARIABLE.sub(lambda found: value(found["name"]), text)
 
 
+def pieces(text: str) -> list[tuple[str, bool]]:
+    """Return a header's value in pieces, each with True if it is the name of a variable.
+
+    Example:
+        >>> pieces("Basic ${ACME_KEY}")
+        [('Basic ', False), ('ACME_KEY', True)]
+    """
+    found, at = [], 0
+    for variable in _VARIABLE.finditer(text):
+        found += [(text[at : variable.start()], False), (variable["name"], True)]
+        at = variable.end()
+    return [(piece, is_name) for piece, is_name in (*found, (text[at:], False)) if piece]
+
+
 def is_confidential(name: str) -> bool:
     """Return True if a header's value is a secret, judging by the header's name.
 
