@@ -254,7 +254,7 @@ def _complaints(body: Any, words: str) -> Iterator[tuple[str, str]]:
         place = part.get("param") or part.get("field") or part.get("loc") or ""
         if isinstance(place, list):
             place = ".".join(str(step) for step in place if step != "body")
-        texts = [text for text in part.values() if isinstance(text, str)]
+        texts = [text[:_LONGEST] for text in part.values() if isinstance(text, str)]
         if texts:
             found = True
             yield (place if isinstance(place, str) else ""), "\n".join(texts)

@@ -24,7 +24,8 @@ _DATA = frozenset({"const", "default", "enum", "examples"})
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 # A reference to the root or into it, but not to what is defined beside it.
 _INSIDE = re.compile(r"#(?:/(?!\$?def(?:s|initions)/)|\Z)")
-_END = re.compile(r"\s*\}?\s*\Z")
+_BLANKS = " \t\r\n"
+_LONGEST_BEGIN = 1000  # characters, generously, after which it is clear how an answer begins
 
 
 def wrapped(form: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
@@ -100,32 +101,40 @@ class _Unwrapper:
         self._prefix = f'{{"{name}":'
         self._begins = True
         self._wrapped = False
-        self._held = ""
+        self._held: list[str] = []  # a bracket that may be the last one, and blanks behind it
         self._shown: list[str] = []
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what can be shown."""
         if not self._begins and not self._wrapped:
             return text
-        text, self._held = self._held + text, ""
+        self._held.append(text)
+        if self._wrapped and not text.strip(_BLANKS):
+            return "" if len(self._held) > 1 else self._show(len(text))
         if self._begins:
+            text = "".join(self._held)
             if found := self._open.match(text):
-                self._wrapped, text = True, text[found.end() :]
-            elif self._prefix.startswith("".join(text.split())):  # or its beginning
-                self._held = text
+                self._wrapped, self._held = True, [text[found.end() :]]
+            elif len(text) < _LONGEST_BEGIN and self._prefix.startswith("".join(text.split())):
                 return ""
             self._begins = False
             if not self._wrapped:
+                self._held = []
                 return text
-        end = _END.search(text)
-        at = end.start() if end else len(text)
-        self._held = text[at:]
-        self._shown.append(text[:at])
-        return text[:at]
+        rest = "".join(self._held).rstrip(_BLANKS)
+        return self._show(len(rest) - 1 if rest.endswith("}") else None)
+
+    def _show(self, end: int | None) -> str:
+        """Return what is held up to a place, and hold the rest."""
+        text = "".join(self._held)
+        shown, rest = text[:end], "" if end is None else text[end:]
+        self._held = [rest] if rest else []
+        self._shown.append(shown)
+        return shown
 
     def close(self) -> str:
         """Return what is held, unless it closes the object that was taken off."""
-        held, self._held = self._held, ""
+        held, self._held = "".join(self._held), []
         return "" if self._wrapped and "}" in held and _is_json("".join(self._shown)) else held
 
 

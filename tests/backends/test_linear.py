@@ -8,24 +8,25 @@ from pathlib import Path
 
 import pytest
 from linear import is_linear
-from mixmagic.backends.access import Access
 from nasty import TEXTS
 
-from mixmagic.backends import reading, sse
+from mixmagic.backends import dialects, faults, reading, roots, sse
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, one_line
+from mixmagic.keys.credentials import Credentials
+from mixmagic.values import Delta
 
 MODEL = Catalog().resolve("8x7b")
 
 
 @pytest.fixture(scope="module")
 def access():
-    made = Access(Path("/nonexistent/.env"))
+    made = Credentials(Path("/nonexistent/.env"))
     made._noted("sk-canary-key-4711")
     return made
 
 
-def read(access: Access, raw: bytes, size: int = 65536) -> None:
+def read(access: Credentials, raw: bytes, size: int = 65536) -> None:
     answer = reading.Answer(MODEL, access)
     with contextlib.suppress(MixmagicError):
         for start in range(0, len(raw), size):
@@ -43,6 +44,19 @@ def said(text: str) -> bytes:
     return event({"choices": [{"delta": {"content": text}}]})
 
 
+def refuse(words: str) -> None:
+    sent = {"model": "m", "messages": [], "temperature": 0, "response_format": {"type": "x"}}
+    body = {"error": {"message": words}}
+    faults.from_status(MODEL, 400, faults.parse(json.dumps(body).encode()))
+    dialects.lesson(MODEL, sent, 400, body)
+
+
+def unwrap(text: str, size: int = 7) -> None:
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    for _ in roots.unwrapped((Delta(each) for each in ('{"answer": ', *pieces)), "answer"):
+        pass
+
+
 WAYS = {
     "events": lambda access, text: read(access, b"data: " + text.encode("utf-8", "replace")),
     "small chunks": lambda access, text: read(access, text.encode("utf-8", "replace"), 7),
@@ -52,6 +66,8 @@ WAYS = {
     ),
     "an error": lambda access, text: read(access, event({"error": {"message": text}})),
     "redaction": lambda access, text: access.redact({"error": [text, {"a": text}]}),
+    "a refusal": lambda access, text: refuse(text),
+    "an answer in an object": lambda access, text: unwrap(text),
     "one line": lambda access, text: one_line(text),
     "decoder": lambda access, text: sse.Decoder().feed(text.encode("utf-8", "replace")),
 }
