@@ -196,7 +196,7 @@ def _function(tool: Any) -> bool:
 
 def _limit(model: Model) -> str:
     """Return a provider's name for `max_tokens`."""
-    return model.provider.dialect.rename.get("max_tokens", "max_tokens")
+    return model.wire_names.get("max_tokens", "max_tokens")
 
 
 def _whole(value: object) -> bool:

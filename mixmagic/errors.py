@@ -76,12 +76,17 @@ class MixmagicError(Exception):
         transmitted: True if the question left this machine, whatever became of it.
         usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
             told nothing.
+        status: The HTTP status; `None` if there was none.
+        body: What the provider sent with the error, without keys: JSON, or a text; `None` if it
+            sent none.
     """
 
     partial: object = None
     sent = False
     transmitted = False
     usage: object = None
+    status: int | None = None
+    body: object = None
 
     def __init__(self, message: str, hint: str) -> None:
         self.message = one_line(message)

@@ -44,6 +44,10 @@ class Dialect:
             `request`, for what every call costs besides;
             `free`, whether a price of 0 means free, and not that it is sold in another way.
         rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
+        refuses: Our names of parameters that it does not take: they are left out, and a note says
+            so. `system` stands for the role, `response_format` and `json_schema` for the two steps
+            of structured output.
+        any_root: True if the schema of an answer need not be that of an object.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -51,6 +55,8 @@ class Dialect:
     streaming: Mapping[str, Any] = field(default_factory=dict, hash=False)
     live_price: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rate_window: int = 0
+    refuses: tuple[str, ...] = ()
+    any_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,12 @@ class Provider:
         name: What stands before the colon in `together:8x7b`.
         label: Its name for people.
         backend: The module of `mixmagic.backends` that speaks to it.
-        base_url: Where its API starts, with the version, as in `https://…/v1`.
+        base_url: Where its API starts, as in `https://…/v1`: see `keys.urls`.
         url_env: The environment variable that overrides `base_url`.
         key_env: The environment variable that holds the API key.
+        key_header: The header that carries the key; if empty, `Authorization: Bearer` does.
+        headers: Headers that every request carries; `$NAME` or `${NAME}` in a value stands for
+            an environment variable.
         key_required: Whether a call without a key is refused before it is sent.
         key_url: The page where a person gets a key.
         free: Whether its models cost nothing, by declaration.
@@ -79,6 +88,8 @@ class Provider:
     base_url: str = ""
     url_env: str = ""
     key_env: str = ""
+    key_header: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     key_required: bool = True
     key_url: str = ""
     free: bool = False
@@ -110,6 +121,8 @@ class Model:
         checked: The day that the row was checked.
         source: Where its facts come from.
         options: Settings of the backend that serves it.
+        rename: As for a `Dialect`, for this model.
+        refuses: As for a `Dialect`, for this model.
     """
 
     id: str
@@ -129,6 +142,13 @@ class Model:
     checked: date | None = None
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rename: Mapping[str, str] = field(default_factory=dict, hash=False)
+    refuses: tuple[str, ...] = ()
+
+    @property
+    def wire_names(self) -> Mapping[str, str]:
+        """Our parameters' names to those that this model's provider takes, where they differ."""
+        return {**self.provider.dialect.rename, **self.rename}
 
     @property
     def name(self) -> str:

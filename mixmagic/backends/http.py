@@ -15,7 +15,17 @@ from typing import Any
 import httpx
 
 from mixmagic import forks
-from mixmagic.backends import client, decompression, faults, limits, network, reading, wire
+from mixmagic.backends import (
+    adapting,
+    client,
+    decompression,
+    faults,
+    limits,
+    listing,
+    network,
+    reading,
+)
+from mixmagic.backends.dialects import Dialects
 from mixmagic.errors import (
     BadArguments,
     IdleTimedOut,
@@ -26,7 +36,8 @@ from mixmagic.errors import (
     Unavailable,
     one_line,
 )
-from mixmagic.keys.credentials import Credentials, base_url
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.urls import base_url, join, shown
 from mixmagic.sealed import sealed
 from mixmagic.settings import Settings
 from mixmagic.stop import Stop
@@ -49,6 +60,7 @@ class Backend:
     def __init__(self, settings: Settings, access: Credentials) -> None:
         self.access, self._settings = access, settings
         self._lock = threading.Lock()
+        self._dialects = Dialects()
         self._made: httpx.Client | None = None
 
     def open(self, provider: Provider) -> Stream:
@@ -90,32 +102,34 @@ class Backend:
             return self._made
 
     def _listed(self, provider: Provider, key: str, timeout: float) -> list[Mapping[str, Any]]:
-        listed = wire.listing(provider, self._listing(provider, key, timeout))
-        return list(self.access.redact(listed))
+        model, deadline = Model("", provider), time.monotonic() + timeout
 
-    def _listing(self, provider: Provider, key: str, timeout: float) -> bytes:
-        model = Model("", provider)
-        with self._exchange(model, time.monotonic() + timeout) as (http, line):
-            sent = http.build_request(
-                "GET", f"{base_url(provider)}/models", headers=self.access.headers(model, key)
-            )
-            _set_apart(sent)
-            with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
-                self._accepted(model, response, line)
-                return reading.page(_decoded(response, line), _LONGEST_LISTING)
+        def get(url: str) -> bytes:
+            with self._exchange(model, deadline) as (http, line):
+                headers = self.access.headers(model, key)
+                sent = http.build_request("GET", join(url, "models"), headers=headers)
+                _set_apart(sent)
+                with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
+                    self._accepted(model, response, line, key)
+                    return reading.page(_decoded(response, line), _LONGEST_LISTING)
+
+        found = listing.entries(provider, adapting.listed(provider, get))
+        return list(self.access.redact(found))
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         with sealed(self.access.redact):
-            yield from self._call(request)
+            yield from adapting.ask(
+                request, self._dialects, lambda url, body: self._call(request, url, body)
+            )
 
-    def _call(self, request: Request) -> Generator[Delta, None, None]:
+    def _call(
+        self, request: Request, url: str, body: Mapping[str, Any]
+    ) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
         with self._exchange(model, request.deadline, request.stop) as (http, line):
+            headers = self.access.headers(model)
             sent = http.build_request(
-                "POST",
-                f"{base_url(provider)}/chat/completions",
-                json=wire.encode(request),
-                headers=self.access.headers(model),
+                "POST", join(url, "chat/completions"), json=body, headers=headers
             )
             _set_apart(sent)
             if sent.url.scheme == "http":
@@ -136,7 +150,9 @@ class Backend:
                 line.free()
                 response.close()
 
-    def _accepted(self, model: Model, response: httpx.Response, line: network.Line) -> None:
+    def _accepted(
+        self, model: Model, response: httpx.Response, line: network.Line, key: str = ""
+    ) -> None:
         """Go on only with an answer: everything but 200 is an error, whatever its body is."""
         if response.status_code == 200:
             return
@@ -145,7 +161,9 @@ class Backend:
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
         body = self.access.redact({"error": moved} if moved else faults.parse(raw))
-        error = faults.from_status(model, response.status_code, body, limits.wait(headers))
+        url = self.access.redact(shown(str(response.request.url)))
+        asked = faults.Asked(url, self.access.source(model.provider, key))
+        error = faults.from_status(model, response.status_code, body, limits.wait(headers), asked)
         if isinstance(error, ProviderError):
             error.limits = limits.limits(headers, model.provider.dialect.rate_window)
             if headers.get("x-should-retry", "").lower() == "false":
@@ -183,7 +201,7 @@ class Backend:
         """The error of ours that an error of httpx means."""
         provider = model.provider
         reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
-        url = self.access.redact(base_url(provider))
+        url = self.access.redact(shown(base_url(provider)))
         if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
             return BadArguments(
                 f"{url!r} is no URL for {provider.label}: {reason}.",

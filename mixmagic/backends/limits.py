@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from mixmagic.values import Limits
 
 _KINDS = ("", "-dynamic", "-requests", "-tokens")
+_BUCKETS = ("-requests", "-tokens")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 # Numbers above these are moments, not durations: seconds and milliseconds since 1970.
@@ -36,7 +37,7 @@ def limits(headers: Mapping[str, str], window: int) -> Limits:
         Limits(requests=20.0, tokens=None, wait=0.0)
     """
     if not window:
-        return Limits(wait=_reset(headers) or 0.0)
+        return Limits(wait=_room(headers))
     # Where the rate is known, it is enough to keep to it.
     return Limits(
         requests=_rate(headers, "x-ratelimit-limit", window),
@@ -45,22 +46,39 @@ def limits(headers: Mapping[str, str], window: int) -> Limits:
 
 
 def wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a refusal asks to wait; `None` where it does not say.
+    """Return the seconds that a refusal asks to wait; `None` if it does not say.
+
+    No time at all, or one that is over, is not a word on how long it takes.
 
     Example:
-        >>> wait({"retry-after": "2"})
-        2.0
+        >>> wait({"retry-after": "2"}), wait({"retry-after": "0"})
+        (2.0, None)
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
     after = headers.get("retry-after", "")
-    seconds = _number(after)
-    if seconds is None:
-        seconds = _until(after, headers.get("date", ""))
-    if seconds is None:
-        seconds = _reset(headers)
-    return _duration(headers.get("x-ratelimit-reset", "")) if seconds is None else seconds
+    told = (
+        milliseconds and milliseconds / 1000,
+        _duration(after) or _until(after, headers.get("date", "")),
+        _used_up(headers),
+        _duration(headers.get("x-ratelimit-reset", "")),
+    )
+    return next((seconds for seconds in told if seconds), None)
+
+
+def _room(headers: Mapping[str, str]) -> float:
+    """Seconds until there is room for one call more; 0 if there is some.
+
+    Of `-requests` and `-tokens`, `reset` is the time to a full bucket, as OpenAI and Groq have it:
+    room for one comes that much sooner.
+    """
+    told = []
+    for kind in _KINDS:
+        seconds = _reset(headers, kind)
+        if seconds and kind in _BUCKETS:
+            limit = _number(headers.get(f"x-ratelimit-limit{kind}", ""))
+            seconds = seconds / limit if limit else 0.0
+        told.append(seconds or 0.0)
+    return max(told)
 
 
 def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
@@ -70,14 +88,17 @@ def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
     return min(told, default=None)
 
 
-def _reset(headers: Mapping[str, str]) -> float | None:
-    """Seconds until what is used up is there again; `None` where nothing is."""
-    told = [
-        _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
-        for kind in _KINDS
-        if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) == 0
-    ]
+def _used_up(headers: Mapping[str, str]) -> float | None:
+    """Seconds until all that is used up is there again; `None` where nothing is."""
+    told = (_reset(headers, kind) for kind in _KINDS)
     return max((seconds for seconds in told if seconds is not None), default=None)
+
+
+def _reset(headers: Mapping[str, str], kind: str) -> float | None:
+    """Seconds that a limit's reset tells; `None` if the limit is not reached, or none is told."""
+    if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) != 0:
+        return None
+    return _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
 
 
 def _number(text: str) -> float | None:

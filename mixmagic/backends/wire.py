@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.backends import counts, faults
-from mixmagic.errors import ProviderError
+from mixmagic.backends import counts, dialects, faults
 from mixmagic.money import Usage
 from mixmagic.params import is_number
-from mixmagic.values import Delta, Model, Provider, Request
+from mixmagic.values import Delta, Model, Request
 
 # Words for the same thing.
 _FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
@@ -26,39 +25,25 @@ _MOST_ANSWERS = 1024
 
 
 def encode(request: Request) -> dict[str, Any]:
-    """The JSON body of a request, in its provider's dialect; `extra_body` goes in as it is."""
-    dialect = request.model.provider.dialect
-    params = dict(request.params)
+    """Return the JSON body of a request, as the catalog says that its model takes it."""
+    return dialects.adapted(body(request), dialects.known(request.model)).body
+
+
+def body(request: Request) -> dict[str, Any]:
+    """Return the JSON body of a request under its provider's names; `extra_body` as it is."""
+    model = request.model
+    dialect, names, params = model.provider.dialect, model.wire_names, dict(request.params)
     extra = params.pop("extra_body", {})
-    body: dict[str, Any] = {
-        "model": request.model.id,
+    sent: dict[str, Any] = {
+        "model": model.id,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
     }
-    body |= {dialect.rename.get(name, name): value for name, value in params.items()}
-    body |= dialect.always
+    sent |= {names.get(name, name): value for name, value in params.items()}
+    sent |= dialect.always
     if request.stream:
-        body |= {"stream": True, **dialect.streaming}
-    body |= extra
-    return body
-
-
-def listing(provider: Provider, raw: bytes) -> list[Mapping[str, Any]]:
-    """What a provider's `/models` lists: a bare array, or one under `data`.
-
-    Raises:
-        ProviderError: It is no list.
-    """
-    try:
-        found = faults.loads(raw.decode("utf-8-sig", "replace"))
-        entries = found["data"] if isinstance(found, dict) else found
-        if not isinstance(entries, list):
-            raise TypeError
-        return [entry for entry in entries if isinstance(entry, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ProviderError(
-            f"{provider.label} answered /models with something that is no list.",
-            f"Check {provider.url_env or 'the URL'}.",
-        ) from None
+        sent |= {"stream": True, **dialect.streaming}
+    sent |= extra
+    return sent
 
 
 def answers(frame: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -22,11 +23,21 @@ _TYPES = {
     "date | None": date,
     "Mapping[str, str]": dict,
     "Mapping[str, Any]": dict,
+    "tuple[str, ...]": list,
 }
 
 FREE = Price(Decimal(0), Decimal(0), source="free by declaration")
 # Dollars for a million tokens: what costs more is a mistake, and too much for the ledger.
 DEAREST = Decimal(1_000_000)
+# RFC 9110: what the name of a header is made of, and its value; and headers that HTTP itself needs.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_RESERVED = frozenset({
+    "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+    "host", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+# What limits an answer, and so its cost.
+_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
@@ -35,9 +46,16 @@ def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
     if "dialect" in values:
         dialect = _fields(Dialect, values["dialect"])
         json.dumps(dialect, allow_nan=False)  # it is sent: no dates, no infinities
+        _check_parameters(dialect)
         values["dialect"] = Dialect(**dialect)
     if values.get("max_in_flight", 1) < 1:
         raise ValueError("max_in_flight is at least 1")
+    if "headers" in values:
+        _check_headers(values["headers"])
+        if known is None and "key_env" not in values:
+            values.setdefault("key_required", False)  # they carry what is needed
+    if values.get("key_header"):
+        _check_headers({values["key_header"]: "key"})
     return replace(known, **values) if known else Provider(**{"label": values["name"], **values})
 
 
@@ -59,17 +77,43 @@ def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, sour
         values.setdefault("checked", None)
     elif served_by.free:
         values["price"] = FREE
-    for name in ("aliases", "languages", "strengths"):
-        if name in values:
-            texts = values[name]
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise TypeError(f"{name} is a list of texts, not {texts!r}")
-            values[name] = tuple(texts)
+    _check_parameters(values)
     for name in ("total_params", "active_params"):
         if name in values:
             values[name] = float(values[name])
     values["provider"] = served_by
     return replace(known, **values) if known else Model(**values)
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    """Refuse headers that no request can have.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _RESERVED:
+            raise ValueError(f"{name!r} cannot be set as a header")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            # It may hold a key: it is not quoted.
+            raise ValueError(f"the header {name} needs a text of visible ASCII characters")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("a header is named twice")
+
+
+def _check_parameters(values: Mapping[str, Any]) -> None:
+    """Refuse a dialect that would leave an answer without its limit.
+
+    Raises:
+        TypeError: A parameter is renamed to what is not a name.
+        ValueError: A limit is left out.
+    """
+    for name, theirs in values.get("rename", {}).items():
+        if not isinstance(theirs, str) or not theirs:
+            raise TypeError(f"{name} cannot be renamed to {theirs!r}")
+    for name in _LIMITS:
+        if name in values.get("refuses", ()):
+            raise ValueError(f"{name} limits what a call can cost: rename it, do not refuse it")
 
 
 def _price(table: Any, source: str) -> Price:
@@ -107,4 +151,6 @@ def _fields(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
         wanted = known[name]
         if wanted is not None and type(value) is not wanted:
             raise TypeError(f"{name} cannot be {value!r}")
-    return dict(table)
+        if wanted is list and not all(isinstance(text, str) for text in value):
+            raise TypeError(f"{name} is a list of texts, not {value!r}")
+    return {name: tuple(v) if known[name] is list else v for name, v in table.items()}

@@ -6,6 +6,7 @@ import os
 import time
 
 from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.headers import variables
 from mixmagic.sealed import sealed
 from mixmagic.values import Provider
 
@@ -22,6 +23,8 @@ def has_key(credentials: Credentials, provider: Provider) -> bool:
     own = not provider.key_required and (
         _is_set(provider.url_env) or bool(provider.base_url and not provider.url_env)
     )
+    if credentials.lacking(provider):
+        return False
     return own or bool(credentials.find(provider)[0])
 
 
@@ -41,8 +44,8 @@ class Keys:
         self._found: dict[str, tuple[object, float, bool]] = {}
 
     def __call__(self, provider: Provider) -> bool:
-        variables = (_is_set(provider.key_env), _is_set(provider.url_env))
-        state = (*variables, self._credentials.dotenv.version())
+        names = (provider.key_env, provider.url_env, *variables(provider))
+        state = (*map(_is_set, names), self._credentials.dotenv.version())
         before, until, found = self._found.get(provider.name, (None, 0.0, False))
         if before != state or time.monotonic() > until:
             # No lock is held: a keyring may take long, and asks for a password.

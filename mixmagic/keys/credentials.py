@@ -6,7 +6,6 @@ The one place that touches keys; all that it has seen is kept out of what is sho
 from __future__ import annotations
 
 import base64
-import ipaddress
 import logging
 import math
 import os
@@ -21,56 +20,22 @@ from typing import Any
 from mixmagic.errors import MissingKey, MissingPackage, StoreError
 from mixmagic.keys import keyring
 from mixmagic.keys.environment import DotEnv, sounds_like_url, sounds_secret, without_keys
-from mixmagic.keys.missing import missing_key
+from mixmagic.keys.headers import filled, is_confidential, key_header, variables
+from mixmagic.keys.missing import missing_key, missing_variable
 from mixmagic.keys.placeholders import is_secret
 from mixmagic.keys.redact import Fingerprints, Redactor, Secret
+from mixmagic.keys.urls import base_url, host_of, is_here, query_secrets
 from mixmagic.sealed import sealed
 from mixmagic.values import Model, Provider
 
-_VERSIONED = re.compile(r"/v\d+[a-z]*(/|$)")
 # A URL's user and password; and with a slash in the password that should have been escaped.
 _USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 _CARELESS_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
 
 
-def base_url(provider: Provider) -> str:
-    """Return where the provider's API starts: the environment's URL, else the catalog's."""
-    with sealed():
-        return _base_url(provider)
-
-
-def _base_url(provider: Provider) -> str:
-    url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
-    if url and "://" not in url:
-        own = urllib.parse.urlsplit(provider.base_url)
-        # As Ollama reads OLLAMA_HOST; a key is never sent unencrypted for lack of a scheme.
-        scheme = "https" if provider.key_required and not _is_here(_host(url)) else "http"
-        host, _, path = url.partition("/")
-        port = f":{own.port}" if own.port and not re.search(r":\d+$", host) else ""
-        url = f"{scheme}://{host}{port}/{path}"
-    url = (url or provider.base_url).rstrip("/")
-    return url if _VERSIONED.search(url) else f"{url}/v1"
-
-
-def _host(url: str) -> str:
-    """Return the host of a URL without a scheme, or an empty text."""
-    try:
-        return urllib.parse.urlsplit(f"//{url}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_here(host: str) -> bool:
-    """Return True if a host is this machine: by its address, or as `localhost`."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower() == "localhost"
-    return address.is_loopback or address.is_unspecified
-
-
 def _url_secrets(url: str) -> Iterator[str]:
-    """Yield what must not be shown of a URL that may hold a user and a password."""
+    """Yield what must not be shown of a URL that may hold a user and a password, or a key."""
+    yield from query_secrets(url)
     url = url if "://" in url else f"http://{url}"
     if found := _USER.search(url) or _CARELESS_USER.search(url):
         user, colon, password = found[0].partition(":")
@@ -100,6 +65,7 @@ class Credentials:
         self.dotenv = DotEnv(dotenv)
         self._providers = tuple(providers)
         self._key_names = {each.key_env for each in self._providers if each.key_env}
+        self._key_names.update(*map(variables, self._providers))
         self._url_names = {each.url_env for each in self._providers if each.url_env}
         # What the keyring answered, and when: asking it takes a while.
         self._kept: dict[str, tuple[Secret, float]] = {}
@@ -108,6 +74,9 @@ class Credentials:
         self._compiled = (0, Fingerprints(()))
         for each in self._providers:
             self._note_url(each.base_url)
+            for header, text in each.headers.items():
+                if is_confidential(header):  # its scheme, as in `Basic`, is not secret
+                    self._noted(filled(text, lambda _: "").rpartition(" ")[2])
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled without what it has found."""
@@ -119,44 +88,76 @@ class Credentials:
         if not name:
             return Secret(), ""
         with sealed():
-            if key := self._noted(os.environ.get(name, "")):
-                return key, f"{name} is set"
-            if key := self._noted(self.dotenv.get(name)):
-                return key, f"{name} is in {self.dotenv.path}"
-            if key := self._in_keyring(provider):
-                return key, "in the keyring"
-        return Secret(), ""
+            key, where = self._variable(name)
+            if not key and (key := self._in_keyring(provider)):
+                where = "in the keyring"
+            return key, where
+
+    def source(self, provider: Provider, key: str = "") -> str | None:
+        """Return where the key of a call stands; empty if it has none, `None` if it is not known.
+
+        Args:
+            provider: The provider that is called.
+            key: The key, if it is not the one that is found.
+        """
+        where = "the one that was given" if key else self.find(provider)[1]
+        return where or (None if provider.headers else "")
+
+    def lacking(self, provider: Provider) -> list[str]:
+        """Return the variables that the provider's headers name and that have no value."""
+        with sealed():
+            return [name for name in variables(provider) if not self._variable(name)[0]]
 
     def is_set_up(self, provider: Provider) -> bool:
         """Return True if somebody means to use the provider: a key, a URL, or this machine."""
         with sealed():
             named = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
-        own = _is_here(_host(provider.base_url.partition("://")[2]))
-        return named or own or any(self.find(provider))
+        own = is_here(host_of(provider.base_url.partition("://")[2]))
+        headed = bool(variables(provider)) and not self.lacking(provider)
+        return named or own or headed or any(self.find(provider))
 
     def headers(self, model: Model, key: str = "") -> dict[str, str]:
-        """Return the headers of a call.
+        """Return the headers of a call: the key's, and those of the catalog file, which outrank it.
 
         Args:
             model: The model that is called.
             key: The key, if it is not the one that is found.
 
         Raises:
-            MissingKey: There is none and one is needed, or it cannot be one.
+            MissingKey: There is none and one is needed, or it cannot be one; or a variable that a
+                header names has no value.
         """
         provider = model.provider
         self._note_url(base_url(provider))
         found = self._noted(key, typed=True) if key else self.find(provider)[0]
-        if not found:
-            if provider.key_required:
-                raise missing_key(model)
-            return {}
+        if not found and provider.key_required:
+            raise missing_key(model)
         if not (found.isascii() and found.isprintable()) or " " in found:
             raise MissingKey(
                 f"{provider.key_env} holds characters that no key has.",
                 f"Copy the key again (from {provider.key_url or provider.label}).",
             )
-        return {"authorization": Secret("Bearer " + found)}
+        name, scheme = key_header(provider)
+        sent: dict[str, str] = {name.lower(): Secret(scheme + found)} if found else {}
+        for header, text in provider.headers.items():
+            sent[header.lower()] = self._header(model, header, text)
+        return sent
+
+    def _header(self, model: Model, header: str, text: str) -> Secret:
+        """Return the value of one header of the catalog file."""
+
+        def value(name: str) -> str:
+            found = self._variable(name)[0]
+            if not found:
+                raise missing_variable(model, name, header)
+            if not (found.isascii() and found.isprintable()):
+                raise MissingKey(
+                    f"{name} holds characters that the header {header} cannot have.",
+                    f"Set {name} again: letters, digits and signs of ASCII, on one line.",
+                )
+            return found.reveal()
+
+        return Secret(filled(text, value))
 
     def exposure(self, model: Model, host: str, proxy: str = "") -> str:
         """Return a warning about a call without TLS that shows a key to others, or an empty text.
@@ -166,10 +167,17 @@ class Credentials:
             host: The host that is called.
             proxy: The host of the proxy that the call goes through, if any.
         """
-        if not is_secret(self.find(model.provider)[0].reveal()) or (_is_here(host) and not proxy):
+        if not self._sends_secrets(model.provider) or (is_here(host) and not proxy):
             return ""
         way = f"through the proxy {proxy}" if proxy else f"to {host}"
         return f"the key travels unencrypted {way}"
+
+    def _sends_secrets(self, provider: Provider) -> bool:
+        """Return True if a call carries a secret: as the key, in another header or in the URL."""
+        with sealed():
+            keys = [self.find(provider)[0], *(self._variable(n)[0] for n in variables(provider))]
+            found = [*map(Secret.reveal, keys), *query_secrets(base_url(provider))]
+            return any(map(is_secret, found))
 
     def store(self, provider: Provider, key: str) -> None:
         """Put a key into the system's keyring; an empty one takes it out.
@@ -216,16 +224,16 @@ class Credentials:
 
     def _note_variables(self) -> None:
         """Note the keys, and the passwords in URLs, of the environment and the file `.env`."""
-        for variables in (os.environ, self.dotenv):
-            for name in variables:
+        for place in (os.environ, self.dotenv):
+            for name in place:
                 if name in self._key_names or sounds_secret(name):
-                    self._noted(variables.get(name) or "")
+                    self._noted(place.get(name) or "")
                 if name in self._url_names or sounds_like_url(name):
-                    self._note_url(variables.get(name) or "")
+                    self._note_url(place.get(name) or "")
 
     def _note_url(self, url: str) -> None:
-        """Note the user and the password of a URL: they may be echoed, too."""
-        if "@" in url:
+        """Note the user, the password and the keys of a URL: they may be echoed, too."""
+        if "@" in url or "?" in url:
             for secret in _url_secrets(url):
                 self._noted(secret)
 
@@ -235,6 +243,14 @@ class Credentials:
         if secret not in self._secrets and is_secret(secret.reveal(), typed=typed):
             self._secrets.add(secret)
         return secret
+
+    def _variable(self, name: str) -> tuple[Secret, str]:
+        """Return a variable's value, which is a secret, and where it stands."""
+        if value := self._noted(os.environ.get(name, "")):
+            return value, f"{name} is set in the environment"
+        if value := self._noted(self.dotenv.get(name)):
+            return value, f"{name} is in {self.dotenv.path}"
+        return Secret(), ""
 
     def _in_keyring(self, provider: Provider) -> Secret:
         """Return the key in the system's keyring, or an empty text.

@@ -14,6 +14,15 @@ def missing_key(model: Model) -> MissingKey:
     )
 
 
+def missing_variable(model: Model, name: str, header: str) -> MissingKey:
+    """Return the error of a call whose header names a variable that has no value."""
+    return MissingKey(
+        f"{model.provider.label} needs the header {header}, and {name} is not set.",
+        f"Set {name} in the environment or in a file .env beside the notebook;"
+        " `%mixmagic use local` needs no key.",
+    )
+
+
 def key_hint(model: Model) -> str:
     """Return how to get a key, and the model that needs none."""
     provider = model.provider

@@ -16,7 +16,7 @@ from pathlib import Path
 from mixmagic.backends import Backends, weights
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
-from mixmagic.keys.credentials import base_url
+from mixmagic.keys.urls import base_url, shown
 from mixmagic.settings import Settings
 from mixmagic.store import mounts
 from mixmagic.store.db import Database
@@ -79,7 +79,7 @@ def examine(
     yield _try("model", lambda: _describe(choose()))
     yield _catalog(catalog)
     asked = _asked(choose)
-    remote = [provider for provider in catalog.providers.values() if provider.key_env]
+    remote = [each for each in catalog.providers.values() if each.key_env or each.headers]
     for look in [_begin(_provider, backends, each, asked == each.name) for each in remote]:
         yield from look.result()
     yield _try("data folder", lambda: _writable(settings))
@@ -112,20 +112,26 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
         return [Check(name, False if needed else None, unset)]
     elif needed or backends.access.is_set_up(provider):
         checks = []
+    elif lacking := backends.access.lacking(provider):
+        return [Check(provider.label, None, f"not set up: {', '.join(lacking)} not set")]
     else:
         return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
-    url, started = backends.access.redact(base_url(provider)), time.monotonic()
+    started = time.monotonic()
+
+    def url() -> str:  # it is found out which of two places answers
+        return str(backends.access.redact(shown(base_url(provider))))
+
     # One's own server need not run; where a key is set, an answer is expected.
     ok = False if needed or key else None
     try:
         count = len(backends.models(provider, timeout=_PATIENCE))
     except TotalTimedOut:  # the doctor's own time: no setting allows more
-        found = f"{url}: no answer within {_PATIENCE:g} s"
+        found = f"{url()}: no answer within {_PATIENCE:g} s"
     except MixmagicError as error:
         found = f"{error.message} {error.hint}"
     else:
         ok, latency = True, (time.monotonic() - started) * 1000
-        found = f"{url} answers in {latency:.0f} ms, {count} models"
+        found = f"{url()} answers in {latency:.0f} ms, {count} models"
     return [*checks, Check(provider.label, ok, backends.access.redact(found))]
 
 

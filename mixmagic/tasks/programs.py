@@ -15,7 +15,8 @@ from typing import Any
 
 from mixmagic.backends.wire import encode
 from mixmagic.errors import BadArguments, did_you_mean
-from mixmagic.keys.credentials import base_url
+from mixmagic.keys.headers import key_header, pieces, variables
+from mixmagic.keys.urls import base_url, join, shown
 from mixmagic.sealed import sealed
 from mixmagic.values import Provider, Request
 
@@ -27,6 +28,7 @@ _NAMED = {
 # JavaScript's numbers are exact up to here.
 _MOST_EXACT = 2**53
 _HEREDOC = "END_OF_REQUEST"
+_PATH = "chat/completions"
 
 
 def check(form: str) -> None:
@@ -76,7 +78,7 @@ def _public_url(provider: Provider) -> str:
     """Return the provider's URL, if it holds no password."""
     url = base_url(provider)
     parts = urllib.parse.urlsplit(url)
-    if "@" in parts.netloc or parts.query:
+    if "@" in parts.netloc or shown(url) != url:
         raise BadArguments(
             f"The URL in {provider.url_env or 'the catalog'} holds a password, which no program"
             " shall show.",
@@ -90,13 +92,14 @@ def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
     import shlex
 
     name = provider.key_env
-    header = f'-H "Authorization: Bearer ${name}"'
+    header = f'-H "{"{}: {}".format(*key_header(provider))}${name}"'
     if name and not provider.key_required:
         header = f"${{{name}:+{header}}}"  # no header where there is no key
     lines = [
-        f"curl -sS -N {shlex.quote(f'{url}/chat/completions')} \\",
+        f"curl -sS -N {shlex.quote(join(url, _PATH))} \\",
         "  -H 'Content-Type: application/json' \\",
         *([f"  {header} \\"] if name else []),
+        *(f'  -H "{each}: {_in_shell(text)}" \\' for each, text in provider.headers.items()),
         f"  --data-binary @- <<'{_HEREDOC}'",
         # JSON's own escapes leave no line that could end it; an interactive shell may replace `!`.
         _shown(json.dumps(body, ensure_ascii=False, indent=2)).replace("!", "\\u0021"),
@@ -107,16 +110,18 @@ def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
 
 def _python(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
     """Python with httpx."""
-    name = provider.key_env
+    name, (header, scheme) = provider.key_env, key_header(provider)
     if name and provider.key_required:
-        headers = [f'headers = {{"Authorization": f"Bearer {{os.environ[{name!r}]}}"}}']
+        headers = [f'headers = {{"{header}": f"{scheme}{{os.environ[{name!r}]}}"}}']
     elif name:
         headers = [
             f'key = os.environ.get("{name}")',
-            'headers = {"Authorization": f"Bearer {key}"} if key else {}',
+            f'headers = {{"{header}": f"{scheme}{{key}}"}} if key else {{}}',
         ]
     else:
         headers = ["headers = {}"]
+    if provider.headers:
+        headers.append(f"headers |= {_in_python(provider.headers)}")
     streamed = [
         'with httpx.stream("POST", url, json=body, headers=headers, timeout=180) as response:',
         "    if response.is_error:",
@@ -139,22 +144,25 @@ def _python(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
         "",
         "import httpx",
         "",
-        f"url = {f'{url}/chat/completions'!r}",
+        f"url = {join(url, _PATH)!r}",
         *headers,
         _assigned("body", body),
         *(streamed if body.get("stream") else whole),
     ]
-    return "\n".join(lines if name else [line for line in lines if line != "import os"])
+    needed = name or variables(provider)
+    return "\n".join(lines if needed else [line for line in lines if line != "import os"])
 
 
 def _together(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
     """Python with Together's package, whose paths begin with the version."""
-    if not url.endswith("/v1"):
+    base, mark, query = url.partition("?")
+    if not base.endswith("/v1"):
         raise BadArguments(
             f"Together's package cannot reach {url}: it asks for /v1/chat/completions.",
             "Take --as openai or --as python.",
         )
-    return _package("together", "Together", url.removesuffix("/v1"), provider, body)
+    url = f"{base.removesuffix('/v1')}{mark}{query}"
+    return _package("together", "Together", url, provider, body)
 
 
 def _openai(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
@@ -166,7 +174,19 @@ def _package(
     package: str, client: str, url: str, provider: Provider, body: Mapping[str, Any]
 ) -> str:
     """Python with one of the two packages, which have one design."""
-    name = provider.key_env
+    name, (header, scheme) = provider.key_env, key_header(provider)
+    if name and not scheme:
+        raise BadArguments(
+            f"The package sends the key as Authorization, and {provider.label} wants it as"
+            f" {header}.",
+            "Take --as curl or --as python.",
+        )
+    base, _, query = url.partition("?")
+    asked = f"base_url={base!r}"
+    if query:
+        asked += f", default_query={dict(urllib.parse.parse_qsl(query))!r}"
+    if provider.headers:
+        asked += f", default_headers={_in_python(provider.headers)}"
     # A client is not made without a key, also for a server that takes none.
     key = f'os.environ["{name}"]' if provider.key_required else f'os.environ.get("{name}", "none")'
     # A value that is not there is left out by them, where we would send null.
@@ -183,23 +203,28 @@ def _package(
         "",
         f"from {package} import {client}",
         "",
-        f"client = {client}(api_key={key if name else repr('none')}, base_url={url!r})",
+        f"client = {client}(api_key={key if name else repr('none')}, {asked})",
         _assigned("body", named),
         *([_assigned("extra", extra)] if extra else []),
         f"answer = client.chat.completions.create(**body{', extra_body=extra' if extra else ''})",
         *(streamed if body.get("stream") else whole),
     ]
-    return "\n".join(lines if name else lines[2:])
+    return "\n".join(lines if name or variables(provider) else lines[2:])
 
 
 def _js(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
     """JavaScript for Node.js 18 and later, also inside a page's script element."""
-    name = provider.key_env
+    name, (header, scheme) = provider.key_env, key_header(provider)
     key = f"process.env.{name}"
-    authorization = f"Authorization: `Bearer ${{{key}}}`"
+    authorization = f"{header if header.isalpha() else _text(header)}: `{scheme}${{{key}}}`"
     if name and not provider.key_required:
         authorization = f"...({key} && {{ {authorization} }})"
     headers = '"Content-Type": "application/json"' + (f", {authorization}" if name else "")
+    for each, text in provider.headers.items():
+        value = " + ".join(
+            f"process.env.{piece}" if is_name else _text(piece) for piece, is_name in pieces(text)
+        )
+        headers += f", {_text(each)}: {value}"
     streamed = [
         '  let rest = "";',
         "  const decoder = new TextDecoder();",
@@ -220,7 +245,7 @@ def _js(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
     lines = [
         f"const body = {_literal(body)};",
         "(async () => {",
-        f"  const response = await fetch({_text(f'{url}/chat/completions')}, {{",
+        f"  const response = await fetch({_text(join(url, _PATH))}, {{",
         '    method: "POST",',
         f"    headers: {{ {headers} }},",
         "    body,",
@@ -230,6 +255,23 @@ def _js(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
         "})();",
     ]
     return "\n".join(lines)
+
+
+def _in_shell(text: str) -> str:
+    """A header's value between double quotes in a shell."""
+    return "".join(
+        f"${{{piece}}}" if is_name else re.sub(r'(["\\$`])', r"\\\1", piece)
+        for piece, is_name in pieces(text)
+    )
+
+
+def _in_python(headers: Mapping[str, str]) -> str:
+    """Headers as a Python dict."""
+    items = []
+    for name, text in headers.items():
+        values = (f"os.environ[{each!r}]" if named else repr(each) for each, named in pieces(text))
+        items.append(f"{name!r}: {' + '.join(values)}")
+    return f"{{{', '.join(items)}}}"
 
 
 def _literal(body: Mapping[str, Any]) -> str:

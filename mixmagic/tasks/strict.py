@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What strict mode does not know: with one of these, a schema is sent as it is.
-_FOREIGN = frozenset({
-    "allOf", "contains", "dependentRequired", "dependentSchemas", "else", "if", "not", "oneOf",
-    "patternProperties", "prefixItems", "propertyNames", "then", "unevaluatedItems",
-    "unevaluatedProperties", "uniqueItems",
+# All that strict mode knows: with anything else, a schema is sent as it is.
+_KNOWN = frozenset({
+    "$defs", "$ref", "additionalProperties", "anyOf", "const", "definitions", "description", "enum",
+    "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maximum", "minItems",
+    "minimum", "multipleOf", "pattern", "properties", "required", "title", "type",
 })  # fmt: skip
-# What says something about a value, and nothing about what it may be.
-_WORDS = ("title", "description", "default", "examples")
+_FORMATS = frozenset({
+    "date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid",
+})  # fmt: skip
+# What says something about a value, and nothing about what it may be; the second are left out.
+_WORDS = frozenset({"title", "description"})
+_LEFT_OUT = frozenset({
+    "$comment", "$schema", "default", "deprecated", "examples", "readOnly", "writeOnly",
+})  # fmt: skip
+# How deep objects may be nested, and how many properties and values of enums there may be.
+_DEEPEST, _MOST_PROPERTIES, _MOST_VALUES = 10, 5000, 1000
+# A pattern that looks around is not compiled there.
+_LOOKS_AROUND = ("(?=", "(?!", "(?<")
 # One of these says what a value may be; without any it may be anything.
 _KINDS = frozenset({"type", "anyOf", "enum", "const"})
 
@@ -45,7 +55,7 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     Strict are objects all of whose properties are required, and no others allowed. Every value of
     the strict copy fits the schema itself too. Where it loses what the schema says, or would make
     up what may be left out (a property that is neither required nor may be null), the schema is
-    sent as it is.
+    sent as it is. Its root may be anything: a backend wraps it where only objects are taken.
 
     Args:
         schema: A JSON Schema.
@@ -59,7 +69,10 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     try:
         copy = _copied(dict(schema))
-        if copy.get("type") != "object":
+        if _depth(copy) > _DEEPEST or any(
+            sum(map(len, _all(copy, name))) > most
+            for name, most in (("properties", _MOST_PROPERTIES), ("enum", _MOST_VALUES))
+        ):
             raise _NotStrictError
     except _NotStrictError:
         return dict(schema), False
@@ -68,15 +81,19 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 def _copied(schema: Any) -> Any:
     """A strict copy of a part of a schema."""
-    if not isinstance(schema, dict) or _FOREIGN & schema.keys():
+    if not isinstance(schema, dict):
         raise _NotStrictError
-    if "$ref" in schema:
-        if schema.keys() - {"$ref", *_WORDS, "$defs"}:
+    copy = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
+    if copy.keys() - _KNOWN or copy.get("format", "date") not in _FORMATS:
+        raise _NotStrictError
+    if any(each in copy.get("pattern", "") for each in _LOOKS_AROUND):
+        raise _NotStrictError
+    if "$ref" in copy:
+        if copy.keys() - _WORDS - {"$ref", "$defs", "definitions"}:
             raise _NotStrictError
-        return {"$ref": schema["$ref"], **_definitions(schema)}
-    if not _KINDS & schema.keys():
+        return {"$ref": copy["$ref"], **_definitions(copy)}
+    if not _KINDS & copy.keys() or ("array" in _types(copy) and "items" not in copy):
         raise _NotStrictError
-    copy = {key: value for key, value in schema.items() if key not in ("default", "examples")}
     if "anyOf" in copy:
         copy["anyOf"] = [_copied(each) for each in copy["anyOf"]]
     if "items" in copy:
@@ -107,6 +124,29 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
     if not all(name in required or _may_be_null(each) for name, each in copies.items()):
         raise _NotStrictError
     return {"properties": copies, "required": list(properties), "additionalProperties": False}
+
+
+def _all(schema: Any, name: str) -> Iterator[Any]:
+    """Yield the values of a keyword in a strict copy."""
+    for each in _inner(schema):
+        yield from _all(each, name)
+    if name in schema:
+        yield schema[name]
+
+
+def _depth(schema: Any) -> int:
+    """How many objects and arrays of a strict copy are nested in one another."""
+    deepest = max(map(_depth, _inner(schema)), default=0)
+    return deepest + ("properties" in schema or "items" in schema)
+
+
+def _inner(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the schemas that stand in a strict copy."""
+    for name in ("properties", "$defs", "definitions"):
+        yield from schema.get(name, {}).values()
+    yield from schema.get("anyOf", ())
+    if "items" in schema:
+        yield schema["items"]
 
 
 def _may_be_null(schema: Mapping[str, Any]) -> bool:

@@ -48,7 +48,7 @@ def reads_well(error: MixmagicError) -> None:
         (400, ProviderError),
         (401, MissingKey),
         (402, ProviderError),
-        (403, MissingKey),
+        (403, ProviderError),
         (404, UnknownModel),
         (405, ProviderError),
         (408, Unavailable),
@@ -72,7 +72,8 @@ def reads_well(error: MixmagicError) -> None:
 )
 def test_every_status_is_an_error_that_says_it(status, kind, body, words):
     error = faults.from_status(TOGETHER, status, faults.parse(body))
-    assert type(error) is kind
+    # A body without words leaves it open: it is the key in most cases.
+    assert type(error) is (MissingKey if (status, body) == (403, b"") else kind)
     assert str(status) in error.message
     assert words in error.message
     assert "Together AI" in error.message
@@ -113,7 +114,7 @@ def test_every_provider_has_a_way_out_of_404(name):
         (400, said("This model's maximum context length is 32768 tokens.")),
         (403, said("input tokens and max_tokens exceed the context length of the model")),
         (422, said("`inputs` tokens + `max_new_tokens` is over the context window")),
-        (413, said("Requested tokens exceed context window of 4096")),
+        (413, said("Requested tokens exceed the context window")),
         (400, said("x", code="context_length_exceeded")),
         (400, said("x", code=400, type="exceed_context_size_error")),
         (400, json.dumps({"object": "error", "message": "maximum context", "code": 1}).encode()),

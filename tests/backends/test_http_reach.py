@@ -9,7 +9,7 @@ from server import together as as_together
 
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MissingKey, ProviderError
-from mixmagic.keys.credentials import base_url
+from mixmagic.keys.urls import base_url
 
 KEY = "canary-key-4711"
 

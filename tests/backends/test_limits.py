@@ -52,7 +52,14 @@ def test_no_header_raises_or_means_nonsense(headers, window):
         ({}, None),
         ({"retry-after": "2"}, 2),
         ({"retry-after": "2.5"}, 2.5),
-        ({"retry-after": "0"}, 0),
+        ({"retry-after": "0"}, None),
+        ({"retry-after": "0", "x-ratelimit-reset": "3"}, 3),
+        ({"retry-after": "-0.0"}, None),
+        ({"retry-after": "0s"}, None),
+        ({"retry-after-ms": "0"}, None),
+        ({"retry-after-ms": "0", "retry-after": "2"}, 2),
+        ({"retry-after-ms": "-20"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after-ms": "1500"}, 1.5),
@@ -87,7 +94,7 @@ def test_a_date_is_read_by_the_servers_own_clock():
     later = format_datetime(theirs + timedelta(seconds=9), usegmt=True)
     assert wait({"retry-after": later, "date": format_datetime(theirs, usegmt=True)}) == 9
     earlier = format_datetime(theirs - timedelta(seconds=9), usegmt=True)
-    assert wait({"retry-after": earlier, "date": format_datetime(theirs, usegmt=True)}) == 0
+    assert wait({"retry-after": earlier, "date": format_datetime(theirs, usegmt=True)}) is None
 
 
 def test_a_date_without_the_servers_clock_is_read_by_ours():
@@ -99,7 +106,7 @@ def test_a_date_without_the_servers_clock_is_read_by_ours():
 def test_a_moment_since_1970_is_the_time_until_then(unit):
     at = (time.time() + 20) * unit
     assert wait({"x-ratelimit-reset": str(at)}) == pytest.approx(20, abs=5)
-    assert wait({"x-ratelimit-reset": str(at - 60 * unit)}) == 0
+    assert wait({"x-ratelimit-reset": str(at - 60 * unit)}) is None
 
 
 @pytest.mark.parametrize(

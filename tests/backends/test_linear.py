@@ -10,11 +10,11 @@ import pytest
 from linear import is_linear
 from nasty import TEXTS
 
-from mixmagic.backends import reading, sse
+from mixmagic.backends import dialects, faults, reading, roots, sse
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, one_line
 from mixmagic.keys.credentials import Credentials
-from mixmagic.values import Request
+from mixmagic.values import Delta, Request
 
 MODEL = Catalog().resolve("8x7b")
 
@@ -46,6 +46,19 @@ def said(text: str) -> bytes:
     return event({"choices": [{"delta": {"content": text}}]})
 
 
+def refuse(words: str) -> None:
+    sent = {"model": "m", "messages": [], "temperature": 0, "response_format": {"type": "x"}}
+    body = {"error": {"message": words}}
+    faults.from_status(MODEL, 400, faults.parse(json.dumps(body).encode()))
+    dialects.lesson(MODEL, sent, 400, body)
+
+
+def unwrap(text: str, size: int = 7) -> None:
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    for _ in roots.unwrapped((Delta(each) for each in ('{"answer": ', *pieces)), "answer"):
+        pass
+
+
 WAYS = {
     "events": lambda access, text: read(access, b"data: " + text.encode("utf-8", "replace")),
     "small chunks": lambda access, text: read(access, text.encode("utf-8", "replace"), 7),
@@ -55,6 +68,8 @@ WAYS = {
     ),
     "an error": lambda access, text: read(access, event({"error": {"message": text}})),
     "redaction": lambda access, text: access.redact({"error": [text, {"a": text}]}),
+    "a refusal": lambda access, text: refuse(text),
+    "an answer in an object": lambda access, text: unwrap(text),
     "one line": lambda access, text: one_line(text),
     "decoder": lambda access, text: sse.Decoder().feed(text.encode("utf-8", "replace")),
 }

@@ -275,7 +275,7 @@ STATUSES = (400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 418, 422, 429, 499
             500, 501, 502, 503, 504, 520, 524, 529)  # fmt: skip
 KINDS = {
     "AuthenticationError": MissingKey,
-    "PermissionDeniedError": MissingKey,
+    "PermissionDeniedError": MixmagicError,  # what is forbidden need not be about the key
     "NotFoundError": UnknownModel,
     "RateLimitError": RateLimited,
     "InternalServerError": Unavailable,

@@ -247,10 +247,10 @@ def test_live_models_come_as_a_bare_array_or_under_data(session, together, wrap)
     assert asked.headers["authorization"] == "Bearer canary-key-4711"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", {"models": []}, 5, None, {"data": 5}, "text"])
+@pytest.mark.parametrize("body", [b"", b"<html>", {"x": []}, 5, None, {"data": 5}, "text"])
 def test_what_is_no_list_is_an_error(session, together, body):
     together.plan = [listing(body)]
-    with pytest.raises(ProviderError, match="something that is no list") as caught:
+    with pytest.raises(ProviderError, match="something that is not a list") as caught:
         session.live_models("together")
     assert "TOGETHER_BASE_URL" in caught.value.hint
 

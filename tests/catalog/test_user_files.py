@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -294,3 +296,16 @@ def test_a_folder_in_a_file_s_place_is_named(read, tmp_path):
     (tmp_path / "catalog" / "folder.toml").mkdir()
     with pytest.raises(BadArguments, match=r"folder\.toml makes no sense"):
         read()
+
+
+def test_the_examples_of_the_readme_are_catalog_files(read):
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    whole = [each for each in examples if 'name = "' in each]
+    assert len(whole) >= 4
+    for each in whole:
+        catalog = read(example=each)
+        assert catalog.providers[re.search(r'^name = "(\w+)"', each, re.MULTILINE)[1]]
+    rows = [each for each in examples if each not in whole]
+    catalog = read(example='name = "openai"\n' + "\n".join(rows))
+    assert "temperature" in catalog.resolve("openai:o4-mini").refuses

@@ -208,6 +208,43 @@ def test_a_password_in_the_url_is_not_shown(form, url, provider, monkeypatch):
     assert "ACME_BASE_URL" in caught.value.message
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_it_sends_the_headers_and_the_query_of_the_catalog(
+    form, provider, server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ACME_BASE_URL", f"{server.url}?api-version=2024-10-21")
+    monkeypatch.setenv("ACME_ORG", "canary-org-4711")
+    literal = '$5 "or" `less` \\ \' é'.replace("é", "e")
+    headers = {"X-Org": "Team ${ACME_ORG}!", "HTTP-Referer": literal}
+    code = program(asking(replace(provider, headers=headers)), form)
+    assert "canary" not in code
+    ran = run(form, code, tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (received,) = server.received
+    assert received.path == "/v1/chat/completions?api-version=2024-10-21"
+    assert received.headers["x-org"] == "Team canary-org-4711!"
+    assert received.headers["http-referer"] == literal
+    assert received.headers["authorization"] == "Bearer canary-key-4711"
+
+
+@pytest.mark.parametrize("form", ["curl", "python", "js"])
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_it_sends_the_key_in_its_header(form, is_needed, provider, server, tmp_path):
+    named = replace(provider, key_header="api-key", key_required=is_needed)
+    ran = run(form, program(asking(named), form), tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (received,) = server.received
+    assert received.headers["api-key"] == "canary-key-4711"
+    assert "authorization" not in received.headers
+
+
+@pytest.mark.parametrize("form", ["together", "openai"])
+def test_the_packages_send_no_key_in_another_header(form, provider):
+    with pytest.raises(BadArguments, match="api-key") as caught:
+        program(asking(replace(provider, key_header="api-key")), form)
+    assert "--as python" in caught.value.hint
+
+
 def test_together_s_package_needs_its_path(provider, monkeypatch):
     monkeypatch.setenv("ACME_BASE_URL", "https://host/api/v4")
     with pytest.raises(BadArguments, match="cannot reach https://host/api/v4"):

@@ -21,7 +21,7 @@ TOKEN = Decimal("600e-9")
 
 
 class Person(pydantic.BaseModel):
-    name: str = pydantic.Field(max_length=20)
+    name: str = pydantic.Field(pattern=r"^.{1,20}$")
     age: int = pydantic.Field(ge=0, le=200)
 
 

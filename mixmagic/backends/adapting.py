@@ -1,0 +1,179 @@
+"""A question that is put in another way if a model refuses it as it is: below the meter.
+
+It stays the same question; what a model does not take is said once, and remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from mixmagic.backends import dialects, roots, wire
+from mixmagic.backends.bodies import says
+from mixmagic.backends.dialects import Dialects, Habits
+from mixmagic.errors import MixmagicError
+from mixmagic.keys import urls
+from mixmagic.values import Delta, Model, Provider, Request
+
+# Sends a request's JSON to the API that starts at a URL.
+Send = Callable[[str, dict[str, Any]], Generator[Delta, None, None]]
+_NOT_THERE = (404, 405)
+_OF_PATHS = re.compile(
+    r"not (?:be )?found|(?:invalid|unknown|unrecogni[sz]ed) (?:request )?(?:url|path|route)"
+    r"|no (?:such )?(?:route|path|url|handler)|cannot (?:post|get)|method not allowed|404|405",
+    re.IGNORECASE,
+)
+_REFUSES = (400, 404, 405, 415, 422, 424, 500, 501)
+
+
+def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None, None]:
+    """Ask, and ask again without what is refused, as long as nothing of an answer has come.
+
+    Args:
+        request: The question.
+        known: What models do not take; what is found out is added.
+        send: Makes one call.
+
+    Raises:
+        MixmagicError: Of the last call, if it cannot be put in another way.
+    """
+    call = _Call(request, known)
+    while True:
+        try:
+            with closing(send(call.url, call.body)) as deltas:
+                for delta in deltas:
+                    if delta.text or delta.reasoning or delta.finish or delta.usage:
+                        yield from call.learned()
+                        yield from call.read(_after(delta, deltas))
+                        return
+                    yield delta
+                yield from call.learned()
+            return  # noqa: TRY300  # what follows is for errors
+        except MixmagicError as error:
+            if not call.another_way(error):
+                if not call.begun and error.status is not None and error.status not in _REFUSES:
+                    yield from call.learned()
+                error.transmitted = error.transmitted or call.refused
+                raise
+
+
+class _Call:
+    """One question, as it is put next.
+
+    Attributes:
+        url: Where the API starts.
+        body: The request's JSON.
+        refused: True if it was refused in another form.
+        begun: True if an answer has begun.
+    """
+
+    def __init__(self, request: Request, known: Dialects) -> None:
+        self.refused = self.begun = False
+        self._model, self._request, self._known = request.model, request, known
+        self._asked = wire.body(request)
+        self.url, *self._other_urls = urls.base_urls(request.model.provider)
+        self._lesson, self._here = Habits(), Habits()
+        self._not_there: MixmagicError | None = None
+        self._put()
+
+    def another_way(self, error: MixmagicError) -> bool:
+        """Put the question in another way that an error suggests; return False if there is none.
+
+        Raises:
+            MixmagicError: The API is at neither of two places: the error of the first.
+        """
+        if self.begun or error.body is None:
+            return False
+        is_elsewhere = _is_elsewhere(error, self._model)
+        if is_elsewhere and self._other_urls:
+            self._not_there = self._not_there or error
+            self.url, *self._other_urls = self._other_urls
+        elif is_elsewhere and self._not_there is not None:
+            raise self._not_there from None
+        elif not self._learns(error.status or 400, error.body):  # in a stream it may have none
+            return False
+        self.refused = True
+        self._put()
+        return True
+
+    def learned(self) -> Iterator[Delta]:
+        """Remember what has been found out; yield what is to be said of it."""
+        model, request, habits = self._model, self._request, self._habits
+        if self._not_there is not None:
+            urls.remember(model.provider, self.url)
+        left_out = dialects.left_out(request, habits)
+        new = self._known.learn(model, self.url, self._lesson) | self._here
+        self._lesson = self._here = Habits()
+        yield from (Delta(note=dialects.without(model, name)) for name in left_out)
+        yield from (Delta(note=note) for note in dialects.told(model, new, left_out))
+
+    def read(self, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:
+        """Yield the pieces of the answer to the question as it was asked."""
+        self.begun = True
+        if self._wrapper:
+            yield from roots.unwrapped(deltas, self._wrapper)
+        else:
+            yield from deltas
+
+    def _put(self) -> None:
+        """Put the question such that the model takes it, as far as is known."""
+        self._habits = self._known.of(self._model, self.url) | self._lesson | self._here
+        self.body, self._wrapper = dialects.adapted(self._asked, self._habits)
+
+    def _learns(self, status: int, body: Any) -> bool:
+        """Learn from a refusal; return False if there is nothing new in it."""
+        found = dialects.lesson(self._model, self.body, status, body)
+        if found is None or (found.renamed and self._habits.renamed):
+            return False
+        if self._habits | found == self._habits:
+            return False
+        if dialects.is_of_schema(found, body):  # another one may be taken
+            self._here |= found
+        else:
+            self._lesson |= found
+        return True
+
+
+def _is_elsewhere(error: MixmagicError, model: Model) -> bool:
+    """True if an error says that there is no API at a URL: not that the model is not there."""
+    if error.status not in _NOT_THERE:
+        return False
+    words = says(error.body)
+    if re.search(r"\bmodel\b", words, re.IGNORECASE) or (model.id and model.id in words):
+        return False
+    told = error.body.get("error") if isinstance(error.body, Mapping) else None
+    return not isinstance(told, Mapping) or _OF_PATHS.search(words) is not None
+
+
+def listed(provider: Provider, get: Callable[[str], bytes]) -> bytes:
+    """Return the body of a provider's `/models`, wherever its API starts.
+
+    Args:
+        provider: The provider.
+        get: Gets it from the API that starts at a URL.
+
+    Raises:
+        MixmagicError: Of the first place, if it is nowhere.
+    """
+    first, *others = urls.base_urls(provider)
+    try:
+        return get(first)
+    except MixmagicError as error:
+        for url in others if error.status in _NOT_THERE else ():
+            try:
+                found = get(url)
+            except MixmagicError as late:
+                if late.status not in _NOT_THERE:
+                    raise
+            else:
+                urls.remember(provider, url)
+                return found
+        raise
+
+
+def _after(first: Delta, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:
+    """Yield a piece, and those behind it."""
+    yield first
+    yield from deltas

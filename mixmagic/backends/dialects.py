@@ -1,0 +1,352 @@
+"""What one server's model does not take of OpenAI's API: known from the catalog, or from a refusal.
+
+A refused question is asked again without it, below the meter: it stays the same question, and a
+refused try costs nothing. No I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mixmagic.backends import roots
+from mixmagic.backends.bodies import codes, parts, says
+from mixmagic.backends.overflow import is_overflow
+from mixmagic.values import Model, Request
+
+# Besides parameters: the role, and the two steps of structured output.
+_SYSTEM, _SCHEMA, _JSON = "system", "json_schema", "json_object"
+_FORM = "response_format"
+# What makes no sense without another parameter.
+_DEPENDENT = {"top_logprobs": "logprobs", "stream_options": "stream"}
+_LIMITS = ("max_completion_tokens", "max_tokens")
+# What the question cannot do without.
+_NEEDED = frozenset({
+    "model", "messages", "n", "best_of", "tools", "tool_choice", "functions", "function_call",
+})  # fmt: skip
+_TELLS_SCHEMA = "Answer with JSON alone that fits this JSON Schema: "
+_LONGEST = 2000  # characters of an error's words in which a reason is looked for
+
+# Statuses that blame the question. Chat templates fail as faults of the server, too.
+_BLAMES, _FAILS, _NOT_FOUND = (400, 415, 422, 501), (424, 500), 404
+_OF_ROLES = re.compile(
+    r"""roles?\ must\ alternate|alternat\w+\ (?:roles|between)|['"`]?system['"`]?\ role
+      | role\ ['"`]?system|system\ (?:message|prompt|instruction)s?\ (?:is|are)?\ ?(?:not|un)
+      | (?:support|allow|accept)\w*\ ['"`]system['"`]|unknown\ variant\ ['"`]system
+      | only\ (?:supports?\ )?['"`]?user['"`]?,?\ and\ ['"`]?(?:assistant|model)
+      | developer\ instruction|(?:invalid|unexpected|unknown|unsupported)\ role
+      | (?:first|conversation)\b.{0,30}\bmust\ (?:be|start)\b.{0,20}\buser""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_OF_FORM = re.compile(
+    r"response[_ ]?format|json[_ -]?(?:schema|object|mode)|structured[_ -]?output"
+    r"|guided[_ -](?:json|decoding|grammar)|\bx?grammar\b|\bschema\b|the word .?json",
+    re.IGNORECASE,
+)
+_OF_SCHEMA = re.compile(
+    r"invalid (?:json[_ ])?schema|schema (?:must|is (?:invalid|not valid|too))|\bin context="
+    r"|not a valid format|\b(?:keyword|format) ['\"`][^'\"`]+['\"`] (?:is )?not",
+    re.IGNORECASE,
+)
+_NAMES_FORM = re.compile(
+    r"response[_ ]?format|json[_ ]schema|structured[_ -]?output", re.IGNORECASE
+)
+_NOT_TAKEN = re.compile(
+    r"""unsupported|unknown|unrecogni[sz]ed|unexpected|unavailable|deprecated|no\ longer
+      | \bnot\ (?:\w+\ ){0,2}(?:support|permit|allow|accept|available|enabled|implemented|recogni)
+      | n't\ (?:support|accept|allow)|extra[_ ](?:input|field|forbidden)|cannot\ find\ field
+      | only\ (?:the\ default|[\d.]+\ is\ allowed)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# Then a value is blamed, and the parameter is one that is taken.
+_OF_RANGE = re.compile(
+    r"maximum|minimum|at most|at least|between|(?:greater|less|more|larger|smaller) than"
+    r"|\brange\b|<=|>=|too (?:large|small|long|many)|supported values|must be one",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[\n;]|\.\s|\},\s*\{")
+_ADVICE = re.compile(r"\b(?:did you mean|use|try|please|instead)\b.*", re.IGNORECASE | re.DOTALL)
+_TOKEN = re.compile(r"[\w./-]*\w")
+# Words that tell a parameter's name from an ordinary word.
+_BEFORE = re.compile(
+    r"""(?:['"`“] | (?:^|\b(?:param(?:eter)?|arg(?:ument)?|field|propert(?:y|ie)|option|key|name
+      | input|(?:unknown|unsupported|unrecogni[sz]ed|unexpected))s?)\s*:?\s* | :\s)$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a model takes in another way than it was asked for.
+
+    Attributes:
+        refused: What it does not take: parameters under the provider's names, and `system`,
+            `response_format`, `json_schema`, `json_object`.
+        renamed: Its name of the limit of an answer behind one that it refuses.
+        any_root: True if the schema of an answer need not be that of an object.
+    """
+
+    refused: frozenset[str] = frozenset()
+    renamed: frozenset[tuple[str, str]] = frozenset()
+    any_root: bool = False
+
+    def __or__(self, other: Habits) -> Habits:
+        renamed, any_root = self.renamed | other.renamed, self.any_root or other.any_root
+        return Habits(self.refused | other.refused, renamed, any_root)
+
+    def __sub__(self, other: Habits) -> Habits:
+        return Habits(self.refused - other.refused, self.renamed - other.renamed)
+
+
+class Adapted(NamedTuple):
+    """A request's JSON such that a model takes it.
+
+    Attributes:
+        body: The JSON.
+        wrapper: The property of the answer that holds the value that was asked for; empty if the
+            answer is that value.
+    """
+
+    body: dict[str, Any]
+    wrapper: str = ""
+
+
+class Dialects:
+    """The habits of the models that one session has called.
+
+    Example:
+        >>> dialects.learn(model, "https://host/v1", Habits(frozenset({"temperature"})))
+        >>> dialects.of(model, "https://host/v1").refused
+        frozenset({'temperature'})
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._learned: dict[tuple[int, str], Habits] = {}
+
+    def of(self, model: Model, url: str) -> Habits:
+        """Return what is known of a model that is called at a URL."""
+        return known(model) | self._learned.get((hash(url), model.id), Habits())
+
+    def learn(self, model: Model, url: str, lesson: Habits) -> Habits:
+        """Add what a refusal has told; return what of it is new."""
+        key = (hash(url), model.id)  # a URL may hold a password
+        with self._lock:
+            before = self._learned.get(key, Habits())
+            self._learned[key] = before | lesson
+            return lesson - before
+
+
+def known(model: Model) -> Habits:
+    """Return what the catalog says of a model."""
+    names = model.wire_names
+    refuses = (*model.provider.dialect.refuses, *model.refuses)
+    refused = frozenset(names.get(name, name) for name in refuses) - _limits(model)
+    return Habits(refused, any_root=model.provider.dialect.any_root)
+
+
+def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
+    """Return a request's JSON such that a model with these habits takes it.
+
+    Example:
+        >>> adapted({"temperature": 0, "seed": 7}, Habits(frozenset({"temperature"}))).body
+        {'seed': 7}
+    """
+    refused, wrapper = habits.refused, ""
+    sent = {
+        name: value for name, value in body.items() if not {name, _DEPENDENT.get(name)} & refused
+    }
+    for old, new in habits.renamed:
+        limits = [sent.pop(name) for name in (old, new) if name in sent]
+        if limits:  # the lowest one; what is not a number is for the provider to refuse
+            sent[new] = min(limits, key=lambda limit: limit if type(limit) is int else math.inf)
+    form = body.get(_FORM)
+    form = form if isinstance(form, Mapping) else {}
+    kind, schema = form.get("type"), _schema(form)
+    if kind == _SCHEMA and refused & {_FORM, _SCHEMA}:
+        sent["messages"] = _with_schema(sent["messages"], schema)
+        if roots.is_object(schema) and not refused & {_FORM, _JSON}:
+            sent[_FORM] = {"type": _JSON}
+        else:
+            sent.pop(_FORM, None)
+    elif kind == _SCHEMA and not habits.any_root:
+        sent[_FORM], wrapper = roots.wrapped(form)
+    elif kind in refused:
+        sent.pop(_FORM, None)
+    if _SYSTEM in refused:
+        sent["messages"] = _alternating(sent["messages"])
+    return Adapted(sent, wrapper)
+
+
+def left_out(request: Request, habits: Habits) -> list[str]:
+    """Return the parameters that a user has set and that are not sent."""
+    names, params = request.model.wire_names, request.params
+    asked = {names.get(name, name) for name in params} | params.get("extra_body", {}).keys()
+    return sorted((asked - {_FORM}) & habits.refused)
+
+
+def is_of_schema(lesson: Habits, body: Any) -> bool:
+    """Return True if a refusal is about one schema: another one may be taken."""
+    return _SCHEMA in lesson.refused and _OF_SCHEMA.search(says(body, _LONGEST)) is not None
+
+
+def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Habits | None:
+    """Return what a refusal tells of a model; `None` if it is about something else.
+
+    Args:
+        model: The model.
+        sent: The request's JSON.
+        status: The refusal's status.
+        body: Its body, as `bodies.parse` gives it.
+
+    Example:
+        >>> said = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
+        >>> lesson(model, {"seed": 7}, 400, said).refused
+        frozenset({'seed'})
+    """
+    words = says(body, _LONGEST)
+    if is_overflow(words, codes(body)):
+        return None
+    refused: set[str] = set()
+    for field, said in _complaints(body, words):
+        refused |= _blamed(sent, status, field, said)
+    limits = refused & _limits(model)
+    other = next((name for name in _LIMITS if name not in limits), "")
+    if not refused or (limits and not other):  # an answer without a limit could cost anything
+        return None
+    return Habits(frozenset(refused - limits), frozenset((name, other) for name in limits))
+
+
+def told(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
+    """Yield what a user should read of a lesson, besides the parameters that are left out."""
+    refused, who = lesson.refused, model.name
+    if _SYSTEM in refused:
+        yield f"{who} takes no system prompt: it went into the first message"
+    if _SCHEMA in refused:
+        yield f"{who} takes no JSON Schema: it was asked for JSON in words"
+    if _JSON in refused:
+        yield f"{who} takes no response_format: it was asked for JSON in words"
+    for old, new in sorted(lesson.renamed):
+        yield f"sent with {new} for {old}, which {who} does not take"
+    for name in sorted(refused - {_SYSTEM, _SCHEMA, _JSON, *left_out}):
+        yield without(model, name)
+
+
+def without(model: Model, name: str) -> str:
+    """Return what says that a parameter was not sent."""
+    return f"sent without {name}, which {model.name} does not take"
+
+
+def _limits(model: Model) -> frozenset[str]:
+    """What may hold the limit of an answer in a request's JSON."""
+    return frozenset({*_LIMITS, model.wire_names.get("max_tokens", "max_tokens")})
+
+
+def _complaints(body: Any, words: str) -> Iterator[tuple[str, str]]:
+    """Yield what an error complains of: the field, if one is named apart, and the words."""
+    found = False
+    for part in parts(body):
+        place = part.get("param") or part.get("field") or part.get("loc") or ""
+        if isinstance(place, list):
+            place = ".".join(str(step) for step in place if step != "body")
+        texts = [text[:_LONGEST] for text in part.values() if isinstance(text, str)]
+        if texts:
+            found = True
+            yield (place if isinstance(place, str) else ""), "\n".join(texts)
+    if not found:
+        yield "", words
+
+
+def _blamed(sent: Mapping[str, Any], status: int, field: str, said: str) -> set[str]:
+    """What of a request a complaint blames."""
+    top = re.split(r"[.\[]", field.strip("#/ "), maxsplit=1)[0]
+    if status in (*_BLAMES, *_FAILS) and (_OF_ROLES.search(said) or re.search(r"\brole$", field)):
+        messages = sent.get("messages")
+        return {_SYSTEM} if _alternating(messages) != messages else set()
+    if _FORM in sent and (top in (_FORM, "messages", "") or top not in sent):
+        pattern = _NAMES_FORM if status == _NOT_FOUND else _OF_FORM
+        if status in (*_BLAMES, _NOT_FOUND) and (top == _FORM or pattern.search(said)):
+            kind = sent[_FORM].get("type") if isinstance(sent[_FORM], Mapping) else None
+            return {kind} if kind in (_SCHEMA, _JSON) else {_FORM}
+    if status not in _BLAMES:
+        return set()
+    if top in sent:
+        clear = _NOT_TAKEN.search(said) and not _OF_RANGE.search(said)
+        return {top} - _NEEDED if clear else set()
+    return _named(sent, said)
+
+
+def _named(sent: Mapping[str, Any], said: str) -> set[str]:
+    """The parameters that words say are not taken: each clause names exactly one."""
+    plain = {name.replace("_", "").lower(): name for name in sent.keys() - _NEEDED}
+    blamed = set()
+    for clause in _CLAUSE.split(said):
+        text = _ADVICE.sub("", clause)
+        if not _NOT_TAKEN.search(text) or _OF_RANGE.search(text):
+            continue
+        names = set()
+        for token in _TOKEN.finditer(text):
+            name = plain.get(token[0].strip("/").replace("_", "").lower())
+            if name and (
+                "_" in name or name in ("temperature", "logprobs") or _marked(text, token)
+            ):
+                names.add(name)
+        if len(names) == 1:
+            blamed |= names
+    return blamed
+
+
+def _marked(text: str, token: re.Match[str]) -> bool:
+    """True if a word is told apart as a parameter's name."""
+    behind = text[token.end() :]
+    return bool(
+        _BEFORE.search(text[: token.start()])
+        or re.match(r"\W?\s*(?:param|arg|field|option|propert)|\s*:", behind)
+    )
+
+
+def _alternating(messages: Any) -> Any:
+    """A conversation of turns of the user and the assistant, one after the other."""
+    turns: list[dict[str, Any]] = []
+    for message in messages if _is_plain(messages) else []:
+        role = "user" if message["role"] == "system" else message["role"]
+        if turns and turns[-1]["role"] == role:  # as the first Mixtral's own template has it
+            turns[-1]["content"] += f"\n\n{message['content']}"
+        else:
+            turns.append({**message, "role": role})
+    return turns or messages
+
+
+def _schema(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema in a `response_format`; an empty one if there is none."""
+    inner = form.get(_SCHEMA)
+    schema = inner.get("schema") if isinstance(inner, Mapping) else None
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
+    """A conversation that tells the schema of the answer in words, if it does not yet."""
+    if not _is_plain(messages) or not schema:
+        return messages
+    if any("json schema" in message["content"].lower() for message in messages):
+        return messages
+    at = 0 if messages[0]["role"] == "system" else len(messages) - 1
+    content = f"{messages[at]['content']}\n\n{_TELLS_SCHEMA}{json.dumps(schema)}"
+    return [*messages[:at], {**messages[at], "content": content}, *messages[at + 1 :]]
+
+
+def _is_plain(messages: Any) -> bool:
+    """True for a conversation of texts; `extra_body` may hold another one."""
+    return (
+        isinstance(messages, list)
+        and all(
+            isinstance(each, dict) and isinstance(each.get("content"), str) and "role" in each
+            for each in messages
+        )
+        and bool(messages)
+    )

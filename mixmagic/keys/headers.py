@@ -1,0 +1,59 @@
+"""The headers that a catalog file adds to every request; `$NAME` in one stands for a variable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mixmagic.keys.environment import sounds_secret
+from mixmagic.values import Provider
+
+_VARIABLE = re.compile(r"\$(\{)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?(1)\})")
+_CONFIDENTIAL = ("authorization", "proxy-authorization", "cookie")
+_BEARER = "Bearer "
+
+
+def key_header(provider: Provider) -> tuple[str, str]:
+    """Return the header that carries the provider's key, and what stands before the key in it.
+
+    Example:
+        >>> key_header(Provider("azure", "Azure", key_header="api-key"))
+        ('api-key', '')
+    """
+    name = provider.key_header or "Authorization"
+    return name, _BEARER if name.lower() == "authorization" else ""
+
+
+def variables(provider: Provider) -> list[str]:
+    """Return the environment variables that the provider's headers name."""
+    found = (each for text in provider.headers.values() for each in _VARIABLE.finditer(text))
+    return list(dict.fromkeys(each["name"] for each in found))
+
+
+def filled(text: str, value: Callable[[str], str]) -> str:
+    """Return a header's value with `value(NAME)` in the place of each `$NAME` or `${NAME}`."""
+    return _VARIABLE.sub(lambda found: value(found["name"]), text)
+
+
+def pieces(text: str) -> list[tuple[str, bool]]:
+    """Return a header's value in pieces, each with True if it is the name of a variable.
+
+    Example:
+        >>> pieces("Basic ${ACME_KEY}")
+        [('Basic ', False), ('ACME_KEY', True)]
+    """
+    found, at = [], 0
+    for variable in _VARIABLE.finditer(text):
+        found += [(text[at : variable.start()], False), (variable["name"], True)]
+        at = variable.end()
+    return [(piece, is_name) for piece, is_name in (*found, (text[at:], False)) if piece]
+
+
+def is_confidential(name: str) -> bool:
+    """Return True if a header's value is a secret, judging by the header's name.
+
+    Example:
+        >>> is_confidential("X-Portkey-Api-Key"), is_confidential("HTTP-Referer")
+        (True, False)
+    """
+    return name.lower() in _CONFIDENTIAL or sounds_secret(name.replace("-", "_"))
