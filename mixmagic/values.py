@@ -109,6 +109,8 @@ class Model:
         note: What a person should know before choosing it.
         checked: The day that the row was checked.
         source: Where its facts come from.
+        thinks: True if its chat template opens the model's thinking: then an answer begins with
+            thoughts, and says only where they end.
         options: Settings of the backend that serves it.
     """
 
@@ -128,6 +130,7 @@ class Model:
     note: str = ""
     checked: date | None = None
     source: str = ""
+    thinks: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -235,10 +238,10 @@ class Delta(NamedTuple):
 
     Attributes:
         text: Text to append.
-        reasoning: Text of the model's thinking, where it is told apart.
+        reasoning: Text of the model's thinking.
         finish: Why the answer ended (`stop`, `length`, …), on the piece that says so.
-        usage: The provider's count, on the piece that carries it; an estimate, of a piece of a call
-            to a tool.
+        usage: The provider's count, on the piece that carries it; an estimate, of what is generated
+            and shown to nobody: a call to a tool, the tags around thoughts.
         origin: Where the piece comes from.
         progress: What is going on while there is no answer yet ("loading …").
         note: What the user should read below the answer.
@@ -250,6 +253,8 @@ class Delta(NamedTuple):
         failed: The error of a try that left this machine; the next one begins when the stream is
             resumed. From `layers.retry` to `layers.meter`.
         tried: A try that failed and may be billed, besides what comes.
+        refusal: True if `text` is the model's refusal to answer.
+        tool: The name of a tool that the model calls.
     """
 
     text: str = ""
@@ -265,6 +270,8 @@ class Delta(NamedTuple):
     alone: bool | None = None
     failed: MixmagicError | None = None
     tried: Tried | None = None
+    refusal: bool = False
+    tool: str = ""
 
     def __str__(self) -> str:
         return self.text

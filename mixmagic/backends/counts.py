@@ -113,7 +113,15 @@ def usage(said: Any) -> Usage | None:
         prompt = max(known.get("total", 0) - out, 0) if out else 0
     read = min(read, prompt)
     written = min(written, prompt - read)
-    return Usage(prompt, out, read, cache_write_tokens=written, charge=charge)
+    thoughts = min(max(known.get("thoughts", 0), known.get("thoughts apart", 0)), out)
+    return Usage(
+        prompt,
+        out,
+        read,
+        cache_write_tokens=written,
+        charge=charge,
+        reasoning_tokens=thoughts,
+    )
 
 
 def says(usage: Usage) -> bool:

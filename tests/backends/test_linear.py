@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from linear import is_linear
-from mixmagic.backends.access import Access
+
 from nasty import TEXTS
 
 from mixmagic.backends import reading, sse
