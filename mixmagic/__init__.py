@@ -34,6 +34,7 @@ __all__ = [
     "errors",
     "session",
     "spend",
+    "stopped",
     "stream",
 ]
 
@@ -158,6 +159,19 @@ def spend(period: Period = "session", by: By = "model") -> Spend:
     from mixmagic.sessions import session
 
     return spend.spend(session(), period, by)
+
+
+def stopped() -> list[Completion]:
+    """Return what had come of the calls that were stopped last, all those of one cell together.
+
+    A cell that is interrupted stops every call that it has begun, in whatever thread.
+
+    Example:
+        >>> [answer.text for answer in mixmagic.stopped()]
+    """
+    from mixmagic.sessions import session
+
+    return session().stopped
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

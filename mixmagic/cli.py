@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import io
 import os
 import sys
@@ -11,9 +10,7 @@ from pathlib import Path
 
 import mixmagic
 from mixmagic.errors import MixmagicError
-
-# What an encoding may lack, as it can be told apart from the rest, in one letter.
-_PLAIN = {"≈": "~", "≤": "<", "≥": ">", "→": ">", "·": "-", "✗": "x", "…": "."}
+from mixmagic.text import terminal
 
 
 def main(words: list[str] | None = None) -> int:
@@ -21,9 +18,8 @@ def main(words: list[str] | None = None) -> int:
 
     That is 0, 1 on trouble, 130 after Ctrl-C, 141 where nobody reads on, as `head` does.
     """
-    codecs.register_error("mixmagic", _plain)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="mixmagic")
+        sys.stdout.reconfigure(errors=terminal.ERRORS)
     options = _parser().parse_args(words)
     try:
         status = int(options.run(options))
@@ -39,14 +35,6 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status
-
-
-def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What to write in place of letters that the encoding of the output lacks."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from mixmagic.tally import Tally
 from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
+from mixmagic.text.terminal import encodable
 from mixmagic.values import Delta, Model, Origin, Request, Tried
 
 
@@ -79,8 +80,9 @@ class Completion:
         finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
         request: What was asked.
         elapsed: Seconds from the call to the end.
-        ttft: Seconds from the call to the first piece of the answer, `None` if none came.
-        reasoning: The model's thinking, where the provider tells it apart.
+        ttft: Seconds from the call to the first piece of the text, `None` if none came.
+        reasoning: The model's thinking, where it is told apart.
+        thinking: Seconds of the thinking, `None` where there was none.
         notes: What happened on the way, for the user's eyes.
         origin: `live`, `cache` or `cassette`.
         others: The other answers, where several were asked for.
@@ -103,6 +105,7 @@ class Completion:
     elapsed: float
     ttft: float | None
     reasoning: str = ""
+    thinking: float | None = None
     notes: tuple[str, ...] = ()
     origin: Origin = "live"
     others: tuple[str, ...] = ()
@@ -156,6 +159,11 @@ class Completion:
         # The first token came at `ttft`: only the others took the time since.
         return max(self.usage.completion_tokens - 1, 0) / (self.elapsed - self.ttft)
 
+    @property
+    def thought(self) -> str:
+        """How long the model has thought, for people; empty if it has not."""
+        return "" if self.thinking is None else f"Thought for {self.thinking:,.0f} s"
+
     def footer(self, session: str = "") -> str:
         """The line under an answer: model · tokens · cost · first token · speed · session."""
         caveat = f" ({self.model.caveat})" if self.model.caveat else ""
@@ -184,7 +192,7 @@ class Completion:
         body = stacked(headed([shown(text) for text in (self.text, *self.others)]))
         return {
             "text/markdown": f"{body['text/markdown'].rstrip()}\n\n{quiet(footer)}".lstrip("\n"),
-            "text/plain": f"{body['text/plain'].rstrip()}\n\n{footer}".lstrip("\n"),
+            "text/plain": encodable(f"{body['text/plain'].rstrip()}\n\n{footer}".lstrip("\n")),
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -200,7 +208,7 @@ class Completion:
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
-        return f"<Completion {text!r}: {self.footer()}>"
+        return encodable(f"<Completion {text!r}: {self.footer()}>")
 
 
 class Collector:
@@ -218,14 +226,17 @@ class Collector:
         self._reasoning: list[str] = []
         self._origin: Origin = "live"
         self._started = time.perf_counter()
-        self._first: float | None = None
+        self._first: float | None = None  # when text came
+        self._thought: float | None = None  # when reasoning came
 
     def add(self, delta: Delta) -> None:
         """Take the next piece."""
         text, choice, usage, tally = delta.text, delta.choice, delta.usage, self._tally
         more = text or delta.reasoning
-        if more and self._first is None:
+        if text and self._first is None:
             self._first = time.perf_counter()
+        if delta.reasoning and self._thought is None:
+            self._thought = time.perf_counter()
         if text:
             self._parts.setdefault(choice, []).append(text)
         if delta.logprobs and not choice:
@@ -268,23 +279,25 @@ class Collector:
 
     @property
     def begun(self) -> bool:
-        """Whether a piece of the answer has come."""
-        return self._first is not None
+        """Whether a piece of the answer has come, or a thought."""
+        return self._first is not None or self._thought is not None
 
     def completion(self, finish: str = "") -> Completion:
         """What has come so far, priced; `finish` where the stream itself did not say."""
         reasoning = "".join(self._reasoning)
         text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
         usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
+        now, first, thought = time.perf_counter(), self._first, self._thought
         return Completion(
             text=text,
             usage=usage,
             cost=bill(usage, self.request.model.price),
             finish=finish or self.finish or "stop",
             request=self.request,
-            elapsed=time.perf_counter() - self._started,
-            ttft=None if self._first is None else self._first - self._started,
+            elapsed=now - self._started,
+            ttft=None if first is None else first - self._started,
             reasoning=reasoning,
+            thinking=None if thought is None else max((first or now) - thought, 0.0),
             notes=tuple(self.notes),
             origin=self._origin,
             others=tuple(others),
@@ -329,9 +342,15 @@ class Collector:
         )
 
 
-def stopped_with(completion: Completion) -> Stopped:
-    """The exception of a call that the user stopped: what is kept, and what it costs."""
-    kept, price = f"{completion.usage.completion_tokens:,} tokens kept", completion.bill
+def stopped_with(completion: Completion, where: str = "") -> Stopped:
+    """Return the exception of a call that the user stopped: what is kept, and what it costs.
+
+    Args:
+        completion: What had come.
+        where: What returns it, where no cell shows it.
+    """
+    kept = f"{completion.usage.completion_tokens:,} tokens kept{where and f' in {where}'}"
+    price = completion.bill
     if "$" in price:
         price = f"priced as {price}{': it may be billed in full' * completion.at_most}"
     return Stopped(f"Stopped: {', '.join(filter(None, (kept, price)))}.", completion)

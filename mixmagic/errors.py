@@ -1,4 +1,4 @@
-"""The exceptions of mixmagic. Imports nothing; every other module may import it.
+"""The exceptions of mixmagic. Imports `text` alone; all but that may import it.
 
 * `MixmagicError`
     * `BadArguments`
@@ -27,6 +27,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+
+from mixmagic.text.terminal import encodable
 
 _LONGEST = 600
 # What a terminal would obey instead of showing, and what is no text.
@@ -93,7 +95,8 @@ class MixmagicError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """The two lines that IPython shows instead of a traceback."""
-        return [f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"]
+        lines = f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"
+        return list(map(encodable, lines))
 
 
 class BadArguments(MixmagicError):
@@ -233,4 +236,4 @@ class Stopped(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         """The one line that IPython shows instead of a traceback."""
-        return [self.message]
+        return [encodable(self.message)]

@@ -13,6 +13,7 @@ from mixmagic.forks import once
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
+    from mixmagic.calls.interrupts import Calls
     from mixmagic.catalog import Catalog
     from mixmagic.keys.available import Keys
     from mixmagic.settings import Settings
@@ -95,6 +96,13 @@ class Parts:
         return Keys(self.backends.access)
 
     @once
+    def calls(self) -> Calls:
+        """The calls under way."""
+        from mixmagic.calls.interrupts import Calls
+
+        return Calls()
+
+    @once
     def chats(self) -> Chats:
         """The conversations that cells continue by name."""
         from mixmagic.tasks.chats import Chats
@@ -106,7 +114,7 @@ class Parts:
 
         What the parent made is kept, not freed: freeing it would wait for those threads.
         """
-        made = [self.__dict__.pop(name, None) for name in ("backends", "stream", "keys")]
+        made = [self.__dict__.pop(name, None) for name in ("backends", "stream", "keys", "calls")]
         _of_the_parent.append(made)
 
     def close(self) -> None:

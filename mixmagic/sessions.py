@@ -19,6 +19,7 @@ from mixmagic.parts import Parts
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.amount import Dollars
+    from mixmagic.calls.interrupts import Running
     from mixmagic.completion import Completion
     from mixmagic.money import Budget, Per
     from mixmagic.params import Prompt
@@ -61,7 +62,7 @@ class Session(Parts):
         layers = [
             _begun(self.settings),
             fit(),
-            meter(self.ledger, self.notebook),
+            meter(self.ledger, self.notebook, self.calls),
             retry(self.settings),
             throttle(),
         ]
@@ -193,8 +194,8 @@ class Session(Parts):
             >>> session.ask("Name three colours.", model="local", temperature=0).text
         """
         with forks.lock:
+            from mixmagic.calls.running import outcome
             from mixmagic.completion import Collector, stopped_with
-            from mixmagic.layers.settling import settled
 
         request = self.request(prompt, model=model, **params)
         collector = Collector(request)
@@ -203,9 +204,25 @@ class Session(Parts):
                 for delta in deltas:
                     collector.add(delta)
         except KeyboardInterrupt as stop:
-            sent = getattr(stop, "sent", True)
-            raise stopped_with(settled(collector, "stopped", sent=sent)) from None
-        return settled(collector)
+            completion = outcome(collector, stop, stopped=True)
+            self.calls.keep(completion)
+            raise stopped_with(completion, where="mixmagic.stopped()") from None
+        return outcome(collector, None, stopped=False)
+
+    @property
+    def running(self) -> list[Running]:
+        """The calls under way, each with its `request`, what has come of it, and `stop()`.
+
+        Example:
+            >>> for call in session.running:
+            ...     call.stop()
+        """
+        return list(self.calls)
+
+    @property
+    def stopped(self) -> list[Completion]:
+        """What had come of the calls that were stopped last, in one cell or at once."""
+        return list(self.calls.stopped)
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set what may be spent, or take the limit off: see `mixmagic.budget`."""

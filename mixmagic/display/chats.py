@@ -11,6 +11,7 @@ from mixmagic.display.report import Table
 from mixmagic.tasks.chats import Chats, Exchange
 from mixmagic.tasks.transcripts import markdown
 from mixmagic.text.escape import plain
+from mixmagic.text.terminal import encodable
 
 
 def chats_table(chats: Chats) -> Table:
@@ -64,7 +65,7 @@ class Conversation:
                 f"{number} · you: {each.question.strip()}",
                 f"{number} · {each.model.name}{mark}: {each.answer.strip()}",
             ]
-        return plain("\n\n".join(parts))
+        return encodable(plain("\n\n".join(parts)))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/markdown": markdown(self._exchanges), "text/plain": str(self)}

@@ -5,7 +5,6 @@ May import `completion` and what stands below it.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -15,12 +14,13 @@ from typing import Any
 from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
 from mixmagic.display.segments import Bundle, PlainText, Segments
 from mixmagic.display.tabs import tabbed
+from mixmagic.display.thoughts import thoughts
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.tasks import parsing, tables
 from mixmagic.text import page
 from mixmagic.text.code_blocks import code_blocks
-from mixmagic.text.escape import as_text, plain
-from mixmagic.text.sanitize import Sanitizer, sanitize
+from mixmagic.text.escape import as_text, plain, preformatted
+from mixmagic.text.sanitize import Closed, Sanitizer, sanitize
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,13 @@ class Format:
     check: Callable[[str], object] | None = None
 
     def whole(
-        self, completion: Completion, session: str, *, tabs: bool = False, after: int = 0
+        self,
+        completion: Completion,
+        session: str,
+        *,
+        tabs: bool = False,
+        after: int = 0,
+        with_thoughts: bool = False,
     ) -> Bundle:
         """What is shown of an answer: its text as it came, where it is not in this form.
 
@@ -55,6 +61,7 @@ class Format:
             session: The footer's session total.
             tabs: Whether several answers are tabs where they can be, or one under the other.
             after: How many of several answers are shown already.
+            with_thoughts: Whether the model's thoughts come first.
 
         Example:
             >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
@@ -67,6 +74,8 @@ class Format:
             bodies = [_text(answer) for answer in each]
         left, names = headed(bodies)[after:], titles(len(bodies))[after:]
         body = tabbed(names, left) if tabs and len(left) > 1 else stacked(left)
+        if with_thoughts and completion.reasoning:
+            body = stacked([thoughts(completion, body), body])
         return signed(body, self._remarked(completion).footer(session))
 
     def finished(self, completion: Completion) -> Completion:
@@ -151,24 +160,29 @@ def _source(text: str) -> str:
     return source
 
 
-def _pre(text: str) -> str:
-    """A text as HTML that keeps its blanks and its lines, and in which nothing is a sign."""
-    return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
-
-
 def _markdown_segments() -> Segments:
-    return Segments(Sanitizer(), lambda text: {"text/markdown": text})
+    return Segments(
+        Sanitizer(), lambda part, final: _both({"text/markdown": part.markdown}, part, final)
+    )
 
 
 def _text_segments() -> Segments:
-    return Segments(PlainText(), lambda text: {"text/html": _pre(text)})
+    return Segments(
+        PlainText(),
+        lambda part, final: _both({"text/html": preformatted(part.source)}, part, final),
+    )
+
+
+def _both(bundle: Bundle, part: Closed, final: bool) -> Bundle:
+    """Return a segment, with its text if it does not change any more."""
+    return bundle | {"text/plain": plain(part.source).strip("\n")} if final else bundle
 
 
 def _text(completion: Completion) -> Bundle:
     """A text as it came."""
     text = completion.text.strip("\n")
     return {
-        "text/html": _pre(text) if text else "",
+        "text/html": preformatted(text) if text else "",
         "text/plain": plain(completion.text),
     }
 

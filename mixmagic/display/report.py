@@ -10,6 +10,7 @@ from mixmagic.money import amounts, exact_sum
 from mixmagic.store.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
 from mixmagic.text.escape import as_text, plain
+from mixmagic.text.terminal import encodable
 from mixmagic.values import Model
 
 # Columns of `spend_table` that are shown where they have anything to show.
@@ -63,7 +64,7 @@ class Table:
     def __str__(self) -> str:
         lines = [self.columns, *self.rows, *filter(None, [self.foot])]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return "\n".join(
+        text = "\n".join(
             [
                 "  ".join(
                     cell.rjust(width) if right else cell.ljust(width)
@@ -73,6 +74,7 @@ class Table:
             ]
             + ([self.caption] if self.caption else [])
         )
+        return encodable(text)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         def cells(line: Sequence[str], tag: str, more: str = "") -> str:

@@ -1,23 +1,23 @@
-"""A screen for an answer that may take more than one round."""
+"""A renderer for an answer that may take more than one round."""
 
 from __future__ import annotations
 
 from mixmagic.completion import Completion
-from mixmagic.display.screens import Screen
+from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable
 from mixmagic.tasks.schemas import Schema
 from mixmagic.tasks.structured import read
 
 
 class Rounds:
-    """Shows how the rounds come on another screen, and there, at the end, one answer.
+    """Shows how the rounds come by another renderer, and there, at the end, one answer.
 
     Args:
-        screen: Where.
+        renderer: Where.
         schema: What the answer is to be, to say why the first one is not.
 
     Example:
-        >>> place = screen(shell, live=None, owns_cell=True, form=FORMATS["json"])
+        >>> place = renderer(shell, form=FORMATS["json"])
         >>> rounds = Rounds(place, schema)
         >>> try:
         ...     found = ask_structured(lambda asked: show(session, asked, rounds), request, schema)
@@ -25,37 +25,40 @@ class Rounds:
         ...     rounds.release()
     """
 
-    def __init__(self, screen: Screen, schema: Schema) -> None:
-        self._screen = screen
+    def __init__(self, renderer: Renderer, schema: Schema) -> None:
+        self._renderer = renderer
         self._schema = schema
         self._held: tuple[Completion, str] | None = None
         self._again = False
 
     @property
     def interval(self) -> float:
-        return self._screen.interval
+        return self._renderer.interval
 
     def draw(self, text: str, progress: str) -> None:
         if self._held is not None and not self._again:
             self._again = True
-            self.again(f"{self._problem(self._held[0])} Asking again:")
-        self._screen.draw(text, progress)
+            self.restart(f"{self._problem(self._held[0])} Asking again:")
+        self._renderer.draw(text, progress)
 
-    def again(self, why: str) -> None:
-        self._screen.again(why)
+    def thought(self, completion: Completion) -> None:
+        self._renderer.thought(completion)
+
+    def restart(self, why: str) -> None:
+        self._renderer.restart(why)
 
     def finish(self, completion: Completion, session: str) -> None:
         self._held = completion, session
 
-    def abandon(self) -> None:
+    def discard(self, what: str) -> None:
         if self._held is None:
-            self._screen.abandon()
+            self._renderer.discard(what)
 
     def release(self, completion: Completion | None = None) -> None:
         """Show the last answer that came, or `completion` in its place; nothing where none did."""
         if self._held is not None:
             last, session = self._held
-            self._screen.finish(last if completion is None else completion, session)
+            self._renderer.finish(last if completion is None else completion, session)
 
     def _problem(self, completion: Completion) -> str:
         """Why an answer is not what was asked for."""

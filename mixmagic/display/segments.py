@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from mixmagic.text.sanitize import joined
+from mixmagic.text.sanitize import Closed
 
 Bundle = dict[str, str]  # MIME types and what is shown for each
 
@@ -19,12 +19,12 @@ LONGEST = 6 * 1024
 class Reader(Protocol):
     """Reads a text that comes in pieces: `Sanitizer`, or `PlainText`."""
 
-    tail: str
+    tail: Closed
 
-    def feed(self, piece: str) -> str:
+    def feed(self, piece: str) -> Closed:
         """Take the next piece; return what it closes."""
 
-    def cut(self) -> str:
+    def cut(self) -> Closed:
         """Close what is open; return that."""
 
 
@@ -33,48 +33,51 @@ class Segments:
 
     Args:
         reader: Reads the pieces.
-        bundle: Makes MIME types of what it returns.
+        bundle: Makes MIME types of what is shown; one of them alone while it may change.
     """
 
-    def __init__(self, reader: Reader, bundle: Callable[[str], Bundle]) -> None:
+    def __init__(self, reader: Reader, bundle: Callable[[Closed, bool], Bundle]) -> None:
         self._reader, self._bundle = reader, bundle
-        self._closed = ""  # in the last segment
+        self._closed = Closed()  # in the last segment
 
     @property
     def length(self) -> int:
         """Characters of the last segment."""
-        return len(self._closed) + len(self._reader.tail)
-
-    @property
-    def last(self) -> Bundle:
-        """The last segment."""
-        return self._bundle(joined(self._closed, self._reader.tail))
+        return len(self._closed.markdown) + len(self._reader.tail.markdown)
 
     def feed(self, piece: str) -> list[Bundle]:
         """Take the next piece; return the last segment as it is now, and those behind it."""
-        self._closed = joined(self._closed, self._reader.feed(piece))
+        self._closed += self._reader.feed(piece)
         full: list[Bundle] = []
         while self.length > LONGEST:
-            if not self._closed:
-                if len(self._reader.tail) <= 2 * LONGEST:
+            if not self._closed.markdown:
+                if len(self._reader.tail.markdown) <= 2 * LONGEST:
                     break
                 self._closed = self._reader.cut()
-            full.append(self._bundle(self._closed))
-            self._closed = ""
-        return [*full, self.last] if self.length else full
+            full.append(self._bundle(self._closed, True))
+            self._closed = Closed()
+        return (
+            [*full, self._bundle(self._closed + self._reader.tail, False)] if self.length else full
+        )
+
+    def last(self) -> Bundle:
+        """Return the last segment, when nothing more comes."""
+        return self._bundle(self._closed + self._reader.tail, True)
 
 
 class PlainText:
     """Reads a plain text: what is open is all of it."""
 
     def __init__(self) -> None:
-        self.tail = ""
+        self.tail = Closed()
 
-    def feed(self, piece: str) -> str:
-        self.tail += piece
-        return ""
+    def feed(self, piece: str) -> Closed:
+        text = self.tail.source + piece
+        self.tail = Closed(text, text)
+        return Closed()
 
-    def cut(self) -> str:
-        closed, end, rest = self.tail.rpartition("\n")
-        closed, self.tail = (closed, rest) if end else (rest, "")
-        return closed
+    def cut(self) -> Closed:
+        closed, end, rest = self.tail.source.rpartition("\n")
+        closed, rest = (closed, rest) if end else (rest, "")
+        self.tail = Closed(rest, rest)
+        return Closed(closed, closed)

@@ -8,10 +8,11 @@ from contextlib import closing
 from dataclasses import replace
 
 from mixmagic.bounds import bound
+from mixmagic.calls.final_cost import settled
+from mixmagic.calls.interrupts import Calls
 from mixmagic.completion import Collector, Completion
 from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
 from mixmagic.layers.reserving import reserve
-from mixmagic.layers.settling import settled
 from mixmagic.money import Usage, bill
 from mixmagic.store.budgets import exactly
 from mixmagic.store.ledger import Ledger
@@ -24,7 +25,7 @@ _FINISH = {"stopped": "stopped", "failed": "broken off"}
 _log = logging.getLogger("mixmagic")
 
 
-def meter(ledger: Ledger, notebook: str | None) -> Layer:
+def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
     """Reserve what a call may cost, record what it did.
 
     A ledger that cannot be written does not stop a call that has no budget: a note tells the
@@ -39,6 +40,7 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
         def stream(request: Request) -> Generator[Delta, None, None]:
             call = _Call(ledger, Reservation(request, notebook, bound(request)))
             hold, collector = call.hold, call.collector
+            running = calls.begin(collector)
             try:
                 yield from reserve(ledger, hold)
                 collector.request = hold.request
@@ -61,6 +63,7 @@ def meter(ledger: Ledger, notebook: str | None) -> Layer:
                 raise
             finally:
                 ledger.abandon(hold)  # first of all: what follows may be interrupted
+                calls.end(running)
                 call.record()
 
         return stream

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics
 
+from mixmagic.magics import _interrupts
 from mixmagic.sessions import Session
 
 
 def register(shell: InteractiveShell, session: Session) -> None:
     """Give `shell` the magics, all on one session."""
+    _interrupts.Interrupts(shell, session)
     for name in _modules():
         module = importlib.import_module(f"{__name__}.{name}")
         for each in vars(module).values():
@@ -28,6 +30,7 @@ def register(shell: InteractiveShell, session: Session) -> None:
 
 def unregister(shell: InteractiveShell) -> None:
     """Take the magics from `shell`."""
+    _interrupts.release(shell)
     for registered in shell.magics_manager.magics.values():
         for name in _modules():
             registered.pop(name, None)

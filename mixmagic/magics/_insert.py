@@ -109,11 +109,11 @@ class Cells:
             >>> if not self._cells.taken():
             ...     notes.append(NOBODY)
         """
-        from mixmagic.display.screens import Once, screen
+        from mixmagic.display.renderers import NotebookRenderer, renderer
 
         if getattr(self._shell, "kernel", None) is None:
             return bool(self._running and self._running.store_history)
-        return not isinstance(screen(self._shell, live=None, owns_cell=False), Once)
+        return isinstance(renderer(self._shell), NotebookRenderer)
 
     def insert(self, sources: list[str]) -> str:
         """Let sources become cells below the one that runs, as far as they are not there already.

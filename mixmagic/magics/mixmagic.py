@@ -224,8 +224,8 @@ class Mixmagic(Magics):
 
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""
+        from mixmagic.display.renderers import front_end
         from mixmagic.display.report import doctor_table
-        from mixmagic.display.screens import front_end
 
         Parser("%mixmagic doctor").parse_args(words)
         display(doctor_table([*self._session.doctor(), front_end(self.shell)]))

@@ -117,7 +117,7 @@ class Mixtral(Magics):
             asking.notes.append(_insert.NOBODY)
         completion: Any = None
         try:
-            completion, value = self._shown(asking, request, form, schema, cell is not None)
+            completion, value = self._shown(asking, request, form, schema)
         except Stopped as stopped:
             completion = value = stopped.completion
             raise
@@ -134,16 +134,13 @@ class Mixtral(Magics):
 
     mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
 
-    def _shown(
-        self, asking: Asking, request: Any, form: Any, schema: Any, owns_cell: bool
-    ) -> tuple[Any, Any]:
+    def _shown(self, asking: Asking, request: Any, form: Any, schema: Any) -> tuple[Any, Any]:
         """The answer, shown as it comes, and what `-o` binds of it."""
         from mixmagic.completion import stopped_with
         from mixmagic.display.live import show
-        from mixmagic.display.screens import screen
+        from mixmagic.display.renderers import renderer
 
-        live = self._session.settings.live
-        place = screen(self.shell, live=live, owns_cell=owns_cell, form=form)
+        place = renderer(self.shell, live=self._session.settings.live, form=form)
         if schema is None:
             completion = show(self._session, request, place, asking.notes)
             try:

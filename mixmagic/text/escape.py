@@ -8,6 +8,7 @@ nothing is decoded in a link's address, which is percent-encoded.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -90,6 +91,11 @@ def plain(text: str) -> str:
         'red'
     """
     return _CONTROL.sub("", text)
+
+
+def preformatted(text: str) -> str:
+    """Return text as HTML that keeps its blanks and lines, and in which no character acts."""
+    return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
 
 
 def as_text(text: str, *, starts_line: bool = True, heading: bool = False) -> str:

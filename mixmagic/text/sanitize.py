@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mixmagic.text.escape import plain
 from mixmagic.text.markdown import parse
@@ -36,7 +36,24 @@ def sanitize(text: str) -> str:
         '&lt;b>bold&lt;/b> [image: x](https://example.org/?secret)'
     """
     sanitizer = Sanitizer()
-    return joined(sanitizer.feed(text), sanitizer.close())
+    return (sanitizer.feed(text) + sanitizer.close()).markdown
+
+
+class Closed(NamedTuple):
+    """A part of an answer that no further text can change.
+
+    Attributes:
+        markdown: How it is shown.
+        source: What the model wrote, without controls.
+    """
+
+    markdown: str = ""
+    source: str = ""
+
+    def __add__(self, other: object) -> Closed:
+        if not isinstance(other, Closed):
+            return NotImplemented
+        return Closed(joined(self.markdown, other.markdown), self.source + other.source)
 
 
 class Sanitizer:
@@ -46,60 +63,70 @@ class Sanitizer:
     addresses come later, and if `cut` was needed.
 
     Attributes:
-        tail: Markdown of what is still open.
+        tail: What is still open.
 
     Example:
         >>> answer = Sanitizer()
-        >>> answer.feed("# Tit"), answer.feed("le\n\nA *wor"), answer.tail
-        ('', '# Title', 'A &#42;wor')
+        >>> answer.feed("# Title\n\nA *wor"), answer.tail
+        (Closed(markdown='# Title', source='# Title\n\n'), Closed(markdown='A &#42;wor', ...))
     """
 
     def __init__(self) -> None:
-        self.tail = ""
-        self._held = self._source = ""  # what is not looked at yet, and what is not closed
+        self.tail = Closed()
+        self._held = ""  # not looked at yet
+        self._opening = (
+            ""  # what begins the tail, and was not written: the fence of code that was cut
+        )
         self._references: dict[str, Any] = {}
         self._progress = Progress()
         self._left = _MOST_BLOCKS
 
-    def feed(self, piece: str) -> str:
-        """Take the next piece; return Markdown of the blocks that it closes."""
+    def feed(self, piece: str) -> Closed:
+        """Take the next piece; return the blocks that it closes."""
         text = self._held + piece
         unfinished = _UNFINISHED.search(text)
         self._held = unfinished[0] if unfinished else ""
-        self._source += _clean(text.removesuffix(self._held))
-        return self._advance()
+        return self._advance(self.tail.source + _clean(text.removesuffix(self._held)))
 
-    def close(self) -> str:
-        """Return Markdown of what is left: the text has ended."""
-        self._source += _clean(self._held)
-        closed, left = self._advance(), self.tail
-        self._held = self._source = self.tail = ""
-        return joined(closed, left)
+    def close(self) -> Closed:
+        """Return what is left: the text has ended."""
+        closed = self._advance(self.tail.source + _clean(self._held))
+        left, self.tail, self._held = self.tail, Closed(), ""
+        return closed + left
 
-    def cut(self) -> str:
-        """Close what is open, at its last line end or where it is; return Markdown of that.
+    def cut(self) -> Closed:
+        """Close what is open, at its last line end or where it is.
 
         A block of code goes on behind the cut, the rest is read anew.
         """
-        end = self._source.rfind("\n")
-        end = end if end > len(self._source) // 2 else len(self._source)
-        head, rest = self._source[:end], self._source[end + 1 :]
+        source = self.tail.source
+        end = source.rfind("\n") + 1
+        end = end if end > len(source) // 2 else len(source)
+        head = self._opening + source[:end]
         tokens = parse(head, {"references": self._references})
-        self._source = _reopened(tokens, head) + rest
-        return joined(self._write(tokens), self._advance())
+        closed = Closed(self._write(tokens), source[:end])
+        self._opening = _reopened(tokens, head.removesuffix("\n"))
+        return closed + self._advance(source[end:])
 
-    def _advance(self) -> str:
-        """Close the blocks that nothing can change any more; return Markdown of them."""
+    def _advance(self, source: str) -> Closed:
+        """Close the blocks that nothing can change any more; the others are the tail."""
+        text = self._opening + source
         env: dict[str, Any] = {"references": self._references}
-        tokens = _bounded(parse(self._source, env), self._source, self._left)
+        tokens = _bounded(parse(text, env), text, self._left)
         children = (child for token in tokens for child in token.children or ())
         self._progress.labels |= {
             child.meta["label"] for child in children if "label" in child.meta
         }
-        position, line = _closed(tokens, self._source, env.get("unended"))
-        closed = self._write(tokens[:position])
-        self._source = "\n".join(self._source.split("\n")[line:])
-        self.tail = join(write(tokens[position:], replace(self._progress)))
+        position, line = _closed(tokens, text, env.get("unended"))
+        markdown = self._write(tokens[:position])
+        rest = "\n".join(text.split("\n")[line:])
+        if position:
+            closed = Closed(markdown, source[: len(source) - len(rest)])
+            self._opening = ""
+        else:
+            closed, rest = Closed(), source
+        tail = join(write(tokens[position:], replace(self._progress)))
+        self.tail = Closed(tail, rest) if rest else Closed()
         return closed
 
     def _write(self, tokens: Sequence[Token]) -> str:

@@ -66,7 +66,7 @@ def main(kilobytes: int, updates: int, rounds: int) -> None:
 
     from mixmagic.completion import Completion
     from mixmagic.display.formats import FORMATS
-    from mixmagic.display.screens import Notebook
+    from mixmagic.display.renderers import Notebook
     from mixmagic.money import Usage
     from mixmagic.sessions import Session as Asking
 

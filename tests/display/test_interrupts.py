@@ -15,7 +15,7 @@ faulthandler.dump_traceback_later(50, exit=True)
 from mixmagic import stop
 from mixmagic.display import live
 from mixmagic.display.formats import FORMATS
-from mixmagic.display.screens import Once
+from mixmagic.display.renderers import SingleOutputRenderer
 from mixmagic.errors import Stopped
 from mixmagic.sessions import Session
 

@@ -14,7 +14,7 @@ ASK = """
 from mixmagic.display.formats import FORMATS
 from mixmagic.display.live import show
 from mixmagic.display.rounds import Rounds
-from mixmagic.display.screens import screen
+from mixmagic.display.renderers import screen
 from mixmagic.tasks.schemas import Schema
 from mixmagic.tasks.structured import ask_structured
 import mixmagic

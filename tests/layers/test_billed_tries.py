@@ -149,7 +149,7 @@ def trouble(status: int, counted: Usage | None = None) -> Unavailable:
 
 def metered(session: Session, backend, **params):
     """What `backend` answers, through the layers that count."""
-    stream = meter(session.ledger, None)(retry(session.settings)(backend))
+    stream = meter(session.ledger, None, session.calls)(retry(session.settings)(backend))
     with closing(stream(session.request("Hi", **params))) as deltas:
         return list(deltas)
 

@@ -59,7 +59,7 @@ def test_an_answer_of_several_that_has_ended_is_not_all_of_them(session):
         while True:
             yield Delta("word ", choice=1)
 
-    stream = meter(session.ledger, None)(send)(session.request("Hi", n=2))
+    stream = meter(session.ledger, None, session.calls)(send)(session.request("Hi", n=2))
     for _ in range(400):
         next(stream)
     stream.close()
@@ -75,7 +75,7 @@ def test_a_count_that_came_with_the_first_of_two_answers_is_not_both_s(session):
         yield from (Delta("word ", choice=1) for _ in range(400))
         yield Delta(finish="stop", choice=1)
 
-    for _ in meter(session.ledger, None)(send)(session.request("Hi", n=2)):
+    for _ in meter(session.ledger, None, session.calls)(send)(session.request("Hi", n=2)):
         pass
     (row,) = rows(session)
     assert row["status"] == "ok"
@@ -89,7 +89,9 @@ def test_a_reader_that_goes_while_its_call_waits_pays_nothing(session, streamed)
         yield Delta(progress="waiting for a turn")
         pytest.fail("nobody waits any more")
 
-    stream = meter(session.ledger, None)(send)(session.request("Hi", stream=streamed))
+    stream = meter(session.ledger, None, session.calls)(send)(
+        session.request("Hi", stream=streamed)
+    )
     assert next(stream).progress
     assert rows(session)[0]["status"] == "open", "money is reserved while it waits"
     stream.close()
@@ -200,7 +202,7 @@ def test_an_error_of_ours_is_failed_by_its_name_alone(tmp_path, session):
 
     ledger = Ledger(tmp_path / "data", "s")
     with pytest.raises(ZeroDivisionError):
-        list(meter(ledger, None)(broken)(session.request("Hi")))
+        list(meter(ledger, None, session.calls)(broken)(session.request("Hi")))
     (row,) = ledger.database.rows("SELECT * FROM calls")
     assert (row["status"], row["error"]) == ("failed", "ZeroDivisionError")
     ledger.database.close()

@@ -11,11 +11,10 @@ from decimal import Decimal
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
+from mixmagic.calls.final_cost import settled
 from mixmagic.completion import Collector
 from mixmagic.display.live import show
-from mixmagic.display.screens import Once
 from mixmagic.errors import MixmagicError, Stopped
-from mixmagic.layers.settling import settled
 from mixmagic.money import NANO
 from mixmagic.sessions import Session
 

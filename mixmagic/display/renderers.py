@@ -1,24 +1,33 @@
-"""Where an answer is shown: a notebook's cell that can change, one that cannot, a terminal."""
+"""Where an answer is shown: cells whose outputs can change, outputs that cannot, a terminal."""
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+import warnings
 from typing import Any, Protocol
 
-from IPython.display import DisplayHandle, clear_output, display
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.display import DisplayHandle, display
 
+from mixmagic import forks
 from mixmagic.completion import Completion, quiet
 from mixmagic.display import segments
 from mixmagic.display.formats import FORMATS, Format, signed
 from mixmagic.display.segments import Bundle
+from mixmagic.display.thoughts import thoughts
 from mixmagic.tasks.doctor import Check
+from mixmagic.text import terminal
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
 _FRAME = 1 / 20
+# Programs that start kernels and show no updates.
+_CONSOLES = ("jupyter-console", "jupyter-qtconsole")
 
 
-class Screen(Protocol):
+class Renderer(Protocol):
     """A place for one answer."""
 
     @property
@@ -26,36 +35,34 @@ class Screen(Protocol):
         """Seconds to leave between two calls of `draw`."""
 
     def draw(self, text: str, progress: str) -> None:
-        """Append `text` to the answer; show `progress` where there is no answer yet."""
+        """Append `text` to the answer; show `progress` if there is no answer yet."""
 
-    def again(self, why: str) -> None:
-        """Another answer begins, which takes the place of what came; say `why`."""
+    def thought(self, completion: Completion) -> None:
+        """Show that the model has thought, before its answer begins."""
+
+    def restart(self, why: str) -> None:
+        """Begin another answer, which takes the place of what came; say `why`."""
 
     def finish(self, completion: Completion, session: str) -> None:
         """Show the whole answer and its footer; `session` is what the session has cost."""
 
-    def abandon(self) -> None:
-        """There is no answer: leave nothing half-shown."""
+    def discard(self, what: str) -> None:
+        """There is no answer: leave nothing half-shown, and say `what` became of it."""
 
 
-class Notebook:
+class NotebookRenderer:
     """A cell whose outputs can change: the answer grows in segments of bounded size.
 
-    Only the last segment is sent again, so that the bytes are linear in the answer's length.
-
-    Args:
-        owns_cell: Whether all of the cell's output is this answer; only then may the segments
-            be cleared away for one output at the end.
-        form: How the answer is shown.
+    Nothing is cleared, and nothing moves at the end: a person may be reading already, and the
+    cell may have outputs of its own.
     """
 
-    def __init__(self, *, owns_cell: bool, form: Format) -> None:
-        self._owns_cell = owns_cell
+    def __init__(self, form: Format) -> None:
         self._form = form
         self._length = 0
         self._segments = form.segments and form.segments()
         self._handle: DisplayHandle | None = None
-        self._displays = 0
+        self._displays = 0  # of this answer
 
     @property
     def interval(self) -> float:
@@ -77,29 +84,28 @@ class Notebook:
                 self._handle = None
             self._show(segment)
 
-    def again(self, why: str) -> None:
+    def thought(self, completion: Completion) -> None:
+        self._show(thoughts(completion, ("text/markdown", "text/plain")))
+        self._handle = None
+        self._displays = 0
+
+    def restart(self, why: str) -> None:
         self._length = 0
         self._segments = self._form.segments and self._form.segments()
         self._show_progress(why)
 
     def finish(self, completion: Completion, session: str) -> None:
         after = 0
-        if self._displays > 1 and self._owns_cell:
-            clear_output(wait=True)
-            self._handle = None
-        elif self._displays > 1 and completion.others:
+        if self._displays > 1 and completion.others:
             self._handle, after = None, 1  # the first answer stays where it is
         elif self._displays > 1 and self._segments:
-            last = self._segments.last | {"text/plain": plain(completion.text)}
-            self._show(signed(last, completion.footer(session)))
+            self._show(signed(self._segments.last(), completion.footer(session)))
             return
         self._show(self._form.whole(completion, session, tabs=True, after=after))
 
-    def abandon(self) -> None:
-        if self._handle is not None and self._owns_cell:
-            clear_output()
-        elif self._handle is not None:
-            self._show({"text/plain": ""})
+    def discard(self, what: str) -> None:
+        if self._handle is not None:
+            self._show_progress(what)
 
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
@@ -115,8 +121,8 @@ class Notebook:
             self._handle.update(bundle, raw=True)
 
 
-class Once:
-    """A cell that is saved as it is first shown: one output, when the answer is whole."""
+class SingleOutputRenderer:
+    """A place that keeps what it is shown first: one output, when the answer is whole."""
 
     interval = 1.0
 
@@ -126,17 +132,20 @@ class Once:
     def draw(self, text: str, progress: str) -> None:
         pass
 
-    def again(self, why: str) -> None:
+    def thought(self, completion: Completion) -> None:
+        pass
+
+    def restart(self, why: str) -> None:
         pass
 
     def finish(self, completion: Completion, session: str) -> None:
-        display(self._form.whole(completion, session), raw=True)
+        display(self._form.whole(completion, session, with_thoughts=True), raw=True)
 
-    def abandon(self) -> None:
+    def discard(self, what: str) -> None:
         pass
 
 
-class Terminal:
+class TerminalRenderer:
     """A terminal: text as it comes, without what the terminal would obey."""
 
     interval = _FRAME
@@ -149,24 +158,28 @@ class Terminal:
             if self._progress:
                 self._clear()
             self._begun = True
-            print(plain(text), end="", flush=True)
+            terminal.write(plain(text))
         elif progress and not self._begun and sys.stdout.isatty():
             self._clear()
-            print(plain(progress), end="", flush=True)
+            terminal.write(plain(progress))
             self._progress = True
 
-    def again(self, why: str) -> None:
-        self.abandon()
-        print("\n\n" * self._begun + plain(why), end="\n\n", flush=True)
+    def thought(self, completion: Completion) -> None:
+        self.discard("")
+        terminal.write(f"({completion.thought}.)\n\n")
+
+    def restart(self, why: str) -> None:
+        self.discard("")
+        terminal.write("\n\n" * self._begun + plain(why) + "\n\n")
         self._begun = False
 
     def finish(self, completion: Completion, session: str) -> None:
-        self.abandon()
+        self.discard("")
         for number, other in enumerate(completion.others, 2):
-            print(f"\n\nAnswer {number}:\n{plain(other)}", end="")
-        print("\n\n" * self._begun + completion.footer(session), flush=True)
+            terminal.write(f"\n\nAnswer {number}:\n{plain(other)}")
+        terminal.write("\n\n" * self._begun + completion.footer(session) + "\n")
 
-    def abandon(self) -> None:
+    def discard(self, what: str) -> None:
         if self._progress:
             self._clear()
 
@@ -176,33 +189,64 @@ class Terminal:
         self._progress = False
 
 
-def screen(
-    shell: Any, *, live: bool | None, owns_cell: bool, form: Format = FORMATS["markdown"]
-) -> Screen:
-    """The screen for this front end.
+def renderer(
+    shell: Any, *, live: bool | None = None, form: Format = FORMATS["markdown"]
+) -> Renderer:
+    """Return what shows an answer in this front end.
 
     Args:
         shell: IPython's shell.
         live: The user's word, or `None` to find out.
-        owns_cell: Whether all of the cell's output is this answer.
         form: How the answer is shown where more than text can be.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return Terminal()
+        return TerminalRenderer()
     if live is None:
         # nbclient, nbconvert, nbval and papermill run cells without a person to answer input().
-        live = bool(getattr(kernel, "_allow_stdin", True))
-    return Notebook(owns_cell=owns_cell, form=form) if live else Once(form)
+        live = bool(getattr(kernel, "_allow_stdin", True)) and not _starts_in_console()
+    return NotebookRenderer(form) if live and not _captured(shell) else SingleOutputRenderer(form)
+
+
+def _captured(shell: Any) -> bool:
+    """Return True if what is shown goes to where no update reaches it.
+
+    That is `%%capture` and its like, and an Output widget: also that of `interact`.
+    """
+    if isinstance(shell.display_pub, CapturingDisplayPublisher):
+        return True
+    widgets = sys.modules.get("ipywidgets")
+    if widgets is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there is no other list of them
+        instances = list(dict(widgets.Widget.widgets or {}).values())
+    message = dict(shell.parent_header).get("msg_id", "")
+    return any(
+        isinstance(widget, widgets.Output) and widget.msg_id == message for widget in instances
+    )
+
+
+@functools.cache
+def _starts_in_console() -> bool:
+    """Return True if a console has started this kernel: Jupyter's show no updates."""
+    psutil = forks.load("psutil")
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return False
+    return any(os.path.basename(word) in _CONSOLES for word in words[:3])  # noqa: PTH119
 
 
 def front_end(shell: Any) -> Check:
-    """Whether the front end shows answers as they come."""
+    """Return whether the front end shows answers as they come."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return Check("front end", True, "a terminal: answers stream")
-    if isinstance(screen(shell, live=None, owns_cell=True), Notebook):
+    if isinstance(renderer(shell), NotebookRenderer):
         return Check("front end", True, "a live notebook: answers stream into the cell")
     return Check(
-        "front end", None, "nobody is watching (nbclient, papermill, …): answers are shown once"
+        "front end",
+        None,
+        "answers are shown once (nbclient, papermill, Jupyter Console, captured output)",
     )
