@@ -165,19 +165,19 @@ def limited(request: Request, limit: int) -> Request:
 
 
 def _free(model: Model) -> bool:
-    """Whether a provider gives its model away, and the user has set no price on it."""
+    """Return True if a provider gives its model away, and the user has set no price on it."""
     return model.provider.free and (model.price is None or model.price.free)
 
 
 def _over(request: Request) -> dict[Any, Any]:
-    """What `wire.encode` puts over a call's parameters."""
+    """Return the fields that `wire.encode` puts over a call's parameters."""
     dialect = request.model.provider.dialect
     streaming = dialect.streaming if request.stream else {}
     return {**dialect.always, **streaming, **request.params.get("extra_body", {})}
 
 
 def _unbounded(over: Mapping[Any, Any]) -> set[Any]:
-    """What of a body's fields may cost more than its tokens, or tokens that nobody can foresee."""
+    """Return the fields of a body that may cost more than its tokens, or unforeseeable ones."""
     unknown = over.keys() - _HARMLESS
     # The user's own functions are answered here; a provider's tools search and read by themselves.
     tools = over.get("tools", [])
@@ -190,17 +190,17 @@ def _unbounded(over: Mapping[Any, Any]) -> set[Any]:
 
 
 def _function(tool: Any) -> bool:
-    """Whether a tool is a function of the user's own."""
+    """Return True if a tool is a function of the user's own."""
     return isinstance(tool, Mapping) and tool.get("type") == "function"
 
 
 def _limit(model: Model) -> str:
-    """What a provider calls `max_tokens`."""
+    """Return a provider's name for `max_tokens`."""
     return model.provider.dialect.rename.get("max_tokens", "max_tokens")
 
 
 def _whole(value: object) -> bool:
-    """Whether a value is a number of tokens or answers."""
+    """Return True if a value is a number of tokens or answers."""
     return type(value) is int and 1 <= value <= _MOST
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 
 
@@ -43,5 +44,10 @@ def _listed(path: str) -> str:
         return spelled
     if name in names:
         return spelled
-    alike = (each for each in names if each.casefold() == name.casefold())
+    alike = (each for each in names if _plain(each) == _plain(name))
     return os.path.join(folder, next(alike, name))  # noqa: PTH118
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, and with each accent composed: macOS takes both ways."""
+    return unicodedata.normalize("NFC", name.casefold())

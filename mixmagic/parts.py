@@ -37,7 +37,7 @@ class Parts:
 
     @once
     def id(self) -> str:
-        """What the ledger calls this session."""
+        """This session's id in the ledger."""
         from mixmagic.store.processes import session
 
         return session() if self._of_process else os.urandom(8).hex()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays l
     from mixmagic.money import Budget, Per
     from mixmagic.params import Prompt
     from mixmagic.settings import Settings
-    from mixmagic.store.budgets import Left
+    from mixmagic.store.budgets import Balance
     from mixmagic.tasks.choosing import Choice
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
@@ -235,13 +235,13 @@ class Session(Parts):
             )
         self.ledger.limit(per, None if limit is None else amount(limit), self.notebook)
 
-    def budgets(self) -> list[Left]:
-        """What the budgets that are set have left, the session's first.
+    def budgets(self) -> list[Balance]:
+        """Return the balances of the budgets that are set, the session's first.
 
         Raises:
             StoreError: The ledger, or the budgets, cannot be read.
         """
-        return self.ledger.left(self.notebook)
+        return self.ledger.balances(self.notebook)
 
     def plan(self, request: Request) -> Plan:
         """What a call would take and cost; nothing is sent.
@@ -256,9 +256,9 @@ class Session(Parts):
         from mixmagic.tasks.plan import plan
 
         prompt = self.backends.count(request.messages, request.model)
-        left = self.ledger.left(self.notebook, request.budget)
+        balances = self.ledger.balances(self.notebook, request.budget)
         answers = self.ledger.answers(request.model)
-        return plan(request, prompt, left, *answers, floor=self.settings.budget_floor)
+        return plan(request, prompt, balances, *answers, floor=self.settings.budget_floor)
 
     def models(self, provider: str | None = None) -> list[Model]:
         """The catalog's rows, of one provider or of all.

@@ -169,9 +169,12 @@ def _converted(text: str, kind: str) -> Any:
     try:
         if kind == "bool | None":
             return _TRUTH[text.lower()]
-        return {"float": float, "int": int}.get(kind, str)(text)
+        # Python also reads `1_0` as ten, and the digits of all scripts.
+        if kind in ("float", "int") and text.isascii() and "_" not in text:
+            return float(text) if kind == "float" else int(text)
     except (KeyError, ValueError):
-        return text
+        pass
+    return text
 
 
 def _checked(name: str, value: Any, path: Path) -> Any:

@@ -133,9 +133,9 @@ def test_no_budget_is_passed_by_threads_and_processes_that_are_killed(together, 
     billed = Counter(bill for words, bill in provider.billed.items() if words[0] in "AB")
     assert not recorded - billed
     assert (billed - recorded).total() <= len(lost)
-    (left,) = mine.left(None)
+    (left,) = mine.balances(None)
     assert left.spent * NANO == sum(row["cost_nanodollars"] for row in rows)
-    assert left.held == 0
+    assert left.reserved == 0
     assert sum(spent.cost for spent in mine.spent("all")) == left.spent
     mine.database.close()
 
@@ -239,7 +239,7 @@ def test_processes_wait_for_each_others_money_until_all_have_finished(together, 
     # Who came first is served first, in whatever process.
     half = Counter(order[: len(order) // 2])
     assert min(half[who] for who in "ABCD") >= CALLS * SMALL / 6
-    (left,) = ledger.left(None)
+    (left,) = ledger.balances(None)
     assert left.spent * NANO == len(rows) * 11 * 600
     assert ledger.database.rows("SELECT * FROM waiting") == []
     ledger.database.close()

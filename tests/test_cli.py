@@ -121,10 +121,10 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     for age in (0, 100):
         request = Request(model, (Message("user", "Hi"),))
-        hold = Reservation(request, None, bound(request), time.time() - age * 86_400)
-        ledger.reserve(hold)
+        reservation = Reservation(request, None, bound(request), time.time() - age * 86_400)
+        ledger.reserve(reservation)
         answer = Completion("", Usage(1_000_000, 0), Decimal("0.5"), "stop", request, 1.0, None)
-        ledger.settle(hold, "ok", answer)
+        ledger.settle(reservation, "ok", answer)
     ledger.database.close()
     ran = run("spend")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -151,10 +151,12 @@ def lost(home):
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
     for _ in range(2):
-        hold = Reservation(request, None, bound(request), time.time())
-        ledger.reserve(hold)
+        reservation = Reservation(request, None, bound(request), time.time())
+        ledger.reserve(reservation)
     usage = Usage(1_000_000, 1, counted="estimate")
-    ledger.settle(hold, "ok", Completion("", usage, Decimal("0.5"), "stop", request, 1.0, None))
+    ledger.settle(
+        reservation, "ok", Completion("", usage, Decimal("0.5"), "stop", request, 1.0, None)
+    )
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET owner = NULL WHERE id = 1")
     ledger.database.close()

@@ -29,7 +29,7 @@ import mixmagic
 
 def session(_=None):
     found = mixmagic.session()
-    return found.id, [str(left.cap.limit) for left in found.budgets()]
+    return found.id, [str(left.limit.dollars) for left in found.budgets()]
 
 def ask(number):
     try:
@@ -185,7 +185,7 @@ def test_a_budget_outlives_the_session_object_and_its_modules(run):
     for name in [name for name in sys.modules if name.partition(".")[0] == "mixmagic"]:
         del sys.modules[name]
     import mixmagic
-    print(json.dumps([str(left.cap.limit) for left in mixmagic.session().budgets()]))
+    print(json.dumps([str(left.limit.dollars) for left in mixmagic.session().budgets()]))
     """
     assert run(script, "") == ["0.25"]
 

@@ -113,6 +113,17 @@ def test_a_bad_variable_is_refused(home):
     assert caught.value.hint == "It takes true or false."
 
 
+@pytest.mark.parametrize("text", ["1_0", "\N{ARABIC-INDIC DIGIT THREE}", "１０", "2.5", "ten"])  # noqa: RUF001
+def test_numbers_in_odd_writings_are_refused(home, text):
+    with pytest.raises(BadArguments, match="'budget_floor' cannot be") as caught:
+        load(home, MIXMAGIC_BUDGET_FLOOR=text)
+    assert caught.value.hint == "It takes a whole number from 0 up."
+    if text != "2.5":
+        with pytest.raises(BadArguments, match="'idle_timeout' cannot be"):
+            load(home, MIXMAGIC_IDLE_TIMEOUT=text)
+    assert load(home, MIXMAGIC_BUDGET_FLOOR=" 10 ").budget_floor == 10
+
+
 def test_settings_are_read_once(home, monkeypatch):
     settings = load(home)
     monkeypatch.setitem(os.environ, "MIXMAGIC_MODEL", "local")

@@ -8,27 +8,27 @@ from decimal import Decimal
 from mixmagic.completion import dollars as rounded
 from mixmagic.display.report import Table
 from mixmagic.money import dollars, nano
-from mixmagic.store.budgets import Left, exactly
+from mixmagic.store.budgets import Balance, exactly
 from mixmagic.tasks.plan import Plan
 
 
-def budgets_table(left: Sequence[Left]) -> Table:
-    """What each limit has left."""
-    amounts = ([each.cap.limit, each.spent, each.held, each.left] for each in left)
+def budgets_table(balances: Sequence[Balance]) -> Table:
+    """Make a table of what each limit has left."""
+    amounts = ([each.limit.dollars, each.spent, each.reserved, each.remaining] for each in balances)
     columns = [_aligned(column) for column in zip(*amounts, strict=True)]
     return Table(
         ["budget", "limit>", "spent>", "held>", "left>", "raised by"],
         [
             [
                 # The settings' own stands beside the one that is set here.
-                each.cap.name + " (settings)" * each.cap.cure.startswith("budget_"),
+                each.limit.name + " (settings)" * each.limit.raised_by.startswith("budget_"),
                 *row,
-                each.cap.cure.strip("`"),
+                each.limit.raised_by.strip("`"),
             ]
-            for each, row in zip(left, zip(*columns, strict=True), strict=True)
+            for each, row in zip(balances, zip(*columns, strict=True), strict=True)
         ],
         "held: what calls under way may cost at most"
-        if left
+        if balances
         else "No budget is set: `%mixmagic budget 0.50` sets this session's,"
         " `--per day` and `--per month` those of all sessions.",
     )
@@ -66,12 +66,12 @@ def plan_table(plan: Plan) -> Table:
         rows.append(["cost at most", most.reason if most.cost is None else exactly(most.cost)])
         about = "" if plan.likely is None else "about "
         rows.append(["cost likely", about + rounded(plan.likely)])
-    for left in () if free else plan.left:
-        now = f"{exactly(left.left)} of {exactly(left.cap.limit)} left"
-        if most.cost is not None and most.cost <= left.left:
-            after = dollars(nano(left.left) - nano(most.cost))
+    for balance in () if free else plan.balances:
+        now = f"{exactly(balance.remaining)} of {exactly(balance.limit.dollars)} left"
+        if most.cost is not None and most.cost <= balance.remaining:
+            after = dollars(nano(balance.remaining) - nano(most.cost))
             now += f"; after this call at least {exactly(after)}"
-        rows.append([left.cap.name, now])
+        rows.append([balance.limit.name, now])
     notes = [f"{_verdict(plan)}Nothing was sent."]
     if request.params.get("response_format", {}).get("type") == "json_schema":
         notes.append(
@@ -84,10 +84,10 @@ def plan_table(plan: Plan) -> Table:
 def _verdict(plan: Plan) -> str:
     """What budgets would do to a call."""
     if plan.refused is not None:
-        return f"It would be refused: {plan.refused.cap.name} does not allow it. "
+        return f"It would be refused: {plan.refused.limit.name} does not allow it. "
     if plan.waits is not None:
-        held = exactly(plan.waits.held)
-        return f"It would wait: calls under way hold {held} of {plan.waits.cap.name}. "
+        held = exactly(plan.waits.reserved)
+        return f"It would wait: calls under way hold {held} of {plan.waits.limit.name}. "
     if plan.clamped is not None:
-        return f"{plan.clamped.cap.name.capitalize()} has room for {plan.limit:,} tokens. "
+        return f"{plan.clamped.limit.name.capitalize()} has room for {plan.limit:,} tokens. "
     return ""

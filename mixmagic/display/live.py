@@ -87,7 +87,9 @@ def session_total(session: Session) -> str:
     from mixmagic.store.spend import total
 
     try:
-        spent, limit = total(session.ledger.spent()), session.ledger.budgets.session
+        ledger = session.ledger
+        spent = total(ledger.spent(patience=ledger.patience))
+        limit = ledger.budgets.session
     except StoreError:
         return "unknown"
     of = "" if limit is None else f" of {exactly(limit)}"

@@ -39,30 +39,30 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
             call = _Call(ledger, Reservation(request, notebook, bound(request)))
-            hold, collector = call.hold, call.collector
+            reservation, collector = call.reservation, call.collector
             running = calls.begin(collector)
             try:
-                yield from reserve(ledger, hold)
-                collector.request = hold.request
-                with closing(inner(hold.request)) as deltas:
+                yield from reserve(ledger, reservation)
+                collector.request = reservation.request
+                with closing(inner(reservation.request)) as deltas:
                     for delta in deltas:
                         if delta.failed is not None:
                             yield from call.another_try(delta.failed)
                             continue
                         collector.add(delta)
-                        ledger.moved(hold)
+                        ledger.moved(reservation)
                         call.sent = not delta.progress  # who tells of a wait has not sent it yet
                         yield delta
                         call.sent = True
-                        if delta.finish == "length" and hold.clamp is not None:
-                            yield _clamped(*hold.clamp)
-                if note := _surprise(hold, collector.usage):
+                        if delta.finish == "length" and reservation.clamp is not None:
+                            yield _clamped(*reservation.clamp)
+                if note := _surprise(reservation, collector.usage):
                     yield Delta(note=note)
             except BaseException as error:
                 call.fail(error)
                 raise
             finally:
-                ledger.abandon(hold)  # first of all: what follows may be interrupted
+                ledger.abandon(reservation)  # first of all: what follows may be interrupted
                 calls.end(running)
                 call.record()
 
@@ -72,16 +72,16 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
 
 
 class _Call:
-    """What becomes of one call.
+    """Fate of one call.
 
     Attributes:
-        hold: Its place in the ledger.
-        collector: What has come of it.
+        reservation: Its place in the ledger.
+        collector: Its answer so far.
         sent: True if the provider may have read the question of the last try.
     """
 
-    def __init__(self, ledger: Ledger, hold: Reservation) -> None:
-        self.hold, self.collector = hold, Collector(hold.request)
+    def __init__(self, ledger: Ledger, reservation: Reservation) -> None:
+        self.reservation, self.collector = reservation, Collector(reservation.request)
         self.sent = True
         self._ledger = ledger
         self._status: Status = "ok"
@@ -96,12 +96,12 @@ class _Call:
             MixmagicError: The failed one's: a budget has too little left for another.
         """
         self._transmitted, self.sent = True, False
-        if (tried := _tried(self.hold, error)) is None:
+        if (tried := _tried(self.reservation, error)) is None:
             return
         try:
-            enough = self._ledger.extend(self.hold, tried.cost)
+            enough = self._ledger.extend(self.reservation, tried.cost)
         except StoreError:
-            enough = not self._ledger.budgeted(self.hold)
+            enough = not self._ledger.budgeted(self.reservation)
         if not enough:
             error.hint = one_line(
                 f"{error.hint} It was not tried again: this try may be billed, and a budget has too"
@@ -138,19 +138,19 @@ class _Call:
             if not (completion.cost or _priced(completion)):
                 completion = replace(completion, cost=None)
         try:
-            self._ledger.settle(self.hold, self._status, completion, self._reason)
+            self._ledger.settle(self.reservation, self._status, completion, self._reason)
         except StoreBusy as busy:  # it is written as soon as it can be
             _log.info("A call is not in the ledger yet: %s", busy.message)
         except StoreError as trouble:
             _log.warning("The row of a call stays open: %s", trouble.message)
 
 
-def _tried(hold: Reservation, error: MixmagicError) -> Tried | None:
+def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
     """Return what a try that failed may cost; `None` if it is surely not billed."""
-    price = hold.request.model.price
+    price = reservation.request.model.price
     if isinstance(usage := error.usage, Usage):
         return Tried(bill(usage, price), told=True)
-    return Tried(hold.most) if error.sent and hold.most != 0 else None
+    return Tried(reservation.most) if error.sent and reservation.most != 0 else None
 
 
 def _clamped(limit: int, name: str) -> Delta:
@@ -163,13 +163,13 @@ def _priced(completion: Completion) -> bool:
     return completion.model.price is not None or completion.usage.charge is not None
 
 
-def _surprise(hold: Reservation, usage: Usage | None) -> str:
-    """What to say where a provider has counted more than the call could have cost."""
-    price, most = hold.request.model.price, hold.most
+def _surprise(reservation: Reservation, usage: Usage | None) -> str:
+    """Return a note if a provider has counted more than the call could have cost."""
+    price, most, number = reservation.request.model.price, reservation.most, reservation.number
     cost = None if usage is None else bill(usage, price)
     if cost is None or most is None or cost <= most:
         return ""
-    how = f"; `spend --resolve {hold.number} DOLLARS` corrects that" if hold.number else ""
+    how = f"; `spend --resolve {number} DOLLARS` corrects that" if number else ""
     return (
         f"it cost more than the {exactly(most)} that it could have: the provider counted more{how}"
     )

@@ -22,60 +22,60 @@ _POLL, _LOOK = 0.02, 1.0
 _LOCKED = 60.0
 
 
-def reserve(ledger: Ledger, hold: Reservation) -> Generator[Delta, None, None]:
+def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, None]:
     """Reserve what a call may cost.
 
-    Under a budget it waits, until the call's deadline, for money that other calls hold, and for a
-    locked ledger. A call without one goes on if the ledger cannot be written: a note says so.
+    Under a budget it waits, until the call's deadline, for money that other calls have reserved,
+    and for a locked ledger. A call without one goes on if the ledger cannot be written: a note
+    says so.
 
     Raises:
         BudgetExceeded: The budgets have too little left.
         Stopped: The call was stopped while it waited.
-        StoreError: The ledger cannot be written, and a budget holds.
+        StoreError: The ledger cannot be written, and a budget applies to it.
     """
     try:
-        if ledger.reserve(hold, patience=ledger.patience) is None:
+        if ledger.reserve(reservation) is None:
             return
     except StoreDamaged as news:
         yield Delta(note=news.message)
-        yield from reserve(ledger, hold)
+        yield from reserve(ledger, reservation)
         return
     except StoreError as error:
-        if not ledger.budgeted(hold):
+        if not ledger.budgeted(reservation):
             later = " yet" if isinstance(error, StoreBusy) else ""
             yield Delta(note=f"not in the ledger{later}: {error.message}")
-            ledger.reserve_later(hold)
+            ledger.reserve_later(reservation)
             return
         if not isinstance(error, StoreBusy):
             raise
     try:
-        with _queued(ledger, hold) as turn:
-            yield from _waiting(ledger, hold, turn)
+        with _queued(ledger, reservation) as turn:
+            yield from _waiting(ledger, reservation, turn)
     except KeyboardInterrupt:
         raise Stopped(sent=False) from None
 
 
-def _waiting(ledger: Ledger, hold: Reservation, turn: Turn) -> Generator[Delta, None, None]:
+def _waiting(ledger: Ledger, reservation: Reservation, turn: Turn) -> Generator[Delta, None, None]:
     """Wait until a call's money is reserved, telling the user what for."""
     started = time.monotonic()
     said = started + _PATIENCE
     refusal: BudgetExceeded | StoreBusy
     while True:
-        if hold.request.stop.is_set():
+        if reservation.request.stop.is_set():
             raise Stopped(sent=False)
-        seen, look, deadline = ledger.database.version(), _LOOK, hold.request.deadline
+        seen, look, deadline = ledger.database.version(), _LOOK, reservation.request.deadline
         try:
-            short = ledger.reserve(hold, turn, patience=_POLL)
+            short = ledger.reserve(reservation, turn, patience=_POLL)
         except StoreBusy as busy:
             refusal, why = busy, "another process keeps the ledger locked"
             look, deadline = _POLL, min(deadline, started + _LOCKED)
         else:
             if short is None:
                 return
-            why = f"calls under way hold {exactly(short.held)} of {short.cap.name}"
-            refusal = exceeded(
-                hold.request, hold.bound, short, short.left, "and it waited for more"
-            )
+            why = f"calls under way hold {exactly(short.reserved)} of {short.limit.name}"
+            asked, bound = reservation.asked, reservation.bound
+            refusal = exceeded(asked, bound, short, short.remaining, "and it waited for more")
         now = time.monotonic()
         if now >= deadline:
             raise refusal
@@ -97,12 +97,12 @@ def _until_news(ledger: Ledger, turn: Turn, seen: int, until: float) -> None:
 
 
 @contextmanager
-def _queued(ledger: Ledger, hold: Reservation) -> Iterator[Turn]:
+def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Turn]:
     """Queue a call up behind those that wait already."""
     turn = Turn(looking=True)
     ledger.turns.enter(turn)
     try:
-        with hold.request.stop.calling(turn.bell.ring):
+        with reservation.request.stop.calling(turn.bell.ring):
             yield turn
     finally:
         ledger.turns.leave(turn)

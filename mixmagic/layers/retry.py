@@ -80,7 +80,7 @@ def _may_be_billed(error: MixmagicError) -> bool:
 
 
 def _tries(count: int) -> str:
-    """The noun to a number of retries."""
+    """Return the noun to a number of retries."""
     return "retry" if count == 1 else "retries"
 
 

@@ -8,7 +8,7 @@ from mixmagic.errors import BadArguments
 from mixmagic.magics._base import Parser
 from mixmagic.money import Per
 from mixmagic.sessions import Session
-from mixmagic.store.budgets import Cap
+from mixmagic.store.budgets import Limit
 from mixmagic.store.spend import Period
 
 
@@ -28,18 +28,18 @@ def budget(session: Session, words: list[str]) -> Table:
             "How much may be spent is missing.",
             f"Write `%mixmagic budget DOLLARS {' '.join(words)}`, or `off` for DOLLARS.",
         )
-    left = session.budgets()
-    table = budgets_table(left)
-    if any(_unpriced(session, each.cap) for each in left):
+    balances = session.budgets()
+    table = budgets_table(balances)
+    if any(_unpriced(session, each.limit) for each in balances):
         table.caption += "\nspent: without calls whose price is not known"
     return table
 
 
-def _unpriced(session: Session, cap: Cap) -> bool:
+def _unpriced(session: Session, limit: Limit) -> bool:
     """Whether any of the calls that count for a limit had no known price."""
-    if cap.per == "notebook":
-        spent = [row for row in session.ledger.spent("all", "notebook") if row.name == cap.key]
+    if limit.per == "notebook":
+        spent = [row for row in session.ledger.spent("all", "notebook") if row.name == limit.key]
     else:
         period: dict[str, Period] = {"day": "today", "month": "month"}
-        spent = session.ledger.spent(period.get(cap.per, "session"))
+        spent = session.ledger.spent(period.get(limit.per, "session"))
     return any(row.unpriced for row in spent)

@@ -105,12 +105,12 @@ def _settled(words: list[str]) -> tuple[int, Decimal]:
     from mixmagic.amount import amount
 
     try:
-        number, cost = int(words[0]), amount(words[1])
-        if len(words) > 2 or not 0 < number < 2**63:
+        number, cost = words
+        if not (number.isascii() and number.isdecimal() and 0 < int(number) < 2**63):
             raise ValueError
-    except (ValueError, IndexError, BadArguments):
+        return int(number), amount(cost)
+    except (ValueError, BadArguments):
         raise BadArguments(
             f"--resolve cannot take {' '.join(words)!r:.40}.",
             "It takes a call's number and what it cost in US dollars: --resolve 17 0.05.",
         ) from None
-    return number, cost

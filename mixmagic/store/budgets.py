@@ -1,12 +1,13 @@
-"""The limits on what may be spent, apart from the record of it: a damaged ledger loses none.
+"""Limits on spending, and the share of them that a call gets.
 
-May be imported by `layers` and what stands above it.
+They are kept apart from the ledger: a damaged one loses no limit. May be imported by `layers` and
+what stands above it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from mixmagic import files, notebook
 from mixmagic.amount import amount
-from mixmagic.bounds import Bound, cheaper
+from mixmagic.bounds import Bound, cheaper, fitting
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.money import NANO, Budget, Per, dollars, nano
 from mixmagic.store import processes
@@ -30,67 +31,65 @@ PERIODS: dict[Per, str] = {
 _LONGEST = 30 * 86_400.0
 
 
-class Cap(NamedTuple):
-    """One limit that holds for a call.
+class Limit(NamedTuple):
+    """One limit that applies to a call.
 
     Attributes:
-        per: What it limits the spending of: a period, a notebook, or the calls of one cell.
+        per: Kind of spending: of a session, a notebook, a day, a month, or one cell.
         key: Which one, as in the ledger: `2026-11-24`.
-        limit: US dollars.
-        name: What people call it: `today's budget`.
-        cure: How it is raised.
-        also: What else the ledger may call it: a notebook in other spellings.
+        dollars: US dollars that its calls may cost together.
+        name: Name for people: `today's budget`.
+        raised_by: How it is raised.
     """
 
     per: Per | Literal["cell"]
     key: str
-    limit: Decimal
+    dollars: Decimal
     name: str
-    cure: str
-    also: tuple[str, ...] = ()
+    raised_by: str
 
     @property
     def id(self) -> str:
-        """What tells it from the other limits, in any process."""
+        """Text that tells it from the other limits, in any process."""
         return f"{self.per}:{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What a limit has left.
+class Balance:
+    """State of a limit.
 
     Attributes:
-        cap: The limit.
+        limit: The limit.
         spent: US dollars that calls have cost, lost ones at their worst case.
-        held: US dollars that calls under way may cost at most, and that jobs have reserved.
-        moving: Those of them that a call may wait for: of other calls, which go on.
+        reserved: US dollars that calls under way may cost at most, and that jobs have reserved.
+        returning: Those of them for which a call may wait: of other calls, which go on.
     """
 
-    cap: Cap
+    limit: Limit
     spent: Decimal
-    held: Decimal
-    moving: Decimal = Decimal(0)
+    reserved: Decimal
+    returning: Decimal = Decimal(0)
 
     @property
-    def left(self) -> Decimal:
+    def remaining(self) -> Decimal:
         """US dollars that may still be spent; less than 0 if the limit was set too late."""
-        return dollars(nano(self.cap.limit) - nano(self.spent) - nano(self.held))
+        return dollars(nano(self.limit.dollars) - nano(self.spent) - nano(self.reserved))
 
 
-class _Shared(NamedTuple):
-    """What the file says: the limits under their names, and those of sessions and notebooks."""
+class _File(NamedTuple):
+    """The limits of all sessions, as the file has them: each under its name, and sorted."""
 
     names: dict[str, Decimal] = {}  # noqa: RUF012  # never changed
     sessions: dict[str, Decimal] = {}  # noqa: RUF012
-    notebooks: dict[str, dict[str, Decimal]] = {}  # noqa: RUF012  # by any spelling, all of them
+    notebooks: dict[str, Decimal] = {}  # noqa: RUF012
 
 
 class Budgets:
     """The limits of one session, and those that all of this user's sessions share.
 
     Args:
-        path: The file that has them, of every session: a session's own may be several processes.
-        settings: US dollars per period, from the settings file: they hold besides the others.
+        path: The file that has them, of every session: a session may be several processes.
+        settings: US dollars per period, from the settings file: they apply besides the others.
         session: The session's id.
     """
 
@@ -98,24 +97,24 @@ class Budgets:
         self.path = path
         self._settings = settings
         self._session = session
-        self._read: tuple[object, _Shared] = (None, _Shared())
-        self._last: tuple[object, list[Cap]] = (None, [])  # the limits of the last call
+        self._read: tuple[object, _File] = (None, _File())
+        self._last: tuple[object, list[Limit]] = (None, [])  # those of the last call
 
     @property
     def session(self) -> Decimal | None:
-        """What this session may cost.
+        """US dollars that this session may cost; `None` if nothing limits them.
 
         Raises:
             StoreError: The file cannot be read.
         """
-        limits = (self._shared().sessions.get(self._session), self._settings.get("session"))
+        limits = (self._content().sessions.get(self._session), self._settings.get("session"))
         return min((limit for limit in limits if limit is not None), default=None)
 
     def set(self, per: Per, limit: Decimal | None, path: str | None) -> None:
         """Set a limit, or take it off; whoever calls keeps other processes from doing the same.
 
         Args:
-            per: What it limits the spending of.
+            per: Kind of spending.
             limit: US dollars, or `None`.
             path: The notebook's.
 
@@ -128,20 +127,17 @@ class Budgets:
                 "It is not known which notebook this is: the front end does not say.",
                 "Set the session's budget instead: `%mixmagic budget DOLLARS`.",
             )
-        shared = self._shared()
-        mine: list[str] = [per]
-        if per == "session":
-            mine = [f"session:{self._session}:{processes.parent()}"]
-        elif per == "notebook":  # what it was called before has its earlier spending
-            spellings = dict.fromkeys([path, *shared.notebooks.get(path or "", {})])
-            mine = [f"notebook:{each}" for each in spellings]
+        name: dict[Per, str] = {
+            "session": f"session:{self._session}:{processes.parent()}",
+            "notebook": f"notebook:{path}",
+        }
         names = {
             name: value
-            for name, value in shared.names.items()
-            if name not in mine and not self._over(name, per)
+            for name, value in self._content().names.items()
+            if not (self._is(name, per, path) or _over(name))
         }
         if limit is not None:
-            names |= dict.fromkeys(mine, limit)
+            names[name.get(per, per)] = limit
         texts = {name: str(value) for name, value in names.items()}
         try:
             files.write(self.path, json.dumps(texts, indent=1))
@@ -151,21 +147,19 @@ class Budgets:
                 "Check the disk's free space and the folder's permissions.",
             ) from None
 
-    def _over(self, name: str, per: Per) -> bool:
-        """Return True if a limit is that of a session which is over, or is to be set anew."""
+    def _is(self, name: str, per: Per, path: str | None) -> bool:
+        """Return True if a limit of the file is this session's, or this notebook's, of a period."""
         kind, _, rest = name.partition(":")
-        if kind != "session":
+        if kind != per:
             return False
-        session, _, process = rest.partition(":")
-        if session == self._session:
-            return per == "session"
-        ended = processes.gone(process)
-        return processes.age(process) > _LONGEST if ended is None else ended
+        if per == "session":
+            return rest.partition(":")[0] == self._session
+        return per != "notebook" or notebook.canonical(rest) == path
 
-    def caps(
+    def limits(
         self, session: str, notebook: str | None, day: str, cell: Budget | None = None
-    ) -> list[Cap]:
-        """Return the limits that hold for a call, the narrowest first.
+    ) -> list[Limit]:
+        """Return the limits that apply to a call, the narrowest first.
 
         Args:
             session: The session's id.
@@ -174,66 +168,58 @@ class Budgets:
             cell: The call's own budget.
 
         Raises:
-            StoreError: The file cannot be read: nobody knows what holds.
+            StoreError: The file cannot be read: nobody knows what applies.
         """
-        shared = self._shared()
+        content = self._content()
         call = (self._read[0], session, notebook, day, cell)
-        last, caps = self._last
+        last, limits = self._last
         if last != call:
-            caps = list(self._caps(shared, session, notebook, day, cell))
-            self._last = call, caps
-        return caps
+            limits = list(self._limits(content, session, notebook, day, cell))
+            self._last = call, limits
+        return limits
 
-    def _caps(
-        self, shared: _Shared, session: str, notebook: str | None, day: str, cell: Budget | None
-    ) -> Iterator[Cap]:
+    def _limits(
+        self, content: _File, session: str, notebook: str | None, day: str, cell: Budget | None
+    ) -> Iterator[Limit]:
         if cell is not None:
-            yield Cap("cell", cell.id, cell.limit, "its own budget", "a higher --budget")
-        spellings = shared.notebooks.get(notebook, {}) if notebook is not None else {}
-        limits: tuple[tuple[Per, str | None, list[Decimal | None]], ...] = (
-            ("session", session, [shared.sessions.get(session)]),
-            ("notebook", notebook, [*dict.fromkeys(spellings.values())]),
-            ("day", day, [shared.names.get("day")]),
-            ("month", day[:7], [shared.names.get("month")]),
+            yield Limit("cell", cell.id, cell.limit, "its own budget", "a higher --budget")
+        periods: tuple[tuple[Per, str | None, Decimal | None, str], ...] = (
+            ("session", session, content.sessions.get(session), ""),
+            ("notebook", notebook, content.notebooks.get(notebook or ""), " --notebook"),
+            ("day", day, content.names.get("day"), " --per day"),
+            ("month", day[:7], content.names.get("month"), " --per month"),
         )
-        options = {"session": "", "notebook": " --notebook", "day": " --per day"}
-        for per, key, own in limits:
-            if key is None:  # the notebook is not known
-                continue
-            also = tuple(each for each in spellings if each != key) if per == "notebook" else ()
-            for limit in own:
-                if limit is not None:
-                    option = options.get(per, " --per month")
-                    cure = f"`%mixmagic budget DOLLARS{option}`"
-                    yield Cap(per, key, limit, PERIODS[per], cure, also)
-            if (fixed := self._settings.get(per)) is not None:
-                cure = f"budget_{per} in config.toml or MIXMAGIC_BUDGET_{per.upper()}"
-                yield Cap(per, key, fixed, PERIODS[per], cure)
+        for per, key, own, option in periods:
+            if key is not None and own is not None:
+                yield Limit(per, key, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
+            if key is not None and (fixed := self._settings.get(per)) is not None:
+                setting = f"budget_{per} in config.toml or MIXMAGIC_BUDGET_{per.upper()}"
+                yield Limit(per, key, fixed, PERIODS[per], setting)
 
-    def _shared(self) -> _Shared:
+    def _content(self) -> _File:
         """Return what the file says; it is read again when it has changed."""
         try:
             found = self.path.stat()
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._read[0] != state:
-                self._read = (state, _sorted(_parsed(self.path.read_bytes())))
+                self._read = (state, _sorted(_parsed(files.read(self.path))))
         except (FileNotFoundError, NotADirectoryError):
-            self._read = (None, _Shared())
-        except (OSError, ValueError, RecursionError, BadArguments) as error:
+            self._read = (None, _File())
+        except (OSError, ValueError, BadArguments) as error:
+            why = error.message if isinstance(error, BadArguments) else files.reason(error)
             raise StoreError(
-                f"The budgets in {self.path} cannot be read ({_reason(error)}), so that none can"
+                f"The budgets in {self.path} cannot be read ({why.rstrip('.')}), so that none can"
                 " be kept.",
                 "Fix the file, or delete it and set them again with `%mixmagic budget`.",
             ) from None
         return self._read[1]
 
 
-def _parsed(content: bytes) -> dict[str, Decimal]:
-    """Read limits by name.
+def _parsed(text: str) -> dict[str, Decimal]:
+    """Return the limits of a file by name.
 
     Raises:
-        ValueError: That is not a JSON object of names that there are, each once.
-        RecursionError: It is nested too deep.
+        ValueError: It is not a JSON object of names that there are, each once.
         BadArguments: One of them is not an amount of dollars.
     """
 
@@ -243,35 +229,87 @@ def _parsed(content: bytes) -> dict[str, Decimal]:
             raise ValueError("a name stands there twice")
         return names
 
-    values = json.loads(content.decode("utf-8"), object_pairs_hook=once)
+    try:
+        # Numbers as they are written: they are amounts like any other text.
+        values = json.loads(
+            text, object_pairs_hook=once, parse_int=str, parse_float=str, parse_constant=str
+        )
+    except (json.JSONDecodeError, RecursionError):
+        raise ValueError("it is not valid JSON") from None
     if not isinstance(values, dict):
         raise ValueError("it is not an object")  # noqa: TRY004  # one kind for all of these
     for name in values:
-        if name not in ("day", "month") and name.partition(":")[0] not in ("session", "notebook"):
+        kind, _, rest = name.partition(":")
+        if name not in ("day", "month") and not (kind in ("session", "notebook") and rest):
             raise ValueError(f"there is no budget {name!r:.40}")
     return {name: amount(value) for name, value in values.items()}
 
 
-def _reason(error: Exception) -> str:
-    """What is wrong with the file, in a few words."""
-    if isinstance(error, BadArguments):
-        return error.message.rstrip(".")
-    return str(error) if type(error) is ValueError else type(error).__name__
-
-
-def _sorted(names: dict[str, Decimal]) -> _Shared:
-    """Sort limits by what they are of."""
+def _sorted(names: dict[str, Decimal]) -> _File:
+    """Sort limits by what they are of: the lowest for a notebook, in whatever spellings it is."""
     sessions: dict[str, Decimal] = {}
-    notebooks: dict[str, dict[str, Decimal]] = {}
+    notebooks: dict[str, Decimal] = {}
     for name, limit in names.items():
         kind, _, rest = name.partition(":")
         if kind == "session":
             sessions[rest.partition(":")[0]] = limit
         elif kind == "notebook":
-            same = notebooks.setdefault(notebook.canonical(rest), {})
-            same[rest] = limit
-            notebooks[rest] = same
-    return _Shared(names, sessions, notebooks)
+            path = notebook.canonical(rest)
+            notebooks[path] = min(limit, notebooks.get(path, limit))
+    return _File(names, sessions, notebooks)
+
+
+def _over(name: str) -> bool:
+    """Return True if a limit is that of a session which is over."""
+    kind, _, rest = name.partition(":")
+    if kind != "session":
+        return False
+    process = rest.partition(":")[2]
+    ended = processes.gone(process)
+    return processes.age(process) > _LONGEST if ended is None else ended
+
+
+class Grant(NamedTuple):
+    """Share of its budgets that a call gets.
+
+    Attributes:
+        tokens: The `max_tokens` that each of its answers gets; 0 if it gets nothing now.
+        tightest: The first limit with too little for all that the call asks for; `None` if all
+            have enough.
+        waits: True if other calls have reserved money that would give it more: it waits for them.
+    """
+
+    tokens: int
+    tightest: Balance | None = None
+    waits: bool = False
+
+
+def grant(request: Request, bound: Bound, balances: Sequence[Balance], floor: int) -> Grant:
+    """Decide what a call gets of its budgets: all that it asks for, less, or nothing.
+
+    Args:
+        request: The call.
+        bound: Its worst case; its `limit` is known.
+        balances: Those of its budgets, at least one.
+        floor: Tokens of the shortest useful answer; one that was asked to be shorter is useful.
+
+    Example:
+        >>> grant(request, bound(request), session.budgets(), 64).tokens
+        4096
+    """
+    wanted = bound.limit or 0
+    now = min(each.remaining for each in balances)
+    if bound.most is not None and bound.most <= now:
+        return Grant(wanted)
+    later = min(each.remaining + each.returning for each in balances)
+    tokens, best = (
+        min(wanted, fitting(request, bound, max(money, Decimal(0)))) for money in (now, later)
+    )
+    tightest = next(each for each in balances if bound.most is None or each.remaining < bound.most)
+    useful = min(floor, wanted)
+    if best > tokens and best >= useful:
+        return Grant(0, tightest, waits=True)
+    return Grant(tokens if tokens >= useful else 0, tightest)
 
 
 def exactly(value: Decimal) -> str:
@@ -281,11 +319,11 @@ def exactly(value: Decimal) -> str:
     return f"{'-' if value < 0 else ''}${whole:,}.{digits}"
 
 
-def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:
+def unbounded(bound: Bound, limit: Limit) -> BudgetExceeded:
     """Return the refusal of a call whose cost nothing bounds, or nobody knows."""
     return BudgetExceeded(
-        f"{bound.reason[0].upper()}{bound.reason[1:]}, so that {cap.name} of"
-        f" {exactly(cap.limit)} could not be kept; nothing was sent.",
+        f"{bound.reason[0].upper()}{bound.reason[1:]}, so that {limit.name} of"
+        f" {exactly(limit.dollars)} could not be kept; nothing was sent.",
         f"{bound.hint}, or take the budget off.",
     )
 
@@ -293,7 +331,7 @@ def unbounded(bound: Bound, cap: Cap) -> BudgetExceeded:
 def exceeded(
     request: Request,
     bound: Bound,
-    left: Left,
+    balance: Balance,
     least: Decimal,
     why: str = "too little for a useful answer",
 ) -> BudgetExceeded:
@@ -301,19 +339,20 @@ def exceeded(
 
     Args:
         request: The call.
-        bound: What it could cost.
-        left: The limit that it would pass, the narrowest of them.
-        least: What the tightest of all limits has left, in US dollars.
+        bound: Its worst case.
+        balance: That of the limit which it would pass, the narrowest of them.
+        least: US dollars that the tightest of all limits has left.
         why: Why the call does not get what is left.
     """
-    most, rest, cap = bound.most, max(left.left, Decimal(0)), left.cap
-    under_way = f" ({exactly(left.held)} is held for calls under way)" if left.held else ""
+    most, rest, limit = bound.most, max(balance.remaining, Decimal(0)), balance.limit
+    reserved = exactly(balance.reserved)
+    under_way = f" ({reserved} is held for calls under way)" if balance.reserved else ""
     could = "" if most is None else f"could cost up to {exactly(most)}, and "
     way = cheaper(request, bound, least)
     return BudgetExceeded(
-        f"This call {could}{cap.name} of {exactly(cap.limit)} has {exactly(rest)} left{under_way},"
-        f" {why}; nothing was sent.",
-        f"Raise it ({cap.cure}){', or ' * bool(way)}{way}.",
+        f"This call {could}{limit.name} of {exactly(limit.dollars)} has {exactly(rest)}"
+        f" left{under_way}, {why}; nothing was sent.",
+        f"Raise it ({limit.raised_by}){', or ' * bool(way)}{way}.",
         most=most,
         left=rest,
     )

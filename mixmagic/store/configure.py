@@ -1,4 +1,4 @@
-"""How a SQLite file is opened, brought up to date and, where all else fails, only read.
+"""Opening a SQLite file, bringing it up to date and, if all else fails, only reading it.
 
 For the modules of this package.
 """

@@ -31,6 +31,7 @@ _TRANSACTION, _RECENT = 0.3, 5.0
 _CROWD = 10.0
 # Seconds between two looks at such a file, at least and at most.
 _SOON, _LATER = 0.001, 0.02
+_NEVER = (0.0, -math.inf)
 
 
 class Database:
@@ -54,7 +55,7 @@ class Database:
         self._migrations = migrations
         self._made: sqlite3.Connection | None = None
         # Since when another process has been seen to keep it locked, and until when.
-        self._locked = (0.0, -math.inf)
+        self._locked = _NEVER
         # Which file that is: another process may have quarantined it, and begun a new one.
         self._file: quarantine.Identity | None = None
         _databases[self] = None
@@ -67,7 +68,7 @@ class Database:
 
     @property
     def journal(self) -> str:
-        """How the file is kept whole: `wal`, or on a network folder `delete`.
+        """Return SQLite's journal mode: `wal`, or on a network folder `delete`.
 
         Raises:
             StoreError: The file cannot be read.
@@ -75,17 +76,21 @@ class Database:
         return str(self.rows("PRAGMA journal_mode")[0][0])
 
     @contextlib.contextmanager
-    def transaction(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, patience: float | None = None, kept: Callable[[], None] | None = None
+    ) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block is kept, or nothing of it.
 
         Args:
             patience: Seconds to wait if another process keeps the file locked; 0 tries once.
+            kept: Called when all is kept, before another thread may begin a transaction.
 
         Raises:
             StoreBusy: It kept the file locked all the time.
             StoreDamaged: The file was damaged, and has been quarantined.
             StoreError: The file cannot be read or written.
         """
+        patience = PATIENCE if patience is None else patience
         for _ in self._tries(patience):
             with self.lock:
                 if self._made is not None and self._made.in_transaction:
@@ -98,9 +103,10 @@ class Database:
                 try:
                     connection = self._attempt(self._begin)
                     begun = True
-                    self._locked = (0.0, -math.inf)
                     yield connection
-                    _commit(connection)
+                    self._commit(connection, patience)
+                    if kept is not None:
+                        kept()
                     return  # noqa: TRY300  # what follows is for errors
                 except (*configure.FAILURES, quarantine.Taken) as error:
                     self._roll_back()
@@ -117,7 +123,7 @@ class Database:
 
         Args:
             query: In SQL.
-            values: What stands for its question marks.
+            values: Values of its question marks.
             patience: As for `transaction`.
 
         Raises:
@@ -130,7 +136,7 @@ class Database:
             return connection.execute(query, values).fetchall()
 
         found: list[sqlite3.Row] | None = None
-        for _ in self._tries(patience):
+        for _ in self._tries(PATIENCE if patience is None else patience):
             with self.lock:
                 if self._made is not None and self._made.in_transaction:
                     return read(self._made)  # what fails here becomes ours at the transaction's end
@@ -168,7 +174,7 @@ class Database:
                 self._made.close()
                 self._made = None
 
-    def _tries(self, patience: float | None) -> Iterator[None]:
+    def _tries(self, patience: float) -> Iterator[None]:
         """Come back while another process keeps the file locked, and the patience lasts.
 
         It lasts longer while others get on with their transactions: this one's turn will come.
@@ -177,27 +183,55 @@ class Database:
             StoreBusy: It is over.
         """
         started = time.monotonic()
-        wait = PATIENCE if patience is None else patience
-        deadline, pause, version = started + wait, _SOON, 0
+        deadline, pause, version = started + patience, _SOON, 0
         while True:
             yield
             now, before, version = time.monotonic(), version, self.version()
-            since, until = self._locked
             if before not in (0, version):  # others get on
-                since = now
-                if (
-                    wait > _TRANSACTION and now - started < _CROWD
-                ):  # whoever waits for less comes back
-                    deadline = max(deadline, now + wait)
-            self._locked = (since if now - until < _RECENT else now, now)
-            left = deadline - now
-            if left <= 0:
-                raise StoreBusy(
-                    f"{self.path} cannot be used: it is locked by another process.",
-                    "Try again in a moment, or end that process.",
-                )
-            time.sleep(min(pause, left))
+                self._locked = _NEVER
+                # Whoever waits for less comes back anyway.
+                if patience > _TRANSACTION and now - started < _CROWD:
+                    deadline = max(deadline, now + patience)
+            self._seen_locked(now, now)
+            if now >= deadline:
+                raise self._busy()
+            time.sleep(min(pause, deadline - now))
             pause = min(2 * pause, _LATER)
+
+    def _commit(self, connection: sqlite3.Connection, patience: float) -> None:
+        """Commit; unlike `Connection.commit`, it fails if nothing is begun.
+
+        With a rollback journal, whoever reads keeps it waiting.
+
+        Raises:
+            StoreBusy: For longer than the patience lasts.
+        """
+        started = time.monotonic()
+        while True:
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if not configure.busy(error):
+                    raise
+            else:
+                self._locked = _NEVER
+                return
+            now = time.monotonic()
+            if now - started >= patience:
+                self._seen_locked(started, now)
+                raise self._busy()
+            time.sleep(_SOON)
+
+    def _seen_locked(self, since: float, now: float) -> None:
+        """Remember that another process keeps the file locked: since it was first seen to."""
+        first, last = self._locked
+        self._locked = (first if since - last < _RECENT else since, now)
+
+    def _busy(self) -> StoreBusy:
+        return StoreBusy(
+            f"{self.path} cannot be used: it is locked by another process.",
+            "Try again in a moment, or end that process.",
+        )
 
     def version(self) -> int:
         """Return a number that is another one after another process has written the file.
@@ -352,20 +386,3 @@ def _after_fork() -> None:
 
 
 forks.across(_before_fork, _after_fork)
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    """Commit; unlike `Connection.commit`, it fails if nothing is begun.
-
-    With a rollback journal, who reads keeps it waiting.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if not configure.busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_SOON)
-        else:
-            return

@@ -1,4 +1,4 @@
-"""The spend record: one row for every call that was sent, whole, stopped, failed or lost.
+"""The spend record: one row for every call that was sent: whole, stopped, failed or lost.
 
 A row is made before the call is sent, with the most that the call can cost, and closed with what
 it did cost. What a killed process leaves open is closed by the next one, as `lost`, at its most.
@@ -12,20 +12,17 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from mixmagic.bounds import Bound, limited
 from mixmagic.completion import Completion
 from mixmagic.errors import BadArguments, StoreBusy, StoreDamaged, StoreError
 from mixmagic.money import Budget, Per, dollars, nano
 from mixmagic.store import processes, reservations, rows, turns
-from mixmagic.store.budgets import Budgets, Cap, Left, exceeded, unbounded
+from mixmagic.store.budgets import Balance, Budgets, Limit, exceeded, grant, unbounded
 from mixmagic.store.db import Database
-from mixmagic.store.grants import grant
 from mixmagic.store.processes import gone
-from mixmagic.store.reservations import Entry, Reservation, encodable
+from mixmagic.store.reservations import Entry, Reservation
 from mixmagic.store.rows import Ending, Status
 from mixmagic.store.schema import MIGRATIONS
 from mixmagic.store.spend import By, Period, Spent, day, spent
@@ -37,8 +34,6 @@ from mixmagic.values import Model
 _LONGEST = 86_400.0
 # Seconds that a call with a budget waits for a locked file before it looks whether it is stopped.
 _PROBE = 0.05
-# Seconds between two words to other processes on which calls go on.
-_TOLD = 2.0
 # Seconds between two looks for processes that have ended, while a call waits.
 _SWEEP = 1.0
 
@@ -48,7 +43,7 @@ class Ledger:
 
     Args:
         data_dir: The folder of `ledger.db` and `budgets.json`.
-        session: What this session is called.
+        session: The session's id.
         budgets: US dollars per period, from the settings.
         floor: Tokens of the shortest useful answer, for which a budget must have enough left.
 
@@ -66,15 +61,15 @@ class Ledger:
         self.database = Database(data_dir / "ledger.db", MIGRATIONS)
         self.budgets = Budgets(data_dir / "budgets.json", budgets or {}, session)
         self.session, self.floor = session, floor
-        self.turns = Turns()
-        self._writer = Writer(self.database, self.turns.ring)
+        under_way: dict[int, Entry] = {}
+        self.turns = Turns(under_way)
+        self._writer = Writer(self.database, under_way, self.turns.ring)
         self._swept: tuple[int, float] = (0, 0.0)  # the process that looked for lost calls, when
         self._budgeted = False  # the last call
-        self._told = 0.0  # when other processes were told which calls go on
 
     def reserve(
-        self, hold: Reservation, turn: Turn | None = None, *, patience: float | None = None
-    ) -> Left | None:
+        self, reservation: Reservation, turn: Turn | None = None, *, patience: float | None = None
+    ) -> Balance | None:
         """Add a row for a call that is about to be sent, if its budgets have enough left.
 
         Looking and reserving are one transaction: whatever runs beside it, in any process, the
@@ -83,13 +78,13 @@ class Ledger:
         for.
 
         Args:
-            hold: The call.
+            reservation: The call.
             turn: Its place among those that wait, if it does.
-            patience: Seconds to wait if another process keeps the ledger locked.
+            patience: Seconds to wait if another process keeps the ledger locked; briefly if `None`.
 
         Returns:
-            `None` if it is done. Otherwise the limit that has too little left now, of which other
-            calls hold some that they may give back.
+            `None` if it is done. Otherwise the balance of a limit that has too little left now, of
+            which other calls have reserved some that they may give back.
 
         Raises:
             BudgetExceeded: Too little is left, and none of it can be waited for.
@@ -101,19 +96,19 @@ class Ledger:
             raise news
         self._sweep_if_due(turn)
         try:
-            with self._writer.transaction(patience) as connection:
+            with self._writer.transaction(self.patience if patience is None else patience) as file:
                 # In here: whoever changes a limit does it in a transaction, too.
-                caps = self.caps(hold) if hold.bound.cost != 0 else []
-                self._budgeted = bool(caps)
-                if caps and (short := self._short(connection, hold, caps, turn)):
+                limits = self.limits(reservation) if reservation.bound.cost != 0 else []
+                self._budgeted = bool(limits)
+                if limits and (short := self._short(file, reservation, limits, turn)):
                     return short
-                self._writer.add(connection, self._entered(hold, budgeted=bool(caps)))
+                self._writer.add(file, self._entered(reservation, budgeted=bool(limits)))
                 if turn is not None:
-                    turns.forget(connection, turn)
+                    turns.forget(file, turn)
         except BaseException:
-            if hold.entry is not None:  # whether its row is in the file or not
-                self._writer.drop(hold.entry)
-                hold.entry = None
+            if reservation.entry is not None:  # whether its row is in the file or not
+                self._writer.drop(reservation.entry)
+                reservation.entry = None
             raise
         return None
 
@@ -125,15 +120,15 @@ class Ledger:
         """
         return _PROBE if self._budgeted else self._writer.patience
 
-    def reserve_later(self, hold: Reservation) -> None:
+    def reserve_later(self, reservation: Reservation) -> None:
         """Let a call go on whose row cannot be written now: it is written as soon as it can be."""
-        self._writer.add_later(self._entered(hold, budgeted=False))
+        self._writer.add_later(self._entered(reservation, budgeted=False))
 
-    def extend(self, hold: Reservation, amount: Decimal | None) -> bool:
+    def extend(self, reservation: Reservation, amount: Decimal | None) -> bool:
         """Reserve more for a call, one of whose tries may have been billed.
 
         Args:
-            hold: The call.
+            reservation: The call.
             amount: US dollars; `None` if nobody knows how many.
 
         Returns:
@@ -142,26 +137,26 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be written.
         """
-        entry = hold.mine
+        entry = reservation.mine
         if entry is None:
             return True
         with self._writer.transaction(self._writer.patience) as connection:
-            if caps := self.caps(hold):
-                lefts = _lefts(caps, rows.spending(connection.execute, caps))
-                if amount is None or any(amount > each.left for each in lefts):
+            if limits := self.limits(reservation):
+                least = min(each.remaining for each in _balances(connection.execute, limits))
+                if amount is None or amount > least:
                     return False
             if amount is not None and entry.row["held_nanodollars"] is not None:
                 entry.row["held_nanodollars"] += nano(amount)
             connection.execute(
                 "UPDATE calls SET held_nanodollars = ?, billed_tries = billed_tries + 1"
                 " WHERE id = ? AND started_at = ? AND status = 'open'",
-                (entry.row["held_nanodollars"], entry.number, hold.started_at),
+                (entry.row["held_nanodollars"], entry.number, reservation.started_at),
             )
         return True
 
     def settle(
         self,
-        hold: Reservation,
+        reservation: Reservation,
         status: Status,
         completion: Completion | None,
         error: str | None = None,
@@ -171,80 +166,48 @@ class Ledger:
         What cannot be written now is written as soon as it can be.
 
         Args:
-            hold: The call.
+            reservation: The call.
             status: How it ended.
-            completion: What it came to; `None` if it never left this machine: it was no call.
+            completion: Its answer and cost; `None` if it never left this machine: it was no call.
             error: Why it failed.
 
         Raises:
             StoreError: The ledger cannot be written yet; the row stays open.
         """
-        entry = hold.mine
+        entry = reservation.mine
         if entry is None:
             return
-        ending = None
-        if completion is not None:
-            usage, cost, first = completion.usage, completion.cost, completion.ttft
-            ending = Ending(
-                status,
-                None if error is None else encodable(error),
-                None if cost is None else nano(cost),
-                usage.prompt_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.completion_tokens,
-                usage.counted,
-                None if usage.charge is None else nano(usage.charge),
-                completion.billed_tries,
-                completion.elapsed * 1000,
-                None if first is None else first * 1000,
-            )
-        if hold.guard is not None:
-            hold.guard.detach()
+        ending = None if completion is None else rows.ending(status, completion, error)
+        if reservation.guard is not None:
+            reservation.guard.detach()
         self._writer.settle(entry, ending)
 
-    def abandon(self, hold: Reservation) -> None:
+    def abandon(self, reservation: Reservation) -> None:
         """Let a call that is over count as lost until `settle` says better."""
-        if (entry := hold.mine) is not None:
+        if (entry := reservation.mine) is not None:
             self._writer.abandon(entry)
 
-    def moved(self, hold: Reservation) -> None:
+    def moved(self, reservation: Reservation) -> None:
         """Note that a piece of a call's answer has come: others may wait for its end."""
-        entry = hold.mine
-        if entry is None:
-            return
-        entry.move()
-        if entry.budgeted and entry.moved - max(entry.began, self._told) > _TOLD:
-            self._tell(entry.moved)
+        if (entry := reservation.mine) is not None:
+            self._writer.moved(entry)
 
-    def _tell(self, now: float) -> None:
-        """Tell other processes which calls have gone on since they were told last."""
-        before, self._told = self._told, now
-        numbers = [n for n, each in self._writer.open.copy().items() if each.moved >= before]
-        moved = f"UPDATE calls SET moved_at = ? WHERE id IN ({', '.join(map(str, numbers))})"  # noqa: S608  # numbers
-        try:
-            with self._writer.transaction(0.0) as connection:
-                connection.execute(moved, (time.time(),))
-        except StoreDamaged as news:
-            self._writer.news = news
-        except StoreError:
-            pass  # it is told the next time
-
-    def budgeted(self, hold: Reservation) -> bool:
-        """Return True if budgets hold for a call that costs something.
+    def budgeted(self, reservation: Reservation) -> bool:
+        """Return True if budgets apply to a call that costs something.
 
         Raises:
             StoreError: The limits cannot be read.
         """
-        return hold.bound.cost != 0 and bool(self.caps(hold))
+        return reservation.bound.cost != 0 and bool(self.limits(reservation))
 
-    def caps(self, hold: Reservation) -> list[Cap]:
-        """Return the limits that hold for a call.
+    def limits(self, reservation: Reservation) -> list[Limit]:
+        """Return the limits that apply to a call.
 
         Raises:
             StoreError: The limits cannot be read.
         """
-        return self.budgets.caps(self.session, hold.notebook, hold.day, hold.request.budget)
+        cell = reservation.request.budget
+        return self.budgets.limits(self.session, reservation.notebook, reservation.day, cell)
 
     def limit(self, per: Per, limit: Decimal | None, notebook: str | None = None) -> None:
         """Set what may be spent in a period, or take the limit off with `None`.
@@ -258,8 +221,8 @@ class Ledger:
             self.budgets.set(per, limit, notebook)
         self.turns.ring()
 
-    def left(self, notebook: str | None, cell: Budget | None = None) -> list[Left]:
-        """Return what the limits that hold for a call now have left.
+    def balances(self, notebook: str | None, cell: Budget | None = None) -> list[Balance]:
+        """Return the balances of the limits that apply to a call now.
 
         Raises:
             StoreError: The ledger, or the limits, cannot be read.
@@ -270,9 +233,9 @@ class Ledger:
             raise
         except StoreError:
             pass  # what cannot be written can yet be read
-        caps = self.budgets.caps(self.session, notebook, day(), cell)
-        lefts = _lefts(caps, rows.spending(self.database.rows, caps))
-        return self._moving(self.database.rows, lefts)
+        limits = self.budgets.limits(self.session, notebook, day(), cell)
+        query = self.database.rows
+        return self.turns.returning(query, _balances(query, limits))
 
     def answers(self, model: Model) -> tuple[int, int]:
         """Return how many whole answers of a model there are, and their tokens in all.
@@ -287,23 +250,30 @@ class Ledger:
         )
         return tuple(row)
 
-    def spent(self, period: Period = "session", by: By = "model") -> list[Spent]:
+    def spent(
+        self, period: Period = "session", by: By = "model", *, patience: float | None = None
+    ) -> list[Spent]:
         """Return what calls have cost, in groups: the dearest first, days in their order.
+
+        Args:
+            period: Period of the calls.
+            by: Column that makes the groups.
+            patience: Seconds to wait if another process keeps the ledger locked.
 
         Raises:
             StoreError: The ledger cannot be read.
         """
-        return spent(self.database, self.session, period, by)
+        return spent(self.database, self.session, period, by, patience)
 
-    def sweep(self, patience: float | None = None) -> None:
+    def sweep(self) -> None:
         """Close the rows that processes have left open which are no more: as lost, at their most.
 
-        Args:
-            patience: Seconds to wait if another process keeps the file locked.
+        It waits briefly if another process keeps the ledger locked.
 
         Raises:
             StoreError: The ledger cannot be read or written.
         """
+        patience = self._writer.patience
         found = self.database.rows(
             "SELECT id, owner, started_at FROM calls WHERE status = 'open'", patience=patience
         )
@@ -352,96 +322,66 @@ class Ledger:
         self._writer.write(self._writer.patience)
         self.database.close()
 
-    def _entered(self, hold: Reservation, *, budgeted: bool) -> Entry:
-        """Make a call's row: from now on the call counts as lost unless it is settled."""
-        if hold.guard is not None:
-            hold.guard.detach()
-        hold.entry = entry = Entry(reservations.row(hold, self.session), budgeted=budgeted)
-        # If nothing ever settles it, as after Ctrl-C in the wrong moment.
-        hold.guard = weakref.finalize(hold, self._writer.abandon, entry)
-        hold.guard.atexit = False
-        return entry
-
-    def _short(
-        self,
-        connection: sqlite3.Connection,
-        hold: Reservation,
-        caps: Sequence[Cap],
-        turn: Turn | None,
-    ) -> Left | None:
-        """Fit a call into what its budgets have left; return the limit for which it must wait."""
-        bound, least = hold.bound, None
-        if bound.limit is None:
-            raise unbounded(bound, caps[0])
-        tokens, sums = bound.limit, rows.spending(connection.execute, caps)
-        rest = min(nano(cap.limit) - sum(both) for cap, both in zip(caps, sums, strict=True))
-        behind = self._behind(connection, caps, turn)
-        if bound.most is None or nano(bound.most) > rest or behind:
-            lefts = self._moving(connection.execute, _lefts(caps, sums))
-            tokens, least, waits = grant(hold.asked, bound, lefts, self.floor)
-            if waits or (behind and tokens):
-                if turn is not None:
-                    turn.limits = _too_small(bound, lefts) or {cap.id for cap in caps}
-                    if self.turns.first(turn.limits, turn):
-                        turns.tell(connection, turn)
-                return least or lefts[0]
-            if least is not None and not tokens:
-                raise exceeded(hold.asked, bound, least, min(each.left for each in lefts))
-        hold.request, hold.clamp, hold.most = limited(hold.asked, tokens), None, bound.most
-        if least is not None and hold.request.model.price is not None:
-            hold.clamp = tokens, least.cap.name
-            hold.most = hold.request.model.price.most(bound.prompt_tokens, tokens * bound.answers)
-        return None
-
-    def _behind(
-        self, connection: sqlite3.Connection, caps: Sequence[Cap], turn: Turn | None
-    ) -> bool:
-        """Return True if a call that came earlier, in any process, waits for the same money."""
-        others = turns.others(connection)
-        if not (others or self.turns):
-            return False
-        limits = {cap.id for cap in caps}
-        behind = turns.behind(others, limits, turn) or not self.turns.first(limits, turn)
-        # Others may wait for the very call that this thread holds open.
-        return behind and not any(each.mine() for each in self._writer.open.copy().values())
-
     def forget(self, turn: Turn) -> None:
         """Let other processes go on that a call no longer waits."""
         if turn.told:
             with contextlib.suppress(StoreError), self._writer.transaction(0.0) as connection:
                 turns.forget(connection, turn)
 
-    def _moving(self, query: rows.Query, lefts: Sequence[Left]) -> list[Left]:
-        """Add what of each limit is held by calls that may be waited for."""
-        moving = [row for row in query(rows.HOLDING, ()) if self._moves(row)]
-        found = []
-        for left in lefts:
-            keys = (left.cap.key, *left.cap.also)
-            held = sum(row["held_nanodollars"] for row in moving if row[left.cap.per] in keys)
-            found.append(replace(left, moving=dollars(held)))
-        return found
+    def _entered(self, reservation: Reservation, *, budgeted: bool) -> Entry:
+        """Make a call's row: from now on the call counts as lost unless it is settled."""
+        if reservation.guard is not None:
+            reservation.guard.detach()
+        entry = Entry(reservations.row(reservation, self.session), budgeted=budgeted)
+        # If nothing ever settles it, as after Ctrl-C in the wrong moment.
+        guard = weakref.finalize(reservation, self._writer.abandon, entry)
+        guard.atexit = False
+        reservation.entry, reservation.guard = entry, guard
+        return entry
 
-    def _moves(self, row: sqlite3.Row) -> bool:
-        """Return True if the open call of a row may be waited for."""
-        entry = self._writer.open.get(row["id"])
-        if entry is not None and entry.process == os.getpid():
-            return entry.moves and not entry.mine()
-        moved = row["moved_at"]
-        return moved is not None and abs(time.time() - moved) <= reservations.ELSEWHERE
+    def _short(
+        self,
+        connection: sqlite3.Connection,
+        reservation: Reservation,
+        limits: Sequence[Limit],
+        turn: Turn | None,
+    ) -> Balance | None:
+        """Fit a call into what its budgets have left; return the one for which it must wait."""
+        bound, query = reservation.bound, connection.execute
+        if bound.limit is None:
+            raise unbounded(bound, limits[0])
+        balances = _balances(query, limits)
+        behind = self.turns.behind(connection, {each.id for each in limits}, turn)
+        small = {
+            each.limit.id for each in balances if bound.most is None or each.remaining < bound.most
+        }
+        if small or behind:
+            balances = self.turns.returning(query, balances)
+        got = grant(reservation.asked, bound, balances, self.floor)
+        if got.waits or (behind and got.tokens):
+            if turn is not None:
+                turn.limits = small or {each.id for each in limits}
+                if self.turns.first(turn.limits, turn):
+                    turns.tell(connection, turn)
+            return got.tightest or balances[0]
+        if not got.tokens:
+            least = min(each.remaining for each in balances)
+            raise exceeded(reservation.asked, bound, got.tightest or balances[0], least)
+        reservation.grant(got)
+        return None
 
     def _sweep_if_due(self, turn: Turn | None) -> None:
         """Look for the calls of processes that are no more: once, and again while a call waits."""
         process, at = self._swept
         if process != os.getpid() or (turn is not None and time.monotonic() - at > _SWEEP):
             with contextlib.suppress(StoreBusy):  # then at the next call
-                self.sweep(self._writer.patience)
+                self.sweep()
 
 
-def _lefts(caps: Sequence[Cap], sums: Sequence[tuple[int, int]]) -> list[Left]:
-    """Return what limits have left."""
-    return [Left(cap, *map(dollars, both)) for cap, both in zip(caps, sums, strict=True)]
-
-
-def _too_small(bound: Bound, lefts: Sequence[Left]) -> set[str]:
-    """Return the limits that have less left than a call asks for."""
-    return {each.cap.id for each in lefts if bound.most is None or each.left < bound.most}
+def _balances(query: rows.Query, limits: Sequence[Limit]) -> list[Balance]:
+    """Return the balances of limits."""
+    sums = rows.spending(query, limits)
+    return [
+        Balance(limit, dollars(spent), dollars(reserved))
+        for limit, (spent, reserved) in zip(limits, sums, strict=True)
+    ]

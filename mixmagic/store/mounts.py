@@ -1,6 +1,6 @@
-"""Whether a folder lies on a network: SQLite's write-ahead log needs memory that all share.
+"""Folders on network filesystems: SQLite's write-ahead log needs memory that all share.
 
-For the modules of this room, and for whoever tells the user about it.
+For the modules of this package, and for whoever tells the user about it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def network(path: Path) -> str:
-    """The type of the network filesystem that `path` lies on; empty where it is a local one.
+    """Return the type of the network filesystem of a path; empty if it is a local one.
 
     Linux says it itself, Windows has it in the path, and elsewhere psutil, which comes with
     ipykernel, asks the system.
@@ -41,7 +41,7 @@ def network(path: Path) -> str:
 
 
 def filesystem(table: str, path: str) -> str:
-    """The type of the filesystem that holds `path`; empty where the table does not say.
+    """Return the type of the filesystem of a path; empty if the table does not say.
 
     Args:
         table: The text of `/proc/self/mountinfo`.
@@ -58,7 +58,7 @@ def filesystem(table: str, path: str) -> str:
 
 
 def _innermost(mounted: Iterable[tuple[str, str]], path: str) -> str:
-    """The type at the longest mount point above `path`; of two at one point the later hides."""
+    """Return the type at the longest mount point above a path; the later hides one at the same."""
     longest, found = "", ""
     for point, kind in mounted:
         inside = path == point or path.startswith(point.rstrip("/") + "/")

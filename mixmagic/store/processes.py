@@ -1,4 +1,4 @@
-"""Which process made a reservation, whether it still lives, and whose session it works in.
+"""Ids of processes and of the sessions that they work in.
 
 For the modules of this package and for `parts`.
 """
@@ -30,7 +30,7 @@ def gone(name: str | None) -> bool | None:
     """Return True if a process has ended, `None` if it ran on another host.
 
     Args:
-        name: What `this` returned there; `None` for one that left no name.
+        name: Its id, as `this` returned it there; `None` for one that left none.
     """
     if name is None:
         return True

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.bounds import Bound
+from mixmagic.bounds import Bound, limited
 from mixmagic.money import nano
+from mixmagic.store.budgets import Grant
 from mixmagic.store.processes import gone, this
 from mixmagic.store.spend import day
 from mixmagic.values import Request
 
-# Seconds without a piece of its answer after which nobody waits for a call's money; and for a call
-# of another process, which tells of its pieces every now and then.
-_STILL, ELSEWHERE = 5.0, 7.0
+# Seconds without a piece of its answer after which nobody waits for a call's money.
+_STILL = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class Entry:
         row: Its columns.
         process: Which process makes the call: a forked child only has a copy.
         number: The row's; `None` while it is not in the file.
-        budgeted: True if budgets hold for the call.
+        budgeted: True if budgets apply to the call.
         began: When it began, on the monotonic clock.
         moved: When the last piece of its answer came, or it began, likewise.
         thread: Which thread has asked for it, and holds the call open.
@@ -74,7 +74,7 @@ class Reservation:
         entry: Its row, as soon as there may be one.
         clamp: The tokens that a budget has left it, and that budget's name, if they are fewer than
             it would have had.
-        guard: What gives the call up for lost if nobody settles it.
+        guard: Finalizer that gives the call up for lost if nobody settles it.
     """
 
     request: Request
@@ -93,7 +93,7 @@ class Reservation:
 
     @property
     def number(self) -> int | None:
-        """The number of the call's row; `None` if it is not in the file."""
+        """Number of the call's row; `None` if it is not in the file."""
         return None if self.entry is None else self.entry.number
 
     @property
@@ -102,15 +102,23 @@ class Reservation:
         entry = self.entry
         return entry if entry is not None and entry.process == os.getpid() else None
 
+    def grant(self, got: Grant) -> None:
+        """Fit the call into what its budgets have left."""
+        bound, price = self.bound, self.request.model.price
+        self.request, self.most, self.clamp = limited(self.asked, got.tokens), bound.most, None
+        if got.tightest is not None and price is not None:
+            self.most = price.most(bound.prompt_tokens, got.tokens * bound.answers)
+            self.clamp = got.tokens, got.tightest.limit.name
 
-def row(hold: Reservation, session: str) -> dict[str, Any]:
+
+def row(reservation: Reservation, session: str) -> dict[str, Any]:
     """Return the columns of a call that is about to be sent."""
-    request, price, most = hold.request, hold.request.model.price, hold.most
+    request, price, most = reservation.request, reservation.request.model.price, reservation.most
     row = {
-        "started_at": hold.started_at,
-        "day": hold.day,
+        "started_at": reservation.started_at,
+        "day": reservation.day,
         "session": session,
-        "notebook": hold.notebook,
+        "notebook": reservation.notebook,
         "cell": request.budget.id if request.budget else None,
         "origin": "live",
         "provider": request.model.provider.name,

@@ -7,22 +7,20 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from mixmagic.money import Counted
-from mixmagic.store.budgets import Cap
-from mixmagic.store.reservations import Entry
+from mixmagic.completion import Completion
+from mixmagic.money import Counted, nano
+from mixmagic.store.budgets import Limit
+from mixmagic.store.reservations import Entry, encodable
 
 Status = Literal["ok", "stopped", "failed", "lost", "resolved"]
 
 ROW = "SELECT * FROM calls WHERE id = ?"
-# Open calls that hold money, with what says whether they may be waited for.
-HOLDING = """SELECT id, owner, moved_at, held_nanodollars, session, notebook, day,
-    substr(day, 1, 7) AS month, cell FROM calls WHERE status = 'open' AND held_nanodollars > 0"""
 
 Query = Callable[[str, Sequence[object]], Iterable[sqlite3.Row]]
 
 
 class Ending(NamedTuple):
-    """How a row is closed: its columns."""
+    """Columns of a row when it is closed."""
 
     status: Status
     error: str | None = None
@@ -38,20 +36,31 @@ class Ending(NamedTuple):
     first_token_ms: float | None = None
 
 
-def spending(query: Query, caps: Sequence[Cap]) -> list[tuple[int, int]]:
-    """Return the nanodollars that are spent, and reserved, of what each cap limits."""
-    if not caps:
+def ending(status: Status, completion: Completion, error: str | None) -> Ending:
+    """Return how the row of a call is closed, by what the call came to and why it failed."""
+    usage, cost, first = completion.usage, completion.cost, completion.ttft
+    return Ending(
+        status,
+        None if error is None else encodable(error),
+        None if cost is None else nano(cost),
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.completion_tokens,
+        usage.counted,
+        None if usage.charge is None else nano(usage.charge),
+        completion.billed_tries,
+        completion.elapsed * 1000,
+        None if first is None else first * 1000,
+    )
+
+
+def spending(query: Query, limits: Sequence[Limit]) -> list[tuple[int, int]]:
+    """Return the nanodollars that are spent, and reserved, of what each limit is for."""
+    if not limits:
         return []
-    keys = [(cap.per, key) for cap in caps for key in (cap.key, *cap.also)]
-    values = [key for _, key in keys for _ in range(3)]
-    sums = [tuple(row) for row in query(_spending(tuple(per for per, _ in keys)), values)]
-    if len(sums) == len(caps):
-        return sums
-    found, rest = [], iter(sums)
-    for cap in caps:
-        spent, held = zip(*(next(rest) for _ in (cap.key, *cap.also)), strict=True)
-        found.append((sum(spent), sum(held)))
-    return found
+    values = [limit.key for limit in limits for _ in range(3)]
+    return [tuple(row) for row in query(_spending(tuple(each.per for each in limits)), values)]
 
 
 @functools.lru_cache(64)

@@ -1,4 +1,4 @@
-"""What calls have cost, summed up from the ledger's running totals. For `store.ledger`."""
+"""Reports of spending, from the ledger's running totals. For `store.ledger`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a group of calls has cost.
+    """Cost of a group of calls.
 
     Attributes:
         name: The model (`provider:API-string`), day, notebook or status; or `total`.
@@ -102,7 +102,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How the cost of a period's calls has come about, for a plot.
+    """Cost of a period's calls over time, for a plot.
 
     Attributes:
         models: The models and what they have cost in US dollars, the dearest first.
@@ -127,7 +127,7 @@ class Lost:
         model: The model, as `provider:API-string`.
         notebook: The notebook's path, where known.
         most: US dollars that it may have cost at most; `None` where nothing bounds it.
-        status: What it is in the ledger.
+        status: Its status in the ledger.
     """
 
     number: int
@@ -146,14 +146,17 @@ class Lost:
 MONEY = ("cost", "saved", "held")
 
 
-def spent(database: Database, session: str, period: Period, by: By) -> list[Spent]:
-    """What calls have cost, in groups: the dearest first, days in their order.
+def spent(
+    database: Database, session: str, period: Period, by: By, patience: float | None = None
+) -> list[Spent]:
+    """Return what calls have cost, in groups: the dearest first, days in their order.
 
     Args:
         database: The ledger's.
         session: Whose calls, where `period` is `session`.
         period: Which calls: of this session, of today, of this month, or all.
-        by: What the groups are.
+        by: Column that makes the groups.
+        patience: Seconds to wait if another process keeps the ledger locked.
 
     Raises:
         StoreError: The ledger cannot be read.
@@ -165,6 +168,7 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
         (whose, first, until, *3 * (session if period == "session" else "", first, last)),
+        patience,
     )
     money = slice(-4, -1)
     values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))
@@ -172,7 +176,7 @@ def spent(database: Database, session: str, period: Period, by: By) -> list[Spen
 
 
 def timeline(database: Database, session: str, period: Period) -> Timeline:
-    """How the cost of calls has come about.
+    """Return the cost of calls over time.
 
     Args:
         database: The ledger's.
@@ -202,7 +206,7 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
 
 
 def lost(database: Database) -> list[Lost]:
-    """The calls whose cost nobody knows: the newest 100.
+    """Return the calls whose cost nobody knows: the newest 100.
 
     Those that were lost, other hosts' open ones, and those with tries that may have been billed.
 
@@ -232,7 +236,7 @@ def lost(database: Database) -> list[Lost]:
 
 
 def total(rows: Iterable[Spent]) -> Spent:
-    """The sum of `rows`."""
+    """Return the sum of rows."""
     listed = list(rows)
     sums: dict[str, Any] = {}
     for name in (each.name for each in fields(Spent)[1:]):
@@ -242,19 +246,19 @@ def total(rows: Iterable[Spent]) -> Spent:
 
 
 def day(seconds: float | None = None) -> str:
-    """The day of a time, or now, where we are: as in `2026-11-24`."""
+    """Return the local day of a time, or now, as in `2026-11-24`."""
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _days(period: Period) -> tuple[str, str]:
-    """The first and the last day of a period, or what stands before and behind all days."""
+    """Return the first and the last day of a period, or texts before and behind all days."""
     today = day()
     periods = {"today": (today, today), "month": (today[:7], f"{today[:7]}-99")}
     return periods.get(period, ("", "~"))
 
 
 def _sums(session: str, period: Period, by: By) -> tuple[str, str]:
-    """The fewest sums that a report can be made of: whose, and their last day."""
+    """Return the fewest sums that a report can be made of: whose, and their last day."""
     if period == "session":
         return session, "~"
     last = _days(period)[1]
@@ -266,7 +270,7 @@ def _sums(session: str, period: Period, by: By) -> tuple[str, str]:
 
 
 def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]]:
-    """What each day, or each month where the days are many, has cost for each model."""
+    """Return the cost of each day, or of each month if the days are many, by model."""
     first, last = _days(period)
     edges = "SELECT {}(day) FROM totals WHERE session = 'days' AND day BETWEEN ? AND ?"
     ends = [database.rows(edges.format(end), (first, last))[0][0] for end in ("MIN", "MAX")]

@@ -1,7 +1,7 @@
-"""Whose turn it is among the calls that wait for money: first come, first served, per limit.
+"""Calls that wait for money: for whose, and whose turn it is. For `store.ledger` and `layers`.
 
-Of one process by `Turns`, of several through the ledger's table `waiting`. For `store.ledger` and
-whoever makes calls.
+First come, first served, for each limit: among the calls of one process by `Turns`, among those of
+several through the ledger's table `waiting`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,23 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
+from mixmagic.money import dollars
 from mixmagic.stop import Bell
 from mixmagic.store import processes
+from mixmagic.store.budgets import Balance
+from mixmagic.store.reservations import Entry
+from mixmagic.store.rows import Query
 
 # Seconds after which other processes are told of a call that waits, and after which they forget it.
 _TOLD, _FORGOTTEN = 0.25, 3.0
+# Seconds without a word after which nobody waits for a call of another process.
+ELSEWHERE = 7.0
+# Calls under way, with what says whether they may be waited for.
+_RESERVED = """SELECT id, moved_at, held_nanodollars, session, notebook, day,
+    substr(day, 1, 7) AS month, cell FROM calls WHERE status = 'open' AND held_nanodollars > 0"""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +34,7 @@ class Turn:
     """A call that waits for money.
 
     Attributes:
-        limits: The limits that have too little left for it, each as `day:2026-11-24`.
+        limits: The ids of the limits that have too little left for it.
         since: When it began to wait: seconds since 1970.
         bell: Rings when there may be money, or the call is stopped.
         looking: True while it really waits. One whose reader is busy with what it was told holds
@@ -41,17 +50,19 @@ class Turn:
 
 
 class Turns:
-    """The calls of this process that wait for money, in the order in which they came."""
+    """The calls of this process that wait for money, in the order in which they came.
 
-    def __init__(self) -> None:
+    Args:
+        under_way: The calls of this process that have a row, by its number.
+    """
+
+    def __init__(self, under_way: Mapping[int, Entry]) -> None:
+        self._under_way = under_way
         self._begin()
 
     def _begin(self) -> None:
         self._lock, self._process = threading.Lock(), os.getpid()
         self._queue: list[Turn] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
 
     def enter(self, turn: Turn) -> None:
         """Put a call behind all others."""
@@ -68,8 +79,20 @@ class Turns:
             self._queue.remove(turn)
         self.ring()
 
+    def ring(self) -> None:
+        """Let everybody look again whose turn it is."""
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            taken: set[str] = set()
+            for turn in self._queue:
+                if taken.isdisjoint(turn.limits):
+                    turn.bell.ring()
+                if turn.looking:
+                    taken |= turn.limits
+
     def first(self, limits: Set[str], turn: Turn | None = None) -> bool:
-        """Return True if nobody who came earlier waits for one of these limits.
+        """Return True if no call of this process waits for one of some limits, and came earlier.
 
         Args:
             limits: Those of the call.
@@ -85,32 +108,52 @@ class Turns:
                     return False
         return True
 
-    def ring(self) -> None:
-        """Let everybody look again whose turn it is."""
-        if self._process != os.getpid():
-            return
-        with self._lock:
-            taken: set[str] = set()
-            for turn in self._queue:
-                if taken.isdisjoint(turn.limits):
-                    turn.bell.ring()
-                if turn.looking:
-                    taken |= turn.limits
+    def behind(self, connection: sqlite3.Connection, limits: Set[str], turn: Turn | None) -> bool:
+        """Return True if a call has waited longer for one of some limits, in any process.
+
+        Args:
+            connection: The ledger's.
+            limits: Those of the call.
+            turn: Its place, if it waits itself.
+        """
+        others = connection.execute("SELECT owner, limits, since, looked_at FROM waiting")
+        behind = _behind(others.fetchall(), limits, turn) or not self.first(limits, turn)
+        # They may wait for the very call that this thread holds open.
+        return behind and not any(each.mine() for each in self._calls().values())
+
+    def returning(self, query: Query, balances: Sequence[Balance]) -> list[Balance]:
+        """Add to balances what they have reserved for calls that may be waited for."""
+        calls = self._calls()
+        waited = [row for row in query(_RESERVED, ()) if _goes_on(row, calls.get(row["id"]))]
+        return [
+            replace(
+                balance,
+                returning=dollars(
+                    sum(
+                        row["held_nanodollars"]
+                        for row in waited
+                        if row[balance.limit.per] == balance.limit.key
+                    )
+                ),
+            )
+            for balance in balances
+        ]
+
+    def _calls(self) -> dict[int, Entry]:
+        """Return the calls under way: a copy, other threads may make more."""
+        return dict(self._under_way)
 
 
-def others(connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Return the calls of all processes that wait, and have for a while."""
-    return connection.execute("SELECT owner, limits, since, looked_at FROM waiting").fetchall()
+def _goes_on(row: sqlite3.Row, entry: Entry | None) -> bool:
+    """Return True if an open call may be waited for: another thread's that goes on."""
+    if entry is not None and entry.process == os.getpid():
+        return entry.moves and not entry.mine()
+    moved = row["moved_at"]
+    return moved is not None and abs(time.time() - moved) <= ELSEWHERE
 
 
-def behind(waiting: Sequence[sqlite3.Row], limits: Set[str], turn: Turn | None) -> bool:
-    """Return True if a call of another process has waited longer for one of some limits.
-
-    Args:
-        waiting: What `others` returns.
-        limits: Those of the call.
-        turn: Its place, if it waits itself.
-    """
+def _behind(others: Sequence[sqlite3.Row], limits: Set[str], turn: Turn | None) -> bool:
+    """Return True if one of the calls of other processes has waited longer for a limit."""
     now = time.time()
     since = now if turn is None else turn.since
     return any(
@@ -118,7 +161,7 @@ def behind(waiting: Sequence[sqlite3.Row], limits: Set[str], turn: Turn | None) 
         and row["since"] < since
         and abs(now - row["looked_at"]) <= _FORGOTTEN
         and not limits.isdisjoint(row["limits"].split("\n"))
-        for row in waiting
+        for row in others
     )
 
 

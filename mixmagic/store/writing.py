@@ -1,4 +1,4 @@
-"""The ledger's file, and what cannot be written to it yet. For `store.ledger`."""
+"""The rows of this process's calls, and what cannot be written of them yet. For `store.ledger`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _BRIEFLY = 0.4
 # Seconds between two looks for what can be written at last, at first and at most, and how long a
 # process that ends keeps looking.
 _SOON, _LATER, _AT_EXIT = 0.25, 4.0, 10.0
-
+# Seconds between two words to other processes on which calls go on.
+_TOLD = 2.0
 
 T = TypeVar("T")
 
@@ -33,21 +34,23 @@ class Writer:
 
     Args:
         database: The ledger's file.
-        paid: Called after calls have been settled, whose money is free now.
+        under_way: The calls under way, by the number of their row: it is kept up to date.
+        settled: Called after calls have been settled, whose money is free now.
 
     Attributes:
-        open: The calls under way, by the number of their row.
         news: Damage that was found when a call ended: the next one is to tell of it.
     """
 
-    def __init__(self, database: Database, paid: Callable[[], None]) -> None:
-        self._database, self._paid = database, paid
-        self.open: dict[int, Entry] = {}
+    def __init__(
+        self, database: Database, under_way: dict[int, Entry], settled: Callable[[], None]
+    ) -> None:
+        self._database, self._under_way, self._settled = database, under_way, settled
         self.news: StoreDamaged | None = None
         # Endings that are not written yet: `None` for a call that was never sent.
         self._owed: dict[Entry, Ending | None] = {}
         self._missing: dict[Entry, None] = {}  # calls under way whose rows are not in the file yet
         self._thread: threading.Thread | None = None
+        self._told = 0.0  # when other processes were told which calls go on
 
     @property
     def patience(self) -> float:
@@ -62,11 +65,11 @@ class Writer:
     def add(self, connection: sqlite3.Connection, entry: Entry) -> None:
         """Add a call's row, within a transaction."""
         entry.number = rows.insert(connection, entry.row)
-        self.open[entry.number] = entry
+        self._under_way[entry.number] = entry
 
     def drop(self, entry: Entry) -> None:
         """Let a call's row go, in the file or not: the call is not made."""
-        self.open.pop(entry.number or 0, None)
+        self._under_way.pop(entry.number or 0, None)
         self._owed[entry] = None
 
     def add_later(self, entry: Entry) -> None:
@@ -95,57 +98,59 @@ class Writer:
         """Let a call that is over count as lost until `settle` says better."""
         self._owed[entry] = Ending("lost", None, entry.row["held_nanodollars"])
 
-    def write(self, patience: float) -> None:
-        """Write what is owed, if it can be done within some seconds."""
-        if self.owes:
-            try:
-                with self.transaction(patience):
-                    pass
-            except StoreDamaged as news:
-                self.news = news
-            except StoreError:
-                pass
+    def moved(self, entry: Entry) -> None:
+        """Note that a piece of a call's answer has come; tell other processes now and then."""
+        entry.move()
+        if entry.budgeted and entry.moved - max(entry.began, self._told) > _TOLD:
+            before, self._told = self._told, entry.moved
+            calls = dict(self._under_way).items()
+            numbers = ", ".join(str(number) for number, each in calls if each.moved >= before)
+            self.write(0.0, f"UPDATE calls SET moved_at = {time.time()} WHERE id IN ({numbers})")  # noqa: S608  # numbers
+
+    def write(self, patience: float, statement: str | None = None) -> None:
+        """Write what is owed, and a statement's change, if it can be done within some seconds."""
+        if not (self.owes or statement):
+            return
+        try:
+            with self.transaction(patience) as connection:
+                if statement is not None:
+                    connection.execute(statement)
+        except StoreDamaged as news:
+            self.news = news
+        except StoreError:
+            pass
 
     @contextlib.contextmanager
     def transaction(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
         """A transaction that also writes what is owed: see `Database.transaction`."""
-        added: dict[Entry, int] = {}
-        before: dict[Entry, int | None] = {}
-        paid: dict[Entry, Ending | None] = {}
-        try:
-            with self._database.transaction(patience) as connection:
-                # Not before it is our turn: what another thread has said since must stand.
-                for entry, ending in _ours(self._owed):
-                    added[entry] = rows.settle(connection, entry, ending) or 0
-                    paid[entry] = ending
-                for entry, _ in _ours(self._missing):
-                    if entry not in paid:
-                        added[entry] = rows.insert(connection, entry.row)
-                yield connection
-                before = {entry: entry.number for entry in added}
-                # Still alone with the file: nobody adds them once more.
-                for entry, number in added.items():
-                    self._written(entry, number, over=entry in paid)
-        except BaseException:
-            for entry, earlier in before.items():
-                self._written(entry, earlier, over=entry in paid)
-                if entry not in paid:
-                    self._missing[entry] = None
-            raise
-        for entry, ending in paid.items():
-            if self._owed.get(entry, ending) is ending:  # and nobody has said more meanwhile
-                self._owed.pop(entry, None)
-        if paid:
-            self._paid()
+        ended: dict[Entry, tuple[Ending | None, int | None]] = {}
+        begun: dict[Entry, int] = {}
 
-    def _written(self, entry: Entry, number: int | None, *, over: bool) -> None:
+        def kept() -> None:
+            for entry, (ending, number) in ended.items():
+                self._written(entry, number)
+                if self._owed.get(entry, ending) is ending:  # and nobody has said more meanwhile
+                    self._owed.pop(entry, None)
+            for entry, number in begun.items():
+                self._written(entry, number)
+                self._under_way[number] = entry
+
+        with self._database.transaction(patience, kept) as connection:
+            # Not before it is our turn: what another thread has said since must stand.
+            for entry, ending in _ours(self._owed).items():
+                ended[entry] = ending, rows.settle(connection, entry, ending)
+            for entry in _ours(self._missing):
+                if entry not in ended:
+                    begun[entry] = rows.insert(connection, entry.row)
+            yield connection
+        if ended:
+            self._settled()
+
+    def _written(self, entry: Entry, number: int | None) -> None:
         """Note which row a call has now, if any."""
         self._missing.pop(entry, None)
-        if entry.number is not None:
-            self.open.pop(entry.number, None)
-        entry.number = number or None
-        if number and not over:
-            self.open[number] = entry
+        self._under_way.pop(entry.number or 0, None)
+        entry.number = number
 
     def _write_later(self) -> None:
         """Write what is owed as soon as it can be done, in a thread; also if the process ends."""
@@ -164,12 +169,10 @@ class Writer:
             pause = min(2 * pause, _LATER)
 
 
-def _ours(
-    entries: dict[Entry, Ending | None] | dict[Entry, None],
-) -> list[tuple[Entry, Ending | None]]:
+def _ours(entries: dict[Entry, T]) -> dict[Entry, T]:
     """Return those of this process: a forked child has copies of its parent's."""
     mine = os.getpid()
-    return [(entry, ending) for entry, ending in entries.copy().items() if entry.process == mine]
+    return {entry: value for entry, value in entries.copy().items() if entry.process == mine}
 
 
 def _at_exit(reference: weakref.ref[Writer], process: int) -> None:

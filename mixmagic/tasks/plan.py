@@ -1,4 +1,4 @@
-"""What a call would take and cost, before it is made. Nothing is sent."""
+"""Tokens and cost of a call before it is made. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from decimal import Decimal
 from mixmagic.bounds import Bound, bound, limited
 from mixmagic.layers.fit import fitted
 from mixmagic.money import Usage
-from mixmagic.store.budgets import Left
-from mixmagic.store.grants import Grant, grant
+from mixmagic.store.budgets import Balance, Grant, grant
 from mixmagic.tokens import Count
 from mixmagic.values import Request
 
@@ -20,7 +19,7 @@ _USUAL = 300
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call would take and cost.
+    """Tokens and cost of a call.
 
     Attributes:
         request: The call, as it would be sent now: a budget may lower its `max_tokens`.
@@ -30,11 +29,11 @@ class Plan:
         limit: Their limit; `None` where nothing limits them.
         answers: The model's earlier answers that `answer` is the mean of; 0 where it is assumed.
         likely: US dollars that it is likely to cost; `None` where no price is known.
-        left: What the limits that hold for it have left now.
-        refused: The limit that forbids the call; `None` if none does.
-        waits: The limit of which other calls hold what this one would wait for; `None` if it would
-            not wait.
-        clamped: The limit that has too little left for all that was asked for; `None` if none has.
+        balances: Those of the limits that apply to it.
+        refused: The one that forbids the call; `None` if none does.
+        waits: The one of which other calls have reserved what this one would wait for; `None` if it
+            would not wait.
+        clamped: The one with too little left for all that was asked for; `None` if all have enough.
     """
 
     request: Request
@@ -44,27 +43,27 @@ class Plan:
     limit: int | None
     answers: int
     likely: Decimal | None
-    left: tuple[Left, ...]
-    refused: Left | None
-    waits: Left | None
-    clamped: Left | None
+    balances: tuple[Balance, ...]
+    refused: Balance | None
+    waits: Balance | None
+    clamped: Balance | None
 
 
 def plan(
     request: Request,
     prompt: Count,
-    left: Sequence[Left],
+    balances: Sequence[Balance],
     answers: int,
     answered: int,
     *,
     floor: int = 64,
 ) -> Plan:
-    """What `request` would take and cost.
+    """Return the tokens and cost of a call.
 
     Args:
         request: The call.
         prompt: Its tokens in.
-        left: What the limits that hold for it have left.
+        balances: Those of the limits that apply to it.
         answers: How many answers of the model are known.
         answered: Their tokens, in all.
         floor: Tokens of the shortest useful answer.
@@ -78,7 +77,7 @@ def plan(
     """
     request = fitted(request)
     model, most = request.model, bound(request)
-    got, refused = _granted(request, most, left, floor)
+    got, refused = _granted(request, most, balances, floor)
     if got.tokens:
         request = limited(request, got.tokens)
         out = got.tokens * most.answers
@@ -99,20 +98,20 @@ def plan(
         limit,
         answers,
         likely,
-        tuple(left),
+        tuple(balances),
         refused,
-        waits=got.least if got.waits else None,
-        clamped=got.least if got.tokens else None,
+        waits=got.tightest if got.waits else None,
+        clamped=got.tightest if got.tokens else None,
     )
 
 
 def _granted(
-    request: Request, most: Bound, left: Sequence[Left], floor: int
-) -> tuple[Grant, Left | None]:
-    """What a call would get of its budgets now, and which of them would refuse it."""
-    if not left or most.cost == 0:
+    request: Request, most: Bound, balances: Sequence[Balance], floor: int
+) -> tuple[Grant, Balance | None]:
+    """Return what a call would get of its budgets now, and which of them would refuse it."""
+    if not balances or most.cost == 0:
         return Grant(0), None
     if most.limit is None:
-        return Grant(0), left[0]
-    got = grant(request, most, left, floor)
-    return got, None if got.tokens or got.waits else got.least
+        return Grant(0), balances[0]
+    got = grant(request, most, balances, floor)
+    return got, None if got.tokens or got.waits else got.tightest

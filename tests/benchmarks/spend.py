@@ -112,7 +112,7 @@ def reports(ledger: Ledger) -> list[tuple[str, Callable[[], object]]]:
     named += [(f"plot of {p}", lambda p=p: plot(p)) for p in periods]
     for per in ("session", "day", "month"):
         ledger.limit(per, Decimal(1000))
-    named.append(("what budgets have left", lambda: ledger.left(None)))
+    named.append(("what budgets have left", lambda: ledger.balances(None)))
     return [*named, ("lost calls", lambda: lost(ledger.database))]
 
 

@@ -5,19 +5,14 @@ The page is JupyterLab's, or Notebook 7's where a module parametrises `loaded` w
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from browser.chromium import Chromium
+from browser.front_ends import FRONT_ENDS, served
+from browser.readers import Readers
 from server import Server
 
 # Read before `tests/conftest.py` takes every MIXMAGIC_* away: name `tests/browser` on the
@@ -35,149 +30,6 @@ _FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-# No popup with news; without the debugger, whose state cannot be restored in a fresh workspace.
-_DISABLED = ("@jupyterlab/apputils-extension:announcements", "@jupyterlab/debugger-extension")
-_READY = """() => {
-  const shown = jupyterapp.shell.currentWidget?.sessionContext;
-  return shown?.isReady && shown.session?.kernel?.status === 'idle';
-}"""
-
-
-class Lab:
-    """The page of a running JupyterLab with one notebook open in it."""
-
-    own_errors: tuple[str, ...] = ()  # the front end's, whatever is in the notebook
-
-    def __init__(self, page, url: str, root: Path) -> None:
-        self.page = page
-        self.url = url
-        self.complaints: list[str] = []
-        self.refused: list[str] = []  # what a frame inside an answer was not allowed
-        self._root = root
-        self._path = root / "none.ipynb"
-        page.on("console", self._heard)
-        page.on("pageerror", self._thrown)
-
-    def load(self) -> None:
-        """Show Lab, without a notebook."""
-        self.page.goto(f"{self.url}/lab/workspaces/mixmagic")
-        self.page.wait_for_function("() => window.jupyterapp")  # the splash may not be there yet
-        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
-        self.page.evaluate("() => jupyterapp.restored.then(() => null)")
-
-    def _thrown(self, error) -> None:
-        if str(error) not in self.own_errors:
-            self.complaints.append(f"pageerror: {error}")
-
-    def _heard(self, message) -> None:
-        if message.type == "error":
-            url = message.location.get("url", "")
-            framed = url.startswith("about:srcdoc") or "default-src 'none'" in message.text
-            (self.refused if framed else self.complaints).append(f"{message.text} ({url})")
-
-    def command(self, name: str, **arguments: str) -> None:
-        """Carry out one of Lab's commands, and wait for its end."""
-        self.page.evaluate(
-            "([name, args]) => jupyterapp.commands.execute(name, args).then(() => null)",
-            [name, arguments],
-        )
-
-    def open(self, name: str, *cells: str) -> None:
-        """Open a new notebook whose first cell loads the extension, and wait for its kernel."""
-        self._path = self._root / f"{name}.ipynb"
-        made = new_notebook(cells=[new_code_cell(each) for each in ("%load_ext mixmagic", *cells)])
-        made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-        nbformat.write(made, self._path)
-        self._show()
-        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-        self.page.wait_for_function(_READY)
-
-    def close(self) -> None:
-        """Close the notebook and end its kernel."""
-        self.command("docmanager:save")
-        self._hide()
-        for session in self._api("sessions"):
-            self._api(f"sessions/{session['id']}", "DELETE")
-
-    def _show(self) -> None:
-        """Show the notebook."""
-        self.command("docmanager:open", path=self._path.name)
-
-    def _hide(self) -> None:
-        """Show it no more."""
-        self.command("application:close")
-        self.page.wait_for_selector(".jp-NotebookPanel", state="detached")
-
-    def start(self) -> None:
-        """Run All, without waiting for its end."""
-        self.page.evaluate("() => { void jupyterapp.commands.execute('notebook:run-all-cells') }")
-        self.wait(lambda: self.prompt(0) != "[ ]:")
-
-    def run(self, timeout: float = 60.0) -> None:
-        """Run All, and wait for its end."""
-        self.start()
-        self.wait_for_end(timeout)
-
-    def wait_for_end(self, timeout: float = 60.0) -> None:
-        """Wait until no cell runs or is to run."""
-        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")
-        self.wait(lambda: not any("*" in each for each in prompts.all_text_contents()), timeout)
-
-    def wait(self, look, timeout: float = 20.0):
-        """Wait until `look()` is true; return it."""
-        deadline = time.monotonic() + timeout
-        while not (seen := look()):
-            if time.monotonic() > deadline:
-                raise TimeoutError("the page did not show what was expected")
-            self.page.wait_for_timeout(10)
-        return seen
-
-    def cell(self, index: int):
-        """The cell below the one that loads the extension is number 1."""
-        return self.page.locator(".jp-CodeCell").nth(index)
-
-    def prompt(self, index: int) -> str:
-        """`[ ]:` of a cell that has not run, `[*]:` of one that runs, `[7]:` of one that has."""
-        return self.cell(index).locator(".jp-InputPrompt").text_content()
-
-    def outputs(self, index: int):
-        """The outputs of a cell."""
-        return self.cell(index).locator(".jp-OutputArea-output")
-
-    def text(self, index: int) -> str:
-        """All that stands below a cell, in one string, white space folded."""
-        return " ".join(" ".join(self.outputs(index).all_text_contents()).split())
-
-    def saved(self):
-        """Save the notebook as a person would, and read the file."""
-        before = self._path.stat().st_mtime_ns
-        self.command("docmanager:save")
-        self.wait(lambda: self._path.stat().st_mtime_ns > before)
-        return nbformat.read(self._path, as_version=4)
-
-    def _api(self, path: str, method: str = "GET"):
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.loads(reply.read() or "null")
-
-
-class Notebook(Lab):
-    """A page of Notebook 7, which shows one notebook."""
-
-    own_errors = ("Cannot read properties of undefined (reading 'schema')",)
-
-    def load(self) -> None:
-        """Nothing is to be seen without a notebook."""
-
-    def _show(self) -> None:
-        self.page.goto(f"{self.url}/notebooks/{self._path.name}")
-        self.page.wait_for_function("() => window.jupyterapp")
-
-    def _hide(self) -> None:
-        self.page.goto("about:blank")
-
-
-_FRONT_ENDS = {"lab": Lab, "notebook": Notebook}
 
 
 @pytest.fixture(scope="module")
@@ -205,75 +57,84 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab_url(chromium, provider, root, tmp_path_factory, pytestconfig):
-    """JupyterLab and Notebook 7, which know nothing of the user but have the shared weights."""
+def lab_home(tmp_path_factory, pytestconfig) -> Path:
+    """The home of Jupyter's user, of whom nothing is known, with the embedded model's weights."""
     home = tmp_path_factory.mktemp("lab-home")
     (home / "mixmagic").mkdir()
     weights = pytestconfig.cache.mkdir("mixmagic-home") / "cache"
     (home / "mixmagic" / "cache").symlink_to(weights)
-    config = home / "config" / "labconfig"
-    config.mkdir(parents=True)
-    disabled = {"disabledExtensions": dict.fromkeys(_DISABLED, True)}
-    (config / "page_config.json").write_text(json.dumps(disabled))
-    env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-    env |= {
-        "HOME": str(home),
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "MIXMAGIC_HOME": str(home / "mixmagic"),
-        "TOGETHER_BASE_URL": provider.url,
-        "TOGETHER_API_KEY": "canary-key-4711",
-    }
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"]
-    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
-    command += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-    command += [f"--{each}.expose_app_in_browser=True" for each in ("LabApp", "JupyterNotebookApp")]
-    log = home / "lab.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, env=env, cwd=root, stdout=sink, stderr=sink)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for_server(process, url, log)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/api/status", timeout=5):
-                return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.1)
+    return home
 
 
 @pytest.fixture(scope="module")
-def loaded(chromium, lab_url, root, request):
-    """A front end in Chromium, without a notebook."""
+def lab_url(chromium, provider, root, lab_home):
+    """JupyterLab and Notebook 7, served."""
+    environment = {
+        "MIXMAGIC_HOME": str(lab_home / "mixmagic"),
+        "TOGETHER_BASE_URL": provider.url,
+        "TOGETHER_API_KEY": "canary-key-4711",
+    }
+    with served(lab_home, root, **environment) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    """Playwright, which a module can start only once."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        shown = _FRONT_ENDS[getattr(request, "param", "lab")](page, lab_url, root)
-        shown.load()
-        yield shown
-        browser.close()
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def loaded(playwright, chromium, lab_url, root, request):
+    """A front end in Chromium, without a notebook."""
+    browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    shown = FRONT_ENDS[getattr(request, "param", "lab")](page, lab_url, root)
+    shown.load()
+    yield shown
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def bare(playwright, chromium, tmp_path_factory):
+    """The pages of a Chromium without Playwright's flags; in the end it asked for no other host."""
+    started = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
+    browser = playwright.chromium.connect_over_cdp(started.url)
+    yield browser.contexts[0]
+    browser.close()
+    assert started.close() == set()
+
+
+@pytest.fixture(scope="session")
+def readers_home(tmp_path_factory) -> Path:
+    """The home of the user of `readers_url`."""
+    return tmp_path_factory.mktemp("readers-home")
+
+
+@pytest.fixture(scope="session")
+def readers_root(tmp_path_factory) -> Path:
+    """The folder with the notebooks of `readers_url`."""
+    return tmp_path_factory.mktemp("readers")
+
+
+@pytest.fixture(scope="session")
+def readers_url(readers_home, readers_root):
+    """JupyterLab and Notebook 7 for what needs only their pages: served once for all modules."""
+    with served(readers_home, readers_root) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=list(FRONT_ENDS))
+def readers(bare, readers_url, readers_root, request):
+    """The readers of an answer, in a page of each front end with a notebook open."""
+    shown = FRONT_ENDS[request.param](bare.new_page(), readers_url, readers_root)
+    shown.load()
+    shown.open(f"readers-{request.param}")
+    yield Readers(shown.page)
+    shown.page.close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ UNTOLD = [*[frames(chunk(LONG), done=False)] * 16, frames(chunk("", "length"))]
 NO_COUNTS = [None, -5, 199.5, "200", 2_000_000_000, 0]
 
 
-class Quiet(Once):
+class Quiet(SingleOutputRenderer):
     """A screen that keeps what it is to show."""
 
     interval = 0.01
@@ -114,7 +114,7 @@ def test_our_own_count_passes_no_budget(session, together):
     assert (row(session)["completion_tokens"], row(session)["counted"]) == (8, "estimate")
     assert row(session)["cost_nanodollars"] == (9 + 8) * 600
     (left,) = session.budgets()
-    assert left.left >= 0
+    assert left.remaining >= 0
 
 
 def test_a_call_to_a_tool_is_counted(session, together):

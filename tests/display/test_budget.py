@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from mixmagic.display.budget import budgets_table
-from mixmagic.store.budgets import Cap, Left
+from mixmagic.store.budgets import Balance, Limit
 
 
 def test_points_stand_below_each_other_and_nothing_is_rounded():
     limits = (Decimal("0.5"), Decimal("20.123"))
     left = [
-        Left(Cap("day", "", limit, "a", "`b`"), Decimal("1e-9"), Decimal(0)) for limit in limits
+        Balance(Limit("day", "", limit, "a", "`b`"), Decimal("1e-9"), Decimal(0))
+        for limit in limits
     ]
     assert [row[1:5] for row in budgets_table(left).rows] == [
         ["$0.500", "$0.000000001", "$0.00", "$0.499999999"],

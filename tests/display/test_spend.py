@@ -215,10 +215,10 @@ def test_a_plot_without_a_cost_says_so(session, period):
 def call_for_nothing(session: Session) -> None:
     free = Model("m", Provider("x", "X"), price=Price(Decimal(0), Decimal(0)))
     request = Request(free, (Message("user", "Hi"),))
-    hold = Reservation(request, None, bound(request), time.time())
-    session.ledger.reserve(hold)
+    reservation = Reservation(request, None, bound(request), time.time())
+    session.ledger.reserve(reservation)
     answer = Completion("", Usage(10, 1), Decimal(0), "stop", request, 1.0, None)
-    session.ledger.settle(hold, "ok", answer)
+    session.ledger.settle(reservation, "ok", answer)
 
 
 def test_table_and_plot_tell_the_same_whenever_they_are_shown(session, together):

@@ -187,7 +187,7 @@ def test_a_budget_reserves_each_try_or_there_is_none(patient, together):
     (row,) = rows(patient)
     assert (row["status"], row["billed_tries"], cost(row)) == ("failed", 2, 2 * WORST)
     (left,) = patient.budgets()
-    assert left.left == TOKEN
+    assert left.remaining == TOKEN
 
 
 def test_tries_that_cost_nothing_need_no_more_of_a_budget(patient, together):
@@ -226,7 +226,7 @@ def test_what_is_reserved_for_another_try_counts_while_it_runs(patient, together
         assert (row["status"], row["billed_tries"]) == ("open", 1)
         assert row["held_nanodollars"] == int(2 * WORST * 10**9)
         patient.budget(1)
-        assert patient.budgets()[0].held == 2 * WORST
+        assert patient.budgets()[0].reserved == 2 * WORST
     (row,) = rows(patient)
     assert (row["status"], cost(row)) == ("stopped", WORST + 10 * TOKEN)
 

@@ -18,9 +18,10 @@ import pytest
 from server import HANG, Answer, Raw, Received, chunk, chunked, frames, head, usage
 from server import together as pieces
 
+from mixmagic.display.live import session_total
 from mixmagic.errors import BudgetExceeded, MixmagicError, Stopped, StoreBusy
 from mixmagic.sessions import Session
-from mixmagic.store import reservations
+from mixmagic.store import mounts, reservations, turns
 from mixmagic.values import Delta
 
 TOKEN = Decimal("600e-9")  # of 8x7b, in and out
@@ -371,7 +372,7 @@ def test_nobody_waits_for_what_a_job_has_reserved(session, together):
         )
     session.ledger.sweep()  # it outlives the process that made it
     (left,) = session.budgets()
-    assert (left.held * 10**9, left.moving) == (taken, 0)
+    assert (left.reserved * 10**9, left.returning) == (taken, 0)
     started = time.monotonic()
     session.ask("Hi", max_tokens=1000)
     assert time.monotonic() - started < reservations._STILL
@@ -443,12 +444,13 @@ def test_a_waiting_call_finds_the_money_of_a_process_that_was_killed(session, to
 
 
 @contextmanager
-def locked(session: Session):
+def locked(session: Session, *begin: str):
     """Keep the ledger locked, as another process that hangs."""
     session.ledger.sweep()
     path = session.ledger.database.path
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        for statement in begin or ("BEGIN EXCLUSIVE",):
+            other.execute(statement).fetchone()
         try:
             yield other
         finally:
@@ -456,11 +458,29 @@ def locked(session: Session):
                 other.execute("ROLLBACK")
 
 
-def test_a_locked_ledger_stalls_calls_without_a_budget_a_little_and_once(session, together):
+WRITES, READS = ("BEGIN EXCLUSIVE",), ("BEGIN", "SELECT * FROM calls")
+
+
+@pytest.fixture(params=[("wal", WRITES), ("delete", WRITES), ("delete", READS)])
+def lock(request, home, tmp_path, monkeypatch):
+    """On a network folder a writer keeps readers away, too, and a reader writers."""
+    journal, begin = request.param
+    if journal == "delete":
+        table = tmp_path / "mountinfo"
+        table.write_text(f"27 1 0:9 / {home / 'data'} rw - nfs4 server:/ rw\n")
+        monkeypatch.setattr(mounts, "_TABLE", table)
+    return journal, begin
+
+
+def test_a_locked_ledger_stalls_calls_without_a_budget_a_little_and_once(lock, session, together):
     together.plan = [TINY]
-    with locked(session):
+    journal, begin = lock
+    assert session.ledger.database.journal == journal
+    session.ask("Hi")  # imports what calls need
+    with locked(session, *begin):
         started = time.monotonic()
         answer = session.ask("Hi")
+        session_total(session)  # as it stands below a cell
         first = time.monotonic() - started
         assert first < 1.0
         assert "not in the ledger yet: " in answer.footer()
@@ -468,12 +488,13 @@ def test_a_locked_ledger_stalls_calls_without_a_budget_a_little_and_once(session
         started = time.monotonic()
         for _ in range(5):
             assert session.ask("Hi").text == "Hello there"
+            session_total(session)
         rest = time.monotonic() - started
         assert rest < 0.6, "the lock is remembered"
         print(f"{first:.2f} s for the first, {rest / 5:.3f} s for each of the others")
-    until(lambda: len(rows(session)) == 6)  # by themselves
+    until(lambda: len(rows(session)) == 7)  # by themselves
     until(lambda: {row["status"] for row in rows(session)} == {"ok"})
-    assert session.ledger.spent()[0].calls == 6
+    assert session.ledger.spent()[0].calls == 7
 
 
 def test_a_call_under_way_is_in_the_ledger_as_soon_as_the_lock_is_gone(session, together, held):
@@ -489,10 +510,10 @@ def test_a_call_under_way_is_in_the_ledger_as_soon_as_the_lock_is_gone(session, 
     assert [row["status"] for row in rows(session)] == ["ok"]
 
 
-def test_under_a_budget_a_call_waits_for_a_locked_ledger_and_says_so(session, together):
+def test_under_a_budget_a_call_waits_for_a_locked_ledger_and_says_so(lock, session, together):
     together.plan = [TINY]
     session.budget(1)
-    with locked(session) as other:
+    with locked(session, *lock[1]) as other:
         caller = Caller(session, session.request("Hi"))
         until(lambda: caller.waits)
         assert caller.deltas[0].progress == "waiting: another process keeps the ledger locked …"
@@ -503,10 +524,12 @@ def test_under_a_budget_a_call_waits_for_a_locked_ledger_and_says_so(session, to
     assert [row["status"] for row in rows(session)] == ["ok"]
 
 
-def test_under_a_budget_a_locked_ledger_refuses_in_the_end_and_can_be_stopped(session, together):
+def test_under_a_budget_a_locked_ledger_refuses_in_the_end_and_can_be_stopped(
+    lock, session, together
+):
     together.plan = [TINY]
     session.budget(1)
-    with locked(session):
+    with locked(session, *lock[1]):
         with pytest.raises(StoreBusy) as caught:
             session.ask("Hi", timeout=0.5)
         assert len(caught.value._render_traceback_()) == 2
@@ -553,7 +576,7 @@ def reader(how: str):
 
 def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together, held, monkeypatch):
     """For as long as it goes on: the other process tells of it every two seconds."""
-    monkeypatch.setattr(reservations, "ELSEWHERE", 4.0)
+    monkeypatch.setattr(turns, "ELSEWHERE", 4.0)
     together.plan = [held, TINY]
     session.budget(enough(1000), per="day")
     with reader("on"):
@@ -569,7 +592,7 @@ def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together,
 
 
 def test_a_call_of_another_process_that_lies_still_is_not(session, together, held, monkeypatch):
-    monkeypatch.setattr(reservations, "ELSEWHERE", 1.0)
+    monkeypatch.setattr(turns, "ELSEWHERE", 1.0)
     together.plan = [held, TINY]
     session.budget(enough(1000) + enough(300), per="day")
     with reader("still"):

@@ -79,6 +79,9 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
         ("spend --resolve 1 nan", "BadArguments", "cannot take '1 nan'", "US dollars"),
         ("spend --resolve x 1", "BadArguments", "cannot take 'x 1'", "US dollars"),
         ("spend --resolve 9e9 1", "BadArguments", "cannot take '9e9 1'", "US dollars"),
+        ("spend --resolve 1_0 1", "BadArguments", "cannot take '1_0 1'", "US dollars"),
+        ("spend --resolve ١ 1", "BadArguments", "cannot take '١ 1'", "US dollars"),  # noqa: RUF001
+        ("spend --resolve 1 1_0", "BadArguments", "cannot take '1 1_0'", "US dollars"),
         (f"spend --resolve {2**63} 1", "BadArguments", "cannot take", "US dollars"),
         ("spend --resolve 4711 1", "BadArguments", "number 4711 was lost", "lists those"),
     ],

@@ -1,4 +1,4 @@
-"""Budgets: which hold, what they forbid, and that no file's fate loosens one."""
+"""Budgets: which apply, what they forbid, and that no file's fate loosens one."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Requ
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Reservation:
-    hold = Reservation(asked, notebook, bound(asked))
-    ledger.reserve(hold)
-    return hold
+    reservation = Reservation(asked, notebook, bound(asked))
+    ledger.reserve(reservation)
+    return reservation
 
 
-def settle(ledger: Ledger, hold: Reservation, tokens: int) -> None:
-    asked, usage = hold.request, Usage(9, tokens - 9)
+def settle(ledger: Ledger, reservation: Reservation, tokens: int) -> None:
+    asked, usage = reservation.request, Usage(9, tokens - 9)
     cost = asked.model.price.cost(usage)
-    ledger.settle(hold, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
+    ledger.settle(reservation, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
 
 
 @pytest.fixture
@@ -63,24 +63,24 @@ def make(tmp_path):
 def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
     ledger = make()
     ledger.limit("session", 150 * TOKEN)
-    hold = reserve(ledger, request())
-    (left,) = ledger.left(None)
-    assert (left.spent, left.held, left.left) == (0, 100 * TOKEN, 50 * TOKEN)
+    reservation = reserve(ledger, request())
+    (left,) = ledger.balances(None)
+    assert (left.spent, left.reserved, left.remaining) == (0, 100 * TOKEN, 50 * TOKEN)
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
     assert (caught.value.most, caught.value.left) == (100 * TOKEN, 50 * TOKEN)
-    settle(ledger, hold, 20)
-    (left,) = ledger.left(None)
-    assert (left.spent, left.held, left.left) == (20 * TOKEN, 0, 130 * TOKEN)
+    settle(ledger, reservation, 20)
+    (left,) = ledger.balances(None)
+    assert (left.spent, left.reserved, left.remaining) == (20 * TOKEN, 0, 130 * TOKEN)
     reserve(ledger, request())
 
 
 def test_a_budget_holds_to_the_nanodollar(make):
     ledger = make()
     ledger.limit("session", 100 * TOKEN - Decimal("1e-9"))
-    hold = reserve(ledger, request())
-    assert hold.request.params["max_tokens"] == 90
-    settle(ledger, hold, 0)
+    reservation = reserve(ledger, request())
+    assert reservation.request.params["max_tokens"] == 90
+    settle(ledger, reservation, 0)
     ledger.limit("session", 100 * TOKEN)
     assert reserve(ledger, request()).request.params["max_tokens"] == 91
 
@@ -215,7 +215,7 @@ def test_a_budget_set_too_late_has_less_than_nothing_left(make):
     ledger = make()
     settle(ledger, reserve(ledger, request()), 100)
     ledger.limit("session", 10 * TOKEN)
-    assert ledger.left(None)[0].left == -90 * TOKEN
+    assert ledger.balances(None)[0].remaining == -90 * TOKEN
     with pytest.raises(BudgetExceeded, match=r"has \$0.00 left"):
         reserve(ledger, request())
 
@@ -227,10 +227,10 @@ def test_a_day_and_a_month_end(make, monkeypatch):
     asked = request()
 
     def on(seconds: float) -> Reservation:
-        hold = Reservation(asked, None, bound(asked), started_at=seconds)
-        ledger.reserve(hold)
-        settle(ledger, hold, 100)
-        return hold
+        reservation = Reservation(asked, None, bound(asked), started_at=seconds)
+        ledger.reserve(reservation)
+        settle(ledger, reservation, 100)
+        return reservation
 
     noon = 1_796_126_400.0  # 2026-12-01 12:00 UTC
     on(noon)
@@ -263,29 +263,34 @@ DEEP = 200_000
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "JSONDecodeError"),
-        ("{", "JSONDecodeError"),
+        ("", "it is not valid JSON"),
+        ("{", "it is not valid JSON"),
         ("[]", "it is not an object"),
         ('"day"', "it is not an object"),
         ("null", "it is not an object"),
         ('{"day": "many"}', "An amount of dollars cannot be 'many'"),
-        ('{"day": -1}', "cannot be -1"),
+        ('{"day": -1}', "cannot be '-1'"),
         ('{"day": null}', "cannot be None"),
         ('{"day": true}', "cannot be True"),
-        ('{"day": NaN}', "cannot be nan"),
-        ('{"day": 1e400}', "cannot be inf"),
+        ('{"day": NaN}', "cannot be 'NaN'"),
+        ('{"day": -Infinity}', "cannot be '-Infinity'"),
+        ('{"day": 1e400}', "cannot be '1e400'"),
         ('{"day": "1_0"}', "cannot be '1_0'"),
         ('{"day": ["1"]}', "cannot be ['1']"),
         ('{"day": {"limit": "1"}}', "cannot be {"),
-        (f'{{"day": {"9" * 5000}}}', "ValueError"),
+        (f'{{"day": {"9" * 5000}}}', "cannot be '999"),
         ('{"day": "1", "day": "2"}', "a name stands there twice"),
         ('{"Day": "1"}', "there is no budget 'Day'"),
         ('{"week": "1"}', "there is no budget 'week'"),
-        ('{"day": ' + "[" * DEEP + "]" * DEEP + "}", "RecursionError"),
-        ("[" * DEEP, "RecursionError"),
-        ('{"a":' * DEEP, "RecursionError"),
-        ('{"day": "1"}'.encode("utf-16"), "UnicodeDecodeError"),
-        (b'{"day": "\xff"}', "UnicodeDecodeError"),
+        ('{"session": "1"}', "there is no budget 'session'"),
+        ('{"notebook": "1"}', "there is no budget 'notebook'"),
+        ('{"notebook:": "1"}', "there is no budget 'notebook:'"),
+        ('{"day:2026-11-30": "1"}', "there is no budget 'day:2026-11-30'"),
+        ('{"day": ' + "[" * DEEP + "]" * DEEP + "}", "it is not valid JSON"),
+        ("[" * DEEP, "it is not valid JSON"),
+        ('{"a":' * DEEP, "it is not valid JSON"),
+        ('{"day": "1"}'.encode("utf-16"), "line 1 is not UTF-8"),
+        (b'{\n"day": "\xff"}', "line 2 is not UTF-8"),
     ],
     ids=lambda value: f"{value!r:.30}",
 )
@@ -296,10 +301,9 @@ def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
     ledger.budgets.path.write_bytes(content)
     with pytest.raises(StoreError, match=r"budgets\.json cannot be read") as caught:
         reserve(ledger, request())
-    if why != "ValueError":
-        assert why in caught.value.message
+    assert why in caught.value.message
     assert len(caught.value._render_traceback_()) == 2
-    for use in (lambda: ledger.left(None), lambda: ledger.limit("day", Decimal(2))):
+    for use in (lambda: ledger.balances(None), lambda: ledger.limit("day", Decimal(2))):
         with pytest.raises(StoreError, match="cannot be read"):
             use()
     assert ledger.budgets.path.read_bytes() == content
@@ -311,10 +315,31 @@ def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
     ledger = make()
     ledger.budgets.path.parent.mkdir(exist_ok=True)
     ledger.budgets.path.write_text('{"day": 0.1, "month": 3, "notebook:/ä.ipynb": "0.20"}', "utf-8")
-    limits = {left.cap.per: left.cap.limit for left in ledger.left("/ä.ipynb")}
+    limits = {left.limit.per: left.limit.dollars for left in ledger.balances("/ä.ipynb")}
     assert limits == {"day": Decimal("0.1"), "month": 3, "notebook": Decimal("0.2")}
     ledger.limit("day", Decimal("1e-9"))
-    assert {left.cap.limit for left in ledger.left(None)} == {Decimal("1e-9"), Decimal(3)}
+    assert {left.limit.dollars for left in ledger.balances(None)} == {Decimal("1e-9"), Decimal(3)}
+
+
+def test_limits_may_be_written_by_an_editor_that_begins_files_with_a_mark(make):
+    ledger = make()
+    ledger.limit("day", Decimal(1))
+    ledger.budgets.path.write_text('\N{BOM}{"day": 1e-3, "month": "$2"}', "utf-8")
+    limits = [balance.limit.dollars for balance in ledger.balances(None)]
+    assert limits == [Decimal("0.001"), 2]
+
+
+def test_limits_that_are_no_file_forbid_everything_and_nobody_waits_for_them(make):
+    """A pipe would be waited for."""
+    ledger = make()
+    ledger.limit("day", Decimal(1))
+    ledger.budgets.path.unlink()
+    for make_it in (os.mkdir, os.mkfifo):
+        make_it(ledger.budgets.path)
+        with pytest.raises(StoreError, match="it is not a regular file"):
+            reserve(ledger, request())
+        ledger.budgets.path.rmdir() if ledger.budgets.path.is_dir() else None
+        ledger.budgets.path.unlink(missing_ok=True)
 
 
 def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):

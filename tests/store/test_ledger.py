@@ -52,15 +52,15 @@ def completion(asked: Request, prompt: int = 9, answer: int = 5, **more) -> Comp
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipynb") -> Reservation:
-    hold = Reservation(asked, notebook, bound(asked))
-    ledger.reserve(hold)
-    return hold
+    reservation = Reservation(asked, notebook, bound(asked))
+    ledger.reserve(reservation)
+    return reservation
 
 
 def call(ledger: Ledger, asked: Request, status="ok", **counts) -> int:
-    hold = reserve(ledger, asked)
-    ledger.settle(hold, status, completion(asked, **counts))
-    return hold.number
+    reservation = reserve(ledger, asked)
+    ledger.settle(reservation, status, completion(asked, **counts))
+    return reservation.number
 
 
 def rows(ledger: Ledger) -> list[sqlite3.Row]:
@@ -70,19 +70,19 @@ def rows(ledger: Ledger) -> list[sqlite3.Row]:
 def of_the_day(ledger: Ledger) -> tuple[Decimal, Decimal]:
     """What is spent and held, as the day's budget has it."""
     ledger.limit("day", Decimal(1000))
-    (left,) = ledger.left(None)
-    return left.spent, left.held
+    (left,) = ledger.balances(None)
+    return left.spent, left.reserved
 
 
 def test_a_call_is_a_row_before_it_is_sent_and_all_of_it_when_it_has_ended(ledger):
     asked = request()
-    hold = reserve(ledger, asked)
+    reservation = reserve(ledger, asked)
     (row,) = rows(ledger)
-    assert (row["id"], row["status"], row["cost_nanodollars"]) == (hold.number, "open", None)
+    assert (row["id"], row["status"], row["cost_nanodollars"]) == (reservation.number, "open", None)
     assert (row["session"], row["notebook"]) == ("this-session", "notebook.ipynb")
     assert (row["provider"], row["model"]) == ("together", asked.model.id)
     assert (row["input_price_nanodollars"], row["output_price_nanodollars"]) == (600_000_000,) * 2
-    ledger.settle(hold, "ok", completion(asked))
+    ledger.settle(reservation, "ok", completion(asked))
     (row,) = rows(ledger)
     assert (row["status"], row["error"], row["counted"]) == ("ok", None, "server")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 5)
@@ -143,12 +143,12 @@ def test_spent_counts_this_session_per_model_the_dearest_first(ledger):
 
 def test_a_call_that_was_never_sent_leaves_no_row(ledger):
     """Also if it was taken for lost meanwhile."""
-    holds = [reserve(ledger, request(), None) for _ in range(2)]
+    reservations = [reserve(ledger, request(), None) for _ in range(2)]
     with ledger.database.transaction() as connection:
-        connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (holds[1].number,))
+        connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (reservations[1].number,))
     ledger.sweep()
-    for hold in holds:
-        ledger.settle(hold, "failed", None, "MissingKey: no key")
+    for reservation in reservations:
+        ledger.settle(reservation, "failed", None, "MissingKey: no key")
     assert rows(ledger) == []
     assert of_the_day(ledger) == (0, 0)
     assert total(ledger.spent()).calls == 0
@@ -210,7 +210,7 @@ def test_an_open_call_is_counted_but_not_as_one_of_unknown_price(ledger):
 
 def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(ledger):
     """As after the clock was set: another process sees a stranger in its owner's place."""
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET owner = 'elsewhere/1@0'")
     ledger.sweep()
@@ -220,7 +220,7 @@ def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(l
     ledger.sweep()
     (spent,) = ledger.spent()
     assert (spent.lost, spent.cost) == (1, bound(request()).cost)
-    ledger.settle(hold, "ok", completion(request()))
+    ledger.settle(reservation, "ok", completion(request()))
     (spent,) = ledger.spent()
     assert (spent.calls, spent.lost, spent.cost) == (1, 0, 14 * Decimal("600e-9"))
     assert rows(ledger)[0]["status"] == "ok"
@@ -236,14 +236,14 @@ def test_a_call_of_another_host_is_lost_after_a_day(ledger):
 
 
 def test_a_lost_call_is_settled_by_hand(ledger):
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     with pytest.raises(BadArguments, match="No call of number"):
-        ledger.resolve(hold.number, Decimal(1))
+        ledger.resolve(reservation.number, Decimal(1))
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET owner = NULL")
     ledger.sweep()
     for cost in ("0.0021", "0"):  # and again, where the bill was read wrong
-        ledger.resolve(hold.number, Decimal(cost))
+        ledger.resolve(reservation.number, Decimal(cost))
         (spent,) = ledger.spent()
         assert (spent.calls, spent.lost, spent.cost) == (1, 0, Decimal(cost))
         assert of_the_day(ledger) == (Decimal(cost), 0)
@@ -252,13 +252,13 @@ def test_a_lost_call_is_settled_by_hand(ledger):
 
 @pytest.mark.parametrize("by", ["the next call", "close"])
 def test_an_ending_that_cannot_be_written_is_written_later(ledger, by):
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     path, aside = ledger.database.path.parent, ledger.database.path.parent.with_name("aside")
     ledger.database.close()
     path.rename(aside)
     path.write_text("a file where the folder should be")
     with pytest.raises(StoreError):
-        ledger.settle(hold, "ok", completion(request()))
+        ledger.settle(reservation, "ok", completion(request()))
     path.unlink()
     aside.rename(path)
     assert rows(ledger)[0]["status"] == "open"
@@ -286,11 +286,11 @@ def test_a_call_outlives_the_file_that_it_began_in(ledger):
 
 
 def test_who_finds_the_file_damaged_when_a_call_ends_tells_the_next_one(ledger):
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged):  # a line in the log
-        ledger.settle(hold, "ok", completion(request()))
+        ledger.settle(reservation, "ok", completion(request()))
     with pytest.raises(StoreDamaged):
         reserve(ledger, request())
     under_way = reserve(ledger, request())
@@ -313,12 +313,12 @@ def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
 
 def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
     """Also when the process gives it up that made it, and was taken for another."""
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET owner = NULL")
     ledger.sweep()
-    ledger.resolve(hold.number, Decimal("0.001"))
-    del hold
+    ledger.resolve(reservation.number, Decimal("0.001"))
+    del reservation
     gc.collect()
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["resolved"]
@@ -326,25 +326,25 @@ def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
 
 
 def test_what_is_given_up_is_settled_by_a_better_word(ledger):
-    hold = reserve(ledger, request())
-    ledger.abandon(hold)
+    reservation = reserve(ledger, request())
+    ledger.abandon(reservation)
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["lost"]
-    ledger.settle(hold, "ok", completion(request()))
+    ledger.settle(reservation, "ok", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["ok"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_childs_copy_of_a_call_ends_nothing(ledger):
-    hold = reserve(ledger, request())
+    reservation = reserve(ledger, request())
     if (pid := os.fork()) == 0:
-        ledger.settle(hold, "stopped", completion(request()))
-        ledger.abandon(hold)
+        ledger.settle(reservation, "stopped", completion(request()))
+        ledger.abandon(reservation)
         ledger.sweep()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert [row["status"] for row in rows(ledger)] == ["open"]
-    ledger.settle(hold, "ok", completion(request()))
+    ledger.settle(reservation, "ok", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["ok"]
 
 
@@ -380,7 +380,7 @@ def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged, match="begins anew"):
-        Ledger(ledger.database.path.parent, "next").left(None)
+        Ledger(ledger.database.path.parent, "next").balances(None)
 
 
 def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(ledger):
@@ -391,8 +391,8 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
         )
     ledger.settle(dear, "ok", completion(request(), answer=10**9))
     ledger.settle(plain, "ok", completion(request()))
-    for hold in (elsewhere, dear):
-        ledger.resolve(hold.number, Decimal("0.5"))
+    for reservation in (elsewhere, dear):
+        ledger.resolve(reservation.number, Decimal("0.5"))
     with pytest.raises(BadArguments, match="No call of number"):
         ledger.resolve(plain.number, Decimal(0))
     assert [row["status"] for row in rows(ledger)] == ["resolved", "resolved", "ok"]
@@ -400,8 +400,8 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
 
 
 def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):
-    hold = reserve(ledger, request())
-    ledger.settle(hold, "failed", completion(request()), "StreamBroken: \ud800!")
+    reservation = reserve(ledger, request())
+    ledger.settle(reservation, "failed", completion(request()), "StreamBroken: \ud800!")
     assert rows(ledger)[0]["error"] == "StreamBroken: ?!"
 
 
@@ -457,5 +457,5 @@ def test_a_ledger_of_the_first_form_is_carried_over(tmp_path):
     assert (everything.unpriced, everything.prompt_tokens) == (2, 16)
     ledger.limit("session", Decimal(1))
     ledger.limit("notebook", Decimal(1), "/a.ipynb")
-    assert [left.spent * 10**9 for left in ledger.left("/a.ipynb")] == [19_800, 1_800]
+    assert [left.spent * 10**9 for left in ledger.balances("/a.ipynb")] == [19_800, 1_800]
     ledger.database.close()

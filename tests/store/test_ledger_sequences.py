@@ -76,11 +76,11 @@ class Worker(threading.Thread):
                 {"max_tokens": tokens},
                 budget=self.cell if own else None,
             )
-            hold = Reservation(request, "/n.ipynb", bound(request))
+            reservation = Reservation(request, "/n.ipynb", bound(request))
             try:
-                if ledger.reserve(hold) is None:
-                    assert hold.request.params["max_tokens"] <= tokens
-                    self.calls.append(hold)
+                if ledger.reserve(reservation) is None:
+                    assert reservation.request.params["max_tokens"] <= tokens
+                    self.calls.append(reservation)
             except BudgetExceeded:
                 pass
         elif what == "sweep":
@@ -88,43 +88,45 @@ class Worker(threading.Thread):
         elif what == "job":
             job(ledger, tokens, share)
         elif self.calls:
-            hold = self.calls.pop(which % len(self.calls))
-            self.end(what, hold, share)
+            reservation = self.calls.pop(which % len(self.calls))
+            self.end(what, reservation, share)
 
-    def end(self, what: str, hold: Reservation, share: int) -> None:
+    def end(self, what: str, reservation: Reservation, share: int) -> None:
         ledger = self.ledger
         if what == "extend":
-            ledger.extend(hold, hold.most)
-            self.calls.append(hold)
+            ledger.extend(reservation, reservation.most)
+            self.calls.append(reservation)
         elif what == "settle":
-            ledger.settle(hold, "ok", spent(hold, share))
+            ledger.settle(reservation, "ok", spent(reservation, share))
         elif what == "never sent":
             if share % 2:  # and was taken for lost meanwhile
-                ledger.abandon(hold)
+                ledger.abandon(reservation)
                 ledger.sweep()
-            ledger.settle(hold, "failed", None)
+            ledger.settle(reservation, "failed", None)
         elif what == "abandon":
-            ledger.abandon(hold)
+            ledger.abandon(reservation)
         elif what == "later":  # it was not lost after all
-            ledger.abandon(hold)
+            ledger.abandon(reservation)
             ledger.sweep()
-            ledger.settle(hold, "stopped", spent(hold, share))
+            ledger.settle(reservation, "stopped", spent(reservation, share))
         elif what in ("lose", "resolve"):
             with ledger.database.transaction() as connection:
-                connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (hold.number,))
+                connection.execute(
+                    "UPDATE calls SET owner = NULL WHERE id = ?", (reservation.number,)
+                )
             ledger.sweep()
             if what == "resolve":
                 with pytest.raises(BadArguments):
                     ledger.resolve(10**6, Decimal(0))
-                ledger.resolve(hold.number, hold.most * share / 100)
+                ledger.resolve(reservation.number, reservation.most * share / 100)
         # What is forgotten is left to the garbage collector.
 
 
-def spent(hold: Reservation, share: int) -> Completion:
+def spent(reservation: Reservation, share: int) -> Completion:
     """An answer that costs a share of what was reserved, to the nanodollar."""
-    cost = (hold.most * share / 100).quantize(Decimal("1e-9"))
+    cost = (reservation.most * share / 100).quantize(Decimal("1e-9"))
     usage = Usage(1, 1, charge=cost)
-    return Completion("", usage, cost, "stop", hold.request, 1.0, None)
+    return Completion("", usage, cost, "stop", reservation.request, 1.0, None)
 
 
 def job(ledger: Ledger, tokens: int, share: int) -> None:
@@ -196,8 +198,8 @@ def run(work: list[list]) -> None:
         for ledger in ledgers:
             ledger.sweep()
             check(ledger)
-            for left in ledger.left("/n.ipynb", cell):
-                assert left.left >= 0
+            for left in ledger.balances("/n.ipynb", cell):
+                assert left.remaining >= 0
         assert not ledgers[0]._writer.owes
         for ledger in ledgers:
             ledger.close()

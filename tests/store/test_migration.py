@@ -142,7 +142,7 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
         old.execute(RESERVE, (time.time(),))
         number = old.execute("SELECT MAX(id) FROM calls").fetchone()[0]
         ledger = Ledger(path.parent, "s")
-        ledger.left(None)
+        ledger.balances(None)
         assert version(path) == len(MIGRATIONS)
         with pytest.raises(sqlite3.IntegrityError, match="a newer mixmagic has opened it: restart"):
             old.execute(RESERVE, (time.time(),))
@@ -150,8 +150,8 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
         old.execute(SETTLE, (number,))
         old.execute(ADD_UP, (number,))
         old.execute("COMMIT")
-    hold = Reservation(request(), None, bound(request()))
-    ledger.reserve(hold)
+    reservation = Reservation(request(), None, bound(request()))
+    ledger.reserve(reservation)
     rows = ledger.database.rows("SELECT id, status FROM calls WHERE id >= ?", (number,))
     assert [tuple(row) for row in rows] == [(number, "ok"), (number + 1, "open")]
     assert ledger.spent()[0].cost == Decimal("700e-9")
@@ -160,7 +160,7 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
 
 def test_a_process_of_this_version_is_told_of_a_newer_one_in_two_lines(path):
     ledger = Ledger(path.parent, "s")
-    ledger.left(None)
+    ledger.balances(None)
     newer = Database(path, [*MIGRATIONS, "ALTER TABLE calls ADD COLUMN more TEXT"])
     newer.rows("SELECT 1")
     with pytest.raises(StoreError, match="was written by a newer mixmagic") as caught:
@@ -229,7 +229,7 @@ def kill(path: Path, calls: int, dice: random.Random, longest: float) -> bool:
 def test_a_migration_that_is_killed_loses_nothing(tmp_path, kills, calls):
     fill(tmp_path / "measure" / "ledger.db", calls)
     started = time.monotonic()
-    Ledger(tmp_path / "measure", "s").left(None)
+    Ledger(tmp_path / "measure", "s").balances(None)
     longest = 1.2 * (time.monotonic() - started)
     dice, unfinished = random.Random(4711), 0
     for number in range(kills):

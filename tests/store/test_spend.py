@@ -47,26 +47,30 @@ def begin(
     ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipynb"
 ) -> Reservation:
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
-    hold = Reservation(request, notebook, bound(request), at)
-    ledger.reserve(hold)
-    return hold
+    reservation = Reservation(request, notebook, bound(request), at)
+    ledger.reserve(reservation)
+    return reservation
 
 
-def end(ledger: Ledger, hold: Reservation, status="ok", prompt=1000, answer=100, **more) -> None:
-    usage, price = Usage(prompt, answer, **more), hold.request.model.price
+def end(
+    ledger: Ledger, reservation: Reservation, status="ok", prompt=1000, answer=100, **more
+) -> None:
+    usage, price = Usage(prompt, answer, **more), reservation.request.model.price
     cost = None if price is None else price.cost(usage)
-    ledger.settle(hold, status, Completion("", usage, cost, "stop", hold.request, 1.0, None))
+    ledger.settle(
+        reservation, status, Completion("", usage, cost, "stop", reservation.request, 1.0, None)
+    )
 
 
 def call(ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipynb", **more):
     end(ledger, begin(ledger, model, at, notebook), **more)
 
 
-def lose(ledger: Ledger, *holds: Reservation) -> None:
+def lose(ledger: Ledger, *reservations: Reservation) -> None:
     """Let calls be those of a process that is no more."""
     with ledger.database.transaction() as connection:
-        for hold in holds:
-            connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (hold.number,))
+        for reservation in reservations:
+            connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (reservation.number,))
     ledger.sweep()
 
 
@@ -89,17 +93,17 @@ def test_sums_over_any_groups_are_those_of_the_calls(actions):
         mine, other = Ledger(Path(folder), "mine"), Ledger(Path(folder), "other")
         for what, model, age, notebook, own, prompt, answer, counted in actions:
             ledger = mine if own else other
-            hold = begin(ledger, model, NOON - age * DAY, notebook)
+            reservation = begin(ledger, model, NOON - age * DAY, notebook)
             counts = {"prompt": prompt, "answer": answer, "counted": counted}
             if what in ("ok", "stopped", "failed"):
-                end(ledger, hold, what, cached_tokens=prompt // 2, **counts)
+                end(ledger, reservation, what, cached_tokens=prompt // 2, **counts)
             elif what != "open":
-                lose(ledger, hold)
+                lose(ledger, reservation)
             if what == "resolved":
-                ledger.resolve(hold.number, Decimal("0.5"))
-                ledger.resolve(hold.number, Decimal("0.25"))
+                ledger.resolve(reservation.number, Decimal("0.5"))
+                ledger.resolve(reservation.number, Decimal("0.25"))
             elif what == "late":  # it was not lost after all
-                end(ledger, hold, **counts)
+                end(ledger, reservation, **counts)
         for period in get_args(Period):
             expected = of_the_calls(mine, period)
             for by in get_args(By):
@@ -117,13 +121,13 @@ def check_budgets(ledger: Ledger) -> None:
     """What the budgets go by is what the rows say."""
     for per in ("session", "notebook", "day", "month"):
         ledger.limit(per, Decimal(1000), "a.ipynb")
-    lefts = ledger.left("a.ipynb")
+    lefts = ledger.balances("a.ipynb")
     rows = ledger.database.rows("SELECT *, substr(day, 1, 7) AS month FROM calls")
     for left in lefts:
-        mine = [row for row in rows if row[left.cap.per] == left.cap.key]
+        mine = [row for row in rows if row[left.limit.per] == left.limit.key]
         assert left.spent == sum(dollars(row["cost_nanodollars"] or 0) for row in mine)
         still = [row for row in mine if row["status"] == "open"]
-        assert left.held == sum(dollars(row["held_nanodollars"] or 0) for row in still)
+        assert left.reserved == sum(dollars(row["held_nanodollars"] or 0) for row in still)
 
 
 def of_the_calls(ledger: Ledger, period: Period) -> dict[str, object]:

@@ -52,10 +52,10 @@ def begin() -> Reservation:
     return Reservation(REQUEST, None, bound(REQUEST))
 
 
-def end(ledger: Ledger, hold: Reservation, tokens: int = 5) -> None:
+def end(ledger: Ledger, reservation: Reservation, tokens: int = 5) -> None:
     usage = Usage(9, tokens)
     cost = REQUEST.model.price.cost(usage)
-    ledger.settle(hold, "ok", Completion("", usage, cost, "stop", REQUEST, 1.0, 0.5))
+    ledger.settle(reservation, "ok", Completion("", usage, cost, "stop", REQUEST, 1.0, 0.5))
 
 
 def until(look: Callable[[], object], timeout: float = 15.0) -> None:
@@ -71,12 +71,12 @@ def statuses(path: Path) -> list[str]:
 
 
 def test_an_ending_is_written_by_itself_as_soon_as_the_lock_is_gone(ledger):
-    hold = begin()
-    ledger.reserve(hold)
+    reservation = begin()
+    ledger.reserve(reservation)
     path = ledger.database.path
     with locked(path):
         with pytest.raises(StoreBusy):
-            end(ledger, hold)
+            end(ledger, reservation)
         assert statuses(path) == ["open"]
     until(lambda: statuses(path) == ["ok"])
     assert ledger.spent()[0].cost == 14 * Decimal("600e-9")
@@ -87,10 +87,10 @@ def test_calls_that_begin_and_end_while_it_is_locked_are_written_once_each(ledge
     path = ledger.database.path
     with locked(path):
         early, late, forgotten = begin(), begin(), begin()
-        for hold in (early, late, forgotten):
+        for reservation in (early, late, forgotten):
             with pytest.raises(StoreBusy):
-                ledger.reserve(hold, patience=0)
-            ledger.reserve_later(hold)
+                ledger.reserve(reservation, patience=0)
+            ledger.reserve_later(reservation)
         with pytest.raises(StoreBusy):
             end(ledger, early)
         ledger.abandon(forgotten)
@@ -104,10 +104,10 @@ def test_calls_that_begin_and_end_while_it_is_locked_are_written_once_each(ledge
 def test_a_call_that_was_never_sent_is_not_written_later_either(ledger):
     path = ledger.database.path
     with locked(path):
-        hold = begin()
-        ledger.reserve_later(hold)
+        reservation = begin()
+        ledger.reserve_later(reservation)
         with pytest.raises(StoreBusy):
-            ledger.settle(hold, "failed", None)
+            ledger.settle(reservation, "failed", None)
     ledger.sweep()
     until(lambda: not ledger._writer.owes)
     assert statuses(path) == []
@@ -165,12 +165,12 @@ def test_a_process_that_ends_waits_no_more_than_its_time(home, together, tmp_pat
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_waits_for_no_lock_and_its_child_writes_nothing_of_its_parents(ledger):
     path = ledger.database.path
-    hold = begin()
-    ledger.reserve(hold)
+    reservation = begin()
+    ledger.reserve(reservation)
     with locked(path):
         with pytest.raises(StoreBusy):
-            end(ledger, hold)
-        waiting = threading.Thread(target=lambda: ledger.sweep(5.0))
+            end(ledger, reservation)
+        waiting = threading.Thread(target=lambda: ledger.limit("session", None))
         waiting.start()  # for the file
         started = time.monotonic()
         if (pid := os.fork()) == 0:
@@ -197,4 +197,4 @@ def test_a_waiting_writer_does_not_keep_readers_from_the_file(ledger):
         assert time.monotonic() - started < 2
         assert waiting.is_alive()
     waiting.join(10)
-    assert [left.cap.limit for left in ledger.left(None)] == [1]
+    assert [left.limit.dollars for left in ledger.balances(None)] == [1]

@@ -89,19 +89,19 @@ def test_an_unknown_price_is_unknown(session):
     assert plan.refused is None
     session.budget(1)
     plan = session.plan(session.request("Hi", model="openai:m", max_tokens=10))
-    assert plan.refused.cap.name == "this session's budget"
+    assert plan.refused.limit.name == "this session's budget"
 
 
 def test_the_budget_that_forbids_is_named(session):
     session.budget("0.5", per="month")
     session.budget("0.00001", per="day")
     plan = session.plan(session.request("Hi", model="8x7b", budget=1))
-    assert [left.cap.name for left in plan.left] == [
+    assert [left.limit.name for left in plan.balances] == [
         "its own budget",
         "today's budget",
         "this month's budget",
     ]
-    assert plan.refused.cap.name == "today's budget"
+    assert plan.refused.limit.name == "today's budget"
 
 
 def test_the_embedded_models_plan_is_exact_and_free(session):

@@ -47,7 +47,7 @@ def test_what_it_says_is_what_is_sent_and_reserved(session, together, asked):
 def test_an_answer_that_is_shortened_is_said(session):
     session.budget(CALL / 2)
     plan = session.plan(session.request("Hi", max_tokens=1000))
-    assert plan.clamped.cap.per == "session"
+    assert plan.clamped.limit.per == "session"
     assert (plan.refused, plan.waits) == (None, None)
     tokens = plan.limit
     assert (PROMPT + tokens) * TOKEN <= CALL / 2 < (PROMPT + tokens + 1) * TOKEN
@@ -72,7 +72,7 @@ def test_a_call_that_would_be_refused_is(session, together):
     session.budget("0.0001")
     request = session.request("Hi", max_tokens=1000)
     plan = session.plan(request)
-    assert plan.refused.cap.per == "session"
+    assert plan.refused.limit.per == "session"
     assert said(plan).startswith("It would be refused: this session's budget does not allow it.")
     with pytest.raises(BudgetExceeded):
         session.ask("Hi", max_tokens=1000)
@@ -96,7 +96,7 @@ def test_a_call_that_would_wait_says_so_and_for_what(session, together):
     thread.start()
     assert opened.wait(10)
     plan = session.plan(session.request("Hi", max_tokens=1000))
-    assert (plan.waits.cap.per, plan.waits.held, plan.refused) == ("session", CALL, None)
+    assert (plan.waits.limit.per, plan.waits.reserved, plan.refused) == ("session", CALL, None)
     assert said(plan).startswith("It would wait: calls under way hold $0.0006774 of this session's")
     request.stop.set()
     thread.join(10)

@@ -1,0 +1,52 @@
+"""Each attack acts where a rule of the sanitizer is left out: who watches the others sees it."""
+
+from __future__ import annotations
+
+import pytest
+from attacks import ATTACKS, EVIDENCE, markup
+from attacks.mutants import MUTANTS
+from browser.chromium import Chromium
+
+from mixmagic.text import page
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def bare(playwright, chromium, tmp_path_factory):
+    """The pages of a Chromium without Playwright's flags; in the end it asked for other hosts."""
+    started = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
+    browser = playwright.chromium.connect_over_cdp(started.url)
+    yield browser.contexts[0]
+    browser.close()
+    assert started.close() >= {"evil.test", "framed.evil.test"}
+
+
+@pytest.mark.parametrize("readers", ["lab"], indirect=True)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_each_attack_acts_under_a_mutant(readers, mutant):
+    names = [name for name, evidence in EVIDENCE.items() if evidence.get("mutant") == mutant]
+    assert names
+    verdicts = readers.verdicts([MUTANTS[mutant](ATTACKS[name]) for name in names])
+    unseen = [
+        name
+        for name, verdict in zip(names, verdicts, strict=True)
+        if EVIDENCE[name]["reader"] not in verdict
+    ]
+    assert unseen == []
+
+
+def test_each_attack_has_acted():
+    """On what stood there before the sanitizer, or under a mutant of it."""
+    assert set(EVIDENCE) == set(ATTACKS)
+    assert len(ATTACKS) >= 300
+    acted = [name for name, evidence in EVIDENCE.items() if len(evidence) > 1 or evidence["before"]]
+    assert len(acted) == len(ATTACKS)
+
+
+@pytest.mark.parametrize("readers", ["lab"], indirect=True)
+def test_a_page_that_is_not_cleaned_connects(readers, monkeypatch):
+    """In its frame, against its policy; Chromium's log tells of it in the end."""
+    monkeypatch.setattr(page, "_clean", lambda source: source)
+    attack = markup.ATTACKS["link-preconnect"].replace("secret", "framed")
+    readers.frames([page.frame(attack, "a page")], 1)
