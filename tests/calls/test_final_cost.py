@@ -14,6 +14,7 @@ from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from mixmagic.calls.final_cost import settled
 from mixmagic.completion import Collector
 from mixmagic.display.live import show
+from mixmagic.display.renderers import SingleOutputRenderer
 from mixmagic.errors import MixmagicError, Stopped
 from mixmagic.money import NANO
 from mixmagic.sessions import Session
