@@ -255,6 +255,9 @@ class Delta(NamedTuple):
         tried: A try that failed and may be billed, besides what comes.
         refusal: True if `text` is the model's refusal to answer.
         tool: The name of a tool that the model calls.
+        resumed: True if the answer has ended before: it was not the end.
+        instead: What the whole text and reasoning of this answer are, in place of all pieces
+            before: thoughts have turned out to be text, or text to be thoughts.
     """
 
     text: str = ""
@@ -272,6 +275,8 @@ class Delta(NamedTuple):
     tried: Tried | None = None
     refusal: bool = False
     tool: str = ""
+    resumed: bool = False
+    instead: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return self.text

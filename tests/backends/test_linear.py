@@ -8,25 +8,26 @@ from pathlib import Path
 
 import pytest
 from linear import is_linear
-
 from nasty import TEXTS
 
 from mixmagic.backends import reading, sse
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, one_line
+from mixmagic.keys.credentials import Credentials
+from mixmagic.values import Request
 
 MODEL = Catalog().resolve("8x7b")
 
 
 @pytest.fixture(scope="module")
 def access():
-    made = Access(Path("/nonexistent/.env"))
+    made = Credentials(Path("/nonexistent/.env"))
     made._noted("sk-canary-key-4711")
     return made
 
 
-def read(access: Access, raw: bytes, size: int = 65536) -> None:
-    answer = reading.Answer(MODEL, access)
+def read(access: Credentials, raw: bytes, size: int = 65536) -> None:
+    answer = reading.Answer(Request(MODEL, ()), access)
     with contextlib.suppress(MixmagicError):
         for start in range(0, len(raw), size):
             for _ in answer.feed(raw[start : start + size]):
