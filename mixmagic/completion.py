@@ -98,6 +98,7 @@ class Completion:
         billed_tries: Tries of which nobody has seen the end, and that the provider may bill: they
             are in the cost at the most that they can cost.
         value: What a format or a schema made of the text: a DataFrame, an instance, …
+        excerpt: The part of the text that a schema made `value` of; empty if it is all of it.
 
     Example:
         >>> answer = mixmagic.ask("Name three colours.", model="local")
@@ -119,6 +120,7 @@ class Completion:
     logprobs: tuple[float, ...] = ()
     billed_tries: int = 0
     value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
+    excerpt: str = ""
 
     @property
     def code_blocks(self) -> tuple[CodeBlock, ...]:
