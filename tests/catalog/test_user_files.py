@@ -294,3 +294,13 @@ def test_a_folder_in_a_file_s_place_is_named(read, tmp_path):
     (tmp_path / "catalog" / "folder.toml").mkdir()
     with pytest.raises(BadArguments, match=r"folder\.toml makes no sense"):
         read()
+
+
+def test_a_model_whose_template_opens_its_thinking_is_marked(read):
+    catalog = read(
+        ours='name = "openai"\n[[models]]\nid = "r1"\nthinks = true\n[[models]]\nid = "b"'
+    )
+    assert catalog.resolve("openai:r1").thinks
+    assert not catalog.resolve("openai:b").thinks
+    with pytest.raises(BadArguments, match="thinks"):
+        read(ours='name = "openai"\n[[models]]\nid = "r1"\nthinks = "yes"').resolve("openai:r1")
