@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mixmagic.backends import faults
-from mixmagic.errors import MixmagicError
+from mixmagic.errors import MixmagicError, StreamBroken
 from mixmagic.values import Model
 
 # Fields of an error that hold a number or a word for its kind; and those that hold its words,
@@ -47,7 +47,16 @@ def error(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
     said = words(inner) or words(frame)
     if status is not None:
         return faults.from_status(model, status, {**_fields(frame), "error": said})
-    return faults.in_stream(model, {**_fields(inner), "message": said}, _fields(frame))
+    failure = faults.in_stream(model, {**_fields(inner), "message": said}, _fields(frame))
+    if begun or not isinstance(failure, StreamBroken):
+        return failure
+    empty = StreamBroken(
+        f"{model.provider.label} sent an error in the place of an answer:"
+        f" {said or 'it gave no reason'}",
+        "Nothing of an answer came: run the cell again, or check the model and the parameters.",
+    )
+    empty.usage = failure.usage
+    return empty
 
 
 def words(body: Any) -> str:
