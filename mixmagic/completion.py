@@ -32,6 +32,13 @@ def quiet(line: str) -> str:
     return f'<div style="opacity: 0.65; font-size: 85%">{as_text(line)}</div>'
 
 
+# What the line under an answer says of its end; of another than these, the word.
+_ENDS = {
+    "stop": "",
+    "tool_calls": "",  # a note names the tools
+    "length": "cut off at its token limit",
+    "refusal": "the model refused",
+}
 # Why an answer ended that came to no end.
 _EARLY = ("stopped", "broken off")
 # What stands above each of several answers, in each MIME type.
@@ -91,6 +98,7 @@ class Completion:
         billed_tries: Tries of which nobody has seen the end, and that the provider may bill: they
             are in the cost at the most that they can cost.
         value: What a format or a schema made of the text: a DataFrame, an instance, …
+        excerpt: The part of the text that a schema made `value` of; empty if it is all of it.
 
     Example:
         >>> answer = mixmagic.ask("Name three colours.", model="local")
@@ -112,6 +120,7 @@ class Completion:
     logprobs: tuple[float, ...] = ()
     billed_tries: int = 0
     value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
+    excerpt: str = ""
 
     @property
     def code_blocks(self) -> tuple[CodeBlock, ...]:
@@ -153,16 +162,40 @@ class Completion:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of the answer per second after its first piece; `None` where unknown."""
+        """Tokens of the text per second after its first piece; `None` where unknown.
+
+        Neither the tokens of the thoughts before the text nor the time that they took count.
+        """
         if self.ttft is None or not self.request.stream or self.elapsed <= self.ttft:
             return None
         # The first token came at `ttft`: only the others took the time since.
-        return max(self.usage.completion_tokens - 1, 0) / (self.elapsed - self.ttft)
+        return max(self._text_tokens - 1, 0) / (self.elapsed - self.ttft)
+
+    @property
+    def _text_tokens(self) -> float:
+        """Tokens of the text; by the length of the thoughts if nobody has counted those."""
+        usage = self.usage
+        if usage.reasoning_tokens or not self.reasoning:
+            return usage.completion_tokens - usage.reasoning_tokens
+        text = sum(map(len, (self.text, *self.others)))
+        return usage.completion_tokens * text / (text + len(self.reasoning))
 
     @property
     def thought(self) -> str:
-        """How long the model has thought, for people; empty if it has not."""
-        return "" if self.thinking is None else f"Thought for {self.thinking:,.0f} s"
+        """How long the model has thought, for people; empty if it has not.
+
+        Example:
+            >>> completion.thought
+            'Thought for 12 s, 812 tokens'
+        """
+        if self.thinking is None and not self.reasoning:
+            return ""
+        parts = ["Thought"]
+        if self.thinking is not None:
+            parts = [f"Thought for {self.thinking:,.0f} s"]
+        if self.usage.reasoning_tokens:
+            parts.append(f"{self.usage.reasoning_tokens:,} tokens")
+        return ", ".join(parts)
 
     def footer(self, session: str = "") -> str:
         """The line under an answer: model · tokens · cost · first token · speed · session."""
@@ -171,16 +204,16 @@ class Completion:
             f"{self.model.name}{caveat}",
             "≈ " * self.usage.estimated
             + f"{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
+            f"{self.usage.reasoning_tokens:,} of them thinking" * bool(self.usage.reasoning_tokens),
             self.bill,
         ]
         if self.ttft is not None:
             parts.append(f"first token {self.ttft:.2f} s")
         if self.tokens_per_second:
             parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        if self.finish == "length":
-            parts.append("cut off at its token limit")
-        elif self.finish not in ("stop", "tool_calls"):
-            parts.append(self.finish)
+        parts.append(_ENDS.get(self.finish, self.finish))
+        if self.finish in ("stop", "length") and not "".join([self.text, *self.others]).strip():
+            parts.append("the answer is empty")
         parts.extend(self.notes)
         if session:
             parts.append(f"session {session}")
@@ -218,12 +251,15 @@ class Collector:
         self.request = request
         self._tally = Tally(request.candidates)
         self._called = 0  # tokens of calls to tools
-        self.finish: str | None = None
+        self._ends: dict[int, str] = {}  # why each answer has ended
+        self._refused = False
+        self._tools: list[str] = []
         self.notes: list[str] = []
         self.tried: list[Tried] = []  # tries that failed, and may be billed
         self._parts: dict[int, list[str]] = {0: []}  # of each answer
         self._logprobs: list[float] = []
-        self._reasoning: list[str] = []
+        self._reasoning: dict[int, list[str]] = {}
+        self._pieces = 0
         self._origin: Origin = "live"
         self._started = time.perf_counter()
         self._first: float | None = None  # when text came
@@ -242,7 +278,13 @@ class Collector:
         if delta.logprobs and not choice:
             self._logprobs += delta.logprobs
         if delta.reasoning:
-            self._reasoning.append(delta.reasoning)
+            self._reasoning.setdefault(choice, []).append(delta.reasoning)
+        if more:
+            self._pieces += bool(text) + bool(delta.reasoning)
+        if delta.resumed:
+            self._ends.pop(choice, None)
+            tally.ended.discard(choice)
+            tally.behind.add(choice)
         if usage is not None:
             self._count(delta, usage)
         elif more and choice not in tally.ended:
@@ -250,13 +292,40 @@ class Collector:
         if delta.finish:
             if usage is None:
                 tally.add(delta)
-            if self._ends(delta):
-                self.finish = delta.finish
+            self._ends[choice] = delta.finish
+        self._note(delta)
+        self._origin = delta.origin
+
+    def _note(self, delta: Delta) -> None:
+        """Take what a piece has besides words and counts, which most have not."""
         if delta.note and delta.note not in self.notes:  # each try says it again
             self.notes.append(delta.note)
         if delta.tried is not None:
             self.tried.append(delta.tried)
-        self._origin = delta.origin
+        if delta.tool and delta.tool not in self._tools:
+            self._tools.append(delta.tool)
+        if delta.refusal:
+            self._refused = True
+        if delta.instead is not None:
+            text, reasoning = delta.instead
+            self._parts[delta.choice] = [text] if text else []
+            self._reasoning[delta.choice] = [reasoning] if reasoning else []
+
+    @property
+    def finish(self) -> str | None:
+        """Why the answer has ended; `None` if it has not.
+
+        Of several answers, one that was cut short tells more than the others.
+        """
+        ends = list(self._ends.values())
+        if self.request.candidates == 1:
+            ends = [end for choice, end in self._ends.items() if not choice]
+        end = next((end for end in (*ends, "stop") if end != "stop"), "stop") if ends else None
+        if "length" in ends:
+            return "length"
+        if end == "stop" and (self._refused or self._tools):
+            return "refusal" if self._refused else "tool_calls"
+        return end
 
     def _count(self, delta: Delta, usage: Usage) -> None:
         """Take the provider's count, or ours of a call to a tool."""
@@ -265,12 +334,6 @@ class Collector:
             self._tally.behind.add(delta.choice)
             delta = delta._replace(usage=None)
         self._tally.add(delta)
-
-    def _ends(self, delta: Delta) -> bool:
-        """Whether a piece's end is the whole's: one that was cut short tells more than others."""
-        if self.request.candidates == 1:
-            return not delta.choice
-        return self.finish in (None, "stop") or delta.finish == "length"
 
     @property
     def usage(self) -> Usage | None:
@@ -284,7 +347,9 @@ class Collector:
 
     def completion(self, finish: str = "") -> Completion:
         """What has come so far, priced; `finish` where the stream itself did not say."""
-        reasoning = "".join(self._reasoning)
+        reasoning = "".join(
+            part for choice in sorted(self._reasoning) for part in self._reasoning[choice]
+        ).strip("\n")
         text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
         usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
         now, first, thought = time.perf_counter(), self._first, self._thought
@@ -292,17 +357,22 @@ class Collector:
             text=text,
             usage=usage,
             cost=bill(usage, self.request.model.price),
-            finish=finish or self.finish or "stop",
+            finish=finish or self.finish or ("refusal" if self._refused else "stop"),
             request=self.request,
             elapsed=now - self._started,
             ttft=None if first is None else first - self._started,
             reasoning=reasoning,
             thinking=None if thought is None else max((first or now) - thought, 0.0),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self._called_tools()),
             origin=self._origin,
             others=tuple(others),
             logprobs=tuple(self._logprobs),
         )
+
+    def _called_tools(self) -> list[str]:
+        """A note on tools that the model calls, though nobody offers to run them."""
+        names = ", ".join(self._tools)
+        return [f"it calls {names}: tools are not run"] if names else []
 
     def _usage(self, everything: str, *, early: bool) -> Usage:
         """The provider's count, with ours in the place of what it lacks, or was too early for."""
@@ -334,7 +404,7 @@ class Collector:
         model = self.request.model
         prompt, answer = tokens.count(self.request.messages, model), tokens.count_text(text, model)
         # A streamed piece is mostly one token; never less than what the length suggests.
-        pieces = self.request.stream * (sum(map(len, self._parts.values())) + len(self._reasoning))
+        pieces = self.request.stream * self._pieces
         return Usage(
             prompt.tokens,
             self._called + (answer.tokens if answer.exact else max(pieces, answer.tokens)),

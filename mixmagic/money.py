@@ -38,6 +38,8 @@ class Usage:
         cached_tokens: Those of the prompt that the provider had in its cache.
         cache_write_tokens: Those of the prompt that the provider put into its cache.
         charge: US dollars that the provider says it charges; `None` where it does not say.
+        reasoning_tokens: Those of `completion_tokens` that the model thought with; 0 if unknown.
+            They change no cost, and two usages that differ in nothing else are equal.
         counted: `server` where the provider counted; else `exact` or `estimate`, by our own means;
             `None` if nothing was sent.
 
@@ -52,6 +54,7 @@ class Usage:
     counted: Counted | None = "server"
     cache_write_tokens: int = 0
     charge: Decimal | None = None
+    reasoning_tokens: int = field(default=0, compare=False)
 
     def __add__(self, other: Usage) -> Usage:
         """Usage of two calls together, as surely counted as the less sure of them."""
@@ -64,6 +67,7 @@ class Usage:
             max(self.counted, other.counted, key=_SURE.index),
             self.cache_write_tokens + other.cache_write_tokens,
             exact_sum(charges) if charges and len(charges) == len(sent) else None,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
     @property

@@ -69,8 +69,13 @@ class Tally:
             usage = _greatest(usage, each)
         if usage is None or not counts:
             return usage
-        together = min(sum(each.completion_tokens for each in counts), _MOST_TOKENS)
-        return _greatest(usage, Usage(0, together, charge=exact_sum(charges) if charges else None))
+        together = Usage(
+            0,
+            min(sum(each.completion_tokens for each in counts), _MOST_TOKENS),
+            charge=exact_sum(charges) if charges else None,
+            reasoning_tokens=min(sum(each.reasoning_tokens for each in counts), _MOST_TOKENS),
+        )
+        return _greatest(usage, together)
 
     def missing(self, begun: Set[int]) -> Set[int]:
         """Those of the answers that have begun which no count is of, though others have one."""
@@ -136,4 +141,5 @@ def _greatest(one: Usage | None, other: Usage) -> Usage:
         cached,
         cache_write_tokens=min(written, prompt - cached),
         charge=max(charges, default=None),
+        reasoning_tokens=max(one.reasoning_tokens, other.reasoning_tokens),
     )

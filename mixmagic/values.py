@@ -120,6 +120,8 @@ class Model:
         note: What a person should know before choosing it.
         checked: The day that the row was checked.
         source: Where its facts come from.
+        thinks: True if its chat template opens the model's thinking: then an answer begins with
+            thoughts, and says only where they end.
         options: Settings of the backend that serves it.
         rename: As for a `Dialect`, for this model.
         refuses: As for a `Dialect`, for this model.
@@ -141,6 +143,7 @@ class Model:
     note: str = ""
     checked: date | None = None
     source: str = ""
+    thinks: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
     refuses: tuple[str, ...] = ()
@@ -255,10 +258,10 @@ class Delta(NamedTuple):
 
     Attributes:
         text: Text to append.
-        reasoning: Text of the model's thinking, where it is told apart.
+        reasoning: Text of the model's thinking.
         finish: Why the answer ended (`stop`, `length`, …), on the piece that says so.
-        usage: The provider's count, on the piece that carries it; an estimate, of a piece of a call
-            to a tool.
+        usage: The provider's count, on the piece that carries it; an estimate, of what is generated
+            and shown to nobody: a call to a tool, the tags around thoughts.
         origin: Where the piece comes from.
         progress: What is going on while there is no answer yet ("loading …").
         note: What the user should read below the answer.
@@ -270,6 +273,11 @@ class Delta(NamedTuple):
         failed: The error of a try that left this machine; the next one begins when the stream is
             resumed. From `layers.retry` to `layers.meter`.
         tried: A try that failed and may be billed, besides what comes.
+        refusal: True if `text` is the model's refusal to answer.
+        tool: The name of a tool that the model calls.
+        resumed: True if the answer has ended before: it was not the end.
+        instead: What the whole text and reasoning of this answer are, in place of all pieces
+            before: thoughts have turned out to be text, or text to be thoughts.
     """
 
     text: str = ""
@@ -285,6 +293,10 @@ class Delta(NamedTuple):
     alone: bool | None = None
     failed: MixmagicError | None = None
     tried: Tried | None = None
+    refusal: bool = False
+    tool: str = ""
+    resumed: bool = False
+    instead: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return self.text

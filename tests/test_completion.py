@@ -428,3 +428,65 @@ def test_what_an_answer_is_made_of_can_be_hashed(session):
     assert len({request, session.request("Hi", model="local", temperature=1)}) == 2
     assert len(set(session.models())) == len(session.models())
     assert len(set(session.catalog.providers.values())) == len(session.catalog.providers)
+
+
+THOUGHT = replace(
+    ANSWER,
+    usage=Usage(10, 4020, reasoning_tokens=4000),
+    reasoning="hm " * 4000,
+    thinking=12.2,
+    ttft=1.0,
+    elapsed=2.0,
+)
+
+
+def test_tokens_of_thoughts_are_told_and_are_not_the_text_s_speed():
+    footer = THOUGHT.footer()
+    assert "10 → 4,020 tokens · 4,000 of them thinking · " in footer
+    assert " · 19 tokens/s" in footer
+    assert THOUGHT.thought == "Thought for 12 s, 4,000 tokens"
+    assert "thinking" not in ANSWER.footer()
+
+
+def test_thoughts_that_nobody_has_counted_are_estimated_for_the_speed_alone():
+    """By their length, beside that of the text."""
+    uncounted = replace(THOUGHT, usage=Usage(10, 4020), text="x" * 100, reasoning="x" * 3920)
+    assert uncounted.tokens_per_second == pytest.approx(99)
+    assert "of them" not in uncounted.footer()
+    assert uncounted.thought == "Thought for 12 s"
+
+
+def test_thoughts_of_which_nobody_knows_the_time_are_named():
+    assert replace(THOUGHT, thinking=None, usage=Usage(1, 2)).thought == "Thought"
+    assert replace(THOUGHT, thinking=None, reasoning="").thought == ""
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_an_empty_answer_says_so(finish):
+    assert "the answer is empty" in replace(ANSWER, text=" \n", finish=finish).footer()
+    assert "empty" not in replace(ANSWER, text="", others=("Hi",), finish=finish).footer()
+
+
+@pytest.mark.parametrize("finish", ["stopped", "broken off", "tool_calls", "content_filter"])
+def test_an_empty_answer_that_says_why_does_not(finish):
+    assert "empty" not in replace(ANSWER, text="", finish=finish).footer()
+
+
+def test_a_piece_behind_an_end_takes_the_end_and_the_count_back():
+    collector = Collector(REQUEST)
+    collector.add(Delta("x", finish="length", usage=Usage(9, 1)))
+    for _ in range(20):
+        collector.add(Delta("more ", resumed=True))
+    assert collector.finish is None
+    assert collector.completion().usage.completion_tokens >= 20
+    collector.add(Delta(finish="stop", usage=Usage(9, 30)))
+    assert collector.finish == "stop"
+    assert collector.completion().usage == Usage(9, 30)
+
+
+def test_what_has_turned_out_to_be_thoughts_is_told_anew():
+    collector = Collector(REQUEST)
+    for delta in (Delta("a draft</think>"), Delta("Hi"), Delta(instead=("Hi", "a draft"))):
+        collector.add(delta)
+    answer = collector.completion()
+    assert (answer.text, answer.reasoning, answer.thought) == ("Hi", "a draft", "Thought")

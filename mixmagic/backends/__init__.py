@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from mixmagic import forks, tokens
+from mixmagic.backends import thoughts
 from mixmagic.keys.credentials import Credentials
 from mixmagic.settings import Settings
 from mixmagic.values import Message, Model, Provider, Stream
@@ -56,7 +57,7 @@ class Backends:
 
     def open(self, provider: Provider) -> Stream:
         """How to ask the models of `provider`."""
-        return self._backend(provider).open(provider)
+        return thoughts.apart(self._backend(provider).open(provider))
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = 60.0

@@ -32,18 +32,23 @@ _WORDS = {
     "prompt_tokens": "prompt",
     "input_tokens": "prompt",
     "promptTokenCount": "prompt",
+    "prompt_token_count": "prompt",
     "prompt_n": "prompt",
     "completion_tokens": "answer",
     "output_tokens": "answer",
     "candidatesTokenCount": "answer",
+    "candidates_token_count": "answer",
     "predicted_n": "answer",
     "total_tokens": "total",
     "totalTokenCount": "total",
+    "total_token_count": "total",
     "prompt_cache_hit_tokens": "cached",
     "cachedContentTokenCount": "cached",
+    "cached_content_token_count": "cached",
     "cache_read_input_tokens": "read apart",
     "cache_creation_input_tokens": "written apart",
     "thoughtsTokenCount": "thoughts apart",
+    "thoughts_token_count": "thoughts apart",
 }
 _DETAILS = {
     "prompt_tokens_details",
@@ -114,7 +119,15 @@ def usage(said: Any) -> Usage | None:
         prompt = max(known.get("total", 0) - out, 0) if out else 0
     read = min(read, prompt)
     written = min(written, prompt - read)
-    return Usage(prompt, out, read, cache_write_tokens=written, charge=charge)
+    thoughts = min(max(known.get("thoughts", 0), known.get("thoughts apart", 0)), out)
+    return Usage(
+        prompt,
+        out,
+        read,
+        cache_write_tokens=written,
+        charge=charge,
+        reasoning_tokens=thoughts,
+    )
 
 
 def says(usage: Usage) -> bool:

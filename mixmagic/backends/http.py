@@ -47,6 +47,8 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 # Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
 # which the token counts may follow, or behind a refusal's head.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
+# What is said of an answer that ended, but whose connection did not.
+_LEFT_OPEN = "the provider left the answer open behind its end: whatever came later is not in it"
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
 # How a response that has begun can break off.
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
@@ -153,8 +155,8 @@ class Backend:
     def _accepted(
         self, model: Model, response: httpx.Response, line: network.Line, key: str = ""
     ) -> None:
-        """Go on only with an answer: everything but 200 is an error, whatever its body is."""
-        if response.status_code == 200:
+        """Go on only with an answer: every status but 2xx is an error, whatever its body is."""
+        if response.is_success:
             return
         line.expect(_AFTER_FINISH, IdleTimedOut)
         raw = reading.page(_until_cut(response, line))
@@ -257,10 +259,12 @@ def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) 
     try:
         try:
             yield from _arriving(response, answer, line)
-        except _BROKEN:
+        except _BROKEN as error:
             yield from answer.rest(torn=True)
-            if not answer.whole:
+            if not answer.whole or (answer.doubtful and not answer.done):
                 raise
+            if not answer.done and isinstance(error, httpx.TimeoutException):
+                yield Delta(note=_LEFT_OPEN)
         else:
             yield from answer.close()
     except MixmagicError:
@@ -272,16 +276,20 @@ def _arriving(
     response: httpx.Response, answer: reading.Answer, line: network.Line
 ) -> Iterator[Delta]:
     """The pieces of an answer as they arrive, each in its time."""
-    ends_in = 0.0
+    done = False
     for chunk in _decoded(response, line):
-        yield from answer.feed(chunk)
-        if answer.whole:
-            # The connection's end is awaited, so that it can be used again, but not for long,
-            # whatever is still sent.
-            wait = _AFTER_DONE if answer.done else _AFTER_FINISH
-            if wait != ends_in:
-                line.expect(wait, IdleTimedOut)
-                ends_in = wait
+        moved = False
+        for delta in answer.feed(chunk):
+            moved = moved or bool(delta.text or delta.finish or delta.usage)
+            yield delta
+        if answer.done:
+            # The connection's end is awaited, so that it can be used again, but not for long.
+            if not done:
+                line.expect(_AFTER_DONE, IdleTimedOut)
+                done = True
+        elif answer.whole and not answer.hasty:
+            if moved:
+                line.expect(_AFTER_FINISH, IdleTimedOut)
         elif answer.alive:
             line.answers()
 

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixmagic import tokens
-from mixmagic.backends import counts, dialects, faults
+from mixmagic.backends import counts, dialects, endings, faults
+from mixmagic.errors import one_line
 from mixmagic.money import Usage
 from mixmagic.params import is_number
 from mixmagic.values import Delta, Model, Request
 
-# Words for the same thing.
-_FINISH = {"eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+# What a piece says, besides its end.
+_SAYING = frozenset({"delta", "message", "text", "logprobs"})
+_LONGEST_NAME, _MOST_NAMES = 60, 8  # of the tools that an answer calls
 # What a frame says once, for all of its answers.
-_ONCE = {"usage", *counts.ELSEWHERE}
+_ONCE = {"usage", "error", *counts.ELSEWHERE, *endings.FEEDBACK}
 # What most frames, and most pieces in them, do not have.
-_UNCOMMON = counts.ELSEWHERE | {"error"}
-_BESIDE_TEXT = frozenset({"reasoning", "reasoning_content", "tool_calls", "function_call"})
+_UNCOMMON = counts.ELSEWHERE | {"error", *endings.FEEDBACK}
+_BESIDE_TEXT = frozenset(
+    {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal"}
+)
 # No probability has such a logarithm; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
 # More answers than anybody gives.
@@ -49,21 +53,35 @@ def body(request: Request) -> dict[str, Any]:
 def answers(frame: Any) -> list[Any]:
     """A frame with a piece of each of several answers as frames with one piece each.
 
-    The last one has the token counts. `decode` reads one piece of a frame.
+    The last one has the token counts. `decode` reads one piece of a frame. The end of an answer
+    that failed becomes two frames: what it says, and that it failed.
     """
     choices = frame.get("choices") if isinstance(frame, Mapping) else None
-    if not isinstance(choices, list) or len(choices) < 2:
+    if not isinstance(choices, list) or not choices:
         return [frame]
-    if len({each.get("index") for each in choices if isinstance(each, Mapping)}) < len(choices):
-        # They do not say which is which: then it is their order.
-        choices = [
-            {**each, "index": place} if isinstance(each, Mapping) else each
-            for place, each in enumerate(choices)
-        ]
+    if len(choices) > 1:
+        if len({each.get("index") for each in choices if isinstance(each, Mapping)}) < len(choices):
+            # They do not say which is which: then it is their order.
+            choices = [
+                {**each, "index": place} if isinstance(each, Mapping) else each
+                for place, each in enumerate(choices)
+            ]
+    elif not _fails(choices[0]):
+        return [frame]
+    parts = [part for each in choices for part in (_parted(each) if _fails(each) else (each,))]
     bare = {name: value for name, value in frame.items() if name not in _ONCE}
-    return [{**bare, "choices": [each]} for each in choices[:-1]] + [
-        {**frame, "choices": choices[-1:]}
-    ]
+    return [{**bare, "choices": [each]} for each in parts[:-1]] + [{**frame, "choices": parts[-1:]}]
+
+
+def _fails(choice: Any) -> bool:
+    """True if a piece says that its answer has failed."""
+    return isinstance(choice, Mapping) and endings.end(choice.get("finish_reason"))[0] == "error"
+
+
+def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The last piece of an answer that failed: what it says, and that it failed."""
+    silent = {name: value for name, value in choice.items() if name not in _SAYING}
+    return {**choice, "finish_reason": None}, silent
 
 
 def decode(model: Model, frame: Any) -> Delta:
@@ -81,48 +99,58 @@ def decode(model: Model, frame: Any) -> Delta:
 def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     """One JSON frame; fails in many ways where the frame is not what it should be."""
     told: Any = frame.get("usage")
+    blocked = ""
     if not _UNCOMMON.isdisjoint(frame):
         if frame.get("error"):
             raise faults.in_stream(model, frame["error"], frame)
         groq = frame.get("x_groq")
         if groq and groq.get("error"):
             raise faults.in_stream(model, groq["error"], frame)
-        told = True
+        told, blocked = True, endings.blocked(frame)
     choices = frame.get("choices")
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise faults.in_stream(model, frame.get("message"), frame)
-        return Delta(usage=counts.told(frame)) if told else Delta()
+        usage = counts.told(frame) if told else None
+        finish = "content_filter" if blocked else None
+        return Delta(finish=finish, usage=usage, note=endings.note(blocked))
     choice = choices[0]
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
     content = part.get("content")
-    thought = calls = None
+    thought = calls = refusal = None
     if not _BESIDE_TEXT.isdisjoint(part):
         thought = part.get("reasoning") or part.get("reasoning_content")
         calls = part.get("tool_calls") or part.get("function_call")
+        refusal = part.get("refusal")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    more = told or calls or choice.get("usage")
+    more = told or calls or refusal or choice.get("usage")
     if content and type(content) is str and not more and finish is thought is logprobs is None:
         if index:
             return Delta(content, choice=_index(index))
         # The common case, cheaply.
         return Delta(content)
-    if finish == "error":
-        raise faults.in_stream(model, choice.get("error") or "finish_reason: error", frame)
-    text, reasoning = _content(content if content is not None else choice.get("text"))
+    end, word = endings.end(finish)
+    if end == "error":
+        raise faults.in_stream(model, choice.get("error") or f"finish_reason: {word}", frame)
+    text, reasoning, refused = _content(content if content is not None else choice.get("text"))
     usage, alone = counts.told(frame) if told else None, None
     if choice.get("usage") or part.get("usage"):
         alone = usage is None or not counts.says(usage)
         usage = counts.told(choice) if alone else usage
+    if end == "content_filter":
+        blocked = blocked or endings.filtered(choice, word)
     return Delta(
-        text=text,
+        text=text + _text(refusal),
         reasoning=reasoning or _text(thought),
-        finish=_FINISH.get(finish, finish) if isinstance(finish, str) and finish else None,
+        finish=end or None,
         usage=usage or (_called(calls) if calls else None),
+        note=endings.note(blocked),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
         alone=alone,
+        refusal=refused or bool(_text(refusal)),
+        tool=_tools(calls) if calls else "",
     )
 
 
@@ -152,20 +180,38 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _content(content: Any) -> tuple[str, str]:
-    """Text and reasoning of a message's content: a text, or a list of typed parts."""
+def _content(content: Any) -> tuple[str, str, bool]:
+    """Text and reasoning of a message's content, and whether the text is a refusal.
+
+    The content is a text, or a list of typed parts.
+    """
     if not isinstance(content, list):
-        return (content if isinstance(content, str) else ""), ""
-    text, reasoning = [], []
+        return _text(content), "", False
+    text, reasoning, refused = [], [], False
     for part in content:
         if isinstance(part, str):
             text.append(part)
         elif part.get("type") == "thinking":
             inner = part.get("thinking")
             reasoning.append(inner if isinstance(inner, str) else _content(inner or [])[0])
+        elif part.get("type") == "refusal":
+            text.append(_text(part.get("refusal")))
+            refused = True
         else:
             text.append(part.get("text") or "")
-    return "".join(text), "".join(reasoning)
+    return "".join(text), "".join(reasoning), refused
+
+
+def _tools(calls: Any) -> str:
+    """The names of the tools that a piece calls."""
+    names = []
+    for call in calls if isinstance(calls, list) else [calls]:
+        if isinstance(call, Mapping):
+            function = call.get("function", call)
+            name = function.get("name") if isinstance(function, Mapping) else None
+            if isinstance(name, str) and name.strip():
+                names.append(one_line(name, _LONGEST_NAME))
+    return ", ".join(dict.fromkeys(names[:_MOST_NAMES]))
 
 
 def _called(calls: Any) -> Usage | None:

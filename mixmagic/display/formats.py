@@ -66,7 +66,7 @@ class Format:
         Example:
             >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
         """
-        texts = (completion.text, *completion.others)
+        texts = (completion.excerpt or completion.text, *completion.others)
         each = [replace(completion, text=text, others=()) for text in texts]
         try:
             bodies = [self.render(answer) for answer in each]
@@ -111,6 +111,8 @@ class Format:
 
     def _remarked(self, completion: Completion) -> Completion:
         """The answer with what the user should read below it."""
+        if completion.excerpt:
+            return completion  # whoever took it has said so
         remark = "" if self.remark is None else self.remark(completion.text)
         return replace(completion, notes=(*completion.notes, remark)) if remark else completion
 

@@ -92,6 +92,41 @@ def loads(answer: str, *, exact: bool = False) -> Any:
     return _json(answer, exact=exact)[0]
 
 
+def texts(answer: str) -> tuple[list[str], bool]:
+    """The texts of the JSON values in an answer, the last one last; some may be unreadable.
+
+    Returns:
+        The texts, the answer itself if it is JSON; and whether they are a list's items, one below
+        the other.
+
+    Example:
+        >>> texts('First {"a": 1}, then {"a": 2}.')
+        (['{"a": 1}', '{"a": 2}'], False)
+    """
+    whole = answer.strip().removeprefix("\ufeff")
+    if _is_json(whole):
+        return [whole], False
+    places = _bracketed(whole)
+    parts = [whole[start:end] for start, end in places]
+    known = set(parts)  # a bracket without an end hides what comes behind it, but not fences
+    blocks = [each for each in _fenced(whole) if each not in known]
+    return [*blocks, *parts], _alone(places, whole)
+
+
+def value(text: str) -> Any:
+    """The value of a JSON text, in which a number is a `Decimal` where a float would lose digits.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return _value(text, exact=True)
+
+
+def uncommented(text: str) -> str:
+    """A JSON text without JavaScript's comments."""
+    return _COMMENT.sub(lambda part: part[0] if part[0][0] == '"' else "", text)
+
+
 def other_values(answer: str) -> str:
     """A remark on the JSON that `loads` leaves out; empty where there is none.
 
@@ -113,7 +148,7 @@ def _json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
     fenced = _fenced(whole)
     meant, remark = fenced[0] if fenced else whole, one_of(0, len(fenced), "JSON blocks")
     if fenced:
-        meant = _COMMENT.sub(lambda part: part[0] if part[0][0] == '"' else "", meant)
+        meant = uncommented(meant)
     with contextlib.suppress(ValueError):
         return _value(meant, exact=exact), remark
     places = _bracketed(meant)

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mixmagic.completion import Completion
-from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped
+from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped, one_line
 from mixmagic.money import exact_sum
-from mixmagic.tasks import parsing
+from mixmagic.tasks.fitting import Fitting, fitting
 from mixmagic.tasks.schemas import Schema
 from mixmagic.values import Message, Request
 
+# Why an answer ended that is not all that the model would have said.
+_CUT = ("length", "content_filter", "stopped", "broken off")
 # Why an answer ended, where asking once more would end in the same way.
 _NO_USE = {
     "length": "It was cut off at its token limit: raise --max-tokens.",
     "content_filter": "The provider's filter ended it: ask in other words.",
+    "refusal": "Its text is kept: ask in other words.",
 }
 
 
@@ -61,20 +64,27 @@ def asking(request: Request, schema: Schema) -> Request:
 
 
 def read(completion: Completion, schema: Schema) -> Any:
-    """What an answer says, in the shape of `schema`.
+    """What an answer says, in the shape of `schema`: the last value that fits.
 
     Args:
         completion: The answer.
         schema: What it is to be.
 
     Raises:
-        AnswerUnusable: It is no JSON, or does not fit; `partial` is the completion.
+        AnswerUnusable: It is no JSON, does not fit, or is a refusal; `partial` is the completion.
 
     Example:
         >>> read(completion, Schema.of(Person, "Person")).name
     """
+    return _read(completion, schema).instance
+
+
+def _read(completion: Completion, schema: Schema) -> Fitting:
+    """The value of an answer, with the JSON that it was made of."""
     try:
-        return schema.instance(parsing.loads(completion.text, exact=True))
+        if completion.finish == "refusal":
+            raise AnswerUnusable(f"The model refused: {one_line(completion.text, 200)!r}.", "")
+        return fitting(completion.text, schema.instance, cut=completion.finish in _CUT)
     except AnswerUnusable as error:
         hint = _NO_USE.get(completion.finish, error.hint)
         problem = AnswerUnusable(error.message, hint)
@@ -148,8 +158,10 @@ def ask_structured(
 
 def _structured(completion: Completion, schema: Schema, rounds: int) -> Structured:
     """What came of the last round."""
-    instance = read(completion, schema)
-    return Structured(instance, replace(completion, value=instance), rounds)
+    found = _read(completion, schema)
+    notes = tuple(dict.fromkeys([*completion.notes, *found.remarks]))
+    made = replace(completion, value=found.instance, excerpt=found.text, notes=notes)
+    return Structured(found.instance, made, rounds)
 
 
 def both(first: Completion, second: Completion) -> Completion:

@@ -408,3 +408,22 @@ def test_whatever_is_told_fits_together_and_costs_no_more_than_its_bound(
     assert known.charge is None or known.charge * 10**9 == int(known.charge * 10**9)
     price = Price(price_in, price_out, cached=cached, cache_write=written)
     assert price.cost(known) <= price.most(known.prompt_tokens, known.completion_tokens)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 4030,
+         "completion_tokens_details": {"reasoning_tokens": 4000}},
+        {"prompt_tokens": 10, "completion_tokens": 4020, "total_tokens": 4030,
+         "completion_tokens_details": {"reasoning_tokens": 4000}},
+        {"input_tokens": 10, "output_tokens": 4020, "output_tokens_details":
+         {"reasoning_tokens": 4000}},
+        {"prompt_tokens": 10, "completion_tokens": 4020, "reasoning_tokens": 4000},
+        {"promptTokenCount": 10, "candidatesTokenCount": 20, "thoughtsTokenCount": 4000},
+        {"prompt_token_count": 10, "candidates_token_count": 20, "thoughts_token_count": 4000},
+    ],
+)  # fmt: skip
+def test_tokens_of_thoughts_are_read_wherever_they_are_told(said):
+    known = counts.usage(said)
+    assert (known.completion_tokens, known.reasoning_tokens) == (4020, 4000)

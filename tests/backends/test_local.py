@@ -294,3 +294,12 @@ def test_a_closed_session_can_be_asked_again(session):
     assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
     session.close()
     assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_its_thoughts_are_told_apart(loaded, streamed):
+    """It is made to think by a grammar."""
+    grammar = 'root ::= "<think>\\nA draft.\\n</think>\\n\\nHi."'
+    answer = loaded.ask(QUESTION, stream=streamed, extra_body={"grammar": grammar})
+    assert (answer.text, answer.reasoning) == ("Hi.", "A draft.")
+    assert answer.usage.completion_tokens > 10

@@ -309,3 +309,13 @@ def test_the_examples_of_the_readme_are_catalog_files(read):
     rows = [each for each in examples if each not in whole]
     catalog = read(example='name = "openai"\n' + "\n".join(rows))
     assert "temperature" in catalog.resolve("openai:o4-mini").refuses
+
+
+def test_a_model_whose_template_opens_its_thinking_is_marked(read):
+    catalog = read(
+        ours='name = "openai"\n[[models]]\nid = "r1"\nthinks = true\n[[models]]\nid = "b"'
+    )
+    assert catalog.resolve("openai:r1").thinks
+    assert not catalog.resolve("openai:b").thinks
+    with pytest.raises(BadArguments, match="thinks"):
+        read(ours='name = "openai"\n[[models]]\nid = "r1"\nthinks = "yes"').resolve("openai:r1")

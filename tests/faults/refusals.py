@@ -123,8 +123,9 @@ _OTHERS = [
     # httpx itself gives up at it.
     Fault("a redirect to no URL", StreamBroken, (refusal(302, b"", location="http://[::1/"),),
           stream=None),
-    refused("204", ProviderError, raw(head(204)), 1),
-    refused("206 with an answer", ProviderError, Answer([b"{}"], 206), 1),
+    Fault("204", StreamBroken, (raw(head(204)),), says="empty answer", stream=None),
+    Fault("206 without an answer", StreamBroken, (Answer([b"{}"], 206),),
+          says="without content", stream=None),
     refused("304", ProviderError, raw(head(304)), 1),
     refused("599", Unavailable, refusal(599, b"", **SOON), TRIES),
     Fault("503, then an answer", None, (refusal(503, b"", **SOON), good(True)), "All well", 2,

@@ -1,0 +1,375 @@
+"""Thoughts that a model writes into the text of its answer, told apart from it. No I/O.
+
+Models think between tags (`<think>`, `[THINK]`, …) or in the channels of OpenAI's harmony format.
+If a server does not take the thoughts out, they come in the text; with a template that has opened
+them, only their end does. An opening tag counts where a line begins, and not in a code block; a
+closing one not between quotation marks or backticks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+
+from mixmagic import tokens
+from mixmagic.backends import lone_tags
+from mixmagic.backends.lone_tags import FENCE, PAIRS
+from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.money import Usage
+from mixmagic.values import Delta, Request, Stream
+
+# The same of tags that might as well be data: only where an answer begins.
+_FIRST_PAIRS = PAIRS | {
+    "<thought>": "</thought>",
+    "<thoughts>": "</thoughts>",
+    "<reasoning>": "</reasoning>",
+}
+_HEADS = ("<|start|>", "<|channel|>")
+_ENDS = ("<|end|>", "<|return|>", "<|call|>", *_HEADS)
+_LONGEST_HEAD = 250
+_HEAD = re.compile(
+    r" {0,3}(?=<\|(?:start|channel)\|>)(?:<\|start\|>(?P<role>[^<\n]{0,80}))?"
+    r"(?:<\|channel\|>(?P<channel>[^<\n]{0,80}))?(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>"
+)
+_RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
+_HEAD_BEGUN = re.compile(r" {0,3}<\|(?:start|channel)\|>[^\n]*\Z")
+_BLANK, _SPACE = re.compile(r"[ \t]*"), re.compile(r"\s*")
+_LINE_END = re.compile(r"[ \t]*(?:\r\n?|\n)")
+_LONGEST_LINE = 200  # characters of a line that may begin or end a code block
+_QUOTES = "\"'`"
+
+
+def _pattern(before: str, words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(f"{before}({'|'.join(map(re.escape, words))})", re.IGNORECASE)
+
+
+_OPENING = _pattern(" {0,3}", PAIRS)
+_FIRST_OPENING = _pattern(" {0,3}", _FIRST_PAIRS)
+_MARK_OR_END = re.compile("|".join(["\n", *map(re.escape, _ENDS)]))
+_CLOSING_TAGS = tuple(PAIRS.values())
+
+
+def apart(inner: Stream) -> Stream:
+    """Return a stream whose thoughts are `reasoning`, whatever they look like in `inner`'s text.
+
+    A closing tag without an opening one is found when the answer ends: the last piece says then
+    what text and thoughts are instead.
+    """
+
+    def stream(request: Request) -> Generator[Delta, None, None]:
+        splitters: dict[int, Splitter] = {}
+        with closing(inner(request)) as deltas:
+            try:
+                for delta in deltas:
+                    if not (delta.text or delta.reasoning or delta.finish) or delta.refusal:
+                        yield delta
+                        continue
+                    splitter = splitters.get(delta.choice)
+                    if splitter is None:
+                        splitter = Splitter(opened=request.model.thinks)
+                        splitters[delta.choice] = splitter
+                    yield from _parts(delta, splitter)
+            except (MixmagicError, Stopped):
+                yield from _rest(splitters, whole=False)
+                raise
+            yield from _rest(splitters, whole=True)
+
+    return stream
+
+
+def _parts(delta: Delta, splitter: Splitter) -> Iterator[Delta]:
+    """A piece of an answer as pieces that are thoughts, or text."""
+    splitter.finish = delta.finish or splitter.finish
+    if delta.reasoning:
+        splitter.told(delta.reasoning)
+    parts = splitter.feed(delta.text) if delta.text else []
+    if len(parts) == 1 and parts[0] == (delta.text, ""):
+        yield delta
+        return
+    for text, reasoning in parts[:-1]:
+        yield Delta(text, reasoning, origin=delta.origin, choice=delta.choice)
+    text, reasoning = parts[-1] if parts else ("", "")
+    if delta.reasoning and reasoning:
+        yield Delta(reasoning=delta.reasoning, origin=delta.origin, choice=delta.choice)
+    hidden, tool = splitter.hidden()
+    yield delta._replace(
+        text=text,
+        reasoning=reasoning or delta.reasoning,
+        usage=delta.usage or hidden,
+        tool=delta.tool or tool,
+    )
+
+
+def _rest(splitters: dict[int, Splitter], *, whole: bool) -> Iterator[Delta]:
+    """What was held back of answers that have ended, and what they are instead."""
+    for choice, splitter in splitters.items():
+        for text, reasoning in splitter.close():
+            yield Delta(text, reasoning, choice=choice)
+        if (instead := splitter.instead(whole=whole)) is not None:
+            yield Delta(choice=choice, instead=instead)
+
+
+class Splitter:
+    r"""Tells the thoughts of one answer from its text, piece by piece, in linear time.
+
+    Args:
+        opened: True if the model's template has opened the thoughts.
+
+    Attributes:
+        finish: Why the answer has ended, as far as it is known.
+
+    Example:
+        >>> splitter = Splitter(opened=False)
+        >>> splitter.feed("<think>A draft.</th"), splitter.feed("ink>\nThe answer")
+        ([('', 'A draft.')], [('The answer', '')])
+    """
+
+    def __init__(self, *, opened: bool) -> None:
+        self.finish: str | None = None
+        self._opened = opened  # until it is clear whether the template's thoughts come here
+        self._unclosed = False  # those thoughts have come, and no end of them
+        self._held = ""  # the beginning of what may be a tag
+        self._closing: re.Pattern[str] | None = None  # within thoughts: what ends them
+        self._tags: tuple[str, ...] = ()  # of those that may end what is read
+        self._harmony = False
+        self._fresh = True  # nothing but thoughts and blanks has come
+        self._after = False  # thoughts have come, or a head of harmony's
+        self._trim = False  # behind the end of thoughts, on its line
+        self._inline = False  # a line of text has begun
+        self._line: str | None = None  # its beginning, if it may begin or end a code block
+        self._fence = ""
+        self._blanks: list[str] = []
+        self._before = ""  # the last character
+        self._lead = False  # nothing but blanks of these thoughts has come
+        self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._hidden: list[str] = []
+        self._tools: list[str] = []
+        self._parts: list[tuple[bool, list[str]]] = []
+
+    def told(self, reasoning: str) -> None:
+        """Take thoughts that the server has told apart itself."""
+        self._thoughts.append(reasoning)
+        self._after = True
+        if not self._unclosed:
+            self._opened = False
+
+    def feed(self, piece: str) -> list[tuple[str, str]]:
+        """Take the next piece; return pairs of text and thoughts, one of each pair empty."""
+        if self._inline and not self._harmony and "\n" not in piece:
+            if self._line is not None and len(self._line) < _LONGEST_LINE:
+                self._line += piece[:_LONGEST_LINE]
+            self._text.append(piece)
+            return [(piece, "")]
+        text, self._held = self._held + piece, ""
+        return self._read(text, last=False)
+
+    def close(self) -> list[tuple[str, str]]:
+        """The answer has ended: return what was held back."""
+        text, self._held = self._held, ""
+        parts = self._read(text, last=True)
+        if self._fresh and self._blanks and not self._after:
+            parts.append(("".join(self._blanks), ""))
+        return parts
+
+    def hidden(self) -> tuple[Usage | None, str]:
+        """Our count of the tags that were taken out, and the tools that were called; once."""
+        tags, self._hidden = "".join(self._hidden), []
+        tools, self._tools = self._tools, []
+        count = Usage(0, tokens.estimate(tags), counted="estimate") if tags else None
+        return count, ", ".join(tools)
+
+    def instead(self, *, whole: bool) -> tuple[str, str] | None:
+        """Return text and thoughts if they are not what they seemed; after `close`.
+
+        Args:
+            whole: True if the answer has come to its end.
+        """
+        text, thoughts = "".join(self._text), "".join(self._thoughts)
+        if self._unclosed and not text.strip() and whole and self.finish != "length":
+            return thoughts, ""  # the server has taken the thoughts out: this is the answer
+        place = lone_tags.last(text)
+        if place is None:
+            return None
+        start, end = place
+        return text[end:].lstrip("\r\n \t") if end else text, thoughts + text[:start]
+
+    def _read(self, text: str, *, last: bool) -> list[tuple[str, str]]:
+        at = 0
+        while at < len(text):
+            if self._closing is not None:
+                at = self._in_thoughts(text, at, self._closing, last=last)
+            elif self._inline:
+                at = self._in_line(text, at, last=last)
+            else:
+                at = self._at_line(text, at, last=last)
+        parts, self._parts = self._parts, []
+        joined = [(thought, "".join(texts)) for thought, texts in parts]
+        return [("", text) if thought else (text, "") for thought, text in joined]
+
+    def _emit(self, text: str, *, thought: bool) -> None:
+        """Give out a piece."""
+        if not text:
+            return
+        (self._thoughts if thought else self._text).append(text)
+        if not self._parts or self._parts[-1][0] is not thought:
+            self._parts.append((thought, []))
+        self._parts[-1][1].append(text)
+        self._before = text[-1]
+
+    def _in_thoughts(self, text: str, at: int, ending: re.Pattern[str], *, last: bool) -> int:
+        """Read thoughts as far as they go."""
+        if self._lead:
+            at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it always matches
+            if at == len(text):
+                return at
+            self._lead = False
+        end = ending.search(text, at)
+        while end is not None:
+            before = text[end.start() - 1] if end.start() > at else self._before
+            quoted = bool(before) and before in _QUOTES
+            if not (quoted and text[end.end() : end.end() + 1] in (before, "")):
+                break
+            if end.end() == len(text):
+                if last:
+                    break
+                self._emit(text[at : end.start()], thought=True)
+                self._before = before
+                self._held = text[end.start() :]
+                return len(text)
+            end = ending.search(text, end.end())
+        if end is None:
+            held = len(text) if last else _tail(text, at, self._tags)
+            self._emit(text[at:held], thought=True)
+            self._held = text[held:]
+            return len(text)
+        self._emit(text[at : end.start()], thought=True)
+        self._closing, self._unclosed = None, False
+        self._fresh = self._trim = True
+        self._blanks.clear()
+        if end[0] in _HEADS:
+            return end.start()
+        self._hidden.append(end[0])
+        return end.end()
+
+    def _at_line(self, text: str, at: int, *, last: bool) -> int:
+        """Read the beginning of a line."""
+        if self._trim:
+            at = _BLANK.match(text, at).end()  # type: ignore[union-attr]  # it always matches
+            if at == len(text):
+                return at
+        if self._fresh and (blank := _LINE_END.match(text, at)):
+            self._trim = False
+            self._blanks.append(blank[0])
+            return blank.end()
+        if not self._fence:
+            opening = (_FIRST_OPENING if self._fresh else _OPENING).match(text, at)
+            if opening:
+                return self._open(opening, (_FIRST_PAIRS[opening[1].lower()],))
+            if head := _HEAD.match(text, at):
+                return self._head(head)
+            if not last and self._may_open(text, at):
+                self._held = text[at:]
+                return len(text)
+        if self._opened:
+            self._opened, self._unclosed = False, True
+            self._thoughts_until(_CLOSING_TAGS)
+            return at
+        if self._fresh:
+            if not self._after:
+                self._emit("".join(self._blanks), thought=False)
+            self._blanks.clear()
+        self._fresh = self._trim = False
+        self._inline = True
+        first = text[at : at + _LONGEST_LINE].lstrip(" \t")[:1]
+        self._line = "" if first in ("", "`", "~") else None
+        return at
+
+    def _in_line(self, text: str, at: int, *, last: bool) -> int:
+        """Read a line of text to its end, or to a mark of harmony."""
+        if self._harmony and not self._fence:
+            sign = _MARK_OR_END.search(text, at)
+            if sign is not None and sign[0] != "\n":
+                self._emit(text[at : sign.start()], thought=False)
+                self._inline, self._line = False, None
+                self._fresh = self._trim = True
+                if sign[0] in _HEADS:
+                    return sign.start()
+                self._hidden.append(sign[0])
+                return sign.end()
+            line_end = -1 if sign is None else sign.start()
+        else:
+            line_end = text.find("\n", at)
+        stop = line_end + 1 or len(text)
+        if self._harmony and line_end < 0 and not last:
+            stop = _tail(text, at, _ENDS)
+            self._held = text[stop:]
+        self._emit(text[at:stop], thought=False)
+        if self._line is not None and len(self._line) < _LONGEST_LINE:
+            self._line += text[at : min(stop, at + _LONGEST_LINE)]
+        if line_end < 0:
+            return len(text)
+        if self._line is not None:
+            self._end_line(self._line)
+        self._inline, self._line = False, None
+        return stop
+
+    def _end_line(self, line: str) -> None:
+        """Take a whole line that may begin or end a code block."""
+        if not (fence := FENCE.match(line)):
+            return
+        marks, info = fence[1], fence[2].strip()
+        if not self._fence:
+            self._fence = "" if marks[0] == "`" and "`" in info else marks
+        elif not info and marks.startswith(self._fence):
+            self._fence = ""
+
+    def _may_open(self, text: str, at: int) -> bool:
+        """True if the rest may become a tag, or a head of harmony's."""
+        rest = text[at:] if len(text) - at <= _LONGEST_HEAD else ""
+        tag = rest.lstrip(" ").lower()
+        if len(rest) - len(tag) > 3 or not rest:
+            return False
+        pairs = _FIRST_PAIRS if self._fresh else PAIRS
+        return any(each.startswith(tag) for each in (*pairs, *_HEADS)) or bool(
+            _HEAD_BEGUN.match(rest)
+        )
+
+    def _open(self, opening: re.Match[str], closings: tuple[str, ...]) -> int:
+        """Begin thoughts behind their opening tag."""
+        self._opened = False
+        self._hidden.append(opening[1])
+        self._thoughts_until(closings)
+        return opening.end()
+
+    def _thoughts_until(self, closings: tuple[str, ...]) -> None:
+        """Read thoughts from here on."""
+        self._tags, self._closing = closings, _pattern("", closings)
+        self._blanks.clear()
+        self._before, self._lead, self._after = "", True, True
+
+    def _head(self, head: re.Match[str]) -> int:
+        """Begin a message of harmony's: only that of the channel `final` is the answer."""
+        self._harmony, self._opened, self._after = True, False, True
+        self._hidden.append(head[0])
+        said = f"{head['role'] or ''} {head['channel'] or ''}"
+        if (recipient := _RECIPIENT.search(said)) is not None:
+            self._tools.append(recipient[1][:60])
+        channel = (head["channel"] or "final").strip()
+        if channel.startswith("final") and recipient is None:
+            self._fresh = self._trim = True
+        else:
+            self._thoughts_until(_ENDS)
+        return head.end()
+
+
+def _tail(text: str, at: int, tags: tuple[str, ...]) -> int:
+    """Where the beginning of a tag is that the text ends with; its length if there is none."""
+    longest = max(map(len, tags)) - 1
+    for place in range(max(at, len(text) - longest), len(text)):
+        if text[place] in "<[◁":
+            rest = text[place:].lower()
+            if any(tag.startswith(rest) for tag in tags):
+                return place
+    return len(text)
