@@ -63,7 +63,7 @@ class NotebookRenderer:
         self._length = 0
         self._segments = form.segments and form.segments()
         self._handle: DisplayHandle | None = None
-        self._displays = 0  # of this answer
+        self._shown: list[DisplayHandle] = []  # of this answer
         self._thoughts: DisplayHandle | None = None
 
     @property
@@ -90,18 +90,26 @@ class NotebookRenderer:
         bundle = thoughts(completion, ("text/markdown", "text/plain"))
         if self._thoughts is None:
             self._show(bundle)
-            self._thoughts, self._handle, self._displays = self._handle, None, 0
+            self._thoughts, self._handle = self._handle, None
+            self._shown.clear()
         else:
             self._thoughts.update(bundle, raw=True)
 
     def restart(self, why: str) -> None:
         self._length = 0
         self._segments = self._form.segments and self._form.segments()
+        self._gather()
         self._show_progress(why)
 
     def finish(self, completion: Completion, session: str) -> None:
-        if self._segments is None or self._displays < 2:
-            self._show(self._form.whole(completion, session, tabs=True))
+        text = completion.text
+        if self._segments and len(text) < self._length:  # some of it has turned out to be thoughts
+            self._gather()
+        elif self._segments and len(text) > self._length:  # it was stopped before all was drawn
+            self.draw(text[self._length :], "")
+        if self._segments is None or len(self._shown) < 2:
+            untold = self._thoughts is None
+            self._show(self._form.whole(completion, session, tabs=True, with_thoughts=untold))
         elif completion.others:
             self._show(self._segments.last())
             self._handle = None  # the first answer stays where it is
@@ -113,6 +121,13 @@ class NotebookRenderer:
         if self._handle is not None:
             self._show({"text/markdown": quiet(plain(what)), "text/plain": plain(what)})
 
+    def _gather(self) -> None:
+        """Leave all displays of this answer but the first one empty."""
+        for handle in self._shown[1:]:
+            handle.update({"text/plain": ""}, raw=True)
+        del self._shown[1:]
+        self._handle = self._shown[0] if self._shown else None
+
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
         self._show({"text/markdown": quiet(plain(progress))})
@@ -121,7 +136,7 @@ class NotebookRenderer:
         """Put `bundle` into the open display, or into a new one."""
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
-            self._displays += 1
+            self._shown.append(self._handle)
         else:
             self._handle.update(bundle, raw=True)
 

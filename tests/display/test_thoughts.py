@@ -21,6 +21,8 @@ _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "striket
 READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}
 FOLDED = re.compile(r"<details[^>]*><summary>Thought for \d+ s</summary>", re.DOTALL)
 
+FOLDED_UNTIMED = re.compile(r"<details[^>]*><summary>Thought[^<]*</summary>")
+
 OPEN = ["</details>", "</summary>", "- a\n  ```\n  b", "$$\nx", "> <details>", "<!--"]
 
 
@@ -161,3 +163,20 @@ def test_the_last_words_are_short_and_begin_with_a_word():
     assert words.startswith("…word ")
     assert words.endswith(" word end")
     assert len(thinking("x" * 1000, 3)) < 90
+
+
+@pytest.mark.parametrize("size", [100, 30_000])
+def test_a_draft_that_ends_in_a_lone_tag_folds_when_the_answer_is_whole(desk, size):
+    """Shown as text while it came: nothing told it apart."""
+    draft = [f"draft{number} " * 5 + "\n\n" for number in range(size // 40)]
+    ran = desk.run("%%mixtral -o answer\nHi", Answer(together(*draft, "</think>", "Hello there")))
+    assert ran.status == "ok", ran.text
+    assert len(ran.outputs) == 1 or size > 100
+    assert len(ran.outputs) > 2 or size == 100
+    first, *rest = (output["data"] for output in ran.outputs)
+    assert FOLDED_UNTIMED.match(first["text/markdown"])
+    assert "Hello there" in first["text/markdown"].partition("</details>")[2]
+    assert first["text/plain"].startswith("(Thought")
+    assert "draft" not in first["text/plain"]
+    assert all(data == {"text/plain": ""} for data in rest)
+    assert desk.value("answer.text") == "Hello there"
