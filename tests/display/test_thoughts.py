@@ -172,7 +172,7 @@ def test_a_draft_that_ends_in_a_lone_tag_folds_when_the_answer_is_whole(desk, si
     ran = desk.run("%%mixtral -o answer\nHi", Answer(together(*draft, "</think>", "Hello there")))
     assert ran.status == "ok", ran.text
     assert len(ran.outputs) == 1 or size > 100
-    assert len(ran.outputs) > 2 or size == 100
+    assert len(ran.outputs) > 1 or size == 100
     first, *rest = (output["data"] for output in ran.outputs)
     assert FOLDED_UNTIMED.match(first["text/markdown"])
     assert "Hello there" in first["text/markdown"].partition("</details>")[2]
