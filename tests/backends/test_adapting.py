@@ -278,6 +278,14 @@ def test_a_limit_is_never_dropped(session, picky):
     assert len(server.received) == 2
 
 
+@pytest.mark.parametrize(("limit", "other"), [(50, 4000), (4000, 50)])
+def test_of_two_limits_the_lower_one_is_kept(session, picky, limit, other):
+    body = openai("Unsupported parameter: 'max_tokens'", param="max_tokens")
+    server = picky(lambda sent: (400, body) if "max_tokens" in sent else None)
+    ask(session, max_tokens=limit, extra_body={"max_completion_tokens": other})
+    assert server.received[-1].body["max_completion_tokens"] == 50
+
+
 def test_under_a_budget_the_renamed_limit_is_the_one_that_the_budget_buys(session, picky):
     body = openai("Unsupported parameter: 'max_tokens'", param="max_tokens")
     server = picky(lambda sent: (400, body) if "max_tokens" in sent else None)

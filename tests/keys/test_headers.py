@@ -145,6 +145,16 @@ def test_a_secret_that_a_server_echoes_is_not_shown(ask, monkeypatch, headers, s
     assert ORGANIZATION not in str(caught.value.body)
 
 
+def test_a_variable_of_a_header_is_a_secret_before_any_call(ask, monkeypatch):
+    ask("key_required = false")
+    monkeypatch.setenv("ACME_ORG", ORGANIZATION)
+    with closing(Session()) as session:
+        assert session.backends.access.redact(f"It is {ORGANIZATION}") == f"It is {ORGANIZATION}"
+    ask('headers = { "X-Org" = "$ACME_ORG" }')
+    with closing(Session()) as session:
+        assert session.backends.access.redact(f"It is {ORGANIZATION}") == "It is [key]"
+
+
 def test_a_secret_in_an_answer_is_not_shown(ask, monkeypatch):
     monkeypatch.setenv("ACME_ORG", ORGANIZATION)
     with pytest.raises(AssertionError) as caught:  # the text is another one

@@ -126,6 +126,8 @@ def test_a_404_names_the_url(session, at, path, body):
         ("", f"?{VERSION}&key={SECRET}"),
         ("", f"?subscription-key={SECRET}"),
         ("", f"?code={SECRET}"),
+        ("", f"?team={SECRET}"),
+        ("", f"?{SECRET}"),
         (f"me:{SECRET}@", ""),
         (f"{SECRET}@", f"?{VERSION}"),
     ],
