@@ -5,6 +5,8 @@ For `demo` alone: it needs nbclient, which is an extra.
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
@@ -12,6 +14,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from traitlets import default
+
+from mixmagic.text.escape import plain
 
 
 class _ThisPython(AsyncKernelManager):
@@ -59,25 +63,26 @@ class Follower(NotebookClient):
         elif kind == "error":
             self._print("\n".join(content["traceback"]) + "\n")
         elif kind in ("display_data", "update_display_data", "execute_result"):
-            self._grow(
-                content.get("transient", {}).get("display_id", ""),
-                content["data"].get("text/plain", ""),
-            )
+            display = content.get("transient", {}).get("display_id", "")
+            self._grow(display, _text(content["data"]).rstrip())
         return super().process_message(msg, cell, cell_index)
 
     def _grow(self, display: str, text: str) -> None:
-        """Print what a display has gained; all of it where it has changed otherwise."""
+        """Print what a display has gained; all of it if more has changed than white space."""
         before = self._shown.get(display, "") if display else ""
-        everything = "".join(self._shown.values())
         self._shown[display] = text
-        if text.startswith(before):
-            self._print(text[len(before) :])
-        elif everything and text.startswith(everything):
-            self._print(text[len(everything) :])
-        else:
-            self._print(f"\n{text}")
+        if not before and self._last and not self._last.endswith("\n"):
+            self._print("\n\n")
+        same = re.match(r"\s+".join(map(re.escape, before.split())), text)
+        self._print(text[same.end() :] if same else f"\n{text}")
 
     def _print(self, text: str) -> None:
         if text:
             print(text, end="", flush=True)
             self._last = text
+
+
+def _text(data: dict[str, str]) -> str:
+    """Return the text of an output; an answer that is still coming has Markdown alone."""
+    markdown = re.sub(r"<[^>]*>", "", data.get("text/markdown", ""))
+    return data.get("text/plain") or plain(html.unescape(markdown))
