@@ -71,7 +71,7 @@ def test_a_refusal_is_two_lines_and_stops_run_all(lab, provider):
     lab.open("refused", "%mixmagic budget 0.001", _ASK.format("8x7b"), "print('not run')")
     lab.run()
 
-    first, second = lab.outputs(2).last.inner_text().strip().splitlines()  # below a wait
+    first, second = lab.outputs(2).inner_text().strip().splitlines()
     assert first.startswith("BudgetExceeded: This call could cost up to $0.0012")
     assert second.startswith("Hint: Raise it (`%mixmagic budget DOLLARS`), or ask for less")
     assert lab.prompt(3) == "[ ]:"
