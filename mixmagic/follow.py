@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from traitlets import default
 
+from mixmagic.text.escape import plain
+
 
 class _ThisPython(AsyncKernelManager):
     """Starts kernels of this Python, whatever kernels are registered."""
@@ -22,16 +24,6 @@ class _ThisPython(AsyncKernelManager):
     @default("kernel_spec_manager")
     def _without_folders(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
-
-
-_TAG = re.compile(r"<[^<>]*>")
-
-
-def _text(data: dict[str, Any]) -> str:
-    """Return what stands in an output: of an answer that grows, no update has plain text."""
-    if "text/markdown" in data:
-        return html.unescape(_TAG.sub("", data["text/markdown"]))
-    return str(data.get("text/plain", ""))
 
 
 class Follower(NotebookClient):
@@ -71,25 +63,26 @@ class Follower(NotebookClient):
         elif kind == "error":
             self._print("\n".join(content["traceback"]) + "\n")
         elif kind in ("display_data", "update_display_data", "execute_result"):
-            self._grow(
-                content.get("transient", {}).get("display_id", ""),
-                _text(content["data"]),
-            )
+            display = content.get("transient", {}).get("display_id", "")
+            self._grow(display, _text(content["data"]).rstrip())
         return super().process_message(msg, cell, cell_index)
 
     def _grow(self, display: str, text: str) -> None:
-        """Print what a display has gained; all of it where it has changed otherwise."""
+        """Print what a display has gained; all of it if more has changed than white space."""
         before = self._shown.get(display, "") if display else ""
-        everything = "".join(self._shown.values())
         self._shown[display] = text
-        if text.startswith(before):
-            self._print(text[len(before) :])
-        elif everything and text.startswith(everything):
-            self._print(text[len(everything) :])
-        else:
-            self._print(f"\n{text}")
+        if not before and self._last and not self._last.endswith("\n"):
+            self._print("\n\n")
+        same = re.match(r"\s+".join(map(re.escape, before.split())), text)
+        self._print(text[same.end() :] if same else f"\n{text}")
 
     def _print(self, text: str) -> None:
         if text:
             print(text, end="", flush=True)
             self._last = text
+
+
+def _text(data: dict[str, str]) -> str:
+    """Return the text of an output; an answer that is still coming has Markdown alone."""
+    markdown = re.sub(r"<[^>]*>", "", data.get("text/markdown", ""))
+    return data.get("text/plain") or plain(html.unescape(markdown))

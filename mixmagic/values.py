@@ -89,7 +89,7 @@ class Provider:
     url_env: str = ""
     key_env: str = ""
     key_header: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     key_required: bool = True
     key_url: str = ""
     free: bool = False

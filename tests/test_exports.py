@@ -32,6 +32,7 @@ def test_public_names():
         "errors",
         "session",
         "spend",
+        "stopped",
         "stream",
     ]
     assert dir(mixmagic) == sorted([*mixmagic.__all__, "__version__"])

@@ -24,12 +24,18 @@ codecs.register_error(ERRORS, plainer)
 def encodable(text: str) -> str:
     """Return a text that standard output can write: what its encoding lacks is replaced.
 
+    Not if standard output replaces it by itself.
+
     Example:
         >>> encodable("9 → 5 tokens · 中")  # where standard output is ASCII
         '9 > 5 tokens - ?'
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, ERRORS).decode(encoding)
+    try:
+        text.encode(encoding, getattr(sys.stdout, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return text.encode(encoding, ERRORS).decode(encoding)
+    return text
 
 
 def write(text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +12,8 @@ from hostile import ATTACKS
 from kernels import Desk, Ran
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
-from server import CUT, HANG, Answer, chunk, frames, together
+from server import CUT, HANG, Answer, chunk, frames
+from server import together as pieces
 
 from mixmagic.completion import Collector
 from mixmagic.display.thoughts import thinking, thoughts
@@ -53,7 +56,7 @@ def grown(ran: Ran) -> list[str]:
 
 
 def test_its_last_words_show_while_it_thinks_and_all_of_them_fold_above_the_answer(desk):
-    ran = desk.run("%%mixtral -o answer\nHi", thinking_first(*together("Hello", " there")))
+    ran = desk.run("%%mixtral -o answer\nHi", thinking_first(*pieces("Hello", " there")))
     assert ran.status == "ok", ran.text
     words = [re.sub(r"<[^>]*>", "", text) for text in grown(ran) if "thinking" in text]
     assert len(words) > 3
@@ -68,7 +71,7 @@ def test_its_last_words_show_while_it_thinks_and_all_of_them_fold_above_the_answ
 
 
 def test_a_single_output_has_the_thoughts_above_the_answer(desk):
-    ran = desk.run("%%mixtral\nHi", thinking_first(*together("Hello")), live=False)
+    ran = desk.run("%%mixtral\nHi", thinking_first(*pieces("Hello")), live=False)
     (output,) = ran.outputs
     markdown, text = output["data"]["text/markdown"], output["data"]["text/plain"]
     assert FOLDED.match(markdown)
@@ -79,7 +82,7 @@ def test_a_single_output_has_the_thoughts_above_the_answer(desk):
 @pytest.mark.parametrize("form", ["json", "table", "text"])
 def test_each_form_has_the_thoughts_above_it(desk, form):
     answer = {"json": '{"a": 1}', "table": "|a|\n|---|\n|1|", "text": "Hello"}[form]
-    ran = desk.run(f"%%mixtral -f {form}\nHi", thinking_first(*together(answer)), live=False)
+    ran = desk.run(f"%%mixtral -f {form}\nHi", thinking_first(*pieces(answer)), live=False)
     (output,) = ran.outputs
     for kind, text in output["data"].items():
         place = text.index("Thought for")
@@ -104,17 +107,36 @@ def test_the_thoughts_of_an_answer_that_never_came_are_shown(desk, end):
 
 def test_what_it_thinks_between_two_words_is_in_the_fold_in_the_end(desk):
     answer = [frames(chunk("Hello "), done=False), 0.2, thought("late idea"), 0.2]
-    ran = desk.run("%%mixtral\nHi", thinking_first(*answer, *together("there"), words=2))
+    ran = desk.run("%%mixtral\nHi", thinking_first(*answer, *pieces("there"), words=2))
     folded, shown = (output["data"]["text/markdown"] for output in ran.outputs)
     assert "late idea" in folded
     assert shown.startswith("Hello there\n\n<")
 
 
+def test_in_a_terminal_one_line_stands_above_the_answer(together, tmp_path):
+    late = [frames(chunk("Hello "), done=False), thought("late idea")]
+    together.plan = [thinking_first(*late, *pieces("there"), words=4)]
+    path = tmp_path / "script.ipy"
+    path.write_text("%mixtral Hi\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--colors=NoColor", "--ext", "mixmagic", str(path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    line, answer, footer = ran.stdout.split("\n\n")
+    assert line == "(Thought for 0 s.)"
+    assert answer == "Hello there"
+    assert footer.startswith("together:8x7b · ")
+
+
 def test_long_thoughts_are_sent_once(desk):
     """Not with each piece: only their last words."""
-    pieces = [thought("thinking at length, " * 20) for _ in range(200)]
-    steps = [each for piece in pieces for each in (piece, 0.01)]
-    ran = desk.run("%%mixtral\nHi", Answer([*steps, *together("Hello")]))
+    long = [thought("thinking at length, " * 20) for _ in range(200)]
+    steps = [each for piece in long for each in (piece, 0.01)]
+    ran = desk.run("%%mixtral\nHi", Answer([*steps, *pieces("Hello")]))
     assert ran.status == "ok"
     assert sum(text.count("thinking at length, thinking") > 20 for text in grown(ran)) == 1
     assert ran.bytes() < 3 * 200 * 20 * len("thinking at length, ")

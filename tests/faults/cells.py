@@ -11,10 +11,11 @@ def cell(stream: bool) -> str:
 
 
 def shown(ran: Ran) -> list[str]:
-    """The outputs that are not the error's, as plain text."""
+    """The outputs of an answer, as plain text: not the error, no thoughts, no end of a wait."""
     plain = [output.get("data", {}).get("text/plain") for output in ran.outputs]
     assert not any(output["kind"] == "stream" for output in ran.outputs), ran.text
-    return [text for text in plain if text is not None]
+    others = ("no answer from ", "(Thought for ")
+    return [text for text in plain if text and not text.startswith(others)]
 
 
 def check_cell(fault: Fault, ran: Ran) -> None:
