@@ -12,8 +12,7 @@ from hostile import ATTACKS
 from kernels import Desk, Ran
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
-from server import CUT, HANG, Answer, chunk, frames
-from server import together as pieces
+from server import CUT, HANG, Answer, chunk, frames, together
 
 from mixmagic.completion import Collector
 from mixmagic.display.thoughts import thinking, thoughts
