@@ -12,7 +12,8 @@ from hostile import ATTACKS
 from kernels import Desk, Ran
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
-from server import CUT, HANG, Answer, chunk, frames, together
+from server import CUT, HANG, Answer, chunk, frames
+from server import together as pieces
 
 from mixmagic.completion import Collector
 from mixmagic.display.thoughts import thinking, thoughts
@@ -190,7 +191,7 @@ def test_the_last_words_are_short_and_begin_with_a_word():
 def test_a_draft_that_ends_in_a_lone_tag_folds_when_the_answer_is_whole(desk, size):
     """Shown as text while it came: nothing told it apart."""
     draft = [f"draft{number} " * 5 + "\n\n" for number in range(size // 40)]
-    ran = desk.run("%%mixtral -o answer\nHi", Answer(together(*draft, "</think>", "Hello there")))
+    ran = desk.run("%%mixtral -o answer\nHi", Answer(pieces(*draft, "</think>", "Hello there")))
     assert ran.status == "ok", ran.text
     assert len(ran.outputs) == 1 or size > 100
     assert len(ran.outputs) > 1 or size == 100
