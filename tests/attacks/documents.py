@@ -87,7 +87,6 @@ ATTACKS = {
     "include-behind-control": "\x07.. include:: /etc/passwd",
     "include-behind-blank": "\u2003.. include:: /etc/passwd",
     "role-in-brackets": r"(:download:\`/etc/passwd\`)",
-    "role-in-quotes": r'":download:\`/etc/passwd\`"',
     "link-in-brackets": r"(\`x <javascript:acted()>\`_)",
     "link-in-code": "`` (`x <javascript:acted()>`_) ``",
     "link-behind-dash": r"-\`x <javascript:acted()>\`__-",
