@@ -13,6 +13,7 @@ from kernels import Desk
 from server import Server
 
 from mixmagic.sessions import Session
+from mixmagic.settings import Settings
 
 KEY = "canary-key-4711"
 # Retries come soon where no header can ask for that, and at no pace: nobody's subject here.
@@ -58,7 +59,7 @@ def place(transport, tmp_path_factory, authority, certificate):
         patch.setenv("TOGETHER_API_KEY", KEY)
         patch.setattr("mixmagic.layers.retry._FIRST", 0.01)
         patch.setattr("mixmagic.layers.pace.Pace.delay", lambda self, now: 0.0)
-        session = Session()
+        session = Session(Settings.load())  # another test's home is not its own
         assert session.settings.max_retries == MAX_RETRIES
         yield Place(session, server, home)
         session.close()
