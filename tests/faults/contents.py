@@ -64,7 +64,7 @@ _FIRST = [
     *first(400, ProviderError, 1),
     *first(401, MissingKey, 1),
     *first(402, ProviderError, 1),
-    *first(403, MissingKey, 1),
+    *first(403, ProviderError, 1),
     *first(404, UnknownModel, 1),
     *first(422, ProviderError, 1),
     *first(408, Unavailable, TRIES),
@@ -225,7 +225,6 @@ _MENDED = [
         Fault(f"counts that are {name}", None,
               (streamed(HI, frames(chunk("", "stop", usage=counts))),), "Hi")
         for name, counts in {
-            "texts": {"prompt_tokens": "9", "completion_tokens": "1"},
             "negative": {"prompt_tokens": -9, "completion_tokens": -1},
             "gigantic": {"prompt_tokens": 10**30, "completion_tokens": 10**400},
             "more than SQLite holds": {"prompt_tokens": 2**63, "completion_tokens": 2**63},
@@ -234,6 +233,10 @@ _MENDED = [
             "a text": "many",
         }.items()
     ),
+    Fault("counts that are texts", None,
+          (streamed(HI, frames(chunk("", "stop", usage={"prompt_tokens": "9",
+                                                        "completion_tokens": "1"}))),),
+          "Hi", bill="counted"),
     Fault("an answer in parts that are no texts", StreamBroken,
           (streamed(HI, frames(chunk("x")).replace(b'"x"', b'[{"text": 5}]')),), "Hi"),
     Fault("a finish reason that is a number", None, (streamed(HI, frames(chunk("", 7))),), "Hi"),

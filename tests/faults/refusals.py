@@ -22,7 +22,7 @@ _NEVER: dict[int, type[MixmagicError]] = {
     400: ProviderError,
     401: MissingKey,
     402: ProviderError,
-    403: MissingKey,
+    403: ProviderError,
     404: UnknownModel,
     422: ProviderError,
 }
