@@ -110,7 +110,7 @@ class Settings:
         with sealed():  # the environment, which holds keys, is a variable of what is called
             return cls._load(os.environ if environ is None else environ)
 
-    def version(self, environ: Mapping[str, str] = os.environ) -> object:
+    def version(self) -> object:
         """Return what changes if the settings may be others by now; it is cheap."""
         try:
             found = (self.config_dir / _FILE).stat()
@@ -118,7 +118,7 @@ class Settings:
         except (OSError, ValueError):
             file = None
         with sealed():
-            return file, *map(environ.get, _VARIABLES)
+            return file, *map(os.environ.get, _VARIABLES)
 
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith((*_KEYS, "MIXMAGIC_")) and name != "MIXMAGIC_SCREENSHOTS":
             del os.environ[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
     home = config.cache.mkdir("mixmagic-home")
     os.environ["MIXMAGIC_HOME"] = str(home)
     for _ in weights.fetch(home / "cache"):

@@ -54,6 +54,8 @@ class Segments:
                 if len(self._reader.tail.markdown) <= 2 * LONGEST:
                     break
                 self._closed = self._reader.cut()
+            if not self._reader.tail.markdown:
+                break  # nothing stands behind it: it is the last one
             full.append(self._bundle(self._closed, True))
             self._closed = Closed()
         return (

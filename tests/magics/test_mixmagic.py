@@ -255,7 +255,7 @@ def test_doctor_looks_at_everything_and_asks_for_the_models_alone(desk):
     }
     assert {ok for ok, _ in found.values()} == {"ok", "-"}
     assert "Python 3" in found["versions"][1]
-    assert found["key: Together AI"][1] == "TOGETHER_API_KEY is set"
+    assert found["key: Together AI"][1] == "TOGETHER_API_KEY is set in the environment"
     assert "FIREWORKS_API_KEY is not set" in found["key: Fireworks AI"][1]
     assert str(desk.home / "data") in found["data folder"][1]
     assert "ledger.db" in found["ledger"][1]
