@@ -18,6 +18,7 @@ from kernels import Kernel
 from server import Server
 
 from mixmagic.backends import weights
+from mixmagic.keys import urls
 
 # A loaded machine is no reason to fail; the same examples are tried each time.
 settings.register_profile(
@@ -51,6 +52,7 @@ def home(tmp_path, monkeypatch) -> Path:
     (home / "cache").symlink_to(shared)
     monkeypatch.setenv("MIXMAGIC_HOME", str(home))
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "0")  # tests of retries say so
+    monkeypatch.setattr(urls, "_answered", {})  # another test's server may have had this port
     return home
 
 
