@@ -39,7 +39,7 @@ class Answer:
     def __init__(self, request: Request, access: Credentials) -> None:
         self.whole = self.done = self.alive = self._said = self._resumed = False
         self._model, self._access = request.model, access
-        self._request = request
+        self._least, self._most = request.answers, request.candidates
         self._ended: set[int] = set()  # which of them have
         self._spoken = 0  # pieces that have words
         self._hasty = False  # whether the first of them has an end
@@ -95,7 +95,7 @@ class Answer:
         """
         yield from self.rest(torn=self.whole)
         # Whether `best_of` makes a provider send more answers is its own business.
-        self.whole = self.whole or len(self._ended) >= self._request.answers
+        self.whole = self.whole or len(self._ended) >= self._least
         if self._decoder is not None and (self.whole or self._odd) and not self._said:
             raise self._empty()
         if not self.whole:
@@ -225,7 +225,7 @@ class Answer:
         if delta.choice and not self._several:
             # Of answers that come one in a frame, no more are read than were asked for: the index
             # of some servers counts frames, or begins at 1.
-            delta = delta._replace(choice=delta.choice % self._request.candidates)
+            delta = delta._replace(choice=delta.choice % self._most)
         return self._clean(self._noted(delta, frame))
 
     def _noted(self, delta: Delta, frame: Any) -> Delta:
@@ -243,7 +243,7 @@ class Answer:
         if says or delta.finish is not None:
             self._said = True
             if not self.done:
-                self.whole = len(self._ended) >= self._request.candidates
+                self.whole = len(self._ended) >= self._most
         elif delta.usage is None and not self._said and error_frames.words(frame):
             self._odd = self._access.redact(frame)
         return delta

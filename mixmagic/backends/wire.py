@@ -56,7 +56,7 @@ def answers(frame: Any) -> list[Any]:
     The last one has the token counts. `decode` reads one piece of a frame. The end of an answer
     that failed becomes two frames: what it says, and that it failed.
     """
-    choices = frame.get("choices") if isinstance(frame, Mapping) else None
+    choices = frame.get("choices") if type(frame) is dict else None
     if not isinstance(choices, list) or not choices:
         return [frame]
     if len(choices) > 1:
@@ -75,7 +75,9 @@ def answers(frame: Any) -> list[Any]:
 
 def _fails(choice: Any) -> bool:
     """True if a piece says that its answer has failed."""
-    return isinstance(choice, Mapping) and endings.end(choice.get("finish_reason"))[0] == "error"
+    if type(choice) is not dict or (word := choice.get("finish_reason")) is None:
+        return False
+    return endings.end(word)[0] == "error"
 
 
 def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
