@@ -30,7 +30,7 @@ _DEEPEST = 12
 # Pictures inside the descriptions of pictures.
 _MOST_PICTURES = 3
 # Blocks of an answer: front ends take time that is quadratic in them.
-MOST_BLOCKS = 6000
+MOST_BLOCKS = 4000
 # Signs of syntax in one paragraph: with more, it is literal, and not parsed at all.
 MOST_SIGNS = 4000
 # Characters of a formula, and lines of a displayed one.

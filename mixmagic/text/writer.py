@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_CONSTRUCTS, _MOST_SPANS = 1500, 500
 # Of an answer: its table of contents takes JupyterLab long, too.
 _MOST_HEADINGS = 500
-_MOST_FORMULAS, _MOST_FORMULA_CHARACTERS = 2000, 30_000
+_MOST_FORMULAS, _MOST_FORMULA_CHARACTERS = 1500, 15_000
 # The backticks of a line times its length: JupyterLab's pattern for code spans takes as long.
 _MOST_TICKS = 10**6
 # Lines of a paragraph of code, and characters of a line.
