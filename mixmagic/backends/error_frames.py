@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mixmagic.backends import faults
+from mixmagic.backends import bodies, faults
 from mixmagic.errors import MixmagicError, StreamBroken
 from mixmagic.values import Model
 
-# Fields of an error that hold a number or a word for its kind; and those that hold its words,
-# where `faults.says` does not look.
+# Fields of an error that hold a number or a word for its kind.
 _CODES = ("code", "status", "status_code", "http_status", "type", "error_type")
-_ELSEWHERE = ("errors", "base_resp", "status_msg", "error_msg", "error_message", "reason")
 _DEEPEST = 5
 # What is refused before the work begins, and may be sent again; `insufficient_quota` may not.
 _STATUSES = (
@@ -44,7 +42,7 @@ def error(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
     levels = list(_levels(frame))
     inner = levels[-1]
     status = None if begun else _status(levels)
-    said = words(inner) or words(frame)
+    said = bodies.says(inner) or bodies.says(frame)
     if status is not None:
         return faults.from_status(model, status, {**_fields(frame), "error": said})
     failure = faults.in_stream(model, {**_fields(inner), "message": said}, _fields(frame))
@@ -57,16 +55,6 @@ def error(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
     )
     empty.usage = failure.usage
     return empty
-
-
-def words(body: Any) -> str:
-    """Return a provider's own words, in whatever field of its error; empty if there are none."""
-    for name in _ELSEWHERE:
-        if isinstance(body, Mapping) and body.get(name) and (said := faults.says(body[name])):
-            return said
-        if name == "base_resp" and isinstance(_fields(body).get(name), Mapping):
-            return faults.says(body[name].get("status_msg"))
-    return faults.says(body)
 
 
 def _fields(value: Any) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mixmagic.backends import counts
-from mixmagic.backends.bodies import codes, loads, parse, says
+from mixmagic.backends.bodies import codes, says
 from mixmagic.backends.overflow import is_overflow, measured
 from mixmagic.errors import (
     ConnectTimedOut,
@@ -36,10 +36,6 @@ from mixmagic.values import Model, Provider, Request
 # Refusals that the same call would meet again.
 NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
-__all__ = [
-    "Asked", "check", "from_status", "in_stream", "late", "loads", "parse", "says", "total",
-]  # fmt: skip
-
 _LONGEST = 2000  # characters of an error's words in which a reason is looked for
 _QUOTA_CODES = (
     "insufficient_quota", "billing_hard_limit", "billing_not_active", "credit_balance_exhausted",
@@ -92,7 +88,7 @@ def from_status(
     Args:
         model: The model that was called.
         status: The status.
-        body: As `parse` gives it, without keys.
+        body: As `bodies.parse` gives it, without keys.
         retry_after: Seconds that the provider asks to wait.
         asked: What was called.
     """

@@ -17,6 +17,7 @@ import httpx
 from mixmagic import forks
 from mixmagic.backends import (
     adapting,
+    bodies,
     client,
     decompression,
     faults,
@@ -162,7 +163,7 @@ class Backend:
         raw = reading.page(_until_cut(response, line))
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
-        body = self.access.redact({"error": moved} if moved else faults.parse(raw))
+        body = self.access.redact({"error": moved} if moved else bodies.parse(raw))
         url = self.access.redact(shown(str(response.request.url)))
         asked = faults.Asked(url, self.access.source(model.provider, key))
         error = faults.from_status(model, response.status_code, body, limits.wait(headers), asked)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mixmagic.backends import error_frames, faults, sse, wire
+from mixmagic.backends import bodies, error_frames, sse, wire
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
 from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.redact import Redactor
@@ -199,7 +199,7 @@ class Answer:
     def _pieces(self, text: str, *, failed: bool = False) -> Iterator[Delta]:
         """One JSON text as pieces of the answer, without keys; `failed` if it is an error."""
         try:
-            frame = faults.loads(text)
+            frame = bodies.loads(text)
             frames = wire.answers(frame)
         except (ValueError, RecursionError):
             provider = self._model.provider
@@ -244,7 +244,7 @@ class Answer:
             self._said = True
             if not self.done:
                 self.whole = len(self._ended) >= self._most
-        elif delta.usage is None and not self._said and error_frames.words(frame):
+        elif delta.usage is None and not self._said and bodies.says(frame):
             self._odd = self._access.redact(frame)
         return delta
 

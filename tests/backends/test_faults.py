@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmagic.backends import faults
+from mixmagic.backends import bodies, faults
 from mixmagic.catalog import Catalog
 from mixmagic.errors import (
     ContextTooLong,
@@ -71,7 +71,7 @@ def reads_well(error: MixmagicError) -> None:
     ids=["JSON", "empty", "HTML", "text"],
 )
 def test_every_status_is_an_error_that_says_it(status, kind, body, words):
-    error = faults.from_status(TOGETHER, status, faults.parse(body))
+    error = faults.from_status(TOGETHER, status, bodies.parse(body))
     # A body without words leaves it open: it is the key in most cases.
     assert type(error) is (MissingKey if (status, body) == (403, b"") else kind)
     assert str(status) in error.message
@@ -91,7 +91,7 @@ def test_every_status_is_an_error_that_says_it(status, kind, body, words):
     ],
 )
 def test_a_model_that_is_not_served_names_the_three_ways_out(status, body):
-    error = faults.from_status(TOGETHER, status, faults.parse(body))
+    error = faults.from_status(TOGETHER, status, bodies.parse(body))
     assert type(error) is UnknownModel
     assert TOGETHER.id in error.message
     assert TOGETHER.note in error.message
@@ -103,7 +103,7 @@ def test_a_model_that_is_not_served_names_the_three_ways_out(status, body):
 
 @pytest.mark.parametrize("name", ["together:x", "mistral:x", "ollama:x", "openai:x", "fireworks:x"])
 def test_every_provider_has_a_way_out_of_404(name):
-    error = faults.from_status(CATALOG.resolve(name), 404, faults.parse(b""))
+    error = faults.from_status(CATALOG.resolve(name), 404, bodies.parse(b""))
     assert "models" in error.hint
     reads_well(error)
 
@@ -121,24 +121,24 @@ def test_every_provider_has_a_way_out_of_404(name):
     ],
 )
 def test_context_is_told_by_code_or_words_not_by_status(status, body):
-    error = faults.from_status(TOGETHER, status, faults.parse(body))
+    error = faults.from_status(TOGETHER, status, bodies.parse(body))
     assert type(error) is ContextTooLong
     assert "takes 32,768 tokens in all" in error.message
     assert "longer context" in error.hint
     reads_well(error)
-    assert type(faults.from_status(TOGETHER, 500, faults.parse(body))) is Unavailable
+    assert type(faults.from_status(TOGETHER, 500, bodies.parse(body))) is Unavailable
 
 
 def test_context_of_unknown_size():
     error = faults.from_status(
-        replace(TOGETHER, context=None), 400, faults.parse(said("context length"))
+        replace(TOGETHER, context=None), 400, bodies.parse(said("context length"))
     )
     assert "context is full" in error.message
     reads_well(error)
 
 
 def test_a_refused_key_names_its_variable_and_two_cures():
-    error = faults.from_status(TOGETHER, 401, faults.parse(said("Invalid API key provided")))
+    error = faults.from_status(TOGETHER, 401, bodies.parse(said("Invalid API key provided")))
     assert "TOGETHER_API_KEY" in error.message
     assert "https://api.together.ai/settings/api-keys" in error.hint
     assert "%mixmagic use local" in error.hint
@@ -148,18 +148,18 @@ def test_a_refused_key_names_its_variable_and_two_cures():
 
 
 def test_no_credit_is_told_from_other_refusals():
-    error = faults.from_status(TOGETHER, 402, faults.parse(said("limit reached")))
+    error = faults.from_status(TOGETHER, 402, bodies.parse(said("limit reached")))
     assert "no credit" in error.message
     assert "Add credit" in error.hint
 
 
 def test_rate_limit_keeps_the_wait():
-    error = faults.from_status(TOGETHER, 429, faults.parse(said("slow down")), 2.5)
+    error = faults.from_status(TOGETHER, 429, bodies.parse(said("slow down")), 2.5)
     assert (error.status, error.retry_after) == (429, 2.5)
     assert "slow down" in error.message
     assert "2.5 s" in error.message
-    assert "wait" not in faults.from_status(TOGETHER, 429, faults.parse(b"")).message.lower()
-    assert faults.from_status(TOGETHER, 503, faults.parse(b""), 1.0).retry_after == 1.0
+    assert "wait" not in faults.from_status(TOGETHER, 429, bodies.parse(b"")).message.lower()
+    assert faults.from_status(TOGETHER, 503, bodies.parse(b""), 1.0).retry_after == 1.0
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_rate_limit_keeps_the_wait():
     ],
 )
 def test_the_provider_s_words_in_every_shape(body, words):
-    assert faults.says(body) == words
-    assert faults.says(faults.parse(json.dumps(body).encode())) == words
+    assert bodies.says(body) == words
+    assert bodies.says(bodies.parse(json.dumps(body).encode())) == words
 
 
 @pytest.mark.parametrize(
@@ -211,12 +211,12 @@ def test_the_provider_s_words_in_every_shape(body, words):
     ],
 )
 def test_the_provider_s_words_outside_json(raw, words):
-    assert faults.says(faults.parse(raw)) == words
+    assert bodies.says(bodies.parse(raw)) == words
 
 
 @given(st.integers(300, 599), st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_no_body_brings_a_foreign_error(status, raw):
-    error = faults.from_status(TOGETHER, status, faults.parse(raw))
+    error = faults.from_status(TOGETHER, status, bodies.parse(raw))
     assert len(error._render_traceback_()) == 2
 
 
@@ -235,14 +235,14 @@ JSON = st.recursive(
 
 @given(st.sampled_from([400, 404, 429, 500]), JSON)
 def test_no_json_brings_a_foreign_error(status, body):
-    error = faults.from_status(TOGETHER, status, faults.parse(json.dumps(body).encode()))
+    error = faults.from_status(TOGETHER, status, bodies.parse(json.dumps(body).encode()))
     assert isinstance(error, MixmagicError)
     assert isinstance(faults.in_stream(OLLAMA, body), MixmagicError)
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"error":' * 100_000], ids=["list", "object"])
 def test_a_body_without_bottom_brings_no_foreign_error(raw):
-    assert type(faults.from_status(TOGETHER, 500, faults.parse(raw))) is Unavailable
+    assert type(faults.from_status(TOGETHER, 500, bodies.parse(raw))) is Unavailable
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from linear import is_linear
 from nasty import TEXTS
 
-from mixmagic.backends import dialects, faults, reading, roots, sse
+from mixmagic.backends import bodies, dialects, faults, reading, roots, sse
 from mixmagic.catalog import Catalog
 from mixmagic.errors import MixmagicError, one_line
 from mixmagic.keys.credentials import Credentials
@@ -49,7 +49,7 @@ def said(text: str) -> bytes:
 def refuse(words: str) -> None:
     sent = {"model": "m", "messages": [], "temperature": 0, "response_format": {"type": "x"}}
     body = {"error": {"message": words}}
-    faults.from_status(MODEL, 400, faults.parse(json.dumps(body).encode()))
+    faults.from_status(MODEL, 400, bodies.parse(json.dumps(body).encode()))
     dialects.lesson(MODEL, sent, 400, body)
 
 
