@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -77,6 +76,8 @@ class Parser(argparse.ArgumentParser):
             if plain in options:
                 return plain + equals + value
         refuse_keys(f"--{letters}{equals}{value}")
+        import difflib
+
         if name[0] == "-" or difflib.get_close_matches(f"--{letters}", options, 1, 0.8):
             self.error(f"unrecognized arguments: --{letters}")
         return word

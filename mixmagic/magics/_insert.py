@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixmagic import files
-
 if TYPE_CHECKING:  # imported when an answer is there: `%load_ext` stays light
     from collections.abc import Sequence
 
@@ -189,6 +187,8 @@ class Cells:
         path = Path(self._session.notebook or "")
         if path.suffix != ".ipynb":
             return []
+        from mixmagic import files
+
         try:
             saved = json.loads(files.read(path))["cells"]
             return ["".join(each["source"]) for each in saved if each["cell_type"] == "code"]
