@@ -18,7 +18,7 @@ from mixmagic.display.thoughts import thoughts
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.tasks import parsing, tables
 from mixmagic.text import page
-from mixmagic.text.code_blocks import code_blocks
+from mixmagic.text.code_blocks import code_blocks, fenced
 from mixmagic.text.escape import as_text, plain, preformatted
 from mixmagic.text.sanitize import Closed, Sanitizer, sanitize
 
@@ -193,12 +193,9 @@ def _text(completion: Completion) -> Bundle:
     }
 
 
-def _fenced(code: str, language: str) -> Bundle:
+def _highlighted(code: str, language: str) -> Bundle:
     """Code, highlighted in the way of its language."""
-    longest = max(map(len, re.findall(r"`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
-    body = sanitize(f"{fence}{language}\n{code}\n{fence}")
-    return {"text/markdown": body, "text/plain": plain(code)}
+    return {"text/markdown": sanitize(fenced(code, language)), "text/plain": plain(code)}
 
 
 def _code(completion: Completion) -> Bundle:
@@ -206,7 +203,7 @@ def _code(completion: Completion) -> Bundle:
     block = parsing.block(completion.text)
     if not block.code.strip():
         return shown(completion.text)
-    return _fenced(block.code, block.language)
+    return _highlighted(block.code, block.language)
 
 
 def _json(completion: Completion) -> Bundle:
@@ -218,7 +215,7 @@ def _json(completion: Completion) -> Bundle:
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
     # Half a surrogate pair cannot be sent to the front end.
     pretty = pretty if pretty.isascii() or not _HALF.search(pretty) else json.dumps(value, indent=2)
-    return _fenced(pretty, "json")
+    return _highlighted(pretty, "json")
 
 
 def _latex(completion: Completion) -> Bundle:

@@ -46,10 +46,12 @@ class Failure:
         Example:
             >>> Failure("1/0", "ZeroDivisionError: division by zero").prompt()
         """
+        from mixmagic.text.code_blocks import fenced
+
         cell, told = redact(self.cell), redact(self.traceback)
         parts = [
-            f"The cell:\n\n{_fenced(_cut(cell, _LONGEST_CELL), 'python')}" if cell else "",
-            f"The error:\n\n{_fenced(_cut(told, _LONGEST_TRACEBACK))}",
+            f"The cell:\n\n{fenced(_cut(cell, _LONGEST_CELL), 'python')}" if cell else "",
+            f"The error:\n\n{fenced(_cut(told, _LONGEST_TRACEBACK))}",
             wish.strip(),
         ]
         return "\n\n".join(filter(None, parts))
@@ -139,14 +141,6 @@ def _cut(text: str, longest: int) -> str:
     head = longest // 3
     left_out = len(text) - longest
     return f"{text[:head]}\n… {left_out:,} characters …\n{text[head + left_out :]}"
-
-
-def _fenced(text: str, language: str = "") -> str:
-    """A text in a fence that nothing in it ends."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def mended(sources: list[str], cell: str) -> list[str]:

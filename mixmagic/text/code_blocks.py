@@ -26,6 +26,7 @@ _SHELLS = frozenset(
     ("bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "cmd", "powershell")
 )
 _NOT_PROGRAMS = frozenset(("text", "txt", "plain", "plaintext", "output", "log"))
+_TICKS = re.compile("`+")
 _PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
 _PREPARATION = re.compile(
     r"[$%>]?\s*(?:(?:mkdir|cd|touch|source|export|set|git\s+clone|conda\s+(?:create|activate))\b"
@@ -61,6 +62,22 @@ class CodeBlock:
             return self.code
         lines = ((line, _PROMPT.match(line)) for line in self.code.split("\n"))
         return "\n".join(line[prompt.end() :] for line, prompt in lines if prompt)
+
+
+def fenced(code: str, info: str = "") -> str:
+    r"""Return code as a fenced block, whose fence is longer than any run of backticks in it.
+
+    Args:
+        code: The code, without its last line end.
+        info: What stands behind the opening fence: a language.
+
+    Example:
+        >>> fenced("x = 1", "python")
+        '```python\\nx = 1\\n```'
+    """
+    longest = max(map(len, _TICKS.findall(code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{info}\n{code}\n{fence}"
 
 
 @functools.lru_cache(4)  # an answer's last blocks are asked for by several readers

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from mixmagic.text.code_blocks import fenced
 from mixmagic.text.escape import NBCONVERT, ODD_BLANK, address, addresses, as_code, as_text, plain
 from mixmagic.text.markdown import MOST_SIGNS, SIGN, is_storm
 from mixmagic.text.mathematics import formula
@@ -48,7 +49,6 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 _TASK = re.compile(r"\[[ xX]\] ")
 _LANGUAGE = re.compile(r"\s*([A-Za-z0-9][\w+#.-]{0,30})(?:\s|$)", re.ASCII)
 _DRAWN = "mermaid"  # by a program, which fetches pictures and styles
-_TICKS = re.compile(r"`{3,}")
 _INDENT = re.compile("^ +")
 _LAST_BREAKS = re.compile(r"(?:\\?\n)+$")
 
@@ -253,9 +253,8 @@ class _Blocks:
         language = _LANGUAGE.match(info)
         # A highlighter would take the place of a formula for code.
         colored = language and not taken and not language[1].lower().startswith(_DRAWN)
-        fence = "`" * max(3, 1 + max(map(len, _TICKS.findall(content)), default=0))
         name = language[1] if language and colored else ""
-        return [Block("code", f"{fence}{name}\n{content}\n{fence}", apart=signs)]
+        return [Block("code", fenced(content, name), apart=signs)]
 
 
 def _taken_out(content: str, *, nested: bool) -> str | None:
