@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
+import json
 import pickle
 import pydoc
 import re
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from rich.pretty import pretty_repr  # as its tracebacks with `show_locals` write each variable
-from server import CUT, Answer, chunk, frames, refusal
+from server import CUT, Answer, chunk, frames, refusal, usage
 
 KEY = "canary-key-4711"
 PASSWORD = "canary-word-4711"
@@ -211,3 +212,17 @@ def _forms(value: Any) -> Iterator[str]:
         yield pretty_repr(value, max_width=999, max_length=10, max_string=80)
     if isinstance(value, str):
         yield from (str(value), f"{value}", value[:9].__repr__())
+
+
+def in_pieces(*pieces: str, field: str = "content") -> Answer:
+    """An answer in pieces, as text or as whatever else a provider calls them."""
+    steps = [
+        frames({"choices": [{"index": 0, "delta": {field: piece}}]}, done=False) for piece in pieces
+    ]
+    return Answer([*steps, frames(chunk("", "stop", **usage(9, len(pieces))))])
+
+
+def everything(answer: Any) -> list[str]:
+    """All that can be shown of a Completion."""
+    texts = [answer.text, answer.reasoning, answer.finish, *answer.notes, repr(answer)]
+    return [*texts, answer.footer(), json.dumps(answer.bundle()), repr(answer.usage)]

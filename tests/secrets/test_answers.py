@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from canary import BASIC, KEY, PASSWORD, USER, files, leaks
-from server import Answer, chunk, frames, refusal, usage, whole
+from canary import BASIC, KEY, PASSWORD, USER, everything, files, in_pieces, leaks
+from server import Answer, chunk, frames, refusal, whole
 
 from mixmagic.errors import StreamBroken, Unavailable
 from mixmagic.sessions import Session
@@ -14,22 +14,9 @@ from mixmagic.sessions import Session
 SAYS, SHOWN = f"You sent {KEY}, can I?", "You sent [key], can I?"
 
 
-def streamed(*pieces: str, field: str = "content") -> Answer:
-    steps = [
-        frames({"choices": [{"index": 0, "delta": {field: piece}}]}, done=False) for piece in pieces
-    ]
-    return Answer([*steps, frames(chunk("", "stop", **usage(9, len(pieces))))])
-
-
-def everything(answer) -> list[str]:
-    """All that can be shown of a Completion."""
-    texts = [answer.text, answer.reasoning, answer.finish, *answer.notes, repr(answer)]
-    return [*texts, answer.footer(), json.dumps(answer.bundle()), repr(answer.usage)]
-
-
 def test_a_key_is_not_in_an_answer_cut_anywhere(session, together):
     for cut in range(len(SAYS)):
-        together.plan = [streamed(SAYS[:cut], SAYS[cut:])]
+        together.plan = [in_pieces(SAYS[:cut], SAYS[cut:])]
         answer = session.ask("Hello", model="8x7b")
         assert answer.text == SHOWN, cut
         assert leaks(*everything(answer)) == []
@@ -39,7 +26,7 @@ def test_a_key_is_not_in_an_answer_cut_anywhere(session, together):
 @pytest.mark.parametrize("field", ["content", "reasoning", "reasoning_content"])
 def test_a_key_is_not_in_the_pieces_of_text_or_reasoning(session, together, field, size):
     pieces = [SAYS[at : at + size] for at in range(0, len(SAYS), size)]
-    together.plan = [streamed(*pieces, field=field)]
+    together.plan = [in_pieces(*pieces, field=field)]
     deltas = list(session.stream(session.request("Hello", model="8x7b")))
     assert leaks(repr(deltas)) == []
     shown = [delta.text if field == "content" else delta.reasoning for delta in deltas]
@@ -47,7 +34,7 @@ def test_a_key_is_not_in_the_pieces_of_text_or_reasoning(session, together, fiel
 
 
 def test_a_key_s_bytes_may_come_in_any_network_chunks(session, together):
-    raw = b"".join(streamed(SAYS).steps)
+    raw = b"".join(in_pieces(SAYS).steps)
     together.plan = [Answer([raw[at : at + 1] for at in range(len(raw))])]
     assert session.ask("Hello", model="8x7b").text == SHOWN
 
@@ -68,9 +55,9 @@ def test_a_key_escaped_in_json_is_found(session, together):
 
 
 def test_what_only_begins_like_a_key_is_shown(session, together):
-    together.plan = [streamed("It ends in cana", "ry")]
+    together.plan = [in_pieces("It ends in cana", "ry")]
     assert session.ask("Hello", model="8x7b").text == "It ends in canary"
-    together.plan = [streamed("canary", "canary", KEY, "-key", "canary-")]
+    together.plan = [in_pieces("canary", "canary", KEY, "-key", "canary-")]
     assert session.ask("Hello", model="8x7b").text == "canarycanary[key]-keycanary-"
 
 
@@ -78,7 +65,7 @@ def test_an_answer_that_ends_within_the_key_shows_less_than_half_of_it(session, 
     """Cut off at its token limit, or by a broken connection."""
     for end in range(1, len(KEY)):
         shown = KEY[:end] if end < len(KEY) / 2 else "[key]"
-        together.plan = [streamed("It is ", KEY[:end])]
+        together.plan = [in_pieces("It is ", KEY[:end])]
         assert session.ask("Hello", model="8x7b").text == f"It is {shown}"
 
 
@@ -113,7 +100,7 @@ def test_a_key_in_any_other_field_of_a_frame_is_shown_nowhere(session, together,
 def test_a_gateway_s_password_is_not_in_an_answer(session, together, monkeypatch, echo):
     url = together.url.replace("://", f"://{USER}:{PASSWORD}@")
     monkeypatch.setenv("TOGETHER_BASE_URL", url)
-    together.plan = [streamed(*f"You sent {echo}.")]
+    together.plan = [in_pieces(*f"You sent {echo}.")]
     answer = session.ask("Hello", model="8x7b")
     assert leaks(*everything(answer)) == []
     assert "[key]" in answer.text
@@ -143,7 +130,7 @@ def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, m
     together.plan = [refusal(500, {"error": f"no {KEY}-more-of-it, {KEY}-more, {KEY}!"})]
     with pytest.raises(Unavailable, match=r"no \[key\], \[key\], \[key\]!"):
         session.ask("Hello", model="8x7b")
-    together.plan = [streamed(*f"{KEY}-more-of-it, {KEY}-more, {KEY}-mo, {KEY}-more-o.")]
+    together.plan = [in_pieces(*f"{KEY}-more-of-it, {KEY}-more, {KEY}-mo, {KEY}-more-o.")]
     answer = session.ask("Hello", model="8x7b")
     assert answer.text == "[key], [key], [key], [key]."
 
@@ -153,7 +140,7 @@ def test_a_short_key_leaves_ordinary_text_alone(session, together, monkeypatch, 
     """Local servers take any word for a key; nobody can guess more from it than from none."""
     monkeypatch.setenv("TOGETHER_API_KEY", key)
     text = "abc: a cab, an eel"
-    together.plan = [streamed(*text)]
+    together.plan = [in_pieces(*text)]
     assert session.ask("Hello", model="8x7b").text == text
     together.plan = [refusal(500, {"error": text})]
     with pytest.raises(Unavailable, match=text):
@@ -171,7 +158,7 @@ def test_a_word_that_serves_as_a_key_stays_in_an_answer(
     """The custom with vLLM, LM Studio and Ollama."""
     monkeypatch.setenv("TOGETHER_API_KEY", word)
     text = f"This is a {word}, and {word}s are many."
-    together.plan = [streamed(*text, field=field)]
+    together.plan = [in_pieces(*text, field=field)]
     answer = session.ask("Hello", model="8x7b")
     assert (answer.text or answer.reasoning) == text
 
@@ -185,7 +172,7 @@ def test_a_word_that_serves_as_a_proxy_s_password_stays_in_an_answer(
     home, together, monkeypatch, user, stays
 ):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{user}@127.0.0.1:9")
-    together.plan = [streamed(*stays)]
+    together.plan = [in_pieces(*stays)]
     session = Session()
     assert session.ask("Hello", model="8x7b").text == stays
     session.close()
@@ -196,7 +183,7 @@ def test_a_word_that_serves_as_a_proxy_s_password_stays_in_an_answer(
 )
 def test_what_looks_like_a_secret_is_taken_out_of_an_answer(session, together, monkeypatch, key):
     monkeypatch.setenv("TOGETHER_API_KEY", key)
-    together.plan = [streamed(*f"You sent {key}.")]
+    together.plan = [in_pieces(*f"You sent {key}.")]
     assert session.ask("Hello", model="8x7b").text == "You sent [key]."
 
 
@@ -230,13 +217,13 @@ def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
 )
 def test_where_a_secret_stands_is_none(session, together, monkeypatch, variable, text):
     monkeypatch.setenv(*variable.split("="))
-    together.plan = [streamed(*text)]
+    together.plan = [in_pieces(*text)]
     assert session.ask("Hello", model="8x7b").text == text
 
 
 @pytest.mark.parametrize("unseen", ["\0", "\x1b[0m", "\x08", "\x9b", "\r"])
 def test_what_is_dropped_before_it_is_shown_parts_no_key(session, together, unseen):
-    together.plan = [streamed(*f"It is {unseen.join(KEY)}.")]
+    together.plan = [in_pieces(*f"It is {unseen.join(KEY)}.")]
     answer = session.ask("Hello", model="8x7b")
     assert leaks(*everything(answer)) == []
     assert "[key]" in answer.text

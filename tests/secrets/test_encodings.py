@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from canary import BASIC, ENCODINGS, KEY, PASSWORD, USER, files, leaks
+from canary import BASIC, ENCODINGS, KEY, PASSWORD, USER, everything, files, in_pieces, leaks
 from server import Answer, chunk, frames, refusal, usage, whole
 
 from mixmagic.errors import MixmagicError
@@ -14,25 +14,15 @@ from mixmagic.errors import MixmagicError
 ECHOES = {name: f"You sent {encode(KEY)}, can I?" for name, encode in ENCODINGS.items()}
 
 
-def streamed(text: str, size: int, field: str = "content") -> Answer:
-    pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    steps = [
-        frames({"choices": [{"index": 0, "delta": {field: piece}}]}, done=False) for piece in pieces
-    ]
-    return Answer([*steps, frames(chunk("", "stop", **usage(9, len(pieces))))])
-
-
-def everything(answer) -> list[str]:
-    """All that can be shown of a Completion."""
-    texts = [answer.text, answer.reasoning, answer.finish, *answer.notes, repr(answer)]
-    return [*texts, answer.footer(), json.dumps(answer.bundle()), repr(answer.usage)]
+def cut(text: str, size: int) -> list[str]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 @pytest.mark.parametrize("name", ECHOES)
 def test_not_in_an_answer_in_pieces_of_any_size(session, together, name):
     text = ECHOES[name]
     for size, field in ((1, "content"), (3, "reasoning"), (8, "content"), (len(text), "content")):
-        together.plan = [streamed(text, size, field)]
+        together.plan = [in_pieces(*cut(text, size), field=field)]
         answer = session.ask("Hello", model="8x7b")
         assert leaks(*everything(answer)) == []
         shown = answer.text or answer.reasoning
@@ -113,7 +103,7 @@ def test_not_in_a_listing_nor_in_the_logs(session, together, caplog, name):
 def test_a_gateway_s_password_is_found_like_a_key(session, together, monkeypatch, name):
     monkeypatch.setenv("TOGETHER_BASE_URL", together.url.replace("//", f"//{USER}:{PASSWORD}@"))
     for echo in (ENCODINGS[name](PASSWORD), ENCODINGS[name](BASIC)):
-        together.plan = [streamed(f"You sent {echo}.", 3)]
+        together.plan = [in_pieces(*cut(f"You sent {echo}.", 3))]
         answer = session.ask("Hello", model="8x7b")
         assert "[key]" in answer.text
         assert leaks(*everything(answer)) == []
@@ -124,7 +114,7 @@ def test_a_gateway_s_password_is_found_like_a_key(session, together, monkeypatch
 def test_what_a_longer_base64_text_says_besides_is_kept(session, together):
     """`{"user": …, "key": …}` in an error, as some gateways send it."""
     sent = json.dumps({"user": "me", "key": KEY, "n": 1}).encode()
-    together.plan = [streamed(base64.b64encode(sent).decode(), 4)]
+    together.plan = [in_pieces(*cut(base64.b64encode(sent).decode(), 4))]
     head, _, tail = session.ask("Hello", model="8x7b").text.partition("[key]")
     assert base64.b64decode(head[: len(head) // 4 * 4]).startswith(b'{"user": "me", "key": ')
     assert base64.b64decode(tail[len(tail) % 4 :]).endswith(b'"n": 1}')
@@ -132,5 +122,5 @@ def test_what_a_longer_base64_text_says_besides_is_kept(session, together):
 
 def test_what_a_provider_has_masked_stays_as_it_is(session, together):
     for mask in (f"{KEY[:4]}…{KEY[-4:]}", f"{KEY[:6]}***", f"***{KEY[-5:]}"):
-        together.plan = [streamed(f"You sent {mask}.", 2)]
+        together.plan = [in_pieces(*cut(f"You sent {mask}.", 2))]
         assert session.ask("Hello", model="8x7b").text == f"You sent {mask}."
