@@ -111,9 +111,10 @@ def test_a_keyboard_interrupt_that_nobody_catches(together, tmp_path):
     script = """
 import mixmagic, os, signal, threading, time
 def stop():
-    time.sleep(1.0)
+    while not any(call.collector.begun for call in mixmagic.session().running):
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=stop).start()
+threading.Thread(target=stop, daemon=True).start()
 try:
     mixmagic.ask("Hello", model="8x7b")
 except BaseException as error:
