@@ -202,3 +202,19 @@ def test_a_draft_that_ends_in_a_lone_tag_folds_when_the_answer_is_whole(desk, si
     assert "draft" not in first["text/plain"]
     assert all(data == {"text/plain": ""} for data in rest)
     assert desk.value("answer.text") == "Hello there"
+
+
+def test_what_had_come_before_a_stop_and_was_not_drawn_yet_is_shown(desk):
+    """The renderer looks now and then; the call may have gone on since."""
+    desk.run("%%mixtral -o answer\nHi", Answer(pieces("Hello")))
+    ran = desk.run(
+        "from dataclasses import replace\n"
+        "from mixmagic.display.formats import FORMATS\n"
+        "from mixmagic.display.renderers import NotebookRenderer\n"
+        "text = ''.join(f'word{number} ' * 40 + '\\n\\n' for number in range(60))\n"
+        "renderer = NotebookRenderer(FORMATS['markdown'])\n"
+        "renderer.draw(text[:15_000], '')\n"
+        "renderer.finish(replace(answer, text=text, finish='stopped'), '$0')"
+    )
+    assert len(ran.outputs) > 1
+    assert re.findall(r"word\d+", ran.text) == [f"word{n}" for n in range(60) for _ in range(40)]

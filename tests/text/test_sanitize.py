@@ -179,6 +179,15 @@ def test_nesting_loses_nothing(opening, depth):
     assert read(sanitize(opening * depth + "end")).endswith("end")
 
 
+@pytest.mark.parametrize("text", ["x" + "`" * 50_000, "`a`` " * 10_000, "a`" * 30_000])
+def test_code_has_no_line_of_which_jupyterlab_takes_too_long(text):
+    """Its pattern for code spans takes as long as the backticks of a line times its length."""
+    for written in (sanitize(text), sanitize(f"~~~\n{text}\n~~~")):
+        assert max(line.count("`") * len(line) for line in written.split("\n")) <= 10**6
+        assert read(written).count("`") == text.count("`")
+        assert sanitize(written) == written
+
+
 def test_an_answer_has_so_many_formulas():
     """A front end sets each of them; those beyond are shown as code."""
     written = sanitize("$x$ " * 1200 + "\n\n" + "$y$ " * 700)
