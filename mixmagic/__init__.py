@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from mixmagic.completion import Completion
+    from mixmagic.calls.completion import Completion
+    from mixmagic.core.money import Per
+    from mixmagic.core.params import Prompt
+    from mixmagic.core.values import Delta, Message
     from mixmagic.display.spend import Spend
-    from mixmagic.money import Per
-    from mixmagic.params import Prompt
     from mixmagic.sessions import Session, session
-    from mixmagic.store.spend import By, Period
-    from mixmagic.values import Delta, Message
+    from mixmagic.store.ledger.spend import By, Period
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,9 +39,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Completion": "mixmagic.completion",
-    "Delta": "mixmagic.values",
-    "Message": "mixmagic.values",
+    "Completion": "mixmagic.calls.completion",
+    "Delta": "mixmagic.core.values",
+    "Message": "mixmagic.core.values",
     "Session": "mixmagic.sessions",
     "session": "mixmagic.sessions",
 }

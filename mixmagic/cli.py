@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import mixmagic
+from mixmagic.core import terminal
 from mixmagic.errors import MixmagicError
-from mixmagic.text import terminal
 
 
 def main(words: list[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def _install(options: argparse.Namespace) -> int:
 
 def install_weights() -> Path:
     """Fetch the embedded model's weights unless they are there; on a terminal, with a bar."""
-    from mixmagic.backends import weights
+    from mixmagic.backends.local import weights
 
     session = mixmagic.session()
     env = session.backends.access.environment()
@@ -101,7 +101,7 @@ def install_weights() -> Path:
 
 def _demo(options: argparse.Namespace) -> int:
     """Run the quickstart notebook."""
-    from mixmagic import demo
+    from mixmagic.commands import demo
 
     install_weights()
     env = mixmagic.session().backends.access.environment()
@@ -121,7 +121,7 @@ def _spend(options: argparse.Namespace) -> int:
     if options.resolve is not None:
         if options.by or options.csv:
             options.refuse("--by and --csv are for sums")
-        from mixmagic.magics._spend import resolve
+        from mixmagic.commands.spend import resolve
 
         print(resolve(mixmagic.session(), options.resolve))
         return 0

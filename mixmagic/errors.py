@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mixmagic.text.terminal import encodable
+from mixmagic.core.terminal import encodable
 
 _LONGEST = 600
 # What a terminal would obey instead of showing, and what is no text.

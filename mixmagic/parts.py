@@ -10,17 +10,17 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mixmagic import forks
-from mixmagic.forks import once
+from mixmagic.core import lazy
+from mixmagic.core.lazy import once
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
     from mixmagic.backends import Backends
     from mixmagic.calls.interrupts import Calls
     from mixmagic.catalog import Catalog
+    from mixmagic.core.notebook import Place
+    from mixmagic.core.settings import Settings
     from mixmagic.keys.available import Keys
-    from mixmagic.notebook import Place
-    from mixmagic.settings import Settings
-    from mixmagic.store.ledger import Ledger
+    from mixmagic.store.ledger.ledger import Ledger
     from mixmagic.tasks.chats import Chats
 
 
@@ -43,7 +43,7 @@ class Parts:
     @once
     def id(self) -> str:
         """This session's id in the ledger."""
-        from mixmagic.store.processes import session
+        from mixmagic.store.ledger.processes import session
 
         return session() if self._of_process else os.urandom(8).hex()
 
@@ -56,9 +56,9 @@ class Parts:
         named = self.settings.notebook
         if named is None:
             return None
-        with forks.lock:
+        with lazy.lock:
             if self._place is None or self._place[0] != named:
-                from mixmagic.notebook import Place
+                from mixmagic.core.notebook import Place
 
                 self._place = named, Place(named)
             place = self._place[1]
@@ -84,10 +84,10 @@ class Parts:
         Raises:
             BadArguments: The settings file or the environment has an invalid setting.
         """
-        with forks.lock:
+        with lazy.lock:
             before = self._settings
             if before is None or not (self._fixed or before.version() == self._version):
-                from mixmagic.settings import Settings
+                from mixmagic.core.settings import Settings
 
                 after = Settings.load()
                 self._settings, self._version = after, after.version()
@@ -140,7 +140,7 @@ class Parts:
     @once
     def ledger(self) -> Ledger:
         """The spend record."""
-        from mixmagic.store.ledger import Ledger
+        from mixmagic.store.ledger.ledger import Ledger
 
         return Ledger(
             self.settings.data_dir, self.id, self.settings.budgets, self.settings.budget_floor

@@ -12,24 +12,24 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mixmagic import forks
+from mixmagic.core import lazy
+from mixmagic.core.lazy import once
 from mixmagic.errors import BadArguments
-from mixmagic.forks import once
 from mixmagic.parts import Parts
 
 if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
-    from mixmagic.amount import Dollars
+    from mixmagic.calls.completion import Completion
     from mixmagic.calls.interrupts import Running
-    from mixmagic.completion import Completion
-    from mixmagic.money import Budget, Per
-    from mixmagic.params import Prompt
-    from mixmagic.settings import Settings
-    from mixmagic.store.budgets import Balance
-    from mixmagic.tasks.choosing import Choice
+    from mixmagic.calls.tokens import Count
+    from mixmagic.catalog.selection import Choice
+    from mixmagic.core.amount import Dollars
+    from mixmagic.core.money import Budget, Per
+    from mixmagic.core.params import Prompt
+    from mixmagic.core.settings import Settings
+    from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
+    from mixmagic.store.ledger.budgets import Balance
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
-    from mixmagic.tokens import Count
-    from mixmagic.values import Delta, Layer, Model, Provider, Request, Stream
 
 
 class Session(Parts):
@@ -69,7 +69,7 @@ class Session(Parts):
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
-        with forks.lock:  # its module is imported
+        with lazy.lock:  # its module is imported
             opened = self.backends.open(request.model.provider)
         return opened(request)
 
@@ -102,12 +102,12 @@ class Session(Parts):
             UnknownModel: No catalog row has this name.
         """
         _ = self.notebook  # it may have been renamed, and the settings may have changed
-        with forks.lock:
-            from mixmagic.amount import amount
-            from mixmagic.money import Budget
-            from mixmagic.params import check, conversation, is_number
-            from mixmagic.tasks.strict import response_format
-            from mixmagic.values import Request
+        with lazy.lock:
+            from mixmagic.core.amount import amount
+            from mixmagic.core.money import Budget
+            from mixmagic.core.params import check, conversation, is_number
+            from mixmagic.core.values import Request
+            from mixmagic.structured.openai_strict import response_format
 
         messages = conversation(prompt, system)
         choice = self.choose(model)
@@ -144,8 +144,8 @@ class Session(Parts):
             >>> session.choose("fireworks:8x7b").model.name
             'fireworks:8x7b'
         """
-        with forks.lock:
-            from mixmagic.tasks.choosing import named
+        with lazy.lock:
+            from mixmagic.catalog.selection import named
 
         wanted = self.model if name is None else name
         return named(wanted, self.catalog, self.keys)
@@ -194,9 +194,9 @@ class Session(Parts):
         Example:
             >>> session.ask("Name three colours.", model="local", temperature=0).text
         """
-        with forks.lock:
+        with lazy.lock:
+            from mixmagic.calls.completion import Collector, stopped_with
             from mixmagic.calls.running import outcome
-            from mixmagic.completion import Collector, stopped_with
 
         request = self.request(prompt, model=model, **params)
         collector = Collector(request)
@@ -227,8 +227,8 @@ class Session(Parts):
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set what may be spent, or take the limit off: see `mixmagic.budget`."""
-        from mixmagic.amount import amount
-        from mixmagic.store.budgets import PERIODS
+        from mixmagic.core.amount import amount
+        from mixmagic.store.ledger.budgets import PERIODS
 
         if per not in tuple(PERIODS):  # it may be anything
             raise BadArguments(
@@ -309,7 +309,7 @@ class Session(Parts):
 
 def _begun(settings: Settings) -> Layer:
     """A layer: the call's deadline bounds all below it; what is known of it is said first."""
-    from mixmagic.values import Delta
+    from mixmagic.core.values import Delta
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
@@ -331,7 +331,7 @@ def session() -> Session:
     It is that of the process's workers, too, which multiprocessing or loky starts: they have the
     same budget, and what they spend is the session's.
     """
-    with forks.lock:
+    with lazy.lock:
         if not _sessions:
             _sessions.append(Session(of_process=True))
         return _sessions[0]

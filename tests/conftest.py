@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from kernels import Kernel
 from server import Server
 
-from mixmagic.backends import weights
+from mixmagic.backends.local import weights
 from mixmagic.keys import urls
 
 # A loaded machine is no reason to fail; the same examples are tried each time.

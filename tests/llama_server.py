@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from mixmagic.backends import weights
+from mixmagic.backends.local import weights
 
 KEY = "llama-key-4711"
 MODEL = "openai:smollm2"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from server import Answer, Received, chunk, frames, usage
 
-from mixmagic.store.ledger import Ledger
+from mixmagic.store.ledger.ledger import Ledger
 
 THREADS, PROCESSES = 32, 4
 NANO = 10**9

@@ -14,13 +14,13 @@ import nbformat
 import pytest
 from server import HANG, Answer
 
-from mixmagic.backends import weights
-from mixmagic.bounds import bound
-from mixmagic.completion import Completion
-from mixmagic.money import Price, Usage
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.reservations import Reservation
-from mixmagic.values import Message, Model, Provider, Request
+from mixmagic.backends.local import weights
+from mixmagic.calls.completion import Completion
+from mixmagic.calls.worst_case import bound
+from mixmagic.core.money import Price, Usage
+from mixmagic.core.values import Message, Model, Provider, Request
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.reservations import Reservation
 
 COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]
 

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linear import is_linear
 
-from mixmagic import files
 from mixmagic.catalog import Catalog
+from mixmagic.core import files
+from mixmagic.core.settings import Settings
 from mixmagic.errors import MixmagicError
-from mixmagic.magics._insert import Cells
+from mixmagic.magics._shell.insert import Cells
+from mixmagic.prompting import templates
 from mixmagic.sessions import Session
-from mixmagic.settings import Settings
-from mixmagic.tasks import templates
 
 
 def config(folder: Path, content: bytes | None) -> object:

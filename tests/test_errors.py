@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from mixmagic import errors
+from mixmagic.core.money import Usage
 from mixmagic.errors import MixmagicError, ProviderError, Stopped, did_you_mean, one_line
-from mixmagic.money import Usage
 
 TREE = [
     each

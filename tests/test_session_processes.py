@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from server import Answer, Received, chunk, frames, usage
 
-from mixmagic.store import processes
+from mixmagic.store.ledger import processes
 
 KINDS = ["spawn", "forkserver", "fork", "loky", "executor", "nested", "nested in loky"]
 TOKENS = 400

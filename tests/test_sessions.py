@@ -16,12 +16,12 @@ from server import together as words
 import mixmagic
 from mixmagic.errors import BadArguments, BudgetExceeded
 from mixmagic.sessions import Session
-from mixmagic.tasks.schemas import Schema
+from mixmagic.structured.schema import Schema
 
 PARTS = {
     "settings": "mixmagic.settings.Settings.load",
     "catalog": "mixmagic.catalog.Catalog",
-    "ledger": "mixmagic.store.ledger.Ledger",
+    "ledger": "mixmagic.store.ledger.ledger.Ledger",
     "backends": "mixmagic.backends.Backends",
     "stream": "mixmagic.layers.stack",
 }
@@ -166,13 +166,13 @@ fork_in_the_middle_of_a_call()
     ("script", "module"),
     [
         (MAKING, ""),
-        (IMPORTING, "mixmagic.completion"),
-        (IMPORTING, "mixmagic.params"),
+        (IMPORTING, "mixmagic.calls.completion"),
+        (IMPORTING, "mixmagic.core.params"),
         (IMPORTING, "mixmagic.catalog"),
-        (IMPORTING, "mixmagic.store.db"),
+        (IMPORTING, "mixmagic.store.sqlite.database"),
         (IMPORTING, "psutil"),
         (IMPORTING, "mixmagic.layers.throttle"),
-        (IMPORTING, "mixmagic.backends.http"),
+        (IMPORTING, "mixmagic.backends.http.backend"),
         (IMPORTING, "httpx._client"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_first_call_imports_nothing_without_the_lock_that_forks_wait_for(toget
     script = """
 import sys
 import mixmagic
-from mixmagic import forks
+from mixmagic.core import lazy as forks
 import mixmagic.sessions
 alone = []
 class Spy:

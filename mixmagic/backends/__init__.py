@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from mixmagic import forks, tokens
 from mixmagic.backends import thoughts
+from mixmagic.calls import tokens
+from mixmagic.core import lazy
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Message, Model, Provider, Stream
 from mixmagic.keys.credentials import Credentials
-from mixmagic.settings import Settings
-from mixmagic.values import Message, Model, Provider, Stream
 
 
 class Backend(Protocol):
@@ -100,8 +101,8 @@ class Backends:
             backend.close()
 
     def _backend(self, provider: Provider) -> Backend:
-        with forks.lock, self._lock:  # its module is imported
+        with lazy.lock, self._lock:  # its module is imported
             if provider.backend not in self._made:
-                module = importlib.import_module(f"mixmagic.backends.{provider.backend}")
+                module = importlib.import_module(f"mixmagic.backends.{provider.backend}.backend")
                 self._made[provider.backend] = module.Backend(self._settings, self.access)
             return self._made[provider.backend]

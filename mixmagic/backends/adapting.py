@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from mixmagic.backends import dialects, roots, wire
-from mixmagic.backends.bodies import says
+from mixmagic.backends import dialects, schema_roots, wire
 from mixmagic.backends.dialects import Dialects, Habits
+from mixmagic.backends.error_bodies import says
+from mixmagic.core.values import Delta, Model, Provider, Request
 from mixmagic.errors import MixmagicError
 from mixmagic.keys import urls
-from mixmagic.values import Delta, Model, Provider, Request
 
 # Sends a request's JSON to the API that starts at a URL.
 Send = Callable[[str, dict[str, Any]], Generator[Delta, None, None]]
@@ -113,7 +113,7 @@ class _Call:
         """Yield the pieces of the answer to the question as it was asked."""
         self.begun = True
         if self._wrapper:
-            yield from roots.unwrapped(deltas, self._wrapper)
+            yield from schema_roots.unwrapped(deltas, self._wrapper)
         else:
             yield from deltas
 

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mixmagic.backends import roots
-from mixmagic.backends.bodies import codes, parts, says
+from mixmagic.backends import schema_roots
+from mixmagic.backends.error_bodies import codes, parts, says
 from mixmagic.backends.overflow import is_overflow
-from mixmagic.values import Model, Request
+from mixmagic.core.values import Model, Request
 
 # Besides parameters: the role, and the two steps of structured output.
 _SYSTEM, _SCHEMA, _JSON = "system", "json_schema", "json_object"
@@ -170,12 +170,12 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
     kind, schema = form.get("type"), _schema(form)
     if kind == _SCHEMA and refused & {_FORM, _SCHEMA}:
         sent["messages"] = _with_schema(sent["messages"], schema)
-        if roots.is_object(schema) and not refused & {_FORM, _JSON}:
+        if schema_roots.is_object(schema) and not refused & {_FORM, _JSON}:
             sent[_FORM] = {"type": _JSON}
         else:
             sent.pop(_FORM, None)
     elif kind == _SCHEMA and not habits.any_root:
-        sent[_FORM], wrapper = roots.wrapped(form)
+        sent[_FORM], wrapper = schema_roots.wrapped(form)
     elif kind in refused:
         sent.pop(_FORM, None)
     if _SYSTEM in refused:

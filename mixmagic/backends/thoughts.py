@@ -12,12 +12,12 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 
-from mixmagic import tokens
 from mixmagic.backends import lone_tags
 from mixmagic.backends.lone_tags import FENCE, PAIRS
+from mixmagic.calls import tokens
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta, Request, Stream
 from mixmagic.errors import MixmagicError, Stopped
-from mixmagic.money import Usage
-from mixmagic.values import Delta, Request, Stream
 
 # The same of tags that might as well be data: only where an answer begins.
 _FIRST_PAIRS = PAIRS | {

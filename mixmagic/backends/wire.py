@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mixmagic import tokens
-from mixmagic.backends import counts, dialects, endings, faults
+from mixmagic.backends import dialects, finish_reasons, provider_errors, reported_usage
+from mixmagic.calls import tokens
+from mixmagic.core.money import Usage
+from mixmagic.core.params import is_number
+from mixmagic.core.values import Delta, Model, Request
 from mixmagic.errors import one_line
-from mixmagic.money import Usage
-from mixmagic.params import is_number
-from mixmagic.values import Delta, Model, Request
 
 # What a piece says, besides its end.
 _SAYING = frozenset({"delta", "message", "text", "logprobs"})
 _LONGEST_NAME, _MOST_NAMES = 60, 8  # of the tools that an answer calls
 # What a frame says once, for all of its answers.
-_ONCE = {"usage", "error", *counts.ELSEWHERE, *endings.FEEDBACK}
+_ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *finish_reasons.FEEDBACK}
 # What most frames, and most pieces in them, do not have.
-_UNCOMMON = counts.ELSEWHERE | {"error", *endings.FEEDBACK}
+_UNCOMMON = reported_usage.ELSEWHERE | {"error", *finish_reasons.FEEDBACK}
 _BESIDE_TEXT = frozenset(
     {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal"}
 )
@@ -77,7 +77,7 @@ def _fails(choice: Any) -> bool:
     """True if a piece says that its answer has failed."""
     if type(choice) is not dict or (word := choice.get("finish_reason")) is None:
         return False
-    return endings.end(word)[0] == "error"
+    return finish_reasons.end(word)[0] == "error"
 
 
 def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -95,7 +95,7 @@ def decode(model: Model, frame: Any) -> Delta:
     try:
         return _decode(model, frame)
     except (AttributeError, IndexError, KeyError, TypeError):
-        raise faults.in_stream(model, f"it sent {frame!r:.80}") from None
+        raise provider_errors.in_stream(model, f"it sent {frame!r:.80}") from None
 
 
 def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
@@ -104,18 +104,18 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     blocked = ""
     if not _UNCOMMON.isdisjoint(frame):
         if frame.get("error"):
-            raise faults.in_stream(model, frame["error"], frame)
+            raise provider_errors.in_stream(model, frame["error"], frame)
         groq = frame.get("x_groq")
         if groq and groq.get("error"):
-            raise faults.in_stream(model, groq["error"], frame)
-        told, blocked = True, endings.blocked(frame)
+            raise provider_errors.in_stream(model, groq["error"], frame)
+        told, blocked = True, finish_reasons.blocked(frame)
     choices = frame.get("choices")
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
-            raise faults.in_stream(model, frame.get("message"), frame)
-        usage = counts.told(frame) if told else None
+            raise provider_errors.in_stream(model, frame.get("message"), frame)
+        usage = reported_usage.told(frame) if told else None
         finish = "content_filter" if blocked else None
-        return Delta(finish=finish, usage=usage, note=endings.note(blocked))
+        return Delta(finish=finish, usage=usage, note=finish_reasons.note(blocked))
     choice = choices[0]
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
@@ -132,22 +132,24 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
             return Delta(content, choice=_index(index))
         # The common case, cheaply.
         return Delta(content)
-    end, word = endings.end(finish)
+    end, word = finish_reasons.end(finish)
     if end == "error":
-        raise faults.in_stream(model, choice.get("error") or f"finish_reason: {word}", frame)
+        raise provider_errors.in_stream(
+            model, choice.get("error") or f"finish_reason: {word}", frame
+        )
     text, reasoning, refused = _content(content if content is not None else choice.get("text"))
-    usage, alone = counts.told(frame) if told else None, None
+    usage, alone = reported_usage.told(frame) if told else None, None
     if choice.get("usage") or part.get("usage"):
-        alone = usage is None or not counts.says(usage)
-        usage = counts.told(choice) if alone else usage
+        alone = usage is None or not reported_usage.says(usage)
+        usage = reported_usage.told(choice) if alone else usage
     if end == "content_filter":
-        blocked = blocked or endings.filtered(choice, word)
+        blocked = blocked or finish_reasons.filtered(choice, word)
     return Delta(
         text=text + _text(refusal),
         reasoning=reasoning or _text(thought),
         finish=end or None,
         usage=usage or (_called(calls) if calls else None),
-        note=endings.note(blocked),
+        note=finish_reasons.note(blocked),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
         alone=alone,

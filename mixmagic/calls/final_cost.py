@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from mixmagic.bounds import bound
-from mixmagic.completion import Collector, Completion
-from mixmagic.money import Usage, exact_sum
-from mixmagic.values import Tried
+from mixmagic.calls.completion import Collector, Completion
+from mixmagic.calls.worst_case import bound
+from mixmagic.core.money import Usage, exact_sum
+from mixmagic.core.values import Tried
 
 
 def settled(

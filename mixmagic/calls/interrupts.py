@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # `%load_ext` stays light
-    from mixmagic.completion import Collector, Completion
-    from mixmagic.values import Request
+    from mixmagic.calls.completion import Collector, Completion
+    from mixmagic.core.values import Request
 
 # Set in a thread that reads a call for another one: the identifier of that.
 asker: ContextVar[int | None] = ContextVar("asker", default=None)

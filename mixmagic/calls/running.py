@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 
+from mixmagic.calls.completion import Collector, Completion, stopped_with
 from mixmagic.calls.final_cost import settled
 from mixmagic.calls.interrupts import asker
-from mixmagic.completion import Collector, Completion, stopped_with
-from mixmagic.money import Usage
-from mixmagic.values import Delta, Request, Stream
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta, Request, Stream
 
 
 def outcome(collector: Collector, error: BaseException | None, *, stopped: bool) -> Completion:

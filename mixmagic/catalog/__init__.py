@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mixmagic import files
-from mixmagic.catalog import live, others, rows
-from mixmagic.catalog.rows import FREE
+from mixmagic.catalog import genai_prices, live_prices, parse
+from mixmagic.catalog.parse import FREE
+from mixmagic.core import files
+from mixmagic.core.values import Model, Provider
 from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
-from mixmagic.values import Model, Provider
 
 __all__ = ["FREE", "Catalog", "priced"]
 
@@ -60,7 +60,7 @@ class Catalog:
             listed = table.pop("models", [])
             name = table["name"]
             known = self._providers.get(name)
-            provider = rows.provider(table, known)
+            provider = parse.provider(table, known)
             # What is known already keeps its rows, under the provider as it is now.
             for key, model in self._models.items():
                 if model.provider is known and known is not None:
@@ -68,7 +68,7 @@ class Catalog:
             self._providers[name] = provider
             for row in listed:
                 key = (name, row["id"])
-                model = rows.model(row, provider, self._models.pop(key, None), source)
+                model = parse.model(row, provider, self._models.pop(key, None), source)
                 if source and "aliases" in row:
                     self._renamed.add(key)
                 # The newest first: a user's alias outranks the package's.
@@ -157,15 +157,15 @@ class Catalog:
             identity = entry.get("id")
             if not isinstance(identity, str) or not identity:
                 continue
-            row = known.get(identity) or Model(identity, provider, source=live.SOURCE)
+            row = known.get(identity) or Model(identity, provider, source=live_prices.SOURCE)
             context = entry.get("context_length")
             key = (provider.name, identity)
             if type(context) is int and context > 0 and (row.context is None or key in self._told):
                 self._told.add(key)
                 row = replace(row, context=context)
             row = replace(row, status="available")
-            if row.price is None or row.price.source == live.SOURCE:
-                price = live.price(provider, entry)
+            if row.price is None or row.price.source == live_prices.SOURCE:
+                price = live_prices.price(provider, entry)
                 row = replace(row, price=price, checked=None if price else row.checked)
             self._models[key] = row
             listed.append(priced(row))
@@ -179,13 +179,13 @@ class Catalog:
 
 def priced(model: Model) -> Model:
     """The model with a price and a context, where they are declared, or known to others."""
-    if model.context is None and (context := others.context(model)):
+    if model.context is None and (context := genai_prices.context(model)):
         model = replace(model, context=context)
     if model.price:
         return model
     if model.provider.free:
         return replace(model, price=FREE)
-    price = others.price(model)
+    price = genai_prices.price(model)
     # Nobody here has looked at that one.
     return replace(model, price=price, checked=None) if price else model
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from mixmagic.completion import dollars as rounded
+from mixmagic.calls.completion import dollars as rounded
+from mixmagic.core.money import dollars, nano
 from mixmagic.display.report import Table
-from mixmagic.money import dollars, nano
-from mixmagic.store.budgets import Balance, exactly
+from mixmagic.store.ledger.budgets import Balance, exactly
 from mixmagic.tasks.plan import Plan
 
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mixmagic import tokens
+from mixmagic.calls import tokens
+from mixmagic.core.terminal import encodable
 from mixmagic.display.report import Table
 from mixmagic.tasks.chats import Chats, Exchange
 from mixmagic.tasks.transcripts import markdown
 from mixmagic.text.escape import plain
-from mixmagic.text.terminal import encodable
 
 
 def chats_table(chats: Chats) -> Table:

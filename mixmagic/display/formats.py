@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mixmagic.completion import Completion, headed, quiet, shown, stacked, titles
+from mixmagic.calls.completion import Completion, headed, quiet, shown, stacked, titles
 from mixmagic.display.segments import Bundle, PlainText, Segments
 from mixmagic.display.tabs import tabbed
 from mixmagic.display.thoughts import thoughts
 from mixmagic.errors import AnswerUnusable, MixmagicError
-from mixmagic.tasks import parsing, tables
+from mixmagic.structured import extract, tables
 from mixmagic.text import page
 from mixmagic.text.code_blocks import code_blocks, fenced
 from mixmagic.text.escape import as_text, plain, preformatted
@@ -143,7 +143,7 @@ def _html(text: str) -> tuple[str, str]:
     found = named[:1] or markup[:1]
     if not found or text.lstrip().startswith("<"):  # a page may have fences in it
         return text, ""
-    return blocks[found[0]].code, parsing.one_of(found[0], len(blocks), "code blocks")
+    return blocks[found[0]].code, extract.one_of(found[0], len(blocks), "code blocks")
 
 
 def _page(completion: Completion) -> Bundle:
@@ -200,7 +200,7 @@ def _highlighted(code: str, language: str) -> Bundle:
 
 def _code(completion: Completion) -> Bundle:
     """The answer's code alone."""
-    block = parsing.block(completion.text)
+    block = extract.block(completion.text)
     if not block.code.strip():
         return shown(completion.text)
     return _highlighted(block.code, block.language)
@@ -211,7 +211,7 @@ def _json(completion: Completion) -> Bundle:
 
     Not as `application/json`: JupyterLab would show that instead, without the footer.
     """
-    value = parsing.loads(completion.text)
+    value = extract.loads(completion.text)
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
     # Half a surrogate pair cannot be sent to the front end.
     pretty = pretty if pretty.isascii() or not _HALF.search(pretty) else json.dumps(value, indent=2)
@@ -220,7 +220,7 @@ def _json(completion: Completion) -> Bundle:
 
 def _latex(completion: Completion) -> Bundle:
     """The answer's formulas, set."""
-    return shown(parsing.latex(completion.text)) | {"text/plain": plain(completion.text)}
+    return shown(extract.latex(completion.text)) | {"text/plain": plain(completion.text)}
 
 
 def _table(completion: Completion) -> Bundle:
@@ -258,14 +258,14 @@ FORMATS: Mapping[str, Format] = {
         "Answer with one fenced code block alone; explain in its comments what needs it.",
         _code,
         _markdown_segments,
-        parsing.code,
-        parsing.other_blocks,
+        extract.code,
+        extract.other_blocks,
     ),
     "json": Format(
         "Answer with JSON alone; explain nothing.",
         _json,
-        parse=parsing.loads,
-        remark=parsing.other_values,
+        parse=extract.loads,
+        remark=extract.other_values,
     ),
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
@@ -276,7 +276,7 @@ FORMATS: Mapping[str, Format] = {
     "latex": Format(
         "Answer in LaTeX mathematics: formulas alone, between \\[ and \\]; no document.",
         _latex,
-        parse=parsing.latex,
+        parse=extract.latex,
     ),
     "table": Format(
         "Answer with one GitHub Markdown table alone; numbers without thousands separators and"

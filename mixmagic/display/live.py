@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mixmagic.calls.completion import Completion, dollars, stopped_with
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
-from mixmagic.completion import Completion, dollars, stopped_with
+from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
 from mixmagic.display.thoughts import thinking
 from mixmagic.errors import AnswerUnusable, StoreError
 from mixmagic.sessions import Session
-from mixmagic.values import Delta, Request
 
 # Seconds between two looks at what has come while nothing comes, or nobody is shown it.
 _TICK = 0.05
@@ -91,8 +91,8 @@ def _tried(draw: Callable[[], None]) -> Exception | None:
 
 def session_total(session: Session) -> str:
     """What the session has cost, and may; calls of unknown price make it a lower bound."""
-    from mixmagic.store.budgets import exactly
-    from mixmagic.store.spend import total
+    from mixmagic.store.ledger.budgets import exactly
+    from mixmagic.store.ledger.spend import total
 
     try:
         ledger = session.ledger

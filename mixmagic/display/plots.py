@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mixmagic.money import amounts, exact_sum
-from mixmagic.store.spend import Timeline
+from mixmagic.core.money import amounts, exact_sum
+from mixmagic.store.ledger.spend import Timeline
 from mixmagic.text.escape import plain
 
 # Readable on white and on black. In a page, the ink is the page's own.

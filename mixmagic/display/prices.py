@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer
+from mixmagic.core.money import amounts
+from mixmagic.core.values import Model
 from mixmagic.display.report import Table, costs_with_total, rates
-from mixmagic.money import amounts
-from mixmagic.tasks.prices import Bill, Calls, Comparison, Offer
-from mixmagic.values import Model
 
 
 def prices_table(offers: Sequence[Offer], asked: Model) -> Table:

@@ -12,14 +12,13 @@ from typing import Any, Protocol
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.display import DisplayHandle, display
 
-from mixmagic import forks
-from mixmagic.completion import Completion, quiet
+from mixmagic.calls.completion import Completion, quiet
+from mixmagic.core import lazy, terminal
 from mixmagic.display import segments
 from mixmagic.display.formats import FORMATS, Format, signed
 from mixmagic.display.segments import Bundle
 from mixmagic.display.thoughts import thoughts
 from mixmagic.tasks.doctor import Check
-from mixmagic.text import terminal
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
@@ -252,7 +251,7 @@ def _captured(shell: Any) -> bool:
 @functools.cache
 def _starts_in_console() -> bool:
     """Return True if a console has started this kernel: Jupyter's show no updates."""
-    psutil = forks.load("psutil")
+    psutil = lazy.load("psutil")
     try:
         words = psutil.Process(os.getppid()).cmdline()
     except psutil.Error:

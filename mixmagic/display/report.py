@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from mixmagic.money import amounts, exact_sum
-from mixmagic.store.spend import By, Spent, total
+from mixmagic.core.money import amounts, exact_sum
+from mixmagic.core.terminal import encodable
+from mixmagic.core.values import Model
+from mixmagic.store.ledger.spend import By, Spent, total
 from mixmagic.tasks.doctor import Check
 from mixmagic.text.escape import as_text, plain
-from mixmagic.text.terminal import encodable
-from mixmagic.values import Model
 
 # Columns of `spend_table` that are shown where they have anything to show.
 _SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "under way"}

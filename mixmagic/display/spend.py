@@ -14,11 +14,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from mixmagic import files
+from mixmagic.core import files
+from mixmagic.core.money import nano
 from mixmagic.display.report import Table, spend_cost, spend_table
 from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError, did_you_mean
-from mixmagic.money import nano
-from mixmagic.store.spend import MONEY, By, Period, Spent, Timeline, day, timeline, total
+from mixmagic.store.ledger.spend import (
+    MONEY,
+    By,
+    Period,
+    Spent,
+    Timeline,
+    day,
+    timeline,
+    total,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

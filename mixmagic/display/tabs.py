@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixmagic.completion import stacked
+from mixmagic.calls.completion import stacked
 
 # A radio button, which the style makes a tab of, stands before each answer. They are a group of
 # their form's own, so that a copy of the output takes no choice away; `dialog`: no key submits it.

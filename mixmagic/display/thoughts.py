@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mixmagic.completion import Completion
+from mixmagic.calls.completion import Completion
 from mixmagic.display.segments import Bundle
 from mixmagic.text.escape import as_text, preformatted
 from mixmagic.text.sanitize import sanitize

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Provider
 from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.headers import variables
-from mixmagic.sealed import sealed
-from mixmagic.values import Provider
 
 # Seconds for which an answer holds: asking the keyring takes a while.
 _HOLDS = 60.0

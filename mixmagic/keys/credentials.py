@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Model, Provider
 from mixmagic.errors import MissingKey, MissingPackage, StoreError
 from mixmagic.keys import keyring
 from mixmagic.keys.environment import DotEnv, sounds_like_url, sounds_secret, without_keys
@@ -25,8 +27,6 @@ from mixmagic.keys.missing import missing_key, missing_variable
 from mixmagic.keys.placeholders import is_secret
 from mixmagic.keys.redact import Fingerprints, Redactor, Secret
 from mixmagic.keys.urls import base_url, host_of, is_here, query_secrets
-from mixmagic.sealed import sealed
-from mixmagic.values import Model, Provider
 
 # A URL's user and password; and with a slash in the password that should have been escaped.
 _USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from mixmagic import forks
-from mixmagic.sealed import sealed
+from mixmagic.core import lazy
+from mixmagic.core.sealed import sealed
 
 _SECRET = re.compile(
     r"(?:^|_)(?:KEYS?|TOKEN|PAT|PASS)_?\d*$|[^_]_PWD$|API_?KEY|SECRET|PASSWO?R?D|PASSPHRASE",
@@ -90,7 +90,7 @@ def _parsed(path: Path) -> Mapping[str, str]:
     """Return the variables of a file; none if it is a folder, or cannot be read."""
     if not path.is_file():
         return {}
-    dotenv = forks.load("dotenv")
+    dotenv = lazy.load("dotenv")
     try:
         raw = path.read_bytes()
     except OSError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mixmagic.core.values import Provider
 from mixmagic.keys.environment import sounds_secret
-from mixmagic.values import Provider
 
 _VARIABLE = re.compile(r"\$(\{)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?(1)\})")
 _CONFIDENTIAL = ("authorization", "proxy-authorization", "cookie")

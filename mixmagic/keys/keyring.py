@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mixmagic import forks
+from mixmagic.core import lazy
+from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Provider
 from mixmagic.errors import MissingPackage, Stopped, StoreError
 from mixmagic.keys.redact import Secret
-from mixmagic.sealed import sealed
-from mixmagic.values import Provider
 
 _SERVICE = "mixmagic"  # the name that our keys are filed under
 Redact = Callable[[str], str]
@@ -41,7 +41,7 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
     """Let the keyring do something; what it raises becomes an error of ours."""
     remedy = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
     try:
-        keyring = forks.load("keyring")
+        keyring = lazy.load("keyring")
     except ImportError:
         raise MissingPackage(
             "Keeping keys needs the package keyring, which is not installed.",
@@ -50,7 +50,7 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
     failure: StoreError | Stopped
     try:
         with sealed(redact):
-            with forks.lock:  # its plug-ins are imported; what they keep is asked for without
+            with lazy.lock:  # its plug-ins are imported; what they keep is asked for without
                 keyring.get_keyring()
             run = getattr(keyring, action)
             return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mixmagic.core.values import Model
 from mixmagic.errors import MissingKey
-from mixmagic.values import Model
 
 
 def missing_key(model: Model) -> MissingKey:

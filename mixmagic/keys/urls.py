@@ -12,10 +12,10 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 
+from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Provider
 from mixmagic.keys.environment import sounds_secret
 from mixmagic.keys.redact import HIDDEN
-from mixmagic.sealed import sealed
-from mixmagic.values import Provider
 
 # What is pasted with the URL of a whole endpoint.
 _ENDPOINT = re.compile(r"(?:^|/)(chat/completions|completions|models)$", re.IGNORECASE)

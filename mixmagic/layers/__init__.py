@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixmagic.values import Layer, Stream
+from mixmagic.core.values import Layer, Stream
 
 
 def stack(layers: Sequence[Layer], stream: Stream) -> Stream:

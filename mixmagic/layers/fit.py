@@ -6,9 +6,9 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 
-from mixmagic import tokens
+from mixmagic.calls import tokens
+from mixmagic.core.values import Delta, Layer, Request, Stream
 from mixmagic.errors import ContextTooLong
-from mixmagic.values import Delta, Layer, Request, Stream
 
 
 def fit() -> Layer:

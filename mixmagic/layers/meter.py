@@ -7,18 +7,18 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 
-from mixmagic.bounds import bound
+from mixmagic.calls.completion import Collector, Completion
 from mixmagic.calls.final_cost import settled
 from mixmagic.calls.interrupts import Calls
-from mixmagic.completion import Collector, Completion
+from mixmagic.calls.worst_case import bound
+from mixmagic.core.money import Usage, bill
+from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
 from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
 from mixmagic.layers.reserving import reserve
-from mixmagic.money import Usage, bill
-from mixmagic.store.budgets import exactly
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.reservations import Reservation
-from mixmagic.store.rows import Status
-from mixmagic.values import Delta, Layer, Request, Stream, Tried
+from mixmagic.store.ledger.budgets import exactly
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.reservations import Reservation
+from mixmagic.store.ledger.rows import Status
 
 # Why an answer ended that the stream did not end.
 _FINISH = {"stopped": "stopped", "failed": "broken off"}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from mixmagic.values import Limits
+from mixmagic.core.values import Limits
 
 # The share of a limit that is used, and the seconds of lateness that are made up for: no second
 # ever holds more than 0.95 * 1.04 = 0.988 of the limit, which leaves 12 ms for the network.

@@ -6,12 +6,12 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+from mixmagic.core.values import Delta
 from mixmagic.errors import BudgetExceeded, Stopped, StoreBusy, StoreDamaged, StoreError
-from mixmagic.store.budgets import exactly, exceeded
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.reservations import Reservation
-from mixmagic.store.turns import Turn
-from mixmagic.values import Delta
+from mixmagic.store.ledger.budgets import exactly, exceeded
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.reservations import Reservation
+from mixmagic.store.ledger.turns import Turn
 
 # Seconds after which somebody who waits is told so, and between two words.
 _PATIENCE, _AGAIN = 0.1, 1.0

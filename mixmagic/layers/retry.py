@@ -10,9 +10,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TypeGuard
 
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Delta, Layer, Request, Stream
 from mixmagic.errors import MixmagicError, ProviderError, RateLimited, Stopped
-from mixmagic.settings import Settings
-from mixmagic.values import Delta, Layer, Request, Stream
 
 # Seconds: the first wait is at most `_FIRST`, each further one twice as long, up to `_LONGEST`.
 _FIRST, _LONGEST = 0.5, 8.0

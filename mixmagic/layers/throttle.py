@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 
-from mixmagic import tokens
-from mixmagic.backends.faults import check
+from mixmagic.backends.provider_errors import check
+from mixmagic.calls import tokens
+from mixmagic.core.cancel import Bell
+from mixmagic.core.values import Delta, Layer, Limits, Provider, Request, Stream
 from mixmagic.errors import RateLimited, Stopped
 from mixmagic.layers.pace import Pace
-from mixmagic.stop import Bell
-from mixmagic.values import Delta, Layer, Limits, Provider, Request, Stream
 
 # Seconds after which somebody who waits is told so.
 _PATIENCE = 1.0

@@ -14,13 +14,13 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics
 
-from mixmagic.magics import _interrupts
+from mixmagic.magics._shell import interrupts
 from mixmagic.sessions import Session
 
 
 def register(shell: InteractiveShell, session: Session) -> None:
     """Give `shell` the magics, all on one session."""
-    _interrupts.Interrupts(shell, session)
+    interrupts.Interrupts(shell, session)
     for name in _modules():
         module = importlib.import_module(f"{__name__}.{name}")
         for each in vars(module).values():
@@ -31,7 +31,7 @@ def register(shell: InteractiveShell, session: Session) -> None:
 
 def unregister(shell: InteractiveShell) -> None:
     """Take the magics from `shell`."""
-    _interrupts.release(shell)
+    interrupts.release(shell)
     for registered in shell.magics_manager.magics.values():
         for name in _modules():
             registered.pop(name, None)

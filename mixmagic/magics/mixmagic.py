@@ -13,10 +13,10 @@ from IPython.display import display
 from traitlets import TraitError, Unicode, default, observe, validate
 
 from mixmagic import errors
+from mixmagic.commands._parser import SAVED, Parser, refuse_keys
+from mixmagic.core.terminal import write
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
-from mixmagic.magics._base import SAVED, Parser, refuse_keys
 from mixmagic.sessions import Session
-from mixmagic.text.terminal import write
 
 
 class UnknownModel(errors.UnknownModel, TraitError):
@@ -127,7 +127,7 @@ class Mixmagic(Magics):
         parser.add_argument("--for", dest="wanted", nargs="+", metavar="WHAT")
         options = parser.parse_args(words)
         if options.wanted:
-            from mixmagic.magics._models import suited
+            from mixmagic.commands.models import suited
 
             display(suited(self._session, options.wanted))
             return
@@ -155,32 +155,32 @@ class Mixmagic(Magics):
 
     def _spend(self, words: list[str]) -> None:
         """Show what calls have cost."""
-        from mixmagic.magics._spend import show
+        from mixmagic.commands.spend import show
 
         show(self._session, self.shell, words)
 
     def _budget(self, words: list[str]) -> None:
         """Set what may be spent, and show what is left."""
-        from mixmagic.magics._budget import budget
+        from mixmagic.commands.budget import budget
 
         display(budget(self._session, words))
 
     def _prices(self, words: list[str]) -> None:
         """Show what others ask for the same model."""
-        from mixmagic.magics._prices import prices
+        from mixmagic.commands.prices import prices
 
         display(prices(self._session, words))
 
     def _chats(self, words: list[str]) -> None:
         """Show, forget or save conversations."""
-        from mixmagic.magics._chats import chats
+        from mixmagic.commands.chats import chats
 
         shown = chats(self._session.chats, words)
         write(f"{shown}\n") if isinstance(shown, str) else display(shown)
 
     def _templates(self, words: list[str]) -> None:
         """Show the user's templates."""
-        from mixmagic.magics._templates import templates
+        from mixmagic.commands.templates import templates
 
         display(templates(self._session.settings.templates, words))
 

@@ -11,12 +11,16 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
+from mixmagic.commands._parser import refuse_keys
+from mixmagic.core.terminal import write
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
-from mixmagic.magics import _calls, _fix, _insert, _options, _words
-from mixmagic.magics._asking import Asking
-from mixmagic.magics._base import refuse_keys
+from mixmagic.magics._shell import fix
+from mixmagic.magics._shell import insert as _insert
+from mixmagic.magics._shell import names as _calls
+from mixmagic.magics._shell import options as _options
+from mixmagic.magics._shell import words as _words
+from mixmagic.magics._shell.answer import Asking
 from mixmagic.sessions import Session
-from mixmagic.text.terminal import write
 
 PARSER = _options.parser()
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
@@ -31,7 +35,7 @@ class Mixtral(Magics):
         super().__init__(shell)
         self._session = session
         self._cells = _insert.Cells(shell, session)
-        self._failures = _fix.Failures(shell)
+        self._failures = fix.Failures(shell)
         _words.offer(shell, session, PARSER)
         _calls.install(shell)
 
@@ -53,12 +57,12 @@ class Mixtral(Magics):
         out, form, schema = _checked(options, names)
         insert, program, dry = (options.pop(name) for name in ("insert", "as", "dry_run"))
         prompt = rest if cell is None else cell
-        failure: _fix.Failure | None = None
+        failure: fix.Failure | None = None
         if cell is None and (fixing := _FIX.match(rest)):
             failure = self._failures.last()
             prompt = failure.prompt(fixing["wish"] or "", self._session.backends.access.redact)
-            options |= {"raw": True, "system": options["system"] or _fix.INSTRUCTIONS}
-        from mixmagic.magics._chats import cell_id
+            options |= {"raw": True, "system": options["system"] or fix.INSTRUCTIONS}
+        from mixmagic.commands.chats import cell_id
 
         asking = Asking(self._session, names, cell_id(self.shell))
         try:
@@ -85,7 +89,7 @@ class Mixtral(Magics):
                 asking.remember(completion)
         if insert:
             found = _insert.cells(_insert.blocks(completion))
-            done = self._cells.insert(_fix.mended(found, failure.cell) if failure else found)
+            done = self._cells.insert(fix.mended(found, failure.cell) if failure else found)
             write(f"{done}\n")
         return completion
 
@@ -93,7 +97,7 @@ class Mixtral(Magics):
 
     def _shown(self, asking: Asking, request: Any, form: Any, schema: Any) -> tuple[Any, Any]:
         """The answer, shown as it comes, and what `-o` binds of it."""
-        from mixmagic.completion import stopped_with
+        from mixmagic.calls.completion import stopped_with
         from mixmagic.display.live import show
         from mixmagic.display.renderers import renderer
 
@@ -105,8 +109,8 @@ class Mixtral(Magics):
             except KeyboardInterrupt:
                 raise stopped_with(completion) from None
             return completion, completion if form.parse is None else completion.value
-        from mixmagic.display.rounds import Rounds
-        from mixmagic.tasks.structured import ask_structured
+        from mixmagic.display.attempts import Rounds
+        from mixmagic.structured.attempts import ask_structured
 
         rounds = Rounds(place, schema)
         last: Any = None
@@ -128,7 +132,7 @@ class Mixtral(Magics):
     def _unsent(self, request: Any, program: str | None, out: str | None) -> Any:
         """Show a request as a program, or what it would cost, and return that."""
         if program is not None:
-            from mixmagic.tasks.programs import program as written
+            from mixmagic.tasks.export import program as written
 
             code = self._session.backends.access.redact(written(request, program))
             write(f"{code}\n")
@@ -155,7 +159,7 @@ class Mixtral(Magics):
 
 def _with_schema(request: Any, schema: Any) -> Any:
     """The request, as it is sent where its answer is to have a form."""
-    from mixmagic.tasks.structured import asking
+    from mixmagic.structured.attempts import asking
 
     return request if schema is None else asking(request, schema)
 
@@ -166,22 +170,22 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
     Raises:
         BadArguments: An option that makes no sense, whichever: before any expression is evaluated.
     """
+    from mixmagic.core.params import check
     from mixmagic.display.formats import FORMATS
-    from mixmagic.params import check
 
     check({each: options[each] for each in _PARAMETERS})
     if options["task"] is not None:
-        from mixmagic.tasks.choosing import task
+        from mixmagic.catalog.selection import task
 
         task(options["task"])
     if options["budget"] is not None:
-        from mixmagic.amount import amount
+        from mixmagic.core.amount import amount
 
         amount(options["budget"])
     if options["as"] is not None:
-        from mixmagic.tasks import programs
+        from mixmagic.tasks import export
 
-        programs.check(options["as"])
+        export.check(options["as"])
         if options["out"] is not None or options["insert"]:
             raise BadArguments(
                 "--as prints a program and sends nothing: there is no answer for -o or -i.",
@@ -198,8 +202,8 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
         )
     if source is None:
         return out, FORMATS[name or "markdown"], None
-    from mixmagic.tasks.prompts import variable_meant
-    from mixmagic.tasks.schemas import Schema
+    from mixmagic.prompting.interpolate import variable_meant
+    from mixmagic.structured.schema import Schema
 
     if name is not None:
         raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")

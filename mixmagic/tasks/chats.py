@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mixmagic import forks
-from mixmagic.completion import Completion
+from mixmagic.calls.completion import Completion
+from mixmagic.core import lazy
+from mixmagic.core.values import Message, Model
 from mixmagic.errors import BadArguments, did_you_mean
-from mixmagic.values import Message, Model
 
 # Tokens that an answer is left where the call does not say; in a short context, a quarter of it.
 RESERVE = 1_024
@@ -147,7 +147,7 @@ class Chats:
         if not answer.text.strip():
             return False
         made = Exchange(question, answer.text, answer.model, answer.finish, time.time(), cell)
-        with forks.lock:  # a child never finds it half done
+        with lazy.lock:  # a child never finds it half done
             kept = self._chats.get(name, ())
             start, end = _own(kept, cell)
             now = tuple(each for each in kept[start:end] if each.cell == cell)
@@ -160,7 +160,7 @@ class Chats:
         Raises:
             BadArguments: There is no such conversation.
         """
-        with forks.lock:
+        with lazy.lock:
             dropped = self.exchanges(name)
             self._chats = {key: kept for key, kept in self._chats.items() if key != name}
         return len(dropped)

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixmagic.backends import Backends, weights
+from mixmagic.backends import Backends
+from mixmagic.backends.local import weights
 from mixmagic.catalog import Catalog
+from mixmagic.catalog.selection import Choice
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
 from mixmagic.keys.urls import base_url, shown
-from mixmagic.settings import Settings
-from mixmagic.store import mounts
-from mixmagic.store.db import Database
-from mixmagic.tasks.choosing import Choice
-from mixmagic.values import Provider
+from mixmagic.store.sqlite import network_filesystem
+from mixmagic.store.sqlite.database import Database
 
 _PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx", "xllamacpp", "keyring")
 # Seconds that a provider has to answer.
@@ -199,7 +200,7 @@ def _intact(ledger: Database) -> str:
         raise StoreError(f"{ledger.path} is damaged: {found}.", "Move it away: a new one is begun.")
     count = ledger.rows("SELECT COUNT(*) FROM calls")[0][0]
     found = f"{ledger.path}, {count:,} calls"
-    if kind := mounts.network(ledger.path):
+    if kind := network_filesystem.network(ledger.path):
         journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
         found += f", on a network folder ({kind}): {journal}; caps hold as far as its locks do"
     return found

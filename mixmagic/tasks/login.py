@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mixmagic.backends import Backends
+from mixmagic.core.values import Provider
 from mixmagic.errors import BadArguments, MissingKey, MixmagicError
 from mixmagic.keys.redact import Secret
-from mixmagic.values import Provider
 
 _WRONG = "mixmagic-checks-this"
 # Seconds that a provider has to refuse it.

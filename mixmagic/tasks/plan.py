@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from mixmagic.bounds import Bound, bound, limited
+from mixmagic.calls.tokens import Count
+from mixmagic.calls.worst_case import Bound, bound, limited
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Request
 from mixmagic.layers.fit import fitted
-from mixmagic.money import Usage
-from mixmagic.store.budgets import Balance, Grant, grant
-from mixmagic.tokens import Count
-from mixmagic.values import Request
+from mixmagic.store.ledger.budgets import Balance, Grant, grant
 
 # Tokens of an answer, where nothing is known of its model's.
 _USUAL = 300

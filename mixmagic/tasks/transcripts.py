@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixmagic import files
-from mixmagic.completion import quiet
+from mixmagic.calls.completion import quiet
+from mixmagic.core import files
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.tasks.chats import Exchange
 from mixmagic.text.sanitize import sanitize

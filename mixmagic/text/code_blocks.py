@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mixmagic import forks
+from mixmagic.core import lazy
 
 if TYPE_CHECKING:  # imported with the first answer
     from markdown_it import MarkdownIt
@@ -133,9 +133,9 @@ class _Found(list["Token"]):
 @functools.cache
 def _parser() -> MarkdownIt:
     """A parser of blocks; it is not changed once it is made, and threads share it."""
-    rules = forks.load("markdown_it.rules_block")
+    rules = lazy.load("markdown_it.rules_block")
     # Its own limit drops the rest of the text.
-    parser = forks.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": sys.maxsize})
+    parser = lazy.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": sys.maxsize})
     parser.disable("html_block")
     ends = ["paragraph", "reference", "blockquote"]
     parser.block.ruler.at("list", _limited(rules.list_block), {"alt": ends})

@@ -12,7 +12,7 @@ import html
 import re
 from typing import TYPE_CHECKING, Any
 
-from mixmagic import forks
+from mixmagic.core import lazy
 from mixmagic.text.mathematics import looks_like_mathematics
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def parse(text: str, env: dict[str, Any] | None = None) -> Sequence[Token]:
 
 @functools.cache
 def _parser() -> MarkdownIt:
-    parser: MarkdownIt = forks.load("markdown_it").MarkdownIt(
+    parser: MarkdownIt = lazy.load("markdown_it").MarkdownIt(
         "commonmark",
         # At its own limit of nesting it would drop what is there: `_deep` comes first.
         {
@@ -165,7 +165,7 @@ def _closing_line(
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Read a table; the last cell of a row has what is too much for the columns."""
-    module = forks.load("markdown_it.rules_block.table")
+    module = lazy.load("markdown_it.rules_block.table")
     before = len(state.tokens)
     # Each row and each cell is a block. Of a table with too many of them nothing is shown as one.
     columns = module.getLine(state, start + 1).count("|") - 1 if start + 1 < end else 0
@@ -248,7 +248,7 @@ def _picture(state: StateInline, silent: bool) -> bool:
         return False
     state.env["pictures"] = depth + 1
     try:
-        return bool(forks.load("markdown_it.rules_inline").image(state, silent))
+        return bool(lazy.load("markdown_it.rules_inline").image(state, silent))
     finally:
         state.env["pictures"] = depth
 

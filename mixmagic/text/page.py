@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-from mixmagic import forks
+from mixmagic.core import lazy
 
 _TAGS = frozenset(
     """
@@ -86,7 +86,7 @@ def frame(source: str, title: str) -> str:
 
 def _clean(source: str) -> str:
     """Return the elements of a page that show something and call nobody."""
-    cleaned: str = forks.load("nh3").clean(
+    cleaned: str = lazy.load("nh3").clean(
         source,
         tags=_TAGS,
         attributes={"*": _ATTRIBUTES},

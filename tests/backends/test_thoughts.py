@@ -12,9 +12,9 @@ from linear import is_linear
 from server import Answer, chunk, frames, usage
 
 from mixmagic.backends.thoughts import Splitter, apart
-from mixmagic.completion import Collector
+from mixmagic.calls.completion import Collector
+from mixmagic.core.values import Delta, Message, Model, Provider, Request
 from mixmagic.errors import StreamBroken
-from mixmagic.values import Delta, Message, Model, Provider, Request
 
 MODEL = Model("m", Provider("acme", "Acme"))
 DRAFT = (

@@ -10,9 +10,9 @@ from server import chunk, usage
 
 from mixmagic.backends import wire
 from mixmagic.catalog import Catalog
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
 from mixmagic.errors import MixmagicError, RateLimited, StreamBroken
-from mixmagic.money import Usage
-from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request
 
 MODEL = Model("org/Model-1", Provider("acme", "Acme"))
 HELLO = (Message("system", "Be brief."), Message("user", "Hello"))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from server import chunk, usage
 
 from mixmagic.backends import wire
-from mixmagic.completion import Collector
+from mixmagic.calls.completion import Collector
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
 from mixmagic.errors import MixmagicError
-from mixmagic.money import Usage
 from mixmagic.sessions import Session
-from mixmagic.values import Delta, Dialect, Message, Model, Provider, Request
 
 MODEL = Model("org/Model-1", Provider("acme", "Acme"))
 

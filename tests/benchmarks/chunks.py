@@ -84,10 +84,10 @@ def main(chunks: int, rounds: int) -> None:
     context.Process(target=serve, args=(listener, chunks), daemon=True).start()
     os.environ |= {"TOGETHER_BASE_URL": url, "TOGETHER_API_KEY": _KEY, "MIXMAGIC_MODEL": "8x7b"}
 
-    from mixmagic.completion import Completion
+    from mixmagic.calls.completion import Completion
+    from mixmagic.core.settings import Settings
     from mixmagic.display.live import show
     from mixmagic.sessions import Session
-    from mixmagic.settings import Settings
 
     home = Path(tempfile.mkdtemp())
     session = Session(replace(Settings.load(), data_dir=home, config_dir=home))

@@ -64,10 +64,10 @@ def main(kilobytes: int, updates: int, rounds: int) -> None:
     shell = ZMQInteractiveShell.instance()
     shell.display_pub.session, shell.display_pub.pub_socket = Session(), publisher
 
-    from mixmagic.completion import Completion
+    from mixmagic.calls.completion import Completion
+    from mixmagic.core.money import Usage
     from mixmagic.display.formats import FORMATS
     from mixmagic.display.renderers import NotebookRenderer
-    from mixmagic.money import Usage
     from mixmagic.sessions import Session as Asking
 
     text = "".join(_PART.format(number) for number in range(1, 10_000))[: kilobytes * 1024]

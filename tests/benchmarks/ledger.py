@@ -18,14 +18,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from mixmagic.bounds import bound
+from mixmagic.calls.completion import Completion
+from mixmagic.calls.worst_case import bound
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Completion
-from mixmagic.money import Usage
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.reservations import Reservation
-from mixmagic.store.schema import MIGRATIONS
-from mixmagic.values import Message, Request
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Message, Request
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.reservations import Reservation
+from mixmagic.store.ledger.schema import MIGRATIONS
 
 COLUMNS = (
     "started_at, day, session, notebook, provider, model, status, owner, held_nanodollars,"

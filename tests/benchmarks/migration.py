@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "store" / "ledger"))
 
 from test_migration import fill
 
-from mixmagic.store.ledger import Ledger
+from mixmagic.store.ledger.ledger import Ledger
 
 _LIMIT = 30
 

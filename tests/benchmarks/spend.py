@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import get_args
 
 from mixmagic.display.report import spend_table
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.schema import MIGRATIONS
-from mixmagic.store.spend import By, Period, lost, timeline
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.schema import MIGRATIONS
+from mixmagic.store.ledger.spend import By, Period, lost, timeline
 
 _SESSIONS, _DAYS, _NOTEBOOKS, _MODELS = 5_000, 1_000, 40, 6
 _LIMIT = 50

@@ -20,12 +20,12 @@ from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from server import Answer, together
 
+from mixmagic.calls.completion import Completion
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Completion
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Message, Request
 from mixmagic.display.formats import FORMATS
-from mixmagic.money import Usage
 from mixmagic.text.sanitize import sanitize
-from mixmagic.values import Message, Request
 
 _REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 _FOOTER = re.compile(r"\s*<div style.*", re.DOTALL)

@@ -11,12 +11,12 @@ from decimal import Decimal
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
+from mixmagic.calls.completion import Collector
 from mixmagic.calls.final_cost import settled
-from mixmagic.completion import Collector
+from mixmagic.core.money import NANO
 from mixmagic.display.live import show
 from mixmagic.display.renderers import SingleOutputRenderer
 from mixmagic.errors import MixmagicError, Stopped
-from mixmagic.money import NANO
 from mixmagic.sessions import Session
 
 TOKEN = Decimal("600e-9")

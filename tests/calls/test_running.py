@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, together
 
+from mixmagic.calls.completion import Collector
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
-from mixmagic.completion import Collector
 from mixmagic.errors import Stopped, StreamBroken
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from mixmagic import catalog as module
 from mixmagic.catalog import FREE, Catalog
+from mixmagic.core.money import Price
 from mixmagic.errors import UnknownModel
-from mixmagic.money import Price
 
 CATALOG = Catalog()
 ROWS = CATALOG._rows()  # as the files have them

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Answer, refusal
 
-from mixmagic.catalog import FREE, Catalog, others
+from mixmagic.catalog import FREE, Catalog, genai_prices
+from mixmagic.core.money import Price
+from mixmagic.core.values import Model
 from mixmagic.errors import BadArguments, MissingKey, MixmagicError, ProviderError
-from mixmagic.money import Price
-from mixmagic.values import Model
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 NEW = {"id": "org/New", "type": "chat", "context_length": 131_072}
@@ -37,7 +37,7 @@ def merge(provider: str, *entries) -> list[Model]:
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """What a provider tells is looked at alone."""
-    others._look_up.cache_clear()
+    genai_prices._look_up.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mixmagic.catalog import FREE, Catalog
+from mixmagic.core.money import Price
 from mixmagic.errors import BadArguments
-from mixmagic.money import Price
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from mixmagic.display.budget import budgets_table
-from mixmagic.store.budgets import Balance, Limit
+from mixmagic.store.ledger.budgets import Balance, Limit
 
 
 def test_points_stand_below_each_other_and_nothing_is_rounded():

@@ -14,17 +14,17 @@ import pytest
 from kernels import notebook_client
 from markdown_it import MarkdownIt
 
+from mixmagic.calls.completion import Collector
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Collector
+from mixmagic.commands import chats as _chats
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.display.chats import Conversation, chats_table
 from mixmagic.errors import BadArguments, StoreError
-from mixmagic.magics import _chats
 from mixmagic.tasks.chats import Cell, Chats
 from mixmagic.tasks.transcripts import markdown, save
-from mixmagic.values import Delta, Message, Request
 
 LOCAL, MIXTRAL = map(Catalog().resolve, ("local", "8x7b"))
-ASKS = "from mixmagic.magics._chats import cell_id\nprint(repr(cell_id(get_ipython())))"
+ASKS = "from mixmagic.commands.chats import cell_id\nprint(repr(cell_id(get_ipython())))"
 LISTED = "%mixmagic chats show NAME · forget NAME or --all · save NAME FILE"
 
 

@@ -14,12 +14,12 @@ from kernels import Desk
 from server import Answer
 from server import together as streamed
 
+from mixmagic.calls.completion import Completion
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Completion
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Message, Request
 from mixmagic.display.formats import FORMATS
 from mixmagic.errors import AnswerUnusable, MissingPackage
-from mixmagic.money import Usage
-from mixmagic.values import Message, Request
 
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 

@@ -12,7 +12,7 @@ from server import HANG, Answer, chunk, frames
 SCRIPT = """
 import faulthandler, signal, sys, threading
 faulthandler.dump_traceback_later(50, exit=True)
-from mixmagic import stop
+from mixmagic.core import cancel as stop
 from mixmagic.display import live
 from mixmagic.display.formats import FORMATS
 from mixmagic.display.renderers import SingleOutputRenderer

@@ -12,14 +12,14 @@ import pytest
 from server import HANG, Answer
 from server import together as words
 
-from mixmagic.catalog import Catalog, others
+from mixmagic.catalog import Catalog, genai_prices
+from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer, elsewhere, offers
+from mixmagic.commands import prices
+from mixmagic.core.money import Price
+from mixmagic.core.values import Model, Provider
 from mixmagic.display.prices import elsewhere_table, prices_table
 from mixmagic.display.report import models_table
 from mixmagic.errors import BadArguments, Stopped, UnknownModel
-from mixmagic.magics import _prices
-from mixmagic.money import Price
-from mixmagic.tasks.prices import Bill, Calls, Comparison, Offer, elsewhere, offers
-from mixmagic.values import Model, Provider
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 ACME = Provider("acme", "Acme")
@@ -29,7 +29,7 @@ HOME = Provider("home", "Home", key_required=False, free=True)
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """The package's own prices alone: those of genai-prices change with its releases."""
-    others._look_up.cache_clear()
+    genai_prices._look_up.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 
@@ -256,10 +256,10 @@ def test_nothing_to_compare_is_said():
 
 
 def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
-    assert str(_prices.prices(session, ["8x7b"])) == str(table_of("8x7b"))
-    assert str(_prices.prices(session, [])) == str(table_of(session.model))
+    assert str(prices.prices(session, ["8x7b"])) == str(table_of("8x7b"))
+    assert str(prices.prices(session, [])) == str(table_of(session.model))
     session.model = "8x22b"
-    assert str(_prices.prices(session, [])) == str(table_of("8x22b"))
+    assert str(prices.prices(session, [])) == str(table_of("8x22b"))
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
 )
 def test_a_wrong_line_is_an_error(session, words, error, says):
     with pytest.raises(error, match=says):
-        _prices.prices(session, words)
+        prices.prices(session, words)
 
 
 def test_elsewhere_is_about_what_this_session_has_asked(session, together_served):
-    assert _prices.elsewhere(session).rows == []
+    assert prices.elsewhere(session).rows == []
     for _ in range(2):
         session.ask("Hi", model="8x7b")
-    table = _prices.elsewhere(session)
+    table = prices.elsewhere(session)
     (row,), total = table.rows, table.foot
     assert row[:3] == [f"together:{MIXTRAL}", "2,000,000", "2"]
     assert dict(zip(table.columns[3:], row[3:], strict=True)) == {
@@ -300,7 +300,7 @@ def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
     threading.Timer(0.3, request.stop.set).start()
     with pytest.raises(Stopped):
         list(session.stream(request))
-    table = _prices.elsewhere(session)
+    table = prices.elsewhere(session)
     assert table.rows == []
     left_out = f"not compared, for no tokens of an answer are known: together:{MIXTRAL} ("
     assert left_out in table.caption

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from mixmagic.catalog import FREE
+from mixmagic.core.money import Price
+from mixmagic.core.values import Model, Provider
 from mixmagic.display.report import Table, doctor_table, models_table, spend_table
-from mixmagic.money import Price
-from mixmagic.store.spend import MONEY, Spent
+from mixmagic.store.ledger.spend import MONEY, Spent
 from mixmagic.tasks.doctor import Check
-from mixmagic.values import Model, Provider
 
 TOGETHER = Provider("together", "Together AI")
 OLLAMA = Provider("ollama", "Ollama", free=True)

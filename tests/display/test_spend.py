@@ -20,17 +20,17 @@ import pytest
 from server import Answer
 from server import together as words
 
-from mixmagic.bounds import bound
-from mixmagic.completion import Completion
+from mixmagic.calls.completion import Completion
+from mixmagic.calls.worst_case import bound
+from mixmagic.core.money import Price, Usage
+from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.display import plots
 from mixmagic.display.spend import Spend, spend
 from mixmagic.errors import BadArguments, StoreError
-from mixmagic.money import Price, Usage
 from mixmagic.sessions import Session
-from mixmagic.store.ledger import Ledger
-from mixmagic.store.reservations import Reservation
-from mixmagic.store.spend import MONEY, Period, Spent, Timeline
-from mixmagic.values import Message, Model, Provider, Request
+from mixmagic.store.ledger.ledger import Ledger
+from mixmagic.store.ledger.reservations import Reservation
+from mixmagic.store.ledger.spend import MONEY, Period, Spent, Timeline
 
 ODD = Decimal("0.123456789")
 MODELS = ["together:a/<b>&amp;", "x:$y$_z", "local:free"]
@@ -102,7 +102,7 @@ def test_a_broken_matplotlib_leaves_the_table_alone(tmp_path, broken):
     code = """
 from decimal import Decimal
 from mixmagic.display.spend import Spend
-from mixmagic.store.spend import MONEY, Spent, Timeline
+from mixmagic.store.ledger.spend import MONEY, Spent, Timeline
 row = Spent("m", *[1] * 10, *[Decimal(1)] * 3)
 drawn = Timeline([("m", Decimal(1))], [(0.0, Decimal(1))])
 html = Spend([row], "session", "model", drawn)._repr_mimebundle_()["text/html"]
@@ -115,7 +115,7 @@ def test_what_matplotlib_says_of_its_caches_is_in_no_cell():
     code = """
 from decimal import Decimal
 from mixmagic.display.spend import Spend
-from mixmagic.store.spend import Spent, Timeline
+from mixmagic.store.ledger.spend import Spent, Timeline
 row = Spent("m", *[1] * 10, *[Decimal(1)] * 3)
 drawn = Timeline([("m", Decimal(1))], [(0.0, Decimal(1))])
 spend = Spend([row], "session", "model", drawn)
@@ -149,7 +149,7 @@ sys.meta_path.insert(0, Absent())
 from decimal import Decimal
 from mixmagic.display.spend import Spend
 from mixmagic.errors import MissingPackage
-from mixmagic.store.spend import Spent
+from mixmagic.store.ledger.spend import Spent
 row = Spent("m", *[1] * 10, *[Decimal(1)] * 3)
 spend = Spend([row], "session", "model", None)
 print("<svg" in spend._repr_mimebundle_()["text/html"], spend.to_csv().splitlines()[1][:4])
@@ -176,7 +176,7 @@ def test_a_plot_leaves_pyplot_alone_and_shows_itself(shown):
 import sys
 from decimal import Decimal
 from mixmagic.display.plots import draw
-from mixmagic.store.spend import Timeline
+from mixmagic.store.ledger.spend import Timeline
 figure = draw(Timeline([("m", Decimal(1))], days=[("2026-11-01", "m", Decimal(1))]))
 print(type(figure).__mro__[1].__name__, "matplotlib.pyplot" in sys.modules)
 """

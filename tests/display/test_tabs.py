@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import Answer, chunk, frames, usage
 
-from mixmagic.completion import headed, shown, titles
+from mixmagic.calls.completion import headed, shown, titles
 from mixmagic.display.tabs import tabbed
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

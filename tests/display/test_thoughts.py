@@ -15,10 +15,10 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import CUT, HANG, Answer, chunk, frames
 from server import together as pieces
 
-from mixmagic.completion import Collector
+from mixmagic.calls.completion import Collector
+from mixmagic.core.values import Delta
 from mixmagic.display.thoughts import thinking, thoughts
 from mixmagic.sessions import Session
-from mixmagic.values import Delta
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}

@@ -12,8 +12,8 @@ from faults.table import MAX_RETRIES
 from kernels import Desk
 from server import Server
 
+from mixmagic.core.settings import Settings
 from mixmagic.sessions import Session
-from mixmagic.settings import Settings
 
 KEY = "canary-key-4711"
 # Retries come soon where no header can ask for that, and at no pace: nobody's subject here.

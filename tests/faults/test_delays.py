@@ -77,7 +77,7 @@ def met(place):
         return Met(session, error, text, seconds, faulty, after)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(listed)) as pool:
-        patch.setattr("mixmagic.backends.http._AFTER_FINISH", LIMIT)
+        patch.setattr("mixmagic.backends.http.backend._AFTER_FINISH", LIMIT)
         made = list(pool.map(meet, range(len(listed))))
     yield {
         (fault.name, stream): each for (_, fault, stream), each in zip(listed, made, strict=True)

@@ -8,7 +8,7 @@ import pytest
 from faults.table import HI, Fault, Script, body, check_outcome, check_row, good, outcome, rows
 from faults.table import streamed as events
 
-from mixmagic.backends.sse import MAX_EVENT
+from mixmagic.backends.http.sse import MAX_EVENT
 from mixmagic.errors import StreamBroken
 
 _LINE = b"x" * 1024 * 1024

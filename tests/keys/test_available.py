@@ -13,14 +13,14 @@ import pytest
 from keyring.backend import KeyringBackend
 from server import whole
 
-from mixmagic import forks
 from mixmagic.catalog import Catalog
+from mixmagic.core import lazy
+from mixmagic.core.values import Provider
 from mixmagic.errors import Stopped
 from mixmagic.keys import available
 from mixmagic.keys.available import Keys, has_key
 from mixmagic.keys.credentials import Credentials
 from mixmagic.sessions import Session
-from mixmagic.values import Provider
 
 PROVIDERS = Catalog().providers
 FIREWORKS, OLLAMA = PROVIDERS["fireworks"], PROVIDERS["ollama"]
@@ -173,7 +173,7 @@ def test_a_keyring_that_waits_keeps_nobody_else_waiting(session, server, locked,
         session.request("Hello", model="local")
         assert session.ask("Hello", model="mistral:8x7b").text == "Hi"
         assert Session().request("Hello", model="mistral:8x7b").model.provider.name == "mistral"
-        with forks.lock:
+        with lazy.lock:
             pid = os.fork()
         if not pid:
             os._exit(7)

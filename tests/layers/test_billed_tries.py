@@ -12,6 +12,8 @@ import pytest
 from server import CUT, HANG, RESET, Answer, chunk, frames, refusal
 from server import together as pieces
 
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta
 from mixmagic.display.report import spend_table
 from mixmagic.errors import (
     ContextTooLong,
@@ -24,10 +26,8 @@ from mixmagic.errors import (
 )
 from mixmagic.layers.meter import meter
 from mixmagic.layers.retry import retry
-from mixmagic.money import Usage
 from mixmagic.sessions import Session
-from mixmagic.store.spend import lost
-from mixmagic.values import Delta
+from mixmagic.store.ledger.spend import lost
 
 TOKEN = Decimal("600e-9")  # of 8x7b, in and out
 PROMPT = 9 + 24 + 96  # "Hi", with what a provider's own template may have more

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from server import Answer, chunk, frames, usage
 
-from mixmagic import tokens
+from mixmagic.calls import tokens
 from mixmagic.catalog import Catalog
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import ContextTooLong
 from mixmagic.layers.fit import fit
-from mixmagic.values import Delta, Message, Request
 
 MIXTRAL = Catalog().resolve("8x7b")
 HELLO = (Message("user", "Hello"),)  # nine tokens, with Mixtral's template

@@ -15,7 +15,9 @@ import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
-from mixmagic.completion import Collector
+from mixmagic.calls.completion import Collector
+from mixmagic.core.money import Price, Usage
+from mixmagic.core.values import Delta
 from mixmagic.errors import (
     BudgetExceeded,
     MissingKey,
@@ -25,10 +27,8 @@ from mixmagic.errors import (
     Unavailable,
 )
 from mixmagic.layers.meter import meter
-from mixmagic.money import Price, Usage
 from mixmagic.sessions import Session
-from mixmagic.store.ledger import Ledger
-from mixmagic.values import Delta
+from mixmagic.store.ledger.ledger import Ledger
 
 HALF = [frames(chunk("Half"), chunk(" an"), done=False)]
 HELLO = pieces("Hello", " there")

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from limiters import Bucket, Fixed, Sliding, Strict
 
+from mixmagic.core.values import Limits
 from mixmagic.layers.pace import Pace
-from mixmagic.values import Limits
 
 LIMITERS = [Bucket, Strict, Fixed, Sliding]
 NOTHING = Limits()

@@ -18,11 +18,12 @@ import pytest
 from server import HANG, Answer, Raw, Received, chunk, chunked, frames, head, usage
 from server import together as pieces
 
+from mixmagic.core.values import Delta
 from mixmagic.display.live import session_total
 from mixmagic.errors import BudgetExceeded, MixmagicError, Stopped, StoreBusy
 from mixmagic.sessions import Session
-from mixmagic.store import mounts, reservations, turns
-from mixmagic.values import Delta
+from mixmagic.store.ledger import reservations, turns
+from mixmagic.store.sqlite import network_filesystem
 
 TOKEN = Decimal("600e-9")  # of 8x7b, in and out
 PROMPT = 9 + 24 + 96  # "Hi", with what a provider's own template may have more
@@ -468,7 +469,7 @@ def lock(request, home, tmp_path, monkeypatch):
     if journal == "delete":
         table = tmp_path / "mountinfo"
         table.write_text(f"27 1 0:9 / {home / 'data'} rw - nfs4 server:/ rw\n")
-        monkeypatch.setattr(mounts, "_TABLE", table)
+        monkeypatch.setattr(network_filesystem, "_TABLE", table)
     return journal, begin
 
 

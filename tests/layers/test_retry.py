@@ -13,14 +13,14 @@ from server import Answer, refusal
 from server import together as pieces
 
 from mixmagic.catalog import Catalog
+from mixmagic.core.money import Usage
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import MixmagicError, RateLimited, Stopped, Unavailable
 from mixmagic.layers import retry as module
 from mixmagic.layers.retry import retry
 from mixmagic.layers.throttle import throttle
-from mixmagic.money import Usage
 from mixmagic.sessions import Session
-from mixmagic.settings import Settings
-from mixmagic.values import Delta, Message, Request
 
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 LIMITED = RateLimited("slow down", "wait", status=429, retryable=True, retry_after=0.0)

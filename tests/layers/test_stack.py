@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 
 from mixmagic.catalog import Catalog
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.layers import stack
-from mixmagic.values import Delta, Message, Request
 
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 import pytest
 
 from mixmagic.catalog import Catalog
+from mixmagic.core.values import Delta, Limits, Message, Request
 from mixmagic.errors import RateLimited, Stopped, TotalTimedOut
 from mixmagic.layers import throttle as module
 from mixmagic.layers.throttle import throttle
-from mixmagic.values import Delta, Limits, Message, Request
 
 MODEL = Catalog().resolve("8x7b")
 

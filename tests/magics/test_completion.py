@@ -11,12 +11,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from server import Answer, together
 
 from mixmagic.errors import BadArguments
-from mixmagic.magics._completion import Completions, Line, command, from_parser
+from mixmagic.magics._shell.completer import Completions, Line, command, from_parser
 
 SETUP = """
 import argparse, sys
 import mixmagic
-from mixmagic.magics._completion import Completions, Line, command, from_parser
+from mixmagic.magics._shell.completer import Completions, Line, command, from_parser
 session = mixmagic.session()
 def models(): return [row.name for row in session.catalog.models]
 parser = argparse.ArgumentParser()

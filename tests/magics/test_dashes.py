@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from mixmagic.commands._parser import Parser
 from mixmagic.errors import BadArguments
-from mixmagic.magics._base import Parser
-from mixmagic.magics._options import parser
+from mixmagic.magics._shell.options import parser
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 PARSER = parser()

@@ -6,11 +6,11 @@ import pytest
 from kernels import Desk
 from server import refusal
 
-from mixmagic.magics._fix import Failure, mended
+from mixmagic.magics._shell.fix import Failure, mended
 
 SETUP = """
 import mixmagic
-from mixmagic.magics._fix import Failures
+from mixmagic.magics._shell.fix import Failures
 failures = Failures(get_ipython())
 """
 SHOW = "print(failures.last().prompt())"

@@ -12,17 +12,17 @@ from kernels import Desk
 from linear import is_linear
 from server import Answer, together
 
+from mixmagic.calls.completion import Completion
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Completion
-from mixmagic.magics import _insert
-from mixmagic.magics._insert import Cells, blocks, cells
-from mixmagic.money import Usage
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Request
+from mixmagic.magics._shell import insert
+from mixmagic.magics._shell.insert import Cells, blocks, cells
 from mixmagic.text.code_blocks import CodeBlock
-from mixmagic.values import Request
 
 SETUP = """
 import mixmagic
-from mixmagic.magics._insert import Cells, blocks, cells
+from mixmagic.magics._shell.insert import Cells, blocks, cells
 new_cells = Cells(get_ipython(), mixmagic.session())
 """
 ASK = "print(new_cells.insert({!r}))"
@@ -83,7 +83,7 @@ def test_which_blocks_become_cells(found, expected):
 
 def test_examples_hold():
     runner, finder = doctest.DocTestRunner(), doctest.DocTestFinder()
-    for example in finder.find(cells, globs={**vars(_insert), "CodeBlock": CodeBlock}):
+    for example in finder.find(cells, globs={**vars(insert), "CodeBlock": CodeBlock}):
         assert runner.run(example).failed == 0
     assert runner.tries == 1
 
@@ -116,8 +116,8 @@ def test_thousands_of_blocks_that_are_offered_again_are_looked_up_in_linear_time
 @pytest.mark.parametrize("line", ["x\n", "x\ny\n", "\n"])
 def test_a_long_cell_is_compared_with_what_ran_in_linear_time(line):
     def compare(text: str) -> None:
-        assert _insert._alike(f"{text}\na = 1", f"{text}\nb = 2")
-        assert not _insert._alike("y = 1\nz = 2\n" * 1000, f"{text}\nb = 2")
+        assert insert._alike(f"{text}\na = 1", f"{text}\nb = 2")
+        assert not insert._alike("y = 1\nz = 2\n" * 1000, f"{text}\nb = 2")
 
     assert is_linear(compare, lambda size: line * (size // len(line)), 200_000, 2)
 
@@ -239,10 +239,10 @@ def test_where_nobody_watches_the_footer_says_so(desk, line):
     code = Answer(together("```python\nraise SystemError\n```"))
     ran = desk.run(line, code, live=False)
     (output,) = ran.outputs
-    assert f" · {_insert.NOBODY} · session " in output["data"]["text/plain"]
+    assert f" · {insert.NOBODY} · session " in output["data"]["text/plain"]
     assert ran.reply["payload"] == []
     watched = desk.run(line, code)
-    assert _insert.NOBODY not in watched.text
+    assert insert.NOBODY not in watched.text
     assert [each["text"] for each in watched.reply["payload"]] == ["raise SystemError"]
 
 

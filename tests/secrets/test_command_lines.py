@@ -10,8 +10,8 @@ from canary import leaks
 from kernels import Desk
 from server import whole
 
+from mixmagic.commands._parser import refuse_keys
 from mixmagic.errors import BadArguments
-from mixmagic.magics._base import refuse_keys
 
 KEY = "canary-4711"
 SPELLINGS = [
@@ -139,7 +139,7 @@ def test_a_prompt_that_begins_with_a_key_is_refused(desk, prompt):
 
 LONG = """
 from mixmagic.errors import BadArguments
-from mixmagic.magics._base import refuse_keys
+from mixmagic.commands._parser import refuse_keys
 for head in ("", "-", "--", "-k", "key", "api-", "sk-", "authorization"):
     for piece in ("a", "_", "-", "a_", "a-", "_a-", "1", "-a ", "api", "key", "-key", " ", "é_"):
         for end in ("", "!", "=", ":", "key", "é"):

@@ -15,7 +15,7 @@ from raised import RAISED
 from server import Answer, chunk, frames, whole
 
 import mixmagic
-from mixmagic.backends import network
+from mixmagic.backends.http import network
 from mixmagic.errors import MixmagicError, Stopped
 from mixmagic.sessions import Session
 from mixmagic.tasks.login import login

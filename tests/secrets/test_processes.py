@@ -15,7 +15,7 @@ import psutil
 import pytest
 from canary import KEY, leaks
 
-from mixmagic.backends import weights
+from mixmagic.backends.local import weights
 from mixmagic.keys.environment import sounds_secret, without_keys
 from mixmagic.sessions import Session
 

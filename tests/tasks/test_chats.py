@@ -12,12 +12,12 @@ import pytest
 from server import Answer
 from server import together as spoken
 
-from mixmagic import tokens
+from mixmagic.calls import tokens
+from mixmagic.calls.completion import Collector
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Collector
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.chats import RESERVE, Cell, Chats, left_out, room_for, trimmed
-from mixmagic.values import Delta, Message, Request
 
 LOCAL = Catalog().resolve("local")
 
@@ -155,9 +155,9 @@ def test_threads_lose_no_exchange():
 FORKS = """
 import os, threading
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Collector
+from mixmagic.calls.completion import Collector
 from mixmagic.tasks.chats import Cell, Chats
-from mixmagic.values import Delta, Message, Request
+from mixmagic.core.values import Delta, Message, Request
 
 collector = Collector(Request(Catalog().resolve("local"), (Message("user", "?"),)))
 collector.add(Delta("Yes"))

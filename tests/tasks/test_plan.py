@@ -9,9 +9,9 @@ import pytest
 from server import Answer
 from server import together as pieces
 
+from mixmagic.core.money import Price
 from mixmagic.display.budget import plan_table
 from mixmagic.errors import ContextTooLong, StreamBroken
-from mixmagic.money import Price
 
 TOKEN = Decimal("600e-9")
 

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from linear import is_linear
 from nasty import TEXTS, UNITS
 
+from mixmagic.calls.completion import Completion
 from mixmagic.catalog import Catalog
-from mixmagic.completion import Completion
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Request
 from mixmagic.display import formats
 from mixmagic.errors import AnswerUnusable
-from mixmagic.magics import _fix, _insert
-from mixmagic.money import Usage
-from mixmagic.tasks import parsing, tables
+from mixmagic.magics._shell import fix as _fix
+from mixmagic.magics._shell import insert as _insert
+from mixmagic.structured import extract, tables
 from mixmagic.text import code_blocks
-from mixmagic.values import Request
 
 ASKED = Request(Catalog().resolve("8x7b"), ())
 
@@ -44,8 +45,8 @@ def insert(text: str) -> None:
 
 def values(text: str) -> None:
     with contextlib.suppress(AnswerUnusable):
-        parsing.loads(text, exact=True)
-    parsing.other_values(text)
+        extract.loads(text, exact=True)
+    extract.other_values(text)
 
 
 def table(text: str) -> None:
@@ -63,7 +64,7 @@ READERS = {
     "blocks": blocks,
     "insert": insert,
     "json": values,
-    "latex": parsing.latex,
+    "latex": extract.latex,
     "table": table,
     "html": formats._html,
     "fix": fix,

@@ -1,0 +1,321 @@
+"""OpenAI-compatible servers: POST, and server-sent events over one `httpx.Client`.
+
+It and `client` alone import httpx; the session imports them at the first call that needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from mixmagic.backends import adapting, error_bodies, provider_errors
+from mixmagic.backends.dialects import Dialects
+from mixmagic.backends.http import (
+    client,
+    decompression,
+    listing,
+    network,
+    rate_limits,
+    reading,
+)
+from mixmagic.core import lazy
+from mixmagic.core.cancel import Stop
+from mixmagic.core.sealed import sealed
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Delta, Model, Provider, Request, Stream
+from mixmagic.errors import (
+    BadArguments,
+    IdleTimedOut,
+    MixmagicError,
+    ProviderError,
+    Stopped,
+    StreamBroken,
+    Unavailable,
+    one_line,
+)
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.urls import base_url, join, shown
+
+_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
+# Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
+# which the token counts may follow, or behind a refusal's head.
+_AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
+# What is said of an answer that ended, but whose connection did not.
+_LEFT_OPEN = "the provider left the answer open behind its end: whatever came later is not in it"
+_LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
+# How a response that has begun can break off.
+_BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
+# A host that IDNA cannot encode, or a port that is too high, is found late.
+_OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
+
+
+class Backend:
+    """Every HTTP provider, over one client that is made at the first call."""
+
+    def __init__(self, settings: Settings, access: Credentials) -> None:
+        self.access, self._settings = access, settings
+        self._lock = threading.Lock()
+        self._dialects = Dialects()
+        self._made: httpx.Client | None = None
+
+    def open(self, provider: Provider) -> Stream:
+        """How to ask `provider`: see `mixmagic.backends.Backends.open`."""
+        return self._stream
+
+    def models(
+        self, provider: Provider, key: str = "", timeout: float = 60.0
+    ) -> list[Mapping[str, Any]]:
+        """What the provider's `/models` lists: a bare array, or one under `data`.
+
+        Args:
+            provider: Whom to ask.
+            key: The key to ask with, where it is not the one that is found.
+            timeout: Seconds that it may take.
+
+        Raises:
+            MixmagicError: It could not be asked, or answered something else.
+        """
+        with sealed(self.access.redact):
+            return self._listed(provider, key, timeout)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+                self._made = None
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(self.access.clean)
+
+    def _client(self) -> httpx.Client:
+        """The client of this process."""
+        with lazy.lock, self._lock:  # in this order, as everybody does
+            if self._made is None:
+                self._made = client.make(self._settings.ca_file, self.access.redact)
+                for name in _LOGGERS:
+                    logging.getLogger(name).addFilter(self.access.clean)
+            return self._made
+
+    def _listed(self, provider: Provider, key: str, timeout: float) -> list[Mapping[str, Any]]:
+        model, deadline = Model("", provider), time.monotonic() + timeout
+
+        def get(url: str) -> bytes:
+            with self._exchange(model, deadline) as (http, line):
+                headers = self.access.headers(model, key)
+                sent = http.build_request("GET", join(url, "models"), headers=headers)
+                _set_apart(sent)
+                with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
+                    self._accepted(model, response, line, key)
+                    return reading.page(_decoded(response, line), _LONGEST_LISTING)
+
+        found = listing.entries(provider, adapting.listed(provider, get))
+        return list(self.access.redact(found))
+
+    def _stream(self, request: Request) -> Generator[Delta, None, None]:
+        with sealed(self.access.redact):
+            yield from adapting.ask(
+                request, self._dialects, lambda url, body: self._call(request, url, body)
+            )
+
+    def _call(
+        self, request: Request, url: str, body: Mapping[str, Any]
+    ) -> Generator[Delta, None, None]:
+        model, provider = request.model, request.model.provider
+        with self._exchange(model, request.deadline, request.stop) as (http, line):
+            headers = self.access.headers(model)
+            sent = http.build_request(
+                "POST", join(url, "chat/completions"), json=body, headers=headers
+            )
+            _set_apart(sent)
+            if sent.url.scheme == "http":
+                proxy = client.proxy_host(http, sent.url)
+                if warning := self.access.exposure(model, sent.url.host, proxy):
+                    yield Delta(note=warning)
+            with line.held():
+                response = http.send(sent, stream=True)
+            response.stream = client.Alone(response, line)
+            try:
+                line.take(response.extensions["network_stream"])
+                self._accepted(model, response, line)
+                line.accepted = True
+                yield Delta(
+                    limits=rate_limits.limits(response.headers, provider.dialect.rate_window)
+                )
+                answer = reading.Answer(request, self.access)
+                yield from _read(response, answer, line)
+            finally:
+                line.free()
+                response.close()
+
+    def _accepted(
+        self, model: Model, response: httpx.Response, line: network.Line, key: str = ""
+    ) -> None:
+        """Go on only with an answer: every status but 2xx is an error, whatever its body is."""
+        if response.is_success:
+            return
+        line.expect(_AFTER_FINISH, IdleTimedOut)
+        raw = reading.page(_until_cut(response, line))
+        headers = response.headers
+        moved = headers.get("location", "") if response.is_redirect else ""
+        body = self.access.redact({"error": moved} if moved else error_bodies.parse(raw))
+        url = self.access.redact(shown(str(response.request.url)))
+        asked = provider_errors.Asked(url, self.access.source(model.provider, key))
+        error = provider_errors.from_status(
+            model, response.status_code, body, rate_limits.wait(headers), asked
+        )
+        if isinstance(error, ProviderError):
+            error.limits = rate_limits.limits(headers, model.provider.dialect.rate_window)
+            if headers.get("x-should-retry", "").lower() == "false":
+                error.retryable = False
+            elif headers.get("x-should-retry", "").lower() == "true":
+                error.retryable = response.status_code not in provider_errors.NEVER_AGAIN
+        raise error
+
+    @contextlib.contextmanager
+    def _exchange(
+        self, model: Model, deadline: float, stop: Stop | None = None
+    ) -> Iterator[tuple[httpx.Client, network.Line]]:
+        """One question and its answer: what httpx raises becomes an error of ours."""
+        line, stop = network.Line(self._settings, deadline), stop or Stop()
+        error: MixmagicError | Stopped
+        with stop.calling(line.break_off):
+            try:
+                yield self._client(), line
+                return  # noqa: TRY300  # what follows is for errors
+            except (*_BROKEN, *_OF_URLS) as raised:
+                error = self._named(model, raised, line)
+            except MixmagicError as raised:
+                error = raised
+            except KeyboardInterrupt:
+                error = Stopped(sent=line.sent)
+        if stop.is_set():  # a shut connection can look like anything
+            error = Stopped(sent=line.sent)
+        if isinstance(error, MixmagicError):
+            error.transmitted = line.sent
+            if line.accepted or (isinstance(error, ProviderError) and error.status is None):
+                error.sent = line.sent and not line.unsent
+        raise error from None
+
+    def _named(self, model: Model, error: Exception, line: network.Line) -> MixmagicError:
+        """The error of ours that an error of httpx means."""
+        provider = model.provider
+        reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
+        url = self.access.redact(shown(base_url(provider)))
+        if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
+            return BadArguments(
+                f"{url!r} is no URL for {provider.label}: {reason}.",
+                f"Set {provider.url_env} to something like https://host/v1.",
+            )
+        if isinstance(error, decompression.Undecodable):
+            return StreamBroken(
+                f"{provider.label}'s answer cannot be decompressed: {reason}.",
+                f"Run the cell again; check {provider.url_env or 'the URL'} and the proxy.",
+            )
+        if isinstance(error, httpx.TimeoutException):
+            return provider_errors.late(provider.label, line.late, self._settings)
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return Unavailable(
+                f"{provider.label}'s certificate at {url} is not trusted: {reason}.",
+                "If it is your organisation's own, name its CA's PEM file: set ca_file in"
+                " config.toml, or MIXMAGIC_CA_FILE.",
+            )
+        if isinstance(error, httpx.ProxyError):
+            return Unavailable(
+                f"The proxy does not let a call to {provider.label} through: {reason}.",
+                "Check the proxy: HTTPS_PROXY, with its user and password, and NO_PROXY.",
+                retryable=not reason.startswith("4"),  # a status of its own
+            )
+        if isinstance(error, httpx.ConnectError):
+            return Unavailable(
+                f"{provider.label} cannot be reached at {url}: {reason}.",
+                provider.note
+                if provider.free
+                else "Check the network, the proxy and"
+                f" {provider.url_env}; `%mixmagic use local` needs no network.",
+                retryable=True,
+            )
+        return StreamBroken(
+            f"The connection to {provider.label} broke before the answer was whole.",
+            "What came until then is kept; run the cell again for a whole answer.",
+            retryable=line.unsent,
+        )
+
+
+def _set_apart(question: httpx.Request) -> None:
+    """Ask for another connection each time of whoever is near, and speaks no TLS.
+
+    llama.cpp closes its own behind every stream without having said so: the next question, on its
+    way by then, would be lost, and cannot be sent twice.
+    """
+    if question.url.scheme == "http":
+        question.headers["connection"] = "close"
+
+
+def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) -> Iterator[Delta]:
+    """The pieces of an answer that the server has begun to send."""
+    try:
+        try:
+            yield from _arriving(response, answer, line)
+        except _BROKEN as error:
+            yield from answer.rest(torn=True)
+            if not answer.whole or (answer.doubtful and not answer.done):
+                raise
+            if not answer.done and isinstance(error, httpx.TimeoutException):
+                yield Delta(note=_LEFT_OPEN)
+        else:
+            yield from answer.close()
+    except MixmagicError:
+        yield from answer.held()
+        raise
+
+
+def _arriving(
+    response: httpx.Response, answer: reading.Answer, line: network.Line
+) -> Iterator[Delta]:
+    """The pieces of an answer as they arrive, each in its time."""
+    done = False
+    for chunk in _decoded(response, line):
+        moved = False
+        for delta in answer.feed(chunk):
+            moved = moved or bool(delta.text or delta.finish or delta.usage)
+            yield delta
+        if answer.done:
+            # The connection's end is awaited, so that it can be used again, but not for long.
+            if not done:
+                line.expect(_AFTER_DONE, IdleTimedOut)
+                done = True
+        elif answer.whole and not answer.hasty:
+            if moved:
+                line.expect(_AFTER_FINISH, IdleTimedOut)
+        elif answer.alive:
+            line.answers()
+
+
+def _decoded(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, decompressed, in pieces between which a stop and the time count.
+
+    httpx's own decoder decompresses all that a chunk holds at once, however much that is.
+
+    Raises:
+        httpx.ReadTimeout: The call is stopped, or something takes too long.
+        Undecodable: The body cannot be decompressed.
+    """
+    decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
+    for chunk in response.iter_raw():
+        for piece in decoder.feed(chunk):
+            if line.over:
+                raise httpx.ReadTimeout("")
+            if piece:
+                yield piece
+
+
+def _until_cut(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+    """The body of a response, as far as it can be read."""
+    with contextlib.suppress(*_BROKEN):
+        yield from _decoded(response, line)

@@ -1,0 +1,86 @@
+"""What a provider's `/models` lists, in whatever shape, as OpenAI's entries. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mixmagic.backends.error_bodies import parse, says
+from mixmagic.core.values import Provider
+from mixmagic.errors import ProviderError
+
+# Where a list stands that is not the whole answer, and an entry's name.
+_LISTS = ("data", "models", "items", "results")
+_NAMES = ("id", "name", "model", "model_id", "modelId")
+# What a model's context is called; and the objects of an entry that may hold it, too.
+_CONTEXTS = (
+    "context_length", "context_window", "max_model_len", "max_context_length", "contextLength",
+    "contextWindow", "max_context_window_tokens", "max_context_tokens", "context_size",
+    "max_sequence_length", "max_seq_len", "n_ctx", "max_input_tokens", "inputTokenLimit",
+    "input_token_limit",
+)  # fmt: skip
+_DIGITS = re.compile(r"[0-9]{1,10}")
+_HOLDERS = ("limits", "capabilities", "top_provider", "model_spec", "meta")
+
+
+def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
+    """Return what a provider lists, each with an `id` and, if it is told, a `context_length`.
+
+    A list may be bare, or stand under `data` or `models`; its entries are objects or names.
+
+    Raises:
+        ProviderError: It is not a list.
+
+    Example:
+        >>> entries(provider, b'{"data": [{"name": "x", "max_model_len": 8192}]}')
+        [{'name': 'x', 'max_model_len': 8192, 'id': 'x', 'context_length': 8192}]
+    """
+    found = parse(raw)
+    if isinstance(found, dict):
+        name = next((name for name in _LISTS if name in found), "")
+        # Ollama without models says null.
+        listed = found[name] or [] if name and "error" not in found else None
+    else:
+        listed = found
+    if not isinstance(listed, list):
+        words = says(found)
+        raise ProviderError(
+            f"{provider.label} answered /models with something that is not a list"
+            f"{f': {words}' if words else '.'}",
+            f"Check {provider.url_env or 'the URL'}.",
+        )
+    made = ({"id": each} if isinstance(each, str) else each for each in listed)
+    return [_entry(each) for each in made if isinstance(each, dict)]
+
+
+def _entry(told: dict[str, Any]) -> dict[str, Any]:
+    """One entry under OpenAI's names."""
+    entry = dict(told)
+    names = [told[name] for name in _NAMES if isinstance(told.get(name), str) and told[name]]
+    if names and "://" in names[0]:  # GitHub's are the addresses of a registry
+        names = names[1:] or names
+    if names:
+        entry["id"] = names[0]
+    inner = _held([told])
+    context = next(_contexts([told, *inner, *_held(inner)]), None)
+    if context is not None:
+        entry["context_length"] = context
+    return entry
+
+
+def _held(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects in some objects that may tell a context, too."""
+    held = (told.get(name) for told in objects for name in _HOLDERS)
+    return [each for each in held if isinstance(each, dict)]
+
+
+def _contexts(objects: list[dict[str, Any]]) -> Iterator[int]:
+    """The numbers of tokens that objects tell, the likeliest first."""
+    for told in objects:
+        for name in _CONTEXTS:
+            value = told.get(name)
+            if isinstance(value, str) and _DIGITS.fullmatch(value):
+                value = int(value)
+            if type(value) is int and value > 0:
+                yield value

@@ -1,0 +1,286 @@
+"""The bytes of a response to the pieces of an answer, or to a named error. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mixmagic.backends import error_bodies, wire
+from mixmagic.backends.http import error_frames, sse
+from mixmagic.core.values import Delta, Request
+from mixmagic.errors import MixmagicError, StreamBroken, one_line
+from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.redact import Redactor
+
+# The longest error page that is read, in bytes.
+_LONGEST_PAGE = 1024 * 1024
+# How a stream of events begins, whatever its content type says: a field's name, or a comment.
+_FIELDS = (b"data", b"event", b"id", b"retry", b"error:", b":")
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_FIELD = 64  # bytes, generously, after which it is clear how the answer begins
+_DONE = "[DONE]"
+
+
+class Answer:
+    """One answer, streamed or whole, as it comes in.
+
+    Whether it is a stream is told by its first bytes: servers' content types cannot be trusted.
+
+    Args:
+        request: The question.
+        access: What takes the keys out, should somebody echo one.
+
+    Attributes:
+        whole: Whether the answer has said that it is complete, and nothing of it has come since.
+        done: Whether nothing more of it is to come.
+        alive: Whether the last bytes were more than a ping.
+    """
+
+    def __init__(self, request: Request, access: Credentials) -> None:
+        self.whole = self.done = self.alive = self._said = self._resumed = False
+        self._model, self._access = request.model, access
+        self._least, self._most = request.answers, request.candidates
+        self._ended: set[int] = set()  # which of them have
+        self._spoken = 0  # pieces that have words
+        self._hasty = False  # whether the first of them has an end
+        self._several = False  # whether a frame had pieces of more than one
+        self._odd: Any = None  # the last frame that is no piece of an answer, and says something
+        self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
+        self._decoder: sse.Decoder | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """True if its end has been said too early before, or is all that it has said."""
+        return self._resumed or not self._spoken
+
+    @property
+    def hasty(self) -> bool:
+        """True if more of it may come, though it has said its end: so does each piece, or may."""
+        return self.doubtful or (self._hasty and self._spoken == 1)
+
+    def feed(self, chunk: bytes) -> Iterator[Delta]:
+        """Take the next bytes; yield the pieces that they complete, those before an error too.
+
+        Raises:
+            MixmagicError: It is no answer, or it says that it has failed.
+        """
+        if self._decoder is None:
+            self.alive = bool(chunk.strip())
+            begun = self._size
+            self._keep(chunk)
+            # Beyond its beginning it is clear that it is no stream.
+            if begun > _LONGEST_FIELD or not self._is_stream():
+                self._measure()
+                return
+            self._decoder = sse.Decoder()
+            chunk = b"".join(self._body)
+        too_long: sse.EventTooLong | None = None
+        try:
+            events = self._decoder.feed(chunk)
+        except sse.EventTooLong as error:
+            events, too_long = error.events, error
+        self.alive = bool(events)
+        for event in events:
+            yield from self._event(event)
+        if too_long is not None:
+            raise StreamBroken(f"{self._model.provider.label} sent {too_long}.", "Ask for less.")
+
+    def close(self) -> Iterator[Delta]:
+        """The response has ended: yield the last pieces.
+
+        Raises:
+            MixmagicError: The answer is not whole.
+        """
+        yield from self.rest(torn=self.whole)
+        # Whether `best_of` makes a provider send more answers is its own business.
+        self.whole = self.whole or len(self._ended) >= self._least
+        if self._decoder is not None and (self.whole or self._odd) and not self._said:
+            raise self._empty()
+        if not self.whole:
+            raise StreamBroken(
+                f"{self._model.provider.label} ended the answer before it was whole.",
+                "What came until then is kept; run the cell again for a whole answer.",
+            )
+
+    def rest(self, *, torn: bool) -> Iterator[Delta]:
+        """Yield what was not yet clear, or held back; afterwards `whole` is final.
+
+        Args:
+            torn: Whether the last event, or the body, may be cut: then it is left out if it is.
+
+        Raises:
+            MixmagicError: It is no answer, or it says that it has failed.
+        """
+        if self._decoder is None:
+            body = b"".join(self._body)
+            if not (torn and _is_cut(body.decode("utf-8-sig", "replace"))):
+                yield from self._whole(body)
+        else:
+            for event in self._decoder.close():
+                if torn and not event.data.startswith(_DONE) and _is_cut(event.data):
+                    continue
+                yield from self._event(event)
+        yield from self.held()
+
+    def held(self) -> Iterator[Delta]:
+        """Yield what was held back because it might have become a key."""
+        for choice, redactors in self._redactors.items():
+            if redactors is not None:
+                text, reasoning = (each.close() for each in redactors)
+                if text or reasoning:
+                    yield Delta(text, reasoning, choice=choice)
+
+    def _keep(self, chunk: bytes) -> None:
+        """Keep bytes of which it is not clear, or clear, that they are no stream."""
+        if not self._size:
+            chunk = chunk.lstrip()  # what some servers send so that the line stays open
+        if chunk:
+            self._body.append(chunk)
+            self._size += len(chunk)
+
+    def _measure(self) -> None:
+        """Refuse a body that has become too long."""
+        if self._size > sse.MAX_EVENT:
+            raise StreamBroken(
+                f"{self._model.provider.label} sent an answer of over {sse.MAX_EVENT:,} bytes.",
+                "Ask for less.",
+            )
+
+    def _is_stream(self) -> bool:
+        """Whether what has come so far is the beginning of a stream of events."""
+        return b"".join(self._body).removeprefix(_BOM).lstrip().startswith(_FIELDS)
+
+    def _event(self, event: sse.Event) -> Iterator[Delta]:
+        """One event as pieces of the answer."""
+        if event.data.startswith(_DONE):  # some put a blank behind it
+            self.whole = self.done = True
+        elif self.done:
+            yield from self._late(event)
+        else:
+            yield from self._pieces(event.data, failed=event.type == "error")
+
+    def _late(self, event: sse.Event) -> list[Delta]:
+        """Token counts that come behind the end; nothing else of it is read."""
+        try:
+            deltas = list(self._pieces(event.data))
+        except MixmagicError:
+            return []
+        told = [each for each in deltas if each.usage is not None and not each.usage.estimated]
+        return [Delta(usage=each.usage, choice=each.choice, alone=each.alone) for each in told]
+
+    def _whole(self, raw: bytes) -> Iterator[Delta]:
+        """An answer that is not streamed: it is whole, whether or not it says why it ended."""
+        label = self._model.provider.label
+        if not raw.strip():
+            raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
+        deltas = []
+        try:
+            for delta in self._pieces(raw.decode("utf-8-sig", "replace")):
+                deltas.append(delta)  # noqa: PERF402  # they are kept if it raises
+        except MixmagicError:
+            yield from deltas
+            raise
+        if not self._said:
+            empty = self._empty()
+            empty.usage = empty.usage or next((each.usage for each in deltas if each.usage), None)
+            raise empty
+        self.whole = True
+        yield from (each if each.finish else each._replace(finish="stop") for each in deltas)
+
+    def _empty(self) -> MixmagicError:
+        """The error of an answer that says nothing; it quotes what came in its place."""
+        if self._odd is not None:
+            return error_frames.error(self._model, self._odd, begun=False)
+        label = self._model.provider.label
+        return StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
+
+    def _pieces(self, text: str, *, failed: bool = False) -> Iterator[Delta]:
+        """One JSON text as pieces of the answer, without keys; `failed` if it is an error."""
+        try:
+            frame = error_bodies.loads(text)
+            frames = wire.answers(frame)
+        except (ValueError, RecursionError):
+            provider = self._model.provider
+            raise StreamBroken(
+                f"{provider.label} sent no JSON: {one_line(self._access.redact(text), 80)!r}",
+                f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
+            ) from None
+        choices = frame.get("choices") if isinstance(frame, dict) else None
+        self._several = self._several or (isinstance(choices, list) and len(choices) > 1)
+        for each in frames:
+            yield self._decoded(each, failed=failed)
+
+    def _decoded(self, frame: Any, *, failed: bool) -> Delta:
+        """One JSON value as a piece of the answer, without keys."""
+        if failed or (not self._said and error_frames.is_error(frame)):
+            raise error_frames.error(self._model, self._access.redact(frame), begun=self._said)
+        try:
+            delta = wire.decode(self._model, frame)
+        except MixmagicError:
+            # The same error again, from a frame without the key, whatever of it is quoted.
+            wire.decode(self._model, self._access.redact(frame))
+            raise  # the key is a word of the protocol's own
+        if delta.choice and not self._several:
+            # Of answers that come one in a frame, no more are read than were asked for: the index
+            # of some servers counts frames, or begins at 1.
+            delta = delta._replace(choice=delta.choice % self._most)
+        return self._clean(self._noted(delta, frame))
+
+    def _noted(self, delta: Delta, frame: Any) -> Delta:
+        """A piece, of which it is noted what it means for the answer's end."""
+        says = bool(delta.text or delta.reasoning or delta.tool)
+        if says:
+            self._spoken += 1
+            if delta.choice in self._ended and not self.done:
+                self._ended.discard(delta.choice)
+                self._resumed = True
+                delta = delta._replace(resumed=True)
+        if delta.finish is not None:
+            self._ended.add(delta.choice)
+            self._hasty = says
+        if says or delta.finish is not None:
+            self._said = True
+            if not self.done:
+                self.whole = len(self._ended) >= self._most
+        elif delta.usage is None and not self._said and error_bodies.says(frame):
+            self._odd = self._access.redact(frame)
+        return delta
+
+    def _clean(self, delta: Delta) -> Delta:
+        """A piece without keys."""
+        if delta.finish is not None:
+            delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
+        if delta.note or delta.tool:
+            note, tool = self._access.redact([delta.note, delta.tool])
+            delta = delta._replace(note=note, tool=tool)
+        if delta.choice not in self._redactors:  # each answer is a text of its own
+            self._redactors[delta.choice] = self._access.redactors()
+        if (redactors := self._redactors[delta.choice]) is not None:
+            if delta.text and (shown := redactors[0].feed(delta.text)) is not delta.text:
+                delta = delta._replace(text=shown)
+            if delta.reasoning:
+                delta = delta._replace(reasoning=redactors[1].feed(delta.reasoning))
+        return delta
+
+
+def _is_cut(text: str) -> bool:
+    """Whether it is no JSON, as half of it never is."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
+    """The body of a response that is no answer, as far as anybody would read it."""
+    kept, size = [], 0
+    for chunk in chunks:
+        kept.append(chunk)
+        size += len(chunk)
+        if size > longest:
+            break
+    return b"".join(kept)

@@ -1,0 +1,266 @@
+"""Embedded models: llama.cpp in a process of its own, speaking the same JSON as a server."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mixmagic.backends import provider_errors, wire
+from mixmagic.backends.local import weights
+from mixmagic.backends.local.engine import Answer, Engine, EngineFailed, cores
+from mixmagic.calls import tokens
+from mixmagic.core.sealed import sealed
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Delta, Message, Model, Provider, Request, Stream
+from mixmagic.errors import (
+    BadArguments,
+    MissingPackage,
+    MixmagicError,
+    Stopped,
+    StreamBroken,
+    Unavailable,
+)
+from mixmagic.keys.credentials import Credentials
+
+# Answers that are generated side by side; each has the model's whole context.
+_SLOTS = 4
+_CONTEXT = 4096
+# Prompt tokens between two looks at the stop flag: about half a second on a slow core.
+_BATCH = 128
+_MAX_THREADS = 8
+# Seconds between two looks for Ctrl-C, which interrupts no wait on Windows.
+_TICK = 0.1
+# A `SimpleQueue` whose time is up before it begins to wait would wait for ever.
+_SHORTEST = 0.01
+# What a count that nobody asked for may take: seconds, and characters of JSON. llama.cpp reads
+# 1 MB a second; of marks such as `<|im_end|>` 300 kB in the first, and then ever less.
+_BRIEFLY = 1.0
+_SHORT = 500_000
+_Result = TypeVar("_Result")
+
+
+class Backend:
+    """The embedded models of this process, each loaded when first asked."""
+
+    def __init__(self, settings: Settings, access: Credentials) -> None:
+        self._settings, self._access = settings, access
+        self._lock = threading.Lock()
+        self._engines: dict[Path, Engine] = {}
+        self._process = os.getpid()
+        weakref.finalize(self, _shut, self._engines, self._process)
+        tokens.register(self)
+
+    def open(self, provider: Provider) -> Stream:
+        """How to ask a model: see `mixmagic.backends.Backends.open`."""
+        return self._stream
+
+    def models(
+        self, provider: Provider, key: str = "", timeout: float = math.inf
+    ) -> list[Mapping[str, Any]]:
+        """The embedded model, where its weights are there."""
+        embedded = weights.path(self._settings.cache_dir)
+        return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
+
+    def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
+        """The tokens that llama.cpp will say a conversation has.
+
+        Args:
+            messages: The conversation, oldest first.
+            model: Who is asked.
+            load: Whether to load the model where it is not, and to take the time it needs;
+                Ctrl-C ends the wait.
+
+        Returns:
+            `None` where the model is not loaded, or cannot count.
+        """
+        body = wire.encode(Request(model, tuple(messages), stream=False))
+        return self._count(body, model, load=load)
+
+    def count_text(self, text: str, model: Model) -> int | None:
+        """The tokens of a text by itself, where the model is loaded."""
+        return self._count({"content": text, "parse_special": False}, model, load=False)
+
+    def close(self) -> None:
+        """Stop the answers that are under way and free the models."""
+        _shut(self._engines, self._process)
+
+    def _stream(self, request: Request) -> Generator[Delta, None, None]:
+        path = yield from self._weights(request)
+        engine = self._engine(path, request.model)
+        if not engine.ready:
+            yield Delta(progress=f"loading {request.model.id} …")
+        # Streamed in any case: only then can it be stopped.
+        answer = engine.ask(wire.encode(replace(request, stream=True)))
+        ended = 0
+        with closing(answer), request.stop.calling(answer.close):
+            try:
+                for frame in _frames(answer, request):
+                    delta = wire.decode(request.model, frame)
+                    ended += delta.finish is not None
+                    yield delta
+            except EngineFailed as failure:
+                raise _named(path, failure) from None
+        if request.stop.is_set():
+            raise Stopped
+        if ended < request.answers:
+            raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
+
+    def _count(self, body: Mapping[str, Any], model: Model, *, load: bool) -> int | None:
+        if model.provider.backend != "local" or os.getpid() != self._process:
+            return None  # another's model, or the parent's engines in a forked child
+        written = json.dumps(body)
+        wait = math.inf if load else _BRIEFLY
+        request = Request(model, (), deadline=time.monotonic() + wait)
+        try:
+            if load:
+                engine = self._engine(_returned(self._weights(request)), model)
+            else:
+                found = self._engines.get(self._path(model))
+                if found is None or not (found.ready and found.alive) or len(written) > _SHORT:
+                    return None
+                engine = found
+            return engine.counts.get(
+                written, lambda: _counted(engine.count(body), request, patient=load)
+            )
+        except (MixmagicError, EngineFailed, OSError):
+            return None
+
+    def _path(self, model: Model) -> Path:
+        """Where the model's GGUF file is, or will be."""
+        if _embedded(model):
+            return weights.path(self._settings.cache_dir)
+        with sealed():  # likewise
+            return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
+
+    def _weights(self, request: Request) -> Generator[Delta, None, Path]:
+        """The model's GGUF file; the embedded model's is fetched the first time."""
+        model = request.model
+        if _embedded(model):
+            env = self._access.environment()
+            with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
+                while True:
+                    provider_errors.check(request)
+                    try:
+                        done = next(fetching)
+                    except StopIteration as end:
+                        return Path(end.value)
+                    yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
+        path = self._path(model)
+        if not path.is_file():
+            raise BadArguments(
+                f"There is no GGUF file {path}.",
+                "Name one (-m local:/path/model.gguf), or take the embedded model: -m local.",
+            )
+        return path
+
+    def _engine(self, path: Path, model: Model) -> Engine:
+        """The model's process: one, however many threads ask at once."""
+        if not find_spec("xllamacpp"):
+            raise MissingPackage(
+                "The embedded model needs xllamacpp, which is not installed.",
+                'Run `pip install "mixmagic[local]"`.',
+            )
+        with self._lock:
+            engine = self._engines.get(path)
+            if engine is None or not engine.alive:
+                options = {
+                    "path": str(path),
+                    "context": model.context or _CONTEXT,
+                    "slots": _SLOTS,
+                    "batch": _BATCH,
+                    # One core is left to the notebook: llama.cpp's threads wait for each other by
+                    # spinning, so that with too few cores it falls from 80 tokens a second to one.
+                    "threads": min(max(cores() - 1, 1), _MAX_THREADS),
+                }
+                try:
+                    with sealed():  # the environment is a variable of what is called
+                        engine = Engine(options, self._access.environment())
+                except (OSError, RuntimeError) as error:  # no memory, no process or thread left
+                    raise Unavailable(
+                        f"The embedded model's process cannot be started: {error}.",
+                        "Free some memory, or end other processes, and run the cell again.",
+                    ) from None
+                self._engines[path] = engine
+            return engine
+
+
+def _embedded(model: Model) -> bool:
+    """Whether it is the model whose weights we fetch."""
+    return model.id == weights.path(Path()).name.partition(".")[0]
+
+
+def _returned(steps: Generator[Any, None, _Result]) -> _Result:
+    """What a generator returns; what it yields is passed over."""
+    with closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+
+
+def _counted(answer: Answer, request: Request, *, patient: bool) -> int | None:
+    """The tokens that an answer to `Engine.count` tells."""
+    with closing(answer):
+        frames = _frames(answer, request, patient=patient)
+        return next((frame["tokens"] for frame in frames), None)
+
+
+def _frames(
+    answer: Answer, request: Request, *, patient: bool = True
+) -> Iterator[Mapping[str, Any]]:
+    """The JSON frames of the answer, until it ends, is closed, or has had all its time.
+
+    Unless `patient`, a process that is suspended has no time.
+    """
+    while True:
+        left = request.deadline - time.monotonic()
+        try:
+            frame = answer.frames.get(timeout=max(min(left, _TICK), _SHORTEST))
+        except queue.Empty:
+            if left > 0 and (patient or not answer.engine.suspended):
+                continue
+            raise provider_errors.total(request.model.provider.label) from None
+        if isinstance(frame, EngineFailed):
+            raise frame
+        if frame is None:
+            return
+        yield frame
+
+
+def _named(path: Path, failure: EngineFailed) -> MixmagicError:
+    """The error of ours that the end of a model's process means."""
+    if failure.loaded:
+        return StreamBroken(
+            f"The embedded model broke off: {failure.reason}.",
+            "What came until then is kept; run the cell again: it is loaded anew.",
+        )
+    if not failure.usable:
+        return MissingPackage(
+            f"xllamacpp is installed, but cannot be used: {failure.reason}.",
+            "Install what it lacks, or run `pip install --force-reinstall xllamacpp`.",
+        )
+    return BadArguments(
+        f"{path} cannot be loaded: {failure.reason}",
+        "Is it a whole GGUF file, and does it fit into memory?",
+    )
+
+
+def _shut(engines: dict[Path, Engine], process: int) -> None:
+    """End the models' processes."""
+    if os.getpid() != process:
+        return  # they are the parent's, and this is a forked child
+    while engines:
+        engines.popitem()[1].close()

@@ -1,0 +1,293 @@
+"""What a provider says when it fails, as errors with hints. No I/O.
+
+Sorted by status and by the machine-readable code, never by one provider's wording alone.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mixmagic.backends import reported_usage
+from mixmagic.backends.error_bodies import codes, says
+from mixmagic.backends.overflow import is_overflow, measured
+from mixmagic.core.settings import Settings
+from mixmagic.core.values import Model, Provider, Request
+from mixmagic.errors import (
+    ConnectTimedOut,
+    ContextTooLong,
+    FirstByteTimedOut,
+    MissingKey,
+    MixmagicError,
+    ProviderError,
+    RateLimited,
+    Stopped,
+    StreamBroken,
+    TimedOut,
+    TotalTimedOut,
+    Unavailable,
+    UnknownModel,
+    one_line,
+)
+from mixmagic.keys.missing import key_hint
+
+# Refusals that the same call would meet again.
+NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
+_NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
+_LONGEST = 2000  # characters of an error's words in which a reason is looked for
+_QUOTA_CODES = (
+    "insufficient_quota", "billing_hard_limit", "billing_not_active", "credit_balance_exhausted",
+    "exceeded_current_quota", "insufficient_balance", "insufficient_credits", "arrearage",
+)  # fmt: skip
+_CREDIT = re.compile(
+    r"billing hard limit|insufficient (?:account )?(?:balance|credits?|funds)|in arrears"
+    r"|credit balance is too low|(?:no|not enough|out of|run out of) credits?\b"
+)
+_PASSES = re.compile(r"retry[_ ]?(?:delay|in|after)|per[_ -]?(?:second|minute|hour|day)")
+_BAD_KEY = re.compile(r"api[_ -]?key[_ ]?(?:is )?(?:invalid|not valid|not found|expired)"
+                      r"|(?:incorrect|invalid|wrong|expired) (?:api[_ -]?)?key")  # fmt: skip
+_OF_KEYS = re.compile(
+    r"\b(?:api|access|secret|subscription|authentication)[_ -]?keys?\b|\bkey\b|credential"
+    r"|(?:access|auth\w*|bearer|invalid|missing|expired)[_ -]?token"
+    r"|token (?:is )?(?:invalid|expired)"
+    r"|authenticat|unauthenticated|unauthori[sz]ed|\blog ?in\b"
+)
+# What a good key may not be allowed to do.
+_OF_RIGHTS = re.compile(
+    r"country|region|territory|location|moderat|flagged|polic|blocked|not have access"
+    r"|not permitted|permission|not allowed|not enabled|access to (?:the |this )?model"
+)
+
+
+class Asked(NamedTuple):
+    """What was called, as it may be shown.
+
+    Attributes:
+        url: The URL.
+        key: Where the key that was sent was found; empty if none was, `None` if that is not known.
+    """
+
+    url: str = ""
+    key: str | None = None
+
+
+_NOT_KNOWN = Asked()
+
+
+def from_status(
+    model: Model,
+    status: int,
+    body: Any,
+    retry_after: float | None = None,
+    asked: Asked = _NOT_KNOWN,
+) -> MixmagicError:
+    """Return the error that an HTTP status and its body mean; it has both.
+
+    Args:
+        model: The model that was called.
+        status: The status.
+        body: As `bodies.parse` gives it, without keys.
+        retry_after: Seconds that the provider asks to wait.
+        asked: What was called.
+    """
+    error = _refused(model, status, body, retry_after, asked)
+    error.usage, error.status, error.body = reported_usage.in_error(body), status, body
+    return error
+
+
+def _refused(
+    model: Model, status: int, body: Any, retry_after: float | None, asked: Asked
+) -> MixmagicError:
+    """The error of a status, without what its body tells of tokens."""
+    provider, words, said = model.provider, says(body), codes(body)
+    everything = f"{says(body, _LONGEST)} {said}".lower()
+    quoted = f": {words}" if words else "."
+    if status in (400, 403, 413, 422) and is_overflow(says(body, _LONGEST), said):
+        return _too_long(model, says(body, _LONGEST))
+    if status == 402 or (status in (400, 403, 429) and _is_quota(everything, status, retry_after)):
+        return ProviderError(
+            f"{provider.label} answered {status}: no credit, or its quota or spending limit is used"
+            f" up{quoted}",
+            "Add credit or raise the limit there, or take another provider's row.",
+            status=status,
+        )
+    if status in (400, 404) and any(sign in everything for sign in _NOT_SERVED):
+        note = f" {model.note}" if model.note else ""
+        return UnknownModel(
+            f"{provider.label} does not serve {model.id} to this account{quoted}{note}",
+            provider.hint or "`%mixmagic models --live` lists what it serves.",
+        )
+    if status == 401 or (status == 400 and _BAD_KEY.search(everything)):
+        return _bad_key(model, status, quoted, asked.key)
+    if status == 403:
+        # A gateway's page is about the network; what is said in JSON may be about anything.
+        nothing = not words and not (isinstance(body, str) and body.strip())
+        if nothing or (_OF_KEYS.search(everything) and not _OF_RIGHTS.search(everything)):
+            return _bad_key(model, status, quoted, asked.key)
+        return ProviderError(
+            f"{provider.label} answered 403: it refuses this call{quoted}",
+            "It does not say that the key is wrong: check what your account and your network may"
+            " do, or take another model or provider (`%mixmagic models`).",
+            status=status,
+        )
+    if status == 404 and not model.id:  # its `/models` was asked for
+        return ProviderError(
+            f"{provider.label} answered 404 for the list of its models{_at(asked.url)}{quoted}",
+            f"It may have none; else check {_url_of(provider)}.",
+            status=status,
+        )
+    if status == 404:
+        return UnknownModel(
+            f"{provider.label} answered 404 for {model.id}{_at(asked.url)}{quoted}",
+            provider.hint
+            or f"Check the model's name (`%mixmagic models --live`) and {_url_of(provider)}.",
+        )
+    if status == 429:
+        wait = f" It asks to wait {_duration(retry_after)}." if retry_after else ""
+        return RateLimited(
+            f"{provider.label} answered 429, too many requests{quoted}{wait}",
+            "Wait a moment and run the cell again.",
+            status=status,
+            retry_after=retry_after,
+            retryable=True,
+        )
+    if status >= 500 or status in (408, 409):
+        return Unavailable(
+            f"{provider.label} answered {status}{quoted}",
+            "The trouble is on its side: run the cell again in a moment.",
+            status=status,
+            retry_after=retry_after,
+            retryable=True,
+        )
+    if 300 <= status < 400:
+        return ProviderError(
+            f"{provider.label} answered {status}: it sends calls elsewhere{quoted}",
+            f"Set {provider.url_env or 'its URL'} to where its API is: a key is not sent on.",
+            status=status,
+        )
+    return ProviderError(
+        f"{provider.label} answered {status}{quoted}",
+        "Check the model's name and the parameters.",
+        status=status,
+    )
+
+
+def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> MissingKey:
+    """The error of a key that is not accepted, or not there."""
+    name = model.provider.key_env
+    if key:
+        what = f"the key was rejected ({key})"
+    elif key is None:
+        what = f"the key{f' ({name})' if name else ''} is missing or not accepted"
+    else:
+        what = f"it needs a key{f', and {name} is not set' if name else ''}"
+    return MissingKey(f"{model.provider.label} answered {status}: {what}{quoted}", key_hint(model))
+
+
+def _is_quota(everything: str, status: int, retry_after: float | None) -> bool:
+    """True if an error says that the money is used up, and not that calls come too fast.
+
+    Google calls a rate that was passed a quota, too, and says when there is room again.
+    """
+    if any(code in everything for code in _QUOTA_CODES):
+        return True
+    if _CREDIT.search(everything):
+        return True
+    passes = retry_after is not None or _PASSES.search(everything) is not None
+    return status == 429 and not passes and "exceeded your current quota" in everything
+
+
+def _at(url: str) -> str:
+    """What was called."""
+    return f" at {url}" if url else ""
+
+
+def _url_of(provider: Provider) -> str:
+    """Where a provider's URL is set."""
+    return f"its URL in its catalog file{f' or in {provider.url_env}' if provider.url_env else ''}"
+
+
+def _duration(seconds: float) -> str:
+    """A wait as people read it."""
+    for unit, size in (("year", 31_557_600), ("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}s" if seconds < 1e12 else "for ever"
+    return f"{seconds:g} s"
+
+
+def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) -> MixmagicError:
+    """The error that an object inside a stream means: a status of its own, or a broken answer."""
+    body = {"error": error} if frame is None else {**frame, "error": error}
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(code, str) and code.isdecimal():
+        code = int(code)
+    if isinstance(code, int) and 400 <= code < 600:
+        return from_status(model, code, body)
+    words = says(body) or "it gave no reason"
+    failure: MixmagicError
+    if is_overflow(says(body, _LONGEST), codes(body)):
+        failure = _too_long(model, says(body, _LONGEST))
+    else:
+        failure = StreamBroken(
+            f"{model.provider.label} broke the answer off: {words}",
+            "What came until then is kept; run the cell again for a whole answer.",
+        )
+    failure.usage, failure.body = reported_usage.in_error(body), body
+    return failure
+
+
+def total(label: str) -> TotalTimedOut:
+    """The error of a call that has had all its time."""
+    return TotalTimedOut(
+        f"The call to {label} was not over in its time.",
+        "Allow more: total_timeout in config.toml, or timeout for one call.",
+    )
+
+
+def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
+    """The error of a wait that took too long."""
+    if kind is ConnectTimedOut:
+        return ConnectTimedOut(
+            f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
+            "Check the network and the proxy; connect_timeout in config.toml allows more.",
+            retryable=True,
+        )
+    if kind is TotalTimedOut:
+        return total(label)
+    if kind is FirstByteTimedOut:
+        return FirstByteTimedOut(
+            f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
+            "Run the cell again; first_byte_timeout in config.toml allows more.",
+        )
+    return kind(
+        f"{label} sent nothing more for {settings.idle_timeout:g} s.",
+        "What came until then is kept; idle_timeout in config.toml allows more.",
+    )
+
+
+def _too_long(model: Model, words: str) -> ContextTooLong:
+    """The error of a prompt that does not fit; a limit that is told outranks the catalog's."""
+    told = measured(words)
+    limit = told.limit or model.context
+    context = f" takes {limit:,} tokens in all" if limit else "'s context is full"
+    needed = f", and this call needs {told.tokens:,}" if told.tokens else ""
+    return ContextTooLong(
+        f"The prompt is too long: {model.name}{context}{needed} ({one_line(words, 200)}).",
+        "Shorten the prompt, lower --max-tokens, or take a model with a longer context"
+        " (8x22b: 65,536).",
+    )
+
+
+def check(request: Request) -> None:
+    """Refuse to go on with a call that is stopped, or has had all its time.
+
+    Raises:
+        Stopped: It is stopped.
+        TotalTimedOut: It has had all its time.
+    """
+    if request.stop.is_set():
+        raise Stopped(sent=False)
+    if time.monotonic() > request.deadline:
+        raise total(request.model.provider.label)

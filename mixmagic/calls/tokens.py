@@ -1,0 +1,265 @@
+"""How many tokens a text has: exactly where the tokenizer is at hand, else as a declared estimate.
+
+May import `values` and what stands below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Protocol
+
+from mixmagic.core import lazy
+from mixmagic.core.values import Message, Model
+
+# Mixtral's tokenizer makes a token of about 3.6 bytes of English; len/4 counts 10 % low.
+_BYTES_PER_TOKEN = 3.6
+# What a chat template adds around each message.
+_PER_MESSAGE = 4
+# At most: markers that are read as plain text, and the role (`<|im_start|>assistant`) …
+_PER_MESSAGE_MOST = 24
+# … and a system text that the template brings itself, as Llama 3.1's and gpt-oss's do.
+_PER_PROMPT_MOST = 96
+# Two characters that every tokenizer which we looked into has as one token: so they never end up
+# as two tokens of one character each, and of the three places before, between and behind them one
+# is inside a token. The third character keeps the next pair's places apart from this one's. Of a
+# run of blanks the last one belongs to what follows.
+_JOINED = re.compile(
+    rb"(?:[aeiou][a-ik-npr-vx-z]|[b-dfghj-nprstz][aeiou]| [!-/:-~]|  (?= )).?", re.DOTALL
+)
+
+# The tokenizers' names in the catalog, and their files in mistral-common.
+_FILES = {
+    "mistral-v1": "tokenizer.model.v1",
+    "mistral-v3": "mistral_instruct_tokenizer_240323.model.v3",
+}
+_Encode = Callable[[bytes], Sequence[int]]
+_loaded: dict[str, _Encode] = {}
+# A call's layers count the same texts in turn.
+_REMEMBERED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many tokens there are.
+
+    Attributes:
+        tokens: The likely number.
+        most: Never fewer than there are; equal to `tokens` where they are exact.
+        exact: Whether the model's own tokenizer counted.
+    """
+
+    tokens: int
+    most: int
+    exact: bool
+
+
+class Counter(Protocol):
+    """Who has the tokenizers of some models: the backend of the embedded ones."""
+
+    def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
+        """The tokens of a conversation; `None` where it cannot tell, or not without `load`."""
+
+    def count_text(self, text: str, model: Model) -> int | None:
+        """The tokens of a text by itself; `None` where it cannot tell at once."""
+
+
+# Changed in single steps, without a lock: a fork may happen at any moment.
+_counters: list[weakref.ref[Counter]] = []
+
+
+def register(counter: Counter) -> None:
+    """Have `count` and `count_text` ask `counter`, too, for as long as it lives."""
+    _counters.append(weakref.ref(counter, _counters.remove))
+
+
+class Memo:
+    """The last few counts, by the digests of what was counted: no text is held.
+
+    It has no lock: what two threads count at once is counted twice.
+    """
+
+    def __init__(self) -> None:
+        self._entries: tuple[tuple[bytes, int], ...] = ()
+
+    def get(self, text: str, counting: Callable[[], int | None]) -> int | None:
+        """The tokens of `text`: known, or else counted and, where that succeeds, remembered."""
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for known, tokens in self._entries:
+            if known == key:
+                return tokens
+        counted = counting()
+        if counted is not None:
+            self._entries = ((key, counted), *self._entries[: _REMEMBERED - 1])
+        return counted
+
+
+_memo = Memo()
+
+
+def count(messages: Sequence[Message], model: Model) -> Count:
+    """The tokens of a conversation with the model's chat template, as the prompt of one call.
+
+    Exact for Mistral's tokenizers v1 and v3 with the packages of the extra `tokens`, and for
+    conversations that their template can express: it begins and ends with the user, system texts
+    aside. Exact for an embedded model that is loaded (`mixmagic.Session.count` loads it). Otherwise
+    an estimate. What a provider adds on its side is in neither: tools, a long system text of its
+    own, another template than Mistral's.
+
+    Args:
+        messages: The conversation, oldest first.
+        model: Who is asked; its `tokenizer` decides.
+
+    Returns:
+        Counts in tokens. An estimate's `most` holds for tokenizers that fall back to bytes and do
+        not rewrite their text (byte pair encoding, as nearly all since 2023): at most one token a
+        byte of UTF-8, less one for every three characters that begin with a pair which no
+        tokenizer that we looked into leaves apart, plus 24 a message and 96 for the template.
+
+    Example:
+        >>> from mixmagic.core.values import Provider
+        >>> mixtral = Model("8x7b", Provider("here", "Here"), tokenizer="mistral-v1")
+        >>> count([Message("user", "Hello")], mixtral)
+        Count(tokens=9, most=9, exact=True)
+    """
+    exact = _asked(lambda counter: counter.count(messages, model, load=False))
+    if exact is None and (encode := _encoder(model.tokenizer)):
+        written = json.dumps([model.tokenizer, [[m.role, m.content] for m in messages]])
+        exact = _memo.get(
+            written,
+            # The beginning's token is one, too.
+            lambda: _encoded(encode, _written(messages, model.tokenizer), 1),
+        )
+    if exact is not None:
+        return Count(exact, exact, exact=True)
+    most = sum(_most(message.content) + _PER_MESSAGE_MOST for message in messages)
+    return Count(estimate_prompt(messages), most + _PER_PROMPT_MOST, exact=False)
+
+
+def count_text(text: str, model: Model) -> Count:
+    """The tokens of a text by itself, such as an answer's: no template, beginning or end.
+
+    Exact where `count` is. A provider also counts the end's token, and what the model wrote may
+    be cut otherwise than its tokenizer cuts it: its own count wins.
+
+    Args:
+        text: Any text.
+        model: Whose tokens are counted; its `tokenizer` decides.
+
+    Returns:
+        Counts in tokens; `most` as for `count`, without what a template adds.
+
+    Example:
+        >>> from mixmagic.core.values import Provider
+        >>> count_text("Bonjour !", Model("x", Provider("here", "Here")))
+        Count(tokens=3, most=7, exact=False)
+    """
+    exact = _asked(lambda counter: counter.count_text(text, model))
+    if exact is None and (encode := _encoder(model.tokenizer)):
+        written = json.dumps([model.tokenizer, text])
+        exact = _memo.get(written, lambda: _encoded(encode, [(text, 0)]))
+    if exact is not None:
+        return Count(exact, exact, exact=True)
+    return Count(estimate(text), _most(text), exact=False)
+
+
+def estimate(text: str) -> int:
+    """The tokens of `text`, from its length in UTF-8."""
+    return math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN)
+
+
+def estimate_prompt(messages: Iterable[Message]) -> int:
+    """The tokens of a conversation with its chat template, from its length in UTF-8."""
+    return sum(estimate(message.content) + _PER_MESSAGE for message in messages)
+
+
+def _most(text: str) -> int:
+    """As many tokens as a tokenizer can make of `text`: see `_JOINED`."""
+    data = text.encode("utf-8", "surrogatepass")
+    # SentencePiece puts a blank before a text.
+    return 1 + len(data) - len(_JOINED.findall(data))
+
+
+def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int]]:
+    """The texts that Mistral's template makes of a conversation, and the marks around each.
+
+    Empty where it has no form for the conversation, as mistral-common's validator has it.
+    """
+    runs = [
+        (role, [message.content for message in group])
+        for role, group in groupby(messages, lambda message: message.role)
+    ]
+    joined = [(role, "\n\n".join(filter(None, texts))) for role, texts in runs]
+    system = "\n\n".join(text for role, text in joined if role == "system" and text)
+    turns = [turn for turn in joined if turn[0] != "system"] or [("user", "")]
+    if (
+        not messages
+        or "assistant" in (turns[0][0], turns[-1][0])
+        or any(role == "assistant" and not all(texts) for role, texts in runs)
+        or any(pair == ("assistant", "system") for pair in pairwise(role for role, _ in runs))
+    ):
+        return []
+    first = tokenizer == "mistral-v1"  # the others' brackets are marks, not text
+    # v1 writes the system text into the first turn, the others into the last.
+    place = 0 if first else len(turns) - 1
+    texts = []
+    for number, (role, text) in enumerate(turns):
+        if number == place and system:
+            text = f"{system}\n\n{text}"  # noqa: PLW2901  # as it is written
+        if role == "assistant":
+            texts.append((text if first else text.rstrip(" "), 1))
+        else:
+            texts.append((f"[INST] {text} [/INST]", 0) if first else (text, 2))
+    return texts
+
+
+def _asked(ask: Callable[[Counter], int | None]) -> int | None:
+    """What the first of the registered counters says that can tell."""
+    for reference in tuple(_counters):
+        counter = reference()
+        if counter is not None and (found := ask(counter)) is not None:
+            return found
+    return None
+
+
+def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> int | None:
+    """The tokens of texts, with the marks around each, and `more`; `None` where there are none."""
+    if not texts:
+        return None
+    try:
+        return more + sum(len(encode(text.encode())) + marks for text, marks in texts)
+    except UnicodeEncodeError:
+        return None  # half a surrogate pair cannot be sent, either
+
+
+def _encoder(tokenizer: str) -> _Encode | None:
+    """The encoder of a tokenizer; `None` where we know none, or its packages are not there."""
+    if tokenizer in _FILES and tokenizer not in _loaded:
+        with lazy.lock:  # a module is imported
+            if tokenizer not in _loaded and (encode := _load(_FILES[tokenizer])):
+                _loaded[tokenizer] = encode
+    return _loaded.get(tokenizer)
+
+
+def _load(file: str) -> _Encode | None:
+    """The encoder of one of mistral-common's files, without its package: that takes 0.5 s."""
+    spec = find_spec("mistral_common")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    try:
+        model = Path(spec.submodule_search_locations[0], "data", file).read_bytes()
+        from sentencepiece import SentencePieceProcessor
+
+        encode: _Encode = SentencePieceProcessor(model_proto=model).encode
+        encode(b"")  # an empty file is found out at the first use
+    except (ImportError, OSError, RuntimeError):
+        return None  # not installed, or not whole
+    return encode

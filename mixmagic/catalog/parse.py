@@ -1,0 +1,156 @@
+"""What the tables of a catalog file mean, checked. For `catalog` alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from mixmagic.core.money import Price
+from mixmagic.core.values import Dialect, Model, Provider
+
+# What TOML must hold for a field of this type: a wrong one would only be found far from here.
+_TYPES = {
+    "str": str,
+    "bool": bool,
+    "int | None": int,
+    "int": int,
+    "date | None": date,
+    "Mapping[str, str]": dict,
+    "Mapping[str, Any]": dict,
+    "tuple[str, ...]": list,
+}
+
+FREE = Price(Decimal(0), Decimal(0), source="free by declaration")
+# Dollars for a million tokens: what costs more is a mistake, and too much for the ledger.
+DEAREST = Decimal(1_000_000)
+# RFC 9110: what the name of a header is made of, and its value; and headers that HTTP itself needs.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_RESERVED = frozenset({
+    "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+    "host", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+# What limits an answer, and so its cost.
+_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
+    """A provider from a file's head, over what is known of it."""
+    values = _fields(Provider, table)
+    if "dialect" in values:
+        dialect = _fields(Dialect, values["dialect"])
+        json.dumps(dialect, allow_nan=False)  # it is sent: no dates, no infinities
+        _check_parameters(dialect)
+        values["dialect"] = Dialect(**dialect)
+    if values.get("max_in_flight", 1) < 1:
+        raise ValueError("max_in_flight is at least 1")
+    if "headers" in values:
+        _check_headers(values["headers"])
+        if known is None and "key_env" not in values:
+            values.setdefault("key_required", False)  # they carry what is needed
+    if values.get("key_header"):
+        _check_headers({values["key_header"]: "key"})
+    return replace(known, **values) if known else Provider(**{"label": values["name"], **values})
+
+
+def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, source: str) -> Model:
+    """A model from a file's row, over what is known of it.
+
+    Args:
+        row: The row's table.
+        served_by: Its provider.
+        known: What is known of it.
+        source: Where a price comes from that does not say so itself.
+    """
+    values = _fields(Model, row)
+    if values.get("context", 1) < 1:
+        values["context"] = None  # no number of tokens: it is not known
+    if "price" in values:
+        values["price"] = _price(values["price"], source)
+        # Nobody has looked at a new price on the day on which the old one was checked.
+        values.setdefault("checked", None)
+    elif served_by.free:
+        values["price"] = FREE
+    _check_parameters(values)
+    for name in ("total_params", "active_params"):
+        if name in values:
+            values[name] = float(values[name])
+    values["provider"] = served_by
+    return replace(known, **values) if known else Model(**values)
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    """Refuse headers that no request can have.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _RESERVED:
+            raise ValueError(f"{name!r} cannot be set as a header")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            # It may hold a key: it is not quoted.
+            raise ValueError(f"the header {name} needs a text of visible ASCII characters")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("a header is named twice")
+
+
+def _check_parameters(values: Mapping[str, Any]) -> None:
+    """Refuse a dialect that would leave an answer without its limit.
+
+    Raises:
+        TypeError: A parameter is renamed to what is not a name.
+        ValueError: A limit is left out.
+    """
+    for name, theirs in values.get("rename", {}).items():
+        if not isinstance(theirs, str) or not theirs:
+            raise TypeError(f"{name} cannot be renamed to {theirs!r}")
+    for name in _LIMITS:
+        if name in values.get("refuses", ()):
+            raise ValueError(f"{name} limits what a call can cost: rename it, do not refuse it")
+
+
+def _price(table: Any, source: str) -> Price:
+    """A price from a row's table; what is left out of it is not taken from an older price."""
+    if not isinstance(table, dict):
+        raise TypeError(f"a price is a table, not {table!r}")
+    values = {"source": source, **_fields(Price, table)}
+    for name in ("input", "output"):
+        if name not in values:
+            raise ValueError(f"a price needs an {name}: {table}")
+    for name in values.keys() - {"since", "source"}:
+        values[name] = _number(name, values[name])
+    if values.get("batch", 0) > 1:
+        raise ValueError(f"batch is a factor from 0 to 1, not {table['batch']}")
+    return Price(**values)
+
+
+def _number(name: str, value: Any) -> Decimal:
+    """A number that can be a price."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not (number.is_finite() and 0 <= number <= DEAREST):
+        raise ValueError(f"the {name} of a price cannot be {value!r}")
+    return number
+
+
+def _fields(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table's fields, refused where `cls` has none of that name."""
+    known = {field.name: _TYPES.get(str(field.type)) for field in dataclasses.fields(cls)}
+    if extra := sorted(table.keys() - known.keys()):
+        raise ValueError(f"{cls.__name__.lower()} has no field {extra[0]!r}")
+    for name, value in table.items():
+        wanted = known[name]
+        if wanted is not None and type(value) is not wanted:
+            raise TypeError(f"{name} cannot be {value!r}")
+        if wanted is list and not all(isinstance(text, str) for text in value):
+            raise TypeError(f"{name} is a list of texts, not {value!r}")
+    return {name: tuple(v) if known[name] is list else v for name, v in table.items()}

@@ -1,0 +1,286 @@
+"""Reports of spending, from the ledger's running totals. For `store.ledger`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import date
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any, Literal
+
+from mixmagic.core.money import dollars, exact_sum, nano
+from mixmagic.store.ledger.processes import gone
+from mixmagic.store.sqlite.database import Database
+
+Period = Literal["session", "today", "month", "all"]
+By = Literal["model", "day", "notebook", "status"]
+
+# A group's name, and the columns that make it.
+_GROUPS: dict[By, tuple[str, str]] = {
+    "model": ("provider || ':' || model", "provider, model"),
+    "day": ("day", "day"),
+    "notebook": ("notebook", "notebook"),
+    "status": ("status", "status"),
+}
+# The calls that have ended, summed up; and what is rare: those under way, what jobs have reserved,
+# tries that may have been billed.
+_QUERY = """
+    SELECT {name} AS name, SUM(calls) AS calls, SUM(open), SUM(calls * (status = 'stopped')),
+        SUM(calls * (status = 'failed')), SUM(calls * (status = 'lost')), SUM(prompt_tokens),
+        SUM(cached_tokens), SUM(completion_tokens), SUM(unpriced), SUM(estimated),
+        SUM(cost_nanodollars) AS cost, SUM(saved_nanodollars), SUM(held_nanodollars),
+        SUM(billed_tries)
+    FROM (
+        SELECT day, notebook, provider, model, status, calls, 0 AS open, 0 AS billed_tries,
+            prompt_tokens, cached_tokens, completion_tokens, cost_nanodollars, saved_nanodollars,
+            0 AS held_nanodollars, unpriced, estimated
+        FROM totals WHERE session = ? AND day BETWEEN ? AND ? AND calls
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 1, 1, 0, 0, 0, 0, 0,
+            0, COALESCE(held_nanodollars, 0), 0, 0
+        FROM calls INDEXED BY calls_open
+        WHERE status = 'open' AND ? IN ('', session) AND day BETWEEN ? AND ?
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, 'open', 0, 0, 0, 0, 0, 0, 0,
+            0, held_nanodollars, 0, 0
+        FROM reservations WHERE ? IN ('', session) AND day BETWEEN ? AND ?
+        UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 0, 0, billed_tries,
+            0, 0, 0, 0, 0, 0, 0, 0
+        FROM calls INDEXED BY calls_tried
+        WHERE billed_tries > 0 AND status != 'open' AND ? IN ('', session)
+            AND day BETWEEN ? AND ?
+    ) GROUP BY {columns} ORDER BY {order}"""
+_LOST = """SELECT id, started_at, provider || ':' || model AS model, notebook, owner, status,
+    COALESCE(cost_nanodollars, held_nanodollars) AS most FROM calls WHERE status"""
+# Calls that are read for a curve: the newest. Points that it has.
+_READ, _POINTS = 10_000, 500
+# Days that are shown one by one; more are summed up by month.
+_DAYS = 62
+# Lost calls that are listed: the newest.
+_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Cost of a group of calls.
+
+    Attributes:
+        name: The model (`provider:API-string`), day, notebook or status; or `total`.
+        calls: Calls, of any status.
+        open: Calls that are under way.
+        stopped: Calls that the user stopped.
+        failed: Calls that failed.
+        lost: Calls whose process ended before they did, and that nobody has settled since.
+        prompt_tokens: Tokens in.
+        cached_tokens: Those of them that a provider had in its cache.
+        completion_tokens: Tokens out.
+        unpriced: Calls that ended with tokens but without a known price.
+        estimated: Calls whose tokens we counted, not the provider.
+        cost: US dollars of the calls whose price is known; lost ones, and tries that may have been
+            billed, at their most.
+        saved: US dollars that were not paid for cached tokens; below 0 where those cost more.
+        held: US dollars that the calls under way may cost at most, and that jobs have reserved.
+        billed_tries: Tries of which nobody has seen the end, and that the provider may bill.
+    """
+
+    name: str
+    calls: int
+    open: int
+    stopped: int
+    failed: int
+    lost: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    unpriced: int
+    estimated: int
+    cost: Decimal
+    saved: Decimal
+    held: Decimal
+    billed_tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Cost of a period's calls over time, for a plot.
+
+    Attributes:
+        models: The models and what they have cost in US dollars, the dearest first.
+        points: Of a session or a day: seconds since 1970, and US dollars until then. At most
+            500; of more than 10,000 calls, the newest.
+        days: Of a month or of all: the day (or the month, where the days are many), the model,
+            and US dollars.
+    """
+
+    models: list[tuple[str, Decimal]]
+    points: list[tuple[float, Decimal]] = field(default_factory=list)
+    days: list[tuple[str, str, Decimal]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A call of which nobody knows what it has cost: lost, or with tries that nobody saw end.
+
+    Attributes:
+        number: The call's row.
+        started_at: Seconds since 1970.
+        model: The model, as `provider:API-string`.
+        notebook: The notebook's path, where known.
+        most: US dollars that it may have cost at most; `None` where nothing bounds it.
+        status: Its status in the ledger.
+    """
+
+    number: int
+    started_at: float
+    model: str
+    notebook: str | None
+    most: Decimal | None
+    status: str
+
+    @property
+    def open(self) -> bool:
+        """True if it may still be under way, on another host."""
+        return self.status == "open"
+
+
+MONEY = ("cost", "saved", "held")
+
+
+def spent(
+    database: Database, session: str, period: Period, by: By, patience: float | None = None
+) -> list[Spent]:
+    """Return what calls have cost, in groups: the dearest first, days in their order.
+
+    Args:
+        database: The ledger's.
+        session: Whose calls, where `period` is `session`.
+        period: Which calls: of this session, of today, of this month, or all.
+        by: Column that makes the groups.
+        patience: Seconds to wait if another process keeps the ledger locked.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    name, columns = _GROUPS[by]
+    order = "name" if by == "day" else "cost DESC, calls DESC, name"
+    first, last = _days(period)
+    whose, until = _sums(session, period, by)
+    rows = database.rows(
+        _QUERY.format(name=name, columns=columns, order=order),
+        (whose, first, until, *3 * (session if period == "session" else "", first, last)),
+        patience,
+    )
+    money = slice(-4, -1)
+    values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))
+    return [Spent(*each) for each in values]
+
+
+def timeline(database: Database, session: str, period: Period) -> Timeline:
+    """Return the cost of calls over time.
+
+    Args:
+        database: The ledger's.
+        session: Whose calls, where `period` is `session`.
+        period: Which calls.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    spent_by_model = spent(database, session, period, "model")
+    models = [(row.name, row.cost) for row in spent_by_model if row.cost]
+    if period in ("month", "all"):
+        return Timeline(models, days=_by_day(database, period))
+    rows = database.rows(
+        "SELECT started_at, COALESCE(cost_nanodollars, 0) FROM calls"  # noqa: S608  # names of ours
+        f" WHERE {'session' if period == 'session' else 'day'} = ?"
+        f" ORDER BY started_at DESC LIMIT {_READ}",
+        (session if period == "session" else day(),),
+    )
+    times = [row[0] for row in reversed(rows)]
+    costs = [row[1] for row in reversed(rows)]
+    before = sum(nano(row.cost) for row in spent_by_model) - sum(costs)
+    sums = list(accumulate(costs, initial=max(before, 0)))[1:]
+    step = -(-len(times) // (_POINTS - 1)) or 1
+    kept = [*range(0, len(times) - 1, step), len(times) - 1] if times else []
+    return Timeline(models, points=[(times[i], dollars(sums[i])) for i in kept])
+
+
+def lost(database: Database) -> list[Lost]:
+    """Return the calls whose cost nobody knows: the newest 100.
+
+    Those that were lost, other hosts' open ones, and those with tries that may have been billed.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    newest = f"ORDER BY id DESC LIMIT {_LISTED}"
+    rows = {
+        row["id"]: row
+        for what in ("= 'lost'", "!= 'open' AND billed_tries > 0")
+        for row in database.rows(f"{_LOST} {what} {newest}")
+    }
+    for row in database.rows(f"{_LOST} = 'open'"):
+        if gone(row["owner"]) is None:
+            rows[row["id"]] = row
+    return [
+        Lost(
+            row["id"],
+            row["started_at"],
+            row["model"],
+            row["notebook"],
+            None if row["most"] is None else dollars(row["most"]),
+            row["status"],
+        )
+        for row in sorted(rows.values(), key=lambda row: -int(row["id"]))[:_LISTED]
+    ]
+
+
+def total(rows: Iterable[Spent]) -> Spent:
+    """Return the sum of rows."""
+    listed = list(rows)
+    sums: dict[str, Any] = {}
+    for name in (each.name for each in fields(Spent)[1:]):
+        add = exact_sum if name in MONEY else sum
+        sums[name] = add(getattr(row, name) for row in listed)
+    return Spent("total", **sums)
+
+
+def day(seconds: float | None = None) -> str:
+    """Return the local day of a time, or now, as in `2026-11-24`."""
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def _days(period: Period) -> tuple[str, str]:
+    """Return the first and the last day of a period, or texts before and behind all days."""
+    today = day()
+    periods = {"today": (today, today), "month": (today[:7], f"{today[:7]}-99")}
+    return periods.get(period, ("", "~"))
+
+
+def _sums(session: str, period: Period, by: By) -> tuple[str, str]:
+    """Return the fewest sums that a report can be made of: whose, and their last day."""
+    if period == "session":
+        return session, "~"
+    last = _days(period)[1]
+    if by == "notebook":
+        return "notebooks", "" if period == "all" else last
+    if period == "all":
+        return "days" if by == "day" else "months", last
+    return "", last
+
+
+def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]]:
+    """Return the cost of each day, or of each month if the days are many, by model."""
+    first, last = _days(period)
+    edges = "SELECT {}(day) FROM totals WHERE session = 'days' AND day BETWEEN ? AND ?"
+    ends = [database.rows(edges.format(end), (first, last))[0][0] for end in ("MIN", "MAX")]
+    if None in ends:
+        return []
+    begin, end = map(date.fromisoformat, ends)
+    rows = database.rows(
+        """SELECT day, provider || ':' || model, SUM(cost_nanodollars)
+        FROM totals WHERE session = ? AND day BETWEEN ? AND ?
+        GROUP BY day, provider, model HAVING SUM(cost_nanodollars) > 0 ORDER BY day""",
+        ("months" if (end - begin).days > _DAYS else "", first, last),
+    )
+    return [(row[0], row[1], dollars(row[2])) for row in rows]

@@ -1,0 +1,282 @@
+"""The table of an answer: its cells as text, or a DataFrame. Nothing is shown."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mixmagic.errors import AnswerUnusable, MissingPackage, one_line
+from mixmagic.structured.extract import AGAIN
+from mixmagic.text.code_blocks import code_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = list[list[str]]
+
+# A cell of the rule below a table's head.
+_RULE = re.compile(r":?[-=\u2013\u2014]+:?")
+_GRID = re.compile(r"\+[-=+:]+\+$")
+# More than any answer has: what rows are filled up with is not bounded by its length.
+_MOST_CELLS, _MOST_COLUMNS = 200_000, 10_000
+_PIPE = re.compile(r"(?<!\\)\|")
+_QUOTE = re.compile(r"(?: {0,3}> ?)+")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?$")
+# Nothing but thousands can be meant: two commas, or a comma and a point.
+_CERTAIN = re.compile(r"[+-]?\d{1,3},\d{3}(?=[,.])")
+# 007 is a name.
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d{0,99})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?$")
+_MISSING = frozenset({"", "-", "\N{EN DASH}", "—", "n/a", "na", "nan", "null", "none"})
+# Languages of code blocks with CSV, and those that do not say what is in them.
+_CSV = frozenset(("csv", "tsv"))
+_PLAIN = frozenset(("", "text", "txt", "plain", "plaintext"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table as text.
+
+    Attributes:
+        columns: The heads, each once.
+        rows: The cells, as many in each row as there are columns.
+        others: How many more tables the answer has.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    others: int = 0
+
+
+def cells(answer: str) -> Cells:
+    r"""Return the first table of an answer: in Markdown, or else as CSV in a code block.
+
+    Rows shorter than others are filled up with empty cells.
+
+    Args:
+        answer: What the model wrote.
+
+    Raises:
+        AnswerUnusable: It has no table, or one that cannot be read.
+
+    Example:
+        >>> cells("| a | b |\n|---|---|\n| 1 | x \\| y |").rows
+        (('1', 'x | y'),)
+    """
+    text = answer.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    tables = _ruled(lines) or _unruled(lines)
+    first, others = (tables[0], len(tables) - 1) if tables else _csv(text)
+    if not first:
+        raise AnswerUnusable("The answer has no table in it, neither Markdown nor CSV.", AGAIN)
+    width = max(map(len, first))
+    if width > _MOST_COLUMNS or width * len(first) > _MOST_CELLS:
+        raise AnswerUnusable(
+            f"The answer's table is no table: {len(first):,} rows, one of {width:,} cells.", AGAIN
+        )
+    head, *rows = ((*row, *[""] * (width - len(row))) for row in first)
+    return Cells(_heads(head), tuple(rows), others)
+
+
+def _ruled(lines: Sequence[str]) -> list[Rows]:
+    """The tables in Markdown: a head, a rule below it, and the lines that follow."""
+    tables: list[Rows] = []
+    place = 1
+    while place < len(lines):
+        # The rule tells: a cell may begin with a quotation's mark.
+        quoted = lines[place].lstrip(" ").startswith(">")
+        rule = _unquoted(lines[place]) if quoted else lines[place]
+        if not ("|" in lines[place - 1] and "|" in rule and _is_rule(rule)):
+            place += 1
+            continue
+        table = [_split(lines[place - 1], quoted)]
+        place += 1
+        while place < len(lines) and "|" in lines[place]:
+            table.append(_split(lines[place], quoted))
+            place += 1
+        tables.append(table)
+        place += 1
+    return tables
+
+
+def _unruled(lines: Sequence[str]) -> list[Rows]:
+    """The tables in Markdown whose rule is missing: lines between pipes, of as many cells each."""
+    tables: list[Rows] = [[]]
+    for line in map(str.strip, map(_unquoted, lines)):
+        if len(line) > 1 and line.startswith("|") and line.endswith("|"):
+            tables[-1].append(_split(line))
+        elif tables[-1] and not _GRID.match(line):
+            tables.append([])
+    return [
+        table
+        for table in tables
+        if len(table) > 1
+        and len(table[0]) > 1
+        and len(set(map(len, table))) == 1
+        and not all(map(_is_rule, table[0]))
+    ]
+
+
+def _is_rule(line: str) -> bool:
+    """True if a line is the rule below a table's head."""
+    cells = line.strip().removeprefix("|").removesuffix("|").split("|")
+    return all(_RULE.fullmatch(cell.strip()) for cell in cells)
+
+
+def _unquoted(line: str) -> str:
+    """A line without the marks of the quotation that it stands in."""
+    marks = _QUOTE.match(line)
+    return line[marks.end() :] if marks else line
+
+
+def _split(line: str, quoted: bool = False) -> list[str]:
+    """The cells of a line of a Markdown table."""
+    line = (_unquoted(line) if quoted else line).strip().removeprefix("|")
+    parts = _PIPE.split(line)
+    if len(parts) > 1 and not parts[-1].strip():
+        parts.pop()
+    return [part.strip().replace("\\|", "|") for part in parts]
+
+
+def _csv(text: str) -> tuple[Rows, int]:
+    """Return the rows of the first CSV in a code block, and the number of others.
+
+    A block whose language does not say so is CSV if all of its rows have as many cells.
+    """
+    blocks = code_blocks(text)
+    marked = [
+        (block.code, "\t" if block.language.lower() == "tsv" else ",;\t|")
+        for block in blocks
+        if block.language.lower() in _CSV and "\n" in block.code.strip()
+    ]
+    if marked:
+        return _marked_csv(*marked[0]), len(marked) - 1
+    plain = [block.code for block in blocks if block.language.lower() in _PLAIN]
+    found = [rows for code in plain if (rows := _even_csv(code, ",;\t"))]
+    return (found[0], len(found) - 1) if found else ([], 0)
+
+
+def _marked_csv(code: str, separators: str) -> Rows:
+    """Return the rows of a text that is marked as CSV; none may be longer than its head."""
+    head = code.strip("\n").partition("\n")[0]
+    likely = sorted(separators, key=head.count, reverse=True)
+    if rows := _even_csv(code, "".join(filter(head.count, likely))):
+        return rows
+    try:
+        rows = list(_read_csv(code, likely[0]))
+    except csv.Error as error:
+        raise AnswerUnusable(f"The answer's CSV cannot be read: {error}.", AGAIN) from None
+    for number, row in enumerate(rows):
+        while len(row) > len(rows[0]) and not row[-1]:
+            row.pop()
+        if len(row) > len(rows[0]):
+            quoted = one_line(likely[0].join(row), 60)
+            raise AnswerUnusable(
+                f"The answer's CSV has {len(row)} cells in row {number} ({quoted}),"
+                f" and {len(rows[0])} in its head.",
+                AGAIN,
+            )
+    return rows
+
+
+def _even_csv(code: str, separators: str) -> Rows:
+    """Return the rows of a text that a separator cuts into rows of as many cells, two or more."""
+    for separator in separators:
+        with contextlib.suppress(csv.Error):
+            rows: Rows = []
+            for row in _read_csv(code, separator):
+                if len(row) < 2 or (rows and len(row) != len(rows[0])):
+                    break
+                rows.append(row)
+            else:
+                if len(rows) > 1:
+                    return rows
+    return []
+
+
+def _read_csv(code: str, separator: str) -> Iterator[list[str]]:
+    """Yield the rows that are not blank; raise `csv.Error` if the quotes do not match."""
+    lines = io.StringIO(code.strip("\n"), newline="")
+    for row in csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True):
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield cells
+
+
+def _heads(head: Sequence[str]) -> tuple[str, ...]:
+    """A name for each column, none of them twice."""
+    names: list[str] = []
+    taken: set[str] = set()
+    times: dict[str, int] = {}
+    for number, said in enumerate(head, 1):
+        name = base = said or f"column {number}"
+        while name in taken:
+            times[base] = times.get(base, 0) + 1
+            name = f"{base}.{times[base]}"
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def table(answer: str) -> pd.DataFrame:
+    r"""The first table of an answer as a DataFrame.
+
+    Columns in which all cells are numbers are numbers; a cell that is empty or a dash is missing
+    in them. `1,234` may be a thousand or a decimal: such a column stays text unless one of its
+    cells (`1,234,567`, `1,234.50`) says which.
+
+    Args:
+        answer: What the model wrote.
+
+    Returns:
+        A row for each row of the table, and a column for each of its columns.
+
+    Raises:
+        AnswerUnusable: It has no table.
+        MissingPackage: pandas is not installed.
+
+    Example:
+        >>> table("| city | people |\n|---|---|\n| Bonn | 340 |").people.sum()
+        340
+    """
+    found = cells(answer)
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingPackage(
+            "A DataFrame needs pandas, which is not installed; the answer's text is kept.",
+            'Run `pip install "mixmagic[data]"`.',
+        ) from None
+    columns = zip(*found.rows, strict=True) if found.rows else [()] * len(found.columns)
+    return pd.DataFrame(
+        {name: _column(column) for name, column in zip(found.columns, columns, strict=True)}
+    )
+
+
+def _column(texts: Sequence[str]) -> Any:
+    """A column as pandas takes it: numbers where all of it is."""
+    import pandas as pd
+
+    signed = [text.replace("\N{MINUS SIGN}", "-") for text in texts]
+    given = [text for text in signed if text.lower() not in _MISSING]
+    if any(map(_CERTAIN.match, given)):
+        given = [text.replace(",", "") if _GROUPED.match(text) else text for text in given]
+    if not given or not all(map(_NUMBER.match, given)):
+        return list(texts)
+    rest = iter(given)
+    numbers = [None if text.lower() in _MISSING else _number(next(rest)) for text in signed]
+    whole = [number for number in numbers if isinstance(number, int)]
+    if len(whole) < len(given):
+        return pd.Series(numbers, dtype="float64")
+    if all(-(2**63) <= number < 2**63 for number in whole):
+        return pd.Series(numbers, dtype="int64" if len(whole) == len(texts) else "Int64")
+    return pd.Series(numbers, dtype="object")
+
+
+def _number(text: str) -> int | float:
+    """The number that a cell holds."""
+    return int(text) if text.lstrip("+-").isdigit() else float(text)

@@ -1,0 +1,173 @@
+"""Names and connections: found, shared among calls, and let go of at once."""
+
+from __future__ import annotations
+
+import math
+import queue
+import socket
+import threading
+import time
+
+import pytest
+from server import whole
+from unreachable import blackhole, hung_name
+
+from mixmagic.backends.http.connecting import Names, connect
+from mixmagic.errors import ConnectTimedOut, Stopped, Unavailable
+
+SOON = 0.5  # seconds: far below any timeout, above what a busy machine needs
+
+
+def asked(names: Names, host: str, port: int = 1) -> queue.SimpleQueue:
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+    names.ask(host, port, answers)
+    return answers
+
+
+def looking_up() -> int:
+    return sum(thread.name == "mixmagic-names" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def hung(monkeypatch):
+    """A resolver that does not answer for `hung.example`; the names that it was asked."""
+    with hung_name(monkeypatch) as seen:
+        yield seen
+
+
+def at(*addresses):
+    return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+
+
+def refusing() -> tuple[str, int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()
+
+
+def test_an_address_is_known_without_a_thread():
+    answers = asked(Names(), "127.0.0.1", 80)
+    assert answers.get_nowait()[0][4] == ("127.0.0.1", 80)
+
+
+def test_a_name_is_looked_up():
+    found = asked(Names(), "localhost", 80).get(timeout=5)
+    assert {address[4][1] for address in found} == {80}
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", f"{'a' * 64}.example", "a..b"])
+def test_a_name_that_cannot_be_found_says_so_to_whoever_waits(host):
+    assert isinstance(asked(Names(), host).get(timeout=20), (OSError, UnicodeError))
+
+
+def test_one_thread_looks_up_a_name_for_all_who_wait(hung):
+    names = Names()
+    answers = [asked(names, "hung.example") for _ in range(50)]
+    assert looking_up() == 1
+    assert len(hung) == 1
+    assert all(each.empty() for each in answers)
+
+
+def test_a_name_is_looked_up_again_later():
+    names = Names()
+    for _ in range(2):
+        assert asked(names, "localhost").get(timeout=5)
+    assert names._waiting == {}
+
+
+def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(
+    hung, session, monkeypatch
+):
+    """However many calls are stopped, the system is asked once."""
+    session.plan(session.request("Hi", model="openai:any"))  # what a first call loads is there
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://hung.example/v1")
+    for number in range(20):
+        request = session.request("Hi", model="openai:any")
+        timer = threading.Timer(0.05, request.stop.set)
+        timer.start()
+        at = time.monotonic()
+        with pytest.raises(Stopped) as stopped:
+            list(session.stream(request))
+        assert time.monotonic() - at < SOON
+        assert stopped.value.sent is False
+        timer.join()
+        assert looking_up() == 1, number
+
+
+def test_a_name_that_takes_too_long_is_a_connection_that_does(hung, session, monkeypatch, home):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://hung.example/v1")
+    monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", "0.2")
+    with pytest.raises(ConnectTimedOut):
+        session.ask("Hi", model="openai:any")
+
+
+def test_the_next_address_is_tried_where_one_refuses_or_does_not_answer():
+    with blackhole() as dead, socket.create_server(("127.0.0.1", 0)) as alive:
+        addresses = at(refusing(), dead, alive.getsockname())
+        until, used = time.monotonic() + 1, []
+        sock = connect(addresses, lambda: until - time.monotonic(), used.append, None, ())
+        with sock:
+            assert sock.getpeername() == alive.getsockname()
+            assert sock.gettimeout() is None
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert used[-1] is sock
+        assert [each.fileno() for each in used[:-1]] == [-1, -1]
+
+
+def test_where_none_answers_the_last_one_says_why():
+    with pytest.raises(ConnectionRefusedError):
+        connect(at(refusing(), refusing()), lambda: 1.0, lambda sock: None, None, ())
+    with pytest.raises(OSError, match="no address"):
+        connect([], lambda: 1.0, lambda sock: None, None, ())
+
+
+def test_a_socket_comes_from_where_it_should_with_its_options():
+    option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with socket.create_server(("127.0.0.1", 0)) as alive:
+        addresses = at(alive.getsockname())
+        with connect(addresses, lambda: 1.0, lambda s: None, "127.0.0.2", [option]) as sock:
+            assert sock.getsockname()[0] == "127.0.0.2"
+            assert sock.getsockopt(*option[:2])
+
+
+def test_connecting_that_is_no_longer_wanted_ends_and_closes_its_socket():
+    class Unwanted(Exception):
+        pass
+
+    calls, used = [], []
+
+    def left() -> float:
+        calls.append(1)
+        if len(calls) > 2:
+            raise Unwanted
+        return math.inf
+
+    with blackhole() as dead, pytest.raises(Unwanted):
+        connect(at(dead), left, used.append, None, ())
+    assert used[0].fileno() == -1
+
+
+def test_stops_while_connecting_leave_no_thread(session, monkeypatch, server):
+    before = threading.active_count()
+    with blackhole() as dead:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{dead[1]}/v1")
+        for _ in range(20):
+            request = session.request("Hi", model="openai:any")
+            timer = threading.Timer(0.02, request.stop.set)
+            timer.start()
+            began = time.monotonic()
+            with pytest.raises(Stopped):
+                list(session.stream(request))
+            assert time.monotonic() - began < SOON
+            timer.join()
+    assert threading.active_count() <= before
+
+
+def test_refused_connections_are_named_and_the_next_call_works(session, together, monkeypatch):
+    url = together.url
+    host, port = refusing()
+    monkeypatch.setenv("TOGETHER_BASE_URL", f"http://{host}:{port}")
+    with pytest.raises(Unavailable, match="Connection refused"):
+        session.ask("Hi", model="8x7b")
+    monkeypatch.setenv("TOGETHER_BASE_URL", url)
+    together.plan = [whole("Hi")]
+    assert session.ask("Hi", model="8x7b").text == "Hi"

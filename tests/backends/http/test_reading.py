@@ -1,0 +1,203 @@
+"""How much of a response is read, and what it says of tokens, over a real socket."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from server import CUT, HANG, Answer, chunk, frames, refusal, usage
+
+from mixmagic.backends.http import backend
+from mixmagic.core.money import Usage
+from mixmagic.errors import MixmagicError, ProviderError, RateLimited, StreamBroken, Unavailable
+
+TOLD = {"prompt_tokens": 10, "completion_tokens": 390, "total_tokens": 400}
+COUNT = {"choices": [], "usage": TOLD}
+
+
+def of(index, text=None, finish=None, **more):
+    """A piece of one of several answers."""
+    delta = {} if text is None else {"content": text}
+    choice = {"index": index, "delta": delta, "finish_reason": finish, **more}
+    return {"object": "chat.completion.chunk", "choices": [choice]}
+
+
+def body(*choices, **more):
+    """Answers that are not streamed."""
+    return Answer([json.dumps({"choices": choices, **more}).encode()], type="application/json")
+
+
+def message(index, text, **more):
+    return {"index": index, "message": {"content": text}, "finish_reason": "stop", **more}
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        [frames(COUNT, done=False)],
+        [frames({**COUNT, "choices": None}, COUNT)],
+        [b"data: why not JSON\n\n", frames({"error": "why"}, COUNT, done=False)],
+        [frames({**chunk("more"), "usage": TOLD}, done=False)],
+        [frames(COUNT, done=False).rstrip(), CUT],
+        [frames(COUNT, done=False), HANG],
+    ],
+)
+def test_a_count_that_comes_at_once_behind_the_end_is_read(session, together, late):
+    together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop")), *late])]
+    answer = session.ask("Hello")
+    assert (answer.text, answer.usage) == ("Hi", Usage(10, 390))
+
+
+def test_a_count_far_behind_the_end_is_not_waited_for(session, together):
+    together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop")), 60.0, frames(COUNT)])]
+    assert session.ask("Hello").usage.estimated
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """An answer whose end has been said is not waited for."""
+    monkeypatch.setattr(backend, "_AFTER_FINISH", 0.1)
+
+
+ASKED = [
+    {"n": 3},
+    {"extra_body": {"n": 3}},
+    {"extra_body": {"n": "3"}},
+    {"extra_body": {"n": 3.0}},
+    {"extra_body": {"best_of": 3}},
+    {"n": 2, "extra_body": {"n": 3}},
+    {"extra_body": {"n": 2, "best_of": 3}},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("done", [True, False])
+def test_each_answer_that_may_come_is_waited_for_however_it_is_asked_for(
+    session, together, soon, asked, done
+):
+    """Each in its turn, as llama.cpp sends them, with a pause that is longer than the wait."""
+    steps = []
+    for index in range(3):
+        steps += [frames(of(index, f"A{index}"), of(index, None, "stop"), done=False), 0.3]
+    together.plan = [Answer([*steps[:-1], frames(COUNT, done=done)])]
+    answer = session.ask("Hello", **asked)
+    assert (answer.text, *answer.others) == ("A0", "A1", "A2")
+    assert answer.usage == Usage(10, 390)
+
+
+def test_the_best_of_several_may_be_the_only_one(session, together):
+    together.plan = [Answer([frames(of(0, "A0"), of(0, None, "stop"), COUNT, done=False)])]
+    assert session.ask("Hello", extra_body={"best_of": 3}).text == "A0"
+    with pytest.raises(StreamBroken):
+        session.ask("Hello", n=3)
+
+
+EACH = [Usage(10, 5), Usage(10, 7), Usage(10, 6)]
+OWN = [usage(10, each.completion_tokens)["usage"] for each in EACH]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            Answer([frames(*(of(n, "A") for n in range(3)),
+                           *({**of(n, None, "stop"), "usage": OWN[n]} for n in range(3)))]),
+            id="on each end",
+        ),
+        pytest.param(
+            Answer([frames(*(of(n, "A") for n in range(3)),
+                           *(of(n, None, "stop", usage=OWN[n]) for n in (2, 0, 1)))]),
+            id="in each choice",
+        ),
+        pytest.param(
+            Answer([frames(*(each for n in range(3) for each in (
+                of(n, "A"), of(n, None, "stop"), {"choices": [], "usage": OWN[n]})))]),
+            id="behind each end",
+        ),
+        pytest.param(
+            Answer([frames(*({**of(n, "A"), "usage": usage(10, size)["usage"]}
+                             for size in range(1, 6) for n in range(3)),
+                           *({**of(n, None, "stop"), "usage": OWN[n]} for n in range(3)))]),
+            id="growing",
+        ),
+        pytest.param(body(*(message(n, "A", usage=OWN[n]) for n in range(3))), id="in one body"),
+        pytest.param(
+            body(*(message(n, "A", usage=OWN[n]) for n in range(3)), **usage(10, 18)),
+            id="in one body, and in all",
+        ),
+        pytest.param(body(*(message(n, "A") for n in range(3)), **usage(10, 18)), id="in all"),
+    ],
+)  # fmt: skip
+def test_counts_of_several_answers_are_added_once(session, together, answer):
+    together.plan = [answer]
+    found = session.ask("Hello", n=3, stream=answer.type != "application/json")
+    assert (found.usage, len(found.others)) == (Usage(10, 18), 2)
+    assert found.cost == Decimal("28e-6") * Decimal("0.6")
+
+
+STATUSES = {400: ProviderError, 429: RateLimited, 500: Unavailable, 504: Unavailable}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"message": "why"}, "usage": {**TOLD, "cost": "0.5"}},
+        {"error": {"message": "why", "usage": {**TOLD, "cost": 0.5}}},
+        {"error": {"message": "why", "metadata": {"usage": {**TOLD, "cost": 0.5}}}},
+        [{"error": {"message": "why"}, "usage": {**TOLD, "cost_in_usd_ticks": 5_000_000_000}}],
+    ],
+)
+def test_a_refusal_has_the_usage_that_its_body_tells(session, together, status, said):
+    together.plan = [refusal(status, said)]
+    with pytest.raises(STATUSES[status], match="why") as caught:
+        session.ask("Hello")
+    assert caught.value.usage == Usage(10, 390, charge=Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    "said", [{"error": {"message": "why"}}, {"error": "why", "usage": {}}, b"why", b"<p>why", b""]
+)
+def test_a_refusal_that_tells_no_usage_has_none(session, together, said):
+    together.plan = [refusal(500, said)]
+    with pytest.raises(Unavailable) as caught:
+        session.ask("Hello")
+    assert caught.value.usage is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"error": {"message": "why", "code": 502}, "usage": TOLD},
+        {"error": {"message": "why"}, "usage": TOLD},
+        {"error": {"message": "why", "usage": TOLD}},
+        {"error": {"message": "maximum context length"}, "usage": TOLD},
+        {"object": "error", "message": "why", "usage": TOLD},
+        {"choices": [{"delta": {}, "finish_reason": "error", "usage": TOLD}]},
+        {**chunk("", "error"), "usage": TOLD},
+        {**chunk(), "x_groq": {"error": "why", "usage": TOLD}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_error_in_a_stream_has_the_usage_that_it_tells(session, together, frame, begun):
+    together.plan = [Answer([frames(*[chunk("Hi")] * begun, frame)])]
+    with pytest.raises(MixmagicError) as caught:
+        session.ask("Hello")
+    assert caught.value.usage == Usage(10, 390)
+
+
+def test_an_event_that_is_an_error_has_the_usage_that_it_tells(session, together):
+    event = b"event: error\n" + frames({"message": "why", "usage": TOLD})
+    together.plan = [Answer([event])]
+    with pytest.raises(StreamBroken, match="why") as caught:
+        session.ask("Hello")
+    assert caught.value.usage == Usage(10, 390)
+
+
+def test_an_answer_without_content_has_the_usage_that_it_tells(session, together):
+    together.plan = [body(usage=TOLD)]
+    with pytest.raises(StreamBroken, match="without content") as caught:
+        session.ask("Hello", stream=False)
+    assert caught.value.usage == Usage(10, 390)

@@ -1,0 +1,289 @@
+"""Tasks: their temperatures, the model by the guide, at the cheapest provider with a key."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from mixmagic.catalog import Catalog, genai_prices
+from mixmagic.catalog.selection import GUIDE, TASKS, choose, named, suited, task
+from mixmagic.commands import models
+from mixmagic.errors import BadArguments, UnknownModel
+
+
+@pytest.fixture(autouse=True)
+def _no_other_prices(monkeypatch):
+    """The package's own prices alone: those of genai-prices change with its releases."""
+    genai_prices._look_up.cache_clear()
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A catalog with a user's files."""
+
+    def read(*texts: str) -> Catalog:
+        for number, text in enumerate(texts):
+            (tmp_path / f"{number}.toml").write_text(text)
+        return Catalog(tmp_path)
+
+    return read
+
+
+def chosen(name: str, tokens: int, *keys: str, own: str = "8x7b", catalog: Catalog | None = None):
+    """The name of the model that is chosen where these providers have a key, and the reason."""
+    catalog = catalog or Catalog()
+    own_model = catalog.resolve(own)
+    choice = choose(name, tokens, catalog, lambda provider: provider.name in keys, own_model)
+    return choice.model.name, choice.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "model"),
+    [
+        ("chat", 0.5, 0.9, "8x7b"),
+        ("code", 0.1, 0.3, "8x7b"),
+        ("analysis", 0.4, 0.6, "8x22b"),
+        ("creative", 0.7, 0.9, "8x7b"),
+        ("translate", 0.1, 0.4, "8x7b"),
+        ("summarize", 0.1, 0.4, "8x7b"),
+    ],
+)
+def test_each_task_has_the_mission_s_temperature_and_model(name, low, high, model):
+    assert low <= task(name).temperature <= high
+    assert task(name).model == model
+    assert chosen(name, 1_000, "together")[0] == f"together:{model}"
+
+
+def test_there_are_six_tasks_whose_strengths_the_catalog_knows():
+    assert list(TASKS) == ["chat", "code", "analysis", "creative", "translate", "summarize"]
+    known = {strength for model in Catalog().models for strength in model.strengths}
+    assert {strength for each in TASKS.values() for strength in each.strengths} <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Code", "Did you mean code? Tasks are chat, code,"),
+        ("summarise", "Did you mean summarize?"),
+        ("fly", "Tasks are"),
+    ],
+)
+def test_an_unknown_task(name, hint):
+    for use in (task, lambda name: chosen(name, 1)):
+        with pytest.raises(BadArguments, match="no task") as error:
+            use(name)
+        assert error.value.hint.startswith(hint)
+
+
+def test_a_prompt_over_the_smaller_one_s_context_goes_to_the_larger():
+    assert chosen("chat", 32_768, "together") == ("together:8x7b", "8x7b chosen for chat")
+    assert chosen("chat", 32_769, "together") == (
+        "together:8x22b",
+        "8x22b chosen for 32,769 tokens, answer included (8x7b takes 32,768)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "model", "said"),
+    [
+        (["together", "fireworks"], "fireworks:8x7b", ""),  # the other one is dedicated
+        (["fireworks", "openrouter"], "fireworks:8x7b", ""),  # the other's price is unknown
+        (["openrouter", "together"], "openrouter:8x7b", ""),  # unknown, but served
+        (["mistral", "together"], "together:8x7b", ""),  # retired
+        (["fireworks", "ollama"], "fireworks:8x7b", ""),  # whether the other runs is not known
+        (["ollama"], "ollama:8x7b", ""),
+    ],
+)
+def test_the_cheapest_whose_key_is_there(keys, model, said):
+    assert chosen("code", 1_000, *keys) == (model, f"8x7b chosen for code{said}")
+
+
+def test_a_retired_row_is_never_chosen():
+    name, reason = chosen("code", 1_000, "mistral", own="mistral:8x7b")
+    assert name == "mistral:8x7b"
+    assert reason.startswith("the session's model: no provider with a key serves 8x7b")
+
+
+def test_a_dedicated_row_is_chosen_only_beside_the_session_s_own():
+    """Else nothing says that there is an endpoint: it would be refused."""
+    for own in ("local", "fireworks:8x7b", "together:our-team/mixtral-1"):
+        name, reason = chosen("code", 1_000, "together", own=own)
+        assert name == own
+        assert (
+            reason == "the session's model: no provider with a key serves 8x7b, the choice for code"
+        )
+    assert chosen("analysis", 1_000, "together", own="8x7b")[0] == "together:8x22b"
+
+
+def test_without_any_key_it_is_the_session_s_own():
+    assert chosen("code", 1_000, own="local")[0] == "local"
+    assert chosen("code", 1_000)[0] == "together:8x7b"
+
+
+ACME = """
+name = "acme"
+base_url = "https://acme.example/v1"
+key_env = "ACME_API_KEY"
+[[models]]
+id = "mixtral-cheap"
+aliases = ["8x7b"]
+context = {context}
+price = {{ input = "0.01", output = "0.01" }}
+"""
+
+
+def test_a_user_s_cheaper_provider_is_chosen_where_the_prompt_fits(read):
+    catalog = read(ACME.format(context=8_000))
+    keys = ("acme", "fireworks")
+    assert chosen("code", 8_000, *keys, catalog=catalog) == (
+        "acme:8x7b",
+        "8x7b chosen for code, the cheapest of 2 providers with a key",
+    )
+    assert chosen("code", 8_001, *keys, catalog=catalog) == (
+        "fireworks:8x7b",
+        "8x7b chosen for code",
+    )
+
+
+OF_TWO = "the cheapest of 2 providers with a key"
+
+
+def meant(name: str, *keys: str, catalog: Catalog | None = None) -> tuple[str, str]:
+    """The name of the model that a name means where these providers have a key, and the reason."""
+    choice = named(name, catalog or Catalog(), lambda provider: provider.name in keys)
+    return choice.model.name, choice.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "model", "reason"),
+    [
+        ("8x7b", [], "together:8x7b", ""),  # as the catalog has it: the error names Together
+        ("8x7b", ["together"], "together:8x7b", ""),
+        ("8x7b", ["mistral"], "together:8x7b", ""),  # retired there
+        ("8x7b", ["fireworks"], "fireworks:8x7b", ""),
+        (" 8X7B ", ["fireworks", "together"], "fireworks:8x7b", ""),  # the other one is dedicated
+        ("8x7b", ["openrouter"], "openrouter:8x7b", ""),
+        ("8x7b", ["openrouter", "fireworks"], "fireworks:8x7b", ""),  # one price is not known
+        ("8x7b", ["ollama", "fireworks"], "fireworks:8x7b", ""),  # whether it runs is not known
+        ("8x22b", ["ollama"], "ollama:8x22b", ""),
+        ("8x7b", ["ollama", "together"], "together:8x7b", ""),  # whose key was set for something
+        ("together:8x7b", ["fireworks"], "together:8x7b", ""),
+        ("Together:8x7b", ["fireworks"], "together:8x7b", ""),
+        ("open-mixtral-8x7b", ["fireworks"], "mistral:8x7b", ""),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", ["openrouter"], "together:8x7b", ""),
+        ("mixtral", ["fireworks"], "together:8x7b", ""),  # an alias that nobody else has
+        ("openai:8x7b", ["fireworks"], "openai:8x7b", ""),
+    ],
+)
+def test_a_bare_alias_means_the_cheapest_provider_with_a_key(name, keys, model, reason):
+    assert meant(name, *keys) == (model, reason)
+
+
+def test_no_key_is_looked_for_where_there_is_no_choice():
+    for name in ("disco", "local", "together:8x7b", "mixtral", "openai:gpt-9", "open-mixtral-8x7b"):
+        asked = []
+        named(name, Catalog(), asked.append)
+        assert asked == []
+    asked = []
+    named("8x7b", Catalog(), lambda provider: asked.append(provider.name))
+    assert asked == ["fireworks", "ollama", "openrouter"], "only who serves it"
+
+
+def test_an_unknown_name_stays_unknown():
+    with pytest.raises(UnknownModel, match="'8x7'"):
+        meant("8x7", "fireworks")
+
+
+HOME = """
+name = "{name}"
+[[models]]
+id = "our-team/mixtral-1"
+aliases = ["8x7b"]
+status = "available"
+price = {{ input = "{price}", output = "{price}" }}
+"""
+
+
+def test_of_equal_prices_the_catalog_s_first_is_asked(read):
+    catalog = read(HOME.format(name="together", price=1), HOME.format(name="zeta", price=1))
+    assert meant("8x7b", "zeta", "together", catalog=catalog) == ("together:8x7b", OF_TWO)
+
+
+def test_a_user_s_row_stands_for_its_provider(read):
+    """The package's, behind it, is another model: it may be cheaper."""
+    catalog = read(HOME.format(name="fireworks", price=9))
+    choice = named("8x7b", catalog, lambda provider: provider.name == "fireworks")
+    assert choice.model.id == "our-team/mixtral-1"
+
+
+def test_a_user_s_alias_outranks_the_package_s(read):
+    """It is not theirs to choose, even where that row has no price."""
+    catalog = read(HOME.format(name="together", price=1).replace("price =", "# price ="))
+    assert meant("8x7b", "together", "fireworks", catalog=catalog) == ("together:8x7b", "")
+    assert named("8x7b", catalog, lambda provider: True).model.id == "our-team/mixtral-1"
+
+
+def families(wanted: str) -> list[str]:
+    """The names of what is suited, each once."""
+    return list(dict.fromkeys(model.aliases[0] for model in suited(Catalog(), wanted)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("long documents", ["8x22b"]),
+        ("Long document", ["8x22b"]),
+        ("complex reasoning", ["8x22b"]),
+        ("reasoning", ["8x22b"]),
+        ("math", ["8x22b"]),
+        ("low cost", ["8x7b"]),
+        ("German", ["disco"]),
+        ("analysis", ["8x22b"]),
+        ("code", ["8x7b"]),
+        ("translate", ["8x7b"]),
+        ("coding", ["8x7b"]),
+        ("offline", ["local"]),
+        ("resoning", ["8x22b"]),
+        ("complex documents", ["8x22b"]),
+        ("I want to summarize long novels", ["8x22b", "8x7b"]),
+    ],
+)
+def test_models_are_found_by_what_they_do_well(wanted, found):
+    assert families(wanted) == found
+
+
+def test_the_best_come_first_then_those_that_are_served_then_the_cheap_ones():
+    assert [model.name for model in suited(Catalog(), "long documents")] == [
+        *("ollama:8x22b", "fireworks:8x22b", "openrouter:8x22b", "together:8x22b", "mistral:8x22b")
+    ]
+    both = [model.aliases[0] for model in suited(Catalog(), "chat in German")]
+    assert both[0] == "disco"
+
+
+@pytest.mark.parametrize("wanted", ["flying", "cheap", "", "?!"])
+def test_nothing_is_good_for_that(wanted):
+    with pytest.raises(BadArguments, match="good for") as error:
+        suited(Catalog(), wanted)
+    assert "long documents" in error.value.hint
+    assert "tasks are chat" in error.value.hint
+
+
+@pytest.mark.parametrize("words", [['"long', 'documents"'], ["long", "documents"]])
+def test_the_table_explains(session, words):
+    table = models.suited(session, words)
+    assert table.rows[0][1] == "ollama:8x22b"
+    assert all(sentence in table.caption for sentence in GUIDE.values())
+    assert "--task" not in table.caption
+
+
+def test_the_table_of_a_task_says_what_it_sets(session):
+    table = models.suited(session, ["code"])
+    assert "--task code: temperature 0.2, 8x7b by default" in table.caption
+    assert [row[1] for row in table.rows if row[0] == "→"] == ["together:8x7b"]
+
+
+def test_the_table_needs_no_model_of_the_session_s(session):
+    session.model = "gone"
+    assert not any(row[0] for row in models.suited(session, ["code"]).rows)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mixmagic.core.settings import Settings
+from mixmagic.errors import BadArguments
+
+
+@pytest.fixture
+def write(home):
+    """Write the settings file."""
+
+    def write(text: str | bytes):
+        path = home / "config" / "config.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def load(home, **environ) -> Settings:
+    return Settings.load({"MIXMAGIC_HOME": str(home), **environ})
+
+
+def test_defaults(home):
+    settings = load(home)
+    assert (settings.model, settings.live) == ("8x7b", None)
+    assert settings.config_dir == home / "config"
+    assert settings.data_dir == home / "data"
+    assert settings.cache_dir == home / "cache"
+
+
+def test_the_environment_is_that_of_the_process(home, monkeypatch):
+    monkeypatch.setenv("MIXMAGIC_MODEL", "disco")
+    assert Settings.load().model == "disco"
+    assert Settings.load().data_dir == home / "data"
+
+
+def test_reading_settings_makes_no_folder(home):
+    load(home)
+    assert {each.name for each in home.iterdir()} == {"cache"}
+
+
+def test_home_may_be_relative_or_the_user_s(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load("here").data_dir == tmp_path / "here" / "data"
+    assert load("~/there").data_dir == tmp_path / "there" / "data"
+
+
+def test_folders_are_the_platform_s_without_a_home(tmp_path, monkeypatch):
+    for name, folder in (("CONFIG", "c"), ("DATA", "d"), ("CACHE", "e")):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / folder))
+    settings = Settings.load({})
+    folders = settings.config_dir, settings.data_dir, settings.cache_dir
+    assert folders == tuple(tmp_path / folder / "mixmagic" for folder in "cde")
+
+
+def test_file_wins_over_defaults_and_environment_over_file(home, write):
+    write('model = "8x22b"\nlive = false\n')
+    assert (load(home).model, load(home).live) == ("8x22b", False)
+    settings = load(home, MIXMAGIC_MODEL="local", MIXMAGIC_LIVE="1")
+    assert (settings.model, settings.live) == ("local", True)
+
+
+@pytest.mark.parametrize(
+    ("word", "live"),
+    [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("False", False), ("no", False)],
+)
+def test_live_takes_words(home, word, live):
+    assert load(home, MIXMAGIC_LIVE=word).live is live
+
+
+def test_empty_variables_are_unset(home, write):
+    write('model = "8x22b"\n')
+    settings = load(home, MIXMAGIC_MODEL="", MIXMAGIC_LIVE="")
+    assert (settings.model, settings.live) == ("8x22b", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("model = ", "cannot be read", "Fix the file"),
+        (b"model = '\xff'", "cannot be read", "Fix the file"),
+        ("modle = 'x'", "no setting 'modle'", "Settings are: model."),
+        ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, live, connect_timeout, "),
+        ("[model]\nname = 'x'", "'model' cannot be {'name': 'x'}", "It takes a text."),
+        ("model = 5", "'model' cannot be 5", "It takes a text."),
+        ("live = 'yes'", "'live' cannot be 'yes'", "It takes true or false."),
+    ],
+)
+def test_a_bad_file_is_named(home, write, text, says, hint):
+    path = write(text)
+    with pytest.raises(BadArguments) as caught:
+        load(home)
+    assert says in caught.value.message
+    assert str(path) in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_folder_in_the_file_s_place_is_named(home):
+    (home / "config" / "config.toml").mkdir(parents=True)
+    with pytest.raises(BadArguments, match=r"config\.toml cannot be read"):
+        load(home)
+
+
+def test_a_bad_variable_is_refused(home):
+    with pytest.raises(BadArguments, match="'live' cannot be 'maybe'") as caught:
+        load(home, MIXMAGIC_LIVE="maybe")
+    assert caught.value.hint == "It takes true or false."
+
+
+@pytest.mark.parametrize("text", ["1_0", "\N{ARABIC-INDIC DIGIT THREE}", "１０", "2.5", "ten"])  # noqa: RUF001
+def test_numbers_in_odd_writings_are_refused(home, text):
+    with pytest.raises(BadArguments, match="'budget_floor' cannot be") as caught:
+        load(home, MIXMAGIC_BUDGET_FLOOR=text)
+    assert caught.value.hint == "It takes a whole number from 0 up."
+    if text != "2.5":
+        with pytest.raises(BadArguments, match="'idle_timeout' cannot be"):
+            load(home, MIXMAGIC_IDLE_TIMEOUT=text)
+    assert load(home, MIXMAGIC_BUDGET_FLOOR=" 10 ").budget_floor == 10
+
+
+def test_settings_are_read_once(home, monkeypatch):
+    settings = load(home)
+    monkeypatch.setitem(os.environ, "MIXMAGIC_MODEL", "local")
+    assert settings.model == "8x7b"

@@ -1,0 +1,312 @@
+"""`{{ expression }}`: what is replaced, what is not, and what goes wrong in two lines."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixmagic.errors import BadArguments, BudgetExceeded, MixmagicError
+from mixmagic.prompting.expressions import CURE
+from mixmagic.prompting.interpolate import expand, room_for, variable_meant
+
+ROOM = 100_000
+FLAT = st.text() | st.integers() | st.sampled_from(["{{", "}}", "'", '"', "\\", "#", "\n"])
+NESTED = st.recursive(
+    FLAT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def expanded(text, room=ROOM, **names):
+    """Expand with these names as the notebook's namespace; a character is a token."""
+    (found,) = expand([text], lambda e: eval(e, names), names=names, room=room, count=len)
+    return found
+
+
+def refused(text, **names):
+    """Check that it fails in two lines; return both, and the error."""
+    with pytest.raises(MixmagicError) as caught:
+        expanded(text, **names)
+    lines = caught.value._render_traceback_()
+    assert len(lines) == 2
+    assert not any("\n" in line for line in lines)
+    return *lines, caught.value
+
+
+@given(st.text() | st.text("{}\\$%ab'\"# \n"))
+def test_a_text_without_two_braces_comes_back_as_it_is(text):
+    text = text.replace("{{", "{ {")
+    assert expanded(text) == (text, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{}} println!("{{}}")',
+        "{{ }} {{\n}}",
+        "{{ x",
+        "$x^{{a}_b}$ \\frac{{a}{b}}",
+        "int m[2][2] = {{1,2},{3,4}};",
+        'f"{{{x}}}" {{{x}}}',
+        "}} {{",
+        '{"a": {"b": {}}}',
+        "{{ ( }",
+        "{{ { # }} \n" * 20_000,  # in linear time: the square of it would take minutes
+        "{{ ' " * 20_000 + "}",
+        "{{a} " * 20_000 + "}}",
+    ],
+)
+def test_braces_that_are_no_expressions_are_left_alone(text):
+    assert expanded(text, x="never", a="never") == (text, ())
+
+
+@pytest.mark.parametrize("unit", ["{{ # ", "{{\\'"])
+def test_what_never_closes_is_read_in_linear_time(unit):
+    text = unit * 6_000 + "\n" + "() '' " * 6_000
+    begun = time.process_time()
+    assert expanded(text) == (text, ())
+    assert time.process_time() - begun < 2, "0.1 s; the square of it takes 4 s and a minute"
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("{{ x }}", "7"),
+        ("{{x}}{{x}}", "77"),
+        ("a {{ x\n}} b", "a 7 b"),
+        ("{{ '}}' }}", "}}"),
+        ("{{ '''}}\n''' }}", "}}\n"),
+        (r"{{ '\'}}' }}", "'}}"),
+        (r"{{ r'\}}' }}", r"\}}"),
+        ('{{ {"a": {1}} }}', "{'a': {1}}"),
+        ("{{ {'a': {'b': {}}}['a'] }}", "{'b': {}}"),
+        ('{{ f"{ {1: x}[1] }" }}', "7"),
+        ('{{ f"{{{x}}}" }}', "{7}"),
+        ("{{ (lambda a: {a})(x) }}", "{7}"),
+        ("{{ [x,  # }} not yet\n x] }}", "[7, 7]"),
+        ("{{ x # the end }} and on", "7 and on"),
+        ("{{ x # one }} and {{ x # two }}", "7 and 7"),
+        ("{{ x\n + x }}", "14"),
+        ("{{ y := x }}{{ y }}", "77"),
+        ("{{ '" + "}}" * 50_000 + "'[x] }}", "}"),
+        ("{{ x, x }}", "(7, 7)"),
+        ("{{ [a for a in (x,)][0] }}", "7"),
+        (r"\{{ x }} {{ x }}", "{{ x }} 7"),
+        (r"\{{ x }} \{ \\ \}}", r"{{ x }} \{ \\ \}}"),
+        ("{{a} {{ x }}", "{{a} 7"),
+        ("{{ ( {{ x }}", "{{ ( 7"),
+        ("${{ x }} $", "$7 $"),
+        ("{{ 'a' if x else '{{' }}", "a"),
+    ],
+)
+def test_an_expression_ends_where_python_would_end_it(text, result):
+    assert expanded(text, x=7).text == result
+
+
+def test_a_warning_of_pythons_comes_once_when_it_is_evaluated():
+    text = r"{{ '\d' }}"  # warnings are errors here
+    (found,) = expand([text], lambda e: e, names=(), room=ROOM, count=len)
+    assert found.text == r"'\d'"
+
+
+@given(NESTED, st.sampled_from(["{{%s}}", "{{ %s }}", "{{\n%s\n}}"]))
+def test_any_literal_is_found_whole(value, form):
+    seen = []
+    written = repr(value)
+    if form == "{{%s}}" and written.startswith("{"):
+        written = f" {written} "  # three braces in a row are literal
+    text = f"<{form % written}>"
+    expand([text], lambda e: seen.append(eval(e)), names=(), room=ROOM, count=len)
+    assert seen == [value]
+
+
+@given(st.text() | st.sampled_from(["{{ x }}", r"\{{", "}}", "{{"]))
+def test_values_are_data(value):
+    assert expanded("a{{ x }}b{{x}}", x=value).text == f"a{value}b{value}"
+
+
+def test_each_is_evaluated_once_and_in_order():
+    items = []
+    result = expanded(
+        "{{ items.append(1) or items }} {{ items.append(2) or items }} {{ items }}", items=items
+    )
+    assert result.text == "[1] [1, 2] [1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("{{ .Name }}", "`{{ .Name }}` in line 2 is no Python: invalid syntax"),
+        ("{{#if x}}", "`{{ #if x }}` in line 2"),
+        ("{{ f(x }}", "'(' was never closed"),
+        ("{{ don't }}", "unterminated string"),
+        ("{{ a) + (b }}", "unmatched ')'"),
+        ("{{ x = 1 }}", "invalid syntax"),
+        ("{{ await x }}", "'await' outside function"),
+        ("{{ '\0' }}", "null bytes"),
+        ("{{ %s }}" % ("(" * 500 + ")" * 500), "too many nested parentheses"),
+    ],
+)
+def test_nothing_is_evaluated_where_something_is_no_expression(wrong, says):
+    calls = []
+    message, hint, error = refused(f"{{{{ calls.append(1) }}}}\n{wrong}", calls=calls)
+    assert isinstance(error, BadArguments)
+    assert says in message
+    assert r"`\{{`" in hint
+    assert "--raw" in hint
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "text"),
+    [
+        ("{{ x:.2f }}", '{{ f"{x:.2f}" }}', "7.00"),
+        ("{{x!r}}", '{{ f"{x!r}" }}', "7"),
+        ('{{ {"a": x}["a"]:03 }}', '{{ f\'{ {"a": x}["a"]:03}\' }}', "007"),
+    ],
+)
+def test_a_format_is_written_as_pythons_own(wrong, right, text):
+    hint = refused(wrong, x=7)[1]
+    assert hint.startswith(f"Hint: A format is an f-string's: `{right}`. ")
+    assert r"`\{{`" in hint
+    assert expanded(right, x=7).text == text
+
+
+@pytest.mark.parametrize(
+    "latex", [r"{{x^{\alpha}}}", r"\frac{{\pi}}{2}", "{{ {a b} }}", "{{ a b }}"]
+)
+def test_braces_that_are_meant_are_cured_by_a_backslash(latex):
+    hint = refused(latex)[1]
+    assert hint == f"Hint: {CURE}"
+    assert expanded(latex.replace("{{", r"\{{", 1)).text == latex
+
+
+def test_nothing_is_evaluated_where_another_text_of_the_call_has_no_expression():
+    calls = []
+    with pytest.raises(BadArguments, match="no Python"):
+        expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), room=ROOM, count=len)
+    assert calls == []
+
+
+def test_an_unknown_name_is_named_with_the_nearest_ones():
+    message, hint, error = refused("{{ len(framw) }}", frame=1, frames=2, other=3)
+    assert message == "BadArguments: `{{ len(framw) }}`: there is no variable 'framw'."
+    assert hint.startswith("Hint: Did you mean frame or frames? ")
+    assert "--raw" in hint
+    assert isinstance(error, BadArguments)
+    assert "Did you mean print" in refused("{{ pritn(1) }}")[1]
+    assert "Did you mean" not in refused("{{ qqqqqqqqqq }}")[1]
+
+
+def calls_unknown(x):
+    return unknown_within + x  # noqa: F821
+
+
+def test_a_name_unknown_within_a_function_is_the_functions_failure():
+    message, hint, _ = refused("{{ call(2) }}", call=calls_unknown)
+    assert "failed: NameError: name 'unknown_within' is not defined" in message
+    assert "a cell of its own" in hint
+    # The same name in the expression: it is there, in the notebook.
+    names = {"call": calls_unknown, "unknown_within": 1}
+    assert "failed: NameError" in refused("{{ call(unknown_within) }}", **names)[0]
+
+
+def test_the_room_is_what_the_answer_and_the_texts_leave():
+    assert room_for(["abc", "de"], context=1000, answer=100, count=len) == 1000 - 100 - 128 - 5
+    assert room_for([], context=1000, answer=None, count=len) == 1000 - 250 - 128
+    assert room_for([], context=1000, answer=10**6, count=len) == 1000 - 500 - 128
+    assert room_for(["x" * 900], context=1000, answer=100, count=len) == 0
+    assert room_for([], context=None, answer=None, count=len) == 24_448
+
+
+def test_the_variables_that_may_be_meant():
+    names = ["df", "Frame", "_dff", "x"]
+    assert variable_meant("dff", names) == "Did you mean df? "
+    assert variable_meant("_dfg", names).startswith("Did you mean _dff")
+    assert variable_meant("frame", names) == "Did you mean Frame? "
+    assert variable_meant("zzz", names) == ""
+
+
+class Broken:
+    def __repr__(self):
+        raise ZeroDivisionError("no\nrepr")
+
+
+class BrokenError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{{ 1 / 0 }}", "`{{ 1 / 0 }}` failed: ZeroDivisionError: division by zero"),
+        ("{{ {}['k'] }}", "failed: KeyError: 'k'"),
+        ("{{ fail(NameError('x')) }}", "failed: NameError: x"),
+        ("{{ fail(BrokenError()) }}", "BrokenError"),
+        ("{{ Broken() }}", "`{{ Broken() }}` failed: ZeroDivisionError: no repr"),
+        ("{{ [Broken()] }}", "failed: ZeroDivisionError"),
+        ("{{ 10 ** 5000 }}", "failed: ValueError"),
+    ],
+)
+def test_what_an_expression_raises_is_two_lines(text, says):
+    names = {"fail": fail, "Broken": Broken, "BrokenError": BrokenError}
+    message, hint, error = refused(text, **names)
+    assert says in message
+    assert "a cell of its own" in hint
+    assert "direct cause" not in "".join(traceback.format_exception(error))
+    assert error.__cause__ is error.__context__ is None
+
+
+def test_an_error_of_ours_comes_as_it_is_and_a_stop_is_no_error():
+    over = BudgetExceeded("It could cost up to $2.", "Raise it.")
+    assert refused("{{ fail(over) }}", fail=fail, over=over)[2] is over
+    with pytest.raises(KeyboardInterrupt):
+        expanded("{{ fail(KeyboardInterrupt()) }}", fail=fail)
+
+
+def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
+    text, notes = expanded(
+        "{{ a }}|{{ b }}|{{ c }}", room=1000, a="a" * 5000, b="b" * 50, c="c" * 900
+    )
+    first, second, third = text.split("|")
+    assert second == "b" * 50
+    assert len(first) + len(second) + len(third) <= 1000
+    kept = first.count("a", 0, first.index("\n"))
+    assert first.endswith(f"\n[cut to the first {kept} of 5,000 characters]")
+    assert kept > 350
+    assert notes[0] == f"a cut to the first {kept} of 5,000 characters"
+    assert [note.split()[0] for note in notes] == ["a", "c"]
+
+
+def test_texts_of_one_call_share_the_room():
+    names = {"a": "a" * 5000}
+    found = expand(
+        ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, room=1000, count=len
+    )
+    assert [one.text[-1] for one in found] == ["]", "!"]
+    assert sum(len(one.text) for one in found) <= 1001
+    assert all(len(one.notes) == 1 for one in found)
+
+
+@given(st.lists(NESTED, min_size=1, max_size=5), st.integers(400, 3000))
+def test_values_never_take_more_than_their_room(values, room):
+    names = {f"v{n}": value for n, value in enumerate(values)}
+    text, notes = expanded("".join(f"{{{{ {name} }}}}" for name in names), room=room, **names)
+    assert len(text) <= room
+    whole = "".join(value if isinstance(value, str) else repr(value) for value in values)
+    assert bool(notes) == (text != whole)
+
+
+def test_without_any_room_only_the_cut_is_said():
+    assert expanded("{{ a }}", room=0, a="abc").text == "[cut to the first 0 of 3 characters]"
+    assert expanded("{{ a }}", room=-5, a="").text == ""

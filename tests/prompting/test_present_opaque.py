@@ -1,0 +1,172 @@
+"""Values whose text does not say what they hold are refused, with what to write instead."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import io
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+import zipfile
+
+import httpx
+import IPython.display
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+import PIL.Image
+import polars as pl
+import pytest
+import requests
+
+from mixmagic.errors import BadArguments
+from mixmagic.prompting.present import draft
+
+
+def shown(value, room=100_000):
+    """What a model would read, a character being a token."""
+    return draft(value, "value").fit(room, len)
+
+
+def refused(value, name="x") -> BadArguments:
+    with pytest.raises(BadArguments) as caught:
+        draft(value, name)
+    assert "\n" not in caught.value.message + caught.value.hint
+    assert f"`{name}" in caught.value.message
+    return caught.value
+
+
+class Bare:
+    pass
+
+
+class Column:
+    data = (1, 2)
+
+
+def done() -> concurrent.futures.Future:
+    future = concurrent.futures.Future()
+    future.set_result("tea")
+    return future
+
+
+def response() -> requests.Response:
+    made = requests.Response()
+    made.status_code, made._content, made._content_consumed = 200, b"tea", True
+    return made
+
+
+def archive() -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(), "w")
+
+
+async def later():
+    yield 1
+
+
+async def once():
+    return 1
+
+
+IMAGE = PIL.Image.new("RGB", (9, 9))
+FIGURE = matplotlib.figure.Figure()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        IMAGE,
+        IPython.display.Image(b"\x89PNG", format="png"),
+        IPython.display.SVG("<svg></svg>"),
+        IPython.display.Audio(data=b"RIFF", rate=1),
+        FIGURE,
+        FIGURE.subplots().plot([1, 2])[0],
+        [IMAGE],
+        {"before": "x", "after": IMAGE},
+        (FIGURE, FIGURE.subplots()),
+        np.array(FIGURE.subplots(2, 2), dtype=object),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_picture_is_refused_wherever_it_stands(picture):
+    assert "is a picture" in refused(picture).message
+
+
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [
+        (response, "{{ x.text }}"),
+        (lambda: httpx.Response(200, text="tea"), "{{ x.text }}"),
+        (done, "{{ x.result() }}"),
+        (archive, "{{ x.namelist() }}"),
+        (lambda: subprocess.Popen([sys.executable, "-c", ""]), "{{ x.communicate()[0] }}"),
+        (lambda: ET.fromstring("<p>tea</p>"), "{{ ''.join(x.itertext()) }}"),
+        (lambda: iter([1]), "{{ list(x) }}"),
+        (lambda: zip([1], [2], strict=True), "{{ list(x) }}"),
+        (later, "async for each in x"),
+        (Column, "{{ x.data }}"),
+        (Bare, "`_repr_prompt_()`"),
+        (object, "`_repr_prompt_()`"),
+        (lambda: memoryview(b"x"), "_repr_prompt_"),
+        (lambda: [Bare(), Bare()], "_repr_prompt_"),
+        (lambda: {"a": (each for each in "ab")}, "{{ list(x[...]) }}"),
+        (lambda: [response(), response()], "{{ x[...].text }}"),
+        (lambda: np.array([Bare()], dtype=object), "_repr_prompt_"),
+        (lambda: pl.LazyFrame({"a": [1]}), "{{ x.collect() }}"),
+        (lambda: pl.DataFrame({"a": [1]}).group_by("a"), "_repr_prompt_"),
+        (lambda: pd.DataFrame({"a": [1]}).style, "{{ x.data }}"),
+        (lambda: pd.DataFrame({"a": [1]}).groupby("a"), "a method"),
+    ],
+)
+def test_what_says_nothing_is_refused_with_what_to_write(make, how):
+    value = make()
+    with value if hasattr(value, "__exit__") else contextlib.nullcontext():
+        assert how in refused(value).hint
+
+
+def test_a_coroutine_is_awaited_in_a_line_before():
+    coroutine = once()
+    with contextlib.closing(coroutine):
+        assert "`value = await x`" in refused(coroutine).hint
+
+    async def scheduled():
+        task = asyncio.create_task(once())
+        hint = refused(task).hint
+        await task
+        return hint
+
+    assert "`value = await x`" in asyncio.run(scheduled())
+
+
+def test_a_compound_expression_is_put_into_parentheses():
+    assert "`{{ (a or b).text }}`" in refused(response(), "a or b").hint
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (IPython.display.Markdown("# Tea"), "# Tea"),
+        (IPython.display.HTML("<p>Tea</p>"), "<p>Tea</p>"),
+        (IPython.display.JSON({"tea": 1}), "{'tea': 1}"),
+        (IPython.display.Latex("$x$"), "$x$"),
+        (IPython.display.Math("x^2"), "x^2"),
+    ],
+)
+def test_a_display_object_is_its_data(value, text):
+    assert shown(value).text == text
+
+
+@pytest.mark.parametrize(
+    "text", ["<p>Tea</p>", "<br/>", "<a> and <b>", "2 < 3", "<Person Ann, 7>", "<Cup n=3 at 0x1f>"]
+)
+def test_a_text_of_ones_own_is_sent(text):
+    made = type("Own", (), {"__repr__": lambda self: text})()
+    assert shown(made).text == text
+
+
+def test_one_value_that_says_nothing_among_others_is_sent():
+    assert shown({"name": "Ann", "model": Bare()}).text.startswith("{'name': 'Ann', 'model': <")
+    assert shown([]).text == "[]"
+    assert shown([[], {}]).text == "[[], {}]"

@@ -1,0 +1,281 @@
+"""Full disks and read-only folders: refused at once and as a whole, read, and well again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mixmagic.errors import StoreError
+from mixmagic.store.sqlite.database import Database
+
+FIRST = (
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
+)
+SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
+ADD = """
+import os, resource, sys, time
+from pathlib import Path
+from mixmagic.errors import StoreDamaged, StoreError
+from mixmagic.store.sqlite.database import Database
+
+path, first = Path(sys.argv[1]), sys.argv[2]
+database = Database(path, [first])
+def add(text, count=1):
+    with database.transaction() as connection:
+        for _ in range(count):
+            connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+def texts():
+    return [row[0] for row in database.rows("SELECT text FROM notes ORDER BY id")]
+def refused(work, *words):
+    started = time.monotonic()
+    try:
+        work(*words)
+    except StoreError as error:
+        assert type(error) is StoreError, error
+        assert time.monotonic() - started < 5, "it has waited for a lock"
+        return error
+    raise AssertionError("not refused")
+"""
+
+
+def run(script: str, *words: object) -> str:
+    """What a process of its own prints; it must end well."""
+    ran = subprocess.run(
+        [sys.executable, "-c", ADD + script, *map(str, words)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout
+
+
+def add(database: Database, text: str) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+
+
+def texts(database: Database) -> list[str]:
+    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str):
+    """A small filesystem in memory; skips where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
+        pytest.skip("only who may mount can have a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    with mounted(tmp_path / "small disk", "size=512k"):
+        yield tmp_path / "small disk"
+
+
+def fill(folder: Path) -> Path:
+    """Leave not a byte."""
+    filling = folder / "filling"
+    with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return filling
+
+
+def test_a_file_that_may_not_grow(tmp_path):
+    """The system refuses bytes beyond a limit, in the file or in its log; at opening too."""
+    script = """
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+add("before")
+for size in (path.with_name("notes.db-wal").stat().st_size + 5000, 1000, 0):
+    for reopened in (False, True):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        error = refused(add, "x" * 2000, 100)
+        assert "Free some space" in error.hint, error.hint
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        if reopened:
+            database.close()
+add("after")
+print(*texts(), database.check())
+"""
+    assert run(script, tmp_path / "notes.db", FIRST) == "before after ok\n"
+
+
+def test_a_file_that_has_all_its_pages(tmp_path):
+    """SQLite itself says that it is full, and ends the transaction."""
+    database = Database(tmp_path / "notes.db", [FIRST])
+    add(database, "before")
+    database.rows("PRAGMA max_page_count=8")
+    for _ in range(3):
+        with pytest.raises(StoreError) as caught:
+            add(database, "x" * 100_000)
+        assert "Free some space" in caught.value.hint
+        assert "full" in caught.value.message
+    assert texts(database) == ["before"]
+    database.rows("PRAGMA max_page_count=1000000")
+    add(database, "after")
+    assert texts(database) == ["before", "after"]
+    assert database.check() == "ok"
+    database.close()
+
+
+def test_a_disk_that_is_really_full(small_disk):
+    """Whether the file is open already or not; it can be read, and no lock is left behind."""
+    database = Database(small_disk / "notes.db", [FIRST])
+    other = Database(small_disk / "notes.db", [FIRST])
+    add(database, "before")
+    for again in range(4):
+        if again % 2:
+            database.close()
+        filling = fill(small_disk)
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                add(database, "x" * 100_000)
+            assert "Free some space" in caught.value.hint
+            assert type(caught.value) is StoreError
+        assert texts(database) == ["before", *["between"] * again]
+        filling.unlink()
+        add(other, "between")
+    add(database, "after")
+    assert texts(database) == ["before", *["between"] * 4, "after"]
+    assert database.check() == "ok"
+    database.close()
+    other.close()
+
+
+def test_a_new_file_on_a_full_disk(small_disk):
+    filling = fill(small_disk)
+    database = Database(small_disk / "data" / "notes.db", [FIRST, SECOND])
+    for _ in range(2):
+        with pytest.raises(StoreError) as caught:
+            add(database, "refused")
+        assert "Free some space" in caught.value.hint
+        assert type(caught.value) is StoreError
+    filling.unlink()
+    add(database, "after")
+    assert texts(database) == ["after"]
+    assert database.check() == "ok"
+    database.close()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may look into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+# A folder's permissions do not bind root.
+NOBODY = """
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+
+
+def lock(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    folder.chmod(0o555)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_read_only_folder_is_read_and_not_written(open_folder, journal):
+    """Without a log, and so without the memory that a write-ahead log needs."""
+    folder = open_folder / "data? 100%"
+    database = Database(folder / "notes.db", [FIRST])
+    add(database, "one")
+    database.rows(f"PRAGMA journal_mode={journal}")
+    database.close()
+    lock(folder)
+    script = """
+for _ in range(2):
+    assert texts() == ["one"]
+    error = refused(add, "two")
+    assert "Check its permissions" in error.hint, error.hint
+newer = Database(path, [first, "ALTER TABLE notes ADD COLUMN more TEXT"])
+assert newer.rows("SELECT text FROM notes")[0][0] == "one", "it cannot be brought up to date"
+older = Database(path, [])
+assert "newer mixmagic" in str(refused(older.rows, "SELECT 1"))
+print(database.check(), *sorted(each.name for each in path.parent.iterdir()))
+"""
+    said = run(NOBODY + script, folder / "notes.db", FIRST)
+    assert said == "ok notes.db notes.db-lock\n"
+
+
+def test_a_read_only_folder_with_a_log_is_read_with_it(open_folder):
+    """As a killed kernel leaves it; what is in the log alone is not forgotten."""
+    folder = open_folder / "data"
+    database = Database(folder / "notes.db", [FIRST])
+    add(database, "in the file")
+    database.close()
+    add(database, "in the log")
+    kept = {each: each.read_bytes() for each in folder.iterdir()}
+    database.close()
+    for file, content in kept.items():
+        file.write_bytes(content)
+    lock(folder)
+    script = """
+for _ in range(2):
+    assert texts() == ["in the file", "in the log"]
+    refused(add, "two")
+"""
+    run(NOBODY + script, folder / "notes.db", FIRST)
+    folder.chmod(0o755)
+    (folder / "notes.db-shm").unlink()
+    folder.chmod(0o555)
+    # Nobody can read the log without the memory: better nothing than less than there is.
+    run(NOBODY + "refused(texts)", folder / "notes.db", FIRST)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "missing", "damaged"])
+def test_what_cannot_be_written_is_refused_at_once(open_folder, what):
+    folder = open_folder / "data"
+    database = Database(folder / "notes.db", [FIRST])
+    add(database, "one")
+    database.close()
+    if what == "damaged":
+        (folder / "notes.db").write_bytes(b"damaged" * 1000)
+    if what == "missing":
+        shutil.rmtree(folder)
+        open_folder.chmod(0o555)
+        script = "refused(add, 'two'); refused(texts)"
+    else:
+        lock(folder)
+        folder.chmod(0o777 if what == "file" else 0o555)
+        script = "refused(add, 'two'); assert texts() == ['one']"
+    if what == "damaged":
+        script = """
+for _ in range(2):
+    for error in (refused(add, "two"), refused(texts)):
+        assert "is damaged and cannot be moved aside" in str(error), error
+"""
+    run(NOBODY + script, folder / "notes.db", FIRST)
+
+
+def test_a_read_only_filesystem(small_disk):
+    """Not even root writes to it; a file that is open when it becomes so is still read."""
+    database = Database(small_disk / "notes.db", [FIRST])
+    add(database, "one")
+    database.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for _ in range(2):
+        assert texts(database) == ["one"]
+        with pytest.raises(StoreError):
+            add(database, "two")
+        database.close()
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    add(database, "two")
+    assert texts(database) == ["one", "two"]
+    database.close()

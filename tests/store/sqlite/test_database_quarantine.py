@@ -1,0 +1,149 @@
+"""Files that another process quarantines while they are open: noticed, and nothing mixed up."""
+
+from __future__ import annotations
+
+import random
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mixmagic.errors import StoreDamaged, StoreError
+from mixmagic.store.sqlite.database import Database
+
+FIRST = (
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
+)
+PAGE = 4096
+
+
+def add(database: Database, text: str) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+
+
+def texts(database: Database) -> list[str]:
+    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
+
+
+def add_many(database: Database, count: int = 300) -> None:
+    with database.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO notes (text) VALUES (?)", [(f"{n:04} " * 40,) for n in range(count)]
+        )
+
+
+def moved(path: Path, word: str = "damaged") -> list[Path]:
+    """What was moved aside, with its logs."""
+    found = sorted(path.parent.glob(f"{path.stem}.{word}-*"))
+    assert all(
+        re.fullmatch(rf"notes\.{word}-\d{{8}}-\d{{6}}(-\d+)?\.db(-\w+)?", each.name)
+        for each in found
+    )
+    return found
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A whole file of some forty pages."""
+    database = Database(tmp_path / "notes.db", [FIRST])
+    add_many(database)
+    database.close()
+    assert database.path.stat().st_size > 30 * PAGE
+    return database.path
+
+
+def noise(size: int) -> bytes:
+    return random.Random(4711).randbytes(size)
+
+
+def overwrite(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def test_who_has_the_moved_file_open_notices_at_the_next_use(path):
+    mine, other = Database(path, [FIRST]), Database(path, [FIRST])
+    assert len(texts(mine)) == 300
+    overwrite(path, PAGE, noise(PAGE * 20))
+    with pytest.raises(StoreDamaged):
+        texts(other)
+    assert texts(mine) == []
+    add(mine, "mine")
+    add(other, "other's")
+    assert texts(mine) == texts(other) == ["mine", "other's"]
+    mine.close()
+    other.close()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_damage_that_another_finds_a_moment_earlier_is_not_said_again(path, inside):
+    """A query begins anew with the new file; a transaction that had begun fails."""
+    mine, other = Database(path, [FIRST]), Database(path, [FIRST])
+    mine.rows("SELECT 1")
+    overwrite(path, PAGE, noise(PAGE * 20))
+    found = []
+
+    def find() -> None:
+        if not found:
+            with pytest.raises(StoreDamaged) as caught:
+                texts(other)
+            found.append(caught.value)
+
+    def copy() -> None:
+        with mine.transaction() as connection:
+            find()
+            connection.execute("INSERT INTO notes (text) SELECT text FROM notes")
+
+    if inside:
+        with pytest.raises(StoreError) as caught:
+            copy()
+        assert type(caught.value) is StoreError
+        assert "another process has moved" in caught.value.hint
+    else:
+        mine._made.set_progress_handler(find, 1)  # once the query has begun
+        assert texts(mine) == []
+    assert len(found) == 1
+    add(other, "new")
+    assert texts(mine) == ["new"]
+    assert len([each for each in moved(path) if each.suffix == ".db"]) == 1
+    mine.close()
+    other.close()
+
+
+def test_a_move_that_was_broken_off_by_a_kill_is_finished(path):
+    """The file was gone already, its log not yet, and another process has both open."""
+    old = Database(path, [FIRST])
+    add(old, "old")
+    path.rename(path.with_name("notes.damaged-20260101-000000.db"))
+    new = Database(path, [FIRST])
+    add(new, "new")
+    assert texts(new) == ["new"]
+    assert {each.name[-7:] for each in moved(path, "left")} == {".db-wal", ".db-shm"}
+    add(old, "newer")
+    assert texts(new) == ["new", "newer"]
+    assert new.check() == "ok"
+    old.close()
+    new.close()
+
+
+def test_a_link_stays_and_what_it_points_to_is_moved(path, tmp_path):
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "ledger.db"
+    link.symlink_to(path)
+    database = Database(link, [FIRST])
+    assert len(texts(database)) == 300
+    database.close()
+    path.write_bytes(noise(9000))
+    with pytest.raises(StoreDamaged):
+        texts(database)
+    assert len(moved(path)) == 1
+    add(database, "new")
+    database.close()
+    assert link.is_symlink()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT text FROM notes").fetchall() == [("new",)]
+    assert [each.name for each in link.parent.iterdir()] == ["ledger.db"]
