@@ -54,7 +54,7 @@ class Llama:
         self._client.close()
         self.process.stdin.close()
         self.process.kill()
-        self.process.wait()
+        self.process.wait(timeout=60)
 
     def is_openai(self, monkeypatch) -> None:
         """Have the provider `openai` mean this server."""

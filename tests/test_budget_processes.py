@@ -103,7 +103,7 @@ def test_no_budget_is_passed_by_threads_and_processes_that_are_killed(together, 
     finally:
         for process in processes.values():
             process.kill()
-            process.communicate()
+            process.communicate(timeout=60)
 
     # Whoever was refused could not have been paid for; and nobody was refused for nothing.
     for each in said.values():
@@ -225,7 +225,7 @@ def share(limit: Decimal, together, home) -> tuple[list[dict], list[str], Ledger
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=60)
     return said, order, mine
 
 

@@ -122,7 +122,12 @@ print("keyring" in sys.modules)
 """
     (tmp_path / ".env").write_text("X=1")
     ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert ran.stdout == "False False False\nFalse False\nTrue\n"
 

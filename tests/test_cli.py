@@ -27,7 +27,12 @@ COMMAND = [str(Path(sys.executable).with_name("mixmagic"))]
 
 def run(*words, **env):
     return subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, env={**os.environ, **env}, check=False
+        [*COMMAND, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        check=False,
+        timeout=120,
     )
 
 
@@ -53,7 +58,7 @@ def test_ctrl_c_ends_the_doctor_and_its_process_at_once(together):
         together.wait(lambda: together.received, timeout=20)
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=60)
         assert time.monotonic() - begun < 1.0
     assert (process.returncode, errors) == (130, "\nStopped.\n")
 
@@ -173,6 +178,7 @@ def test_what_an_encoding_lacks_is_written_in_its_letters(lost, encoding, marks)
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding},
         check=False,
+        timeout=120,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
     shown = ran.stdout.decode(encoding.partition(":")[0])
@@ -188,7 +194,9 @@ def test_nothing_is_said_where_nobody_reads_on(lost):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
-        ran = subprocess.run([*COMMAND, "spend"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+        ran = subprocess.run(
+            [*COMMAND, "spend"], stdout=pipe, stderr=subprocess.PIPE, check=False, timeout=120
+        )
     assert (ran.returncode, ran.stderr) == (141, b"")
 
 

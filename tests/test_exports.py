@@ -15,7 +15,9 @@ HEAVY = ["IPython", "anywidget", "httpcore", "httpx", "ipykernel", "ipywidgets",
 
 def fresh(code: str) -> str:
     """What `code` prints in a process of its own."""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 

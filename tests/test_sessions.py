@@ -52,14 +52,14 @@ def test_threads_that_need_a_part_at_once_share_it(home, monkeypatch, name):
     session, gate, seen = Session(), threading.Barrier(8), []
 
     def need() -> None:
-        gate.wait()
+        gate.wait(timeout=60)
         seen.append(getattr(session, name))
 
     threads = [threading.Thread(target=need) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
     assert made == [name]
     assert len(seen) == 8
     assert all(each is seen[0] for each in seen)
@@ -111,14 +111,14 @@ def test_threads_that_need_the_session_at_once_share_it(home):
     seen, gate = [], threading.Barrier(8)
 
     def need() -> None:
-        gate.wait()
+        gate.wait(timeout=60)
         seen.append(mixmagic.session())
 
     threads = [threading.Thread(target=need) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
     assert len(seen) == 8
     assert len(set(seen)) == 1
 
@@ -205,7 +205,12 @@ mixmagic.ask("Hello", model="8x7b")
 print(alone)
 """
     ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert ran.stdout == "[]\n"
 

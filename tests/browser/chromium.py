@@ -54,7 +54,7 @@ class Chromium:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(timeout=60)
         log = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
         hosts = set(_HOST.findall(log)) - {"127.0.0.1", "localhost", ""}
         return {host for host in hosts if not _ITS_OWN.search(host)}

@@ -69,7 +69,7 @@ def served(home: Path, root: Path, **environment: str) -> Iterator[str]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(timeout=60)
 
 
 def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:

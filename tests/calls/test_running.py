@@ -28,7 +28,7 @@ def call(session, together):
 def test_its_pieces_are_the_answer(call):
     made = call(*together("Hello", " there"))
     assert "".join(str(delta) for delta in made.deltas()) == "Hello there"
-    assert made.result().text == "Hello there"
+    assert made.result(timeout=60).text == "Hello there"
     assert made.result(timeout=0).cost is not None, "it can be asked for again"
     assert list(made.deltas()) == [], "each piece is read once"
 
@@ -43,7 +43,7 @@ def test_another_thread_stops_it(call, together):
     assert str(first) == "Half"
     thread = threading.Thread(target=made.stop)
     thread.start()
-    thread.join()
+    thread.join(timeout=60)
     with pytest.raises(Stopped) as caught:
         made.result(timeout=20)
     assert caught.value.completion.text == "Half"
@@ -58,7 +58,7 @@ def test_a_stop_behind_its_end_changes_nothing(call):
     made.result(timeout=20)
     made.stop()
     assert not made.stopped
-    assert made.result().finish == "stop"
+    assert made.result(timeout=60).finish == "stop"
 
 
 def test_who_waits_too_short_is_told(call):
@@ -95,7 +95,7 @@ def ran(what) -> object:
     results = []
     thread = threading.Thread(target=lambda: results.append(what()))
     thread.start()
-    thread.join()
+    thread.join(timeout=60)
     return results[0]
 
 

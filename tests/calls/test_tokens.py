@@ -269,7 +269,11 @@ assert tokens.count([Message("user", "Hello")], Model("x", here, tokenizer="mist
 assert heavy() == ["sentencepiece"], heavy()
 """
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -280,14 +284,14 @@ def test_threads_load_once_and_agree(unloaded, monkeypatch):
     start, texts = threading.Barrier(8), list(CORPUS.values())
 
     def work() -> None:
-        start.wait()
+        start.wait(timeout=60)
         results.append([count_text(text, model) for text in texts for model in (V1, V3)])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
     assert sorted(loads) == sorted(tokens._FILES.values())
     assert results == [[count_text(text, model) for text in texts for model in (V1, V3)]] * 8
 

@@ -181,19 +181,19 @@ def test_counting_while_answers_come(loaded, model):
         with closing(loaded.stream(request)) as deltas:
             while not next(deltas).text:
                 pass
-            begun.wait()
+            begun.wait(timeout=60)
             return next(delta.usage for delta in deltas if delta.usage).completion_tokens
 
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(ask, number) for number in range(4)]
-        begun.wait()
+        begun.wait(timeout=60)
         while not all(answer.done() for answer in answers):
             started = time.perf_counter()
             assert count(talk(f"u: Hello {len(took)}"), model).exact
             took.append(time.perf_counter() - started)
     print(f"\n{len(took)} counts, the longest {max(took) * 1000:.0f} ms")
     assert len(took) > 20
-    assert all(0 < answer.result() <= 40 for answer in answers)
+    assert all(0 < answer.result(timeout=60) <= 40 for answer in answers)
 
 
 def test_eight_threads_load_it_once_and_agree(session, loaded, model, monkeypatch):
@@ -203,7 +203,7 @@ def test_eight_threads_load_it_once_and_agree(session, loaded, model, monkeypatc
     monkeypatch.setattr(backend, "Engine", lambda *of: loads.append(1) or load(*of))
 
     def work(_: int) -> list[Count]:
-        at_once.wait()
+        at_once.wait(timeout=60)
         return [session.count(text, model="local") for text in texts]
 
     with ThreadPoolExecutor(8) as pool:

@@ -46,7 +46,7 @@ def test_after_its_process_was_killed(alone):
     request = alone.request("Hello", model="local")
     assert alone.count("Hello", model="local") == exactly(31)
     engine(alone).process.kill()
-    engine(alone).process.wait()
+    engine(alone).process.wait(timeout=60)
     assert count(request.messages, request.model) == count(request.messages, UNKNOWN)
     assert count_text("Hello", request.model) == count_text("Hello", UNKNOWN)
     assert alone.count("Hello", model="local") == exactly(31)

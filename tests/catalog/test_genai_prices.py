@@ -224,5 +224,7 @@ sys.addaudithook(refuse)
 import threading
 print(catalog.resolve("openai:gpt-4o").price.source, threading.active_count())
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert run.stdout == f"genai-prices {genai_prices.__version__} 1\n", run.stderr

@@ -18,7 +18,7 @@ def test_wait_ends_when_another_thread_stops():
     waiting = threading.Thread(target=stop.set)
     waiting.start()
     assert stop.wait(10)
-    waiting.join()
+    waiting.join(timeout=60)
     assert stop.is_set()
 
 
@@ -95,7 +95,7 @@ def test_many_threads_wait_and_all_are_woken():
         time.sleep(0.05)
         stop.set()
         at = time.monotonic()
-        assert all(each.result() for each in waiting)
+        assert all(each.result(timeout=60) for each in waiting)
     assert time.monotonic() - at < 1
 
 
@@ -135,12 +135,12 @@ def test_no_stop_is_lost_between_threads():
         stop, called, gate = Stop(), threading.Event(), threading.Barrier(2)
 
         def stopper(stop=stop, gate=gate):
-            gate.wait()
+            gate.wait(timeout=60)
             stop.set()
 
         thread = threading.Thread(target=stopper)
         thread.start()
-        gate.wait()
+        gate.wait(timeout=60)
         with stop.calling(called.set):
             assert called.wait(5)
-        thread.join()
+        thread.join(timeout=60)

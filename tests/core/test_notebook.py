@@ -121,11 +121,11 @@ def caseless(tmp_path):
     made = [["mkfs.vfat", image], ["mount", "-o", "loop", image, folder]]
     try:
         for command in made:
-            subprocess.run(command, check=True, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("none can be mounted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", folder], check=True, timeout=120)
 
 
 def test_on_a_filesystem_that_does_not_they_are_one(caseless):
@@ -162,5 +162,6 @@ print(before == session.notebook, session.settings.notebook == before)
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     assert ran.stdout == "True True\n"

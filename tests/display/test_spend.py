@@ -133,6 +133,7 @@ def fresh(code: str, **env: str) -> str:
         text=True,
         check=False,
         env={**os.environ, **env},
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()

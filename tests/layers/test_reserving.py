@@ -329,7 +329,7 @@ def test_two_threads_that_each_hold_a_stream_and_ask_inside_it_both_get_through(
     def work() -> None:
         with closing(session.stream(session.request("Hi"))) as deltas:
             next(deltas)
-            gate.wait()
+            gate.wait(timeout=60)
             done.append(session.ask("Hi", max_tokens=1000).text)
             list(deltas)
 
@@ -572,7 +572,7 @@ def reader(how: str):
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together, held, monkeypatch):

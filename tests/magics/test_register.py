@@ -32,6 +32,7 @@ def shell(body):
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

@@ -268,5 +268,7 @@ def test_no_library_is_imported_for_it():
         "import sys; from mixmagic.prompting.present import draft; draft({}, 'x').fit(99, len);"
         "print({'pandas', 'numpy', 'matplotlib', 'IPython'} & set(sys.modules))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert run.stdout == "set()\n"

@@ -260,7 +260,12 @@ def test_it_is_not_read_before_a_call_and_then_once(together, folder):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     together.plan = [whole("Hi")]
     ran = subprocess.run(
-        [sys.executable, "-c", OPENS], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPENS],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert ran.stdout == "0\n1\n"
     assert together.received[-1].headers["authorization"] == f"Bearer {KEY}"

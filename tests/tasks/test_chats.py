@@ -138,7 +138,7 @@ def test_threads_lose_no_exchange():
     ready = threading.Barrier(8)
 
     def add(number: int) -> None:
-        ready.wait()
+        ready.wait(timeout=60)
         for turn in range(200):
             chats.add("trip", Cell(f"{number}", f"{turn // 100}"), f"{number}.{turn}", made)
 
@@ -147,7 +147,7 @@ def test_threads_lose_no_exchange():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
     # The second run of each has replaced its first.
     assert sorted(asked(chats)) == sorted(f"{n}.{t}" for n in range(8) for t in range(100, 200))
 

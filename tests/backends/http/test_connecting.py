@@ -89,7 +89,7 @@ def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(
             list(session.stream(request))
         assert time.monotonic() - at < SOON
         assert stopped.value.sent is False
-        timer.join()
+        timer.join(timeout=60)
         assert looking_up() == 1, number
 
 
@@ -158,7 +158,7 @@ def test_stops_while_connecting_leave_no_thread(session, monkeypatch, server):
             with pytest.raises(Stopped):
                 list(session.stream(request))
             assert time.monotonic() - began < SOON
-            timer.join()
+            timer.join(timeout=60)
     assert threading.active_count() <= before
 
 

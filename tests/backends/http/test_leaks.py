@@ -101,7 +101,7 @@ def stop_one(session: Session, number: int) -> float:
     with pytest.raises(Stopped):
         list(session.stream(request))
     ended = time.monotonic()
-    timer.join()
+    timer.join(timeout=60)
     return ended - at[0]
 
 

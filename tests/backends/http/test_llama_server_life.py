@@ -22,7 +22,7 @@ def test_a_server_that_is_killed_in_the_middle_leaves_a_broken_answer(monkeypatc
             with pytest.raises(StreamBroken) as caught:
                 list(deltas)
         assert caught.value.partial.text
-        server.process.wait()
+        server.process.wait(timeout=60)
         with pytest.raises(Unavailable, match="cannot be reached"):
             session.ask("Hi", model=MODEL)
 

@@ -248,7 +248,7 @@ def test_ctrl_c_ends_an_ask_and_keeps_what_had_come(session, together):
     interrupter.start()
     with pytest.raises(Stopped, match="tokens kept") as caught:
         session.ask("Hello", model="8x7b")
-    interrupter.join()
+    interrupter.join(timeout=60)
     assert caught.value.completion.finish == "stopped"
     assert caught.value.completion.text in ("", "Hi")
     assert seen_closed(together)

@@ -83,7 +83,9 @@ def test_the_environment_names_a_folder_of_authorities(
 ):
     command = ["openssl", "x509", "-hash", "-noout", "-in", str(authority.pem)]
     try:
-        digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        digest = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=120
+        ).stdout.strip()
     except FileNotFoundError:
         pytest.skip("there is no openssl to name the file")
     (tmp_path / f"{digest}.0").write_bytes(authority.pem.read_bytes())
@@ -152,7 +154,7 @@ def test_a_certificate_that_signs_itself_is_refused(session, behind, tmp_path):
                "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
                "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
     try:
-        subprocess.run(command, capture_output=True, check=True)
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
     except FileNotFoundError:
         pytest.skip("there is no openssl to sign with")
 

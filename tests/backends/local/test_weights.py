@@ -183,7 +183,7 @@ def start(index, tmp_path, monkeypatch):
     yield start_one
     for process in processes:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
     for pid in (tmp_path / "calls").read_text().split():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)  # the pip of a process that was killed

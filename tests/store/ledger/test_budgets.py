@@ -185,7 +185,7 @@ def test_a_limit_that_is_set_while_a_call_waits_holds_for_it(make):
         thread.start()
         thread.join(0.3)  # it is at the file's lock
         mine.budgets.set("day", Decimal(0), None)
-    thread.join()
+    thread.join(timeout=60)
     assert len(said) == 1
 
 
@@ -365,7 +365,7 @@ def test_limits_set_at_once_are_all_kept(make):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
     kept = json.loads(ledgers[0].budgets.path.read_text())
     assert kept == {f"notebook:/{number}.ipynb": str(number) for number in range(8)}
 

@@ -147,7 +147,7 @@ def test_a_process_that_ends_in_order_writes_its_calls_when_the_lock_is_gone(
         other.execute("COMMIT")
         assert process.wait(20) == 0
     assert statuses(path) == ["ok"]
-    process.communicate()
+    process.communicate(timeout=60)
 
 
 def test_a_process_that_ends_waits_no_more_than_its_time(home, together, tmp_path):
@@ -159,7 +159,7 @@ def test_a_process_that_ends_waits_no_more_than_its_time(home, together, tmp_pat
         process.stdin.write("end\n")
         process.stdin.flush()
         assert process.wait(30) == 0
-    assert process.communicate()[1] == ""
+    assert process.communicate(timeout=60)[1] == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -210,7 +210,7 @@ def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path):
         database = Database(path, [FIRST])
         add(database, "one")
         assert texts(database) == ["one"]
-        commit.join()
+        commit.join(timeout=60)
         database.close()
 
 

@@ -68,12 +68,15 @@ def mounted(folder: Path, *options: str):
     """A small filesystem in memory; skips where that is not allowed."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(command, check=False, timeout=120).returncode
+    ):
         pytest.skip("only who may mount can have a small disk")
     try:
         yield
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", folder], check=True, timeout=120)
 
 
 @pytest.fixture
@@ -269,13 +272,13 @@ def test_a_read_only_filesystem(small_disk):
     database = Database(small_disk / "notes.db", [FIRST])
     add(database, "one")
     database.close()
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=120)
     for _ in range(2):
         assert texts(database) == ["one"]
         with pytest.raises(StoreError):
             add(database, "two")
         database.close()
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True, timeout=120)
     add(database, "two")
     assert texts(database) == ["one", "two"]
     database.close()

@@ -123,7 +123,7 @@ def test_this_systems_own_table_is_read(tmp_path):
         == "proc"
     )
     mount = ["mount", "-t", "ramfs", "ramfs", folder]
-    if os.getuid() != 0 or subprocess.run(mount, check=False).returncode:
+    if os.getuid() != 0 or subprocess.run(mount, check=False, timeout=120).returncode:
         pytest.skip("only who may mount can see it")
     try:
         assert (
@@ -134,7 +134,7 @@ def test_this_systems_own_table_is_read(tmp_path):
         )
         assert network_filesystem.network(folder) == ""
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", folder], check=True, timeout=120)
 
 
 def test_where_there_is_no_such_table_psutil_is_asked(tmp_path, monkeypatch):
