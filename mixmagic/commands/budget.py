@@ -5,7 +5,7 @@ from __future__ import annotations
 from mixmagic.commands._parser import Parser
 from mixmagic.core.money import Per
 from mixmagic.display.budget import budgets_table
-from mixmagic.display.report import Table
+from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments
 from mixmagic.sessions import Session
 from mixmagic.store.ledger.budgets import Limit

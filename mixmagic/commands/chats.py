@@ -11,7 +11,7 @@ from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:  # imported when a conversation is asked for: `%load_ext` stays light
     from mixmagic.display.chats import Conversation
-    from mixmagic.display.report import Table
+    from mixmagic.display.table import Table
     from mixmagic.tasks.chats import Cell, Chats
 
 
@@ -96,7 +96,7 @@ def _forget(kept: Chats, words: list[str]) -> str:
 
 def _save(kept: Chats, words: list[str]) -> str:
     """Write one conversation to a file."""
-    from mixmagic.tasks.transcripts import save
+    from mixmagic.display.chats import save
 
     options = _parsed(
         "save",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mixmagic.errors import UnknownModel
 
 if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
-    from mixmagic.display.report import Table
+    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
 
 
@@ -24,7 +24,7 @@ def suited(session: Session, words: Sequence[str]) -> Table:
         BadArguments: No model is known to be good for that.
     """
     from mixmagic.catalog.selection import GUIDE, TASKS, suited
-    from mixmagic.display.report import models_table
+    from mixmagic.display.prices import models_table
 
     wanted = " ".join(words).strip("'\"")
     about = ["the best first: by what a model is good at, whether it is served today, its price"]

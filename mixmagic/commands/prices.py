@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mixmagic.commands._parser import Parser
 
 if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
-    from mixmagic.display.report import Table
+    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
 
 

@@ -13,8 +13,8 @@ from mixmagic.errors import BadArguments
 if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
     from decimal import Decimal
 
-    from mixmagic.display.report import Table
     from mixmagic.display.spend import Spend
+    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
 
 
@@ -66,8 +66,8 @@ def resolve(session: Session, words: list[str]) -> Table:
         StoreError: The ledger cannot be written.
     """
     from mixmagic.core.money import amounts
-    from mixmagic.display.report import Table
     from mixmagic.display.spend import sweep
+    from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
 
     said = "settle one by `spend --resolve NUMBER DOLLARS`, as the provider billed it"

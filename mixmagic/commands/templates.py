@@ -10,7 +10,7 @@ from mixmagic.errors import MixmagicError
 if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
     from pathlib import Path
 
-    from mixmagic.display.report import Table
+    from mixmagic.display.table import Table
     from mixmagic.prompting.templates import Template
 
 _BEGIN = """\
@@ -29,7 +29,7 @@ def templates(folder: Path, words: list[str]) -> Table:
     Raises:
         BadArguments: A word too many.
     """
-    from mixmagic.display.report import Table
+    from mixmagic.display.table import Table
     from mixmagic.prompting.templates import templates
 
     Parser("%mixmagic templates").parse_args(words)

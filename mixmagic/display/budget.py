@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from mixmagic.calls.completion import dollars as rounded
 from mixmagic.core.money import dollars, nano
-from mixmagic.display.report import Table
+from mixmagic.display.table import Table
 from mixmagic.store.ledger.budgets import Balance, exactly
 from mixmagic.tasks.plan import Plan
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mixmagic.calls.completion import Completion, headed, quiet, shown, stacked, titles
-from mixmagic.display.segments import Bundle, PlainText, Segments
-from mixmagic.display.tabs import tabbed
-from mixmagic.display.thoughts import thoughts
+from mixmagic.display.bundles import Bundle, signed, tabbed, thoughts
+from mixmagic.display.segments import PlainText, Segments
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.structured import extract, tables
 from mixmagic.text import page
@@ -120,16 +119,6 @@ class Format:
 # Rows of a table that are shown.
 _ROWS = 100
 _HALF = re.compile("[\ud800-\udfff]")
-
-
-def signed(body: Bundle, footer: str) -> Bundle:
-    """Return what is shown with the line below it."""
-    below = {
-        "text/markdown": f"\n\n{quiet(footer)}",
-        "text/html": quiet(footer),
-        "text/plain": f"\n\n{footer}",
-    }
-    return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
 
 
 def _html(text: str) -> tuple[str, str]:

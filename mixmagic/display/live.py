@@ -14,9 +14,10 @@ from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
 from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
-from mixmagic.display.thoughts import thinking
 from mixmagic.errors import AnswerUnusable, StoreError
 from mixmagic.sessions import Session
+from mixmagic.structured.attempts import read
+from mixmagic.structured.schema import Schema
 
 # Seconds between two looks at what has come while nothing comes, or nobody is shown it.
 _TICK = 0.05
@@ -24,6 +25,8 @@ _TICK = 0.05
 _GRACE = 0.08
 # Seconds without a word after which the user is told that we are waiting.
 _PATIENCE = 1.0
+# Characters of the last thought that are shown while a model thinks.
+_LAST_WORDS = 60
 
 
 def show(
@@ -68,6 +71,77 @@ def show(
     if failure is not None:
         raise not_shown(completion, failure) from None
     return completion
+
+
+class Rounds:
+    """Shows how the rounds come by another renderer, and there, at the end, one answer.
+
+    Args:
+        renderer: Where.
+        schema: What the answer is to be, to say why the first one is not.
+
+    Example:
+        >>> place = renderer(shell, form=FORMATS["json"])
+        >>> rounds = Rounds(place, schema)
+        >>> try:
+        ...     found = ask_structured(lambda asked: show(session, asked, rounds), request, schema)
+        ... finally:
+        ...     rounds.release()
+    """
+
+    def __init__(self, renderer: Renderer, schema: Schema) -> None:
+        self._renderer = renderer
+        self._schema = schema
+        self._held: tuple[Completion, str] | None = None
+        self._again = False
+
+    @property
+    def interval(self) -> float:
+        return self._renderer.interval
+
+    def draw(self, text: str, progress: str) -> None:
+        if self._held is not None and not self._again:
+            self._again = True
+            self.restart(f"{self._problem(self._held[0])} Asking again:")
+        self._renderer.draw(text, progress)
+
+    def thought(self, completion: Completion) -> None:
+        self._renderer.thought(completion)
+
+    def restart(self, why: str) -> None:
+        self._renderer.restart(why)
+
+    def finish(self, completion: Completion, session: str) -> None:
+        self._held = completion, session
+
+    def discard(self, what: str) -> None:
+        if self._held is None:
+            self._renderer.discard(what)
+
+    def release(self, completion: Completion | None = None) -> None:
+        """Show the last answer that came, or `completion` in its place; nothing if none did.
+
+        Raises:
+            AnswerUnusable: No display took it; `partial` is the answer.
+            Stopped: Ctrl-C; `completion` is the answer.
+        """
+        if self._held is not None:
+            last, session = self._held
+            answer = last if completion is None else completion
+            try:
+                self._renderer.finish(answer, session)
+            except KeyboardInterrupt:
+                raise stopped_with(answer) from None
+            except Exception as failure:  # noqa: BLE001  # whatever a display fails with
+                raise not_shown(answer, failure) from None
+
+    def _problem(self, completion: Completion) -> str:
+        """Why an answer is not what was asked for."""
+        try:
+            read(completion, self._schema)
+        except AnswerUnusable as error:
+            return error.message
+        return "The answer does not fit."
 
 
 def not_shown(completion: Completion, failure: Exception) -> AnswerUnusable:
@@ -162,6 +236,19 @@ class _Waiting:
             return ""
         self._said = progress
         return progress
+
+
+def thinking(reasoning: str, seconds: float) -> str:
+    """Return what is shown while a model thinks: for how long, and its last words.
+
+    Example:
+        >>> thinking("First, the regions.", 12.3)
+        'thinking … 12 s · First, the regions.'
+    """
+    words = " ".join(reasoning[-4 * _LAST_WORDS :].split())
+    if len(words) > _LAST_WORDS:
+        words = "…" + words[-_LAST_WORDS:].partition(" ")[2]
+    return f"thinking … {seconds:.0f} s · {words}"
 
 
 @contextlib.contextmanager

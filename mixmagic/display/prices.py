@@ -1,4 +1,4 @@
-"""Tables of prices: a model at every provider that serves it, and calls as others price them."""
+"""Tables of models and of prices: at each provider, and of calls as others would price them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,41 @@ from decimal import Decimal
 from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer
 from mixmagic.core.money import amounts
 from mixmagic.core.values import Model
-from mixmagic.display.report import Table, costs_with_total, rates
+from mixmagic.display.spend import costs_with_total
+from mixmagic.display.table import Table, rates
+
+
+def models_table(models: Sequence[Model], default: Model | None, about: str = "") -> Table:
+    """The models that can be named; `default` is marked, `about` is said below."""
+    asked = (default.provider.name, default.id) if default else None
+    notes: dict[str, list[str]] = {}
+    for model in models:
+        notes.setdefault(model.about, []).append(model.name)
+    notes.pop("", None)
+    given, taken = (
+        rates([_price(model, getattr(model.price, side, None)) for model in models])
+        for side in ("input", "output")
+    )
+    return Table(
+        ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],
+        [
+            [
+                "→" if asked == (model.provider.name, model.id) else "",
+                model.name,
+                model.id,
+                f"{model.context:,}" if model.context else "?",
+                price_in,
+                price_out,
+                model.status,
+                ", ".join(model.strengths),
+            ]
+            for model, price_in, price_out in zip(models, given, taken, strict=True)
+        ],
+        "\n".join(
+            ["→ asked by default", *filter(None, [about])]
+            + [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+        ),
+    )
 
 
 def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
@@ -88,6 +122,11 @@ def elsewhere_table(comparison: Comparison) -> Table:
         "\n".join(_notes(comparison, "".join(map("".join, [*rows, foot])))),
         foot if calls else (),
     )
+
+
+def _price(model: Model, price: Decimal | None) -> Decimal | str:
+    """One of a model's prices, or what there is to say in its place."""
+    return "free" if model.provider.free and not price else "unknown" if price is None else price
 
 
 def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:

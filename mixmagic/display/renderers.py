@@ -15,10 +15,8 @@ from IPython.display import DisplayHandle, display
 from mixmagic.calls.completion import Completion, quiet
 from mixmagic.core import lazy, terminal
 from mixmagic.display import segments
-from mixmagic.display.formats import FORMATS, Format, signed
-from mixmagic.display.segments import Bundle
-from mixmagic.display.thoughts import thoughts
-from mixmagic.tasks.doctor import Check
+from mixmagic.display.bundles import Bundle, signed, thoughts
+from mixmagic.display.formats import FORMATS, Format
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
@@ -258,17 +256,3 @@ def _starts_in_console() -> bool:
         return False
     names = (Path(word).stem.replace("_", "-").removesuffix("-script") for word in words[:3])
     return any(name in _CONSOLES for name in names)
-
-
-def front_end(shell: Any) -> Check:
-    """Return whether the front end shows answers as they come."""
-    kernel = getattr(shell, "kernel", None)
-    if kernel is None:
-        return Check("front end", True, "a terminal: answers stream")
-    if isinstance(renderer(shell), NotebookRenderer):
-        return Check("front end", True, "a live notebook: answers stream into the cell")
-    return Check(
-        "front end",
-        None,
-        "answers are shown once (nbclient, papermill, Jupyter Console, captured output)",
-    )

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from mixmagic.display.bundles import Bundle
 from mixmagic.text.sanitize import Closed
-
-Bundle = dict[str, str]  # MIME types and what is shown for each
 
 # Characters of a segment.
 LONGEST = 6 * 1024

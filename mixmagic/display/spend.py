@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 from mixmagic.core import files
-from mixmagic.core.money import nano
-from mixmagic.display.report import Table, spend_cost, spend_table
+from mixmagic.core.money import amounts, exact_sum, nano
+from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError, did_you_mean
 from mixmagic.store.ledger.spend import (
     MONEY,
@@ -34,6 +34,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mixmagic.sessions import Session
+
+
+# Columns of `spend_table` that are shown where they have anything to show.
+_SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "under way"}
+
+
+class Sum(Protocol):
+    """What some calls have cost, and what is uncertain about it."""
+
+    @property
+    def cost(self) -> Decimal: ...
+    @property
+    def unpriced(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def billed_tries(self) -> int: ...
+    @property
+    def estimated(self) -> int: ...
 
 
 class Spend:
@@ -206,6 +225,94 @@ def spend(session: Session, period: str = "session", by: str = "model") -> Spend
     sweep(session)
     rows = ledger.spent(chosen, grouped)
     return Spend(rows, chosen, grouped, timeline(ledger.database, ledger.session, chosen))
+
+
+def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
+    """What groups of calls have cost, and in all; columns that would be empty are left out.
+
+    Args:
+        spent: The groups.
+        by: What they are.
+        about: Which calls they are of, in a few words.
+    """
+    everything, costs = total(spent), costs_with_total(spent)
+    savings = amounts([*(row.saved for row in spent), everything.saved])
+    sometimes = [name for name in _SOMETIMES if getattr(everything, name)]
+    cached, saved = everything.cached_tokens > 0, any(row.saved for row in spent)
+
+    def cells(name: str, row: Spent, cost: str, saving: str) -> list[str]:
+        return [
+            name,
+            *(f"{getattr(row, count):,}" for count in ["calls", *sometimes]),
+            f"{row.prompt_tokens:,}",
+            *[f"{row.cached_tokens:,}"] * cached,
+            f"{row.completion_tokens:,}",
+            cost,
+            *[saving] * saved,
+        ]
+
+    counts = ["calls>", *(f"{_SOMETIMES[name]}>" for name in sometimes), "tokens in>"]
+    counts += ["cached>"] * cached + ["tokens out>", "cost>"] + ["saved>"] * saved
+    *rows, foot = map(
+        cells,
+        [*(row.name or f"no {by} known" for row in spent), "total"],
+        [*spent, everything],
+        costs,
+        savings,
+    )
+    notes = [about, *_spend_notes(everything, "".join(costs))]
+    return Table([by, *counts], rows, " · ".join(notes), foot)
+
+
+def spend_cost(spent: Sequence[Spent]) -> str:
+    """What groups of calls have cost in all, with what is uncertain about it."""
+    return costs_with_total(spent)[-1]
+
+
+def costs_with_total(sums: Sequence[Sum]) -> list[str]:
+    """What each of the groups has cost and, last, all of them, with marks of what is uncertain."""
+    marks = [_marks(each) for each in sums]
+    marks.append("".join(marks))
+    costs = [*(each.cost for each in sums), exact_sum(each.cost for each in sums)]
+    unknown = ["≥" in said and not cost for said, cost in zip(marks, costs, strict=True)]
+    shown = amounts([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
+    return [
+        cost if no else _bound(said) + cost
+        for no, said, cost in zip(unknown, marks, shown, strict=True)
+    ]
+
+
+def _marks(row: Sum) -> str:
+    """What is uncertain about what a group of calls has cost."""
+    about = "≤" * bool(row.lost or row.billed_tries) + "≈" * bool(row.estimated)
+    return "≥" * bool(row.unpriced) + about * bool(row.cost)
+
+
+def _bound(marks: str) -> str:
+    """Marks as they stand before a sum: it is no upper bound where it is a lower one."""
+    bound = "≥ " if "≥" in marks else "≤ " if "≤" in marks else ""
+    return bound + "≈ " * ("≈" in marks)
+
+
+def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
+    """What should be known of the costs that are shown."""
+    if "≥" in shown:
+        yield "≥: some calls have no known price"
+    if everything.lost and everything.cost:
+        mark = "≤: " if "≤" in shown else ""
+        yield f"{mark}lost calls are counted at their most (`spend --resolve` settles them)"
+    if everything.billed_tries and everything.cost:
+        tries = "1 try" if everything.billed_tries == 1 else f"{everything.billed_tries:,} tries"
+        mark = "≤: " if "≤" in shown else ""
+        yield f"{mark}{tries} may have been billed (`spend --resolve` settles them)"
+    if "≈" in shown:
+        yield "≈: some tokens are estimated"
+    if everything.held:
+        open_calls = {0: "jobs", 1: "the call under way"}
+        calls = open_calls.get(everything.open, f"the {everything.open:,} calls under way")
+        yield f"{amounts([everything.held])[0]} is held for {calls}"
+    if everything.saved < 0:
+        yield "saved below $0: cached tokens cost more than others"
 
 
 def sweep(session: Session) -> None:

@@ -119,7 +119,7 @@ class Mixmagic(Magics):
 
     def _models(self, words: list[str]) -> None:
         """Show the models that can be named."""
-        from mixmagic.display.report import models_table
+        from mixmagic.display.prices import models_table
 
         parser = Parser("%mixmagic models")
         parser.add_argument("provider", nargs="?")
@@ -231,8 +231,7 @@ class Mixmagic(Magics):
 
     def _doctor(self, words: list[str]) -> None:
         """Show what is in place and what is not."""
-        from mixmagic.display.renderers import front_end
-        from mixmagic.display.report import doctor_table
+        from mixmagic.display.doctor import doctor_table, front_end
 
         Parser("%mixmagic doctor").parse_args(words)
         display(doctor_table([*self._session.doctor(), front_end(self.shell)]))

@@ -109,7 +109,7 @@ class Mixtral(Magics):
             except KeyboardInterrupt:
                 raise stopped_with(completion) from None
             return completion, completion if form.parse is None else completion.value
-        from mixmagic.display.attempts import Rounds
+        from mixmagic.display.live import Rounds
         from mixmagic.structured.attempts import ask_structured
 
         rounds = Rounds(place, schema)

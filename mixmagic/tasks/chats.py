@@ -73,7 +73,7 @@ class Chats:
     """The conversations of one session, by name. They may be used from any thread.
 
     A forked child has its own copy. Nothing is written to a file but by
-    `transcripts.save`.
+    `display.chats.save`.
 
     Example:
         >>> chats = Chats()

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
-from mixmagic.display.report import spend_table
+from mixmagic.display.spend import spend_table
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.schema import MIGRATIONS
 from mixmagic.store.ledger.spend import By, Period, lost, timeline

@@ -18,10 +18,9 @@ from mixmagic.calls.completion import Collector
 from mixmagic.catalog import Catalog
 from mixmagic.commands import chats as _chats
 from mixmagic.core.values import Delta, Message, Request
-from mixmagic.display.chats import Conversation, chats_table
+from mixmagic.display.chats import Conversation, chats_table, markdown, save
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.tasks.chats import Cell, Chats
-from mixmagic.tasks.transcripts import markdown, save
 
 LOCAL, MIXTRAL = map(Catalog().resolve, ("local", "8x7b"))
 ASKS = "from mixmagic.commands.chats import cell_id\nprint(repr(cell_id(get_ipython())))"

@@ -17,8 +17,7 @@ from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer, elsewhere, o
 from mixmagic.commands import prices
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
-from mixmagic.display.prices import elsewhere_table, prices_table
-from mixmagic.display.report import models_table
+from mixmagic.display.prices import elsewhere_table, models_table, prices_table
 from mixmagic.errors import BadArguments, Stopped, UnknownModel
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"

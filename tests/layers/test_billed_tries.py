@@ -14,7 +14,7 @@ from server import together as pieces
 
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta
-from mixmagic.display.report import spend_table
+from mixmagic.display.spend import spend_table
 from mixmagic.errors import (
     ContextTooLong,
     MissingKey,

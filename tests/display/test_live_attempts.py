@@ -13,7 +13,7 @@ from server import together as pieces
 ASK = """
 from mixmagic.display.formats import FORMATS
 from mixmagic.display.live import show
-from mixmagic.display.attempts import Rounds
+from mixmagic.display.live import Rounds
 from mixmagic.display.renderers import renderer
 from mixmagic.structured.schema import Schema
 from mixmagic.structured.attempts import ask_structured

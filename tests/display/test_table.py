@@ -10,7 +10,10 @@ import pytest
 from mixmagic.catalog import FREE
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
-from mixmagic.display.report import Table, doctor_table, models_table, spend_table
+from mixmagic.display.doctor import doctor_table
+from mixmagic.display.prices import models_table
+from mixmagic.display.spend import spend_table
+from mixmagic.display.table import Table
 from mixmagic.store.ledger.spend import MONEY, Spent
 from mixmagic.tasks.doctor import Check
 

@@ -1,14 +1,14 @@
-"""Several answers as tabs, in HTML and in Markdown that the front end reads.
-
-Where HTML is sanitized the style is lost, and with it the tabs: what is left stands one under the
-other. The same holds for paper, and for the pages that nbconvert makes.
-"""
+"""What is shown of answers, by MIME type: their thoughts, several of them, the line below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from mixmagic.calls.completion import stacked
+from mixmagic.calls.completion import Completion, quiet, stacked
+from mixmagic.text.escape import as_text, preformatted
+from mixmagic.text.sanitize import sanitize
+
+Bundle = dict[str, str]  # MIME types and what is shown for each
 
 # A radio button, which the style makes a tab of, stands before each answer. They are a group of
 # their form's own, so that a copy of the output takes no choice away; `dialog`: no key submits it.
@@ -27,6 +27,28 @@ _STYLE = (
     " border-top: 1px solid rgba(128, 128, 128, 0.4) }"
     " > :not(:checked) + div, > div > p:first-child { display: none } } }"
 )
+_QUIET = 'style="opacity: 0.65; font-size: 85%"'
+
+
+def thoughts(completion: Completion, kinds: Iterable[str]) -> Bundle:
+    """Return the thoughts in these MIME types, folded if they can fold."""
+    opening = f"<details {_QUIET}><summary>{as_text(completion.thought)}</summary>"
+    block = {
+        "text/markdown": f"{opening}\n\n{sanitize(completion.reasoning)}\n\n</details>",
+        "text/html": f"{opening}{preformatted(completion.reasoning)}</details>",
+        "text/plain": f"({completion.thought}.)",
+    }
+    return {kind: block[kind] for kind in kinds}
+
+
+def signed(body: Bundle, footer: str) -> Bundle:
+    """Return what is shown with the line below it."""
+    below = {
+        "text/markdown": f"\n\n{quiet(footer)}",
+        "text/html": quiet(footer),
+        "text/plain": f"\n\n{footer}",
+    }
+    return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
 
 
 def tabbed(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str, str]:

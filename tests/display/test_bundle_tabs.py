@@ -13,7 +13,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import Answer, chunk, frames, usage
 
 from mixmagic.calls.completion import headed, shown, titles
-from mixmagic.display.tabs import tabbed
+from mixmagic.display.bundles import tabbed
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}

@@ -9,8 +9,7 @@ from linear import is_linear
 from server import Answer, chunk, frames, whole
 
 from mixmagic.errors import AnswerUnusable
-from mixmagic.structured.attempts import ask_structured
-from mixmagic.structured.fitting import fitting
+from mixmagic.structured.attempts import ask_structured, fitting
 from mixmagic.structured.schema import Schema
 
 PERSON = Schema.of(

@@ -17,7 +17,8 @@ from server import together as pieces
 
 from mixmagic.calls.completion import Collector
 from mixmagic.core.values import Delta
-from mixmagic.display.thoughts import thinking, thoughts
+from mixmagic.display.bundles import thoughts
+from mixmagic.display.live import thinking
 from mixmagic.sessions import Session
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
