@@ -106,7 +106,7 @@ class Session(Parts):
             from mixmagic.core.amount import amount
             from mixmagic.core.money import Budget
             from mixmagic.core.params import check, conversation, is_number
-            from mixmagic.core.values import Request
+            from mixmagic.core.values import Control, Request
             from mixmagic.structured.openai_strict import response_format
 
         messages = conversation(prompt, system)
@@ -118,14 +118,14 @@ class Session(Parts):
         given = check(params)
         if "schema" in given:
             given["response_format"] = response_format(given.pop("schema"))
+        notes = (choice.reason,) if choice.reason else ()
         return Request(
             choice.model,
             messages,
             given,
             stream=stream,
-            budget=budget,
-            timeout=timeout,
-            notes=(choice.reason,) if choice.reason else (),
+            asked=self.model if model is None else model,
+            control=Control(timeout=timeout, budget=budget, notes=notes),
         )
 
     def choose(self, name: str | None = None) -> Choice:
@@ -189,7 +189,7 @@ class Session(Parts):
 
         Raises:
             MixmagicError: What went wrong, and a hint that cures it.
-            Stopped: Ctrl-C, or `request.stop`; its `completion` is what had come.
+            Stopped: Ctrl-C, or `request.control.stop`; its `completion` is what had come.
 
         Example:
             >>> session.ask("Name three colours.", model="local", temperature=0).text
@@ -257,7 +257,7 @@ class Session(Parts):
         from mixmagic.tasks.plan import plan
 
         prompt = self.backends.count(request.messages, request.model)
-        balances = self.ledger.balances(self.notebook, request.budget)
+        balances = self.ledger.balances(self.notebook, request.control.budget)
         answers = self.ledger.answers(request.model)
         return plan(request, prompt, balances, *answers, floor=self.settings.budget_floor)
 
@@ -313,9 +313,10 @@ def _begun(settings: Settings) -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            yield from (Delta(note=note) for note in request.notes)
-            deadline = time.monotonic() + (request.timeout or settings.total_timeout)
-            yield from inner(replace(request, deadline=deadline))
+            control = request.control
+            yield from (Delta(note=note) for note in control.notes)
+            deadline = time.monotonic() + (control.timeout or settings.total_timeout)
+            yield from inner(replace(request, control=replace(control, deadline=deadline)))
 
         return stream
 

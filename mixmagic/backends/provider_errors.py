@@ -287,7 +287,7 @@ def check(request: Request) -> None:
         Stopped: It is stopped.
         TotalTimedOut: It has had all its time.
     """
-    if request.stop.is_set():
+    if request.control.stop.is_set():
         raise Stopped(sent=False)
-    if time.monotonic() > request.deadline:
+    if time.monotonic() > request.control.deadline:
         raise total(request.model.provider.label)

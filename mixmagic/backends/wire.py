@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from mixmagic.backends import dialects, finish_reasons, provider_errors, reporte
 from mixmagic.calls import tokens
 from mixmagic.core.money import Usage
 from mixmagic.core.params import is_number
-from mixmagic.core.values import Delta, Model, Request
+from mixmagic.core.values import Delta, Message, Model, Part, Request, Text
 from mixmagic.errors import one_line
 
 # What a piece says, besides its end.
@@ -40,7 +41,7 @@ def body(request: Request) -> dict[str, Any]:
     extra = params.pop("extra_body", {})
     sent: dict[str, Any] = {
         "model": model.id,
-        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "messages": [{"role": m.role, "content": _message_content(m)} for m in request.messages],
     }
     sent |= {names.get(name, name): value for name, value in params.items()}
     sent |= dialect.always
@@ -48,6 +49,20 @@ def body(request: Request) -> dict[str, Any]:
         sent |= {"stream": True, **dialect.streaming}
     sent |= extra
     return sent
+
+
+def _message_content(message: Message) -> str | list[dict[str, Any]]:
+    """Return a message's text or parts, as OpenAI's API takes them."""
+    if isinstance(message.content, str):
+        return message.content
+    return [_part(part) for part in message.content]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    url = f"data:{part.type};base64,{base64.b64encode(part.data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def answers(frame: Any) -> list[Any]:

@@ -34,7 +34,7 @@ class Running(NamedTuple):
 
     def stop(self) -> None:
         """Stop the call; what has come is kept."""
-        self.request.stop.set()
+        self.request.control.stop.set()
 
 
 class Calls:

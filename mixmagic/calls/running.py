@@ -67,7 +67,7 @@ class Call:
 
     def stop(self) -> None:
         """Stop the call; what has come is kept."""
-        self.request.stop.set()
+        self.request.control.stop.set()
 
     def deltas(self) -> Iterator[Delta]:
         """Yield the pieces as they come.
@@ -104,7 +104,7 @@ class Call:
     @property
     def stopped(self) -> bool:
         """True if the call was stopped before it had ended."""
-        stopped = self.request.stop.is_set()
+        stopped = self.request.control.stop.is_set()
         return stopped and (self.error is not None or self._thread.is_alive())
 
     def outcome(self) -> Completion:

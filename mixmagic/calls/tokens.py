@@ -28,6 +28,9 @@ _PER_MESSAGE = 4
 _PER_MESSAGE_MOST = 24
 # … and a system text that the template brings itself, as Llama 3.1's and gpt-oss's do.
 _PER_PROMPT_MOST = 96
+# An image, by itself: what most providers count for one of about a million pixels, and the most
+# that any is known to (Qwen's, of 28 by 28 pixels a token).
+_PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
 # Two characters that every tokenizer which we looked into has as one token: so they never end up
 # as two tokens of one character each, and of the three places before, between and behind them one
 # is inside a token. The third character keeps the next pair's places apart from this one's. Of a
@@ -130,18 +133,27 @@ def count(messages: Sequence[Message], model: Model) -> Count:
         >>> count([Message("user", "Hello")], mixtral)
         Count(tokens=9, most=9, exact=True)
     """
+    images = sum(len(message.images) for message in messages)
+    # Each provider counts images by its own rules.
+    exact = None if images else _exact_count(messages, model)
+    if exact is not None:
+        return Count(exact, exact, exact=True)
+    most = sum(_most(message.text) + _PER_MESSAGE_MOST for message in messages)
+    most += _PER_PROMPT_MOST + images * _PER_IMAGE_MOST
+    return Count(estimate_prompt(messages), most, exact=False)
+
+
+def _exact_count(messages: Sequence[Message], model: Model) -> int | None:
+    """Return the tokens of a conversation; `None` if no tokenizer of the model is at hand."""
     exact = _asked(lambda counter: counter.count(messages, model, load=False))
     if exact is None and (encode := _encoder(model.tokenizer)):
-        written = json.dumps([model.tokenizer, [[m.role, m.content] for m in messages]])
+        written = json.dumps([model.tokenizer, [[m.role, m.text] for m in messages]])
         exact = _memo.get(
             written,
             # The beginning's token is one, too.
             lambda: _encoded(encode, _written(messages, model.tokenizer), 1),
         )
-    if exact is not None:
-        return Count(exact, exact, exact=True)
-    most = sum(_most(message.content) + _PER_MESSAGE_MOST for message in messages)
-    return Count(estimate_prompt(messages), most + _PER_PROMPT_MOST, exact=False)
+    return exact
 
 
 def count_text(text: str, model: Model) -> Count:
@@ -178,7 +190,10 @@ def estimate(text: str) -> int:
 
 def estimate_prompt(messages: Iterable[Message]) -> int:
     """The tokens of a conversation with its chat template, from its length in UTF-8."""
-    return sum(estimate(message.content) + _PER_MESSAGE for message in messages)
+    return sum(
+        estimate(message.text) + _PER_MESSAGE + len(message.images) * _PER_IMAGE
+        for message in messages
+    )
 
 
 def _most(text: str) -> int:
@@ -194,7 +209,7 @@ def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int
     Empty where it has no form for the conversation, as mistral-common's validator has it.
     """
     runs = [
-        (role, [message.content for message in group])
+        (role, [message.text for message in group])
         for role, group in groupby(messages, lambda message: message.role)
     ]
     joined = [(role, "\n\n".join(filter(None, texts))) for role, texts in runs]

@@ -1,6 +1,6 @@
 """A flag that any thread raises and the thread inside a call obeys at once.
 
-It travels on `Request.stop`, so that every layer and backend can wait on it.
+It travels on `Request.control.stop`, so that every layer and backend can wait on it.
 Imports nothing of the project.
 """
 

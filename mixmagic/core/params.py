@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mixmagic.core.values import Message
+from mixmagic.core.values import Image, Message, Text
 from mixmagic.errors import BadArguments, did_you_mean
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
@@ -116,6 +116,20 @@ def _usual(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _is_content(content: object) -> bool:
+    """True if a message may have this content."""
+    return isinstance(content, str) or (
+        isinstance(content, tuple) and all(isinstance(part, Text | Image) for part in content)
+    )
+
+
+def _has_content(message: Message) -> bool:
+    """True if a message says anything, or shows an image."""
+    if isinstance(message.content, tuple) and _is_content(message.content):
+        return bool(message.text.strip() or message.images)
+    return bool(str(message.content).strip())
+
+
 def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
     """A prompt as a conversation, its instructions first.
 
@@ -136,7 +150,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
                 f"A prompt cannot be {prompt!r:.60}.",
                 'It is a text, or a list of {"role": "user", "content": "…"}.',
             ) from None
-    if not any(str(message.content).strip() for message in messages):
+    if not any(_has_content(message) for message in messages):
         raise BadArguments(
             "The prompt is empty.",
             "Write it behind %mixtral, or below a line %%mixtral.",
@@ -144,12 +158,12 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
     if system:
         messages = (Message("system", system), *messages)
     for message in messages:
-        if message.role not in _ROLES or not isinstance(message.content, str):
+        if message.role not in _ROLES or not _is_content(message.content):
             raise BadArguments(
                 f"A message cannot be {message!r:.80}.",
-                f"Its role is one of {', '.join(_ROLES)}, its content a text.",
+                f"Its role is one of {', '.join(_ROLES)}, its content a text or parts.",
             )
-        if not is_json(message.content):
+        if not is_json(message.text):
             raise BadArguments(
                 "The prompt is no Unicode text: it has half a surrogate pair.",
                 "Read the text with the right encoding.",

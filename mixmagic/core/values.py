@@ -5,12 +5,11 @@ Every module but `errors`, `stop` and `money` may import this one.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -20,14 +19,58 @@ from mixmagic.errors import MixmagicError
 
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["live", "cache", "cassette"]
+CachePolicy = Literal["auto", "use", "off", "refresh"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text between the images of a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a message.
+
+    Attributes:
+        data: Its bytes, encoded as `type` says.
+        type: Its MIME type.
+    """
+
+    data: bytes = field(repr=False)
+    type: str = "image/png"
+
+
+Part = Text | Image
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: `system`, `user` or `assistant`.
+        content: A text, or parts in their order. Only what sends, counts or stores a message
+            reads it: everything else reads `text`.
+    """
 
     role: Role
-    content: str
+    content: str | tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text of the message, without its images."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, Text))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images of the message."""
+        if isinstance(self.content, str):
+            return ()
+        return tuple(part for part in self.content if isinstance(part, Image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +208,89 @@ class Model:
         return " · ".join(filter(None, (self.caveat, self.note)))
 
 
+@dataclass(slots=True, eq=False)
+class Control:
+    """Settings of one call that cannot change its answer: never compared, part of no key.
+
+    Attributes:
+        stop: Set it, from any thread, to end the call.
+        deadline: When the call must be over, on the monotonic clock. The outermost layer sets it,
+            on a copy, from `timeout`.
+        timeout: Seconds that the call may take in all; the settings' `total_timeout` if `None`.
+        budget: Limit of what the call may cost, shared by all calls that carry it.
+        notes: Notes on the call that are known before it is made, for the user to read.
+        tag: The ledger's `tag` column: the cell or task that made the call.
+        job: The ledger's `job` column: the id of the job that the call belongs to.
+        cache: Use of the answer cache: `auto` for repeatable questions alone, `use` for all,
+            `off`, or `refresh` to ask again and store the new answer.
+        on_end: Called with the `Completion` before the ledger records the end of the call.
+        pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
+    """
+
+    stop: Stop = field(default_factory=Stop, repr=False)
+    deadline: float = math.inf
+    timeout: float | None = None
+    budget: Budget | None = None
+    notes: tuple[str, ...] = ()
+    tag: str = ""
+    job: str = ""
+    cache: CachePolicy = "auto"
+    on_end: Callable[[Any], None] | None = field(default=None, repr=False)
+    pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
+
+    def again(self) -> Control:
+        """Return the control of a further call: a new stop, no deadline, no callbacks."""
+        return Control(**self._portable)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as `again`: locks, callbacks and this machine's clock stay here."""
+        return _control, (self._portable,)
+
+    @property
+    def _portable(self) -> dict[str, Any]:
+        """The values that mean the same in another call and in another process."""
+        names = ("timeout", "budget", "notes", "tag", "job", "cache")
+        return {name: getattr(self, name) for name in names}
+
+
+def _control(values: dict[str, Any]) -> Control:
+    """Return a control that was pickled."""
+    return Control(**values)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to one model.
 
     Attributes:
-        model: Whom to ask.
+        model: The model to ask: the first catalog row of the asked name, until `layers.resolve`
+            puts the row of the chosen provider in its place.
         messages: The conversation, oldest first.
         params: Sampling parameters under their OpenAI names.
-        stream: Whether the answer is to come in pieces.
-        budget: What the call may cost, together with others that carry the same one.
-        timeout: Seconds that the call may take in all; the settings' `total_timeout` where `None`.
-        deadline: When that is, on the monotonic clock: set when the call is made.
-        stop: Set it, from any thread, to end the call.
-        notes: What the user should read below the answer, known before it is asked for.
+        stream: True if the answer should be streamed.
+        asked: The name that the user gave, such as `8x7b`; empty if the model was given itself.
+        control: Settings of this call that are not part of the question.
+
+    Example:
+        >>> request = session.request("Name three colors.", model="local")
+        >>> request.control.stop.set()
     """
 
     model: Model
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     stream: bool = field(default=True, compare=False)
-    budget: Budget | None = field(default=None, compare=False)
-    timeout: float | None = field(default=None, compare=False)
-    deadline: float = field(default=math.inf, compare=False, repr=False)
-    stop: Stop = field(default_factory=Stop, compare=False, repr=False)
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    asked: str = ""
+    control: Control = field(default_factory=Control, compare=False, repr=False)
+
+    def again(self) -> Request:
+        """Return the same question for another call, which no earlier stop ends.
+
+        Example:
+            >>> completion.request.again() == completion.request
+            True
+        """
+        return replace(self, control=self.control.again())
 
     @property
     def answers(self) -> int:
@@ -208,20 +309,6 @@ class Request:
             return int(over.get(name, self.params.get(name, 0)))  # servers read "3" and 3.0, too
         except (TypeError, ValueError):
             return 0
-
-    @property
-    def key(self) -> str:
-        """The identity of the question: blake2b of its canonical JSON, 32 hex digits."""
-        canonical = json.dumps(
-            {
-                "model": f"{self.model.provider.name}:{self.model.id}",
-                "messages": [[m.role, m.content] for m in self.messages],
-                "params": dict(self.params),
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-        )
-        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +338,22 @@ class Tried(NamedTuple):
     told: bool = False
 
 
+class Timing(NamedTuple):
+    """Recorded times of an answer that comes from a cache or a cassette.
+
+    Attributes:
+        elapsed: Seconds from the call to the end.
+        ttft: Seconds from the call to the first piece of the text; `None` if there was none.
+        thinking: Seconds of the model's thinking; `None` if there was none.
+        recorded: When the answer was recorded, in UTC; `None` if unknown.
+    """
+
+    elapsed: float
+    ttft: float | None = None
+    thinking: float | None = None
+    recorded: datetime | None = None
+
+
 class Delta(NamedTuple):
     """One piece of an answer. `str(delta)` is its text.
 
@@ -278,6 +381,8 @@ class Delta(NamedTuple):
         resumed: True if the answer has ended before: it was not the end.
         instead: What the whole text and reasoning of this answer are, in place of all pieces
             before: thoughts have turned out to be text, or text to be thoughts.
+        timing: Recorded times, of an answer that is not live.
+        model: The model that answers, if it is not the request's. From `layers.resolve`.
     """
 
     text: str = ""
@@ -297,6 +402,8 @@ class Delta(NamedTuple):
     tool: str = ""
     resumed: bool = False
     instead: tuple[str, str] | None = None
+    timing: Timing | None = None
+    model: Model | None = None
 
     def __str__(self) -> str:
         return self.text

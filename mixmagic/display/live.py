@@ -193,7 +193,7 @@ def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) ->
         begun = begun or bool(text)
         if interrupted:
             call.stop()
-        if call.request.stop.is_set():
+        if call.request.control.stop.is_set():
             deadline = deadline or time.monotonic() + _GRACE
             if time.monotonic() > deadline:
                 break

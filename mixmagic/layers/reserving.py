@@ -62,9 +62,10 @@ def _waiting(ledger: Ledger, reservation: Reservation, turn: Turn) -> Generator[
     said = started + _PATIENCE
     refusal: BudgetExceeded | StoreBusy
     while True:
-        if reservation.request.stop.is_set():
+        if reservation.request.control.stop.is_set():
             raise Stopped(sent=False)
-        seen, look, deadline = ledger.database.version(), _LOOK, reservation.request.deadline
+        seen, look = ledger.database.version(), _LOOK
+        deadline = reservation.request.control.deadline
         try:
             short = ledger.reserve(reservation, turn, patience=_POLL)
         except StoreBusy as busy:
@@ -102,7 +103,7 @@ def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Turn]:
     turn = Turn(looking=True)
     ledger.turns.enter(turn)
     try:
-        with reservation.request.stop.calling(turn.bell.ring):
+        with reservation.request.control.stop.calling(turn.bell.ring):
             yield turn
     finally:
         ledger.turns.leave(turn)

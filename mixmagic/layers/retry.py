@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 from typing import TypeGuard
 
 from mixmagic.core.settings import Settings
@@ -27,9 +26,6 @@ def retry(settings: Settings) -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            if request.deadline == math.inf:  # nobody above has set it
-                total = request.timeout or settings.total_timeout
-                request = replace(request, deadline=time.monotonic() + total)
             waited, tries = 0.0, 0
             while True:
                 begun = False
@@ -50,7 +46,7 @@ def retry(settings: Settings) -> Layer:
                     wait = _wait(error, tries)
                     if waited + wait > settings.retry_timeout:
                         raise
-                    if time.monotonic() + wait > request.deadline:
+                    if time.monotonic() + wait > request.control.deadline:
                         raise
                     failure = error
                 if failure.transmitted:
@@ -106,7 +102,7 @@ def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[D
         while (left := until - time.monotonic()) > 0:
             yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")
             # To the next whole second, so that the user sees it count down.
-            if request.stop.wait(min(left, left % 1 or 1)):
+            if request.control.stop.wait(min(left, left % 1 or 1)):
                 raise Stopped(sent=False)
     except KeyboardInterrupt:
         raise Stopped(sent=False) from None

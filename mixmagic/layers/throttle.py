@@ -85,7 +85,7 @@ class _Gate:
             self._queue.append(ticket)
         patience = time.monotonic() + _PATIENCE
         try:
-            with request.stop.calling(ticket.turn.ring):
+            with request.control.stop.calling(ticket.turn.ring):
                 while True:
                     check(request)
                     now = time.monotonic()
@@ -95,7 +95,7 @@ class _Gate:
                     if now > patience:
                         yield Delta(progress=self._progress())
                         patience = now + _PATIENCE
-                    ticket.turn.wait(min(delay, patience - now, request.deadline - now))
+                    ticket.turn.wait(min(delay, patience - now, request.control.deadline - now))
         except KeyboardInterrupt:
             raise Stopped(sent=False) from None
 

@@ -63,7 +63,7 @@ def asking(request: Request, schema: Schema) -> Request:
     told = f"Answer with JSON alone, which fits this JSON Schema: {json.dumps(schema.json)}"
     first, *rest = request.messages
     if first.role == "system":
-        messages = (Message("system", f"{first.content}\n\n{told}"), *rest)
+        messages = (Message("system", f"{first.text}\n\n{told}"), *rest)
     else:
         messages = (Message("system", told), *request.messages)
     form = {"response_format": schema.response_format()}

@@ -309,7 +309,7 @@ def _exact(value: Any) -> bool:
 def _embedded(request: Request) -> str:
     """The embedded model in Python."""
     named = {"model": request.model.name, **request.params}
-    messages = [{"role": m.role, "content": m.content} for m in request.messages]
+    messages = [{"role": m.role, "content": m.text} for m in request.messages]
     several = [
         "answer = mixmagic.ask(messages, **options)",
         'print(answer, *answer.others, sep="\\n")',

@@ -106,7 +106,7 @@ def collector(session, together):
 
 
 def stopped(running) -> bool:
-    return running.request.stop.wait(5)
+    return running.request.control.stop.wait(5)
 
 
 def test_an_interrupt_stops_what_the_cell_has_begun_and_nothing_earlier(calls, collector):
@@ -116,7 +116,7 @@ def test_an_interrupt_stops_what_the_cell_has_begun_and_nothing_earlier(calls, c
     calls.interrupt()
     assert stopped(own)
     assert stopped(threads)
-    assert not earlier.request.stop.is_set()
+    assert not earlier.request.control.stop.is_set()
 
 
 def test_the_queue_of_an_interrupted_cells_thread_does_not_go_on_until_the_next_cell(
@@ -124,12 +124,13 @@ def test_the_queue_of_an_interrupted_cells_thread_does_not_go_on_until_the_next_
 ):
     calls.begin_cell()
     calls.interrupt()
-    assert ran(lambda: calls.begin(collector())).request.stop.is_set()
-    assert not calls.begin(collector()).request.stop.is_set(), "its own thread was interrupted"
+    assert ran(lambda: calls.begin(collector())).request.control.stop.is_set()
+    own = calls.begin(collector())
+    assert not own.request.control.stop.is_set(), "its own thread was interrupted"
     calls.end_cell()
-    assert ran(lambda: calls.begin(collector())).request.stop.is_set()
+    assert ran(lambda: calls.begin(collector())).request.control.stop.is_set()
     calls.begin_cell()
-    assert not ran(lambda: calls.begin(collector())).request.stop.is_set()
+    assert not ran(lambda: calls.begin(collector())).request.control.stop.is_set()
 
 
 def test_a_cell_within_a_cell_changes_nothing(calls, collector):
@@ -147,8 +148,8 @@ def test_without_a_cell_an_interrupt_stops_nothing(calls, collector):
     calls.begin_cell()
     calls.end_cell()
     calls.interrupt()
-    assert not running.request.stop.is_set()
-    assert not calls.begin(collector()).request.stop.is_set()
+    assert not running.request.control.stop.is_set()
+    assert not calls.begin(collector()).request.control.stop.is_set()
 
 
 def test_what_was_stopped_is_kept_until_another_cell_stops_something(calls, session, together):

@@ -72,7 +72,7 @@ def stopped(session: Session, request: Request, after: int) -> tuple[Usage, int]
                 collector.add(delta)
                 pieces += bool(delta.text)
                 if pieces == after:
-                    request.stop.set()
+                    request.control.stop.set()
     except Stopped:
         return collector.completion("stopped").usage, pieces
     raise AssertionError("it was not stopped")

@@ -35,7 +35,7 @@ def test_a_call_encodes_each_text_once(session, together, monkeypatch, stop):
         for delta in deltas:
             collector.add(delta)
             if delta.text and stop:
-                request.stop.set()
+                request.control.stop.set()
     completion = collector.completion()
     assert completion.usage.counted == ("exact" if stop else "server")
     answer = [b"Once upon"] if stop else []

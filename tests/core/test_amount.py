@@ -171,7 +171,7 @@ def test_every_way_to_give_an_amount_refuses_alike(session, home, text, monkeypa
 def test_every_way_to_give_an_amount_reads_alike(session, home, text, monkeypatch):
     session.budget(text)
     assert session.ledger.budgets.session == Decimal("0.5")
-    assert session.request("Hi", model="local", budget=text).budget.limit == Decimal("0.5")
+    assert session.request("Hi", model="local", budget=text).control.budget.limit == Decimal("0.5")
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "config.toml").write_text(f'budget_day = "{text}"\nbudget_session = 0.5')
     monkeypatch.setenv("MIXMAGIC_BUDGET_MONTH", text)

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import math
+import pickle
+from contextlib import ExitStack, nullcontext
 from decimal import Decimal
 
 import pytest
 
-from mixmagic.core.cancel import Stop
-from mixmagic.core.money import Price
-from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
+from mixmagic.core.money import Budget, Price
+from mixmagic.core.values import (
+    Control,
+    Delta,
+    Dialect,
+    Image,
+    Message,
+    Model,
+    Provider,
+    Request,
+    Text,
+)
 
 ACME = Provider("acme", "Acme")
 MODEL = Model("org/Model-1", ACME, aliases=("one",))
+PIXEL = Image(b"\x89PNG", "image/png")
 
 
 def ask(*, model=MODEL, text="Hello", **more) -> Request:
@@ -39,54 +51,64 @@ def test_name_is_the_shortest(model, name):
     assert model.name == name
 
 
-def test_key_is_pinned():
-    """Stores keep keys: a change of this one would orphan every stored answer."""
-    request = Request(
-        MODEL,
-        (Message("system", "Be brief."), Message("user", "Grüße")),
-        {"temperature": 0.5, "max_tokens": 10},
-    )
-    canonical = (
-        rb'{"messages":[["system","Be brief."],["user","Gr\u00fc\u00dfe"]],'
-        rb'"model":"acme:org/Model-1","params":{"max_tokens":10,"temperature":0.5}}'
-    )
-    assert request.key == hashlib.blake2b(canonical, digest_size=16).hexdigest()
-    assert len(request.key) == 32
-
-
-def test_key_is_that_of_the_question_not_of_the_call():
-    """Neither streaming, nor the stop, nor the order of parameters, nor the row's facts count."""
-    plain = ask(params={"seed": 1, "top_p": 0.5})
-    same = [
-        ask(params={"top_p": 0.5, "seed": 1}),
-        ask(params=plain.params, stream=False),
-        ask(params=plain.params, stop=Stop()),
-        ask(params=plain.params, model=dataclasses.replace(MODEL, aliases=("two",), context=9)),
-    ]
-    assert {each.key for each in same} == {plain.key}
-    assert ask(params=plain.params, stream=False) == plain
-
-
-def test_key_tells_questions_apart():
-    other_provider = dataclasses.replace(MODEL, provider=Provider("other", "Other"))
-    different = [
-        ask(),
-        ask(text="Hello "),
-        ask(model=other_provider),
-        ask(model=dataclasses.replace(MODEL, id="org/Model-2")),
-        ask(params={"seed": 1}),
-        ask(params={"seed": 2}),
-        ask(params={"stop": ["1"]}),
-        Request(MODEL, (Message("assistant", "Hello"),)),
-        Request(MODEL, (Message("user", "Hel"), Message("user", "lo"))),
-    ]
-    assert len({each.key for each in different}) == len(different)
+def test_a_request_is_compared_by_its_question_alone():
+    question = ask(params={"seed": 1})
+    control = Control(timeout=5, budget=Budget(Decimal(1)), tag="cell 3", cache="off")
+    assert ask(params={"seed": 1}, stream=False, control=control) == question
+    assert hash(ask(params={"seed": 1}, control=control)) == hash(question)
+    assert ask(params={"seed": 1}, asked="one") != question
+    assert ask(params={"seed": 2}) != question
 
 
 def test_requests_do_not_share_a_stop():
     first, second = ask(), ask()
-    first.stop.set()
-    assert not second.stop.is_set()
+    first.control.stop.set()
+    assert not second.control.stop.is_set()
+
+
+def test_a_question_asked_again_has_nothing_of_the_call_before():
+    """Neither its stop, nor its deadline, nor its callbacks; what the user chose is the same."""
+    budget = Budget(Decimal(1))
+    first = ask(
+        control=Control(
+            deadline=5, timeout=9, budget=budget, notes=("cheapest",), tag="cell 3", job="j1",
+            cache="refresh", on_end=print, pause=ExitStack,
+        )
+    )  # fmt: skip
+    first.control.stop.set()
+    again = first.again()
+    assert again == first
+    assert not again.control.stop.is_set()
+    assert again.control.stop is not first.again().control.stop
+    control = again.control
+    assert (control.deadline, control.on_end, control.pause) == (math.inf, None, nullcontext)
+    assert (control.timeout, control.budget, control.notes) == (9, budget, ("cheapest",))
+    assert (control.tag, control.job, control.cache) == ("cell 3", "j1", "refresh")
+
+
+def test_a_request_is_pickled_without_what_belongs_to_this_process():
+    first = ask(control=Control(deadline=5, timeout=9, job="j1", on_end=lambda _: None))
+    first.control.stop.set()
+    copy = pickle.loads(pickle.dumps(first))
+    assert copy == first
+    control = copy.control
+    assert not control.stop.is_set()
+    assert (control.deadline, control.on_end) == (math.inf, None)
+    assert (control.timeout, control.job) == (9, "j1")
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "images"),
+    [
+        ("Hello", "Hello", ()),
+        ((), "", ()),
+        ((Text("a "), PIXEL, Text(" b")), "a  b", (PIXEL,)),
+        ((PIXEL, PIXEL), "", (PIXEL, PIXEL)),
+    ],
+)
+def test_text_of_a_message_is_that_of_its_parts(content, text, images):
+    message = Message("user", content)
+    assert (message.text, message.images) == (text, images)
 
 
 @pytest.mark.parametrize(

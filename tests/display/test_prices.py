@@ -296,7 +296,7 @@ def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
     """It is counted at the most that it could cost, and by its tokens others would look cheap."""
     together.plan = [Answer([HANG])]
     request = session.request("Explain.", model="8x7b", stream=False)
-    threading.Timer(0.3, request.stop.set).start()
+    threading.Timer(0.3, request.control.stop.set).start()
     with pytest.raises(Stopped):
         list(session.stream(request))
     table = prices.elsewhere(session)

@@ -237,7 +237,7 @@ def test_a_stop_while_the_next_try_is_waited_for_keeps_what_was_booked(patient, 
     with closing(patient.stream(request)) as deltas:
         while not next(deltas).progress:
             pass
-        request.stop.set()
+        request.control.stop.set()
         with pytest.raises(Stopped):
             next(deltas)
     (row,) = rows(patient)
@@ -309,7 +309,7 @@ def test_a_call_that_is_stopped_in_its_providers_queue_is_none(session, together
     with closing(session.stream(first)) as deltas:
         assert str(next(deltas))
         second = replace(session.request("Hi"), model=model)
-        threading.Timer(0.3, second.stop.set).start()
+        threading.Timer(0.3, second.control.stop.set).start()
         with pytest.raises(Stopped), closing(session.stream(second)) as waiting:
             list(waiting)
         assert len(rows(session)) == 1

@@ -36,7 +36,7 @@ def test_what_fits_goes_through_untouched():
     for params in ({}, {"max_tokens": 5}, {"temperature": 0}):
         request = Request(MIXTRAL, HELLO, params)
         assert asked(request)[0] == [request]
-        assert asked(request)[0][0].stop is request.stop
+        assert asked(request)[0][0].control is request.control
 
 
 @pytest.mark.parametrize("context", [None, 10])
@@ -67,7 +67,7 @@ def test_the_answer_gets_what_remains_and_the_footer_says_so_where_that_cut_it()
     request = Request(replace(MIXTRAL, context=100), HELLO, {"max_tokens": 500, "seed": 1})
     (seen,), deltas = asked(request, "length")
     assert seen.params == {"max_tokens": 91, "seed": 1}
-    assert seen.stop is request.stop
+    assert seen.control is request.control
     assert deltas[-1].note == "its context had room for 91 tokens, not 500"
     assert not any(delta.note for delta in asked(request)[1])
     assert not any(delta.note for delta in asked(replace(request, params={}), "length")[1])

@@ -173,7 +173,7 @@ def test_a_count_that_came_before_an_error_is_priced(session, together):
 def test_a_stop_from_another_thread_is_stopped(session, together):
     together.plan = [Answer([*HALF, HANG])]
     request = session.request("Hi")
-    threading.Timer(0.3, request.stop.set).start()
+    threading.Timer(0.3, request.control.stop.set).start()
     at = time.monotonic()
     with pytest.raises(Stopped):
         drain(session, request)
@@ -185,7 +185,7 @@ def test_a_stop_from_another_thread_is_stopped(session, together):
 def test_a_stop_before_the_first_token_is_priced_for_its_prompt(session, together):
     together.plan = [Answer([HANG])]
     request = session.request("Hi")
-    threading.Timer(0.3, request.stop.set).start()
+    threading.Timer(0.3, request.control.stop.set).start()
     with pytest.raises(Stopped):
         drain(session, request)
     (row,) = rows(session)

@@ -179,7 +179,7 @@ def test_a_stop_ends_the_wait_at_once_and_leaves_no_row(session, together, held)
     second = Caller(session, request)
     until(lambda: second.waits)
     stopped = time.monotonic()
-    request.stop.set()
+    request.control.stop.set()
     second.join(10)
     took = time.monotonic() - stopped
     print(f"stopped within {took * 1000:.1f} ms")
@@ -537,7 +537,7 @@ def test_under_a_budget_a_locked_ledger_refuses_in_the_end_and_can_be_stopped(
         request = session.request("Hi")
         caller = Caller(session, request)
         until(lambda: caller.waits)
-        request.stop.set()
+        request.control.stop.set()
         caller.join(0.5)
         assert isinstance(caller.error, Stopped)
     assert together.received == rows(session) == []
@@ -622,7 +622,7 @@ def test_a_call_that_goes_on_is_told_of_only_under_a_budget_and_seldom(session, 
                 time.sleep(0.01)
             changes.append(len(seen) - 1)
             for caller in callers:
-                caller.request.stop.set()
+                caller.request.control.stop.set()
                 caller.join(10)
     assert changes[0] == 0
     assert 1 <= changes[1] <= 3

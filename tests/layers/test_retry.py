@@ -15,7 +15,7 @@ from server import together as pieces
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Delta, Message, Request
+from mixmagic.core.values import Control, Delta, Message, Request
 from mixmagic.errors import MixmagicError, RateLimited, Stopped, Unavailable
 from mixmagic.layers import retry as module
 from mixmagic.layers.retry import retry
@@ -121,8 +121,9 @@ def test_a_wait_that_is_too_long_in_all_is_not_begun(settings):
 def test_a_wait_beyond_the_calls_own_time_is_not_begun(settings):
     error = RateLimited("no", "no", status=429, retryable=True, retry_after=30)
     started = time.monotonic()
+    control = Control(deadline=started + 5)
     with pytest.raises(RateLimited):
-        drain(retry(settings)(Fake([error])), replace(REQUEST, timeout=5))
+        drain(retry(settings)(Fake([error])), replace(REQUEST, control=control))
     assert time.monotonic() - started < 3
 
 
@@ -145,7 +146,7 @@ def test_the_user_sees_what_is_waited_for_counting_down(settings, monkeypatch, e
             now[0] += seconds
             return False
 
-    seen = list(module._waiting(replace(REQUEST, stop=Stop()), error, 3.5))
+    seen = list(module._waiting(REQUEST.again(), error, 3.5))
     assert [delta.progress for delta in seen] == [
         f"{says}: next try in {n} s" for n in (4, 3, 2, 1)
     ]
@@ -163,7 +164,7 @@ def test_a_stop_ends_the_wait_at_once(settings):
     stream, fake = waiting(settings)
     request = replace(REQUEST)
     at = []
-    threading.Timer(0.2, lambda: (at.append(time.monotonic()), request.stop.set())).start()
+    threading.Timer(0.2, lambda: (at.append(time.monotonic()), request.control.stop.set())).start()
     with pytest.raises(Stopped) as caught:
         drain(stream, request)
     took = time.monotonic() - at[0]

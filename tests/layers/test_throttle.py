@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Delta, Limits, Message, Request
+from mixmagic.core.values import Control, Delta, Limits, Message, Request
 from mixmagic.errors import RateLimited, Stopped, TotalTimedOut
 from mixmagic.layers import throttle as module
 from mixmagic.layers.throttle import throttle
@@ -129,7 +129,8 @@ def test_a_waiting_call_is_stopped_at_once_and_leaves_nothing(gates, paced):
             gates[0].accepted(Limits(wait=30))
         asked = request(9 if paced else 1)
         at = []
-        threading.Timer(0.2, lambda: (at.append(time.monotonic()), asked.stop.set())).start()
+        stop = asked.control.stop
+        threading.Timer(0.2, lambda: (at.append(time.monotonic()), stop.set())).start()
         with pytest.raises(Stopped) as caught:
             drain(stream, asked)
         took = time.monotonic() - at[0]
@@ -157,7 +158,7 @@ def test_a_call_whose_time_is_over_stops_waiting_and_leaves_nothing(gates):
     with closing(stream(request())) as first:
         next(first)
         with pytest.raises(TotalTimedOut):
-            drain(stream, request(deadline=time.monotonic() + 0.1))
+            drain(stream, request(control=Control(deadline=time.monotonic() + 0.1)))
     assert is_empty(gates[0])
 
 
@@ -235,7 +236,7 @@ def test_a_thousand_stopped_waiters_leave_queue_and_slots_empty(gates):
             thread.start()
         until(lambda: len(gates[0]._queue) == 1000)
         for each in asked:
-            each.stop.set()
+            each.control.stop.set()
         for thread in threads:
             thread.join(20)
         assert not gates[0]._queue

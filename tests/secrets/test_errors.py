@@ -157,7 +157,7 @@ def test_a_stopped_call_leaves_no_key_in_any_frame(session, together):
     def call():
         for delta in session.stream(request):
             if delta.text:
-                request.stop.set()
+                request.control.stop.set()
 
     error = failure(call)
     assert isinstance(error, Stopped)

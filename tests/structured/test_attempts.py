@@ -182,7 +182,7 @@ def test_a_repair_that_is_stopped_keeps_both(session, ask, together):
 
     def show(asked):
         if len(asked.messages) > 2:
-            threading.Timer(0.5, request.stop.set).start()
+            threading.Timer(0.5, request.control.stop.set).start()
         return ask(asked)
 
     together.plan = [Answer(pieces("bad")), stop_late]

@@ -273,7 +273,7 @@ def test_the_embedded_model_has_no_server_but_python(form, session, tmp_path):
         if isinstance(node, ast.Assign)
     }
     again = session.request(values["messages"], **values["options"])
-    assert again.key == request.key
+    assert again == request
 
 
 def test_the_embedded_model_s_program_runs(session, tmp_path):

@@ -90,7 +90,7 @@ def test_a_call_that_would_wait_says_so_and_for_what(session, together):
         with closing(session.stream(request)) as deltas:
             next(deltas)
             opened.set()
-            request.stop.wait(20)
+            request.control.stop.wait(20)
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -98,7 +98,7 @@ def test_a_call_that_would_wait_says_so_and_for_what(session, together):
     plan = session.plan(session.request("Hi", max_tokens=1000))
     assert (plan.waits.limit.per, plan.waits.reserved, plan.refused) == ("session", CALL, None)
     assert said(plan).startswith("It would wait: calls under way hold $0.0006774 of this session's")
-    request.stop.set()
+    request.control.stop.set()
     thread.join(10)
 
 

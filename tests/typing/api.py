@@ -36,4 +36,4 @@ def sessions() -> None:
     assert_type(session, mixmagic.Session)
     assert_type(session.model, str)
     request = session.request([{"role": "user", "content": "Hello"}])
-    request.stop.set()
+    request.control.stop.set()

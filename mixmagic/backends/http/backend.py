@@ -127,7 +127,7 @@ class Backend:
         self, request: Request, url: str, body: Mapping[str, Any]
     ) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
-        with self._exchange(model, request.deadline, request.stop) as (http, line):
+        with self._exchange(model, request.control.deadline, request.control.stop) as (http, line):
             headers = self.access.headers(model)
             sent = http.build_request(
                 "POST", join(url, "chat/completions"), json=body, headers=headers

@@ -22,7 +22,7 @@ from mixmagic.backends.local.engine import Answer, Engine, EngineFailed, cores
 from mixmagic.calls import tokens
 from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Delta, Message, Model, Provider, Request, Stream
+from mixmagic.core.values import Control, Delta, Message, Model, Provider, Request, Stream
 from mixmagic.errors import (
     BadArguments,
     MissingPackage,
@@ -103,7 +103,7 @@ class Backend:
         # Streamed in any case: only then can it be stopped.
         answer = engine.ask(wire.encode(replace(request, stream=True)))
         ended = 0
-        with closing(answer), request.stop.calling(answer.close):
+        with closing(answer), request.control.stop.calling(answer.close):
             try:
                 for frame in _frames(answer, request):
                     delta = wire.decode(request.model, frame)
@@ -111,7 +111,7 @@ class Backend:
                     yield delta
             except EngineFailed as failure:
                 raise _named(path, failure) from None
-        if request.stop.is_set():
+        if request.control.stop.is_set():
             raise Stopped
         if ended < request.answers:
             raise StreamBroken("The embedded model ended without an answer.", "Run the cell again.")
@@ -121,7 +121,7 @@ class Backend:
             return None  # another's model, or the parent's engines in a forked child
         written = json.dumps(body)
         wait = math.inf if load else _BRIEFLY
-        request = Request(model, (), deadline=time.monotonic() + wait)
+        request = Request(model, (), control=Control(deadline=time.monotonic() + wait))
         try:
             if load:
                 engine = self._engine(_returned(self._weights(request)), model)
@@ -226,7 +226,7 @@ def _frames(
     Unless `patient`, a process that is suspended has no time.
     """
     while True:
-        left = request.deadline - time.monotonic()
+        left = request.control.deadline - time.monotonic()
         try:
             frame = answer.frames.get(timeout=max(min(left, _TICK), _SHORTEST))
         except queue.Empty:

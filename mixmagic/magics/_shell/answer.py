@@ -174,7 +174,8 @@ class Asking:
             self.session.keys,
             request.model,
         )
-        return replace(request, model=choice.model, notes=(choice.reason,))
+        control = replace(request.control, notes=(choice.reason,))
+        return replace(request, model=choice.model, control=control)
 
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
         """The request behind as much of its conversation as its context has room for."""

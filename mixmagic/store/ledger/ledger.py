@@ -218,7 +218,7 @@ class Ledger:
         Raises:
             StoreError: The limits cannot be read.
         """
-        cell = reservation.request.budget
+        cell = reservation.request.control.budget
         return self.budgets.limits(self.session, reservation.notebook, reservation.day, cell)
 
     def limit(self, per: Per, limit: Decimal | None, notebook: str | None = None) -> None:

@@ -119,7 +119,7 @@ def row(reservation: Reservation, session: str) -> dict[str, Any]:
         "day": reservation.day,
         "session": session,
         "notebook": reservation.notebook,
-        "cell": request.budget.id if request.budget else None,
+        "cell": request.control.budget.id if request.control.budget else None,
         "origin": "live",
         "provider": request.model.provider.name,
         "model": encodable(request.model.id),

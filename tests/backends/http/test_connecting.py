@@ -82,7 +82,7 @@ def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://hung.example/v1")
     for number in range(20):
         request = session.request("Hi", model="openai:any")
-        timer = threading.Timer(0.05, request.stop.set)
+        timer = threading.Timer(0.05, request.control.stop.set)
         timer.start()
         at = time.monotonic()
         with pytest.raises(Stopped) as stopped:
@@ -152,7 +152,7 @@ def test_stops_while_connecting_leave_no_thread(session, monkeypatch, server):
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{dead[1]}/v1")
         for _ in range(20):
             request = session.request("Hi", model="openai:any")
-            timer = threading.Timer(0.02, request.stop.set)
+            timer = threading.Timer(0.02, request.control.stop.set)
             timer.start()
             began = time.monotonic()
             with pytest.raises(Stopped):

@@ -130,9 +130,9 @@ def test_a_stop_ends_a_flood_at_its_next_slice(session, together, monkeypatch, l
 
     def stop(size):
         if size > 2**20:
-            request.stop.set()
+            request.control.stop.set()
 
-    fed = Fed(monkeypatch, request.stop.is_set, stop)
+    fed = Fed(monkeypatch, request.control.stop.is_set, stop)
     body = HI + line * (7 * 2**20 // len(line))
     together.plan = [answer(coding, body) if coding else Answer([body])]
     with pytest.raises(Stopped):

@@ -94,7 +94,7 @@ def stop_one(session: Session, number: int) -> float:
 
     def stop():
         at[0] = time.monotonic()
-        request.stop.set()
+        request.control.stop.set()
 
     timer = threading.Timer(random.uniform(0, 0.06), stop)
     timer.start()

@@ -81,7 +81,7 @@ def test_a_stop_in_the_middle_ends_the_generation(asked, llama):
         begun(deltas)
         assert llama.busy() == 1
         at = time.monotonic()
-        request.stop.set()
+        request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
     assert time.monotonic() - at < 1
@@ -111,7 +111,7 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_the_call(asked, llama, progres
     def stop() -> None:
         llama.wait(llama.busy)
         stopped_at.append(time.monotonic())
-        request.stop.set()
+        request.control.stop.set()
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(stop)

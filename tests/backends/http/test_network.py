@@ -43,7 +43,7 @@ class Call:
 
     def stop(self) -> None:
         """Stop it from this thread; it must end at once, as stopped."""
-        self.request.stop.set()
+        self.request.control.stop.set()
         self.thread.join(SOON)
         assert not self.thread.is_alive()
         assert type(self.error) is Stopped, repr(self.error)
@@ -114,7 +114,7 @@ def test_stop_before_the_call(session, together):
     """Nothing is answered to a call that is stopped before it begins."""
     together.plan = [whole("Hi")]
     request = session.request("Hello", model="8x7b")
-    request.stop.set()
+    request.control.stop.set()
     with pytest.raises(Stopped):
         list(session.stream(request))
     assert session.ask("Hello", model="8x7b").text == "Hi"
@@ -141,7 +141,7 @@ def test_stop_after_the_end_changes_nothing(session, together_tls):
     together.plan = [Answer([HI, HANG])]
     second = Call(session)
     assert second.begun.wait(5)
-    first.stop.set()
+    first.control.stop.set()
     assert not together.received[-1].closed_at
     assert second.thread.is_alive()
     second.stop()
@@ -163,7 +163,7 @@ def test_a_stop_of_an_answer_that_is_here_does_not_hit_who_has_its_connection(
     deltas = first_text(session, first)
     second = Call(session)
     assert second.begun.wait(5)
-    first.stop.set()
+    first.control.stop.set()
     second.thread.join(SOON)
     assert (second.error, second.text) == (None, "Hithere")
     assert len({each.connection for each in together_tls.received}) == 1

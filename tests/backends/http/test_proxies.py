@@ -225,7 +225,7 @@ def stopped_after(session: Session, begun) -> float:
         time.sleep(0.005)
     time.sleep(0.05)
     started = time.monotonic()
-    request.stop.set()
+    request.control.stop.set()
     thread.join(10)
     took = (time.monotonic() - started) * 1000
     assert [type(error) for error in ended] == [Stopped]
@@ -251,7 +251,7 @@ def test_a_stop_while_the_answer_comes_through_the_proxy(session, secure, start,
     def call() -> None:
         for delta in session.stream(request):
             if delta.text:
-                request.stop.set()
+                request.control.stop.set()
 
     with pytest.raises(Stopped):
         call()

@@ -272,7 +272,7 @@ def test_a_stop_while_the_handshake_hangs(session, silent):
         time.sleep(0.005)
     time.sleep(0.1)
     started = time.monotonic()
-    request.stop.set()
+    request.control.stop.set()
     thread.join(10)
     took = (time.monotonic() - started) * 1000
     print(f"stopped in {took:.0f} ms")

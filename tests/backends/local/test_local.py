@@ -156,7 +156,7 @@ def test_a_stop_in_the_middle_ends_it_at_once(loaded):
         while not next(deltas).text:
             pass
         at = time.monotonic()
-        request.stop.set()
+        request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
     assert time.monotonic() - at < 1
@@ -171,7 +171,7 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_it(loaded):
     while (delta := next(deltas)).progress.startswith("loading"):
         assert not delta.text
     at = time.monotonic()
-    request.stop.set()
+    request.control.stop.set()
     with pytest.raises(Stopped), closing(deltas):
         assert not any(delta.text for delta in deltas)
     assert time.monotonic() - at < 1
@@ -240,7 +240,7 @@ def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
     with closing(session.stream(request)) as deltas:
         assert next(deltas).progress.startswith("loading")
         at = time.monotonic()
-        threading.Timer(0.02, request.stop.set).start()
+        threading.Timer(0.02, request.control.stop.set).start()
         with pytest.raises(Stopped):
             list(deltas)
     took = time.monotonic() - at - 0.02
@@ -281,7 +281,7 @@ def test_a_stop_while_its_weights_are_fetched_ends_it_at_once(session, monkeypat
     request = session.request("Hi", model="local")
     with closing(session.stream(request)) as deltas:
         assert next(deltas).progress.startswith("fetching")
-        request.stop.set()
+        request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
     assert ended == [True]

@@ -13,7 +13,7 @@ from mixmagic.backends.local.backend import _frames
 from mixmagic.backends.local.engine import Answer, Engine, EngineFailed
 from mixmagic.backends.local.llama import Engine as Served
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Message, Request
+from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import TotalTimedOut
 
 
@@ -72,7 +72,8 @@ def test_its_reader_looks_up_often(left):
     answer.frames = Watched()
     answer.frames.put({"first": 1})
     deadline = time.monotonic() + left
-    asked = Request(Catalog().resolve("local"), (Message("user", "Hi"),), deadline=deadline)
+    control = Control(deadline=deadline)
+    asked = Request(Catalog().resolve("local"), (Message("user", "Hi"),), control=control)
     frames = _frames(answer, asked)
     assert next(frames) == {"first": 1}
     with pytest.raises(TotalTimedOut):

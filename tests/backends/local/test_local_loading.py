@@ -126,7 +126,7 @@ def test_a_stop_while_it_loads_leaves_it_loading_and_nothing_else(session, loadi
     with closing(session.stream(request)) as deltas:
         next(deltas)
         wait(lambda: list(loading.glob("*/llama.sock")))
-        request.stop.set()
+        request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
     session.close()
@@ -272,9 +272,9 @@ def test_a_stop_of_a_suspended_process_waits_for_no_count(session, moment):
                 process = psutil.Process(engine.process.pid)
                 wait(lambda: process.status() == psutil.STATUS_STOPPED)
             if moment == "before the answer":
-                threading.Timer(0.05, request.stop.set).start()
+                threading.Timer(0.05, request.control.stop.set).start()
             else:
-                request.stop.set()
+                request.control.stop.set()
             at = time.monotonic()
             with pytest.raises(Stopped):
                 list(deltas)

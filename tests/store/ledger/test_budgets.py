@@ -16,7 +16,7 @@ from mixmagic.calls.worst_case import bound
 from mixmagic.catalog import Catalog
 from mixmagic.core.amount import amount
 from mixmagic.core.money import Budget, Usage
-from mixmagic.core.values import Message, Request
+from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
 from mixmagic.store.ledger.budgets import exactly
 from mixmagic.store.ledger.ledger import Ledger
@@ -31,7 +31,8 @@ def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Requ
     # Whose template is known holds what it counts: 9 tokens for the prompt, 100 in all.
     provider = replace(resolved.provider, backend="local")
     resolved = replace(resolved, provider=provider)
-    return Request(resolved, (Message("user", "Hi"),), {"max_tokens": 91, **params}, budget=budget)
+    params = {"max_tokens": 91, **params}
+    return Request(resolved, (Message("user", "Hi"),), params, control=Control(budget=budget))
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Reservation:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import bound
 from mixmagic.core.money import Budget, Price, Usage
-from mixmagic.core.values import Message, Model, Provider, Request
+from mixmagic.core.values import Control, Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreBusy
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
@@ -75,7 +75,7 @@ class Worker(threading.Thread):
                 MODEL,
                 (Message("user", "Hi"),),
                 {"max_tokens": tokens},
-                budget=self.cell if own else None,
+                control=Control(budget=self.cell if own else None),
             )
             reservation = Reservation(request, "/n.ipynb", bound(request))
             try:
