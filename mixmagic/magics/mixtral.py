@@ -202,7 +202,7 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
         )
     if source is None:
         return out, FORMATS[name or "markdown"], None
-    from mixmagic.prompting.interpolate import variable_meant
+    from mixmagic.prompting.interpolate import similar_variables
     from mixmagic.structured.schema import Schema
 
     if name is not None:
@@ -210,7 +210,7 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
     if source not in names:
         raise BadArguments(
             f"There is no variable {source!r:.60}.",
-            f"{variable_meant(source, names)}--schema takes the name of a schema of the notebook.",
+            f"{similar_variables(source, names)}--schema takes the name of a schema of the notebook.",
         )
     schema = Schema.of(names[source], source)
     return out, replace(FORMATS["json"], instruction=""), schema  # the schema has its own

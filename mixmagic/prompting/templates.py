@@ -1,16 +1,14 @@
-"""Personal prompts: Markdown files with a TOML head, used by name.
+"""Prompt templates: Markdown files with a TOML head, used by name.
 
-    +++
-    description = "What a careful reviewer would say"
-    system = "You review Python code. Be brief."
-    task = "code"
-    max_tokens = 600
-    +++
-    Review this code, the worst first:
++++
+description = "What a careful reviewer would say"
+system = "You review Python code. Be brief."
+task = "code"
+max_tokens = 600
++++
+Review this code, the worst first:
 
-    {{ cell }}
-
-May be imported by `parts` and what stands above it.
+{{ cell }}
 """
 
 from __future__ import annotations
@@ -27,29 +25,29 @@ from mixmagic.core import files
 from mixmagic.core.params import check
 from mixmagic.errors import BadArguments, StoreError, did_you_mean
 
-_FENCE = "+++"
+_HEAD_MARK = "+++"
 _ENDING = ".md"
-# What a head may hold besides a call's parameters.
+# Keys of a head that are not parameters of a call.
 _TEXTS = ("description", "system", "task", "model")
-# What `expressions` takes for one: not behind a backslash, not three braces in a row.
+# `{{ cell }}` as `expressions` reads it: not escaped, not three braces in a row.
 _CELL = re.compile(r"(?<![\\{])\{\{\s*cell\s*\}\}(?!\})")
-# `cell` in an expression of any kind.
+# `cell` in any expression.
 _USED = re.compile(r"(?<![\\{])\{\{(?!\{)(?:(?!\}\}).)*\bcell\b", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt with a place for the cell, and what its call carries.
+    """A prompt with a place for the cell, and options of its call.
 
     Attributes:
         name: The file's name, without its ending.
-        body: The prompt. The cell stands where it says `{{ cell }}`; where it says nothing of the
-            cell, behind it, after an empty line.
-        description: What it is for.
-        system: Instructions that stand before the prompt.
+        body: The prompt. The cell replaces `{{ cell }}`; a body without `cell` is followed by an
+            empty line and the cell.
+        description: Its purpose, for people.
+        system: The system prompt.
         task: The name of a task, as for `--task`.
-        model: Whom to ask.
-        params: `temperature`, `max_tokens`, …, checked.
+        model: The model to use.
+        params: `temperature`, `max_tokens`, …, validated.
     """
 
     name: str
@@ -69,7 +67,7 @@ class Template:
             name: A file's name there, without its ending.
 
         Raises:
-            BadArguments: There is no such template, or its head makes no sense.
+            BadArguments: There is no such template, or its head is invalid.
             StoreError: Its file cannot be read.
 
         Example:
@@ -77,7 +75,7 @@ class Template:
             'You review Python code. Be brief.'
         """
         found = _files(folder)
-        if name not in found:  # so none is outside of the folder, whatever the name says
+        if name not in found:  # also keeps names such as `../x` inside of the folder
             raise BadArguments(
                 f"There is no template {name!r:.80}.",
                 f"{did_you_mean(name, found)}`%mixmagic templates` lists those in {folder}.",
@@ -88,23 +86,23 @@ class Template:
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             raise BadArguments(
-                f"{path}, line {line}: this is no UTF-8.", "Save the file as UTF-8."
+                f"{path}, line {line}: this is not valid UTF-8.", "Save the file as UTF-8."
             ) from None
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read: {files.reason(error)}.", "Check the file."
             ) from None
-        head, body = _parts(path, text)
-        texts, params = _checked(path, head)
+        head, body = _split(path, text)
+        texts, params = _validated(path, head)
         return cls(name, body, **texts, params=params)
 
     def prompt(self, cell: str, expand: Callable[[str], str] = str) -> str:
-        """The prompt with the cell in its place, as data: nothing in it is expanded here.
+        """Return the prompt with the cell in its place, as data: nothing in it is expanded here.
 
         Args:
-            cell: The cell's text, expanded if it is to be.
+            cell: The cell's text, already expanded if wanted.
             expand: Expands the body's other expressions, in which `cell` is the cell's text;
-                without it they stay as they are.
+                by default they stay as they are.
 
         Example:
             >>> Template("t", "Translate: {{ cell }}").prompt("{{ x }}")
@@ -113,15 +111,15 @@ class Template:
         body = self.body
         if not _USED.search(body):
             body = f"{body.rstrip()}\n\n{{{{ cell }}}}" if cell.strip() else body
-        # Out of the way of `expand`, which may cut a long value short: a cell is never cut.
-        place = f"cell{os.urandom(16).hex()}"
-        return expand(_CELL.sub(place, body)).replace(place, cell).strip("\n")
+        # A placeholder, since `expand` may cut long values: a cell is never cut.
+        placeholder = f"cell{os.urandom(16).hex()}"
+        return expand(_CELL.sub(placeholder, body)).replace(placeholder, cell).strip("\n")
 
     def under(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """A call's options over the template's own: those that are set win.
+        """Return a call's options together with the template's; the call's own win.
 
         Args:
-            options: Of the call: `model`, `system`, `task`, parameters; `None` is not set.
+            options: The call's `model`, `system`, `task` and parameters; `None` is not set.
 
         Example:
             >>> Template("t", "", model="8x22b").under({"model": None, "seed": 1})
@@ -133,7 +131,7 @@ class Template:
 
 
 def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
-    """The templates of a folder, by name; for a damaged one, what is wrong with it.
+    """Return the templates of a folder by name; an invalid one is represented by its error.
 
     Args:
         folder: It need not exist.
@@ -152,43 +150,43 @@ def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The folder's templates, by name."""
+    """Return the folder's templates, by name."""
     paths = (path for path in folder.glob(f"*{_ENDING}") if not path.name.startswith("."))
-    # Path's own look fails where it may not look: then reading says so.
+    # `Path.is_dir` raises if permission is denied; here reading the file reports that.
     found = (path for path in sorted(paths) if not os.path.isdir(path))  # noqa: PTH112
     return {path.name.removesuffix(_ENDING): path for path in found}
 
 
-def _parts(path: Path, text: str) -> tuple[str, str]:
-    """A file's head and body; the head keeps the numbers of its lines."""
+def _split(path: Path, text: str) -> tuple[str, str]:
+    """Return a file's head and body; the head keeps its line numbers."""
     lines = text.split("\n")
     if lines[0].rstrip() == "---":
         raise BadArguments(
-            f"{path}, line 1: the head stands between lines of {_FENCE}, not ---.",
+            f"{path}, line 1: a head is enclosed in lines of {_HEAD_MARK}, not ---.",
             "Write it as TOML between two lines of +++.",
         )
-    if lines[0].rstrip() != _FENCE:
+    if lines[0].rstrip() != _HEAD_MARK:
         return "", text
     for number, line in enumerate(lines[1:], 1):
-        if line.rstrip() == _FENCE:
+        if line.rstrip() == _HEAD_MARK:
             return "\n".join(["", *lines[1:number]]), "\n".join(lines[number + 1 :])
     raise BadArguments(
         f"{path}, line 1: the head that begins here does not end.",
-        f"Put a line of {_FENCE} behind it.",
+        f"Add a line of {_HEAD_MARK} after it.",
     )
 
 
-def _checked(path: Path, head: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """What a head says: its texts and its parameters."""
+def _validated(path: Path, head: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return a head's texts and its parameters."""
     try:
         table = files.toml(head)
     except ValueError as error:
-        said, _, place = str(error).partition(" (at ")
-        where = re.search(r"line (\d+)", place)
-        line = where[1] if where else str(head.count("\n") + 1)
+        message, _, position = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", position)
+        line = number[1] if number else str(head.count("\n") + 1)
         raise BadArguments(
-            f"{path}, line {line}: this is no TOML: {said}.",
-            'A line of the head is like: description = "What it is for"',
+            f"{path}, line {line}: this is not valid TOML: {message}.",
+            'A line of the head looks like this: description = "What it is for"',
         ) from None
     texts: dict[str, str] = {}
     params: dict[str, Any] = {}
@@ -209,17 +207,17 @@ def _checked(path: Path, head: str) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _parameter(name: str, value: Any) -> dict[str, Any]:
-    """One of a call's parameters, in its canonical form."""
+    """Return one of a call's parameters, in its canonical form."""
     try:
         return check({name: value})
     except BadArguments:
-        if meant := did_you_mean(name, _TEXTS):
-            raise BadArguments(f"There is no {name!r} in a head.", meant) from None
+        if hint := did_you_mean(name, _TEXTS):
+            raise BadArguments(f"A head cannot have {name!r}.", hint) from None
         raise
 
 
 def _line(head: str, name: str) -> int:
-    """The number of the line on which a head speaks of `name`."""
-    spoken = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[\].=]""")
+    """Return the number of the line on which a head sets `name`."""
+    setting = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[\].=]""")
     lines = head.split("\n")
-    return next((number for number, line in enumerate(lines, 1) if spoken.match(line)), 1)
+    return next((number for number, line in enumerate(lines, 1) if setting.match(line)), 1)

@@ -1,86 +1,83 @@
-"""How much of a value's text is inserted: the fullest form that fits, then its beginning.
-
-May import nothing of the package.
-"""
+"""Fit values into a limit of tokens: the fullest excerpt that fits, or the start of the smallest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-Count = Callable[[str], int]
+CountTokens = Callable[[str], int]
 
-# No text is worth counting that has more characters than this for each token of its room.
-_LONGEST = 32
+# A text with more characters per allowed token than this cannot fit: it is not counted.
+_MOST_CHARACTERS_PER_TOKEN = 32
 
 
-class Shown(NamedTuple):
-    """A value as a model reads it.
+class Excerpt(NamedTuple):
+    """The text of a value, as a model reads it.
 
     Attributes:
-        text: What is inserted; where something is left out, it says so.
-        cut: What it was cut to, for the footer (`20 of 1,000,000 rows`); empty where it is whole.
+        text: Inserted into the prompt; says so itself if something is left out.
+        cut: For the footer: `20 of 1,000,000 rows`; empty if the value is whole.
     """
 
     text: str
     cut: str = ""
 
 
-class Draft:
-    """A value's forms, of which the first that fits is inserted.
+class Excerpts:
+    """The excerpts of one value, from the fullest to the smallest.
 
     Args:
-        forms: From the fullest to the smallest, at least one; each is made when it is looked at.
-        most: Tokens that the value may take where there is more room.
+        excerpts: At least one; each is made only when it is needed.
+        most: Tokens that the value may take even if the limit is higher.
     """
 
-    def __init__(self, forms: Iterable[Shown], most: int | None = None) -> None:
-        self._forms = iter(forms)
-        self._form = next(self._forms)
+    def __init__(self, excerpts: Iterable[Excerpt], most: int | None = None) -> None:
+        self._following = iter(excerpts)
+        self._current = next(self._following)
         self._most = most
 
-    def fit(self, room: int, count: Count) -> Shown:
-        """The fullest form that fits into `room` tokens; else the smallest one's beginning.
+    def within(self, limit: int, count: CountTokens) -> Excerpt:
+        """Return the fullest excerpt of at most `limit` tokens, or the start of the smallest one.
 
-        A later call may ask for less room, not for more.
+        A later call may lower the limit, but not raise it.
         """
-        room = max(room if self._most is None else min(room, self._most), 0)
-        while not _fits(self._form.text, room, count):
-            smaller = next(self._forms, None)
+        limit = max(limit if self._most is None else min(limit, self._most), 0)
+        while not _fits(self._current.text, limit, count):
+            smaller = next(self._following, None)
             if smaller is None:
-                return _beginning(self._form, room, count)
-            self._form = smaller
-        return self._form
+                return _start(self._current, limit, count)
+            self._current = smaller
+        return self._current
 
 
-def shares(wanted: list[int], room: int) -> list[int]:
-    """What each may take of `room`: small ones what they want, the others equal parts of the rest.
+def fair_shares(wanted: list[int], limit: int) -> list[int]:
+    """Divide `limit`: small ones get all they want, the others equal parts of the rest.
 
     Example:
-        >>> shares([10, 500, 900], 210)
+        >>> fair_shares([10, 500, 900], 210)
         [10, 100, 100]
     """
-    allowed, left = [0] * len(wanted), max(room, 0)
+    allowed, remaining = [0] * len(wanted), max(limit, 0)
     smallest_first = sorted(range(len(wanted)), key=wanted.__getitem__)
-    for place, number in enumerate(smallest_first):
-        allowed[number] = min(wanted[number], left // (len(wanted) - place))
-        left -= allowed[number]
+    for rank, index in enumerate(smallest_first):
+        allowed[index] = min(wanted[index], remaining // (len(wanted) - rank))
+        remaining -= allowed[index]
     return allowed
 
 
-def _fits(text: str, room: int, count: Count) -> bool:
-    return len(text) <= room * _LONGEST and count(text) <= room
+def _fits(text: str, limit: int, count: CountTokens) -> bool:
+    return len(text) <= limit * _MOST_CHARACTERS_PER_TOKEN and count(text) <= limit
 
 
-def _beginning(form: Shown, room: int, count: Count) -> Shown:
-    """As much of a text as fits, up to a line's end where one is near, and a line that says so."""
-    text, keep = form.text, min(len(form.text), room * _LONGEST)
+def _start(excerpt: Excerpt, limit: int, count: CountTokens) -> Excerpt:
+    """Cut a text, at the end of a line if one is near, and add a line that says so."""
+    text, keep = excerpt.text, min(len(excerpt.text), limit * _MOST_CHARACTERS_PER_TOKEN)
     while True:
-        line = text.rfind("\n", keep * 3 // 4, keep)
-        kept = text[:keep] if line < 0 else text[:line]
-        said = f"the first {len(kept):,} of {len(text):,} characters"
-        shown = f"{kept}\n[cut to {said}]" if kept else f"[cut to {said}]"
-        taken = count(shown)
-        if taken <= room or not keep:
-            return Shown(shown, f"{form.cut}, {said}" if form.cut else said)
-        keep = min(keep - 1, int(keep * 0.97 * room / taken))
+        line_end = text.rfind("\n", keep * 3 // 4, keep)
+        start = text[:keep] if line_end < 0 else text[:line_end]
+        cut = f"the first {len(start):,} of {len(text):,} characters"
+        shortened = f"{start}\n[cut to {cut}]" if start else f"[cut to {cut}]"
+        tokens = count(shortened)
+        if tokens <= limit or not keep:
+            return Excerpt(shortened, f"{excerpt.cut}, {cut}" if excerpt.cut else cut)
+        keep = min(keep - 1, int(keep * 0.97 * limit / tokens))

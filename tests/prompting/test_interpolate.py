@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import BadArguments, BudgetExceeded, MixmagicError
-from mixmagic.prompting.expressions import CURE
-from mixmagic.prompting.interpolate import expand, room_for, variable_meant
+from mixmagic.prompting.expressions import LITERAL_BRACES_HINT
+from mixmagic.prompting.interpolate import expand, similar_variables, values_limit
 
-ROOM = 100_000
+LIMIT = 100_000
 FLAT = st.text() | st.integers() | st.sampled_from(["{{", "}}", "'", '"', "\\", "#", "\n"])
 NESTED = st.recursive(
     FLAT,
@@ -22,9 +22,9 @@ NESTED = st.recursive(
 )
 
 
-def expanded(text, room=ROOM, **names):
+def expanded(text, limit=LIMIT, **names):
     """Expand with these names as the notebook's namespace; a character is a token."""
-    (found,) = expand([text], lambda e: eval(e, names), names=names, room=room, count=len)
+    (found,) = expand([text], lambda e: eval(e, names), names=names, limit=limit, count=len)
     return found
 
 
@@ -110,7 +110,7 @@ def test_an_expression_ends_where_python_would_end_it(text, result):
 
 def test_a_warning_of_pythons_comes_once_when_it_is_evaluated():
     text = r"{{ '\d' }}"  # warnings are errors here
-    (found,) = expand([text], lambda e: e, names=(), room=ROOM, count=len)
+    (found,) = expand([text], lambda e: e, names=(), limit=LIMIT, count=len)
     assert found.text == r"'\d'"
 
 
@@ -121,7 +121,7 @@ def test_any_literal_is_found_whole(value, form):
     if form == "{{%s}}" and written.startswith("{"):
         written = f" {written} "  # three braces in a row are literal
     text = f"<{form % written}>"
-    expand([text], lambda e: seen.append(eval(e)), names=(), room=ROOM, count=len)
+    expand([text], lambda e: seen.append(eval(e)), names=(), limit=LIMIT, count=len)
     assert seen == [value]
 
 
@@ -141,7 +141,7 @@ def test_each_is_evaluated_once_and_in_order():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ("{{ .Name }}", "`{{ .Name }}` in line 2 is no Python: invalid syntax"),
+        ("{{ .Name }}", "`{{ .Name }}` in line 2 is not valid Python: invalid syntax"),
         ("{{#if x}}", "`{{ #if x }}` in line 2"),
         ("{{ f(x }}", "'(' was never closed"),
         ("{{ don't }}", "unterminated string"),
@@ -172,7 +172,7 @@ def test_nothing_is_evaluated_where_something_is_no_expression(wrong, says):
 )
 def test_a_format_is_written_as_pythons_own(wrong, right, text):
     hint = refused(wrong, x=7)[1]
-    assert hint.startswith(f"Hint: A format is an f-string's: `{right}`. ")
+    assert hint.startswith(f"Hint: Formats need an f-string: `{right}`. ")
     assert r"`\{{`" in hint
     assert expanded(right, x=7).text == text
 
@@ -182,14 +182,14 @@ def test_a_format_is_written_as_pythons_own(wrong, right, text):
 )
 def test_braces_that_are_meant_are_cured_by_a_backslash(latex):
     hint = refused(latex)[1]
-    assert hint == f"Hint: {CURE}"
+    assert hint == f"Hint: {LITERAL_BRACES_HINT}"
     assert expanded(latex.replace("{{", r"\{{", 1)).text == latex
 
 
 def test_nothing_is_evaluated_where_another_text_of_the_call_has_no_expression():
     calls = []
-    with pytest.raises(BadArguments, match="no Python"):
-        expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), room=ROOM, count=len)
+    with pytest.raises(BadArguments, match="not valid Python"):
+        expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), limit=LIMIT, count=len)
     assert calls == []
 
 
@@ -217,19 +217,19 @@ def test_a_name_unknown_within_a_function_is_the_functions_failure():
 
 
 def test_the_room_is_what_the_answer_and_the_texts_leave():
-    assert room_for(["abc", "de"], context=1000, answer=100, count=len) == 1000 - 100 - 128 - 5
-    assert room_for([], context=1000, answer=None, count=len) == 1000 - 250 - 128
-    assert room_for([], context=1000, answer=10**6, count=len) == 1000 - 500 - 128
-    assert room_for(["x" * 900], context=1000, answer=100, count=len) == 0
-    assert room_for([], context=None, answer=None, count=len) == 24_448
+    assert values_limit(["abc", "de"], context=1000, answer=100, count=len) == 1000 - 100 - 128 - 5
+    assert values_limit([], context=1000, answer=None, count=len) == 1000 - 250 - 128
+    assert values_limit([], context=1000, answer=10**6, count=len) == 1000 - 500 - 128
+    assert values_limit(["x" * 900], context=1000, answer=100, count=len) == 0
+    assert values_limit([], context=None, answer=None, count=len) == 24_448
 
 
 def test_the_variables_that_may_be_meant():
     names = ["df", "Frame", "_dff", "x"]
-    assert variable_meant("dff", names) == "Did you mean df? "
-    assert variable_meant("_dfg", names).startswith("Did you mean _dff")
-    assert variable_meant("frame", names) == "Did you mean Frame? "
-    assert variable_meant("zzz", names) == ""
+    assert similar_variables("dff", names) == "Did you mean df? "
+    assert similar_variables("_dfg", names).startswith("Did you mean _dff")
+    assert similar_variables("frame", names) == "Did you mean Frame? "
+    assert similar_variables("zzz", names) == ""
 
 
 class Broken:
@@ -276,7 +276,7 @@ def test_an_error_of_ours_comes_as_it_is_and_a_stop_is_no_error():
 
 def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
     text, notes = expanded(
-        "{{ a }}|{{ b }}|{{ c }}", room=1000, a="a" * 5000, b="b" * 50, c="c" * 900
+        "{{ a }}|{{ b }}|{{ c }}", limit=1000, a="a" * 5000, b="b" * 50, c="c" * 900
     )
     first, second, third = text.split("|")
     assert second == "b" * 50
@@ -291,7 +291,7 @@ def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
 def test_texts_of_one_call_share_the_room():
     names = {"a": "a" * 5000}
     found = expand(
-        ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, room=1000, count=len
+        ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, limit=1000, count=len
     )
     assert [one.text[-1] for one in found] == ["]", "!"]
     assert sum(len(one.text) for one in found) <= 1001
@@ -299,14 +299,14 @@ def test_texts_of_one_call_share_the_room():
 
 
 @given(st.lists(NESTED, min_size=1, max_size=5), st.integers(400, 3000))
-def test_values_never_take_more_than_their_room(values, room):
+def test_values_never_take_more_than_their_room(values, limit):
     names = {f"v{n}": value for n, value in enumerate(values)}
-    text, notes = expanded("".join(f"{{{{ {name} }}}}" for name in names), room=room, **names)
-    assert len(text) <= room
+    text, notes = expanded("".join(f"{{{{ {name} }}}}" for name in names), limit=limit, **names)
+    assert len(text) <= limit
     whole = "".join(value if isinstance(value, str) else repr(value) for value in values)
     assert bool(notes) == (text != whole)
 
 
 def test_without_any_room_only_the_cut_is_said():
-    assert expanded("{{ a }}", room=0, a="abc").text == "[cut to the first 0 of 3 characters]"
-    assert expanded("{{ a }}", room=-5, a="").text == ""
+    assert expanded("{{ a }}", limit=0, a="abc").text == "[cut to the first 0 of 3 characters]"
+    assert expanded("{{ a }}", limit=-5, a="").text == ""

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import BadArguments
-from mixmagic.prompting.present import draft
+from mixmagic.prompting.present import excerpts
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -36,9 +36,9 @@ VALUES = st.recursive(
 )
 
 
-def shown(value, room=100_000):
+def shown(value, limit=100_000):
     """What a model would read, a character being a token."""
-    return draft(value, "value").fit(room, len)
+    return excerpts(value, "value").within(limit, len)
 
 
 class Own:
@@ -62,7 +62,7 @@ def test_an_object_presents_itself():
     assert shown(OwnList([1, 2])).text == "a list of 2"
     long = shown(Own("word " * 100_000), 1000)
     assert long.cut.endswith("of 500,000 characters")
-    assert shown(Own("a" * 90_000)).cut == "", "what a class writes is cut by the room alone"
+    assert shown(Own("a" * 90_000)).cut == "", "what a class writes is cut by the limit alone"
 
 
 @pytest.mark.parametrize("text", [None, 7, b"x"])
@@ -92,7 +92,9 @@ def test_a_long_text_is_cut_at_a_lines_end():
 
 def test_a_huge_text_is_not_counted_whole():
     counted = []
-    draft("ab " * 10**6, "value").fit(100, lambda text: counted.append(len(text)) or len(text))
+    excerpts("ab " * 10**6, "value").within(
+        100, lambda text: counted.append(len(text)) or len(text)
+    )
     assert max(counted) < 4000
 
 
@@ -121,13 +123,13 @@ def test_what_is_small_is_its_repr(value):
         expected = repr(value)
         text, cut = shown(value)
         assert (text == expected) == (cut == ""), (text, expected)
-        assert cut in ("", "what is not nested deeper")
+        assert cut in ("", "the outer levels")
 
 
 @given(VALUES, st.integers(150, 2000))
-def test_nothing_takes_more_than_its_room(value, room):
-    text, cut = shown(value, room)
-    assert len(text) <= room
+def test_nothing_takes_more_than_its_room(value, limit):
+    text, cut = shown(value, limit)
+    assert len(text) <= limit
     whole = value if isinstance(value, str) else repr(value)
     assert bool(cut) == (text != whole)
     assert not cut or "…" in text or "[cut to " in text, "the prompt says what the footer says"
@@ -212,7 +214,7 @@ def test_deep_and_cyclic_values_end():
     cycle = [1]
     cycle += [cycle, {"again": cycle}]
     assert len(shown(deep).text) < 200
-    assert shown(cycle) == ("[1, …, {'again': …}]", "what is not nested deeper")
+    assert shown(cycle) == ("[1, …, {'again': …}]", "the outer levels")
     bushy = []
     for _ in range(60):
         bushy = [bushy, bushy]  # 2**60 lists, if one went to the end
@@ -254,8 +256,8 @@ def test_a_text_that_says_something_besides_an_address_is_sent():
 def test_what_says_nothing_as_a_text_is_refused_with_what_does(make, kind, hint):
     value = make()
     with contextlib.closing(value) if hasattr(value, "close") else contextlib.nullcontext():
-        with pytest.raises(BadArguments, match=f"`made` is of type {kind}: as a text") as caught:
-            draft(value, "made")
+        with pytest.raises(BadArguments, match=f"`made` is of type {kind}: its text") as caught:
+            excerpts(value, "made")
         assert hint in caught.value.hint
 
 
@@ -265,7 +267,8 @@ def test_an_iterator_that_says_what_it_is_is_its_str():
 
 def test_no_library_is_imported_for_it():
     code = (
-        "import sys; from mixmagic.prompting.present import draft; draft({}, 'x').fit(99, len);"
+        "import sys; from mixmagic.prompting.present import excerpts;"
+        "excerpts({}, 'x').within(99, len);"
         "print({'pandas', 'numpy', 'matplotlib', 'IPython'} & set(sys.modules))"
     )
     run = subprocess.run(

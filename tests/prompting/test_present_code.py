@@ -11,7 +11,7 @@ import json
 import math
 import types
 
-from mixmagic.prompting.present import draft
+from mixmagic.prompting.present import excerpts
 
 Pair = collections.namedtuple("Pair", "a b")
 
@@ -21,9 +21,9 @@ class Point:
         return 9
 
 
-def shown(value, room=100_000):
+def shown(value, limit=100_000):
     """What a model would read, a character being a token."""
-    return draft(value, "value").fit(room, len)
+    return excerpts(value, "value").within(limit, len)
 
 
 def traced(function, *arguments):
@@ -117,7 +117,7 @@ def test_code_without_a_source_is_its_manual():
 def test_a_function_whose_source_is_not_known_is_no_built_in_one():
     names: dict = {"functools": functools}
     exec("def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ...", names)
-    said = ", whose source is not known"
+    said = ", whose source is unknown"
     assert shown(names["made"]).text == f"function made(a, b=1){said}\nWhat it does."
     assert shown(eval("lambda: 1")).text == f"function <lambda>(){said}"
     assert shown(names["kept"]).text == f"function kept(){said}"
@@ -179,7 +179,7 @@ except AttributeError as caught:
 SHOW = """
 from mixmagic.prompting.interpolate import expand
 names = get_ipython().user_ns
-print(expand([{!r}], lambda e: eval(e, names), names=(), room=9999, count=len)[0].text)
+print(expand([{!r}], lambda e: eval(e, names), names=(), limit=9999, count=len)[0].text)
 """
 
 

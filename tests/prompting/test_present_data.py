@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import BadArguments
-from mixmagic.prompting.present import draft
+from mixmagic.prompting.present import excerpts
 
 CELLS = st.none() | st.text() | st.integers() | st.floats() | st.lists(st.text(), max_size=3)
 
 
-def shown(value, room=100_000):
+def shown(value, limit=100_000):
     """What a model would read, a character being a token."""
-    return draft(value, "value").fit(room, len)
+    return excerpts(value, "value").within(limit, len)
 
 
 def table(text):
@@ -104,7 +104,7 @@ def test_long_cells_are_cut_and_the_cut_is_said():
 
 def test_a_frame_shrinks_with_its_room():
     frame = pd.DataFrame({f"column {n}": range(1000) for n in range(30)})
-    cuts = [shown(frame, room).cut for room in (8000, 4000, 2500, 1700, 700, 310)]
+    cuts = [shown(frame, limit).cut for limit in (8000, 4000, 2500, 1700, 700, 310)]
     assert cuts[0] == "20 of 1,000 rows"
     assert cuts[1] == "10 of 1,000 rows"
     assert cuts[-2] == "2 of 1,000 rows, 8 of 30 columns"
@@ -161,10 +161,10 @@ def test_a_series_is_a_table_of_one_column():
     st.lists(st.text() | st.integers(), min_size=3, max_size=3),
     st.integers(150, 5000),
 )
-def test_any_frame_fits_and_is_a_table(rows, names, room):
+def test_any_frame_fits_and_is_a_table(rows, names, limit):
     frame = pd.DataFrame(rows, columns=names, dtype=object)
-    text, cut = shown(frame, room)
-    assert len(text) <= room
+    text, cut = shown(frame, limit)
+    assert len(text) <= limit
     whole = shown(frame).text
     assert (text == whole) or cut
     assert {len(row) for row in table(whole)} <= {3}
@@ -220,12 +220,12 @@ def test_of_an_arrays_long_texts_the_beginnings_are_shown(kind):
     text, cut = shown(np.array(["x" * 10**6] * 5, dtype=kind))
     assert text.count(f"'{'x' * 100}'… (1,000,000 in all)") == 5
     assert len(text) < 1000
-    assert cut == "the beginnings of long texts"
+    assert cut == "the starts of long texts"
 
 
 def test_an_array_shrinks_with_its_room():
     array = np.random.default_rng(0).random((1000, 1000))
-    texts = [shown(array, room).text for room in (2000, 700, 200)]
+    texts = [shown(array, limit).text for limit in (2000, 700, 200)]
     assert len(texts[0]) > len(texts[1]) > len(texts[2])
     assert all("(1000, 1000), float64" in text for text in texts)
     assert "..." in texts[2]
@@ -243,7 +243,7 @@ def test_a_picture_is_refused_with_the_reason():
         with pytest.raises(
             BadArguments, match=rf"`f.gcf\(\)` is a picture \(matplotlib {kind}\)"
         ) as caught:
-            draft(value, "f.gcf()")
+            excerpts(value, "f.gcf()")
         assert "only text" in caught.value.message
         assert "data" in caught.value.hint
 

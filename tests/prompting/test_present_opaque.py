@@ -22,17 +22,17 @@ import pytest
 import requests
 
 from mixmagic.errors import BadArguments
-from mixmagic.prompting.present import draft
+from mixmagic.prompting.present import excerpts
 
 
-def shown(value, room=100_000):
+def shown(value, limit=100_000):
     """What a model would read, a character being a token."""
-    return draft(value, "value").fit(room, len)
+    return excerpts(value, "value").within(limit, len)
 
 
 def refused(value, name="x") -> BadArguments:
     with pytest.raises(BadArguments) as caught:
-        draft(value, name)
+        excerpts(value, name)
     assert "\n" not in caught.value.message + caught.value.hint
     assert f"`{name}" in caught.value.message
     return caught.value
@@ -105,7 +105,7 @@ def test_a_picture_is_refused_wherever_it_stands(picture):
         (lambda: ET.fromstring("<p>tea</p>"), "{{ ''.join(x.itertext()) }}"),
         (lambda: iter([1]), "{{ list(x) }}"),
         (lambda: zip([1], [2], strict=True), "{{ list(x) }}"),
-        (later, "async for each in x"),
+        (later, "async for item in x"),
         (Column, "{{ x.data }}"),
         (Bare, "`_repr_prompt_()`"),
         (object, "`_repr_prompt_()`"),

@@ -108,7 +108,7 @@ def test_with_the_notebook_s_expressions():
 
     def expand(text: str) -> str:
         (found,) = interpolate.expand(
-            [text], lambda source: eval(source, names), names=names, room=50, count=len
+            [text], lambda source: eval(source, names), names=names, limit=50, count=len
         )
         return found.text
 
@@ -137,10 +137,10 @@ def test_options_of_the_cell_win(folder):
 @pytest.mark.parametrize(
     ("head", "line", "says", "hint"),
     [
-        ('+++\ndescription = "x"\nseed 7\n+++\n', 3, "no TOML: Expected '='", "is like"),
-        ('+++\nseed = "7\n+++\n', 2, "no TOML: Unterminated string", "is like"),
-        ("+++\n\nseed = [1,\n+++\n", 3, "no TOML", "is like"),
-        ("+++\nseed = 1\nseed = 2\n+++\n", 3, "no TOML: Cannot overwrite", "is like"),
+        ('+++\ndescription = "x"\nseed 7\n+++\n', 3, "not valid TOML: Expected '='", "looks like"),
+        ('+++\nseed = "7\n+++\n', 2, "not valid TOML: Unterminated string", "looks like"),
+        ("+++\n\nseed = [1,\n+++\n", 3, "not valid TOML", "looks like"),
+        ("+++\nseed = 1\nseed = 2\n+++\n", 3, "not valid TOML: Cannot overwrite", "looks like"),
         ("+++\nseed = 1\ntemperature = 3\n+++", 3, "temperature cannot be 3", "from 0 to 2"),
         ('+++\nseed = 1\ntemprature = "x"\n+++', 3, "'temprature'", "Did you mean temperature?"),
         ('+++\nseed = 1\nsytem = "x"\n+++', 3, "'sytem'", "Did you mean system?"),
@@ -164,7 +164,7 @@ def test_a_damaged_head_is_told_in_two_lines_with_its_place(folder, head, line, 
 
 def test_a_file_that_is_no_text(folder):
     (folder / "bad.md").write_bytes(b"+++\n\n+++\n\xff\xfe")
-    with pytest.raises(BadArguments, match=r"bad\.md, line 4: this is no UTF-8") as error:
+    with pytest.raises(BadArguments, match=r"bad\.md, line 4: this is not valid UTF-8") as error:
         Template.load(folder, "bad")
     assert error.value.hint == "Save the file as UTF-8."
 

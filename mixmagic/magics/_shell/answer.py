@@ -134,7 +134,7 @@ class Asking:
         if not any("{{" in text for text in texts):
             return texts
         from mixmagic.calls import tokens
-        from mixmagic.prompting.interpolate import expand, room_for
+        from mixmagic.prompting.interpolate import expand, values_limit
 
         model = self._widest(options)
         names = {**self.names, **more}
@@ -143,12 +143,12 @@ class Asking:
             return tokens.count_text(text, model).tokens
 
         answer = options.get("max_tokens")
-        room = room_for([*texts, *beside], context=model.context, answer=answer, count=count)
+        limit = values_limit([*texts, *beside], context=model.context, answer=answer, count=count)
         access = self.session.backends.access
         access.find(model.provider)  # so that its key is known, if the keyring has it
 
         def redacted() -> list[list[str]]:
-            found = expand(texts, _evaluator(names), names=names, room=room, count=count)
+            found = expand(texts, _evaluator(names), names=names, limit=limit, count=count)
             return [access.redact([each.text, *each.notes]) for each in found]
 
         try:

@@ -1,6 +1,6 @@
-"""Values whose text does not say what they hold: pictures, responses, files, futures, iterators.
+"""Values whose text does not tell their content: pictures, responses, files, iterators.
 
-Imports no library: a value of one can only be there if it is loaded. May import `errors`.
+Imports no library: a value of one can only exist if the library is loaded.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from mixmagic.errors import BadArguments
 
-# A label that nobody has written, or that says where in memory the value is.
+# An automatic label, or one with a memory address.
 _ADDRESS = re.compile(r" object>$|\bat 0x[0-9a-fA-F]+\b|\b0x[0-9a-fA-F]{8,}\b")
-# What a label says of a value besides: `n=3`, `mode: fast`.
+# Content in a label: `n=3`, `mode: fast`.
 _FACT = re.compile(r"\w(?:=|: )\S")
 _PICTURES = ("_repr_png_", "_repr_jpeg_", "_repr_svg_")
-# What holds the content of a value whose text is a mere label, and how it is written; the first
-# that a value has is the one.
+# Attributes that hold the content of a value whose text is a mere label, and the expression for
+# it; the first match counts.
 _CONTENTS = (
     (("itertext",), "''.join({}.itertext())"),
     (("text",), "{}.text"),
@@ -35,7 +35,7 @@ _CONTENTS = (
     (("recv",), "{}.recv(4096)"),
     (("__next__",), "list({})"),
 )
-# What is worth naming besides these, if the label says nothing else.
+# More of these, for labels without content.
 _MORE = (
     (("data",), "{}.data"),
     (("value",), "{}.value"),
@@ -60,7 +60,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def refusal(value: Any, text: str, name: str) -> BadArguments | None:
-    """Return why a value cannot be sent as its text, and what to write instead.
+    """Return the error for a value that cannot be sent as its text; its hint says what to write.
 
     Args:
         value: Anything.
@@ -68,13 +68,13 @@ def refusal(value: Any, text: str, name: str) -> BadArguments | None:
         name: Its expression.
 
     Returns:
-        The error; `None` if the text says what the value holds.
+        The error; `None` if the text tells the content.
 
     Example:
         >>> refusal(requests.get("https://example.org"), "<Response [200]>", "page").hint
         'Write `{{ page.text }}`.'
     """
-    if is_media(value) or (_is_label(text) and any(_has(value, each) for each in _PICTURES)):
+    if is_media(value) or (_is_label(text) and any(_has(value, method) for method in _PICTURES)):
         kind = type(value)
         library = kind.__module__.partition(".")[0]
         return BadArguments(
@@ -87,22 +87,22 @@ def refusal(value: Any, text: str, name: str) -> BadArguments | None:
     if not always and not _is_label(text):
         return None
     if awaited:
-        how = _awaited(name)
+        how = _await_hint(name)
     elif _has(value, "__anext__"):
         how = (
-            f"Write `values = [each async for each in {name}]` in a line before, and then"
+            f"Write `values = [item async for item in {name}]` on a line before, and then"
             " `{{ values }}`."
         )
     else:
-        how = _written(value, text, name)
+        how = _content_hint(value, text, name)
     anonymous = _ADDRESS.search(text) and not _FACT.search(text)
     if not (how or always or anonymous):
         return None
     return BadArguments(
-        f"`{name}` is of type {type(value).__name__}: as a text, it does not say what it holds.",
+        f"`{name}` is of type {type(value).__name__}: its text does not tell its content.",
         how
-        or _written(value, text, name, _MORE)
-        or "Insert an attribute of it or what a method returns, or give its class a"
+        or _content_hint(value, text, name, _MORE)
+        or "Insert one of its attributes or the result of a method, or give its class a"
         " `_repr_prompt_()`.",
     )
 
@@ -114,14 +114,14 @@ def is_a(value: object, module: str, name: str) -> bool:
 
 
 def _is_media(value: object) -> bool:
-    """Return True if IPython shows a value as a picture, a film or a sound."""
+    """Return True if IPython shows a value as a picture, video or audio."""
     kinds = ("Image", "SVG", "Video", "Audio")
-    homes = ("IPython.core.display", "IPython.lib.display")
-    return any(is_a(value, home, kind) for home in homes for kind in kinds)
+    modules = ("IPython.core.display", "IPython.lib.display")
+    return any(is_a(value, module, kind) for module in modules for kind in kinds)
 
 
 def is_media(value: object) -> bool:
-    """Return True if a value is a picture, whatever its text says."""
+    """Return True if a value is a picture, video or audio, whatever its text is."""
     plots = is_a(value, "matplotlib.artist", "Artist")
     return plots or is_a(value, "PIL.Image", "Image") or _is_media(value)
 
@@ -129,14 +129,14 @@ def is_media(value: object) -> bool:
 def _in_place_of_picture(value: object, name: str) -> str:
     """Return what to insert in place of a picture."""
     if is_a(value, "IPython.core.display", "SVG"):
-        return f"Its source is a text: write {braces(name, '{}.data')}."
+        return f"Its source is text: write {braces(name, '{}.data')}."
     if is_a(value, "matplotlib.artist", "Artist"):
         return "Insert the data that it shows, such as a DataFrame."
     return "Describe it in words, or insert the data that it shows."
 
 
 def _is_label(text: str) -> bool:
-    """Return True if each line of a text is one `<…>`, as Python writes what has no literal.
+    """Return True if each line of a text is one `<…>`, the `repr` of values without a literal.
 
     Markup is not: its first `<…>` ends before the line does.
     """
@@ -144,67 +144,67 @@ def _is_label(text: str) -> bool:
 
 
 def _is_angular(line: str) -> bool:
-    """Return True if a line is one `<…>`, in which others may stand."""
+    """Return True if a line is one `<…>`, which may contain others."""
     if not (line.startswith("<") and line.endswith(">")) or line.endswith("/>"):
         return False
     depth = 0
-    for place, sign in enumerate(line):
+    for index, sign in enumerate(line):
         if sign == "<":
             depth += 1
-        elif sign == ">" and line[place - 1] != "-":  # of an arrow
+        elif sign == ">" and line[index - 1] != "-":  # not an arrow
             depth -= 1
-            if not depth and place < len(line) - 1:
+            if not depth and index < len(line) - 1:
                 return False
     return True
 
 
 def _has(value: object, name: str) -> bool:
-    """Return True if a value has an attribute; nothing of the user's is run to find out.
+    """Return True if a value has an attribute, found without running the user's code.
 
-    Except for `read`, which wrappers of files only hand on.
+    Except for `read`: wrappers of files delegate it dynamically.
     """
     static = inspect.getattr_static(value, name, None) is not None
     return static or (name == "read" and hasattr(value, name))
 
 
-def _written(
+def _content_hint(
     value: object,
     text: str,
     name: str,
     contents: tuple[tuple[tuple[str, ...], str], ...] = _CONTENTS,
 ) -> str:
-    """Return how the content of a value is written; empty if it is not known, or in its text."""
+    """Return how to write a value's content; empty if that is unknown, or already in its text."""
     for needed, form in contents:
-        if not all(_has(value, each) for each in needed):
+        if not all(_has(value, attribute) for attribute in needed):
             continue
-        found = inspect.getattr_static(value, needed[0], None)
-        if isinstance(found, str) and found in text:
+        content = inspect.getattr_static(value, needed[0], None)
+        if isinstance(content, str) and content in text:
             return ""
-        if inspect.iscoroutinefunction(found):
-            return _awaited(f"{name}.{needed[0]}()")
-        calls = callable(found) and form.endswith(f".{needed[0]}")
-        return f"Write {braces(name, form + '()' * calls)}."
+        if inspect.iscoroutinefunction(content):
+            return _await_hint(f"{name}.{needed[0]}()")
+        is_method = callable(content) and form.endswith(f".{needed[0]}")
+        return f"Write {braces(name, form + '()' * is_method)}."
     return ""
 
 
-def _awaited(name: str) -> str:
-    """Return how to insert what has to be awaited."""
-    return f"Write `value = await {name}` in a line before, and then `{{{{ value }}}}`."
+def _await_hint(name: str) -> str:
+    """Return how to insert a value that has to be awaited."""
+    return f"Write `value = await {name}` on a line before, and then `{{{{ value }}}}`."
 
 
 def braces(name: str, form: str) -> str:
-    """Return an expression made of another, as it stands in a prompt."""
+    """Return an expression built from another one, in the braces of a prompt."""
     operand = name if form == "list({})" else _operand(name)
     return f"`{{{{ {form.format(operand)} }}}}`"
 
 
 def item(name: str) -> str:
-    """Return what an item of an expression's value is called."""
+    """Return the expression for some item of an expression's value."""
     return f"{_operand(name)}[...]"
 
 
 def _operand(name: str) -> str:
-    """Return an expression as it stands in front of a dot or a bracket."""
+    """Return an expression as it is written before a dot or a bracket."""
     try:
         body = ast.parse(name, mode="eval").body
     except (SyntaxError, ValueError):  # shortened

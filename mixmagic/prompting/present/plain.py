@@ -1,7 +1,4 @@
-"""Lists, dicts, dataclasses and whatever else, within bounds of length, depth and time.
-
-May import `cutting`, `presenting_opaque` and `errors`.
-"""
+"""Lists, dicts, dataclasses and all other values, limited in length, depth and time."""
 
 from __future__ import annotations
 
@@ -13,21 +10,21 @@ from typing import Any
 
 from mixmagic.errors import BadArguments
 from mixmagic.prompting.present.opaque import is_media, item, refusal
-from mixmagic.prompting.truncate import Shown
+from mixmagic.prompting.truncate import Excerpt
 
-# Characters of the fullest form and of the smallest; between them each has half the last one's.
+# Characters of the fullest excerpt and of the smallest; each has half as many as the last one.
 _FULLEST, _SMALLEST = 64_000, 60
 _DEEPEST = 12
-# What is no longer than this is never cut: half a number says nothing.
+# Texts of up to this length are never cut: half a number is worthless.
 _SHORT = 20
-# By their `__repr__`: a subclass with its own presents itself.
+# By `__repr__`, since a subclass may have its own.
 _BRACKETS = {
     list.__repr__: "[]",
     tuple.__repr__: "()",
     dict.__repr__: "{}",
     set.__repr__: "{}",
 }
-_HOLDERS: tuple[type, ...] = (
+_CONTAINERS: tuple[type, ...] = (
     frozenset,
     collections.deque,
     collections.OrderedDict,
@@ -39,161 +36,164 @@ _HOLDERS: tuple[type, ...] = (
     type({}.items()),
 )
 _NUMBERS = {int, float, complex, bool, type(None)}
-_NAMED = {kind.__repr__ for kind in _HOLDERS}
+_NAMED = {kind.__repr__ for kind in _CONTAINERS}
 
 
-def forms(value: object, name: str) -> Iterator[Shown]:
-    """The `repr` of what holds other values, ever shorter; the `str` of everything else.
+def plain_excerpts(value: object, name: str) -> Iterator[Excerpt]:
+    """Yield shorter and shorter `repr`s of a container; the `str` of any other value.
 
     Raises:
-        BadArguments: A picture, or what holds one; a value whose text does not say what it holds,
-            or one that holds only such values.
-        Exception: Whatever the value's `str` raises, or the `repr` of all that it holds.
+        BadArguments: The value is a picture or contains one; its text does not tell its content,
+            or it contains only such values.
+        Exception: Anything that the value's `str` raises, or the `repr` of all its items.
     """
-    if _parts(value) is None and not isinstance(value, bytes | bytearray):
+    if _items(value) is None and not isinstance(value, bytes | bytearray):
         text = str(value)
-        if refused := refusal(value, text, name):
-            raise refused
-        yield Shown(text)
+        if problem := refusal(value, text, name):
+            raise problem
+        yield Excerpt(text)
         return
-    room = _FULLEST
-    while room >= _SMALLEST:
-        writer = Writer(name)
-        text = writer.write(value, room)
+    limit = _FULLEST
+    while limit >= _SMALLEST:
+        writer = ReprWriter(name)
+        text = writer.write(value, limit)
         if writer.refusal:
             raise writer.refusal
-        yield Shown(text, ", ".join(filter(None, (writer.cut, *writer.failures))))
-        room //= 2
+        yield Excerpt(text, ", ".join(filter(None, (writer.cut, *writer.failures))))
+        limit //= 2
 
 
-class Writer:
-    """Write one value's `repr`, no longer than about so many characters.
+class ReprWriter:
+    """Writes the `repr` of one value, limited to about so many characters.
 
     Args:
-        name: What the value is called where something in it is refused.
+        name: The value's expression, for error messages.
 
     Attributes:
-        cut: What was left out of it, in a few words; empty where it is whole.
+        cut: A short note about what is left out; empty if the value is whole.
     """
 
     def __init__(self, name: str = "value") -> None:
         self.cut = ""
         self._name = name
         self._picture: BadArguments | None = None
-        self._empty: Exception | None = None  # of the first value that says nothing
-        self._meaningful = False  # some value in it says what it is; keys say nothing of it
+        self._empty: Exception | None = None  # about the first value whose text is meaningless
+        self._meaningful = False  # True if some value, not just a key, has a meaningful text
         self._open: list[int] = []
         self._failed: collections.Counter[str] = collections.Counter()
 
     @property
     def refusal(self) -> Exception | None:
-        """Why what was written cannot be sent: a picture in it, or no value that says anything."""
+        """The error if the text cannot be sent: it has a picture, or no meaningful value."""
         return self._picture or (None if self._meaningful else self._empty)
 
     @property
     def failures(self) -> list[str]:
-        """Exceptions that values raised instead of writing themselves."""
+        """Notes about values whose `repr` raised an exception."""
         return [
             f"{number:,} {'value' if number == 1 else 'values'} that raised {error}"
             for error, number in self._failed.items()
         ]
 
-    def write(self, value: object, room: int) -> str:
-        """The `repr` within `room` characters; what is left out is marked by `…`."""
+    def write(self, value: object, limit: int) -> str:
+        """Return the `repr` within `limit` characters; `…` marks what is left out."""
         if isinstance(value, str | bytes | bytearray):
             self._meaningful = True
-            if len(value) <= max(room, _SHORT):
+            if len(value) <= max(limit, _SHORT):
                 return repr(value)
-            self.cut = self.cut or "the beginnings of long texts"
-            return f"{value[: max(room, 0)]!r}… ({len(value):,} in all)"
-        parts = _parts(value)
-        if parts is None:
+            self.cut = self.cut or "the starts of long texts"
+            return f"{value[: max(limit, 0)]!r}… ({len(value):,} in all)"
+        items = _items(value)
+        if items is None:
             text = self._leaf(value)
-            if len(text) <= max(room, _SHORT):
+            if len(text) <= max(limit, _SHORT):
                 return text
-            self.cut = self.cut or "the beginnings of long values"
-            return f"{text[: max(room, 0)]}…"
+            self.cut = self.cut or "the starts of long values"
+            return f"{text[: max(limit, 0)]}…"
         if id(value) in self._open or len(self._open) == _DEEPEST:
-            self.cut = self.cut or "what is not nested deeper"
+            self.cut = self.cut or "the outer levels"
             return "…"
-        self._meaningful = self._meaningful or not parts[2]  # an empty one says so
+        self._meaningful = self._meaningful or not items[2]  # `[]` is meaningful
         self._open.append(id(value))
-        text = self._filled(*parts, room)
+        text = self._container(*items, limit)
         self._open.pop()
         return text
 
     def _leaf(self, value: object) -> str:
-        """The `repr` of a value that holds no others."""
+        """Return the `repr` of a value that is not a container."""
         before = self._failed.total()
-        text = self.tried(repr, value)
+        text = self.convert(repr, value)
         failed = self._failed.total() > before
-        refused = None
-        if type(value) not in _NUMBERS:  # there may be very many
-            refused = refusal(value, text, item(self._name))
-        if refused and is_media(value):
-            self._picture = self._picture or refused
-        self._empty = self._empty or refused
-        self._meaningful = self._meaningful or not (refused or failed)
+        problem = None
+        if type(value) not in _NUMBERS:  # there may be very many numbers
+            problem = refusal(value, text, item(self._name))
+        if problem and is_media(value):
+            self._picture = self._picture or problem
+        self._empty = self._empty or problem
+        self._meaningful = self._meaningful or not (problem or failed)
         return text
 
-    def tried(self, write: Callable[[object], str], value: object) -> str:
-        """A value as `write` has it; one that raises costs no more than its own place."""
+    def convert(self, to_text: Callable[[object], str], value: object) -> str:
+        """Return `to_text(value)`, or a note in its place if that raises an exception."""
         try:
-            return write(value)
+            return to_text(value)
         except Exception as error:  # noqa: BLE001  # the user's code may raise anything
             self._failed[type(error).__name__] += 1
             self._empty = self._empty or error
             return f"<{type(value).__name__} that raised {type(error).__name__}>"
 
-    def _filled(
-        self, opening: str, items: Iterable[tuple[Any, ...]], size: int, closing: str, room: int
+    def _container(
+        self, opening: str, items: Iterable[tuple[Any, ...]], size: int, closing: str, limit: int
     ) -> str:
-        """The items between their brackets.
+        """Return the items in their brackets.
 
-        Each takes at most half of what is left, so that some of what follows a long one is seen.
+        Each takes at most half of the remaining characters, so that items after a long one show.
         """
         written: list[str] = []
-        room -= len(opening) + len(closing)
-        for number, each in enumerate(items):
-            if room <= 0:
+        limit -= len(opening) + len(closing)
+        for number, entry in enumerate(items):
+            if limit <= 0:
                 of = "" if len(self._open) > 1 else f"the first {number:,} of {size:,} items"
-                self.cut = of or self.cut or "the beginnings of long values"
+                self.cut = of or self.cut or "the starts of long values"
                 written.append(f"… {size - number:,} more")
                 break
-            share = room if number == size - 1 else room // 2
-            *before, value = each
+            share = limit if number == size - 1 else limit // 2
+            *before, value = entry
             meaningful = self._meaningful
-            named = "".join(
+            prefix = "".join(
                 key if isinstance(key, _Field) else f"{self.write(key, share)}: " for key in before
             )
             self._meaningful = meaningful
-            text = named + self.write(value, share - len(named))
+            text = prefix + self.write(value, share - len(prefix))
             written.append(text)
-            room -= len(text) + 2
+            limit -= len(text) + 2
         comma = "," if opening == "(" and size == 1 else ""
         return f"{opening}{', '.join(written)}{comma}{closing}"
 
 
 class _Field(str):
-    """The name of a field, as it stands before the field's value."""
+    """The name of a field, with its `=`."""
 
     __slots__ = ()
 
 
-def _parts(value: object) -> tuple[str, Iterable[tuple[Any, ...]], int, str] | None:
-    """What holds other values: opening, items (a value, or a key and a value), size, closing."""
+def _items(value: object) -> tuple[str, Iterable[tuple[Any, ...]], int, str] | None:
+    """Return a container's opening, items (a value, or key and value), size and closing.
+
+    `None` if the value is not a container.
+    """
     kind = type(value)
-    holder: Any = value
-    shows: Any = kind.__repr__
-    named = shows in _NAMED
-    if named or shows in _BRACKETS:
+    container: Any = value
+    own_repr: Any = kind.__repr__
+    named = own_repr in _NAMED
+    if named or own_repr in _BRACKETS:
         pairs = isinstance(value, dict | types.MappingProxyType)
-        items = holder.items() if pairs else ((item,) for item in holder)
-        size = len(holder)
+        items = container.items() if pairs else ((item,) for item in container)
+        size = len(container)
         members = isinstance(value, set | frozenset)
         if members and not size:
             return f"{kind.__name__}(", (), 0, ")"
-        brackets = ("{}" if pairs or members else "[]") if named else _BRACKETS[shows]
+        brackets = ("{}" if pairs or members else "[]") if named else _BRACKETS[own_repr]
         name = f"{kind.__name__}(" if named else ""
         return name + brackets[0], items, size, brackets[1] + (")" if named else "")
     names = _fields(value)
@@ -204,12 +204,12 @@ def _parts(value: object) -> tuple[str, Iterable[tuple[Any, ...]], int, str] | N
 
 
 def _fields(value: object) -> list[str] | None:
-    """The fields that a dataclass or a named tuple shows, where it has no `__repr__` of its own."""
-    shows = type(value).__repr__
-    if isinstance(value, tuple) and getattr(shows, "__module__", "") == "collections":
+    """Return the fields of a dataclass or named tuple; `None` if it defines its own `__repr__`."""
+    own_repr = type(value).__repr__
+    if isinstance(value, tuple) and getattr(own_repr, "__module__", "") == "collections":
         return list(type(value)._fields)  # type: ignore[attr-defined]
-    # As pprint finds it out.
-    made = getattr(getattr(shows, "__wrapped__", None), "__qualname__", "")
-    if dataclasses.is_dataclass(value) and "__create_fn__" in made:
+    # The check that pprint makes.
+    generated_by = getattr(getattr(own_repr, "__wrapped__", None), "__qualname__", "")
+    if dataclasses.is_dataclass(value) and "__create_fn__" in generated_by:
         return [field.name for field in dataclasses.fields(value) if field.repr]
     return None
