@@ -210,7 +210,7 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
     if source not in names:
         raise BadArguments(
             f"There is no variable {source!r:.60}.",
-            f"{similar_variables(source, names)}--schema takes the name of a schema of the notebook.",
+            f"{similar_variables(source, names)}--schema takes the name of a variable.",
         )
     schema = Schema.of(names[source], source)
     return out, replace(FORMATS["json"], instruction=""), schema  # the schema has its own

@@ -153,7 +153,7 @@ class _EndFinder:
 
 
 def _expression(text: str, start: int, finders: list[_EndFinder]) -> tuple[Expression, int] | None:
-    """Return the expression that begins at `start` and its end; `None` if the braces are literal."""
+    """Return the expression that begins at `start` and its end; `None` for literal braces."""
     wrong: tuple[str, object] | None = None
     for finder in finders:
         end = finder.end(start)

@@ -1,4 +1,4 @@
-"""Fit values into a limit of tokens: the fullest excerpt that fits, or the start of the smallest."""
+"""Excerpts of values: the fullest that fits into so many tokens, or the start of the smallest."""
 
 from __future__ import annotations
 
