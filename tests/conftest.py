@@ -1,11 +1,14 @@
-"""Fixtures: a home of its own for every test, the scripted server, real kernels."""
+"""Fixtures: a home for every test, the scripted server, real kernels."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import ssl
 import sys
+import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,11 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import kernels
 from kernels import Kernel
 from server import Server
 
-from mixmagic.backends.local import weights
+from mixmagic.backends.local.weights import fetch
 from mixmagic.keys import urls
 
 # A loaded machine is no reason to fail; the same examples are tried each time.
@@ -26,30 +30,79 @@ settings.register_profile(
 )
 settings.load_profile("mixmagic")
 _KEYS = ("TOGETHER", "MISTRAL", "FIREWORKS", "OPENROUTER", "OPENAI", "OLLAMA")
+# A test is marked if it, or a fixture that it needs, uses one of these names.
+_MARKS = {
+    "kernel": {"Kernel", "Desk", "notebook_client", "start_kernel"},
+    "browser": {"Chromium", "served", "sync_playwright"},
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give notebooks and tests a home without keys, with the embedded model's weights.
 
-    The weights are fetched once and kept in pytest's cache folder.
+    The weights are fetched once, and kept in pytest's cache folder, or in the temporary folder if
+    pytest has none (`-p no:cacheprovider`).
     """
     for name in list(os.environ):
         if name.startswith((*_KEYS, "MIXMAGIC_")) and name != "MIXMAGIC_SCREENSHOTS":
             del os.environ[name]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
-    home = config.cache.mkdir("mixmagic-home")
+    # Ignored in xdist's workers, and in whatever a script or nohup starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "cache"):
+        home = config.cache.mkdir("mixmagic-home")
+    else:
+        home = Path(tempfile.gettempdir(), f"mixmagic-tests-of-{getpass.getuser()}")
+        home.mkdir(mode=0o700, exist_ok=True)
     os.environ["MIXMAGIC_HOME"] = str(home)
-    for _ in weights.fetch(home / "cache"):
+    for _ in fetch(home / "cache"):
         pass
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start kernels and browsers, and let those run first.
+
+    They take longest: a worker that began with one of them last would keep the others waiting.
+    """
+    ranks: dict[Path, int] = {}
+    for item in items:
+        names = _names(item)
+        for mark in (mark for mark, starters in _MARKS.items() if names & starters):
+            item.add_marker(mark)
+        rank = 2 if item.get_closest_marker("browser") else bool(item.get_closest_marker("kernel"))
+        ranks[item.path] = max(rank, ranks.get(item.path, 0))
+    items.sort(key=lambda item: -ranks[item.path])
+
+
+def _names(item: pytest.Item) -> set[str]:
+    """Return the names that a test and its fixtures use."""
+    if not isinstance(item, pytest.Function):  # but a cell of a notebook
+        return {"Kernel"}
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    functions = [item.function, *(each.func for definitions in fixtures for each in definitions)]
+    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
+    for code in codes:  # grows: functions inside of functions
+        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return {name for code in codes for name in code.co_names}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let only tests that are marked `kernel` start kernels."""
+    kernels.allowed = item.get_closest_marker("kernel") is not None
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The folder with the embedded model's weights."""
+    return Path(os.environ["MIXMAGIC_HOME"]) / "cache"
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """A home of one's own: nothing of the user's is read or written, the weights are shared."""
-    shared = Path(os.environ["MIXMAGIC_HOME"]) / "cache"
+def home(tmp_path, monkeypatch, weights) -> Path:
+    """A home for each test: nothing of the user's is read or written, the weights are shared."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "cache").symlink_to(shared)
+    (home / "cache").symlink_to(weights)
     monkeypatch.setenv("MIXMAGIC_HOME", str(home))
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "0")  # tests of retries say so
     monkeypatch.setattr(urls, "_answered", {})  # another test's server may have had this port

@@ -19,6 +19,14 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from server import Server
 
+# False while a test runs that is not marked `kernel`.
+allowed = True
+
+
+def _check_mark() -> None:
+    if not allowed:
+        raise RuntimeError("only tests that are marked `kernel` may start kernels")
+
 
 @dataclass
 class Ran:
@@ -94,6 +102,7 @@ class Kernel:
     """A kernel of this Python, or of another one, whatever kernels are registered."""
 
     def __init__(self, env: dict[str, str], cwd: str, python: str = sys.executable) -> None:
+        _check_mark()
         self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
         assert self.manager.kernel_spec is not None
         self.manager.kernel_spec.argv[0] = python
@@ -148,6 +157,7 @@ class Kernel:
 
 def notebook_client(*sources: str, kind: type[NotebookClient] = NotebookClient) -> Any:
     """Make an nbclient with a notebook of these cells and a kernel of this Python."""
+    _check_mark()
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     return kind(notebook, km=manager, timeout=60)

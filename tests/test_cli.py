@@ -80,6 +80,7 @@ def test_an_error_is_two_lines_and_status_1(home):
     assert lines[1] == "Hint: Settings are: model."
 
 
+@pytest.mark.kernel
 def test_the_demo_shows_answers_as_they_come_and_leaves_notebook_and_page(tmp_path):
     shown, arrivals = b"", []
     with subprocess.Popen(

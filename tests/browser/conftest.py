@@ -13,6 +13,7 @@ import pytest
 from browser.chromium import Chromium
 from browser.front_ends import FRONT_ENDS, served
 from browser.readers import Readers
+from programs import required
 from server import Server
 
 # Read before `tests/conftest.py` takes every MIXMAGIC_* away: name `tests/browser` on the
@@ -43,11 +44,7 @@ def provider():
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """Chromium's path; without it the tests are skipped, but under CI they fail."""
-    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if found is None:
-        reason = f"no browser: none of {', '.join(_CHROMIUM)} is installed"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    return found
+    return required(*_CHROMIUM)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +54,10 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab_home(tmp_path_factory, pytestconfig) -> Path:
+def lab_home(tmp_path_factory, weights) -> Path:
     """The home of Jupyter's user, of whom nothing is known, with the embedded model's weights."""
     home = tmp_path_factory.mktemp("lab-home")
     (home / "mixmagic").mkdir()
-    weights = pytestconfig.cache.mkdir("mixmagic-home") / "cache"
     (home / "mixmagic" / "cache").symlink_to(weights)
     return home
 

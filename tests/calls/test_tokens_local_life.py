@@ -19,6 +19,8 @@ from mixmagic.calls import tokens
 from mixmagic.calls.tokens import count, count_text
 from mixmagic.sessions import Session
 
+pytestmark = pytest.mark.embedded
+
 
 def engine(session: Session) -> backend.Engine:
     """The process that llama.cpp runs in."""

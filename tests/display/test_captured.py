@@ -11,6 +11,8 @@ import pytest
 from kernels import Desk, Ran
 from server import CUT, Answer, chunk, frames, together, usage
 
+pytestmark = pytest.mark.kernel
+
 _WORDS = [f"word{number} of an answer.\n\n" for number in range(800)]
 
 

@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from server import Answer, chunk, frames, together, usage
 
+pytestmark = pytest.mark.kernel
+
 SLOW = Answer(
     [
         *(step for text in ("One ", "two ", "three") for step in (*together(text)[:1], 0.15)),

@@ -55,6 +55,13 @@ class Fault:
     stream: bool | None = True
     says: str = ""
 
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """Everything in which calls that meet the fault end differently."""
+        *_, last = self.answers[0].steps
+        ending = last if isinstance(last, str) else type(self.answers[0])
+        return self.kind, self.text is None, self.requests, self.bill, ending
+
     def cases(self) -> list[Any]:
         """The fault as pytest's parameters, with whether the call is streamed."""
         forms = (True, False) if self.stream is None else (self.stream,)
@@ -65,9 +72,27 @@ class Fault:
 
 
 def cases(*tables: Iterable[Fault]) -> Any:
-    """Mark a test to run for every fault of the tables, as `fault` and `stream`."""
+    """Run a test for every fault of the tables, as `fault` and `stream`."""
     listed = [case for table in tables for fault in table for case in fault.cases()]
     return pytest.mark.parametrize(("fault", "stream"), listed)
+
+
+def representatives(*tables: Iterable[Fault]) -> list[Any]:
+    """Return the first case of each outcome.
+
+    Two cases have the same outcome if they raise the same error, keep text or none, are tried as
+    often, are billed alike, are both streamed or not, and their connections end in the same way.
+    """
+    firsts: dict[tuple[Any, ...], Any] = {}
+    for case in (case for table in tables for fault in table for case in fault.cases()):
+        fault, stream = case.values
+        firsts.setdefault((*fault.outcome, stream), case)
+    return list(firsts.values())
+
+
+def each_outcome(*tables: Iterable[Fault]) -> Any:
+    """Run a test for the representatives of the tables, as `fault` and `stream`."""
+    return pytest.mark.parametrize(("fault", "stream"), representatives(*tables))
 
 
 class Script:

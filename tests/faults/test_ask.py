@@ -7,8 +7,19 @@ from faults import broken, contents, refusals
 from faults.table import Script, cases, check_outcome, check_row, check_sockets, good, outcome, rows
 
 
-@cases(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES, refusals.TOLD)
-def test_a_fault_is_whole_or_an_error(fault, stream, place):
+@cases(broken.TABLE, refusals.TABLE)
+def test_a_fault_of_the_connection_is_whole_or_an_error(fault, stream, place):
+    meet(place, fault, stream)
+
+
+@pytest.mark.parametrize("transport", ["tls"], indirect=True, scope="module")
+@cases(contents.TABLE, refusals.STATUSES, refusals.TOLD)
+def test_a_fault_of_the_answer_is_whole_or_an_error(fault, stream, place):
+    """Over one transport: the bytes are whole, whichever way they go."""
+    meet(place, fault, stream)
+
+
+def meet(place, fault, stream):
     before = len(rows(place.home))
     place.server.received.clear()
     place.server.plan = [Script(fault.answers)]

@@ -1,14 +1,17 @@
-"""Every fault, met by `%%mixtral` in a real kernel: two lines, and what had come stands above."""
+"""A fault of each outcome, met by `%%mixtral` in a kernel: two lines below the partial answer."""
 
 from __future__ import annotations
 
 import pytest
 from faults import broken, contents, refusals
 from faults.cells import cell, check_cell, meet
-from faults.table import Script, cases
+from faults.table import Script, each_outcome
+
+# The other transport than in test_threads; test_ask has both.
+pytestmark = pytest.mark.parametrize("transport", ["plain"], indirect=True, scope="module")
 
 
-@cases(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES)
+@each_outcome(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES)
 def test_a_fault_fails_the_cell_in_two_lines(fault, stream, desk):
     meet(desk, fault, stream)
 

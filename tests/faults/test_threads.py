@@ -1,4 +1,4 @@
-"""Every fault, met by many threads at once through one session: each call for itself."""
+"""A fault of each outcome, met by many threads of one session at once: each call fails alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faults import broken, contents, refusals
-from faults.table import Script, cases, check_outcome, check_row, check_sockets, good, outcome, rows
+from faults.table import (
+    Script,
+    check_outcome,
+    check_row,
+    check_sockets,
+    each_outcome,
+    good,
+    outcome,
+    rows,
+)
 
 THREADS = 4
+# Of the two transports, the one that every hosted provider uses.
+pytestmark = pytest.mark.parametrize("transport", ["tls"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +33,7 @@ def at_once(place):
         yield ask
 
 
-@cases(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES)
+@each_outcome(broken.TABLE, contents.TABLE, refusals.TABLE, refusals.STATUSES)
 def test_a_fault_hits_every_thread_alike(fault, stream, place, at_once):
     before = len(rows(place.home))
     place.server.received.clear()

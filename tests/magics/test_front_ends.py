@@ -12,6 +12,8 @@ from kernels import Desk
 from nbformat.v4 import new_code_cell, new_notebook
 from server import CUT, Answer, chunk, frames, together, usage
 
+pytestmark = pytest.mark.kernel
+
 
 def choice(index: int, text: str | None, finish: str | None = None, **more):
     """A chunk of one of several answers."""

@@ -19,6 +19,8 @@ from server import Answer, Server, chunk, frames, whole
 from mixmagic.errors import BadArguments
 from mixmagic.sessions import Session
 
+pytestmark = pytest.mark.kernel
+
 SAYS = f"You sent {KEY}, thanks."
 LISTING = Answer([json.dumps([{"id": f"ours/{KEY}", "type": KEY}]).encode()], 200, {"x-k": KEY})
 WALK = """

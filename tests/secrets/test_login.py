@@ -13,6 +13,8 @@ from canary import KEY, files, leaks
 from kernels import Kernel, Ran, notebook_client
 from server import Answer, Received, Server, refusal, whole
 
+pytestmark = pytest.mark.kernel
+
 BACKEND = """
 import json, os, pathlib
 from keyring.backend import KeyringBackend

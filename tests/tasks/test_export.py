@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import required
 from server import Answer, frames, refusal, together, whole
 
 from mixmagic.backends import wire
@@ -46,10 +46,8 @@ FORMS = list(BIDDEN)
 def run(form, code, folder, **env):
     """Run a program from a file, as a person would."""
     command = BIDDEN[form]
-    needed = ["curl", "bash"] if form == "curl" else command[:1]
-    for each in needed:
-        if shutil.which(each) is None:
-            pytest.skip(f"{each} is not installed")
+    for name in ["curl", "bash"] if form == "curl" else command[:1]:
+        required(name)
     file = folder / {"curl": "ask.sh", "js": "ask.js"}.get(form, "ask.py")
     file.write_text(code, encoding="utf-8", newline="")
     return subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
@@ -11,14 +10,11 @@ from attacks.grammar import texts
 from attacks.tex import foreign
 from nbconvert import LatexExporter, MarkdownExporter, RSTExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from programs import required
 
 from mixmagic.text.sanitize import sanitize
 
-if pandoc.PANDOC is None:
-    reason = "no pandoc"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason, allow_module_level=True)
+required("pandoc")
 
 _DOCUMENTS = {name: text for name, text in ATTACKS.items() if name.startswith("documents/")}
 # What pandoc and nbconvert write of their own around text, code, lists, links, tables, outputs.

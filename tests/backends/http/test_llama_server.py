@@ -17,6 +17,8 @@ from mixmagic.errors import (
     Stopped,
 )
 
+pytestmark = pytest.mark.embedded
+
 QUESTION = "Name three colours of the rainbow."
 # The prompt is read afresh, so that two runs compute the same.
 AFRESH = {"cache_prompt": False}

@@ -11,6 +11,8 @@ from llama_server import ENDLESS, KEY, MODEL, Llama, begun, drain
 from mixmagic.errors import FirstByteTimedOut, StreamBroken, Unavailable
 from mixmagic.sessions import Session
 
+pytestmark = pytest.mark.embedded
+
 
 def test_a_server_that_is_killed_in_the_middle_leaves_a_broken_answer(monkeypatch, session):
     with Llama() as server:

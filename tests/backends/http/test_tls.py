@@ -12,6 +12,7 @@ import time
 
 import pytest
 import trustme
+from programs import required
 from server import Answer, Server, together
 
 from mixmagic.errors import BadArguments, ConnectTimedOut, MixmagicError, Stopped, Unavailable
@@ -81,13 +82,9 @@ def test_the_environment_names_an_authority_s_file(session, secure, authority, m
 def test_the_environment_names_a_folder_of_authorities(
     session, secure, authority, monkeypatch, tmp_path
 ):
-    command = ["openssl", "x509", "-hash", "-noout", "-in", str(authority.pem)]
-    try:
-        digest = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=120
-        ).stdout.strip()
-    except FileNotFoundError:
-        pytest.skip("there is no openssl to name the file")
+    command = [required("openssl"), "x509", "-hash", "-noout", "-in", str(authority.pem)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    digest = ran.stdout.strip()
     (tmp_path / f"{digest}.0").write_bytes(authority.pem.read_bytes())
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert session.ask("Hello", model="8x7b").text == "Hi"
@@ -150,13 +147,11 @@ def test_a_certificate_that_has_expired_is_refused(session, behind, authority, m
 
 def test_a_certificate_that_signs_itself_is_refused(session, behind, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-               "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+    command = [required("openssl"), "req", "-x509", "-nodes", "-newkey", "ec",
+               "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=127.0.0.1",
+               "-addext", "subjectAltName=IP:127.0.0.1",
                "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
-    try:
-        subprocess.run(command, capture_output=True, check=True, timeout=120)
-    except FileNotFoundError:
-        pytest.skip("there is no openssl to sign with")
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
 
     class Leaf:
         @staticmethod

@@ -23,6 +23,8 @@ from mixmagic.errors import (
 )
 from mixmagic.sessions import Session
 
+pytestmark = pytest.mark.embedded
+
 QUESTION = "Name three colours of the rainbow."
 
 

@@ -16,6 +16,8 @@ from mixmagic.catalog import Catalog
 from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import TotalTimedOut
 
+pytestmark = pytest.mark.embedded
+
 
 @pytest.mark.parametrize(
     "said",

@@ -23,6 +23,8 @@ from mixmagic.backends.local.engine import Engine
 from mixmagic.errors import BadArguments, MissingPackage, Stopped, Unavailable
 from mixmagic.sessions import Session
 
+pytestmark = pytest.mark.embedded
+
 SCRIPT = Path(module.__file__).with_name("llama.py")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and forks")
 

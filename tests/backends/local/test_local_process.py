@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.embedded
+
 PRELUDE = """
 import json, os, socket, sys, threading, time
 from pathlib import Path
