@@ -43,9 +43,9 @@ class Parts:
     @once
     def id(self) -> str:
         """This session's id in the ledger."""
-        from mixmagic.store.ledger.processes import session
+        from mixmagic.store.ledger.processes import session_id
 
-        return session() if self._of_process else os.urandom(8).hex()
+        return session_id() if self._of_process else os.urandom(8).hex()
 
     @property
     def notebook(self) -> str | None:
@@ -71,7 +71,7 @@ class Parts:
         from mixmagic.errors import StoreError
 
         try:
-            self.ledger.move(_as_text(before), _as_text(after))
+            self.ledger.rename_notebook(_as_text(before), _as_text(after))
         except StoreError:
             return False
         self.__dict__.pop("stream", None)

@@ -234,7 +234,7 @@ class Session(Parts):
             raise BadArguments(
                 f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
             )
-        self.ledger.limit(per, None if limit is None else amount(limit), self.notebook)
+        self.ledger.set_limit(per, None if limit is None else amount(limit), self.notebook)
 
     def budgets(self) -> list[Balance]:
         """Return the balances of the budgets that are set, the session's first.

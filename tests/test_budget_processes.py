@@ -88,7 +88,7 @@ def test_no_budget_is_passed_by_threads_and_processes_that_are_killed(together, 
     provider = Provider()
     together.plan = [provider]
     mine = Ledger(home / "data", "mine")
-    mine.limit("day", Decimal(BUDGET) / NANO)
+    mine.set_limit("day", Decimal(BUDGET) / NANO)
     names = "ABCD"[:PROCESSES]
     processes = {
         who: subprocess.Popen(
@@ -207,7 +207,7 @@ def share(limit: Decimal, together, home) -> tuple[list[dict], list[str], Ledger
 
     together.plan = [answer]
     mine = Ledger(home / "data", "mine")
-    mine.limit("day", limit)
+    mine.set_limit("day", limit)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WAITING, who],

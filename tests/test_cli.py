@@ -130,7 +130,7 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
         reservation = Reservation(request, None, bound(request), time.time() - age * 86_400)
         ledger.reserve(reservation)
         answer = Completion("", Usage(1_000_000, 0), Decimal("0.5"), "stop", request, 1.0, None)
-        ledger.settle(reservation, "ok", answer)
+        ledger.record(reservation, "ok", answer)
     ledger.database.close()
     ran = run("spend")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -160,7 +160,7 @@ def lost(home):
         reservation = Reservation(request, None, bound(request), time.time())
         ledger.reserve(reservation)
     usage = Usage(1_000_000, 1, counted="estimate")
-    ledger.settle(
+    ledger.record(
         reservation, "ok", Completion("", usage, Decimal("0.5"), "stop", request, 1.0, None)
     )
     with ledger.database.transaction() as connection:

@@ -194,5 +194,5 @@ def test_the_id_tells_nothing_of_the_key_that_it_is_made_of():
     import multiprocessing
 
     key = bytes(multiprocessing.current_process().authkey)
-    assert processes.session() not in (key.hex()[:16], key.hex()[-16:])
-    assert len(processes.session()) == 16
+    assert processes.session_id() not in (key.hex()[:16], key.hex()[-16:])
+    assert len(processes.session_id()) == 16

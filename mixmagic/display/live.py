@@ -170,7 +170,7 @@ def session_total(session: Session) -> str:
 
     try:
         ledger = session.ledger
-        spent = total(ledger.spent(patience=ledger.patience))
+        spent = total(ledger.spent(timeout=ledger.lock_timeout))
         limit = ledger.budgets.session
     except StoreError:
         return "unknown"

@@ -50,7 +50,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
                             yield from call.another_try(delta.failed)
                             continue
                         collector.add(delta)
-                        ledger.moved(reservation)
+                        ledger.note_progress(reservation)
                         call.sent = not delta.progress  # who tells of a wait has not sent it yet
                         yield delta
                         call.sent = True
@@ -62,7 +62,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
                 call.fail(error)
                 raise
             finally:
-                ledger.abandon(reservation)  # first of all: what follows may be interrupted
+                ledger.presume_lost(reservation)  # first of all: what follows may be interrupted
                 calls.end(running)
                 call.record()
 
@@ -101,7 +101,7 @@ class _Call:
         try:
             enough = self._ledger.extend(self.reservation, tried.cost)
         except StoreError:
-            enough = not self._ledger.budgeted(self.reservation)
+            enough = not self._ledger.has_budget(self.reservation)
         if not enough:
             error.hint = one_line(
                 f"{error.hint} It was not tried again: this try may be billed, and a budget has too"
@@ -138,7 +138,7 @@ class _Call:
             if not (completion.cost or _priced(completion)):
                 completion = replace(completion, cost=None)
         try:
-            self._ledger.settle(self.reservation, self._status, completion, self._reason)
+            self._ledger.record(self.reservation, self._status, completion, self._reason)
         except StoreBusy as busy:  # it is written as soon as it can be
             _log.info("A call is not in the ledger yet: %s", busy.message)
         except StoreError as trouble:

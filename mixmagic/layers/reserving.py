@@ -10,8 +10,7 @@ from mixmagic.core.values import Delta
 from mixmagic.errors import BudgetExceeded, Stopped, StoreBusy, StoreDamaged, StoreError
 from mixmagic.store.ledger.budgets import exactly, exceeded
 from mixmagic.store.ledger.ledger import Ledger
-from mixmagic.store.ledger.reservations import Reservation
-from mixmagic.store.ledger.turns import Turn
+from mixmagic.store.ledger.reservations import Reservation, Waiter
 
 # Seconds after which somebody who waits is told so, and between two words.
 _PATIENCE, _AGAIN = 0.1, 1.0
@@ -42,7 +41,7 @@ def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, 
         yield from reserve(ledger, reservation)
         return
     except StoreError as error:
-        if not ledger.budgeted(reservation):
+        if not ledger.has_budget(reservation):
             later = " yet" if isinstance(error, StoreBusy) else ""
             yield Delta(note=f"not in the ledger{later}: {error.message}")
             ledger.reserve_later(reservation)
@@ -50,13 +49,15 @@ def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, 
         if not isinstance(error, StoreBusy):
             raise
     try:
-        with _queued(ledger, reservation) as turn:
-            yield from _waiting(ledger, reservation, turn)
+        with _queued(ledger, reservation) as waiter:
+            yield from _waiting(ledger, reservation, waiter)
     except KeyboardInterrupt:
         raise Stopped(sent=False) from None
 
 
-def _waiting(ledger: Ledger, reservation: Reservation, turn: Turn) -> Generator[Delta, None, None]:
+def _waiting(
+    ledger: Ledger, reservation: Reservation, waiter: Waiter
+) -> Generator[Delta, None, None]:
     """Wait until a call's money is reserved, telling the user what for."""
     started = time.monotonic()
     said = started + _PATIENCE
@@ -67,7 +68,7 @@ def _waiting(ledger: Ledger, reservation: Reservation, turn: Turn) -> Generator[
         seen, look = ledger.database.version(), _LOOK
         deadline = reservation.request.control.deadline
         try:
-            short = ledger.reserve(reservation, turn, patience=_POLL)
+            short = ledger.reserve(reservation, waiter, timeout=_POLL)
         except StoreBusy as busy:
             refusal, why = busy, "another process keeps the ledger locked"
             look, deadline = _POLL, min(deadline, started + _LOCKED)
@@ -81,30 +82,30 @@ def _waiting(ledger: Ledger, reservation: Reservation, turn: Turn) -> Generator[
         if now >= deadline:
             raise refusal
         if now >= said:
-            turn.looking, said = False, now + _AGAIN
+            waiter.active, said = False, now + _AGAIN
             yield Delta(progress=f"waiting: {why} …")
-            turn.looking = True
-        _until_news(ledger, turn, seen, min(now + look, deadline, said))
+            waiter.active = True
+        _until_news(ledger, waiter, seen, min(now + look, deadline, said))
 
 
-def _until_news(ledger: Ledger, turn: Turn, seen: int, until: float) -> None:
-    """Sleep until it is worth looking again."""
+def _until_news(ledger: Ledger, waiter: Waiter, seen: int, until: float) -> None:
+    """Sleep until it is worth active again."""
     while (left := until - time.monotonic()) > 0:
-        first = ledger.turns.first(turn.limits, turn)
-        if turn.bell.wait(min(left, _POLL) if first else left):
+        first = ledger.waiters.is_first(waiter.limits, waiter)
+        if waiter.wakeup.wait(min(left, _POLL) if first else left):
             return
         if first and ledger.database.version() != seen:
             return
 
 
 @contextmanager
-def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Turn]:
+def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Waiter]:
     """Queue a call up behind those that wait already."""
-    turn = Turn(looking=True)
-    ledger.turns.enter(turn)
+    waiter = Waiter(active=True)
+    ledger.waiters.add(waiter)
     try:
-        with reservation.request.control.stop.calling(turn.bell.ring):
-            yield turn
+        with reservation.request.control.stop.calling(waiter.wakeup.ring):
+            yield waiter
     finally:
-        ledger.turns.leave(turn)
-        ledger.forget(turn)
+        ledger.waiters.remove(waiter)
+        ledger.withdraw(waiter)

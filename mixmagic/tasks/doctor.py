@@ -200,7 +200,7 @@ def _intact(ledger: Database) -> str:
         raise StoreError(f"{ledger.path} is damaged: {found}.", "Move it away: a new one is begun.")
     count = ledger.rows("SELECT COUNT(*) FROM calls")[0][0]
     found = f"{ledger.path}, {count:,} calls"
-    if kind := network_filesystem.network(ledger.path):
+    if kind := network_filesystem.network_type(ledger.path):
         journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
         found += f", on a network folder ({kind}): {journal}; caps hold as far as its locks do"
     return found

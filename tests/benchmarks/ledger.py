@@ -47,7 +47,7 @@ def main(calls: int = 2000, rounds: int = 5) -> None:
         row = (time.time(), *named, 1, time.time(), 1, 1)
         free, capped = (Ledger(Path(folder) / name, "s") for name in ("free", "capped"))
         for per in ("session", "day", "month"):
-            capped.limit(per, Decimal(1000))
+            capped.set_limit(per, Decimal(1000))
         holds: list[Reservation] = []
         most = bound(request)  # the meter's work, not the ledger's
 
@@ -64,7 +64,7 @@ def main(calls: int = 2000, rounds: int = 5) -> None:
             return one
 
         def settle(ledger: Ledger) -> Callable[[], None]:
-            return lambda: ledger.settle(holds.pop(), "ok", completion)
+            return lambda: ledger.record(holds.pop(), "ok", completion)
 
         steps = {
             "bare insert": insert,

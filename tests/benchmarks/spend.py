@@ -111,7 +111,7 @@ def reports(ledger: Ledger) -> list[tuple[str, Callable[[], object]]]:
     named = [(f"{p} by {b}", lambda p=p, b=b: report(p, b)) for p in periods for b in get_args(By)]
     named += [(f"plot of {p}", lambda p=p: plot(p)) for p in periods]
     for per in ("session", "day", "month"):
-        ledger.limit(per, Decimal(1000))
+        ledger.set_limit(per, Decimal(1000))
     named.append(("what budgets have left", lambda: ledger.balances(None)))
     return [*named, ("lost calls", lambda: lost(ledger.database))]
 

@@ -219,7 +219,7 @@ def call_for_nothing(session: Session) -> None:
     reservation = Reservation(request, None, bound(request), time.time())
     session.ledger.reserve(reservation)
     answer = Completion("", Usage(10, 1), Decimal(0), "stop", request, 1.0, None)
-    session.ledger.settle(reservation, "ok", answer)
+    session.ledger.record(reservation, "ok", answer)
 
 
 def test_table_and_plot_tell_the_same_whenever_they_are_shown(session, together):

@@ -22,7 +22,7 @@ from mixmagic.core.values import Delta
 from mixmagic.display.live import session_total
 from mixmagic.errors import BudgetExceeded, MixmagicError, Stopped, StoreBusy
 from mixmagic.sessions import Session
-from mixmagic.store.ledger import reservations, turns
+from mixmagic.store.ledger import reservations
 from mixmagic.store.sqlite import network_filesystem
 
 TOKEN = Decimal("600e-9")  # of 8x7b, in and out
@@ -469,7 +469,7 @@ def lock(request, home, tmp_path, monkeypatch):
     if journal == "delete":
         table = tmp_path / "mountinfo"
         table.write_text(f"27 1 0:9 / {home / 'data'} rw - nfs4 server:/ rw\n")
-        monkeypatch.setattr(network_filesystem, "_TABLE", table)
+        monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
     return journal, begin
 
 
@@ -577,7 +577,7 @@ def reader(how: str):
 
 def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together, held, monkeypatch):
     """For as long as it goes on: the other process tells of it every two seconds."""
-    monkeypatch.setattr(turns, "ELSEWHERE", 4.0)
+    monkeypatch.setattr(reservations, "STILL_ELSEWHERE", 4.0)
     together.plan = [held, TINY]
     session.budget(enough(1000), per="day")
     with reader("on"):
@@ -593,7 +593,7 @@ def test_a_call_of_another_process_that_goes_on_is_waited_for(session, together,
 
 
 def test_a_call_of_another_process_that_lies_still_is_not(session, together, held, monkeypatch):
-    monkeypatch.setattr(turns, "ELSEWHERE", 1.0)
+    monkeypatch.setattr(reservations, "STILL_ELSEWHERE", 1.0)
     together.plan = [held, TINY]
     session.budget(enough(1000) + enough(300), per="day")
     with reader("still"):

@@ -131,7 +131,7 @@ class Budgets:
                 "Set the session's budget instead: `%mixmagic budget DOLLARS`.",
             )
         name: dict[Per, str] = {
-            "session": f"session:{self._session}:{processes.parent()}",
+            "session": f"session:{self._session}:{processes.parent_process_id()}",
             "notebook": f"notebook:{path}",
         }
         names = {
@@ -143,7 +143,7 @@ class Budgets:
             names[name.get(per, per)] = limit
         self._write(names)
 
-    def move(self, before: str, after: str) -> None:
+    def rename_notebook(self, before: str, after: str) -> None:
         """Give a notebook's limit another path; the lower one stays if that has one, too.
 
         Raises:
@@ -284,7 +284,7 @@ def _over(name: str) -> bool:
     if kind != "session":
         return False
     process = rest.partition(":")[2]
-    ended = processes.gone(process)
+    ended = processes.has_exited(process)
     return processes.age(process) > _LONGEST if ended is None else ended
 
 

@@ -1,7 +1,4 @@
-"""Ids of processes and of the sessions that they work in.
-
-For the modules of this package and for `parts`.
-"""
+"""Ids of processes and of the sessions that they work in."""
 
 from __future__ import annotations
 
@@ -15,26 +12,26 @@ from typing import Any
 
 from mixmagic.core import lazy
 
-# Seconds by which a process's start may seem to move: it is reckoned from the clock.
+# Seconds by which a process's start time may seem to differ: it is computed from the clock.
 _SLACK = 2.0
-# How dask names the processes of its workers, which may be children of the notebook's kernel.
+# The name that dask gives to its workers, which may be children of the notebook's kernel.
 _WORKER = "Dask Worker process"
 
 
-def this() -> str:
-    """Return an id of this process, as no other one has: its host, number and start."""
+def own_process_id() -> str:
+    """Return an id of this process that no other process has: host, number and start time."""
     return _id(os.getpid())
 
 
-def gone(name: str | None) -> bool | None:
+def has_exited(process_id: str | None) -> bool | None:
     """Return True if a process has ended, `None` if it ran on another host.
 
     Args:
-        name: Its id, as `this` returned it there; `None` for one that left none.
+        process_id: As `own_process_id` returned it there; `None` if it left none.
     """
-    if name is None:
+    if process_id is None:
         return True
-    host, _, rest = name.rpartition("/")
+    host, _, rest = process_id.rpartition("/")
     if host != platform.node():
         return None
     number, _, start = rest.partition("@")
@@ -42,42 +39,41 @@ def gone(name: str | None) -> bool | None:
     with contextlib.suppress(psutil.AccessDenied):
         try:
             process = psutil.Process(int(number))
-            moved = abs(float(process.create_time()) - float(start)) > _SLACK
-            return moved or bool(process.status() == psutil.STATUS_ZOMBIE)
+            other = abs(float(process.create_time()) - float(start)) > _SLACK
+            return other or bool(process.status() == psutil.STATUS_ZOMBIE)
         except (psutil.NoSuchProcess, ValueError):
             return True
-    return False  # it is there, and somebody else's
+    return False  # it runs, as another user
 
 
-def age(name: str) -> float:
-    """Return the seconds since a process started."""
+def age(process_id: str) -> float:
+    """Return the seconds since a process started; infinity if the id does not say."""
     with contextlib.suppress(ValueError):
-        return time.time() - float(name.rpartition("@")[2])
+        return time.time() - float(process_id.rpartition("@")[2])
     return float("inf")
 
 
-def session() -> str:
+def session_id() -> str:
     """Return the id of the session that this process works in.
 
-    A session is a process with all that it starts through multiprocessing or loky, in whatever
-    way (spawn, forkserver, fork) and depth: they have a random key in common, which other
-    processes, such as another kernel or a subprocess, have not. The worker of a cluster has a
-    session of its own.
+    A session is a process with all processes that it starts through multiprocessing or loky (by
+    spawn, forkserver or fork, at any depth): they share a random key, which other kernels and
+    subprocesses do not have. Each worker of a cluster has a session of its own.
     """
     process = _multiprocessing().current_process()
     key = bytes(process.authkey)
     if process.name.startswith(_WORKER):
-        key += this().encode()
+        key += own_process_id().encode()
     return hashlib.blake2b(key, digest_size=8, person=b"mixmagic").hexdigest()
 
 
-def parent() -> str:
-    """Return the id of the process whose worker this one is; of this one if it is nobody's."""
+def parent_process_id() -> str:
+    """Return the id of the process whose worker this one is; its own id if it is no worker."""
     process = _multiprocessing().parent_process()
     with contextlib.suppress(_psutil().Error):
         if process is not None:
             return _id(process.pid)
-    return this()
+    return own_process_id()
 
 
 def _multiprocessing() -> Any:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from mixmagic.core.money import dollars, exact_sum, nano
-from mixmagic.store.ledger.processes import gone
+from mixmagic.store.ledger.processes import has_exited
 from mixmagic.store.sqlite.database import Database
 
 Period = Literal["session", "today", "month", "all"]
@@ -147,7 +147,7 @@ MONEY = ("cost", "saved", "held")
 
 
 def spent(
-    database: Database, session: str, period: Period, by: By, patience: float | None = None
+    database: Database, session: str, period: Period, by: By, timeout: float | None = None
 ) -> list[Spent]:
     """Return what calls have cost, in groups: the dearest first, days in their order.
 
@@ -156,7 +156,7 @@ def spent(
         session: Whose calls, where `period` is `session`.
         period: Which calls: of this session, of today, of this month, or all.
         by: Column that makes the groups.
-        patience: Seconds to wait if another process keeps the ledger locked.
+        timeout: Seconds to wait if another process keeps the ledger locked.
 
     Raises:
         StoreError: The ledger cannot be read.
@@ -168,7 +168,7 @@ def spent(
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
         (whose, first, until, *3 * (session if period == "session" else "", first, last)),
-        patience,
+        timeout,
     )
     money = slice(-4, -1)
     values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))
@@ -220,7 +220,7 @@ def lost(database: Database) -> list[Lost]:
         for row in database.rows(f"{_LOST} {what} {newest}")
     }
     for row in database.rows(f"{_LOST} = 'open'"):
-        if gone(row["owner"]) is None:
+        if has_exited(row["owner"]) is None:
             rows[row["id"]] = row
     return [
         Lost(

@@ -1,7 +1,4 @@
-"""Opening a SQLite file, bringing it up to date and, if all else fails, only reading it.
-
-For the modules of this package.
-"""
+"""How a SQLite file is opened, migrated and, if it cannot be written, only read."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from mixmagic.store.sqlite import network_filesystem, quarantine
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 UNWRITABLE = (*_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
-# Milliseconds that a migration waits for readers, who may keep a rollback journal from growing.
+# Milliseconds that a migration waits for readers, who can keep a rollback journal from growing.
 _MIGRATION = 60_000
 
 # What the use of a file can raise.
@@ -30,38 +27,59 @@ T = TypeVar("T")
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open a file, or begin one. Only for who is alone with it; `configure` comes next.
+    """Open a file, or create one. Needs `quarantine.exclusive`; call `configure` next.
 
-    Nothing waits for a lock: see `Database`.
+    The connection waits for no lock: see `Database`.
     """
     connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     return connection
 
 
-def configure(connection: sqlite3.Connection, file: Path, migrations: Sequence[str]) -> None:
-    """Choose the journal, and bring the file to the newest form.
+def configure(
+    connection: sqlite3.Connection, file: Path, migrations: Sequence[str], *, durable: bool
+) -> str:
+    """Choose the journal and when it is synced, and apply the migrations that are missing.
+
+    Args:
+        connection: As `connect` returns it.
+        file: The file.
+        migrations: SQL scripts.
+        durable: True if a commit may not be lost in a power cut.
+
+    Returns:
+        The journal mode: `wal` or, on a network filesystem, `delete`.
 
     Raises:
         sqlite3.Error: It cannot be done.
-        StoreError: The file is a newer mixmagic's.
+        StoreError: The file was written by a newer mixmagic.
     """
-    if network_filesystem.network(file):
-        # Exclusive for as long as it takes: a log can be read without shared memory then.
+    if network_filesystem.network_type(file):
+        # A log can be read without shared memory by an exclusive connection.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("PRAGMA locking_mode=NORMAL")
+        # A rollback journal can only be synced within the commit.
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        journal = "delete"
     else:
         connection.execute("PRAGMA journal_mode=WAL")
-    # Money is reserved before it is spent: a power cut must not forget it.
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA fullfsync=ON")
-    if not missing(connection, file, migrations):
-        return
+        # Never corrupt, and no commit is lost when a process ends. Until the log is synced, a power
+        # cut can take the last commits back: `LogSync` does that soon.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        journal = "wal"
+    connection.execute(f"PRAGMA fullfsync={'ON' if durable else 'OFF'}")
+    if pending_migrations(connection, file, migrations):
+        _migrate(connection, file, migrations)
+    return journal
+
+
+def _migrate(connection: sqlite3.Connection, file: Path, migrations: Sequence[str]) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA busy_timeout={_MIGRATION}")
-        for script in missing(connection, file, migrations):  # another may have been faster
+        # Again: another process may have been faster.
+        for script in pending_migrations(connection, file, migrations):
             for statement in _statements(script):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(migrations)}")
@@ -73,13 +91,15 @@ def configure(connection: sqlite3.Connection, file: Path, migrations: Sequence[s
         raise
 
 
-def missing(connection: sqlite3.Connection, file: Path, migrations: Sequence[str]) -> Sequence[str]:
-    """Return the migrations that a file has not had.
+def pending_migrations(
+    connection: sqlite3.Connection, file: Path, migrations: Sequence[str]
+) -> Sequence[str]:
+    """Return the migrations that a file still needs.
 
     Raises:
-        StoreError: The file is a newer mixmagic's.
+        StoreError: The file was written by a newer mixmagic.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
         raise StoreError(
             f"{file} was written by a newer mixmagic.",
@@ -89,7 +109,7 @@ def missing(connection: sqlite3.Connection, file: Path, migrations: Sequence[str
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements; a trigger has some inside."""
+    """Split a script into statements; a trigger contains several."""
     statement = ""
     for part in script.split(";"):
         statement += f"{part};"
@@ -97,67 +117,67 @@ def _statements(script: str) -> Iterator[str]:
             yield statement
             statement = ""
     if statement:
-        yield statement  # SQLite says what is wrong with it
+        yield statement  # incomplete: SQLite raises an error that says so
 
 
-def only_read(
+def read_only(
     file: Path, migrations: Sequence[str], read: Callable[[sqlite3.Connection], T]
 ) -> T | None:
-    """Read a file that cannot be opened for writing, as it is now; `None` if that fails too.
+    """Read a file on a full disk or in a read-only folder; `None` if that fails, too.
 
     Raises:
-        StoreError: The file is a newer mixmagic's.
+        StoreError: The file was written by a newer mixmagic.
     """
-    ways = ["mode=ro"]
-    logs = (quarantine.beside(file, suffix) for suffix in (quarantine.LOG, quarantine.JOURNAL))
+    modes = ["mode=ro"]
+    logs = (quarantine.sibling(file, suffix) for suffix in (quarantine.LOG, quarantine.JOURNAL))
     if not any(log.exists() and log.stat().st_size for log in logs):
-        ways.append("immutable=1")  # needs no shared memory, and would not see a log
-    for way in ways:
+        modes.append("immutable=1")  # needs no shared memory, and would not see a log
+    for mode in modes:
         with (
             contextlib.suppress(sqlite3.OperationalError),
-            contextlib.closing(sqlite3.connect(f"{file.as_uri()}?{way}", uri=True)) as connection,
+            contextlib.closing(sqlite3.connect(f"{file.as_uri()}?{mode}", uri=True)) as connection,
         ):
             connection.row_factory = sqlite3.Row
-            missing(connection, file, migrations)
+            pending_migrations(connection, file, migrations)
             return read(connection)
     return None
 
 
-def busy(error: BaseException) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Return True if an error says that another process keeps the file locked."""
-    return isinstance(error, quarantine.Taken) or code(error) == sqlite3.SQLITE_BUSY
+    return isinstance(error, quarantine.InUse) or error_code(error) == sqlite3.SQLITE_BUSY
 
 
-def code(error: BaseException) -> int:
-    """Return SQLite's primary error code; 0 if it is not an error of SQLite's."""
-    # What is read is no text: Python's own errors, without a code.
+def error_code(error: BaseException) -> int:
+    """Return SQLite's primary error code; 0 if SQLite did not raise the error."""
+    # Python's own errors for a text that is not UTF-8 have no code.
     if isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error):
         return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def garbled(connection: sqlite3.Connection, migrations: Sequence[str]) -> bool:
-    """Return True if a file's tables are not what its migrations make: its schema is damaged."""
+def schema_damaged(connection: sqlite3.Connection, migrations: Sequence[str]) -> bool:
+    """Return True if a file's tables are not those that its migrations create."""
     described = "SELECT type, name, tbl_name, sql FROM sqlite_master"
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        found = {tuple(row) for row in connection.execute(described)}
+        tables = {tuple(row) for row in connection.execute(described)}
     except (sqlite3.Error, UnicodeDecodeError):
         return True
     if version > len(migrations):
-        return False  # a newer mixmagic's: its tables are not ours to judge
+        return False  # only a newer mixmagic knows its tables
     with contextlib.closing(sqlite3.connect(":memory:")) as model:
         model.executescript(";".join(migrations[:version]))
-        wanted = set(model.execute(described))
-    return not wanted <= found or (version == 0 and bool(found))
+        expected = set(model.execute(described))
+    return not expected <= tables or (version == 0 and bool(tables))
 
 
-def cure(error: Failure) -> str:
-    """Return what to do about an error."""
-    number = code(error)
+def hint(error: Failure) -> str:
+    """Return what the user can do about an error."""
+    code = error_code(error)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or number in _FULL:
+    if full or code in _FULL:
         return "Free some space on its disk, or set MIXMAGIC_HOME to a folder on another."
-    if number in DAMAGED:
+    if code in DAMAGED:
         return "Run this again: another process has moved the damaged file aside."
     return "Check its permissions and its folder's, or set MIXMAGIC_HOME to another folder."

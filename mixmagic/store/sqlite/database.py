@@ -1,4 +1,4 @@
-"""SQLite files that survive: threads, forks, kills, damage. For the modules of this package."""
+"""A SQLite file that survives threads, forks, kills and damage."""
 
 from __future__ import annotations
 
@@ -11,64 +11,89 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mixmagic.core import lazy
 from mixmagic.errors import StoreBusy, StoreDamaged, StoreError
 from mixmagic.store.sqlite import configure, quarantine
+from mixmagic.store.sqlite.log_sync import LogSync
 
 T = TypeVar("T")
 
-# Seconds to wait for another process that keeps the file locked, by default: a migration of a
-# million rows takes a quarter of it.
-PATIENCE = 60.0
+# Writes something at the start of a transaction; returns a function to call after the commit.
+Prelude = Callable[[sqlite3.Connection], Callable[[], None] | None]
+
+# Seconds to wait for a file that another process keeps locked: a migration of a million rows takes
+# a quarter of it.
+TIMEOUT = 60.0
 # Seconds that another process may take to open a file that is to be quarantined.
 _OPENING = 5.0
-# Seconds that a transaction takes at most, mostly; and for which it is remembered that one took
-# longer.
+# Seconds that most transactions take at most; and for which a longer one is remembered.
 _TRANSACTION, _RECENT = 0.3, 5.0
-# Seconds that a crowd of others may take turns before this one's.
+# Seconds that other processes may take turns before this one.
 _CROWD = 10.0
-# Seconds between two looks at such a file, at least and at most.
-_SOON, _LATER = 0.001, 0.02
+# Seconds between two tries to lock the file, at first and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 _NEVER = (0.0, -math.inf)
 
 
 class Database:
     """One SQLite file, opened at its first use, safe to use from threads and after a fork.
 
-    A file that SQLite finds damaged is quarantined, and a new one begun at the next use.
+    A commit survives any kill of the process when it returns.
 
     Args:
-        path: The file; its folder is made if need be.
-        migrations: SQL scripts. The file's `user_version` says how many it has had; a script
-            that has been released is never changed.
+        path: The file; its folder is created if need be.
+        migrations: SQL scripts. The file's `user_version` counts those it has had; a script that
+            has been released never changes.
+        durable: True if commits must survive a power cut, too: they do after 0.1 s, or after
+            `sync`; on a network folder at once.
+        on_damage: `keep` moves a damaged file aside and raises `StoreDamaged` once; `recreate`
+            deletes it, and the use that met the damage goes on with a new one.
+        loss: What a damaged file takes with it, for the message of `StoreDamaged`.
 
     Attributes:
-        lock: Whoever holds it is alone with the file, among the threads of this process. Nobody
-            holds it while waiting for another process.
+        lock: Excludes the other threads of this process from the file. No thread holds it while
+            it waits for another process.
+
+    Example:
+        >>> cache = Database(folder / "cache.db", MIGRATIONS, durable=False, on_damage="recreate")
+        >>> with cache.transaction() as connection:
+        ...     connection.execute("DELETE FROM answers")
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        *,
+        durable: bool = True,
+        on_damage: Literal["keep", "recreate"] = "keep",
+        loss: str = "a new, empty one takes its place",
+    ) -> None:
         self.path = path
         self.lock = threading.RLock()
-        self._migrations = migrations
-        self._made: sqlite3.Connection | None = None
-        # Since when another process has been seen to keep it locked, and until when.
+        self._name = os.fspath(path)
+        self._migrations, self._durable = migrations, durable
+        self._on_damage, self._loss = on_damage, loss
+        self._open: sqlite3.Connection | None = None
+        # Which file that is: another process may have set it aside, and created a new one.
+        self._identity: quarantine.Identity | None = None
+        # From when to when another process has been seen to keep it locked.
         self._locked = _NEVER
-        # Which file that is: another process may have quarantined it, and begun a new one.
-        self._file: quarantine.Identity | None = None
+        self._log_sync = LogSync()
+        weakref.finalize(self, self._log_sync.close)  # also when the process ends
         _databases[self] = None
 
     @property
     def locked(self) -> bool:
-        """True if another process keeps the file locked, and not just for a transaction."""
+        """True if another process keeps the file locked for longer than most transactions take."""
         since, until = self._locked
         return until - since > _TRANSACTION and time.monotonic() - until < _RECENT
 
     @property
     def journal(self) -> str:
-        """Return SQLite's journal mode: `wal`, or on a network folder `delete`.
+        """SQLite's journal mode: `wal`, or `delete` on a network folder.
 
         Raises:
             StoreError: The file cannot be read.
@@ -77,24 +102,25 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(
-        self, patience: float | None = None, kept: Callable[[], None] | None = None
+        self, timeout: float | None = None, prelude: Prelude | None = None
     ) -> Iterator[sqlite3.Connection]:
-        """A write transaction: all of the block is kept, or nothing of it.
+        """Run the block in a write transaction: all of it is committed, or nothing.
 
         Args:
-            patience: Seconds to wait if another process keeps the file locked; 0 tries once.
-            kept: Called when all is kept, before another thread may begin a transaction.
+            timeout: Seconds to wait while another process keeps the file locked; 0 tries once.
+            prelude: Called with the connection before the block; the function that it returns is
+                called after the commit, before another thread can begin a transaction.
 
         Raises:
-            StoreBusy: It kept the file locked all the time.
-            StoreDamaged: The file was damaged, and has been quarantined.
+            StoreBusy: Another process kept the file locked all the time.
+            StoreDamaged: The file was damaged, and has been replaced.
             StoreError: The file cannot be read or written.
         """
-        patience = PATIENCE if patience is None else patience
-        for _ in self._tries(patience):
+        timeout = TIMEOUT if timeout is None else timeout
+        for _ in self._tries(timeout):
             with self.lock:
-                if self._made is not None and self._made.in_transaction:
-                    # Nobody else can be in here: a signal's handler, or the garbage collector.
+                if self._open is not None and self._open.in_transaction:
+                    # Only this thread can be in here: in a signal's handler, or a finalizer.
                     raise StoreError(
                         f"{self.path} is being written by this very thread.",
                         "Ask nothing in a signal's handler.",
@@ -103,58 +129,86 @@ class Database:
                 try:
                     connection = self._attempt(self._begin)
                     begun = True
+                    committed = None if prelude is None else prelude(connection)
                     yield connection
-                    self._commit(connection, patience)
-                    if kept is not None:
-                        kept()
+                    self._commit(connection, timeout)
+                    if committed is not None:
+                        committed()
                     return  # noqa: TRY300  # what follows is for errors
-                except (*configure.FAILURES, quarantine.Taken) as error:
+                except (*configure.FAILURES, quarantine.InUse) as error:
                     self._roll_back()
-                    if begun or not configure.busy(error):
-                        raise self._ours(error) from None
+                    if begun or not configure.is_busy(error):
+                        raise self._store_error(error) from None
                 except BaseException:
                     self._roll_back()
                     raise
 
     def rows(
-        self, query: str, values: Sequence[object] = (), patience: float | None = None
+        self, query: str, values: Sequence[object] = (), timeout: float | None = None
     ) -> list[sqlite3.Row]:
         """Return the rows of a query.
 
         Args:
             query: In SQL.
             values: Values of its question marks.
-            patience: As for `transaction`.
+            timeout: As for `transaction`.
 
         Raises:
             StoreBusy: Another process kept the file locked all the time.
-            StoreDamaged: The file was damaged, and has been quarantined.
+            StoreDamaged: The file was damaged, and has been replaced.
             StoreError: The file cannot be read.
         """
 
         def read(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             return connection.execute(query, values).fetchall()
 
-        found: list[sqlite3.Row] | None = None
-        for _ in self._tries(PATIENCE if patience is None else patience):
+        result: list[sqlite3.Row] | None = None
+        for _ in self._tries(TIMEOUT if timeout is None else timeout):
             with self.lock:
-                if self._made is not None and self._made.in_transaction:
-                    return read(self._made)  # what fails here becomes ours at the transaction's end
+                if self._open is not None and self._open.in_transaction:
+                    return read(self._open)  # the transaction turns its errors into ours
                 try:
-                    found = self._attempt(read)
+                    result = self._attempt(read)
                     break
-                except (*configure.FAILURES, quarantine.Taken) as error:
-                    if configure.busy(error):
+                except (*configure.FAILURES, quarantine.InUse) as error:
+                    if configure.is_busy(error):
                         continue
-                    if configure.code(error) in configure.UNWRITABLE:
-                        found = self._only_read(read)
-                    if found is None:
-                        raise self._ours(error) from None
+                    if configure.error_code(error) in configure.UNWRITABLE:
+                        result = self._read_only(read)
+                    if result is None:
+                        raise self._store_error(error) from None
                     break
-        return found or []
+        return result or []
+
+    def sync(self) -> None:
+        """Return when all commits of this process are on the disk."""
+        with self.lock:
+            self._log_sync.sync()
+
+    def version(self) -> int:
+        """Return a number that changes when another process has written the file; 0 if unknown."""
+        with self.lock:
+            if self._open is None or self._open.in_transaction:
+                return 0
+            try:
+                return int(self._open.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return 0
+
+    def check(self) -> str:
+        """Return `ok`, or what SQLite finds wrong with the file."""
+        return str(self.rows("PRAGMA quick_check(1)")[0][0])
+
+    def close(self) -> None:
+        """Close the file. It is opened again if need be."""
+        with self.lock:
+            self._log_sync.close()
+            if self._open is not None:
+                self._open.close()
+                self._open = None
 
     def before_fork(self) -> None:
-        """Close the file: SQLite's locks are a process's own, and a child's would be void."""
+        """Close the file: SQLite's locks belong to a process, and a child's would be void."""
         self.lock.acquire()
         _closed.append(self)
         self.close()
@@ -163,67 +217,73 @@ class Database:
         """Go on, in the parent and in the child: each opens the file for itself."""
         self.lock.release()
 
-    def check(self) -> str:
-        """`ok`, or what SQLite finds wrong with the file."""
-        return str(self.rows("PRAGMA quick_check(1)")[0][0])
+    def _tries(self, timeout: float) -> Iterator[None]:
+        """Yield until the timeout is over, with a pause after each time.
 
-    def close(self) -> None:
-        """Close the file."""
-        with self.lock:
-            if self._made is not None:
-                self._made.close()
-                self._made = None
-
-    def _tries(self, patience: float) -> Iterator[None]:
-        """Come back while another process keeps the file locked, and the patience lasts.
-
-        It lasts longer while others get on with their transactions: this one's turn will come.
+        The timeout starts again while other processes take turns: this one's will come.
 
         Raises:
             StoreBusy: It is over.
         """
         started = time.monotonic()
-        deadline, pause, version = started + patience, _SOON, 0
+        deadline, pause, version = started + timeout, _FIRST_PAUSE, 0
         while True:
             yield
             now, before, version = time.monotonic(), version, self.version()
-            if before not in (0, version):  # others get on
+            if before not in (0, version):  # another process has committed
                 self._locked = _NEVER
-                # Whoever waits for less comes back anyway.
-                if patience > _TRANSACTION and now - started < _CROWD:
-                    deadline = max(deadline, now + patience)
-            self._seen_locked(now, now)
+                # A caller with a shorter timeout tries again itself.
+                if timeout > _TRANSACTION and now - started < _CROWD:
+                    deadline = max(deadline, now + timeout)
+            self._note_locked(now, now)
             if now >= deadline:
                 raise self._busy()
             time.sleep(min(pause, deadline - now))
-            pause = min(2 * pause, _LATER)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _commit(self, connection: sqlite3.Connection, patience: float) -> None:
-        """Commit; unlike `Connection.commit`, it fails if nothing is begun.
+    def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Begin a write transaction, unless a newer mixmagic has migrated the file."""
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != len(self._migrations):
+            configure.pending_migrations(connection, self.path, self._migrations)
+        return connection
 
-        With a rollback journal, whoever reads keeps it waiting.
+    def _commit(self, connection: sqlite3.Connection, timeout: float) -> None:
+        """Commit. Unlike `Connection.commit`, it fails if no transaction is open.
+
+        With a rollback journal, other processes that read keep it waiting.
 
         Raises:
-            StoreBusy: For longer than the patience lasts.
+            StoreBusy: For longer than the timeout.
         """
         started = time.monotonic()
         while True:
             try:
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
-                if not configure.busy(error):
+                if not configure.is_busy(error):
                     raise
             else:
                 self._locked = _NEVER
+                if self._log_sync.log:
+                    self._log_sync.committed()
                 return
             now = time.monotonic()
-            if now - started >= patience:
-                self._seen_locked(started, now)
+            if now - started >= timeout:
+                self._note_locked(started, now)
                 raise self._busy()
-            time.sleep(_SOON)
+            time.sleep(_FIRST_PAUSE)
 
-    def _seen_locked(self, since: float, now: float) -> None:
-        """Remember that another process keeps the file locked: since it was first seen to."""
+    def _roll_back(self) -> None:
+        """Undo a transaction; if that fails, the next opening does it."""
+        if self._open is not None:
+            try:
+                self._open.rollback()
+            except sqlite3.Error:
+                self.close()
+
+    def _note_locked(self, since: float, now: float) -> None:
+        """Remember that another process keeps the file locked."""
         first, last = self._locked
         self._locked = (first if since - last < _RECENT else since, now)
 
@@ -233,135 +293,129 @@ class Database:
             "Try again in a moment, or end that process.",
         )
 
-    def version(self) -> int:
-        """Return a number that is another one after another process has written the file.
-
-        It is 0 if that cannot be known now.
-        """
-        with self.lock:
-            if self._made is None or self._made.in_transaction:
-                return 0
-            try:
-                return int(self._made.execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error:
-                return 0
-
-    def _ours(self, error: configure.Failure | quarantine.Taken) -> StoreError:
-        """Return SQLite's error as one of ours.
-
-        Raises:
-            StoreDamaged: The file is damaged, and was quarantined now.
-        """
-        if isinstance(error, quarantine.Taken):
-            error = OSError("another process is opening it")
-        if self._made is not None and configure.code(error) == sqlite3.SQLITE_ERROR:
-            configure.missing(self._made, self.path, self._migrations)  # is it a newer one's?
-        if self._damaged(error):
-            self._quarantine()
-        return StoreError(f"{self.path} cannot be used: {error}.", configure.cure(error))
-
-    def _damaged(self, error: BaseException) -> bool:
-        """Return True if an error says that the file that is open is damaged."""
-        number = configure.code(error)
-        if number == sqlite3.SQLITE_ERROR and self._made is not None:
-            return configure.garbled(self._made, self._migrations)
-        return number in configure.DAMAGED
-
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what may be done again if another process has quarantined a damaged file."""
+        """Run `work`, and once more if the file turns out to be damaged and can be replaced."""
         try:
             return work(self._connection())
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if not self._damaged(error):
+            if not self._is_damaged(error):
                 raise
-            self._quarantine()
+            self._replace_open()
         return work(self._connection())
-
-    def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Begin a write transaction; not in the file of a newer mixmagic."""
-        connection.execute("BEGIN IMMEDIATE")
-        configure.missing(connection, self.path, self._migrations)
-        return connection
-
-    def _roll_back(self) -> None:
-        """Leave nothing of a transaction; where that fails too, the next opening does it."""
-        if self._made is not None:
-            try:
-                self._made.rollback()
-            except sqlite3.Error:
-                self.close()
 
     def _connection(self) -> sqlite3.Connection:
         """Return the file at the path, opened if need be.
 
         Raises:
-            Taken: Another process is opening it.
+            InUse: Another process is opening it.
+            StoreDamaged: It was damaged, and has been moved aside.
         """
-        if self._made is not None and self._file == quarantine.identity(self.path):
-            return self._made
+        if self._open is not None and self._identity == quarantine.identity(self._name):
+            return self._open
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         real = self._real()
         with contextlib.ExitStack() as stack:
-            alone = False
-            with contextlib.suppress(OSError):  # a folder that takes no lock may yet be read
-                stack.enter_context(quarantine.alone(real))
-                alone = True
-            if alone and not (real.exists() and real.stat().st_size):
-                # Of a quarantine that a kill broke off: SQLite would delete the log.
-                quarantine.move(real, "left", (quarantine.LOG, quarantine.SHARED))
+            exclusive = False
+            with contextlib.suppress(OSError):  # a folder that supports no locks may be readable
+                stack.enter_context(quarantine.exclusive(real))
+                exclusive = True
+            if exclusive and not (real.exists() and real.stat().st_size):
+                # Left by a kill while the file was moved aside: SQLite would delete the log.
+                quarantine.set_aside(real, "left", (quarantine.LOG, quarantine.SHARED))
             try:
-                self._made = configure.connect(real)
-                self._file = quarantine.identity(real)
-                configure.configure(self._made, real, self._migrations)
+                return self._opened(real)
             except BaseException as error:
-                if alone and self._damaged(error):
-                    self._move(real)
+                damaged = exclusive and self._is_damaged(error)
+                if damaged:
+                    self._replace(real)
                 self.close()
-                raise
-            return self._made
+                if not damaged:
+                    raise
+            return self._opened(real)
 
-    def _only_read(self, read: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Read a file that cannot be opened for writing; `None` if that fails too."""
+    def _opened(self, real: Path) -> sqlite3.Connection:
+        """Open the file."""
+        self._open = configure.connect(real)
+        self._identity = quarantine.identity(real)
+        journal = configure.configure(self._open, real, self._migrations, durable=self._durable)
+        synced = self._durable and journal == "wal"
+        self._log_sync.log = str(quarantine.sibling(real, quarantine.LOG)) if synced else ""
+        return self._open
+
+    def _read_only(self, read: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Read a file that cannot be opened for writing; `None` if that fails, too."""
         try:
-            return configure.only_read(self._real(), self._migrations, read)
+            return configure.read_only(self._real(), self._migrations, read)
         except configure.FAILURES as error:
-            raise self._ours(error) from None
+            raise self._store_error(error) from None
 
     def _real(self) -> Path:
         """Return the file itself if the path is a link: its log lies beside it."""
         return Path(os.path.realpath(self.path))
 
-    def _quarantine(self) -> None:
-        """Quarantine the damaged file that is open, unless another has done it."""
+    def _store_error(self, error: configure.Failure | quarantine.InUse) -> StoreError:
+        """Return an error of SQLite or the system as one of ours.
+
+        Raises:
+            StoreDamaged: The file was damaged, and has been moved aside now.
+            StoreError: The file was written by a newer mixmagic.
+        """
+        if isinstance(error, quarantine.InUse):
+            error = OSError("another process is opening it")
+        if self._open is not None and configure.error_code(error) == sqlite3.SQLITE_ERROR:
+            configure.pending_migrations(self._open, self.path, self._migrations)
+        if self._is_damaged(error):
+            self._replace_open()
+        return StoreError(f"{self.path} cannot be used: {error}.", configure.hint(error))
+
+    def _is_damaged(self, error: BaseException) -> bool:
+        """Return True if an error says that the open file is damaged."""
+        code = configure.error_code(error)
+        if code == sqlite3.SQLITE_ERROR and self._open is not None:
+            return configure.schema_damaged(self._open, self._migrations)
+        return code in configure.DAMAGED
+
+    def _replace_open(self) -> None:
+        """Replace the open file, which is damaged, unless another process has done it.
+
+        Raises:
+            StoreDamaged: It has been moved aside.
+        """
         real = self._real()
         try:
-            with quarantine.alone(real, _OPENING):
-                # Still open, so that no new file can have its number.
-                if self._file == quarantine.identity(real):
-                    self._move(real)
+            with quarantine.exclusive(real, _OPENING):
+                # Still open, so that no new file can have its inode.
+                if self._identity == quarantine.identity(real):
+                    self._replace(real)
         except OSError as error:
-            raise self._stuck(error) from None
+            raise self._irreplaceable(error) from None
         finally:
             self.close()
 
-    def _move(self, real: Path) -> None:
-        """Quarantine the damaged file, and say so. Only for who is alone with it."""
-        if os.name == "nt":  # renames nothing that is open; elsewhere, closing first would write
+    def _replace(self, real: Path) -> None:
+        """Delete the damaged file, or move it aside. Needs `quarantine.exclusive`.
+
+        Raises:
+            StoreDamaged: It has been moved aside.
+        """
+        if os.name == "nt":  # renames no open file; elsewhere, closing first would write to it
             self.close()
         try:
-            where = quarantine.move(real, "damaged")
+            if self._on_damage == "recreate":
+                quarantine.delete(real)
+                return
+            target = quarantine.set_aside(real, "damaged")
         except OSError as error:
-            raise self._stuck(error) from None
+            raise self._irreplaceable(error) from None
         finally:
             self.close()
         raise StoreDamaged(
-            f"{self.path} is damaged and was moved to {where}: the record of earlier spending"
-            " begins anew.",
+            f"{self.path} is damaged and was moved to {target}: {self._loss}.",
             "Run this again. Nothing was deleted; to go back, put a backup in its place.",
         )
 
-    def _stuck(self, error: OSError) -> StoreError:
+    def _irreplaceable(self, error: OSError) -> StoreError:
         return StoreError(
             f"{self.path} is damaged and cannot be moved aside: {error.strerror}.",
             "End the notebooks that use it and move it, or set MIXMAGIC_HOME to another folder.",
@@ -369,12 +423,12 @@ class Database:
 
 
 _databases: weakref.WeakKeyDictionary[Database, None] = weakref.WeakKeyDictionary()
-_closed: list[Database] = []  # of the fork that is under way: there is one at a time
+_closed: list[Database] = []  # by the fork that is under way: there is one at a time
 
 
 def _before_fork() -> None:
-    """Close every file that is open."""
-    for reference in _databases.keyrefs():  # a copy: other threads may make more
+    """Close every open file."""
+    for reference in _databases.keyrefs():  # a copy: other threads may add more
         if (database := reference()) is not None:
             database.before_fork()
 

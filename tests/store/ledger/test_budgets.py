@@ -44,7 +44,7 @@ def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Rese
 def settle(ledger: Ledger, reservation: Reservation, tokens: int) -> None:
     asked, usage = reservation.request, Usage(9, tokens - 9)
     cost = asked.model.price.cost(usage)
-    ledger.settle(reservation, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
+    ledger.record(reservation, "ok", Completion("text", usage, cost, "stop", asked, 1.0, 0.5))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def make(tmp_path):
 
 def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
     ledger = make()
-    ledger.limit("session", 150 * TOKEN)
+    ledger.set_limit("session", 150 * TOKEN)
     reservation = reserve(ledger, request())
     (left,) = ledger.balances(None)
     assert (left.spent, left.reserved, left.remaining) == (0, 100 * TOKEN, 50 * TOKEN)
@@ -78,17 +78,17 @@ def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
 
 def test_a_budget_holds_to_the_nanodollar(make):
     ledger = make()
-    ledger.limit("session", 100 * TOKEN - Decimal("1e-9"))
+    ledger.set_limit("session", 100 * TOKEN - Decimal("1e-9"))
     reservation = reserve(ledger, request())
     assert reservation.request.params["max_tokens"] == 90
     settle(ledger, reservation, 0)
-    ledger.limit("session", 100 * TOKEN)
+    ledger.set_limit("session", 100 * TOKEN)
     assert reserve(ledger, request()).request.params["max_tokens"] == 91
 
 
 def test_a_refusal_leaves_nothing_behind(make):
     ledger = make()
-    ledger.limit("day", Decimal(0))
+    ledger.set_limit("day", Decimal(0))
     with pytest.raises(BudgetExceeded):
         reserve(ledger, request())
     assert ledger.database.rows("SELECT * FROM calls") == []
@@ -97,7 +97,7 @@ def test_a_refusal_leaves_nothing_behind(make):
 
 def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(make):
     ledger = make()
-    ledger.limit("month", 60 * TOKEN)
+    ledger.set_limit("month", 60 * TOKEN)
     under_way = [reserve(ledger, request(max_tokens=1))]
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
@@ -118,8 +118,8 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
 
 def test_what_would_fit_fits_the_tightest_of_the_budgets(make):
     ledger = make()
-    ledger.limit("session", 60 * TOKEN)
-    ledger.limit("month", 50 * TOKEN)
+    ledger.set_limit("session", 60 * TOKEN)
+    ledger.set_limit("month", 50 * TOKEN)
     with pytest.raises(BudgetExceeded, match="this session's budget") as caught:
         reserve(ledger, request())
     fits = int(re.search(r"--max-tokens (\d+) would fit", caught.value.hint)[1])
@@ -131,8 +131,8 @@ def test_what_would_fit_fits_the_tightest_of_the_budgets(make):
 def test_every_budget_is_for_its_own_calls(make):
     mine, other = make(), make("another")
     limit = 150 * TOKEN
-    mine.limit("session", limit)
-    mine.limit("notebook", limit, "/a.ipynb")
+    mine.set_limit("session", limit)
+    mine.set_limit("notebook", limit, "/a.ipynb")
     settle(mine, reserve(mine, request(), "/a.ipynb"), 100)
     with pytest.raises(BudgetExceeded, match="this session's budget"):
         reserve(mine, request(), "/b.ipynb")
@@ -140,10 +140,10 @@ def test_every_budget_is_for_its_own_calls(make):
         reserve(other, request(), "/a.ipynb")
     settle(other, reserve(other, request(), "/b.ipynb"), 100)
     for per, name in (("day", "today's budget"), ("month", "this month's budget")):
-        mine.limit(per, 250 * TOKEN)
+        mine.set_limit(per, 250 * TOKEN)
         with pytest.raises(BudgetExceeded, match=name):
             reserve(other, request(), "/b.ipynb")
-        mine.limit(per, None)
+        mine.set_limit(per, None)
     reserve(other, request(), "/b.ipynb")
 
 
@@ -159,13 +159,13 @@ def test_a_cells_budget_is_shared_by_the_calls_that_carry_it(make):
 
 def test_the_settings_hold_besides_what_is_set(make):
     ledger = make(day="0.00006", session="1")
-    ledger.limit("day", Decimal(5))
+    ledger.set_limit("day", Decimal(5))
     reserve(ledger, request())
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
     assert "budget_day in config.toml" in caught.value.hint
     assert ledger.budgets.session == 1
-    ledger.limit("session", Decimal("0.5"))
+    ledger.set_limit("session", Decimal("0.5"))
     assert ledger.budgets.session == Decimal("0.5")
 
 
@@ -193,29 +193,29 @@ def test_a_limit_that_is_set_while_a_call_waits_holds_for_it(make):
 def test_a_budget_is_seen_by_other_ledgers_at_once(make):
     mine, other = make(), make("another")
     reserve(other, request())
-    mine.limit("day", Decimal(0))
+    mine.set_limit("day", Decimal(0))
     with pytest.raises(BudgetExceeded):
         reserve(other, request())
-    mine.limit("day", None)
+    mine.set_limit("day", None)
     reserve(other, request())
 
 
 def test_free_calls_pass_any_budget_and_unknown_prices_none(make):
     ledger = make()
-    ledger.limit("session", Decimal(0))
+    ledger.set_limit("session", Decimal(0))
     reserve(ledger, request("local"))
-    ledger.limit("session", Decimal(1_000))
+    ledger.set_limit("session", Decimal(1_000))
     with pytest.raises(BudgetExceeded, match="The price of openai:some is not known") as caught:
         reserve(ledger, request("openai:some"))
     assert "catalog file" in caught.value.hint
-    ledger.limit("session", None)
+    ledger.set_limit("session", None)
     reserve(ledger, request("openai:some"))
 
 
 def test_a_budget_set_too_late_has_less_than_nothing_left(make):
     ledger = make()
     settle(ledger, reserve(ledger, request()), 100)
-    ledger.limit("session", 10 * TOKEN)
+    ledger.set_limit("session", 10 * TOKEN)
     assert ledger.balances(None)[0].remaining == -90 * TOKEN
     with pytest.raises(BudgetExceeded, match=r"has \$0.00 left"):
         reserve(ledger, request())
@@ -223,8 +223,8 @@ def test_a_budget_set_too_late_has_less_than_nothing_left(make):
 
 def test_a_day_and_a_month_end(make, monkeypatch):
     ledger = make()
-    ledger.limit("day", 150 * TOKEN)
-    ledger.limit("month", 250 * TOKEN)
+    ledger.set_limit("day", 150 * TOKEN)
+    ledger.set_limit("month", 250 * TOKEN)
     asked = request()
 
     def on(seconds: float) -> Reservation:
@@ -248,7 +248,7 @@ def test_a_day_and_a_month_end(make, monkeypatch):
 def test_a_damaged_ledger_takes_no_limit_with_it(make):
     ledger = make()
     reserve(ledger, request("local"))
-    ledger.limit("day", Decimal(0))
+    ledger.set_limit("day", Decimal(0))
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged):  # whose spending is forgotten
@@ -297,14 +297,14 @@ DEEP = 200_000
 )
 def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
     ledger = make()
-    ledger.limit("day", Decimal(1))
+    ledger.set_limit("day", Decimal(1))
     content = text if isinstance(text, bytes) else text.encode()
     ledger.budgets.path.write_bytes(content)
     with pytest.raises(StoreError, match=r"budgets\.json cannot be read") as caught:
         reserve(ledger, request())
     assert why in caught.value.message
     assert len(caught.value._render_traceback_()) == 2
-    for use in (lambda: ledger.balances(None), lambda: ledger.limit("day", Decimal(2))):
+    for use in (lambda: ledger.balances(None), lambda: ledger.set_limit("day", Decimal(2))):
         with pytest.raises(StoreError, match="cannot be read"):
             use()
     assert ledger.budgets.path.read_bytes() == content
@@ -318,13 +318,13 @@ def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
     ledger.budgets.path.write_text('{"day": 0.1, "month": 3, "notebook:/ä.ipynb": "0.20"}', "utf-8")
     limits = {left.limit.per: left.limit.dollars for left in ledger.balances("/ä.ipynb")}
     assert limits == {"day": Decimal("0.1"), "month": 3, "notebook": Decimal("0.2")}
-    ledger.limit("day", Decimal("1e-9"))
+    ledger.set_limit("day", Decimal("1e-9"))
     assert {left.limit.dollars for left in ledger.balances(None)} == {Decimal("1e-9"), Decimal(3)}
 
 
 def test_limits_may_be_written_by_an_editor_that_begins_files_with_a_mark(make):
     ledger = make()
-    ledger.limit("day", Decimal(1))
+    ledger.set_limit("day", Decimal(1))
     ledger.budgets.path.write_text('\N{BOM}{"day": 1e-3, "month": "$2"}', "utf-8")
     limits = [balance.limit.dollars for balance in ledger.balances(None)]
     assert limits == [Decimal("0.001"), 2]
@@ -333,7 +333,7 @@ def test_limits_may_be_written_by_an_editor_that_begins_files_with_a_mark(make):
 def test_limits_that_are_no_file_forbid_everything_and_nobody_waits_for_them(make):
     """A pipe would be waited for."""
     ledger = make()
-    ledger.limit("day", Decimal(1))
+    ledger.set_limit("day", Decimal(1))
     ledger.budgets.path.unlink()
     for make_it in (os.mkdir, os.mkfifo):
         make_it(ledger.budgets.path)
@@ -345,12 +345,12 @@ def test_limits_that_are_no_file_forbid_everything_and_nobody_waits_for_them(mak
 
 def test_a_limit_that_cannot_be_written_stays_as_it_was(make, monkeypatch):
     ledger = make()
-    ledger.limit("day", Decimal(1))
+    ledger.set_limit("day", Decimal(1))
     monkeypatch.setattr(os, "urandom", bytes)
     part = ledger.budgets.path.with_name(".budgets.json.00000000.part")
     part.mkdir()
     with pytest.raises(StoreError, match="the budget stays as it was"):
-        ledger.limit("day", Decimal(2))
+        ledger.set_limit("day", Decimal(2))
     part.rmdir()
     assert json.loads(ledger.budgets.path.read_text()) == {"day": "1"}
     assert not part.exists()
@@ -360,7 +360,7 @@ def test_limits_set_at_once_are_all_kept(make):
     ledgers = [make(f"s{number}") for number in range(8)]
 
     def each(number: int) -> None:
-        ledgers[number].limit("notebook", Decimal(number), f"/{number}.ipynb")
+        ledgers[number].set_limit("notebook", Decimal(number), f"/{number}.ipynb")
 
     threads = [threading.Thread(target=each, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -373,7 +373,7 @@ def test_limits_set_at_once_are_all_kept(make):
 
 def test_a_notebook_that_is_not_known_has_no_budget(make):
     with pytest.raises(BadArguments, match="not known which notebook"):
-        make().limit("notebook", Decimal(1), None)
+        make().set_limit("notebook", Decimal(1), None)
 
 
 @pytest.mark.parametrize(

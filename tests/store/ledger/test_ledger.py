@@ -24,7 +24,7 @@ from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, StoreDamaged, StoreError
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
-from mixmagic.store.ledger.rows import Ending
+from mixmagic.store.ledger.rows import Outcome
 from mixmagic.store.ledger.schema import MIGRATIONS
 from mixmagic.store.ledger.spend import total
 from mixmagic.store.sqlite.database import Database
@@ -59,7 +59,7 @@ def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipy
 
 def call(ledger: Ledger, asked: Request, status="ok", **counts) -> int:
     reservation = reserve(ledger, asked)
-    ledger.settle(reservation, status, completion(asked, **counts))
+    ledger.record(reservation, status, completion(asked, **counts))
     return reservation.number
 
 
@@ -69,7 +69,7 @@ def rows(ledger: Ledger) -> list[sqlite3.Row]:
 
 def of_the_day(ledger: Ledger) -> tuple[Decimal, Decimal]:
     """What is spent and held, as the day's budget has it."""
-    ledger.limit("day", Decimal(1000))
+    ledger.set_limit("day", Decimal(1000))
     (left,) = ledger.balances(None)
     return left.spent, left.reserved
 
@@ -82,7 +82,7 @@ def test_a_call_is_a_row_before_it_is_sent_and_all_of_it_when_it_has_ended(ledge
     assert (row["session"], row["notebook"]) == ("this-session", "notebook.ipynb")
     assert (row["provider"], row["model"]) == ("together", asked.model.id)
     assert (row["input_price_nanodollars"], row["output_price_nanodollars"]) == (600_000_000,) * 2
-    ledger.settle(reservation, "ok", completion(asked))
+    ledger.record(reservation, "ok", completion(asked))
     (row,) = rows(ledger)
     assert (row["status"], row["error"], row["counted"]) == ("ok", None, "server")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 5)
@@ -127,7 +127,7 @@ def test_spent_counts_this_session_per_model_the_dearest_first(ledger):
     call(ledger, request("8x7b"), status="stopped", prompt=10, answer=20, counted="estimate")
     call(ledger, request("8x22b"), prompt=100, answer=200)
     failed = reserve(ledger, request("8x7b"), None)
-    ledger.settle(failed, "failed", completion(request(), 0, 0), "Unavailable: gone")
+    ledger.record(failed, "failed", completion(request(), 0, 0), "Unavailable: gone")
     other = Ledger(ledger.database.path.parent, "another-session")
     call(other, request(), prompt=1_000, answer=1_000)
     other.database.close()
@@ -148,7 +148,7 @@ def test_a_call_that_was_never_sent_leaves_no_row(ledger):
         connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (reservations[1].number,))
     ledger.sweep()
     for reservation in reservations:
-        ledger.settle(reservation, "failed", None, "MissingKey: no key")
+        ledger.record(reservation, "failed", None, "MissingKey: no key")
     assert rows(ledger) == []
     assert of_the_day(ledger) == (0, 0)
     assert total(ledger.spent()).calls == 0
@@ -220,7 +220,7 @@ def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(l
     ledger.sweep()
     (spent,) = ledger.spent()
     assert (spent.lost, spent.cost) == (1, bound(request()).cost)
-    ledger.settle(reservation, "ok", completion(request()))
+    ledger.record(reservation, "ok", completion(request()))
     (spent,) = ledger.spent()
     assert (spent.calls, spent.lost, spent.cost) == (1, 0, 14 * Decimal("600e-9"))
     assert rows(ledger)[0]["status"] == "ok"
@@ -258,7 +258,7 @@ def test_an_ending_that_cannot_be_written_is_written_later(ledger, by):
     path.rename(aside)
     path.write_text("a file where the folder should be")
     with pytest.raises(StoreError):
-        ledger.settle(reservation, "ok", completion(request()))
+        ledger.record(reservation, "ok", completion(request()))
     path.unlink()
     aside.rename(path)
     assert rows(ledger)[0]["status"] == "open"
@@ -278,7 +278,7 @@ def test_a_call_outlives_the_file_that_it_began_in(ledger):
         reserve(ledger, request())
     other = reserve(ledger, request("8x22b"))
     assert other.number == mine.number
-    ledger.settle(mine, "stopped", completion(request()))
+    ledger.record(mine, "stopped", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["open", "stopped"]
     assert [row["cost_nanodollars"] for row in rows(ledger)] == [None, 14 * 600]
     (cheap, dear) = ledger.spent()
@@ -290,7 +290,7 @@ def test_who_finds_the_file_damaged_when_a_call_ends_tells_the_next_one(ledger):
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
     with pytest.raises(StoreDamaged):  # a line in the log
-        ledger.settle(reservation, "ok", completion(request()))
+        ledger.record(reservation, "ok", completion(request()))
     with pytest.raises(StoreDamaged):
         reserve(ledger, request())
     under_way = reserve(ledger, request())
@@ -304,7 +304,7 @@ def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
     gc.collect()
     other = reserve(ledger, request())
     assert [row["status"] for row in rows(ledger)] == ["lost", "open"]
-    ledger.settle(other, "ok", completion(request()))
+    ledger.record(other, "ok", completion(request()))
     del other
     gc.collect()
     ledger.sweep()
@@ -327,10 +327,10 @@ def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
 
 def test_what_is_given_up_is_settled_by_a_better_word(ledger):
     reservation = reserve(ledger, request())
-    ledger.abandon(reservation)
+    ledger.presume_lost(reservation)
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["lost"]
-    ledger.settle(reservation, "ok", completion(request()))
+    ledger.record(reservation, "ok", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["ok"]
 
 
@@ -338,13 +338,13 @@ def test_what_is_given_up_is_settled_by_a_better_word(ledger):
 def test_a_forked_childs_copy_of_a_call_ends_nothing(ledger):
     reservation = reserve(ledger, request())
     if (pid := os.fork()) == 0:
-        ledger.settle(reservation, "stopped", completion(request()))
-        ledger.abandon(reservation)
+        ledger.record(reservation, "stopped", completion(request()))
+        ledger.presume_lost(reservation)
         ledger.sweep()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert [row["status"] for row in rows(ledger)] == ["open"]
-    ledger.settle(reservation, "ok", completion(request()))
+    ledger.record(reservation, "ok", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["ok"]
 
 
@@ -354,8 +354,8 @@ def test_what_interrupts_a_transaction_harms_it_not(ledger):
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET notebook = 'kept' WHERE id = ?", (mine.number,))
         with pytest.raises(StoreError, match="by this very thread"):
-            ledger.settle(other, "stopped", completion(request()))
-    ledger.settle(mine, "ok", completion(request()))
+            ledger.record(other, "stopped", completion(request()))
+    ledger.record(mine, "ok", completion(request()))
     assert [row["status"] for row in rows(ledger)] == ["ok", "stopped"]
     assert rows(ledger)[0]["notebook"] == "kept"
     assert of_the_day(ledger) == (2 * 14 * 600 * Decimal("1e-9"), 0)
@@ -363,19 +363,19 @@ def test_what_interrupts_a_transaction_harms_it_not(ledger):
 
 def test_what_other_threads_say_while_an_ending_is_written_is_neither_lost_nor_in_the_way(ledger):
     first, second = reserve(ledger, request()), reserve(ledger, request())
-    ledger.abandon(first)
-    ledger.abandon(second)
+    ledger.presume_lost(first)
+    ledger.presume_lost(second)
     writer = ledger._writer
     with writer.transaction():  # pays both
         del writer._owed[first.entry]  # as another thread does that has paid it, too
-        writer._owed[second.entry] = Ending("ok", cost_nanodollars=7)
+        writer._owed[second.entry] = Outcome("ok", cost_nanodollars=7)
     ledger.sweep()
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
     assert rows(ledger)[1]["cost_nanodollars"] == 7
 
 
 def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
-    ledger.limit("day", Decimal(1))
+    ledger.set_limit("day", Decimal(1))
     call(ledger, request())
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
@@ -389,8 +389,8 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
         connection.execute(
             "UPDATE calls SET owner = 'elsewhere/1@0' WHERE id = ?", (elsewhere.number,)
         )
-    ledger.settle(dear, "ok", completion(request(), answer=10**9))
-    ledger.settle(plain, "ok", completion(request()))
+    ledger.record(dear, "ok", completion(request(), answer=10**9))
+    ledger.record(plain, "ok", completion(request()))
     for reservation in (elsewhere, dear):
         ledger.resolve(reservation.number, Decimal("0.5"))
     with pytest.raises(BadArguments, match="No call of number"):
@@ -401,7 +401,7 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
 
 def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):
     reservation = reserve(ledger, request())
-    ledger.settle(reservation, "failed", completion(request()), "StreamBroken: \ud800!")
+    ledger.record(reservation, "failed", completion(request()), "StreamBroken: \ud800!")
     assert rows(ledger)[0]["error"] == "StreamBroken: ?!"
 
 
@@ -455,7 +455,7 @@ def test_a_ledger_of_the_first_form_is_carried_over(tmp_path):
     everything = total(ledger.spent("all", "day"))
     assert (everything.calls, everything.failed, everything.lost) == (5, 1, 1)
     assert (everything.unpriced, everything.prompt_tokens) == (2, 16)
-    ledger.limit("session", Decimal(1))
-    ledger.limit("notebook", Decimal(1), "/a.ipynb")
+    ledger.set_limit("session", Decimal(1))
+    ledger.set_limit("notebook", Decimal(1), "/a.ipynb")
     assert [left.spent * 10**9 for left in ledger.balances("/a.ipynb")] == [19_800, 1_800]
     ledger.database.close()

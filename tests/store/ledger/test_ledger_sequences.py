@@ -98,18 +98,18 @@ class Worker(threading.Thread):
             ledger.extend(reservation, reservation.most)
             self.calls.append(reservation)
         elif what == "settle":
-            ledger.settle(reservation, "ok", spent(reservation, share))
+            ledger.record(reservation, "ok", spent(reservation, share))
         elif what == "never sent":
             if share % 2:  # and was taken for lost meanwhile
-                ledger.abandon(reservation)
+                ledger.presume_lost(reservation)
                 ledger.sweep()
-            ledger.settle(reservation, "failed", None)
+            ledger.record(reservation, "failed", None)
         elif what == "abandon":
-            ledger.abandon(reservation)
+            ledger.presume_lost(reservation)
         elif what == "later":  # it was not lost after all
-            ledger.abandon(reservation)
+            ledger.presume_lost(reservation)
             ledger.sweep()
-            ledger.settle(reservation, "stopped", spent(reservation, share))
+            ledger.record(reservation, "stopped", spent(reservation, share))
         elif what in ("lose", "resolve"):
             with ledger.database.transaction() as connection:
                 connection.execute(
@@ -184,7 +184,7 @@ def run(work: list[list]) -> None:
         ledgers = [Ledger(Path(folder), f"session-{number}") for number in range(SESSIONS)]
         for ledger in ledgers:
             for per, tokens in LIMITS.items():
-                ledger.limit(per, tokens * TOKEN)
+                ledger.set_limit(per, tokens * TOKEN)
         workers = [
             Worker(ledgers[place % SESSIONS], steps, cell) for place, steps in enumerate(work)
         ]

@@ -57,7 +57,7 @@ def end(
 ) -> None:
     usage, price = Usage(prompt, answer, **more), reservation.request.model.price
     cost = None if price is None else price.cost(usage)
-    ledger.settle(
+    ledger.record(
         reservation, status, Completion("", usage, cost, "stop", reservation.request, 1.0, None)
     )
 
@@ -120,7 +120,7 @@ def test_sums_over_any_groups_are_those_of_the_calls(actions):
 def check_budgets(ledger: Ledger) -> None:
     """What the budgets go by is what the rows say."""
     for per in ("session", "notebook", "day", "month"):
-        ledger.limit(per, Decimal(1000), "a.ipynb")
+        ledger.set_limit(per, Decimal(1000), "a.ipynb")
     lefts = ledger.balances("a.ipynb")
     rows = ledger.database.rows("SELECT *, substr(day, 1, 7) AS month FROM calls")
     for left in lefts:
@@ -306,9 +306,11 @@ def test_no_report_reads_all_calls(ledger, query):
     assert all("INDEX calls_" in step for step in plan), plan
 
 
-@pytest.mark.parametrize("per", store_rows._SPENDING)
+@pytest.mark.parametrize("per", store_rows.SPENT_AND_RESERVED)
 def test_a_budget_is_checked_by_indexes_alone(ledger, per):
-    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {store_rows._SPENDING[per]}", ("x", "x", "x"))
+    rows = ledger.database.rows(
+        f"EXPLAIN QUERY PLAN {store_rows.SPENT_AND_RESERVED[per]}", ("x", "x", "x")
+    )
     plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
     assert len(plan) == 2
     spent = "calls USING INDEX calls_by_cell" if per == "cell" else "totals USING PRIMARY KEY"

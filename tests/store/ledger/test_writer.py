@@ -55,7 +55,7 @@ def begin() -> Reservation:
 def end(ledger: Ledger, reservation: Reservation, tokens: int = 5) -> None:
     usage = Usage(9, tokens)
     cost = REQUEST.model.price.cost(usage)
-    ledger.settle(reservation, "ok", Completion("", usage, cost, "stop", REQUEST, 1.0, 0.5))
+    ledger.record(reservation, "ok", Completion("", usage, cost, "stop", REQUEST, 1.0, 0.5))
 
 
 def until(look: Callable[[], object], timeout: float = 15.0) -> None:
@@ -89,11 +89,11 @@ def test_calls_that_begin_and_end_while_it_is_locked_are_written_once_each(ledge
         early, late, forgotten = begin(), begin(), begin()
         for reservation in (early, late, forgotten):
             with pytest.raises(StoreBusy):
-                ledger.reserve(reservation, patience=0)
+                ledger.reserve(reservation, timeout=0)
             ledger.reserve_later(reservation)
         with pytest.raises(StoreBusy):
             end(ledger, early)
-        ledger.abandon(forgotten)
+        ledger.presume_lost(forgotten)
         del forgotten
     until(lambda: sorted(statuses(path)) == ["lost", "ok", "open"])
     end(ledger, late)
@@ -107,7 +107,7 @@ def test_a_call_that_was_never_sent_is_not_written_later_either(ledger):
         reservation = begin()
         ledger.reserve_later(reservation)
         with pytest.raises(StoreBusy):
-            ledger.settle(reservation, "failed", None)
+            ledger.record(reservation, "failed", None)
     ledger.sweep()
     until(lambda: not ledger._writer.owes)
     assert statuses(path) == []
@@ -170,7 +170,7 @@ def test_a_fork_waits_for_no_lock_and_its_child_writes_nothing_of_its_parents(le
     with locked(path):
         with pytest.raises(StoreBusy):
             end(ledger, reservation)
-        waiting = threading.Thread(target=lambda: ledger.limit("session", None))
+        waiting = threading.Thread(target=lambda: ledger.set_limit("session", None))
         waiting.start()  # for the file
         started = time.monotonic()
         if (pid := os.fork()) == 0:
@@ -189,7 +189,7 @@ def test_a_fork_waits_for_no_lock_and_its_child_writes_nothing_of_its_parents(le
 
 def test_a_waiting_writer_does_not_keep_readers_from_the_file(ledger):
     with locked(ledger.database.path):
-        waiting = threading.Thread(target=lambda: ledger.limit("day", Decimal(1)))
+        waiting = threading.Thread(target=lambda: ledger.set_limit("day", Decimal(1)))
         waiting.start()
         started = time.monotonic()
         for _ in range(20):

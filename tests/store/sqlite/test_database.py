@@ -173,7 +173,7 @@ def test_rows_inside_a_transaction_are_those_that_it_sees(database):
 
 
 def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
     add(database, "before")
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -191,9 +191,9 @@ def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypat
 
 
 def test_an_opening_that_hangs_does_not_hold_others_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(module, "TIMEOUT", 0.2)
     database = Database(tmp_path / "notes.db", [FIRST])
-    with quarantine.alone(database.path, 1), pytest.raises(StoreError) as caught:
+    with quarantine.exclusive(database.path, 1), pytest.raises(StoreError) as caught:
         texts(database)
     assert_two_lines(caught.value, str(database.path), "another process")
     add(database, "one")

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_moved_aside_whole_and_said_once(path, damage, use):
     assert len(lines) == 2
     assert str(path) in lines[0]
     assert str(gone) in lines[0]
-    assert "begins anew" in lines[0]
+    assert "a new, empty one takes its place" in lines[0]
     assert gone.read_bytes() == content, "nothing of it is lost"
     add(database, "new")
     assert texts(database) == ["new"]

@@ -24,7 +24,7 @@ signal.alarm(60)
 folder, first, table, seconds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
 path = folder / "notes.db"
 if table:
-    mounts._TABLE = Path(table)
+    mounts._MOUNT_TABLE = Path(table)
 dice = random.Random(4711)
 def add(database, number):
     with database.transaction() as connection:

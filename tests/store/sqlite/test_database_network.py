@@ -35,7 +35,7 @@ def network(tmp_path, monkeypatch):
     folder = tmp_path / "remote"
     table = tmp_path / "mountinfo"
     table.write_text(HOME.format(point=folder, kind="nfs4"))
-    monkeypatch.setattr(network_filesystem, "_TABLE", table)
+    monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
     return folder
 
 
@@ -95,7 +95,8 @@ from pathlib import Path
 from mixmagic.store.sqlite import network_filesystem as mounts
 from mixmagic.store.sqlite.database import Database
 
-path, first, mounts._TABLE, name = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4]
+path, first, name = Path(sys.argv[1]), sys.argv[2], sys.argv[4]
+mounts._MOUNT_TABLE = Path(sys.argv[3])
 database = Database(path, [first])
 for number in range(15):
     with database.transaction() as connection:
@@ -106,7 +107,7 @@ for number in range(15):
         database.close()
 assert database.journal == "delete"
 """
-    words = [network / "notes.db", FIRST, network_filesystem._TABLE]
+    words = [network / "notes.db", FIRST, network_filesystem._MOUNT_TABLE]
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", script, *words, str(number)],

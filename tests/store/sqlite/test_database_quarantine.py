@@ -104,7 +104,7 @@ def test_damage_that_another_finds_a_moment_earlier_is_not_said_again(path, insi
         assert type(caught.value) is StoreError
         assert "another process has moved" in caught.value.hint
     else:
-        mine._made.set_progress_handler(find, 1)  # once the query has begun
+        mine._open.set_progress_handler(find, 1)  # once the query has begun
         assert texts(mine) == []
     assert len(found) == 1
     add(other, "new")

@@ -54,11 +54,11 @@ not a line of the table
     ],
 )
 def test_the_innermost_mount_holds_a_path(path, kind):
-    assert network_filesystem.filesystem(LINUX, path) == kind
+    assert network_filesystem.filesystem_type(LINUX, path) == kind
 
 
 def test_no_table_says_nothing():
-    assert network_filesystem.filesystem("", "/home/ada") == ""
+    assert network_filesystem.filesystem_type("", "/home/ada") == ""
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_no_table_says_nothing():
 def test_networks_are_told_from_disks(tmp_path, monkeypatch, path, kind):
     table = tmp_path / "mountinfo"
     table.write_text(LINUX, "utf-8")
-    monkeypatch.setattr(network_filesystem, "_TABLE", table)
-    assert network_filesystem.network(Path(path)) == kind
+    monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
+    assert network_filesystem.network_type(Path(path)) == kind
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_networks_are_told_from_disks(tmp_path, monkeypatch, path, kind):
 def test_every_kind_of_network_is_known(tmp_path, monkeypatch, kind):
     table = tmp_path / "mountinfo"
     table.write_text(f"27 1 254:0 / / rw - {kind} source rw\n")
-    monkeypatch.setattr(network_filesystem, "_TABLE", table)
-    assert network_filesystem.network(tmp_path) == kind
+    monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
+    assert network_filesystem.network_type(tmp_path) == kind
 
 
 def test_links_are_followed(tmp_path, monkeypatch):
@@ -104,9 +104,9 @@ def test_links_are_followed(tmp_path, monkeypatch):
     table.write_text(f"27 1 8:1 / / rw - ext4 d rw\n28 27 0:9 / {tmp_path}/far rw - nfs4 s:/ rw\n")
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to("far")
-    monkeypatch.setattr(network_filesystem, "_TABLE", table)
-    assert network_filesystem.network(tmp_path / "near" / "not" / "there" / "yet.db") == "nfs4"
-    assert network_filesystem.network(tmp_path / "not there") == ""
+    monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
+    assert network_filesystem.network_type(tmp_path / "near" / "not" / "there" / "yet.db") == "nfs4"
+    assert network_filesystem.network_type(tmp_path / "not there") == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a table of Linux")
@@ -114,12 +114,14 @@ def test_this_systems_own_table_is_read(tmp_path):
     """A real mount, with what its table writes in octal."""
     folder = tmp_path / "a b\tc\\d ü"
     folder.mkdir()
-    before = network_filesystem.filesystem(
-        network_filesystem._TABLE.read_text("utf-8"), str(folder)
+    before = network_filesystem.filesystem_type(
+        network_filesystem._MOUNT_TABLE.read_text("utf-8"), str(folder)
     )
     assert before
     assert (
-        network_filesystem.filesystem(network_filesystem._TABLE.read_text("utf-8"), "/proc/self")
+        network_filesystem.filesystem_type(
+            network_filesystem._MOUNT_TABLE.read_text("utf-8"), "/proc/self"
+        )
         == "proc"
     )
     mount = ["mount", "-t", "ramfs", "ramfs", folder]
@@ -127,12 +129,12 @@ def test_this_systems_own_table_is_read(tmp_path):
         pytest.skip("only who may mount can see it")
     try:
         assert (
-            network_filesystem.filesystem(
-                network_filesystem._TABLE.read_text("utf-8"), str(folder / "x")
+            network_filesystem.filesystem_type(
+                network_filesystem._MOUNT_TABLE.read_text("utf-8"), str(folder / "x")
             )
             == "ramfs"
         )
-        assert network_filesystem.network(folder) == ""
+        assert network_filesystem.network_type(folder) == ""
     finally:
         subprocess.run(["umount", folder], check=True, timeout=120)
 
@@ -141,10 +143,10 @@ def test_where_there_is_no_such_table_psutil_is_asked(tmp_path, monkeypatch):
     """As on macOS; first what psutil says of this system, then of a Mac."""
     import psutil
 
-    monkeypatch.setattr(network_filesystem, "_TABLE", tmp_path / "none")
-    assert network_filesystem.network(tmp_path) == ""
+    monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", tmp_path / "none")
+    assert network_filesystem.network_type(tmp_path) == ""
     mac = [("/", "apfs"), ("/System/Volumes/Data", "apfs"), (str(tmp_path), "smbfs")]
     said = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in mac]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: said)
-    assert network_filesystem.network(tmp_path / "data") == "smbfs"
-    assert network_filesystem.network(tmp_path.parent) == ""
+    assert network_filesystem.network_type(tmp_path / "data") == "smbfs"
+    assert network_filesystem.network_type(tmp_path.parent) == ""
