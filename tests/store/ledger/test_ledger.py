@@ -237,7 +237,7 @@ def test_a_call_of_another_host_is_lost_after_a_day(ledger):
 
 def test_a_lost_call_is_settled_by_hand(ledger):
     reservation = reserve(ledger, request())
-    with pytest.raises(BadArguments, match="No call of number"):
+    with pytest.raises(BadArguments, match="No call with the number"):
         ledger.resolve(reservation.number, Decimal(1))
     with ledger.database.transaction() as connection:
         connection.execute("UPDATE calls SET owner = NULL")
@@ -393,7 +393,7 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
     ledger.record(plain, "ok", completion(request()))
     for reservation in (elsewhere, dear):
         ledger.resolve(reservation.number, Decimal("0.5"))
-    with pytest.raises(BadArguments, match="No call of number"):
+    with pytest.raises(BadArguments, match="No call with the number"):
         ledger.resolve(plain.number, Decimal(0))
     assert [row["status"] for row in rows(ledger)] == ["resolved", "resolved", "ok"]
     assert of_the_day(ledger) == (1 + 14 * 600 * Decimal("1e-9"), 0)

@@ -137,12 +137,6 @@ def test_an_empty_file_is_a_new_one(tmp_path):
     assert {each.name for each in tmp_path.glob("notes*")} == {"notes.db", "notes.db-lock"}
 
 
-def test_what_is_committed_is_on_the_disk(database):
-    """Money is held before it is spent: a power cut must not forget it."""
-    assert database.rows("PRAGMA synchronous")[0][0] == 2, "FULL"
-    assert database.rows("PRAGMA fullfsync")[0][0] == 1
-
-
 def test_a_block_that_goes_on_after_its_transaction_has_failed_is_not_kept_in_part(database):
     """SQLite ends a transaction by itself on some errors: what follows would stand alone."""
 
