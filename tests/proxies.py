@@ -24,6 +24,11 @@ class Asked:
     tunnelled: bytearray = field(default_factory=bytearray)
 
     @property
+    def passed(self) -> bytes:
+        """All requests of the connection, the first one included."""
+        return f"{self.method} {self.target}".encode() + bytes(self.tunnelled)
+
+    @property
     def credentials(self) -> str:
         """`user:password` as it was sent, or nothing."""
         sent = self.headers.get("proxy-authorization", "").removeprefix("Basic ")

@@ -185,9 +185,10 @@ def check_row(fault: Fault, row: dict[str, Any]) -> None:
 
 def idle(session: Session) -> set[int]:
     """The ports of the connections that the session keeps for its next calls."""
-    pool = session.backends._made["http"]._made._transport._pool
-    kept = [each._connection for each in pool.connections if each.is_idle()]
-    return {each._network_stream.get_extra_info("client_addr")[1] for each in kept if each}
+    connections = session.backends._made["http"].transport.connections
+    kept = [each._connection for each in connections if each.is_idle()]
+    streams = [each._network_stream for each in kept if each]
+    return {stream.get_extra_info("socket").getsockname()[1] for stream in streams}
 
 
 def check_sockets(server: Any, faulty: list[Received], session: Session | None = None) -> None:

@@ -23,8 +23,8 @@ from mixmagic.tasks.login import login
 # Where it is raised: with the request, its headers or the response at hand.
 PLACES = {
     "sending": (h11.Connection, "send"),
-    "writing": (network._Stream, "write"),
-    "reading": (network._Stream, "read"),
+    "writing": (network.SocketStream, "write"),
+    "reading": (network.SocketStream, "read"),
     "receiving": (h11.Connection, "next_event"),
     "handling": (httpcore.ConnectionPool, "handle_request"),
 }

@@ -1,6 +1,6 @@
-"""OpenAI-compatible servers: POST, and server-sent events over one `httpx.Client`.
+"""OpenAI-compatible servers: POST requests, and server-sent events in answer to them.
 
-It and `client` alone import httpx; the session imports them at the first call that needs them.
+It and `transport` alone import httpx; the session imports them at the first call that needs them.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from mixmagic.backends import adapting, error_bodies, provider_errors
 from mixmagic.backends.dialects import Dialects
 from mixmagic.backends.http import (
-    client,
     decompression,
     listing,
     network,
     rate_limits,
     reading,
+    transport,
 )
 from mixmagic.core import lazy
 from mixmagic.core.cancel import Stop
@@ -48,6 +48,12 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 # What is said of an answer that ended, but whose connection did not.
 _LEFT_OPEN = "the provider left the answer open behind its end: whatever came later is not in it"
+_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": decompression.ACCEPTED,
+    "connection": "keep-alive",
+    "user-agent": "mixmagic",
+}
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
 # How a response that has begun can break off.
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
@@ -56,13 +62,13 @@ _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 
 
 class Backend:
-    """Every HTTP provider, over one client that is made at the first call."""
+    """Every HTTP provider, over one transport that is made at the first call."""
 
     def __init__(self, settings: Settings, access: Credentials) -> None:
         self.access, self._settings = access, settings
         self._lock = threading.Lock()
         self._dialects = Dialects()
-        self._made: httpx.Client | None = None
+        self._transport: transport.Transport | None = None
 
     def open(self, provider: Provider) -> Stream:
         """How to ask `provider`: see `mixmagic.backends.Backends.open`."""
@@ -87,32 +93,36 @@ class Backend:
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            if self._made is not None:
-                self._made.close()
-                self._made = None
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
                 for name in _LOGGERS:
                     logging.getLogger(name).removeFilter(self.access.clean)
 
-    def _client(self) -> httpx.Client:
-        """The client of this process."""
-        with lazy.lock, self._lock:  # in this order, as everybody does
-            if self._made is None:
-                self._made = client.make(self._settings.ca_file, self.access.redact)
+    @property
+    def transport(self) -> transport.Transport:
+        """The transport of this process, made when first needed."""
+        if (made := self._transport) is not None:
+            return made
+        with lazy.lock, self._lock:  # in this order, as everywhere
+            if self._transport is None:
+                self._transport = transport.Transport(self._settings.ca_file, self.access.redact)
                 for name in _LOGGERS:
                     logging.getLogger(name).addFilter(self.access.clean)
-            return self._made
+            return self._transport
 
     def _listed(self, provider: Provider, key: str, timeout: float) -> list[Mapping[str, Any]]:
         model, deadline = Model("", provider), time.monotonic() + timeout
 
         def get(url: str) -> bytes:
-            with self._exchange(model, deadline) as (http, line):
-                headers = self.access.headers(model, key)
-                sent = http.build_request("GET", join(url, "models"), headers=headers)
-                _set_apart(sent)
-                with line.held(), contextlib.closing(http.send(sent, stream=True)) as response:
-                    self._accepted(model, response, line, key)
-                    return reading.page(_decoded(response, line), _LONGEST_LISTING)
+            with self._exchange(model, deadline) as call:
+                headers = _HEADERS | self.access.headers(model, key)
+                sent = httpx.Request(
+                    "GET", join(url, "models"), headers=headers, extensions={transport.CALL: call}
+                )
+                with contextlib.closing(self.transport.handle_request(sent)) as response:
+                    self._accepted(model, response, call, key)
+                    return reading.page(_decoded(response, call), _LONGEST_LISTING)
 
         found = listing.entries(provider, adapting.listed(provider, get))
         return list(self.access.redact(found))
@@ -127,40 +137,35 @@ class Backend:
         self, request: Request, url: str, body: Mapping[str, Any]
     ) -> Generator[Delta, None, None]:
         model, provider = request.model, request.model.provider
-        with self._exchange(model, request.control.deadline, request.control.stop) as (http, line):
-            headers = self.access.headers(model)
-            sent = http.build_request(
-                "POST", join(url, "chat/completions"), json=body, headers=headers
+        with self._exchange(model, request.control.deadline, request.control.stop) as call:
+            sent = httpx.Request(
+                "POST",
+                join(url, "chat/completions"),
+                json=body,
+                headers=_HEADERS | self.access.headers(model),
+                extensions={transport.CALL: call},
             )
-            _set_apart(sent)
             if sent.url.scheme == "http":
-                proxy = client.proxy_host(http, sent.url)
+                proxy = self.transport.proxy_host(sent.url)
                 if warning := self.access.exposure(model, sent.url.host, proxy):
                     yield Delta(note=warning)
-            with line.held():
-                response = http.send(sent, stream=True)
-            response.stream = client.Alone(response, line)
-            try:
-                line.take(response.extensions["network_stream"])
-                self._accepted(model, response, line)
-                line.accepted = True
+            with contextlib.closing(self.transport.handle_request(sent)) as response:
+                self._accepted(model, response, call)
+                call.accepted = True
                 yield Delta(
                     limits=rate_limits.limits(response.headers, provider.dialect.rate_window)
                 )
                 answer = reading.Answer(request, self.access)
-                yield from _read(response, answer, line)
-            finally:
-                line.free()
-                response.close()
+                yield from _read(response, answer, call)
 
     def _accepted(
-        self, model: Model, response: httpx.Response, line: network.Line, key: str = ""
+        self, model: Model, response: httpx.Response, call: network.CallConnection, key: str = ""
     ) -> None:
         """Go on only with an answer: every status but 2xx is an error, whatever its body is."""
         if response.is_success:
             return
-        line.expect(_AFTER_FINISH, IdleTimedOut)
-        raw = reading.page(_until_cut(response, line))
+        call.expect(_AFTER_FINISH, IdleTimedOut)
+        raw = reading.page(_until_cut(response, call))
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
         body = self.access.redact({"error": moved} if moved else error_bodies.parse(raw))
@@ -180,29 +185,29 @@ class Backend:
     @contextlib.contextmanager
     def _exchange(
         self, model: Model, deadline: float, stop: Stop | None = None
-    ) -> Iterator[tuple[httpx.Client, network.Line]]:
+    ) -> Iterator[network.CallConnection]:
         """One question and its answer: what httpx raises becomes an error of ours."""
-        line, stop = network.Line(self._settings, deadline), stop or Stop()
+        call, stop = network.CallConnection(self._settings, deadline), stop or Stop()
         error: MixmagicError | Stopped
-        with stop.calling(line.break_off):
+        with stop.calling(call.abort):
             try:
-                yield self._client(), line
+                yield call
                 return  # noqa: TRY300  # what follows is for errors
             except (*_BROKEN, *_OF_URLS) as raised:
-                error = self._named(model, raised, line)
+                error = self._named(model, raised, call)
             except MixmagicError as raised:
                 error = raised
             except KeyboardInterrupt:
-                error = Stopped(sent=line.sent)
+                error = Stopped(sent=call.sent)
         if stop.is_set():  # a shut connection can look like anything
-            error = Stopped(sent=line.sent)
+            error = Stopped(sent=call.sent)
         if isinstance(error, MixmagicError):
-            error.transmitted = line.sent
-            if line.accepted or (isinstance(error, ProviderError) and error.status is None):
-                error.sent = line.sent and not line.unsent
+            error.transmitted = call.sent
+            if call.accepted or (isinstance(error, ProviderError) and error.status is None):
+                error.sent = call.sent and not call.unsent
         raise error from None
 
-    def _named(self, model: Model, error: Exception, line: network.Line) -> MixmagicError:
+    def _named(self, model: Model, error: Exception, call: network.CallConnection) -> MixmagicError:
         """The error of ours that an error of httpx means."""
         provider = model.provider
         reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
@@ -218,7 +223,7 @@ class Backend:
                 f"Run the cell again; check {provider.url_env or 'the URL'} and the proxy.",
             )
         if isinstance(error, httpx.TimeoutException):
-            return provider_errors.late(provider.label, line.late, self._settings)
+            return provider_errors.late(provider.label, call.timeout_error, self._settings)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Unavailable(
                 f"{provider.label}'s certificate at {url} is not trusted: {reason}.",
@@ -243,25 +248,17 @@ class Backend:
         return StreamBroken(
             f"The connection to {provider.label} broke before the answer was whole.",
             "What came until then is kept; run the cell again for a whole answer.",
-            retryable=line.unsent,
+            retryable=call.unsent,
         )
 
 
-def _set_apart(question: httpx.Request) -> None:
-    """Ask for another connection each time of whoever is near, and speaks no TLS.
-
-    llama.cpp closes its own behind every stream without having said so: the next question, on its
-    way by then, would be lost, and cannot be sent twice.
-    """
-    if question.url.scheme == "http":
-        question.headers["connection"] = "close"
-
-
-def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) -> Iterator[Delta]:
+def _read(
+    response: httpx.Response, answer: reading.Answer, call: network.CallConnection
+) -> Iterator[Delta]:
     """The pieces of an answer that the server has begun to send."""
     try:
         try:
-            yield from _arriving(response, answer, line)
+            yield from _arriving(response, answer, call)
         except _BROKEN as error:
             yield from answer.rest(torn=True)
             if not answer.whole or (answer.doubtful and not answer.done):
@@ -276,11 +273,11 @@ def _read(response: httpx.Response, answer: reading.Answer, line: network.Line) 
 
 
 def _arriving(
-    response: httpx.Response, answer: reading.Answer, line: network.Line
+    response: httpx.Response, answer: reading.Answer, call: network.CallConnection
 ) -> Iterator[Delta]:
     """The pieces of an answer as they arrive, each in its time."""
     done = False
-    for chunk in _decoded(response, line):
+    for chunk in _decoded(response, call):
         moved = False
         for delta in answer.feed(chunk):
             moved = moved or bool(delta.text or delta.finish or delta.usage)
@@ -288,16 +285,16 @@ def _arriving(
         if answer.done:
             # The connection's end is awaited, so that it can be used again, but not for long.
             if not done:
-                line.expect(_AFTER_DONE, IdleTimedOut)
+                call.expect(_AFTER_DONE, IdleTimedOut)
                 done = True
         elif answer.whole and not answer.hasty:
             if moved:
-                line.expect(_AFTER_FINISH, IdleTimedOut)
+                call.expect(_AFTER_FINISH, IdleTimedOut)
         elif answer.alive:
-            line.answers()
+            call.on_data()
 
 
-def _decoded(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+def _decoded(response: httpx.Response, call: network.CallConnection) -> Iterator[bytes]:
     """The body of a response, decompressed, in pieces between which a stop and the time count.
 
     httpx's own decoder decompresses all that a chunk holds at once, however much that is.
@@ -307,15 +304,15 @@ def _decoded(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
         Undecodable: The body cannot be decompressed.
     """
     decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
-    for chunk in response.iter_raw():
+    for chunk in cast("httpx.SyncByteStream", response.stream):
         for piece in decoder.feed(chunk):
-            if line.over:
+            if call.over:
                 raise httpx.ReadTimeout("")
             if piece:
                 yield piece
 
 
-def _until_cut(response: httpx.Response, line: network.Line) -> Iterator[bytes]:
+def _until_cut(response: httpx.Response, call: network.CallConnection) -> Iterator[bytes]:
     """The body of a response, as far as it can be read."""
     with contextlib.suppress(*_BROKEN):
-        yield from _decoded(response, line)
+        yield from _decoded(response, call)

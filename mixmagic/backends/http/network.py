@@ -1,28 +1,26 @@
-"""Network connections that another thread can break off, and that keep to the call's time.
+"""Network connections that another thread can abort, and that keep to the call's timeouts.
 
-For `backends.http` alone. A thread that waits in a socket's read cannot be woken by closing its
-response; shutting the socket down wakes it at once. And a read's own timeout begins anew with
-each byte, so that a server's pings would keep a call alive for ever. So every connection is
-wrapped to know the call that uses it.
+For `transport` alone. A thread that waits in a socket's read is not woken by closing its response;
+shutting the socket down wakes it at once. And a read timeout starts anew with each byte, so that a
+server's pings would keep a call alive for ever. So every connection knows the call that uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import queue
+import select
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from ssl import SSLContext
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import httpcore
 
-# Its backend would look a name up and connect in one call, which cannot be broken off.
-from httpcore._backends.sync import SyncStream
-
-from mixmagic.backends.http.connecting import Addresses, Names, connect
+from mixmagic.backends.http.framing import ResponseCutter
+from mixmagic.backends.http.resolver import Addresses, Resolver, connect
 from mixmagic.core.settings import Settings
 from mixmagic.errors import (
     ConnectTimedOut,
@@ -33,204 +31,317 @@ from mixmagic.errors import (
 )
 
 _thread = threading.local()
-_QUESTIONS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
-_PIECE = 16 * 1024
+_METHODS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
+_WRITE_SIZE = 16 * 1024
+_TLS_RECORD_SIZE = 16 * 1024
+_Result = TypeVar("_Result")
 
 
-class Line:
-    """The connection that one call is using: how long it may take, and how to break it off.
+class Socket(Protocol):
+    """The methods that are used of a socket, with or without TLS."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def send(self, data: bytes, /) -> int: ...
+    def settimeout(self, seconds: float | None, /) -> None: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class CallConnection:
+    """The connection of one call: its timeouts, and a way to abort it from another thread.
 
     Args:
         settings: The timeouts.
         deadline: When the call must be over, on the monotonic clock.
 
     Attributes:
-        late: The error of a wait that takes too long now.
-        sent: Whether a part of the question has gone out.
-        unsent: Whether a part of it could not.
-        accepted: Whether the server has said that it will answer it.
+        timeout_error: The error of the current wait, if it takes too long.
+        sent: True once a part of the request has been written.
+        unsent: True if a part of the request could not be written.
+        stale: True if the request went over a connection that an earlier request had used, and no
+            byte of an answer has come: the server may have closed it before it read anything.
+        accepted: True once the server has answered with a status of success.
     """
 
     def __init__(self, settings: Settings, deadline: float) -> None:
-        self.late: type[TimedOut] = ConnectTimedOut
-        self.sent = self.unsent = self.accepted = False
+        self.sent = self.unsent = self.stale = self.accepted = False
         self._settings, self._deadline = settings, deadline
-        self._lock = threading.RLock()  # re-entrant: a signal handler may break off
-        self._socket: socket.socket | None = None
-        self._stream: _Stream | None = None
-        self._broken = False
+        self._lock = threading.RLock()  # reentrant: a signal handler may abort
+        self._socket: Socket | None = None
+        self._stream: SocketStream | None = None
+        self._aborted = self._moved = False
         self._addresses: queue.SimpleQueue[Addresses | Exception] = queue.SimpleQueue()
+        self.timeout_error: type[TimedOut]
         self.expect(settings.connect_timeout, ConnectTimedOut)
 
-    def expect(self, seconds: float, late: type[TimedOut]) -> None:
-        """From now on, something must come within `seconds`, or it is `late`."""
-        self._until, self.late = time.monotonic() + seconds, late
+    def expect(self, seconds: float, error: type[TimedOut]) -> None:
+        """Set the timeout of what comes next, and the error if it takes longer."""
+        self._moved = False
+        self._until, self.timeout_error = time.monotonic() + seconds, error
         if self._until > self._deadline:
-            self._until, self.late = self._deadline, TotalTimedOut
+            self._until, self.timeout_error = self._deadline, TotalTimedOut
+
+    @property
+    def aborted(self) -> bool:
+        """True if the call has been aborted."""
+        return self._aborted
 
     @property
     def over(self) -> bool:
-        """True if the call is broken off, or something takes too long now."""
-        return self._broken or time.monotonic() >= self._until
+        """True if the call has been aborted, or the current wait takes too long."""
+        return self._aborted or (not self._moved and time.monotonic() >= self._until)
 
-    def left(self) -> float:
-        """Seconds until it is too late.
+    def remaining(self) -> float:
+        """Return the seconds until the current wait takes too long.
 
         Raises:
-            httpcore.ReadTimeout: It is.
-            httpcore.ReadError: The call is broken off.
+            httpcore.ReadTimeout: It does already.
+            httpcore.ReadError: The call has been aborted.
         """
-        if self._broken:
-            raise httpcore.ReadError("broken off")
-        left = self._until - time.monotonic()
-        if left <= 0:
+        if self._aborted:
+            raise httpcore.ReadError("aborted")
+        if self._moved:
+            idle = self._settings.idle_timeout
+            self.expect(idle, IdleTimedOut)
+            if self.timeout_error is IdleTimedOut:
+                return idle  # the same each time, so that the socket's timeout is set once
+        seconds = self._until - time.monotonic()
+        if seconds <= 0:
             raise httpcore.ReadTimeout
-        return left
+        return seconds
 
     def connect(
-        self, names: Names, host: str, port: int, source: str | None, options: Iterable[Any]
-    ) -> httpcore.NetworkStream:
-        """Open a connection; ends at once when the call is broken off, or too late."""
-        names.ask(host, port, self._addresses)
+        self, resolver: Resolver, host: str, port: int, source: str | None, options: Iterable[Any]
+    ) -> socket.socket:
+        """Return a connected socket; end at once if the call is aborted, or after its timeout."""
+        if self.sent:  # a request that is sent again
+            self.expect(self._settings.connect_timeout, ConnectTimedOut)
+        resolver.ask(host, port, self._addresses)
         try:
-            addresses = self._looked_up()
+            addresses = self._wait_for_addresses()
             if isinstance(addresses, Exception):
                 raise addresses
-            return SyncStream(connect(addresses, self.left, self.use, source, options))
+            return connect(addresses, self.remaining, self.use, source, options)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from None
 
-    def _looked_up(self) -> Addresses | Exception:
-        """The host's addresses, as soon as they are known."""
+    def _wait_for_addresses(self) -> Addresses | Exception:
+        """Return the host's addresses as soon as they are known."""
         while True:
             # In steps: Python's queue can miss the end of a wait that a signal made late.
             with contextlib.suppress(queue.Empty):
-                return self._addresses.get(timeout=min(max(self.left(), 0.01), 0.1))
+                return self._addresses.get(timeout=min(max(self.remaining(), 0.01), 0.1))
 
-    def asks(self, buffer: bytes) -> None:
-        """A part of the question, or of a talk with a proxy, goes out."""
-        if buffer.startswith(_QUESTIONS):
-            self.sent = True
+    def on_write(self, data: bytes, *, reused: bool) -> None:
+        """Note that a part of the request, or of a proxy's handshake, is about to be written."""
+        if data.startswith(_METHODS):
+            self.sent, self.stale = True, reused
         if self.sent:
             self.expect(self._settings.first_byte_timeout, FirstByteTimedOut)
 
-    def answers(self) -> None:
-        """A piece of the answer has come: the next one has its time."""
-        self.expect(self._settings.idle_timeout, IdleTimedOut)
+    def on_data(self) -> None:
+        """Note that a part of the answer has come: the idle timeout starts with the next wait."""
+        self._moved = True
 
-    def use(self, sock: Any) -> None:
-        """Note the socket that the call now uses."""
+    def use(self, sock: Socket | None) -> None:
+        """Note the socket to shut down if the call is aborted."""
         with self._lock:
             self._socket = sock
-            if self._broken:
-                self.break_off()
+            if self._aborted:
+                self.abort()
 
-    def take(self, stream: object) -> None:
-        """The answer has begun to come over `stream`, in whatever thread it is read."""
-        self.unsent = False
-        if isinstance(stream, _Stream):
-            self._stream = stream
-            stream.line = self
-            self.use(stream.get_extra_info("socket"))
+    def attach(self, stream: SocketStream) -> None:
+        """Use `stream` from now on, in whatever thread it is read."""
+        stream.call, self._stream = self, stream
+        self.use(stream.socket)
 
-    def free(self) -> None:
-        """The answer is here: from now on its connection may be another call's."""
+    def detach(self) -> None:
+        """Let go of the connection: from now on it may be another call's."""
         with self._lock:
             self._socket, stream, self._stream = None, self._stream, None
-        if stream is not None and stream.line is self:
-            stream.line = None
+        if stream is not None:
+            stream.call = None
 
-    def break_off(self) -> None:
+    def abort(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
         with self._lock:
-            self._broken = True
-            self._addresses.put(OSError("broken off"))
+            self._aborted = True
+            self._addresses.put(OSError("aborted"))
             if self._socket is not None:
                 with contextlib.suppress(OSError):
-                    # Not SSLSocket.shutdown, which would say goodbye in TLS first.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    _shut_down(self._socket)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Let this thread's connections report to this line while the block runs."""
-        _thread.line = self
+    def active(self) -> Iterator[None]:
+        """Make this the call of whatever connection this thread opens or writes to."""
+        _thread.call = self
         try:
             yield
         finally:
-            _thread.line = None
+            _thread.call = None
 
 
-class _Stream(httpcore.NetworkStream):
-    """A connection that reports to the line of the call that uses it."""
+class SocketStream(httpcore.NetworkStream):
+    """A socket that knows the call it is used for, and hands out no byte behind a response.
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-        self.line: Line | None = None
-        self._report()
+    Attributes:
+        socket: The socket, with or without TLS.
+        call: The call that uses it; None between two calls.
+    """
 
-    def _report(self) -> Line | None:
-        line: Line | None = getattr(_thread, "line", None)
-        if line is None:
-            return self.line
-        line.use(self.get_extra_info("socket"))
-        return line
+    def __init__(self, sock: Socket) -> None:
+        self.socket = sock
+        self.call: CallConnection | None = None
+        self._cutter = ResponseCutter()
+        self._timeout: float | None = -1.0  # the one that the socket has; none yet
+        self._used = False
+        _active_call().attach(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        line = self._report()
-        return self._inner.read(max_bytes, timeout if line is None else line.left())
+        """Return the next bytes of the response; none of what follows it."""
+        cutter = self._cutter
+        if cutter.rest:
+            return cutter.cut(cutter.rest)
+        if (call := self.call) is None:
+            raise httpcore.ReadError("the call has ended")
+        seconds = call.remaining()
+        try:
+            if seconds != self._timeout:
+                self._timeout = seconds
+                self.socket.settimeout(seconds)
+            data = self.socket.recv(max_bytes)
+        except TimeoutError:
+            raise httpcore.ReadTimeout from None
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from None
+        if call.stale and data:
+            call.stale = False
+        return cutter.cut(data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        line = self._report()
-        if line is None:
-            self._inner.write(buffer, timeout)
-            return
-        line.asks(buffer)
+        """Write a part of the request."""
+        call = _active_call()
+        call.attach(self)
+        if buffer.startswith(_METHODS):
+            if self._cutter.rest:
+                raise httpcore.RemoteProtocolError("the previous response was followed by bytes")
+            self._cutter.begin_head()
+        call.on_write(buffer, reused=self._used)
         try:
-            for start in range(0, len(buffer), _PIECE):  # each has only what is left of the time
-                self._inner.write(buffer[start : start + _PIECE], line.left())
+            for start in range(0, len(buffer), _WRITE_SIZE):
+                self._send(buffer[start : start + _WRITE_SIZE], call)
         except httpcore.NetworkError:
-            line.unsent = True
+            call.unsent = True
             raise
 
+    def _send(self, data: bytes, call: CallConnection) -> None:
+        while data:
+            self._timeout = call.remaining()  # each piece has only what is left of the time
+            try:
+                self.socket.settimeout(self._timeout)
+                data = data[self.socket.send(data) :]
+            except TimeoutError:
+                raise httpcore.WriteTimeout from None
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from None
+
+    def begin_body(self, length: int | None) -> None:
+        """Expect the body of a response whose head has been read: see `ResponseCutter`."""
+        self._used = True
+        self._cutter.begin_body(length)
+
     def close(self) -> None:
-        self._inner.close()
+        """Close the connection."""
+        self.socket.close()
 
     def start_tls(
         self,
-        ssl_context: SSLContext,
+        ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        line = self._report()
-        if line is None:
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
-        # The handshake takes the socket's handle away; a copy of it can be shut down meanwhile.
-        own = self.get_extra_info("socket")
+        """Return the connection with TLS; on top of TLS, if a proxy has it already."""
+        call, secured = _active_call(), self.socket
         try:
-            with socket.fromfd(own.fileno(), own.family, own.type) as copy:
-                line.use(copy)
-                try:
-                    secured = self._inner.start_tls(ssl_context, server_hostname, line.left())
-                finally:
-                    line.use(None)
+            secured = tls = _with_tls(secured, ssl_context, server_hostname)
+            call.use(tls)
+            tls.settimeout(call.remaining())
+            tls.do_handshake()
         except BaseException as error:
-            self._inner.close()  # nobody else does
+            call.use(None)
+            secured.close()  # nobody else does
+            if isinstance(error, TimeoutError):
+                raise httpcore.ConnectTimeout from None
             if isinstance(error, OSError):
                 raise httpcore.ConnectError(str(error)) from None
             raise
-        return _Stream(secured)
+        return SocketStream(secured)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        """Return what httpcore asks for: an idle connection that is readable is not reused."""
+        if info == "is_readable":
+            return bool(self._cutter.rest) or _is_readable(self.socket)
+        if info == "ssl_object":
+            return self.socket if isinstance(self.socket, (ssl.SSLSocket, _TLSInTLS)) else None
+        return {"socket": self.socket}.get(info)
 
 
-class Backend(httpcore.NetworkBackend):
-    """Opens connections that can be broken off."""
+class _TLSInTLS:
+    """TLS within a connection that has TLS: to a server, through a proxy that itself speaks TLS.
+
+    `ssl` wraps only plain sockets.
+    """
+
+    def __init__(self, inner: Socket, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self.inner = inner
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_hostname
+        )
+        self.settimeout, self.fileno, self.close = inner.settimeout, inner.fileno, inner.close
+        self.pending = self._tls.pending
+        self.selected_alpn_protocol = self._tls.selected_alpn_protocol
+
+    def do_handshake(self) -> None:
+        self._run(self._tls.do_handshake)
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return self._run(lambda: self._tls.read(size))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+    def send(self, data: bytes) -> int:
+        return self._run(lambda: self._tls.write(data))
+
+    def _run(self, operation: Callable[[], _Result]) -> _Result:
+        """Run an operation of TLS; pass its bytes on until it is done."""
+        while True:
+            try:
+                result = operation()
+            except ssl.SSLWantReadError:
+                self._flush()
+                if data := self.inner.recv(_TLS_RECORD_SIZE):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        while data:
+            data = data[self.inner.send(data) :]
+
+
+class NetworkBackend(httpcore.NetworkBackend):
+    """Opens the connections of the calls that are active in their threads."""
 
     def __init__(self) -> None:
-        self._names = Names()
+        self._resolver = Resolver()
 
     def connect_tcp(
         self,
@@ -240,5 +351,43 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        line: Line = _thread.line
-        return _Stream(line.connect(self._names, host, port, local_address, socket_options or ()))
+        """Connect to a host."""
+        call, options = _active_call(), socket_options or ()
+        return SocketStream(call.connect(self._resolver, host, port, local_address, options))
+
+
+def _active_call() -> CallConnection:
+    call: CallConnection = _thread.call
+    return call
+
+
+def _with_tls(
+    sock: Socket, context: ssl.SSLContext, server_hostname: str | None
+) -> ssl.SSLSocket | _TLSInTLS:
+    """Return a socket with TLS whose handshake is still to be done."""
+    if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
+        return context.wrap_socket(
+            sock, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+    return _TLSInTLS(sock, context, server_hostname)
+
+
+def _shut_down(sock: Socket) -> None:
+    """Shut down a socket that another thread may be reading."""
+    while isinstance(sock, _TLSInTLS):
+        sock = sock.inner
+    # Not SSLSocket.shutdown, which would first take the TLS away from the thread that reads.
+    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # type: ignore[arg-type]
+
+
+def _is_readable(sock: Socket) -> bool:
+    """True if a socket has bytes, or its end, that nobody has read."""
+    if sock.fileno() < 0:
+        return True
+    if isinstance(sock, (ssl.SSLSocket, _TLSInTLS)) and sock.pending():
+        return True
+    if hasattr(select, "poll"):  # `select` takes no large descriptors
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])

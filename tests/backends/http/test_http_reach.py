@@ -133,9 +133,11 @@ def test_the_key_is_read_when_a_call_is_sent(session, together, monkeypatch):
     assert together.received[1].headers["authorization"] == "Bearer another"
 
 
-def test_connections_are_used_again(session, together_tls):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connections_are_reused(session, scheme, request):
     """After a streamed answer, a whole one, and an error."""
-    together_tls.plan = [
+    server = request.getfixturevalue("together" if scheme == "http" else "together_tls")
+    server.plan = [
         Answer(as_together("Hi")),
         refusal(400, {"error": {"message": "no"}}),
         whole("Hi"),
@@ -146,17 +148,8 @@ def test_connections_are_used_again(session, together_tls):
         ask(session, "8x7b")
     ask(session, "8x7b")
     ask(session, "8x7b")
-    [connection] = session.backends._made["http"]._client()._transport._pool.connections
+    [connection] = session.backends._made["http"].transport.connections
     assert "Request Count: 4" in connection.info()
-
-
-def test_connections_without_tls_are_not(session, together):
-    """Servers of one's own close theirs without having said so; another one costs nothing there."""
-    together.plan = [Answer(as_together("Hi")), whole("Hi")]
-    for _ in range(2):
-        ask(session, "8x7b")
-    assert session.backends._made["http"]._client()._transport._pool.connections == []
-    assert {each.headers["connection"] for each in together.received} == {"close"}
 
 
 def test_redirects_are_not_followed_with_the_key(session, together):

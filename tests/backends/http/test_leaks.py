@@ -110,8 +110,8 @@ def at_rest(session: Session, taken: list[socket.socket]) -> tuple[int, int, int
 
     And without the one thread in which the system's resolver hangs.
     """
-    pool = session.backends._made["http"]._client()._transport._pool
-    assert all(connection.is_idle() for connection in pool.connections)
+    connections = session.backends._made["http"].transport.connections
+    assert all(connection.is_idle() for connection in connections)
     session.close()
     while taken:
         taken.pop().close()

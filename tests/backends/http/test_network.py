@@ -13,7 +13,7 @@ from server import HANG, Answer, chunk, frames, refusal, whole
 from server import together as as_together
 from unreachable import blackhole
 
-from mixmagic.backends.http.network import Line
+from mixmagic.backends.http.network import CallConnection
 from mixmagic.core.settings import Settings
 from mixmagic.errors import IdleTimedOut, MixmagicError, Stopped
 
@@ -275,31 +275,31 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
     for _ in range(50):
         stopped_call()
     assert descriptors() <= before
-    assert session.backends._made["http"]._client()._transport._pool.connections == []
+    assert session.backends._made["http"].transport.connections == []
     together.plan = [whole("Hi")]
     assert session.ask("Hello", model="8x7b").text == "Hi"
 
 
-@pytest.mark.parametrize("first", ["use", "break_off"])
+@pytest.mark.parametrize("first", ["use", "abort"])
 def test_a_line_breaks_what_it_uses_in_either_order(first):
     near, far = socket.socketpair()
     with near, far:
-        line = Line(Settings.load(), math.inf)
+        call = CallConnection(Settings.load(), math.inf)
         if first == "use":
-            line.use(near)
-            line.break_off()
+            call.use(near)
+            call.abort()
         else:
-            line.break_off()
-            line.use(near)
+            call.abort()
+            call.use(near)
         far.settimeout(SOON)
         assert far.recv(1) == b""
-        line.break_off()
+        call.abort()
 
 
 def test_a_line_without_a_socket_is_broken_off_in_peace():
-    line = Line(Settings.load(), math.inf)
-    line.break_off()
-    line.use(None)
+    call = CallConnection(Settings.load(), math.inf)
+    call.abort()
+    call.use(None)
 
 
 def test_an_error_is_no_stop(session, together):

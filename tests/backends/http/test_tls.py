@@ -113,8 +113,7 @@ def test_an_authority_of_one_s_own_does_not_end_the_trust_in_the_usual_ones(
 ):
     monkeypatch.setenv("MIXMAGIC_CA_FILE", str(authority.pem))
     session.ask("Hello", model="8x7b")
-    client = session.backends._made["http"]._client()
-    trusted = client._transport._pool._ssl_context
+    trusted = session.backends._made["http"].transport.trusted
     assert trusted.cert_store_stats()["x509_ca"] > 50
     assert trusted.verify_mode == ssl.CERT_REQUIRED
     assert trusted.check_hostname

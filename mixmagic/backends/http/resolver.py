@@ -1,7 +1,7 @@
-"""Names looked up and sockets connected so that a stop ends both at once.
+"""Host names looked up and sockets connected, such that aborting a call ends both at once.
 
-For `backends.network` alone. Neither the system's look-up of a name nor its connecting can be
-interrupted: the first happens in a thread that is left behind, the second in small steps.
+For `network` alone. Neither the system's name resolution nor its connecting can be interrupted: the
+first runs in a thread that is left behind, the second in small steps.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-# What `socket.getaddrinfo` gives, or why it gives nothing.
+# The result of `socket.getaddrinfo`.
 Addresses = Sequence[tuple[Any, ...]]
-Answers = queue.SimpleQueue[Addresses | Exception]
-# Seconds between two looks at whether it is still wanted.
+Results = queue.SimpleQueue[Addresses | Exception]
+# Seconds between two checks if the connection is still wanted.
 _TICK = 0.05
 
 
-class Names:
-    """Host names, each looked up by one thread, however many calls wait for it."""
+class Resolver:
+    """Resolves host names, each in one thread, however many calls wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[str, int], list[Answers]] = {}
+        self._waiting: dict[tuple[str, int], list[Results]] = {}
 
-    def ask(self, host: str, port: int, answers: Answers) -> None:
-        """Put the host's addresses into `answers` as soon as they are known."""
-        with contextlib.suppress(OSError, UnicodeError):  # an address needs no look-up
-            answers.put(_addresses(host, port, socket.AI_NUMERICHOST))
+    def ask(self, host: str, port: int, results: Results) -> None:
+        """Put the host's addresses, or the error, into `results` as soon as they are known."""
+        with contextlib.suppress(OSError, UnicodeError):  # an address needs no thread
+            results.put(_addresses(host, port, socket.AI_NUMERICHOST))
             return
         with self._lock:
             waiting = self._waiting.setdefault((host, port), [])
-            waiting.append(answers)
+            waiting.append(results)
             if len(waiting) > 1:
                 return
         threading.Thread(
@@ -46,15 +46,15 @@ class Names:
         ).start()
 
     def _look_up(self, host: str, port: int) -> None:
-        found: Addresses | Exception
+        result: Addresses | Exception
         try:
-            found = _addresses(host, port)
-        except (OSError, UnicodeError) as error:  # the latter where IDNA cannot encode the name
-            found = error
+            result = _addresses(host, port)
+        except (OSError, UnicodeError) as error:  # the latter if IDNA cannot encode the name
+            result = error
         with self._lock:
             waiting = self._waiting.pop((host, port))
-        for answers in waiting:
-            answers.put(found)
+        for results in waiting:
+            results.put(result)
 
 
 def _addresses(host: str, port: int, flags: int = 0) -> Addresses:
@@ -63,22 +63,23 @@ def _addresses(host: str, port: int, flags: int = 0) -> Addresses:
 
 def connect(
     addresses: Addresses,
-    left: Callable[[], float],
+    remaining: Callable[[], float],
     use: Callable[[socket.socket], None],
     source: str | None,
     options: Iterable[Any],
 ) -> socket.socket:
-    """A socket connected to the first of the addresses that answers.
+    """Return a socket connected to the first address that accepts.
 
     Args:
-        addresses: Where to try, in this order; each gets its share of the time.
-        left: Seconds until it is too late; raises where it is, or is no longer wanted.
-        use: Told of each socket before it is connected.
+        addresses: The addresses to try, in this order; each gets its share of the time.
+        remaining: Returns the seconds until the timeout; raises if it has passed, or if the
+            connection is no longer wanted.
+        use: Called with each socket before it is connected.
         source: The local address to use.
-        options: What `setsockopt` is called with.
+        options: Arguments for `setsockopt`.
 
     Raises:
-        OSError: None of them answers.
+        OSError: None of them accepts.
     """
     failure = OSError("it has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -91,8 +92,8 @@ def connect(
             if source:
                 sock.bind((source, 0))
             use(sock)
-            _connect(sock, address, left, left() / (len(addresses) - number))
-            return sock  # noqa: TRY300  # what follows is for errors
+            _connect(sock, address, remaining, remaining() / (len(addresses) - number))
+            return sock  # noqa: TRY300  # the rest is for errors
         except BaseException as error:
             if sock is not None:
                 sock.close()
@@ -102,18 +103,20 @@ def connect(
     raise failure
 
 
-def _connect(sock: socket.socket, address: Any, left: Callable[[], float], seconds: float) -> None:
-    """Connect in small steps, so that a call that is no longer wanted does not wait."""
+def _connect(
+    sock: socket.socket, address: Any, remaining: Callable[[], float], seconds: float
+) -> None:
+    """Connect in small steps, so that an aborted call does not wait."""
     until = time.monotonic() + seconds
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         sock.connect(address)
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_WRITE)
-        while not selector.select(min(left(), _TICK)):
+        while not selector.select(min(remaining(), _TICK)):
             if time.monotonic() > until:
                 raise TimeoutError("timed out")
-    left()
+    remaining()
     if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(code, os.strerror(code))
     sock.setblocking(True)

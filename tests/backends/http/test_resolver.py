@@ -1,4 +1,4 @@
-"""Names and connections: found, shared among calls, and let go of at once."""
+"""Resolver and connections: found, shared among calls, and let go of at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from server import whole
 from unreachable import blackhole, hung_name
 
-from mixmagic.backends.http.connecting import Names, connect
+from mixmagic.backends.http.resolver import Resolver, connect
 from mixmagic.errors import ConnectTimedOut, Stopped, Unavailable
 
 SOON = 0.5  # seconds: far below any timeout, above what a busy machine needs
 
 
-def asked(names: Names, host: str, port: int = 1) -> queue.SimpleQueue:
+def asked(names: Resolver, host: str, port: int = 1) -> queue.SimpleQueue:
     answers: queue.SimpleQueue = queue.SimpleQueue()
     names.ask(host, port, answers)
     return answers
@@ -45,22 +45,22 @@ def refusing() -> tuple[str, int]:
 
 
 def test_an_address_is_known_without_a_thread():
-    answers = asked(Names(), "127.0.0.1", 80)
+    answers = asked(Resolver(), "127.0.0.1", 80)
     assert answers.get_nowait()[0][4] == ("127.0.0.1", 80)
 
 
 def test_a_name_is_looked_up():
-    found = asked(Names(), "localhost", 80).get(timeout=5)
+    found = asked(Resolver(), "localhost", 80).get(timeout=5)
     assert {address[4][1] for address in found} == {80}
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", f"{'a' * 64}.example", "a..b"])
 def test_a_name_that_cannot_be_found_says_so_to_whoever_waits(host):
-    assert isinstance(asked(Names(), host).get(timeout=20), (OSError, UnicodeError))
+    assert isinstance(asked(Resolver(), host).get(timeout=20), (OSError, UnicodeError))
 
 
 def test_one_thread_looks_up_a_name_for_all_who_wait(hung):
-    names = Names()
+    names = Resolver()
     answers = [asked(names, "hung.example") for _ in range(50)]
     assert looking_up() == 1
     assert len(hung) == 1
@@ -68,7 +68,7 @@ def test_one_thread_looks_up_a_name_for_all_who_wait(hung):
 
 
 def test_a_name_is_looked_up_again_later():
-    names = Names()
+    names = Resolver()
     for _ in range(2):
         assert asked(names, "localhost").get(timeout=5)
     assert names._waiting == {}
