@@ -41,9 +41,9 @@ def broken(name: str, *answers, text: str | None = None, **options) -> Fault:
 
 # Before any of the answer has come: for streamed and whole calls alike.
 _HEADS = [
-    broken("the connection ends before the head", raw(CUT), stream=None),
-    broken("the connection is reset before the head", raw(RESET), stream=None),
-    broken("TLS says goodbye before the head", raw(GOODBYE), stream=None),
+    broken("the connection ends before the head", raw(CUT), stream=None, silent=True),
+    broken("the connection is reset before the head", raw(RESET), stream=None, silent=True),
+    broken("TLS says goodbye before the head", raw(GOODBYE), stream=None, silent=True),
     broken("half a status line", raw(b"HTTP/1.1 20", CUT), stream=None),
     broken("half a status line, then reset", raw(b"HTTP/1.1 20", RESET), stream=None),
     broken("half a header", raw(b"HTTP/1.1 200 OK\r\ncontent-ty", CUT), stream=None),

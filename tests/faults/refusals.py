@@ -120,9 +120,7 @@ _REDIRECTS = [
 ]
 
 _OTHERS = [
-    # httpx itself gives up at it.
-    Fault("a redirect to no URL", StreamBroken, (refusal(302, b"", location="http://[::1/"),),
-          stream=None),
+    refused("a redirect to no URL", ProviderError, refusal(302, b"", location="http://[::1/"), 1),
     Fault("204", StreamBroken, (raw(head(204)),), says="empty answer", stream=None),
     Fault("206 without an answer", StreamBroken, (Answer([b"{}"], 206),),
           says="without content", stream=None),

@@ -44,6 +44,7 @@ class Fault:
         bill: How the ledger prices it.
         stream: Whether it is met by streamed calls, by whole ones, or by both (`None`).
         says: What the error says.
+        silent: True if the connection ends without a byte of an answer.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Fault:
     bill: Bill = "estimated"
     stream: bool | None = True
     says: str = ""
+    silent: bool = False
 
     @property
     def outcome(self) -> tuple[Any, ...]:
@@ -155,6 +157,12 @@ def outcome(session: Session, prompt: str, stream: bool) -> tuple[MixmagicError 
     except MixmagicError as error:
         return error, None if error.partial is None else error.partial.text
     return None, answer.text
+
+
+def check_requests(server: Any, fault: Fault) -> None:
+    """As many as the fault has; one more if a kept connection without TLS gave not one byte."""
+    repeated = fault.silent and server.url.startswith("http:")
+    assert fault.requests <= len(server.received) <= fault.requests + repeated
 
 
 def check_outcome(fault: Fault, error: MixmagicError | None, text: str | None) -> None:
