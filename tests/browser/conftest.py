@@ -1,6 +1,6 @@
-"""Fixtures: one server, one Chromium and one page for a module; a notebook for each test.
+"""Fixtures: a server, a Chromium and a page for all of these tests; a notebook for each test.
 
-The page is JupyterLab's, or Notebook 7's where a module parametrises `loaded` with `"notebook"`.
+The page is JupyterLab's, or Notebook 7's if a module parametrizes `loaded` with `"notebook"`.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ _FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def provider():
-    """The scripted server in Together's place, for every kernel that this module's Lab starts."""
+    """The scripted server in Together's place, for every kernel that Lab starts."""
     scripted = Server()
     yield scripted
     scripted.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> str:
     """Chromium's path; without it the tests are skipped, but under CI they fail."""
     return required(*_CHROMIUM)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def root(tmp_path_factory) -> Path:
     """The folder whose notebooks Lab shows."""
     return tmp_path_factory.mktemp("notebooks")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lab_home(tmp_path_factory, weights) -> Path:
     """The home of Jupyter's user, of whom nothing is known, with the embedded model's weights."""
     home = tmp_path_factory.mktemp("lab-home")
@@ -62,7 +62,7 @@ def lab_home(tmp_path_factory, weights) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lab_url(chromium, provider, root, lab_home):
     """JupyterLab and Notebook 7, served."""
     environment = {
@@ -74,16 +74,16 @@ def lab_url(chromium, provider, root, lab_home):
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def playwright():
-    """Playwright, which a module can start only once."""
+    """Playwright, which no other test may find running: it has an event loop in this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def loaded(playwright, chromium, lab_url, root, request):
     """A front end in Chromium, without a notebook."""
     browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
@@ -94,7 +94,7 @@ def loaded(playwright, chromium, lab_url, root, request):
     browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def bare(playwright, chromium, tmp_path_factory):
     """The pages of a Chromium without Playwright's flags; in the end it asked for no other host."""
     started = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
@@ -104,26 +104,26 @@ def bare(playwright, chromium, tmp_path_factory):
     assert started.close() == set()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def readers_home(tmp_path_factory) -> Path:
     """The home of the user of `readers_url`."""
     return tmp_path_factory.mktemp("readers-home")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def readers_root(tmp_path_factory) -> Path:
     """The folder with the notebooks of `readers_url`."""
     return tmp_path_factory.mktemp("readers")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def readers_url(readers_home, readers_root):
-    """JupyterLab and Notebook 7 for what needs only their pages: served once for all modules."""
+    """JupyterLab and Notebook 7 for what needs only their pages: served once."""
     with served(readers_home, readers_root) as url:
         yield url
 
 
-@pytest.fixture(scope="module", params=list(FRONT_ENDS))
+@pytest.fixture(scope="package", params=list(FRONT_ENDS))
 def readers(bare, readers_url, readers_root, request):
     """The readers of an answer, in a page of each front end with a notebook open."""
     shown = FRONT_ENDS[request.param](bare.new_page(), readers_url, readers_root)
