@@ -189,7 +189,13 @@ class ProviderError(MixmagicError):
 
 
 class RateLimited(ProviderError):
-    """Too many requests or tokens in too short a time."""
+    """Too many requests or tokens in too short a time.
+
+    Attributes:
+        others_pass: True if the provider accepts other calls: this one passes in time.
+    """
+
+    others_pass = False
 
 
 class Unavailable(ProviderError):

@@ -136,7 +136,7 @@ class Provider:
     key_required: bool = True
     key_url: str = ""
     free: bool = False
-    max_in_flight: int = 32
+    max_in_flight: int = 1024
     dialect: Dialect = field(default_factory=Dialect)
     note: str = ""
     hint: str = ""
@@ -225,6 +225,7 @@ class Control:
             `off`, or `refresh` to ask again and store the new answer.
         on_end: Called with the `Completion` before the ledger records the end of the call.
         pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
+        urgent: True if a person waits for the answer: the call goes before those that wait.
     """
 
     stop: Stop = field(default_factory=Stop, repr=False)
@@ -237,6 +238,7 @@ class Control:
     cache: CachePolicy = "auto"
     on_end: Callable[[Any], None] | None = field(default=None, repr=False)
     pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
+    urgent: bool = False
 
     def again(self) -> Control:
         """Return the control of a further call: a new stop, no deadline, no callbacks."""
@@ -249,7 +251,7 @@ class Control:
     @property
     def _portable(self) -> dict[str, Any]:
         """The values that mean the same in another call and in another process."""
-        names = ("timeout", "budget", "notes", "tag", "job", "cache")
+        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent")
         return {name: getattr(self, name) for name in names}
 
 

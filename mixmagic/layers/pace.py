@@ -1,136 +1,166 @@
-"""How fast calls to one provider may follow each other: arithmetic, on a clock that is given.
+"""How fast calls to one provider may follow each other: arithmetic, on a clock that is passed in.
 
-For `layers.throttle`. Calls leave at even distances. Where the provider tells its limit in its
-headers, that is the rate. Where it does not, the rate is found and held as TCP does it:
+There is no pace until a limit is told or found:
 
-* every call that had to wait makes the rate grow a little, until one is refused;
-* refusals that pile up set it to what got through in the last second;
-* one refusal after a quiet time lowers it by a twentieth; any other is chance;
-* after each of these it grows more carefully, and more boldly again call by call.
+* A limit that the provider tells is kept to.
+* Refusals that pile up set the rate to that of the calls which got through.
+* The rate then grows, slowly at first and ever faster, so that an outdated pace is soon gone. After
+  a cut by more than half, which may have gone too far, it doubles every second.
+* A single refusal lowers the rate a little if there is a pace. Otherwise it may be chance.
 
-A limit that is told is a ceiling to the same rules, for others may use the account too.
+Times are seconds on a monotonic clock, rates are calls per second.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
+from dataclasses import dataclass
 
 from mixmagic.core.values import Limits
 
-# The share of a limit that is used, and the seconds of lateness that are made up for: no second
-# ever holds more than 0.95 * 1.04 = 0.988 of the limit, which leaves 12 ms for the network.
-_SHARE, _CATCH_UP = 0.95, 0.04
-# Calls a second while nothing is known: 64 calls are out within two seconds, and a limit of 2 is
-# met at the price of a handful of refusals.
-_FIRST_RATE = 16.0
-# How much a call makes the rate grow: at most (the rate doubles in 17 calls), and at least (5 %
-# in 100 calls, with the next line: a limit that is not told costs a refusal as often).
-_BOLD, _CAREFUL = 0.04, 0.0002
-_BOLDER, _STEPS = 1.02, 20.0
-# What is left of the boldness: after refusals that piled up the rate is known, nearly.
-_AFTER_PILE, _AFTER_ONE = 0.02, 0.25
-# Refusals that are too many for chance; every eight calls take one off, so that 5 % of them
-# at random hardly ever get there.
-_PILE, _DRAIN = 3.0, 1 / 8
-# After so many calls without a refusal, one is news. Of 5 % at random most come sooner.
-_QUIET, _LESS = 40, 0.95
-# A time too short to measure in: calls are under way whose refusal is not heard of.
-_SOON = 0.1
-# Seconds to wait where nothing gets through, doubled each time, up to what the provider asks.
-_PAUSE = 0.25
-# A header can be mistaken: after so many seconds somebody goes and asks again.
-_LONGEST = 60.0
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Constants of the algorithm, chosen by simulation: see `tests/layers/test_pace.py`."""
+
+    share: float = 0.95
+    """Fraction of a told limit that is used."""
+
+    catch_up: float = 0.04
+    """Seconds of lateness that are made up for.
+
+    No second then holds more than 0.95 * 1.04 = 0.988 of the limit: 12 ms are left for the network.
+    """
+
+    window: float = 1.0
+    """Seconds over which calls and refusals are counted."""
+
+    memory: float = 10.0
+    """Seconds for which sent calls are remembered: a slow server refuses late."""
+
+    pile: int = 4
+    """Refusals since the last lesson that are too many for chance, if they are also …"""
+
+    pile_share: float = 0.25
+    """… this fraction of the calls within the window."""
+
+    cut: float = 0.9
+    """Fraction of the measured rate that is used after refusals, to let a full window drain."""
+
+    deep: float = 0.5
+    """A cut to less than this fraction of the rate is deep: the rate doubles every second."""
+
+    growth: float = 0.03
+    """Doublings of the rate per second squared after any other cut: one in 5.8 s, three in 10 s."""
+
+    shortest: float = 0.1
+    """Shortest span, in seconds, over which a rate is measured."""
+
+    longest_block: float = 60.0
+    """Longest time, in seconds, without any call: a header may be wrong."""
 
 
 class Pace:
-    """When the next call may go out.
+    """The time at which the next call may be sent."""
 
-    Args:
-        unlimited: Whether the provider has no limits before it says so: one's own server.
+    def __init__(self, tuning: Tuning = Tuning()) -> None:
+        self._tuning = tuning
+        self._told = self._told_tokens = self._found = math.inf
+        self._next = self._blocked_until = self._lesson = -math.inf
+        self._deep = False  # True if the last lesson was a deep cut
+        self._sent: deque[float] = deque()  # when calls were sent, except those refused since
+        self._refused: deque[float] = deque()  # when refusals came
 
-    Attributes:
-        rate: Calls a second.
-    """
+    def rate(self, now: float) -> float:
+        """Return the current limit; infinity if there is none."""
+        quiet = now - self._lesson
+        doublings = quiet if self._deep else self._tuning.growth * quiet**2
+        return min(self._told, self._found * 2 ** min(doublings, 99.0))
 
-    def __init__(self, *, unlimited: bool) -> None:
-        self.rate = math.inf if unlimited else _FIRST_RATE
-        self._told = self._told_tokens = math.inf
-        self._next = self._blocked = self._slowed = -math.inf
-        self._bold, self._pause = _BOLD, _PAUSE
-        self._quiet, self._pile = 0, 0.0
-        self._through: deque[float] = deque()  # when the last second's calls left, but the refused
+    def blocked(self, now: float) -> float:
+        """Return the seconds during which the provider accepts nothing."""
+        return max(0.0, self._blocked_until - now)
 
     def delay(self, now: float) -> float:
-        """Seconds until the next call may go out; 0 where it may at once."""
-        return max(0.0, self._next - now, self._blocked - now)
+        """Return the seconds until the next call may be sent; 0 if it may be sent at once."""
+        return max(0.0, self._next - now, self._blocked_until - now)
 
-    def sent(self, now: float, tokens: int) -> None:
-        """A call of about `tokens` tokens goes out."""
-        while self._through and self._through[0] < now - 1:
-            self._through.popleft()
-        waited = now - self._next <= _CATCH_UP
-        # Never to more than twice what is used: what nobody has tried is not known.
-        if waited and self.rate <= max(_FIRST_RATE, 2 * len(self._through)):
-            # Once a limit was met, by the second: a window of the server's lasts as long.
-            step = 1.0 if self._slowed == -math.inf else min(1.0, _STEPS / self.rate)
-            self.rate = min(self.rate * (1 + self._bold * step), self._told)
-            self._bold = min(self._bold * _BOLDER**step, _BOLD)
-        distance = max(1 / self.rate, tokens / self._told_tokens)
-        self._next = max(self._next, now - _CATCH_UP) + distance
-        self._through.append(now)
-        self._quiet += 1
-        self._pile = max(0.0, self._pile - _DRAIN)
+    def on_sent(self, now: float, tokens: int) -> None:
+        """Count a call of about `tokens` tokens."""
+        while self._sent and self._sent[0] < now - self._tuning.memory:
+            self._sent.popleft()
+        self._sent.append(now)
+        distance = max(1 / self.rate(now), tokens / self._told_tokens)
+        self._next = max(self._next, now - self._tuning.catch_up) + distance
 
-    def accepted(self, now: float, limits: Limits) -> None:
-        """A call was accepted, and the provider said this of its limits."""
-        self._pause = _PAUSE
-        self._learn(now, limits)
-
-    def refused(self, now: float, sent: float, limits: Limits, wait: float | None) -> None:
-        """The call that went out at `sent` was refused for the rate.
-
-        `wait` is the seconds that the provider asks to wait.
-        """
-        self._learn(now, limits)
-        if sent in self._through:
-            self._through.remove(sent)
-        if sent <= self._slowed:  # it left before the last lesson
-            return
-        quiet, self._quiet = self._quiet, 0
-        self._pile += 1 + _DRAIN
-        if self._pile >= _PILE:
-            old = sent - self._slowed > _SOON
-            rate = self._measured(max(sent - 1, self._slowed if old else -math.inf), sent)
-            if rate == 0:  # nothing gets through: the rate is not to blame alone
-                wait = min(wait or _LONGEST, self._pause, _LONGEST)
-                self._blocked, self._pause = max(self._blocked, now + wait), 2 * self._pause
-                rate = self._measured(sent - 1, sent) or self.rate
-            self._slow(now, min(rate, self.rate), _AFTER_PILE)
-        elif quiet >= _QUIET and self.rate < math.inf == self._told:
-            self._slow(now, _LESS * self.rate, _AFTER_ONE)
-
-    def _measured(self, since: float, until: float) -> float:
-        """The rate that got through; 0 where no call did."""
-        if not self._through:
-            return 0.0
-        since = max(since, self._through[0] - 1 / self.rate)
-        count = sum(since < at < until for at in self._through)
-        # A low count is rough: never less than half at once.
-        return count and max(
-            _SHARE * count / (until - since), min(self.rate, len(self._through)) / 2
-        )
-
-    def _slow(self, now: float, rate: float, boldness: float) -> None:
-        self.rate = 1.0 if rate == math.inf else rate
-        self._bold = max(self._bold * boldness, _CAREFUL)
-        self._pile, self._slowed = 0.0, now
-        self._next = max(self._next, now + 1 / self.rate)
-
-    def _learn(self, now: float, limits: Limits) -> None:
-        if limits.requests and limits.requests * _SHARE != self._told:
-            self.rate = self._told = limits.requests * _SHARE
+    def on_limits(self, now: float, limits: Limits) -> None:
+        """Adopt the limits that the provider tells with an answer or a refusal."""
+        if limits.requests:
+            self._adopt(now, limits.requests * self._tuning.share)
         if limits.tokens:
-            self._told_tokens = limits.tokens * _SHARE
+            self._told_tokens = limits.tokens * self._tuning.share
         if limits.wait:
-            self._blocked = max(self._blocked, now + min(limits.wait, _LONGEST))
+            self._block(now, limits.wait)
+
+    def on_refused(self, now: float, sent: float, retry_after: float | None) -> bool:
+        """Learn from a refusal.
+
+        Args:
+            now: The time of the refusal.
+            sent: The `now` of the call's `on_sent`.
+            retry_after: Seconds that the provider asks this call to wait, if it says so.
+
+        Returns:
+            True if other calls get through: then this one will, too, in time.
+        """
+        tuning, refused = self._tuning, self._refused
+        end = bisect_left(self._sent, sent)
+        if end < len(self._sent) and self._sent[end] == sent:
+            del self._sent[end]
+        # Of calls sent later, refusals may be on their way. Answers may take longer than refusals:
+        # a call that is not refused counts as accepted.
+        start = bisect_left(self._sent, sent - tuning.window)
+        accepted = end - start
+        while refused and refused[0] < now - tuning.window:
+            refused.popleft()
+        refused.append(now)
+        if sent <= self._lesson:  # it was on its way at the last lesson
+            return accepted > 0
+        rate = self.rate(now)
+        new_refusals = len(refused) - bisect_left(refused, math.nextafter(self._lesson, math.inf))
+        if new_refusals >= tuning.pile and len(refused) >= tuning.pile_share * (
+            len(refused) + accepted
+        ):
+            if accepted == 0:
+                self._block(now, retry_after or tuning.window)
+            span = sent - self._sent[start] if accepted else 0.0
+            measured = max(accepted, 1) / max(span, tuning.shortest)
+            self._slow_down(now, tuning.cut * min(measured, rate), rate)
+        elif self._found < math.inf and (self._deep or now - self._lesson > tuning.window):
+            self._slow_down(now, tuning.cut * rate, rate)
+        return accepted > 0
+
+    def _adopt(self, now: float, told: float) -> None:
+        if self._told == math.inf:  # the calls that were sent before it was known count, too
+            window = self._tuning.window
+            start = bisect_left(self._sent, now - window)
+            if count := len(self._sent) - start:
+                until = min(self._sent[start] + count / told, now + max(window, 1 / told))
+                self._next = max(self._next, until)
+            self._found = math.inf
+        else:  # what is found below a told limit, as on a shared account, moves along with it
+            change = told / self._told
+            self._found *= change
+            self._next = now + (self._next - now) / change
+        self._told = told
+
+    def _slow_down(self, now: float, rate: float, before: float) -> None:
+        self._found, self._lesson = rate, now
+        self._deep = rate < self._tuning.deep * before
+        self._next = max(self._next, now + 1 / rate)
+
+    def _block(self, now: float, seconds: float) -> None:
+        until = now + min(seconds, self._tuning.longest_block)
+        self._blocked_until = max(self._blocked_until, until)

@@ -18,15 +18,19 @@ _FIRST, _LONGEST = 0.5, 8.0
 
 
 def retry(settings: Settings) -> Layer:
-    """Make a call again while its error may pass and nothing of an answer has come.
+    """Make a call again if its error may pass and nothing of an answer has arrived.
 
-    An answer that has begun is never begun again. Before a call is made again, a delta says how
-    the try before failed, if that left this machine; its `sent` says whether it may be billed.
+    There are at most `settings.max_retries` retries. One after a 429 does not count if the provider
+    accepts other calls meanwhile: it is a matter of time, which `settings.retry_timeout` limits.
+    During a wait `request.control.pause` is entered.
+
+    An answer that has begun is never begun again. Before a call is made again, a delta carries the
+    error of the failed try if that left this machine; its `sent` tells if it may be billed.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            waited, tries = 0.0, 0
+            waited, tries, counted = 0.0, 0, 0
             while True:
                 begun = False
                 try:
@@ -36,14 +40,17 @@ def retry(settings: Settings) -> Layer:
                             if delta.text or delta.reasoning or delta.finish or delta.usage:
                                 begun = True
                                 if tries:
-                                    yield Delta(note=f"after {tries} {_tries(tries)}")
+                                    yield Delta(note=f"after {tries} {_retries(tries)}")
                                 yield from deltas
                     return  # noqa: TRY300  # what follows is for errors
                 except MixmagicError as error:
                     error.sent = error.sent or _may_be_billed(error)
-                    if begun or not _passes(error) or tries >= settings.max_retries:
+                    if begun or not _may_pass(error):
                         raise
                     wait = _wait(error, tries)
+                    counted += not _passes_in_time(error, wait)
+                    if counted > settings.max_retries or settings.max_retries == 0:
+                        raise
                     if waited + wait > settings.retry_timeout:
                         raise
                     if time.monotonic() + wait > request.control.deadline:
@@ -53,43 +60,49 @@ def retry(settings: Settings) -> Layer:
                     yield Delta(failed=failure)
                 tries += 1
                 waited += wait
-                yield from _waiting(request, failure, wait)
+                with request.control.pause():
+                    yield from _waiting(request, failure, wait)
 
         return stream
 
     return layer
 
 
-def _passes(error: MixmagicError) -> TypeGuard[ProviderError]:
-    """Return True if an error may pass: the same call may be made again."""
+def _may_pass(error: MixmagicError) -> TypeGuard[ProviderError]:
+    """Return True if the same call may be made again."""
     return isinstance(error, ProviderError) and error.retryable
+
+
+def _passes_in_time(error: ProviderError, wait: float) -> bool:
+    """Return True if a call is refused only because there are too many at this moment."""
+    return isinstance(error, RateLimited) and error.others_pass and wait > 0
 
 
 def _may_be_billed(error: MixmagicError) -> bool:
     """Return True if the provider may bill a try that it refused.
 
-    429, 503 and 529 say that it has not begun to work, and what blames the question is found before
-    the work; any other trouble of a server or a gateway may have come in the middle of it.
+    With 429, 503 and 529 it has not begun to work, and errors that blame the question are found
+    before the work; other errors of a server or a gateway may come in the middle of it.
     """
     status = getattr(error, "status", None) or 0
     return status == 408 or (status >= 500 and status not in (503, 529))
 
 
-def _tries(count: int) -> str:
-    """Return the noun to a number of retries."""
+def _retries(count: int) -> str:
+    """Return the noun that follows a number of retries."""
     return "retry" if count == 1 else "retries"
 
 
 def _wait(error: ProviderError, tries: int) -> float:
-    """Seconds until the next try: the provider's word, else a backoff with full jitter."""
+    """Return the seconds until the next try: as told, or else a backoff with full jitter."""
     if error.retry_after is not None:
         return error.retry_after
-    # Not for secrets: so that many callers do not come back at once.
+    # Not for secrets: it keeps many callers from coming back at once.
     return random.uniform(0, min(_FIRST * 2**tries, _LONGEST))  # noqa: S311
 
 
 def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[Delta, None, None]:
-    """Wait, telling the user how long it still takes; a stop ends it at once."""
+    """Wait and tell the user how long it still takes; a stop ends it at once."""
     label = request.model.provider.label
     if isinstance(error, RateLimited):
         trouble = f"rate limited by {label}"
@@ -99,10 +112,10 @@ def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[D
         trouble = f"{label} cannot be reached"
     until = time.monotonic() + wait
     try:
-        while (left := until - time.monotonic()) > 0:
-            yield Delta(progress=f"{trouble}: next try in {math.ceil(left)} s")
+        while (remaining := until - time.monotonic()) > 0:
+            yield Delta(progress=f"{trouble}: next try in {math.ceil(remaining)} s")
             # To the next whole second, so that the user sees it count down.
-            if request.control.stop.wait(min(left, left % 1 or 1)):
+            if request.control.stop.wait(min(remaining, remaining % 1 or 1)):
                 raise Stopped(sent=False)
     except KeyboardInterrupt:
         raise Stopped(sent=False) from None

@@ -1,11 +1,12 @@
-"""Calls to one provider share its limits: how many at once, and how many a second."""
+"""Calls to one provider share its limits: calls in progress, and calls per second."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 
@@ -16,130 +17,159 @@ from mixmagic.core.values import Delta, Layer, Limits, Provider, Request, Stream
 from mixmagic.errors import RateLimited, Stopped
 from mixmagic.layers.pace import Pace
 
-# Seconds after which somebody who waits is told so.
+# Seconds between two messages to a user whose call waits.
 _PATIENCE = 1.0
+_SILENT = Limits()  # of a provider that tells nothing
 
 
 def throttle() -> Layer:
-    """Let calls wait until their provider has room for them, first come, first served.
+    """Delay calls until their provider has room for them: see `layers.pace` for its rate.
 
-    All that goes through one layer shares the providers' limits: a process has one session, so
-    one layer; two sessions, as in tests, are two customers. The rate is what a provider
-    tells in its headers, or what it was found to accept: see `layers.pace`.
+    Calls that pass through one layer share the providers' limits. Among those that wait, the one
+    whose deadline comes first goes first, so a retried call goes before new ones. An urgent call
+    waits neither for them nor for the rate; theirs pays for it.
     """
-    lock = threading.Lock()
     gates: dict[str, _Gate] = {}
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
             provider = request.model.provider
-            with lock:
-                gate = gates.get(provider.name)
-                if gate is None:
-                    gate = gates[provider.name] = _Gate(provider)
-            limits, ticket = None, _Ticket()
+            gate = gates.get(provider.name) or gates.setdefault(provider.name, _Gate(provider))
+            call, accepted = _Call(request), False
             try:
-                yield from gate.enter(request, ticket)
+                if bell := gate.enter(call):
+                    yield from gate.wait(call, bell)
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
                         if delta.limits is None:
                             yield delta
                             continue
-                        limits = delta.limits
-                        gate.accepted(limits)
+                        accepted = True
+                        gate.on_accepted(delta.limits)
                         yield from deltas
             except RateLimited as error:
-                if limits is None and isinstance(error.limits, Limits):
-                    gate.refused(ticket.sent, error.limits, error.retry_after)
+                if not accepted:
+                    gate.on_refused(call, error)
                 raise
             finally:
-                gate.leave(ticket)
+                gate.leave(call)
 
         return stream
 
     return layer
 
 
-class _Ticket:
-    """One call's place: in the queue until it was `sent`, and then inside."""
+class _Call:
+    """One call: new, in the queue (it has a bell), or inside (it has been sent)."""
 
-    def __init__(self) -> None:
-        self.turn = Bell()
-        self.sent = math.nan
+    __slots__ = ("bell", "rank", "request", "sent_at", "tokens", "urgent")
+    _numbers = itertools.count()
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.urgent = request, request.control.urgent
+        self.tokens = tokens.estimate_prompt(request.messages)
+        self.rank = (not self.urgent, request.control.deadline, next(self._numbers))
+        self.sent_at = math.inf
+        self.bell: Bell | None = None
+
+    def __lt__(self, other: _Call) -> bool:
+        return self.rank < other.rank
 
 
 class _Gate:
-    """One provider's: who is in, who waits, and when the next one may go."""
+    """The calls to one provider: those inside, those in the queue, and their pace."""
 
     def __init__(self, provider: Provider) -> None:
-        self._label, self._room = provider.label, provider.max_in_flight
-        self._pace = Pace(unlimited=provider.free)
-        self._lock = threading.Lock()
+        self._label, self._slots = provider.label, provider.max_in_flight
+        self._pace, self._lock = Pace(), threading.Lock()
         self._inside = 0
-        self._queue: deque[_Ticket] = deque()
+        self._queue: list[_Call] = []  # a heap
 
-    def enter(self, request: Request, ticket: _Ticket) -> Generator[Delta, None, None]:
-        """Wait for room; a stop, or the call's deadline, ends it at once."""
-        size = tokens.estimate_prompt(request.messages)
+    def enter(self, call: _Call) -> Bell | None:
+        """Let a call in, or put it into the queue and return the bell that wakes it.
+
+        Raises:
+            Stopped: It is stopped.
+            TotalTimedOut: It has had all its time.
+        """
+        check(call.request)
         with self._lock:
-            self._queue.append(ticket)
-        patience = time.monotonic() + _PATIENCE
+            if call.urgent or not self._queue:
+                now = time.monotonic()
+                if self._delay(call, now) == 0:
+                    self._let_in(call, now)
+                    return None
+            call.bell = Bell()
+            heapq.heappush(self._queue, call)
+            return call.bell
+
+    def wait(self, call: _Call, bell: Bell) -> Generator[Delta, None, None]:
+        """Wait in the queue; a stop, or the call's deadline, ends that at once."""
+        control, next_message = call.request.control, time.monotonic() + _PATIENCE
         try:
-            with request.control.stop.calling(ticket.turn.ring):
+            with control.stop.calling(bell.ring):
                 while True:
-                    check(request)
-                    now = time.monotonic()
-                    delay = self._ask(ticket, now, size)
-                    if delay == 0:
-                        return
-                    if now > patience:
-                        yield Delta(progress=self._progress())
-                        patience = now + _PATIENCE
-                    ticket.turn.wait(min(delay, patience - now, request.control.deadline - now))
+                    check(call.request)
+                    with self._lock:
+                        now = time.monotonic()
+                        delay = self._delay(call, now) if self._queue[0] is call else _PATIENCE
+                        if delay == 0:
+                            heapq.heappop(self._queue)
+                            self._let_in(call, now)
+                            self._wake_first()
+                            return
+                    if now >= next_message:
+                        yield Delta(progress=self._reason(now))
+                        next_message = now + _PATIENCE
+                    bell.wait(min(delay, next_message - now, control.deadline - now))
         except KeyboardInterrupt:
             raise Stopped(sent=False) from None
 
-    def leave(self, ticket: _Ticket) -> None:
-        """Make room, or give up the place in the queue: wherever the call has come to."""
+    def leave(self, call: _Call) -> None:
+        """Give up a call's slot, or its place in the queue."""
         with self._lock:
-            if not math.isnan(ticket.sent):
+            if call.sent_at < math.inf:
                 self._inside -= 1
-            elif ticket in self._queue:
-                self._queue.remove(ticket)
-            self._wake()
+            elif call in self._queue:
+                self._queue.remove(call)
+                heapq.heapify(self._queue)
+            self._wake_first()
 
-    def accepted(self, limits: Limits) -> None:
-        """A call was accepted."""
+    def on_accepted(self, limits: Limits) -> None:
+        """Adopt the limits that the provider tells with an answer."""
+        if limits != _SILENT:
+            with self._lock:
+                self._pace.on_limits(time.monotonic(), limits)
+                self._wake_first()
+
+    def on_refused(self, call: _Call, error: RateLimited) -> None:
+        """Adopt the limits that come with a refusal, and learn from it."""
         with self._lock:
-            self._pace.accepted(time.monotonic(), limits)
-            self._wake()
+            now = time.monotonic()
+            if isinstance(error.limits, Limits):
+                self._pace.on_limits(now, error.limits)
+            error.others_pass = self._pace.on_refused(now, call.sent_at, error.retry_after)
 
-    def refused(self, sent: float, limits: Limits, wait: float | None) -> None:
-        """The call that went out at `sent` was refused for the rate."""
-        with self._lock:
-            self._pace.refused(time.monotonic(), sent, limits, wait)
+    def _delay(self, call: _Call, now: float) -> float:
+        """Return the seconds after which the call should look again; 0 if it may go in."""
+        if self._inside >= self._slots:
+            return _PATIENCE  # a call that leaves wakes it
+        return self._pace.blocked(now) if call.urgent else self._pace.delay(now)
 
-    def _ask(self, ticket: _Ticket, now: float, size: int) -> float:
-        """Enter, and return 0; or else the seconds after which to ask again."""
-        with self._lock:
-            if self._queue[0] is not ticket or self._inside >= self._room:
-                return _PATIENCE  # whoever is before us, or inside, wakes us
-            delay = self._pace.delay(now)
-            if delay == 0:
-                self._queue.popleft()
-                self._inside, ticket.sent = self._inside + 1, now
-                self._pace.sent(now, size)
-                self._wake()
-            return delay
+    def _let_in(self, call: _Call, now: float) -> None:
+        # One statement: an interrupt comes before or behind it.
+        self._inside, call.sent_at = self._inside + 1, now
+        self._pace.on_sent(now, call.tokens)
 
-    def _wake(self) -> None:
-        """Let the first in the queue look again."""
-        if self._queue:
-            self._queue[0].turn.ring()
+    def _wake_first(self) -> None:
+        if self._queue and (bell := self._queue[0].bell):
+            bell.ring()
 
-    def _progress(self) -> str:
-        """What somebody who waits is told."""
-        with self._lock:
-            if self._inside >= self._room:
-                return f"waiting: {self._inside} calls to {self._label} are under way …"
-            return f"waiting: {self._label} takes about {self._pace.rate:.3g} calls a second …"
+    def _reason(self, now: float) -> str:
+        """Return the message for a user whose call waits."""
+        if self._inside >= self._slots:
+            calls = "call" if self._inside == 1 else "calls"
+            return f"waiting: {self._label} has {self._inside} {calls} in progress …"
+        if seconds := math.ceil(self._pace.blocked(now)):
+            return f"waiting: {self._label} accepts calls again in {seconds} s …"
+        return f"waiting: {self._label} accepts about {self._pace.rate(now):.3g} calls a second …"

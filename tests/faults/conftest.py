@@ -16,11 +16,10 @@ from mixmagic.core.settings import Settings
 from mixmagic.sessions import Session
 
 KEY = "canary-key-4711"
-# Retries come soon where no header can ask for that, and at no pace: nobody's subject here.
+# Retries come soon if no header asks for a wait.
 SWIFT = """
-import mixmagic.layers.pace, mixmagic.layers.retry
+import mixmagic.layers.retry
 mixmagic.layers.retry._FIRST = 0.01
-mixmagic.layers.pace.Pace.delay = lambda self, now: 0.0
 """
 
 
@@ -48,7 +47,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(transport, tmp_path_factory, authority, certificate):
-    """A session that asks the server in Together's place; it is sent again soon, without a pace."""
+    """A session that asks the server in Together's place; it retries soon."""
     server = Server(certificate if transport == "tls" else None)
     home = tmp_path_factory.mktemp("place") / "home"
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +57,6 @@ def place(transport, tmp_path_factory, authority, certificate):
         patch.setenv("TOGETHER_BASE_URL", server.url)
         patch.setenv("TOGETHER_API_KEY", KEY)
         patch.setattr("mixmagic.layers.retry._FIRST", 0.01)
-        patch.setattr("mixmagic.layers.pace.Pace.delay", lambda self, now: 0.0)
         session = Session(Settings.load())  # another test's home is not its own
         assert session.settings.max_retries == MAX_RETRIES
         yield Place(session, server, home)

