@@ -10,11 +10,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from programs import required
+from server import Server
+
 from browser.chromium import Chromium
 from browser.front_ends import FRONT_ENDS, served
 from browser.readers import Readers
-from programs import required
-from server import Server
 
 # Read before `tests/conftest.py` takes every MIXMAGIC_* away: name `tests/browser` on the
 # command line, so that this file is loaded early enough.
