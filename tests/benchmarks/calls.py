@@ -3,8 +3,8 @@
     python tests/benchmarks/calls.py [ROW ...] [--rounds N] [--only CLIENT]
 
 Clients take turns on the first core, each run in a fresh process; a scripted server has the last
-one. Figures are medians of the rounds; the target stands beside them, `MISSED` if it is not reached.
-Absolute times mean something on a quiet machine only; the ratios are steadier.
+one. Figures are medians of the rounds. The target is printed below them, behind `reached` or
+`MISSED`. Absolute times mean something on a quiet machine only; ratios and CPU are steadier.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ CLIENTS = {"httpx": httpx_client, "openai": openai_client, "mixmagic": mixmagic_
 class Bulk:
     """Many prompts over a session: so many rows at once, not counting those that wait for a retry.
 
-    A slot is a token in a queue. A row that waits puts its token back and starts a thread that works
-    with it meanwhile; afterwards it takes the token of a thread that has ended its own row.
+    A slot is a token in a queue. A row that waits puts its token back, and a new thread works with
+    it meanwhile. Afterwards it takes the token of a thread that has ended its own row.
     """
 
     def __init__(self, session: Any, prompts: Iterable[str], slots: int = 64) -> None:
@@ -270,7 +270,7 @@ class Row:
         scenario: The scripted server's.
         run: What a client does, given itself and the URL.
         clients: Who takes part.
-        target: What mixmagic's figures must be, given all clients' figures; `None` if they need not.
+        target: True if the figures of all clients are good enough; `None` if any are.
         says: The target in words.
         processes: How many do so at once.
         unit: Seconds of a unit.

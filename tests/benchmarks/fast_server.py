@@ -7,6 +7,7 @@ of `/stats` returns what was received since the last one, and forgets it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -168,7 +169,5 @@ async def _serve() -> None:
 if __name__ == "__main__":
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    try:
+    with contextlib.suppress(RuntimeError):  # stopped
         asyncio.run(_serve())
-    except RuntimeError:
-        pass  # stopped
