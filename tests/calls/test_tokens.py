@@ -304,9 +304,9 @@ def test_it_takes_time_in_proportion_to_the_text(unit, model):
 
     def seconds(size: int) -> float:
         messages = [Message("user", f"{next(numbers)}{unit * (size // len(unit))}")]
-        started = time.perf_counter()
+        started = time.thread_time()
         count(messages, model)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     seconds(10)
     short = min(seconds(20_000) for _ in range(3))
@@ -315,9 +315,9 @@ def test_it_takes_time_in_proportion_to_the_text(unit, model):
 
 def test_many_messages_take_time_in_proportion():
     messages = talk("u: Hello", "a: Hi") * 10_000 + talk("u: Bye")
-    started = time.perf_counter()
+    started = time.thread_time()
     assert count(messages, V1).exact
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_the_extra_has_what_is_needed():

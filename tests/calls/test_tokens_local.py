@@ -82,9 +82,9 @@ def stopped(session: Session, request: Request, after: int) -> tuple[Usage, int]
 
 @pytest.mark.parametrize("text", [*CORPUS.values(), *MARKS.values()], ids=[*CORPUS, *MARKS])
 def test_as_llama_cpp_counts(loaded, model, text):
-    short = text[:60]  # a second reads about a hundred tokens
+    short = text[:30]  # a second reads about a hundred tokens
     for messages in (
-        talk(f"u: {text[:240]}"),
+        talk(f"u: {text[:120]}"),
         talk(f"s: {short}", f"u: {short}", f"a: {short or 'Yes.'}", f"u: {short}"),
     ):
         right = told(loaded, messages)

@@ -85,7 +85,7 @@ def afresh(name: str):
 def test_each_reader_is_linear(name):
     chosen = TEXTS if name != "fix" else dict(list(TEXTS.items())[::4])
     read = afresh(name)
-    assert [what for what, make in chosen.items() if not is_linear(read, make, 100_000, 2)] == []
+    assert [what for what, make in chosen.items() if not is_linear(read, make, 30_000, 2)] == []
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -106,8 +106,8 @@ def test_each_reader_is_linear(name):
         repr(("|a|\n|- ", " ", "|x")),
     ],
 )
-def test_a_megabyte_takes_seconds_at_most(name, text):
-    assert is_linear(afresh(name), TEXTS[text], 1_000_000, 6)
+def test_a_long_text_takes_seconds_at_most(name, text):
+    assert is_linear(afresh(name), TEXTS[text], 300_000, 2)
 
 
 @settings(max_examples=60, deadline=None)
