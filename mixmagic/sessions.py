@@ -1,183 +1,147 @@
-"""One person's work in one process: settings, stores and the order of the layers.
+"""One user's work in one process: settings, stores, and the order of the layers.
 
 Not `session.py`: the import system would put that module in the place of `mixmagic.session()`.
-May import `layers` and what stands below it.
+May import `tasks` and everything below them.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
-from contextlib import closing
+import os
+import threading
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
-from mixmagic.core.lazy import once
-from mixmagic.errors import BadArguments
-from mixmagic.parts import Parts
+from mixmagic.core.lazy import cached
+from mixmagic.errors import BadArguments, StoreError
 
-if TYPE_CHECKING:  # imported at the first call, not before: `%load_ext` stays light
+if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
+    from collections.abc import Generator
+
+    from mixmagic.backends import Backends
     from mixmagic.calls.completion import Completion
-    from mixmagic.calls.interrupts import Running
+    from mixmagic.calls.interrupts import Calls, Running
     from mixmagic.calls.tokens import Count
-    from mixmagic.catalog.selection import Choice
+    from mixmagic.catalog import Catalog
+    from mixmagic.catalog.selection import Selection
     from mixmagic.core.amount import Dollars
     from mixmagic.core.money import Budget, Per
+    from mixmagic.core.notebook import Place
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
-    from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
+    from mixmagic.core.values import Delta, Model, Provider, Request, Stream
+    from mixmagic.keys.available import Availability
     from mixmagic.store.ledger.budgets import Balance
+    from mixmagic.store.ledger.ledger import Ledger
+    from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
 
+_DEFAULT_MODEL = "8x7b"
+# Settings that the ledger alone reads.
+_BUDGET_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor")
 
-class Session(Parts):
-    """Asks models, and knows what that has cost.
 
-    There is one in a process: `mixmagic.session()`. All of it may be used from any thread.
+class Session:
+    """Calls models, and keeps account of the cost.
+
+    A process has one: `mixmagic.session()`. Everything may be used from any thread. Settings,
+    catalog, ledger and backends are made at their first use.
 
     Args:
-        settings: Where files live and what is asked by default; read from the settings file
-            and the environment where not given.
+        settings: Folders and defaults; read from the settings file and the environment if `None`.
+        of_process: True for the one session that the process shares with its workers.
 
     Example:
         >>> session = mixmagic.session()
-        >>> session.ask("Name three colours.", model="local").text
+        >>> session.ask("Name three colors.", model="local").text
     """
 
-    @once
+    def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
+        self._settings, self._fixed = settings, settings is not None
+        self._version: object = None  # of the settings that were read
+        self._model: str | None = None
+        self._place: Place | None = None
+        self._moving = threading.Lock()
+        self._of_process = of_process
+        _sessions.add(self)
+
+    @cached
     def stream(self) -> Stream:
-        """Ask, and get the answer in pieces: a function from `Request` to an iterator of `Delta`.
+        """Ask a model: a function from `Request` to an iterator of `Delta`.
 
         Close the iterator (`contextlib.closing`) if you may leave it early.
         """
         from mixmagic.layers import stack
         from mixmagic.layers.fit import fit
         from mixmagic.layers.meter import meter
+        from mixmagic.layers.notes import notes
+        from mixmagic.layers.resolve import resolve
         from mixmagic.layers.retry import retry
         from mixmagic.layers.throttle import throttle
 
         # Outermost first.
         layers = [
-            _begun(self.settings),
+            notes(self.settings),
+            resolve(self.selected, self.backends.access.require),
             fit(),
-            meter(self.ledger, self.notebook, self.calls),
+            meter(self.ledger, self._notebook_path, self.calls),
             retry(self.settings),
             throttle(),
         ]
         return stack(layers, self._send)
 
     def _send(self, request: Request) -> Generator[Delta, None, None]:
-        with lazy.lock:  # its module is imported
-            opened = self.backends.open(request.model.provider)
-        return opened(request)
+        return self.backends.open(request.model.provider)(request)
 
     def request(
         self,
         prompt: Prompt,
         *,
         model: str | None = None,
+        task: str | None = None,
         system: str | None = None,
         stream: bool = True,
         budget: Budget | Dollars | None = None,
         timeout: float | None = None,
         **params: Any,
     ) -> Request:
-        """A question, checked, ready for `stream`.
+        """Return a checked request for `stream`; it is the same on every machine.
 
         Args:
             prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name (see `choose`) or `provider:API-string`; the session's model where
-                `None`.
-            system: Instructions that stand before the prompt.
-            stream: Whether the answer is to come in pieces.
+            model: A catalog name such as `8x7b`, or `provider:API-string`; the session's default
+                if `None`.
+            task: A kind of work, such as `code`: its preset sets the temperature, and the model if
+                the user has chosen none.
+            system: The system prompt.
+            stream: True if the answer should be streamed.
             budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
             timeout: Seconds that the call may take in all, with its waits and retries; the
-                settings' `total_timeout` where `None`.
+                settings' `total_timeout` if `None`.
             **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
 
         Raises:
-            BadArguments: An empty prompt, or a parameter that makes no sense.
+            BadArguments: The prompt is empty, or a parameter is invalid.
             UnknownModel: No catalog row has this name.
         """
         _ = self.notebook  # it may have been renamed, and the settings may have changed
-        with lazy.lock:
-            from mixmagic.core.amount import amount
-            from mixmagic.core.money import Budget
-            from mixmagic.core.params import check, conversation, is_number
-            from mixmagic.core.values import Control, Request
-            from mixmagic.structured.openai_strict import response_format
-
-        messages = conversation(prompt, system)
-        choice = self.choose(model)
-        if timeout is not None and not (is_number(timeout) and timeout > 0):
-            raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
-        if budget is not None and not isinstance(budget, Budget):
-            budget = Budget(amount(budget))
-        given = check(params)
-        if "schema" in given:
-            given["response_format"] = response_format(given.pop("schema"))
-        notes = (choice.reason,) if choice.reason else ()
-        return Request(
-            choice.model,
-            messages,
-            given,
+        request: Request = lazy.load("mixmagic.tasks.question").question(
+            prompt,
+            self.catalog,
+            lambda tokens: self.asked_name(model, task=task, tokens=tokens),
+            task=task,
+            system=system,
             stream=stream,
-            asked=self.model if model is None else model,
-            control=Control(timeout=timeout, budget=budget, notes=notes),
+            budget=budget,
+            timeout=timeout,
+            params=params,
         )
-
-    def choose(self, name: str | None = None) -> Choice:
-        """Whom a call asks, and why, where that was a choice.
-
-        A bare alias that several providers serve, such as `8x7b`, means the cheapest of those
-        whose key is there.
-
-        Args:
-            name: As `model` for `request`.
-
-        Raises:
-            UnknownModel: No catalog row has this name.
-
-        Example:
-            >>> session.choose("fireworks:8x7b").model.name
-            'fireworks:8x7b'
-        """
-        with lazy.lock:
-            from mixmagic.catalog.selection import named
-
-        wanted = self.model if name is None else name
-        return named(wanted, self.catalog, self.keys)
-
-    def count(
-        self, prompt: Prompt, *, model: str | None = None, system: str | None = None
-    ) -> Count:
-        """The tokens of a prompt with the model's chat template; nothing is sent.
-
-        An embedded model is loaded for it, where it is not.
-
-        Args:
-            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name or `provider:API-string`; the session's model where `None`.
-            system: Instructions that stand before the prompt.
-
-        Returns:
-            `tokens`, and whether they are `exact`; where they are not, `most` is their bound.
-
-        Raises:
-            BadArguments: An empty prompt.
-            UnknownModel: No catalog row has this name.
-
-        Example:
-            >>> session.count("Hello", model="local")
-            Count(tokens=31, most=31, exact=True)
-        """
-        request = self.request(prompt, model=model, system=system)
-        return self.backends.count(request.messages, request.model)
+        return request
 
     def ask(self, prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
-        """Ask and wait for the whole answer.
+        """Ask a model and wait for the whole answer.
 
         Args:
             prompt: As for `request`.
@@ -188,31 +152,125 @@ class Session(Parts):
             The answer, with its tokens and its cost.
 
         Raises:
-            MixmagicError: What went wrong, and a hint that cures it.
-            Stopped: Ctrl-C, or `request.control.stop`; its `completion` is what had come.
+            MixmagicError: The call failed; the message is followed by a hint.
+            Stopped: Ctrl-C, or `request.control.stop`; its `completion` is what was received.
 
         Example:
-            >>> session.ask("Name three colours.", model="local", temperature=0).text
+            >>> session.ask("Name three colors.", model="local", temperature=0).text
         """
-        with lazy.lock:
-            from mixmagic.calls.completion import Collector, stopped_with
-            from mixmagic.calls.running import outcome
-
         request = self.request(prompt, model=model, **params)
-        collector = Collector(request)
-        try:
-            with closing(self.stream(request)) as deltas:
-                for delta in deltas:
-                    collector.add(delta)
-        except KeyboardInterrupt as stop:
-            completion = outcome(collector, stop, stopped=True)
-            self.calls.keep(completion)
-            raise stopped_with(completion, where="mixmagic.stopped()") from None
-        return outcome(collector, None, stopped=False)
+        running = lazy.load("mixmagic.calls.running")
+        completion: Completion = running.run(self.stream, request, self.calls)
+        return completion
+
+    def asked_name(
+        self, model: str | None = None, *, task: str | None = None, tokens: int = 0
+    ) -> tuple[str, str]:
+        """Return the name of the model that a call asks for, and why if a task has chosen it.
+
+        It depends on no key: `selected` finds the provider.
+
+        Args:
+            model: The name that the call gives, if any.
+            task: A task, as for `request`.
+            tokens: Prompt and answer together: a long prompt needs a model with a long context.
+
+        Raises:
+            BadArguments: There is no such task.
+        """
+        chosen = model if model is not None else self._chosen_model
+        if chosen is not None or task is None:
+            return chosen or self.model, ""
+        names: tuple[str, str] = lazy.load("mixmagic.catalog.selection").name_for_task(
+            task, tokens, self.catalog
+        )
+        return names
+
+    def select(self, name: str | None = None) -> Selection:
+        """Return the model that a name means now, and the reason if there were alternatives.
+
+        A bare alias that several providers serve, such as `8x7b`, means the cheapest of those
+        that are set up.
+
+        Args:
+            name: As `model` for `request`.
+
+        Raises:
+            UnknownModel: No catalog row has this name.
+
+        Example:
+            >>> session.select("fireworks:8x7b").model.name
+            'fireworks:8x7b'
+        """
+        selection: Selection = lazy.load("mixmagic.catalog.selection").select(
+            self.model if name is None else name, self.catalog, self.available
+        )
+        return selection
+
+    def selected(self, request: Request) -> Selection:
+        """Return the model that would answer a request now, and the reason as for `select`.
+
+        Example:
+            >>> session.selected(session.request("Hi", model="8x7b")).model.provider.name
+            'together'
+        """
+        selection: Selection = lazy.load("mixmagic.layers.resolve").selected(
+            request, self.catalog, self.available
+        )
+        return selection
+
+    def resolved(self, request: Request) -> Request:
+        """Return a request with the model that would answer it now, for what sends nothing."""
+        return replace(request, model=self.selected(request).model)
+
+    def count(
+        self, prompt: Prompt, *, model: str | None = None, system: str | None = None
+    ) -> Count:
+        """Count the tokens of a prompt with the model's chat template; nothing is sent.
+
+        An embedded model is loaded for it.
+
+        Args:
+            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+            model: A catalog name or `provider:API-string`; the session's default if `None`.
+            system: The system prompt.
+
+        Returns:
+            `tokens`, and True as `exact` if the model's own tokenizer counted; else `most` is the
+            upper bound of an estimate.
+
+        Raises:
+            BadArguments: The prompt is empty.
+            UnknownModel: No catalog row has this name.
+
+        Example:
+            >>> session.count("Hello", model="local")
+            Count(tokens=31, most=31, exact=True)
+        """
+        request = self.resolved(self.request(prompt, model=model, system=system))
+        return self.backends.count(request.messages, request.model)
+
+    def plan(self, request: Request) -> Plan:
+        """Return the tokens and cost of a call; nothing is sent.
+
+        Raises:
+            ContextTooLong: The prompt does not fit into the model's context.
+            StoreError: The ledger, or the budgets, cannot be read.
+
+        Example:
+            >>> session.plan(session.request("Hi", model="8x7b")).bound.cost
+        """
+        from mixmagic.tasks.plan import plan
+
+        request = self.resolved(request)
+        prompt = self.backends.count(request.messages, request.model)
+        balances = self.ledger.balances(self.notebook, request.control.budget)
+        answers = self.ledger.answers(request.model)
+        return plan(request, prompt, balances, *answers, floor=self.settings.budget_floor)
 
     @property
     def running(self) -> list[Running]:
-        """The calls under way, each with its `request`, what has come of it, and `stop()`.
+        """The calls under way, each with its `request`, its answer so far, and `stop()`.
 
         Example:
             >>> for call in session.running:
@@ -222,11 +280,11 @@ class Session(Parts):
 
     @property
     def stopped(self) -> list[Completion]:
-        """What had come of the calls that were stopped last, in one cell or at once."""
+        """What was received of the calls that were stopped last, in one cell or at once."""
         return list(self.calls.stopped)
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
-        """Set what may be spent, or take the limit off: see `mixmagic.budget`."""
+        """Set a spending limit, or remove it: see `mixmagic.budget`."""
         from mixmagic.core.amount import amount
         from mixmagic.store.ledger.budgets import PERIODS
 
@@ -244,25 +302,8 @@ class Session(Parts):
         """
         return self.ledger.balances(self.notebook)
 
-    def plan(self, request: Request) -> Plan:
-        """What a call would take and cost; nothing is sent.
-
-        Raises:
-            ContextTooLong: The prompt does not fit into the model's context.
-            StoreError: The ledger, or the budgets, cannot be read.
-
-        Example:
-            >>> session.plan(session.request("Hi", model="8x7b")).bound.cost
-        """
-        from mixmagic.tasks.plan import plan
-
-        prompt = self.backends.count(request.messages, request.model)
-        balances = self.ledger.balances(self.notebook, request.control.budget)
-        answers = self.ledger.answers(request.model)
-        return plan(request, prompt, balances, *answers, floor=self.settings.budget_floor)
-
     def models(self, provider: str | None = None) -> list[Model]:
-        """The catalog's rows, of one provider or of all.
+        """Return the catalog's rows, of one provider or of all.
 
         Raises:
             BadArguments: There is no such provider.
@@ -271,7 +312,7 @@ class Session(Parts):
         return [row for row in self.catalog.models if wanted in (None, row.provider)]
 
     def live_models(self, provider: str) -> list[Model]:
-        """What a provider itself says that it serves, completed from the catalog.
+        """Ask a provider for its models; return them, completed from the catalog.
 
         Afterwards the catalog knows these models and their prices too.
 
@@ -280,13 +321,13 @@ class Session(Parts):
 
         Raises:
             BadArguments: There is no such provider.
-            MixmagicError: It could not be asked.
+            MixmagicError: The request failed.
         """
         asked = self.provider(provider)
         return self.catalog.merge(asked, self.backends.models(asked))
 
     def provider(self, name: str) -> Provider:
-        """A provider of the catalog.
+        """Return a provider of the catalog.
 
         Raises:
             BadArguments: There is no such provider.
@@ -303,36 +344,196 @@ class Session(Parts):
         from mixmagic.tasks.doctor import examine
 
         return list(
-            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.choose)
+            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.select)
         )
 
+    @cached
+    def id(self) -> str:
+        """This session's id in the ledger."""
+        from mixmagic.store.ledger.processes import session_id
 
-def _begun(settings: Settings) -> Layer:
-    """A layer: the call's deadline bounds all below it; what is known of it is said first."""
-    from mixmagic.core.values import Delta
+        return session_id() if self._of_process else os.urandom(8).hex()
 
-    def layer(inner: Stream) -> Stream:
-        def stream(request: Request) -> Generator[Delta, None, None]:
-            control = request.control
-            yield from (Delta(note=note) for note in control.notes)
-            deadline = time.monotonic() + (control.timeout or settings.total_timeout)
-            yield from inner(replace(request, control=replace(control, deadline=deadline)))
+    @property
+    def model(self) -> str:
+        """The default model's name.
 
-        return stream
+        It can be set, and stays so until the setting changes.
+        """
+        return self._chosen_model or _DEFAULT_MODEL
 
-    return layer
+    @model.setter
+    def model(self, name: str) -> None:
+        self._model = name
+
+    @property
+    def _chosen_model(self) -> str | None:
+        """The default model's name if the user has chosen it: no task preset overrides that."""
+        setting = self.settings.model
+        return setting if self._model is None else self._model
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; they are read again when the file or the environment has changed.
+
+        Raises:
+            BadArguments: The settings file or the environment has an invalid setting.
+        """
+        settings = self._settings
+        if settings is not None and (self._fixed or settings.version() == self._version):
+            return settings
+        stale: list[Backends | Ledger] = []
+        with lazy.lock:
+            before = self._settings
+            if before is not None and before.version() == self._version:  # by another thread
+                return before
+            after: Settings = lazy.load("mixmagic.core.settings").Settings.load()
+            self._settings, self._version = after, after.version()
+            if before is not None:
+                stale = self._outdated(before, after)
+        for part in stale:
+            part.close()
+        return after
+
+    def _outdated(self, before: Settings, after: Settings) -> list[Backends | Ledger]:
+        """Forget the parts whose settings have changed; return those that must be closed."""
+        if before.model != after.model:
+            self._model = None
+        before = replace(before, model=after.model, live=after.live)
+        if before == after:
+            return []
+        stale = ["stream"]
+        ledger = self.__dict__.get("ledger")
+        if ledger is not None:
+            ledger.budgets.settings, ledger.floor = after.budgets, after.budget_floor
+        budgets = {name: getattr(after, name) for name in _BUDGET_SETTINGS}
+        if replace(before, **budgets) != after:
+            stale += ["backends", "available"]
+        if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
+            stale += ["catalog", "ledger"]
+        parts = {name: self.__dict__.pop(name, None) for name in stale}
+        closing = [part for name in ("backends", "ledger") if (part := parts.get(name)) is not None]
+        return [] if list(self.calls) else closing  # calls under way go on with their own
+
+    @property
+    def notebook(self) -> str | None:
+        """The notebook's canonical path; `None` if the front end does not name one.
+
+        If it is renamed, its budget and its calls in the ledger are renamed, too.
+        """
+        named = self.settings.notebook
+        if named is None:
+            self._place = None
+            return None
+        place = self._place
+        if place is None or place.named != named:
+            from mixmagic.core.notebook import Place
+
+            place = self._place = Place(named)
+        now = place.now()
+        if now != place.path and self._moving.acquire(blocking=False):
+            try:
+                self.ledger.rename_notebook(_as_text(place.path), _as_text(now))
+                place.follow(now)
+                self.__dict__.pop("stream", None)
+            except StoreError:
+                pass  # tried again at the next call
+            finally:
+                self._moving.release()
+        return self._notebook_path
+
+    @property
+    def _notebook_path(self) -> str | None:
+        """The notebook's path as it was found last."""
+        return None if self._place is None else _as_text(self._place.path)
+
+    @cached
+    def catalog(self) -> Catalog:
+        """The models that can be named."""
+        from mixmagic.catalog import Catalog
+
+        return Catalog(self.settings.config_dir / "catalog")
+
+    @cached
+    def ledger(self) -> Ledger:
+        """The spend record."""
+        from mixmagic.store.ledger.ledger import Ledger
+
+        return Ledger(
+            self.settings.data_dir, self.id, self.settings.budgets, self.settings.budget_floor
+        )
+
+    @cached
+    def backends(self) -> Backends:
+        """The ways to reach a model."""
+        from mixmagic.backends import Backends
+
+        return Backends(self.settings, self.catalog.providers.values())
+
+    @cached
+    def available(self) -> Availability:
+        """A function that returns True for a provider that is set up."""
+        from mixmagic.keys.available import Availability
+
+        return Availability(self.backends.access)
+
+    @cached
+    def calls(self) -> Calls:
+        """The calls under way."""
+        from mixmagic.calls.interrupts import Calls
+
+        return Calls()
+
+    @cached
+    def chats(self) -> Chats:
+        """The conversations that cells continue by name."""
+        from mixmagic.tasks.chats import Chats
+
+        return Chats()
+
+    def close(self) -> None:
+        """Release connections, threads and memory. The session can still be used."""
+        if "backends" in self.__dict__:
+            self.backends.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+    def _start_over(self) -> None:
+        """Start over in a forked child, which has its parent's sockets and locks, but no threads.
+
+        What the parent made is kept, not freed: freeing it would wait for those threads.
+        """
+        made = [
+            self.__dict__.pop(name, None) for name in ("backends", "stream", "available", "calls")
+        ]
+        _of_the_parent.append(made)
+        self._moving = threading.Lock()
 
 
-_sessions: list[Session] = []
+def _as_text(path: str) -> str:
+    """Return a path that can be stored: half a surrogate pair is replaced."""
+    return path.encode(errors="replace").decode()
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_of_the_parent: list[object] = []
+_of_process: dict[str, Session] = {}
 
 
 def session() -> Session:
-    """The session of this process, made when first asked for.
+    """Return the session of this process.
 
-    It is that of the process's workers, too, which multiprocessing or loky starts: they have the
-    same budget, and what they spend is the session's.
+    Workers that multiprocessing or loky starts share its budget, and what they spend is the
+    session's.
     """
-    with lazy.lock:
-        if not _sessions:
-            _sessions.append(Session(of_process=True))
-        return _sessions[0]
+    return lazy.get_or_make(_of_process, "session", lambda: Session(of_process=True))
+
+
+def _after_fork() -> None:
+    """Let every session of a forked child start over."""
+    for made in list(_sessions):
+        made._start_over()  # noqa: SLF001  # of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

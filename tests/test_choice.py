@@ -71,8 +71,9 @@ def test_a_stream_says_it_first(two, session):
 
 def test_what_is_planned_counted_and_held_is_what_is_asked(two, session):
     request = session.request("Hello", model="8x7b", max_tokens=100)
-    assert session.plan(request).request.model == request.model
-    assert request.model.name == "fireworks:8x7b"
+    assert session.plan(request).request.model.name == "fireworks:8x7b"
+    assert session.resolved(request).model.name == "fireworks:8x7b"
+    assert request.model.name == "together:8x7b", "the name's first row, whatever the keys"
     # 1.60 a million out: 100 tokens are $0.00016, and $0.0009 at the other one.
     with pytest.raises(BudgetExceeded):
         session.ask("Hello", model="8x7b", max_tokens=100, budget="0.0001")
@@ -99,7 +100,7 @@ def test_choosing_costs_next_to_nothing(two, session, tmp_path, monkeypatch):
     times = []
     for _ in range(20):
         begun = time.perf_counter()
-        session.choose("8x7b")
+        session.select("8x7b")
         times.append(time.perf_counter() - begun)
     assert min(times) < 0.001
 
@@ -118,6 +119,9 @@ session.request("Hi", model="together:8x7b")
 session.request("Hi", model="local")
 print("keyring" in sys.modules, "dotenv" in sys.modules)
 session.request("Hi", model="8x7b")
+session.request("Hi", task="code")
+print("keyring" in sys.modules)
+session.select("8x7b")
 print("keyring" in sys.modules)
 """
     (tmp_path / ".env").write_text("X=1")
@@ -129,12 +133,12 @@ print("keyring" in sys.modules)
         check=True,
         timeout=120,
     )
-    assert ran.stdout == "False False False\nFalse False\nTrue\n"
+    assert ran.stdout == "False False False\nFalse False\nFalse\nTrue\n"
 
 
 def test_the_public_functions_choose(two, monkeypatch):
     made = Session()
-    monkeypatch.setattr(mixmagic.sessions, "_sessions", [made])
+    monkeypatch.setattr(mixmagic.sessions, "_of_process", {"session": made})
     assert mixmagic.ask("Hello", model="8x7b").notes == (REASON,)
     assert [each.note for each in mixmagic.stream("Hello") if each.note] == [REASON]
     made.close()

@@ -85,9 +85,9 @@ class Backends:
             messages: The conversation, oldest first.
             model: Who is asked.
         """
-        # Only these have their tokenizer with them: no other module is imported to count.
-        backend = self._backend(model.provider) if model.provider.backend == "local" else None
-        if isinstance(backend, Counting):
+        provider = model.provider
+        # No other backend is imported to count.
+        if provider.counts_exactly and isinstance(backend := self._backend(provider), Counting):
             exact = backend.count(messages, model, load=True)
             if exact is not None:
                 return tokens.Count(exact, exact, exact=True)

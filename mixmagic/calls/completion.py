@@ -300,6 +300,8 @@ class Collector:
         """Take what a piece has besides words and counts, which most have not."""
         if delta.note and delta.note not in self.notes:  # each try says it again
             self.notes.append(delta.note)
+        if delta.model is not None:
+            self.request = replace(self.request, model=delta.model)
         if delta.tried is not None:
             self.tried.append(delta.tried)
         if delta.tool and delta.tool not in self._tools:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from mixmagic.calls.completion import Collector, Completion, stopped_with
 from mixmagic.calls.final_cost import settled
-from mixmagic.calls.interrupts import asker
+from mixmagic.calls.interrupts import Calls, asker
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request, Stream
 
@@ -26,6 +26,30 @@ def outcome(collector: Collector, error: BaseException | None, *, stopped: bool)
     if stopped:
         return settled(collector, "stopped", sent=getattr(error, "sent", True))
     return settled(collector, "" if error is None else "broken off")
+
+
+def run(stream: Stream, request: Request, calls: Calls) -> Completion:
+    """Make a call in this thread, and return its completion.
+
+    Args:
+        stream: How to ask.
+        request: The question.
+        calls: Keeps the completion if the user stops the call.
+
+    Raises:
+        Stopped: The user stopped the call; its `completion` is what was received.
+        MixmagicError: The call failed.
+    """
+    collector = Collector(request)
+    try:
+        with closing(stream(request)) as deltas:
+            for delta in deltas:
+                collector.add(delta)
+    except KeyboardInterrupt as stop:
+        completion = outcome(collector, stop, stopped=True)
+        calls.keep(completion)
+        raise stopped_with(completion, where="mixmagic.stopped()") from None
+    return outcome(collector, None, stopped=False)
 
 
 class Call:

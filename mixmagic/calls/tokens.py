@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import string
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from mixmagic.core.values import Message, Model
 
 # Mixtral's tokenizer makes a token of about 3.6 bytes of English; len/4 counts 10 % low.
 _BYTES_PER_TOKEN = 3.6
+# For `high_estimate`: letters and blanks, and the bytes of all other scripts.
+_LETTERS, _HIGH_BYTES = f"{string.ascii_letters} ".encode(), bytes(range(0x80, 0x100))
+_HIGH_BYTES_PER_TOKEN = 2
+# Tokens that an answer needs, if the call does not limit it.
+RESERVE = 1_024
 # What a chat template adds around each message.
 _PER_MESSAGE = 4
 # At most: markers that are read as plain text, and the role (`<|im_start|>assistant`) …
@@ -45,7 +51,7 @@ _FILES = {
     "mistral-v3": "mistral_instruct_tokenizer_240323.model.v3",
 }
 _Encode = Callable[[bytes], Sequence[int]]
-_loaded: dict[str, _Encode] = {}
+_loaded: dict[str, _Encode | None] = {}
 # A call's layers count the same texts in turn.
 _REMEMBERED = 8
 
@@ -196,6 +202,31 @@ def estimate_prompt(messages: Iterable[Message]) -> int:
     )
 
 
+def high_estimate(text: str) -> int:
+    """Return the tokens of a text, rather too many than too few, the same on every machine.
+
+    Prompts and conversations are cut by it, whatever tokenizers are installed. Letters and blanks
+    count as in `estimate`; digits and signs, which most tokenizers keep apart, one token each.
+
+    Example:
+        >>> high_estimate("Count to ten"), high_estimate("3.14159")
+        (4, 7)
+    """
+    data = text.encode("utf-8", "replace")
+    rest = data.translate(None, _LETTERS)
+    signs = rest.translate(None, _HIGH_BYTES)
+    letters, high = len(data) - len(rest), len(rest) - len(signs)
+    return math.ceil(letters / _BYTES_PER_TOKEN + len(signs) + high / _HIGH_BYTES_PER_TOKEN)
+
+
+def high_estimate_prompt(messages: Iterable[Message]) -> int:
+    """Return the tokens of a conversation with its chat template, as `high_estimate` does."""
+    return sum(
+        high_estimate(message.text) + _PER_MESSAGE + len(message.images) * _PER_IMAGE
+        for message in messages
+    )
+
+
 def _most(text: str) -> int:
     """As many tokens as a tokenizer can make of `text`: see `_JOINED`."""
     data = text.encode("utf-8", "surrogatepass")
@@ -257,11 +288,9 @@ def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> in
 
 def _encoder(tokenizer: str) -> _Encode | None:
     """The encoder of a tokenizer; `None` where we know none, or its packages are not there."""
-    if tokenizer in _FILES and tokenizer not in _loaded:
-        with lazy.lock:  # a module is imported
-            if tokenizer not in _loaded and (encode := _load(_FILES[tokenizer])):
-                _loaded[tokenizer] = encode
-    return _loaded.get(tokenizer)
+    if tokenizer not in _FILES:
+        return None
+    return lazy.get_or_make(_loaded, tokenizer, lambda: _load(_FILES[tokenizer]))
 
 
 def _load(file: str) -> _Encode | None:
@@ -271,9 +300,8 @@ def _load(file: str) -> _Encode | None:
         return None
     try:
         model = Path(spec.submodule_search_locations[0], "data", file).read_bytes()
-        from sentencepiece import SentencePieceProcessor
-
-        encode: _Encode = SentencePieceProcessor(model_proto=model).encode
+        sentencepiece = lazy.load("sentencepiece")
+        encode: _Encode = sentencepiece.SentencePieceProcessor(model_proto=model).encode
         encode(b"")  # an empty file is found out at the first use
     except (ImportError, OSError, RuntimeError):
         return None  # not installed, or not whole

@@ -105,7 +105,7 @@ def bound(request: Request) -> Bound:
     # What describes the answer's form may be read with the question.
     beside = [params.get("response_format"), always, extra]
     most = prompt.most + sum(len(json.dumps(each)) for each in beside if each)
-    if prompt.exact and model.provider.backend != "local":
+    if prompt.exact and not model.provider.counts_exactly:
         most += len(request.messages) * _PER_MESSAGE + _PER_PROMPT
     name = _limit(model)
     counts = {key: over[key] for key in (name, *_ANSWERS, *_LIMITS) if key in over}

@@ -1,6 +1,6 @@
-"""Which models exist, at which provider, for how much: TOML files, the package's and the user's.
+"""Which models exist, at which provider, at what price: TOML files, the package's and the user's.
 
-May import `settings`, `values` and what stands below them.
+May be imported by `layers` and everything above them. A new provider is one more file.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
 
 __all__ = ["FREE", "Catalog", "priced"]
 
+_Key = tuple[str, str]  # a provider's name and an API string
+
 
 class Catalog:
     """The models that can be named.
 
-    A file holds one provider and its models. A user's file with the same `name` overrides
-    the package's, field by field and row by row; the user's rows are searched first.
+    A file holds one provider and its models. A user's file with the same `name` overrides the
+    package's, field by field and row by row; the user's rows are searched first.
 
-    A model without a price here gets that of the package genai-prices, where it is installed and
-    knows one; a price that stands here, or that a provider told, is never replaced.
+    A model without a price here gets that of the package genai-prices, if it is installed and
+    knows one. A price of a file or of the provider itself is never replaced.
 
     Args:
         user_dir: The folder of the user's own files; it need not exist.
 
     Raises:
-        BadArguments: A file that makes no sense.
+        BadArguments: A file is not a valid catalog file.
 
     Example:
         >>> Catalog().resolve("8x22b").id
@@ -40,33 +42,36 @@ class Catalog:
     """
 
     def __init__(self, user_dir: Path | None = None) -> None:
-        own = sorted(Path(__file__).parent.glob("*.toml"))
-        users = sorted(user_dir.glob("*.toml")) if user_dir else []
         self._providers: dict[str, Provider] = {}
-        self._models: dict[tuple[str, str], Model] = {}
-        self._renamed: set[tuple[str, str]] = set()  # rows that a user's file gives its aliases
-        self._told: set[tuple[str, str]] = set()  # rows whose context a provider has told
-        for path in own:
+        self._models: dict[_Key, Model] = {}
+        self._renamed: set[_Key] = set()  # rows whose aliases come from a user's file
+        self._live_contexts: set[_Key] = set()  # rows whose context the provider has told
+        for path in sorted(Path(__file__).parent.glob("*.toml")):
             self._add(path)
-        for path in users:
+        for path in sorted(user_dir.glob("*.toml")) if user_dir else []:
             self._add(path, f"your own {path.name}")
-        # In the order in which a bare alias is looked for.
-        self._ranked = sorted(self._providers, key=lambda name: (name != "together", name))
+        self._version = object()  # of the rows
+        self._latest_index = _Index(self._version, self._models, self._providers)
 
     def _add(self, path: Path, source: str = "") -> None:
-        """Read one file into the catalog; `source` is where its prices come from."""
+        """Read one file into the catalog.
+
+        Args:
+            path: The file.
+            source: Where its prices come from, if they do not say so themselves.
+        """
         try:
             table = files.toml(files.read(path))
-            listed = table.pop("models", [])
+            rows = table.pop("models", [])
             name = table["name"]
             known = self._providers.get(name)
             provider = parse.provider(table, known)
-            # What is known already keeps its rows, under the provider as it is now.
+            # Rows that are known already belong to the provider as it is now.
             for key, model in self._models.items():
                 if model.provider is known and known is not None:
                     self._models[key] = replace(model, provider=provider)
             self._providers[name] = provider
-            for row in listed:
+            for row in rows:
                 key = (name, row["id"])
                 model = parse.model(row, provider, self._models.pop(key, None), source)
                 if source and "aliases" in row:
@@ -78,7 +83,7 @@ class Catalog:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else files.reason(error)
             raise BadArguments(
-                f"The catalog file {path} makes no sense: {reason}.",
+                f"The catalog file {path} is invalid: {reason}.",
                 "Compare it with the files in mixmagic/catalog (UTF-8), or move it away.",
             ) from None
 
@@ -89,96 +94,151 @@ class Catalog:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """All rows, by provider, Together AI's first."""
-        return tuple(map(priced, self._rows()))
+        """All rows, by provider; Together AI's come first."""
+        return tuple(map(priced, self._index.rows))
 
     def resolve(self, name: str) -> Model:
-        """The row that `name` means.
+        """Return the row that a name means: the first one, if several providers serve it.
 
         Args:
-            name: An alias (`8x7b`), an API string, or either behind a provider's name
-                (`fireworks:8x7b`). Behind a provider's name, every API string is accepted.
+            name: An alias (`8x7b`), an API string, or either after a provider's name
+                (`fireworks:8x7b`). After a provider's name, every API string is accepted.
 
         Raises:
-            UnknownModel: No row has this name; the hint gives the nearest ones.
+            UnknownModel: No row has this name; the hint gives the closest ones.
         """
-        wanted = name.strip()
-        if model := _find(self._rows(), wanted):
+        wanted, index = name.strip(), self._index
+        if model := index.all.find(wanted):
             return priced(model)
         head, _, tail = wanted.partition(":")
         provider = self._providers.get(head.lower())
         if provider is not None and tail:
-            known = _find((row for row in self._rows() if row.provider is provider), tail)
+            known = index.of_provider[provider.name].find(tail)
             return priced(known or Model(tail, provider, source="not in the catalog"))
-        names = {n for model in self._rows() for n in (model.name, model.id, *model.aliases)}
+        names = {n for model in index.rows for n in (model.name, model.id, *model.aliases)}
         meant = did_you_mean(wanted, sorted(names), 2, 0.5)
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
             f"{meant}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
 
-    def named(self, name: str) -> tuple[Model, ...]:
-        """Every row that `name` means: several where a bare alias is several providers'.
+    def serving(self, name: str) -> tuple[Model, ...]:
+        """Return every row that a name means: several if providers share the alias.
 
         Args:
             name: As for `resolve`.
 
         Returns:
-            One row of each provider, in the order of the catalog; `resolve` gives the first. The
-            others have the prices that stand here: `priced` looks further, which may take a while.
+            One row for each provider, in the order of the catalog; `resolve` returns the first.
+            The others are not `priced`: that may take a while.
 
         Raises:
             UnknownModel: As for `resolve`.
 
         Example:
-            >>> [model.name for model in Catalog().named("disco")]
+            >>> [model.name for model in Catalog().serving("disco")]
             ['together:disco']
         """
         first, alias = self.resolve(name), name.strip().lower()
+        if alias in (first.id.lower(), first.name.lower()):
+            return (first,)
         rows = {first.provider.name: first}
-        if alias not in (first.id.lower(), first.name.lower()):
-            # Where a user's file gives the alias to another row, the package's rows do not count.
-            every = (first.provider.name, first.id) not in self._renamed
-            for model in self._rows():
-                own = (model.provider.name, model.id) in self._renamed
-                if (every or own) and alias in map(str.lower, model.aliases):
-                    rows.setdefault(model.provider.name, model)
+        # If a user's file gives the alias to another row, the package's rows do not count.
+        users_alone = (first.provider.name, first.id) in self._renamed
+        for model in self._index.all.aliased(alias):
+            if not users_alone or (model.provider.name, model.id) in self._renamed:
+                rows.setdefault(model.provider.name, model)
         return tuple(rows.values())
 
     def merge(self, provider: Provider, entries: Iterable[Mapping[str, Any]]) -> list[Model]:
-        """The provider's own `/models` list as rows: what the catalog knows, completed.
+        """Return the provider's own `/models` list as rows, completed from the catalog.
 
-        A price of the catalog's files is kept; one that only the provider gives is taken over.
+        The catalog knows them from now on. A price of its files is kept; one that only the
+        provider gives is added.
         """
-        every = list(self._models.values())  # another thread may add to them
-        known = {model.id: model for model in every if model.provider is provider}
-        listed = []
+        known = {row.id: row for row in self._models.copy().values() if row.provider is provider}
+        merged: dict[_Key, Model] = {}
         for entry in entries:
-            identity = entry.get("id")
-            if not isinstance(identity, str) or not identity:
+            model_id = entry.get("id")
+            if not isinstance(model_id, str) or not model_id:
                 continue
-            row = known.get(identity) or Model(identity, provider, source=live_prices.SOURCE)
+            key = (provider.name, model_id)
+            row = known.get(model_id) or Model(model_id, provider, source=live_prices.SOURCE)
             context = entry.get("context_length")
-            key = (provider.name, identity)
-            if type(context) is int and context > 0 and (row.context is None or key in self._told):
-                self._told.add(key)
+            open_to_live = row.context is None or key in self._live_contexts
+            if type(context) is int and context > 0 and open_to_live:
+                self._live_contexts.add(key)
                 row = replace(row, context=context)
             row = replace(row, status="available")
             if row.price is None or row.price.source == live_prices.SOURCE:
                 price = live_prices.price(provider, entry)
                 row = replace(row, price=price, checked=None if price else row.checked)
-            self._models[key] = row
-            listed.append(priced(row))
-        return listed
+            merged[key] = known[model_id] = row
+        self._models.update(merged)  # in one step: other threads may be merging, too
+        self._version = object()
+        return list(map(priced, merged.values()))
 
-    def _rows(self) -> list[Model]:
-        """All rows in the order in which a bare alias is looked for, priced as they stand here."""
-        order = {name: place for place, name in enumerate(self._ranked)}
-        return sorted(self._models.values(), key=lambda model: order[model.provider.name])
+    @property
+    def _index(self) -> _Index:
+        """The index of the rows as they are now."""
+        index, version = self._latest_index, self._version
+        if index.version is not version:
+            index = self._latest_index = _Index(version, self._models.copy(), self._providers)
+        return index
+
+
+class _Index:
+    """The rows of a catalog, by name.
+
+    Attributes:
+        version: The version of the rows.
+        rows: The rows, in the order in which a shared alias is looked for.
+        all: Their names.
+        of_provider: The names of each provider's rows.
+    """
+
+    def __init__(
+        self, version: object, models: Mapping[_Key, Model], providers: Mapping[str, Provider]
+    ) -> None:
+        self.version = version
+        of_provider: dict[str, list[Model]] = {
+            name: [] for name in sorted(providers, key=lambda name: (providers[name].rank, name))
+        }
+        for (name, _), model in models.items():
+            of_provider[name].append(model)
+        self.rows = [model for rows in of_provider.values() for model in rows]
+        self.all = _Names(self.rows)
+        self.of_provider = {name: _Names(rows) for name, rows in of_provider.items()}
+
+
+class _Names:
+    """Rows by API string, by alias and by full name; of several with one name, the first."""
+
+    def __init__(self, rows: Iterable[Model]) -> None:
+        self._by_id: dict[str, Model] = {}
+        self._by_name: dict[str, Model] = {}
+        self._by_alias: dict[str, list[Model]] = {}
+        for row in rows:
+            self._by_id.setdefault(row.id, row)
+            for name in (row.name, row.id, *row.aliases):
+                self._by_name.setdefault(name.lower(), row)
+            for alias in row.aliases:
+                self._by_alias.setdefault(alias.lower(), []).append(row)
+
+    def find(self, name: str) -> Model | None:
+        """Return the row with this API string, else that with this name in any case.
+
+        An API string in other letters is the same one: it must not escape its row's price.
+        """
+        return self._by_id.get(name) or self._by_name.get(name.lower())
+
+    def aliased(self, alias: str) -> list[Model]:
+        """Return the rows with this alias, in lower case."""
+        return self._by_alias.get(alias, [])
 
 
 def priced(model: Model) -> Model:
-    """The model with a price and a context, where they are declared, or known to others."""
+    """Return the model with a price and a context, if they are declared or can be found."""
     if model.context is None and (context := genai_prices.context(model)):
         model = replace(model, context=context)
     if model.price:
@@ -186,19 +246,5 @@ def priced(model: Model) -> Model:
     if model.provider.free:
         return replace(model, price=FREE)
     price = genai_prices.price(model)
-    # Nobody here has looked at that one.
+    # The row's day of checking does not apply to that price.
     return replace(model, price=price, checked=None) if price else model
-
-
-def _find(models: Iterable[Model], name: str) -> Model | None:
-    """The first row with this API string, else the first with this alias or full name.
-
-    An API string in other letters is the same one: it must not escape its row's price.
-    """
-    lowered, by_alias = name.lower(), None
-    for model in models:
-        if model.id == name:
-            return model
-        if by_alias is None and lowered in map(str.lower, (model.name, model.id, *model.aliases)):
-            by_alias = model
-    return by_alias

@@ -48,6 +48,8 @@ def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
         json.dumps(dialect, allow_nan=False)  # it is sent: no dates, no infinities
         _check_parameters(dialect)
         values["dialect"] = Dialect(**dialect)
+    if known is not None and "base_url" in values:  # another server, with prices of its own
+        values.setdefault("genai_prices", "")
     if values.get("max_in_flight", 1) < 1:
         raise ValueError("max_in_flight is at least 1")
     if "headers" in values:

@@ -34,5 +34,5 @@ def suited(session: Session, words: Sequence[str]) -> Table:
         about.append(f"--task {wanted}: temperature {task.temperature}, {task.model} by default")
     found, own = suited(session.catalog, wanted), None
     with suppress(UnknownModel):
-        own = session.choose().model
+        own = session.select().model
     return models_table(found, own, "\n".join(about))

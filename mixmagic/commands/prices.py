@@ -24,7 +24,7 @@ def prices(session: Session, words: list[str]) -> Table:
     parser = Parser("%mixmagic prices")
     parser.add_argument("model", nargs="?")
     name = parser.parse_args(words).model or session.model
-    return prices_table(offers(session.catalog, name), session.choose(name).model)
+    return prices_table(offers(session.catalog, name), session.select(name).model)
 
 
 def elsewhere(session: Session) -> Table:

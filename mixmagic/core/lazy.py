@@ -1,6 +1,7 @@
-"""What a forked child must find whole: it has its parent's locks and memory, but not its threads.
+"""Fork safety: lazy values and imports that no fork can interrupt.
 
-Imports nothing of the project.
+A forked child has its parent's memory and locks, but not its threads: a lock or an import that
+another thread was holding stays so in the child for ever. Imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Self, TypeVar, overload
 
-# No process forks while another thread holds it. Whoever takes other locks too takes it first.
+# No process forks while another thread holds it. Code that needs other locks too takes it first,
+# and nobody waits for the network, a keyring or another thread's transaction while holding it.
 lock = threading.RLock()
 _around: list[tuple[Callable[[], None], Callable[[], None]]] = []
 _this = threading.local()
 
 _Owner = TypeVar("_Owner")
 _Made = TypeVar("_Made")
+_Key = TypeVar("_Key")
 
 
-class once(Generic[_Owner, _Made]):  # noqa: N801  # read as the decorator that it is
-    """A property that is made when first needed: once, whatever the threads, and before any fork.
+class cached(Generic[_Owner, _Made]):  # noqa: N801  # used as a decorator
+    """A property whose value is made at its first use: once, by one thread, before any fork.
 
-    The standard library's `cached_property` has no lock since Python 3.12.
+    Imports inside the function are safe, too. The value is kept in the instance's `__dict__`; take
+    it out of there to have it made again. The standard library's `cached_property` has no lock
+    since Python 3.12.
     """
 
     def __init__(self, make: Callable[[_Owner], _Made]) -> None:
@@ -41,22 +46,32 @@ class once(Generic[_Owner, _Made]):  # noqa: N801  # read as the decorator that 
     def __get__(self, instance: _Owner | None, owner: type) -> Self | _Made:
         if instance is None:
             return self
-        made: dict[str, _Made] = instance.__dict__  # what is in there is found without us
+        # Once made, it is found in the instance's `__dict__`, without this method.
+        made: dict[str, _Made] = instance.__dict__
+        return get_or_make(made, self._name, lambda: self._make(instance))
+
+
+def get_or_make(values: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
+    """Return `values[key]`; make it first if it is missing: once, by one thread, before any fork.
+
+    `None` is not kept: it is made again the next time.
+    """
+    if (value := values.get(key)) is None:
         with lock:
-            if self._name not in made:
-                made[self._name] = self._make(instance)
-            return made[self._name]
+            if (value := values.get(key)) is None:
+                value = values[key] = make()
+    return value
 
 
 def load(name: str) -> Any:
-    """Import a module when it is needed, such that no fork meets a half-finished import.
+    """Import a module at its first use, such that no fork can interrupt the import.
 
     Example:
         >>> load("json").dumps([1])
         '[1]'
     """
     if name in sys.modules:
-        return importlib.import_module(name)  # waits for a thread that is importing it
+        return importlib.import_module(name)  # waits for a thread that is still importing it
     with lock, _without_lost_folder():
         return importlib.import_module(name)
 
@@ -68,18 +83,18 @@ def _without_lost_folder() -> Iterator[None]:
         os.getcwd()  # noqa: PTH109  # pathlib would be imported for it
         lost = []
     except OSError:
-        lost = [place for place, each in enumerate(sys.path) if each == ""]
-    for place in reversed(lost):
-        del sys.path[place]
+        lost = [index for index, folder in enumerate(sys.path) if folder == ""]
+    for index in reversed(lost):
+        del sys.path[index]
     try:
         yield
     finally:
-        for place in lost:
-            sys.path.insert(place, "")
+        for index in lost:
+            sys.path.insert(index, "")
 
 
-def across(before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Call `before` in front of every fork, and `after` behind it in the parent and the child."""
+def on_fork(before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Call `before` ahead of every fork, and `after` behind it in the parent and the child."""
     _around.append((before, after))
 
 
@@ -92,7 +107,7 @@ def _before() -> None:
 
 
 def _after() -> None:
-    # A fork that began before this module was there owes nothing.
+    # A fork that began before this module was imported has nothing to undo.
     if (owed := _this.__dict__.pop("owed", None)) is not None:
         while owed:
             owed.pop()()

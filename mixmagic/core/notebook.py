@@ -22,10 +22,14 @@ class Place:
 
     Args:
         path: Its canonical path; the file need not exist.
+
+    Attributes:
+        named: The path as it was given.
+        path: The path as it was found last.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.named = self.path = path
         self._identity = _identity(path)
         self._looked: object = None  # the state in which it was not found
 

@@ -22,8 +22,6 @@ from mixmagic.core.sealed import sealed
 from mixmagic.errors import BadArguments
 
 _FILE = "config.toml"
-# The model that is asked where nobody has named one.
-MODEL = "8x7b"
 _PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -43,7 +41,7 @@ class Settings:
         notebook: The notebook's canonical path; `None` if the front end does not name one.
         folder: The notebook's, or the working folder if there is no such file, if there is one;
             API keys may stand in a file `.env` there.
-        model: The model that is asked where none is named.
+        model: The default model's name; `None` if the user has chosen none.
         live: Whether answers stream into the notebook: `None` finds out, `False` shows each
             one once, when it is whole.
         connect_timeout: Seconds for the name's look-up, the connection and TLS together.
@@ -66,7 +64,7 @@ class Settings:
     cache_dir: Path
     notebook: str | None = None
     folder: Path = Path()
-    model: str = MODEL
+    model: str | None = None
     live: bool | None = None
     connect_timeout: float = 10.0
     first_byte_timeout: float = 180.0
@@ -153,6 +151,7 @@ _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name no
 _VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _KINDS))
 _TAKES = {
     "str": "a text",
+    "str | None": "a text",
     "bool | None": "true or false",
     "float": "a number of seconds over 0",
     "Decimal | None": "US dollars, from 0 to a million, written as in 0.50",
@@ -216,6 +215,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
             return amount(value)
     sensible = {
         "str": type(value) is str,
+        "str | None": type(value) is str,
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
         "int": type(value) is int and value >= 0,

@@ -123,6 +123,10 @@ class Provider:
         dialect: How its JSON differs from OpenAI's.
         note: What a person should know before using it.
         hint: The ways out where it refuses one of its models.
+        rank: Its position among the providers of a shared alias; the lowest comes first.
+        genai_prices: Its name in the package genai-prices, which has prices that our files lack.
+        hosts: Hosts at which those prices hold, besides that of `base_url`.
+        counts_exactly: True if its backend has its models' tokenizers.
     """
 
     name: str
@@ -140,6 +144,10 @@ class Provider:
     dialect: Dialect = field(default_factory=Dialect)
     note: str = ""
     hint: str = ""
+    rank: int = 100
+    genai_prices: str = ""
+    hosts: tuple[str, ...] = ()
+    counts_exactly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

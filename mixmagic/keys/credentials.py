@@ -116,6 +116,15 @@ class Credentials:
         headed = bool(variables(provider)) and not self.lacking(provider)
         return named or own or headed or any(self.find(provider))
 
+    def require(self, model: Model) -> None:
+        """Check that a call to a model has the key, and the variables, that it needs.
+
+        Raises:
+            MissingKey: As for `headers`.
+        """
+        if model.provider.key_env or model.provider.headers:
+            self.headers(model)
+
     def headers(self, model: Model, key: str = "") -> dict[str, str]:
         """Return the headers of a call: the key's, and those of the catalog file, which outrank it.
 

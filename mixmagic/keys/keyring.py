@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 from collections.abc import Callable
 
 from mixmagic.core import lazy
@@ -50,8 +52,9 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
     failure: StoreError | Stopped
     try:
         with sealed(redact):
-            with lazy.lock:  # its plug-ins are imported; what they keep is asked for without
-                keyring.get_keyring()
+            for plugin in importlib.metadata.entry_points(group="keyring.backends"):
+                with contextlib.suppress(Exception):  # keyring goes on without it, too
+                    lazy.load(plugin.module)
             run = getattr(keyring, action)
             return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")
     except KeyboardInterrupt:  # while it asks to be unlocked

@@ -42,7 +42,7 @@ class Mixmagic(Magics):
         """Refuse a model that cannot be named, wherever the name comes from."""
         name: str = proposal["value"]
         try:
-            first, *others = self._session.catalog.named(name)
+            first, *others = self._session.catalog.serving(name)
             return name.strip() if others else first.name
         except errors.UnknownModel as error:
             raise UnknownModel(error.message, error.hint) from None
@@ -108,9 +108,9 @@ class Mixmagic(Magics):
         parser.add_argument("model")
         self.model = parser.parse_args(words).model
         self._session.model = self.model  # the setting may have changed it since
-        choice = self._session.choose()
-        model = choice.model
-        about = " · ".join(filter(None, (model.provider.label, choice.reason, model.about)))
+        selection = self._session.select()
+        model = selection.model
+        about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
         write(
             f"This session now asks {model.name} ({about}).\n"
             f'To keep it for every session, put model = "{self.model}" into config.toml'
@@ -141,7 +141,7 @@ class Mixmagic(Magics):
                 )
             rows = self._session.models(options.provider)
         try:
-            default_model = self._session.choose().model
+            default_model = self._session.select().model
         except MixmagicError:
             default_model = None
         display(models_table(rows, default_model, caption))
@@ -208,7 +208,7 @@ class Mixmagic(Magics):
                 " notebook.",
             ) from None
         kept = login(self._session.backends, provider, key)
-        self._session.keys.forget()
+        self._session.available.forget()
         if kept.checked:
             said = f"accepts the key ({kept.models} models); the system's keyring has it"
         else:
@@ -226,7 +226,7 @@ class Mixmagic(Magics):
         parser.add_argument("provider")
         provider = self._session.provider(parser.parse_args(words).provider)
         logout(self._session.backends, provider)
-        self._session.keys.forget()
+        self._session.available.forget()
         write(f"The system's keyring has no key of {provider.label} any more.\n")
 
     def _doctor(self, words: list[str]) -> None:

@@ -131,6 +131,7 @@ class Mixtral(Magics):
 
     def _unsent(self, request: Any, program: str | None, out: str | None) -> Any:
         """Show a request as a program, or what it would cost, and return that."""
+        request = self._session.resolved(request)
         if program is not None:
             from mixmagic.tasks.export import program as written
 
@@ -175,9 +176,9 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
 
     check({each: options[each] for each in _PARAMETERS})
     if options["task"] is not None:
-        from mixmagic.catalog.selection import task
+        from mixmagic.catalog.selection import task_preset
 
-        task(options["task"])
+        task_preset(options["task"])
     if options["budget"] is not None:
         from mixmagic.core.amount import amount
 

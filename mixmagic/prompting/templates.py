@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixmagic.catalog.selection import task as known_task
+from mixmagic.catalog.selection import task_preset
 from mixmagic.core import files
 from mixmagic.core.params import check
 from mixmagic.errors import BadArguments, StoreError, did_you_mean
@@ -197,7 +197,7 @@ def _validated(path: Path, head: str) -> tuple[dict[str, str], dict[str, Any]]:
             elif not isinstance(value, str):
                 raise BadArguments(f"{name} cannot be {value!r:.80}.", "It takes a text.")
             elif name == "task":
-                texts[name] = known_task(value).name
+                texts[name] = task_preset(value).name
             else:
                 texts[name] = value
         except BadArguments as error:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mixmagic.calls.completion import Completion
+from mixmagic.calls.tokens import RESERVE
 from mixmagic.core import lazy
 from mixmagic.core.values import Message, Model
 from mixmagic.errors import BadArguments, did_you_mean
 
-# Tokens that an answer is left where the call does not say; in a short context, a quarter of it.
-RESERVE = 1_024
 _NAME = re.compile(r"\w[\w.-]{0,59}")
 # How an answer ended, where nothing is to be said about it.
 _WHOLE = ("stop", "tool_calls")

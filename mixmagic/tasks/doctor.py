@@ -16,7 +16,7 @@ from pathlib import Path
 from mixmagic.backends import Backends
 from mixmagic.backends.local import weights
 from mixmagic.catalog import Catalog
-from mixmagic.catalog.selection import Choice
+from mixmagic.catalog.selection import Selection
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
@@ -56,7 +56,7 @@ def examine(
     catalog: Catalog,
     backends: Backends,
     ledger: Database,
-    choose: Callable[[], Choice],
+    select: Callable[[], Selection],
 ) -> Iterator[Check]:
     """Check everything that an answer needs, one line each, in a few seconds.
 
@@ -67,7 +67,7 @@ def examine(
         catalog: The models that can be named.
         backends: The ways to the providers, and their keys.
         ledger: The spend record's file.
-        choose: Finds the model that is asked by default.
+        select: Returns the default model.
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
@@ -77,9 +77,9 @@ def examine(
     except OSError:
         advice = "it has been deleted, so no file .env is read there: go to another with `%cd ~`"
         yield Check("working folder", False, advice)
-    yield _try("model", lambda: _describe(choose()))
+    yield _try("model", lambda: _describe(select()))
     yield _catalog(catalog)
-    asked = _asked(choose)
+    asked = _asked(select)
     remote = [each for each in catalog.providers.values() if each.key_env or each.headers]
     for look in [_begin(_provider, backends, each, asked == each.name) for each in remote]:
         yield from look.result()
@@ -164,17 +164,17 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _describe(choice: Choice) -> str:
+def _describe(selection: Selection) -> str:
     """A model and what should be known of it."""
-    model = choice.model
+    model = selection.model
     where = f"{model.name} at {model.provider.label}"
-    return " · ".join(filter(None, (where, choice.reason, model.about)))
+    return " · ".join(filter(None, (where, selection.reason, model.about)))
 
 
-def _asked(choose: Callable[[], Choice]) -> str:
+def _asked(select: Callable[[], Selection]) -> str:
     """The provider of the model that is asked by default."""
     try:
-        return choose().model.provider.name
+        return select().model.provider.name
     except MixmagicError:
         return ""
 

@@ -18,7 +18,7 @@ from mixmagic.core.money import Price
 from mixmagic.errors import UnknownModel
 
 CATALOG = Catalog()
-ROWS = CATALOG._rows()  # as the files have them
+ROWS = CATALOG._index.rows  # as the files have them
 FILES = sorted(Path(module.__file__).parent.glob("*.toml"))
 
 
@@ -205,6 +205,6 @@ def test_examples_hold():
 )
 def test_a_bare_alias_means_a_row_of_each_provider_and_other_names_one(name, providers):
     catalog = Catalog()
-    rows = catalog.named(name)
+    rows = catalog.serving(name)
     assert [row.provider.name for row in rows] == providers
     assert rows[0] == catalog.resolve(name)

@@ -75,11 +75,11 @@ def listed():
     snapshot = data_snapshot.DataSnapshot(
         [types.Provider("openai", "OpenAI", r"https://api\.openai\.com", models=models)], False
     )
-    others._look_up.cache_clear()
+    others._price.cache_clear()
     data_snapshot.set_custom_snapshot(snapshot)
     yield
     data_snapshot.set_custom_snapshot(None)
-    others._look_up.cache_clear()
+    others._price.cache_clear()
 
 
 def price(name: str) -> Price | None:
@@ -112,13 +112,13 @@ def dollars(*prices: str, since: date | None = None, **more: str) -> Price:
     ],
 )
 def test_its_prices_are_ours_with_a_day_and_a_source(listed, name, expected):
-    """The dearest tier, for a budget must hold; what is not sold by the token is unknown."""
+    """The highest tier, for a budget must hold; what is not sold by the token is unknown."""
     found = price(f"openai:{name}")
     assert found == expected
     assert found is None or type(found.input) is type(found.output) is Decimal
     if expected:
         version = f"genai-prices {genai_prices.__version__}"
-        assert found.source == version + ", its dearest tier" * ("tiered" in name)
+        assert found.source == version + ", its highest tier" * ("tiered" in name)
         assert found.batch == 1
 
 
@@ -147,7 +147,9 @@ def test_its_wrong_prices_of_mixtral_at_together_never_show(name):
 
 @pytest.mark.parametrize("name", ["mistral:8x7b", "mistral:8x22b", "8x7b", "fireworks:8x7b"])
 def test_a_price_of_ours_is_never_replaced(name):
-    assert price(name) == next(row.price for row in Catalog()._rows() if row.name.endswith(name))
+    assert price(name) == next(
+        row.price for row in Catalog()._index.rows if row.name.endswith(name)
+    )
 
 
 def test_what_is_free_stays_free(tmp_path):
@@ -203,7 +205,7 @@ def test_what_the_provider_tells_outranks_it():
 
 
 def test_without_the_package_such_prices_are_unknown(monkeypatch):
-    others._look_up.cache_clear()
+    others._price.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     assert price("openai:gpt-4o") is None
     assert price("openrouter:8x7b") is None

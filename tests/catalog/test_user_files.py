@@ -289,12 +289,12 @@ def test_a_bad_file_is_named(read, tmp_path, text):
 def test_a_bad_price_is_told_apart_from_others(read, price, says):
     with pytest.raises(BadArguments) as caught:
         read(bad=f"{ROW}price = {price}")
-    assert f"makes no sense: {says}" in caught.value.message
+    assert f"is invalid: {says}" in caught.value.message
 
 
 def test_a_folder_in_a_file_s_place_is_named(read, tmp_path):
     (tmp_path / "catalog" / "folder.toml").mkdir()
-    with pytest.raises(BadArguments, match=r"folder\.toml makes no sense"):
+    with pytest.raises(BadArguments, match=r"folder\.toml is invalid"):
         read()
 
 

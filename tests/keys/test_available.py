@@ -18,7 +18,7 @@ from mixmagic.core import lazy
 from mixmagic.core.values import Provider
 from mixmagic.errors import Stopped
 from mixmagic.keys import available
-from mixmagic.keys.available import Keys, has_key
+from mixmagic.keys.available import Availability, is_available
 from mixmagic.keys.credentials import Credentials
 from mixmagic.sessions import Session
 
@@ -54,7 +54,7 @@ def slow(monkeypatch):
 
 @pytest.fixture
 def known(tmp_path, slow):
-    return Keys(Credentials(tmp_path / ".env"))
+    return Availability(Credentials(tmp_path / ".env"))
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def known(tmp_path, slow):
 def test_who_is_set_up(monkeypatch, provider, variable, there):
     asked = PROVIDERS[provider]
     access = Credentials(Path("nowhere/.env"))
-    assert not has_key(access, asked)  # not even Ollama, whose address is this machine's
+    assert not is_available(access, asked)  # not even Ollama, whose address is this machine's
     if variable:
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    assert has_key(access, asked) == there
+    assert is_available(access, asked) == there
 
 
 def test_a_server_of_a_user_s_own_file_that_needs_no_key_is_set_up():
     mine = Provider("mine", "Mine", base_url="http://127.0.0.1:9/v1", key_required=False)
-    assert has_key(Credentials(Path("nowhere/.env")), mine)
-    assert not has_key(Credentials(Path("nowhere/.env")), replace(mine, base_url=""))
+    assert is_available(Credentials(Path("nowhere/.env")), mine)
+    assert not is_available(Credentials(Path("nowhere/.env")), replace(mine, base_url=""))
 
 
 def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):
@@ -86,7 +86,7 @@ def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):
     assert slow.asked == ["fireworks"]
     slow.kept["fireworks"] = "canary-key-4711"
     assert not known(FIREWORKS)
-    monkeypatch.setattr(available, "_HOLDS", -1.0)
+    monkeypatch.setattr(available, "_KEPT_FOR", -1.0)
     known.forget()
     assert known(FIREWORKS)
     slow.kept.clear()
@@ -165,7 +165,7 @@ def test_a_keyring_that_waits_keeps_nobody_else_waiting(session, server, locked,
     monkeypatch.setenv("MISTRAL_BASE_URL", server.url)
     server.plan = [whole("Hi")]
     choices = []
-    waiting = run(lambda: choices.append(session.choose("8x7b")))
+    waiting = run(lambda: choices.append(session.select("8x7b")))
     assert locked.begun.wait(10)
     done = threading.Event()
 

@@ -191,6 +191,6 @@ def test_a_provider_whose_variables_are_set_is_set_up(ask, monkeypatch):
     ask(lines)
     with closing(Session()) as session:
         provider = session.catalog.providers["acme"]
-        assert session.keys(provider)
+        assert session.available(provider)
         monkeypatch.delenv("ACME_ORG")
-        assert not session.keys(provider)
+        assert not session.available(provider)

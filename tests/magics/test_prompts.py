@@ -130,9 +130,9 @@ class TestTasksTemplatesChats:
         assert desk.sent["model"] == "mistralai/Mixtral-8x7B-Instruct-v0.1"
         assert desk.sent["temperature"] == 0.5
         assert "chosen for" not in ran.text
-        desk.run("%mixmagic use 8x7b")
+        desk.run("%mixmagic use 8x7b")  # the default, but now the user's choice
         desk.run("%%mixtral --task analysis\nHi", HELLO)
-        assert desk.sent["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
+        assert desk.sent["model"] == "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
     def test_a_template(self, desk):
         folder = desk.home / "config" / "templates"

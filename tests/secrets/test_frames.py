@@ -73,7 +73,7 @@ def calls(session: Session) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", RAISED)
 def test_no_exception_takes_the_key_along(session, broken, monkeypatch, name):
-    monkeypatch.setattr(mixmagic.sessions, "_sessions", [session])
+    monkeypatch.setattr(mixmagic.sessions, "_of_process", {"session": session})
     broken("sending", name)
     for way, call in calls(session).items():
         error = caught(call)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
     from pathlib import Path
 
     from mixmagic.calls.completion import Completion
-    from mixmagic.core.values import Model, Request
+    from mixmagic.core.values import Request
     from mixmagic.structured.schema import Schema
     from mixmagic.tasks.chats import Cell, Exchange
 
@@ -68,7 +68,7 @@ class Asking:
             template, file = Template.load(folder, name), folder / f"{name}.md"
             if options["model"] is None and template.model is not None:
                 with _told_of(file):
-                    self.session.choose(template.model)
+                    self.session.catalog.resolve(template.model)
             options = template.under(options)
         own = options.pop("system", None)
         beside = [told] if schema is None else [told, json.dumps(schema.json)]
@@ -84,20 +84,16 @@ class Asking:
                 prompt = template.prompt(
                     cell, lambda body: self._expanded(options, [body], beside, cell=cell)[0]
                 )
-        task, budget = options.pop("task", None), options.pop("budget", None)
         options["system"] = "\n\n".join(filter(None, (system, told)))
-        if task is not None and options.get("temperature") is None:
-            from mixmagic.catalog import selection
-
-            options["temperature"] = selection.task(task).temperature
         self.question = prompt
         if self.chat is not None:
             self.notes.append(f"conversation {self.chat}")
+        from mixmagic.core.values import Message
+
         earlier = () if self.chat is None else self.session.chats.before(self.chat, self.cell)
-        request = self.session.request(prompt, budget=budget, **options)
+        turns = [turn for each in earlier for turn in each.messages]
+        request = self.session.request([*turns, Message("user", prompt)], **options)
         request.control.urgent = True
-        if task is not None and self._open(options):
-            request = self._chosen(request, task, earlier)
         return self._continued(request, earlier) if earlier else request
 
     def remember(self, completion: Completion | None) -> None:
@@ -105,21 +101,12 @@ class Asking:
         if self.chat is not None and completion is not None:
             self.session.chats.add(self.chat, self.cell, self.question, completion)
 
-    def _open(self, options: Mapping[str, Any]) -> bool:
-        """Whether nobody has named a model, so that a task may choose it."""
-        from mixmagic.core.settings import MODEL
-
-        return options.get("model") is None and self.session.model == MODEL
-
-    def _widest(self, options: Mapping[str, Any]) -> Model:
-        """The model in whose context values must have room: of a task's, the largest."""
-        own = self.session.choose(options.get("model")).model
-        task = options.get("task")
-        if task is None or not self._open(options):
-            return own
-        from mixmagic.catalog.selection import choose
-
-        return choose(task, sys.maxsize, self.session.catalog, self.session.keys, own).model
+    def _context(self, options: Mapping[str, Any]) -> int | None:
+        """Return the context that values must fit into: of a task's models, the longest."""
+        name, _ = self.session.asked_name(
+            options.get("model"), task=options.get("task"), tokens=sys.maxsize
+        )
+        return self.session.catalog.resolve(name).context
 
     def _expanded(
         self, options: Mapping[str, Any], texts: list[str], beside: list[str], **more: Any
@@ -134,19 +121,13 @@ class Asking:
         """
         if not any("{{" in text for text in texts):
             return texts
-        from mixmagic.calls import tokens
+        from mixmagic.calls.tokens import high_estimate as count
         from mixmagic.prompting.interpolate import expand, values_limit
 
-        model = self._widest(options)
         names = {**self.names, **more}
-
-        def count(text: str) -> int:
-            return tokens.count_text(text, model).tokens
-
-        answer = options.get("max_tokens")
-        limit = values_limit([*texts, *beside], context=model.context, answer=answer, count=count)
+        answer, context = options.get("max_tokens"), self._context(options)
+        limit = values_limit([*texts, *beside], context=context, answer=answer, count=count)
         access = self.session.backends.access
-        access.find(model.provider)  # so that its key is known, if the keyring has it
 
         def redacted() -> list[list[str]]:
             found = expand(texts, _evaluator(names), names=names, limit=limit, count=count)
@@ -160,33 +141,17 @@ class Asking:
         self.notes += [note for _, *notes in shown for note in notes]
         return [text for text, *_ in shown]
 
-    def _chosen(self, request: Request, task: str, earlier: tuple[Exchange, ...]) -> Request:
-        """The request to the model that suits a task."""
-        from mixmagic.calls import tokens
-        from mixmagic.catalog import selection
-        from mixmagic.tasks.chats import RESERVE
-
-        turns = [turn for each in earlier for turn in each.messages]
-        prompt = tokens.count([*turns, *request.messages], request.model).tokens
-        choice = selection.choose(
-            task,
-            prompt + request.params.get("max_tokens", RESERVE),
-            self.session.catalog,
-            self.session.keys,
-            request.model,
-        )
-        control = replace(request.control, notes=(choice.reason,))
-        return replace(request, model=choice.model, control=control)
-
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
-        """The request behind as much of its conversation as its context has room for."""
+        """Return a request with as much of its conversation as the context has room for."""
+        from mixmagic.calls.tokens import high_estimate_prompt
         from mixmagic.tasks.chats import left_out, room_for, trimmed
 
+        system = [message for message in request.messages if message.role == "system"]
         messages, dropped = trimmed(
             earlier,
-            request.messages,
+            [*system, request.messages[-1]],
             room_for(request.model, request.params.get("max_tokens")),
-            lambda some: self.session.backends.count(some, request.model).tokens,
+            high_estimate_prompt,
         )
         if dropped:
             self.notes.append(left_out(dropped))

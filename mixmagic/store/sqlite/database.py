@@ -439,4 +439,4 @@ def _after_fork() -> None:
         _closed.pop().after_fork()
 
 
-lazy.across(_before_fork, _after_fork)
+lazy.on_fork(_before_fork, _after_fork)

@@ -1,0 +1,60 @@
+"""From the name that was asked for to the model that answers, by the keys that are set.
+
+Everything that raises for lack of a key is raised here, below the place of replay: above it no key
+is looked at, so that a recorded notebook finds its answers on a machine with other keys, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+from mixmagic.calls import tokens
+from mixmagic.catalog import Catalog
+from mixmagic.catalog.selection import Selection, select
+from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
+
+
+def resolve(selection: Callable[[Request], Selection], require: Callable[[Model], None]) -> Layer:
+    """Replace a request's model by the one that answers; a delta says which, and why.
+
+    Args:
+        selection: Returns the model that answers a request: see `selected`.
+        require: Raises `MissingKey` if a model cannot be called for lack of a key.
+    """
+
+    def layer(inner: Stream) -> Stream:
+        def stream(request: Request) -> Generator[Delta, None, None]:
+            choice = selection(request)
+            require(choice.model)
+            if choice.model != request.model or choice.reason:
+                yield Delta(model=choice.model, note=choice.reason)
+            yield from inner(replace(request, model=choice.model))
+
+        return stream
+
+    return layer
+
+
+def selected(
+    request: Request, catalog: Catalog, is_available: Callable[[Provider], bool]
+) -> Selection:
+    """Return the model that answers a request: at the provider that is chosen by keys and prices.
+
+    Args:
+        request: The request; one without an asked name keeps its model.
+        catalog: The models that can be named.
+        is_available: Returns True for a provider that is set up.
+
+    Raises:
+        UnknownModel: The name is in the catalog no longer.
+    """
+    if not request.asked:
+        return Selection(request.model)
+
+    def fits(model: Model) -> bool:
+        needed = tokens.high_estimate_prompt(request.messages)
+        needed += request.params.get("max_tokens", tokens.RESERVE)
+        return model.context is None or needed <= model.context
+
+    return select(request.asked, catalog, is_available, fits)

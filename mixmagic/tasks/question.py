@@ -1,0 +1,68 @@
+"""From a prompt and its parameters to a checked request, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
+from mixmagic.catalog import Catalog
+from mixmagic.catalog.selection import task_preset
+from mixmagic.core.amount import Dollars, amount
+from mixmagic.core.money import Budget
+from mixmagic.core.params import Prompt, check, conversation, is_number
+from mixmagic.core.values import Control, Request
+from mixmagic.errors import BadArguments
+from mixmagic.structured.openai_strict import response_format
+
+
+def question(
+    prompt: Prompt,
+    catalog: Catalog,
+    asked_name: Callable[[int], tuple[str, str]],
+    *,
+    task: str | None = None,
+    system: str | None = None,
+    stream: bool = True,
+    budget: Budget | Dollars | None = None,
+    timeout: float | None = None,
+    params: Mapping[str, Any],
+) -> Request:
+    """Return a checked request, to the first catalog row of the asked name.
+
+    Args:
+        prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+        catalog: The models that can be named.
+        asked_name: Returns the model's name, and why a task has chosen it, if one has, for a
+            number of tokens (prompt and answer together).
+        task: A task whose preset sets the temperature, unless `params` does.
+        system: The system prompt.
+        stream: True if the answer should be streamed.
+        budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
+        timeout: Seconds that the call may take in all.
+        params: Sampling parameters under their OpenAI names, and `schema`.
+
+    Raises:
+        BadArguments: The prompt is empty, or a parameter is invalid.
+        UnknownModel: No catalog row has this name.
+    """
+    messages = conversation(prompt, system)
+    if timeout is not None and not (is_number(timeout) and timeout > 0):
+        raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
+    if budget is not None and not isinstance(budget, Budget):
+        budget = Budget(amount(budget))
+    checked, size = check(params), 0
+    if task is not None:
+        checked.setdefault("temperature", task_preset(task).temperature)
+        size = high_estimate_prompt(messages) + checked.get("max_tokens", RESERVE)
+    name, purpose = asked_name(size)
+    if "schema" in checked:
+        checked["response_format"] = response_format(checked.pop("schema"))
+    return Request(
+        catalog.resolve(name),
+        messages,
+        checked,
+        stream=stream,
+        asked=name.strip(),
+        control=Control(timeout=timeout, budget=budget, notes=(purpose,) if purpose else ()),
+    )
