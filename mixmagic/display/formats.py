@@ -132,7 +132,7 @@ def _html(text: str) -> tuple[str, str]:
     found = named[:1] or markup[:1]
     if not found or text.lstrip().startswith("<"):  # a page may have fences in it
         return text, ""
-    return blocks[found[0]].code, extract.one_of(found[0], len(blocks), "code blocks")
+    return blocks[found[0]].code, extract.position_note(found[0], len(blocks), "code blocks")
 
 
 def _page(completion: Completion) -> Bundle:
@@ -189,7 +189,7 @@ def _highlighted(code: str, language: str) -> Bundle:
 
 def _code(completion: Completion) -> Bundle:
     """The answer's code alone."""
-    block = extract.block(completion.text)
+    block = extract.main_code_block(completion.text)
     if not block.code.strip():
         return shown(completion.text)
     return _highlighted(block.code, block.language)
@@ -214,7 +214,7 @@ def _latex(completion: Completion) -> Bundle:
 
 def _table(completion: Completion) -> Bundle:
     """The answer's table."""
-    found = tables.cells(completion.text)
+    found = tables.text_table(completion.text)
     rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
 
     def line(cells: tuple[str, ...], tag: str) -> str:
@@ -234,7 +234,7 @@ def _table(completion: Completion) -> Bundle:
 def _other_tables(text: str) -> str:
     """A remark on the tables that are left out."""
     try:
-        others = tables.cells(text).others
+        others = tables.text_table(text).others
     except AnswerUnusable:
         return ""
     return f"the first of {others + 1} tables" if others else ""
@@ -248,13 +248,13 @@ FORMATS: Mapping[str, Format] = {
         _code,
         _markdown_segments,
         extract.code,
-        extract.other_blocks,
+        extract.other_blocks_note,
     ),
     "json": Format(
         "Answer with JSON alone; explain nothing.",
         _json,
         parse=extract.loads,
-        remark=extract.other_values,
+        remark=extract.other_values_note,
     ),
     "html": Format(
         "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
@@ -271,7 +271,7 @@ FORMATS: Mapping[str, Format] = {
         "Answer with one GitHub Markdown table alone; numbers without thousands separators and"
         " without units, which belong into the column's head.",
         _table,
-        parse=tables.table,
+        parse=tables.data_frame,
         remark=_other_tables,
     ),
 }

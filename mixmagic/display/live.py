@@ -73,36 +73,35 @@ def show(
     return completion
 
 
-class Rounds:
-    """Shows how the rounds come by another renderer, and there, at the end, one answer.
+class AttemptsRenderer:
+    """Draws all attempts at an answer in one renderer, and finishes only the last one.
 
     Args:
-        renderer: Where.
-        schema: What the answer is to be, to say why the first one is not.
+        renderer: Draws the answer.
+        schema: The schema of the answer, to tell why the first one does not match.
 
     Example:
-        >>> place = renderer(shell, form=FORMATS["json"])
-        >>> rounds = Rounds(place, schema)
+        >>> attempts = AttemptsRenderer(renderer(shell, form=FORMATS["json"]), schema)
         >>> try:
-        ...     found = ask_structured(lambda asked: show(session, asked, rounds), request, schema)
+        ...     ask_structured(lambda asked: show(session, asked, attempts), request, schema)
         ... finally:
-        ...     rounds.release()
+        ...     attempts.release()
     """
 
     def __init__(self, renderer: Renderer, schema: Schema) -> None:
         self._renderer = renderer
         self._schema = schema
-        self._held: tuple[Completion, str] | None = None
-        self._again = False
+        self._last: tuple[Completion, str] | None = None  # not finished yet
+        self._is_second = False
 
     @property
     def interval(self) -> float:
         return self._renderer.interval
 
     def draw(self, text: str, progress: str) -> None:
-        if self._held is not None and not self._again:
-            self._again = True
-            self.restart(f"{self._problem(self._held[0])} Asking again:")
+        if self._last is not None and not self._is_second:
+            self._is_second = True
+            self.restart(f"{self._problem(self._last[0])} Asking again:")
         self._renderer.draw(text, progress)
 
     def thought(self, completion: Completion) -> None:
@@ -112,36 +111,36 @@ class Rounds:
         self._renderer.restart(why)
 
     def finish(self, completion: Completion, session: str) -> None:
-        self._held = completion, session
+        self._last = completion, session
 
     def discard(self, what: str) -> None:
-        if self._held is None:
+        if self._last is None:
             self._renderer.discard(what)
 
     def release(self, completion: Completion | None = None) -> None:
-        """Show the last answer that came, or `completion` in its place; nothing if none did.
+        """Finish the last answer, or `completion` in its place; do nothing if there was none.
 
         Raises:
-            AnswerUnusable: No display took it; `partial` is the answer.
+            AnswerUnusable: The renderer failed; `partial` is the answer.
             Stopped: Ctrl-C; `completion` is the answer.
         """
-        if self._held is not None:
-            last, session = self._held
+        if self._last is not None:
+            last, session = self._last
             answer = last if completion is None else completion
             try:
                 self._renderer.finish(answer, session)
             except KeyboardInterrupt:
                 raise stopped_with(answer) from None
-            except Exception as failure:  # noqa: BLE001  # whatever a display fails with
+            except Exception as failure:  # noqa: BLE001  # a front end may raise anything
                 raise not_shown(answer, failure) from None
 
     def _problem(self, completion: Completion) -> str:
-        """Why an answer is not what was asked for."""
+        """Return why an answer does not match the schema."""
         try:
             read(completion, self._schema)
         except AnswerUnusable as error:
             return error.message
-        return "The answer does not fit."
+        return "The answer does not match."
 
 
 def not_shown(completion: Completion, failure: Exception) -> AnswerUnusable:

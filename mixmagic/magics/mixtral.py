@@ -109,14 +109,14 @@ class Mixtral(Magics):
             except KeyboardInterrupt:
                 raise stopped_with(completion) from None
             return completion, completion if form.parse is None else completion.value
-        from mixmagic.display.live import Rounds
+        from mixmagic.display.live import AttemptsRenderer
         from mixmagic.structured.attempts import ask_structured
 
-        rounds = Rounds(place, schema)
+        attempts = AttemptsRenderer(place, schema)
         last: Any = None
         try:
             found = ask_structured(
-                lambda asked: show(self._session, asked, rounds, asking.notes), request, schema
+                lambda asked: show(self._session, asked, attempts, asking.notes), request, schema
             )
             last = found.completion
         except Stopped as stopped:
@@ -126,7 +126,7 @@ class Mixtral(Magics):
             last = error.partial
             raise
         finally:
-            rounds.release(last)
+            attempts.release(last)
         return found.completion, found.instance
 
     def _unsent(self, request: Any, program: str | None, out: str | None) -> Any:
@@ -160,9 +160,9 @@ class Mixtral(Magics):
 
 def _with_schema(request: Any, schema: Any) -> Any:
     """The request, as it is sent where its answer is to have a form."""
-    from mixmagic.structured.attempts import asking
+    from mixmagic.structured.attempts import with_schema
 
-    return request if schema is None else asking(request, schema)
+    return request if schema is None else with_schema(request, schema)
 
 
 def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None, Any, Any]:

@@ -1,5 +1,5 @@
-"""Answers in a given form: schemas, JSON, tables, and the request that repairs an answer.
+"""Answers in a given form: schemas, JSON, tables, and the second attempt at an answer.
 
-Imports `calls` and what stands below it; `tasks` and above may import it. To read a new form of
+Imports `calls` and lower packages; `tasks` and higher ones may import it. To read a new form of
 answer: one module here.
 """

@@ -1,4 +1,4 @@
-"""Answers in the shape of a schema: what is sent for it, what is made of them, one repair."""
+"""Answers that match a schema: the request, the matching value, and one repair attempt."""
 
 from __future__ import annotations
 
@@ -15,172 +15,175 @@ from mixmagic.errors import AnswerUnusable, MixmagicError, Stopped, one_line
 from mixmagic.structured import extract
 from mixmagic.structured.schema import Schema
 
-# Why an answer ended that is not all that the model would have said.
-_CUT = ("length", "content_filter", "stopped", "broken off")
-# Why an answer ended, where asking once more would end in the same way.
-_NO_USE = {
+# Finish reasons of incomplete answers.
+_INCOMPLETE = ("length", "content_filter", "stopped", "broken off")
+# Finish reasons that a second attempt would share, with hints.
+_FINAL = {
     "length": "It was cut off at its token limit: raise --max-tokens.",
     "content_filter": "The provider's filter ended it: ask in other words.",
     "refusal": "Its text is kept: ask in other words.",
 }
-# Values of an answer that are tried, its last ones: each costs a check against the schema.
+# The last values of an answer that are tried: each is validated against the schema.
 _MOST = 100
-# Fixes that one value may take: out of a string, and out of what it is wrapped in.
-_STEPS = 2
+# Wrappers that may be removed from one value: a string, and a list or an object.
+_UNWRAPPINGS = 2
 _TRAILING = re.compile(r'"(?:\\.|[^"\\])*"?|,(?=\s*[}\]])', re.DOTALL)
-_ARGUMENTS = ("arguments", "parameters", "input")  # of a call to a tool
+_ARGUMENTS = ("arguments", "parameters", "input")  # of a tool call
 
 
 @dataclass(frozen=True, slots=True)
 class Structured:
-    """What came of a question with a schema.
+    """The result of a request with a schema.
 
     Attributes:
-        instance: What was asked for: a model's, a dataclass's or a `TypedDict`'s instance, or the
-            JSON value.
-        completion: The answer that it was made of; tokens, cost and seconds of all rounds.
-        rounds: How often the model was asked: once, or twice.
+        instance: An instance of the schema's type, or the JSON value.
+        completion: The answer; its tokens, cost and seconds are those of all attempts.
+        attempts: 1, or 2 after a repair.
     """
 
     instance: Any
     completion: Completion
-    rounds: int
+    attempts: int
 
 
-def asking(request: Request, schema: Schema) -> Request:
-    """A question that asks for an answer in the shape of `schema`.
+def with_schema(request: Request, schema: Schema) -> Request:
+    """Return the request for an answer that matches `schema`.
 
-    The provider is told by its structured output, the model by the instructions: not every server
-    that keeps an answer to a schema shows it to the model.
+    The schema is in `response_format` and in the system prompt: not every server that enforces a
+    schema shows it to the model.
 
     Args:
-        request: The question.
-        schema: What its answer is to be.
+        request: The request without the schema.
+        schema: The schema of its answer.
 
     Example:
-        >>> asking(session.request("Who wrote Emma?"), Schema.of(Person, "Person"))
+        >>> with_schema(session.request("Who wrote Emma?"), Schema.of(Person, "Person"))
     """
-    told = f"Answer with JSON alone, which fits this JSON Schema: {json.dumps(schema.json)}"
+    instructions = (
+        f"Answer with JSON only. It must match this JSON Schema: {json.dumps(schema.json)}"
+    )
     first, *rest = request.messages
     if first.role == "system":
-        messages = (Message("system", f"{first.text}\n\n{told}"), *rest)
+        messages = (Message("system", f"{first.text}\n\n{instructions}"), *rest)
     else:
-        messages = (Message("system", told), *request.messages)
+        messages = (Message("system", instructions), *request.messages)
     form = {"response_format": schema.response_format()}
     return replace(request, messages=messages, params={**request.params, **form})
 
 
 def read(completion: Completion, schema: Schema) -> Any:
-    """What an answer says, in the shape of `schema`: the last value that fits.
+    """Return the last value in an answer that matches `schema`, as an instance.
 
     Args:
         completion: The answer.
-        schema: What it is to be.
+        schema: Its schema.
 
     Raises:
-        AnswerUnusable: It is no JSON, does not fit, or is a refusal; `partial` is the completion.
+        AnswerUnusable: It has no JSON, does not match, or is a refusal; `partial` is the
+            completion.
 
     Example:
         >>> read(completion, Schema.of(Person, "Person")).name
     """
-    return _read_fitting(completion, schema).instance
+    return _match(completion, schema).instance
 
 
-def _read_fitting(completion: Completion, schema: Schema) -> Fitting:
-    """The value of an answer, with the JSON that it was made of."""
+def _match(completion: Completion, schema: Schema) -> Match:
+    """Return the matching value of an answer."""
     try:
         if completion.finish == "refusal":
             raise AnswerUnusable(f"The model refused: {one_line(completion.text, 200)!r}.", "")
-        return fitting(completion.text, schema.instance, cut=completion.finish in _CUT)
+        return find_match(completion.text, schema.instance, cut=completion.finish in _INCOMPLETE)
     except AnswerUnusable as error:
-        hint = _NO_USE.get(completion.finish, error.hint)
+        hint = _FINAL.get(completion.finish, error.hint)
         problem = AnswerUnusable(error.message, hint)
         problem.partial = completion
         raise problem from None
 
 
 def repair(request: Request, completion: Completion, problem: str) -> Request:
-    """The question that asks for the answer once more, and says what is wrong with it.
+    """Return the request that repeats the question and tells what is wrong with the answer.
 
     Args:
-        request: What was asked.
-        completion: The answer that does not fit.
-        problem: Why it does not.
+        request: The first request.
+        completion: The answer that does not match.
+        problem: The reason, as a sentence.
 
     Example:
         >>> repair(request, completion, "$.age: 'old' is not of type 'integer'").messages[-1].role
         'user'
     """
-    told = f"This is not what was asked for. {problem}\nAnswer again: the whole JSON, mended."
-    said = completion.text if completion.text.strip() else "(no answer)"
-    messages = (*request.messages, Message("assistant", said), Message("user", told))
+    correction = (
+        f"That answer is not valid. {problem}\nAnswer again with the whole JSON, corrected."
+    )
+    answer = completion.text if completion.text.strip() else "(no answer)"
+    messages = (*request.messages, Message("assistant", answer), Message("user", correction))
     return replace(request, messages=messages)
 
 
 def ask_structured(
     show: Callable[[Request], Completion], request: Request, schema: Schema
 ) -> Structured:
-    """Ask for an answer in the shape of a schema; once more where the first does not fit.
+    """Ask for an answer that matches a schema, a second time if the first does not.
 
-    What has been paid for is never lost: whatever goes wrong carries the answer's text, and what
-    all rounds took and cost.
+    Nothing paid for is lost: every exception carries the answer's text, and the tokens and cost of
+    all attempts.
 
     Args:
-        show: Asks, and returns the whole answer; what it raises is passed on.
-        request: The question, without the schema: see `asking`.
-        schema: What its answer is to be.
+        show: Sends a request and returns the whole answer; its exceptions are passed on.
+        request: The request without the schema: see `with_schema`.
+        schema: The schema of the answer.
 
     Returns:
-        The instance, its completion (`value` is the instance) and the number of rounds.
+        The instance, its completion (`value` is the instance) and the number of attempts.
 
     Raises:
-        AnswerUnusable: No answer fits; `partial` is the last one.
-        MixmagicError: What `show` raises.
-        Stopped: The user stopped it; `completion` is what had come.
+        AnswerUnusable: No answer matches; `partial` is the last one.
+        MixmagicError: Raised by `show`.
+        Stopped: The user stopped it; `completion` is the text received.
 
     Example:
-        >>> found = ask_structured(ask, session.request("Who wrote Emma?"), schema)
-        >>> found.instance, found.completion.cost, found.rounds
+        >>> result = ask_structured(ask, session.request("Who wrote Emma?"), schema)
+        >>> result.instance, result.completion.cost, result.attempts
     """
-    asked = asking(request, schema)
+    asked = with_schema(request, schema)
     first = show(asked)
     try:
         return _structured(first, schema, 1)
     except AnswerUnusable as problem:
-        if first.finish in _NO_USE:
+        if first.finish in _FINAL:
             raise
-        again = repair(asked, first, problem.message)
+        second_request = repair(asked, first, problem.message)
     try:
-        second = show(again)
+        second = show(second_request)
     except MixmagicError as error:
-        late = error.partial
-        error.partial = both(first, late) if isinstance(late, Completion) else first
+        partial = error.partial
+        error.partial = both(first, partial) if isinstance(partial, Completion) else first
         raise
     except Stopped as stopped:
-        late = stopped.completion
-        stopped.completion = both(first, late) if isinstance(late, Completion) else first
+        partial = stopped.completion
+        stopped.completion = both(first, partial) if isinstance(partial, Completion) else first
         raise
     return _structured(both(first, second), schema, 2)
 
 
-def _structured(completion: Completion, schema: Schema, rounds: int) -> Structured:
-    """What came of the last round."""
-    found = _read_fitting(completion, schema)
-    notes = tuple(dict.fromkeys([*completion.notes, *found.remarks]))
-    made = replace(completion, value=found.instance, excerpt=found.text, notes=notes)
-    return Structured(found.instance, made, rounds)
+def _structured(completion: Completion, schema: Schema, attempts: int) -> Structured:
+    match = _match(completion, schema)
+    notes = tuple(dict.fromkeys([*completion.notes, *match.notes]))
+    completion = replace(completion, value=match.instance, excerpt=match.text, notes=notes)
+    return Structured(match.instance, completion, attempts)
 
 
 def both(first: Completion, second: Completion) -> Completion:
-    """The second answer, with what both took and cost, as an answer to the first's question.
+    """Return the second completion with usage and cost of both, as the answer to the first request.
 
     Args:
-        first: The answer that did not fit.
+        first: The answer that did not match.
         second: The answer to its repair.
 
     Example:
         >>> both(first, second).notes
-        ('one repair round',)
+        ('repaired once',)
     """
     costs = [cost for cost in (first.cost, second.cost) if cost is not None]
     return replace(
@@ -191,110 +194,109 @@ def both(first: Completion, second: Completion) -> Completion:
         elapsed=first.elapsed + second.elapsed,
         ttft=first.ttft,
         billed_tries=first.billed_tries + second.billed_tries,
-        notes=(*dict.fromkeys([*first.notes, *second.notes]), "one repair round"),
+        notes=(*dict.fromkeys([*first.notes, *second.notes]), "repaired once"),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Fitting:
-    """A value that fits.
+class Match:
+    """A value that matches a schema.
 
     Attributes:
-        instance: The value, as the schema makes it.
-        text: The JSON that it was made of.
-        remarks: What was left out, and what was fixed, for the user.
+        instance: The instance that the schema made of it.
+        text: Its JSON text.
+        notes: Omitted values and corrections, for the user.
     """
 
     instance: Any
     text: str
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def fitting(answer: str, fits: Callable[[Any], Any], *, cut: bool = False) -> Fitting:
-    """Return the last value in an answer that fits.
+def find_match(answer: str, validate: Callable[[Any], Any], *, cut: bool = False) -> Match:
+    """Return the last value in an answer that is valid.
 
-    A trailing comma is dropped; a value is taken out of a string of JSON, out of a list of one and
-    out of an object with one key, or a call to a tool, around it.
+    A trailing comma is dropped. A value is unwrapped from a JSON string, from a list of one, and
+    from an object with one key or a tool call.
 
     Args:
-        answer: What the model wrote; time is linear in its length.
-        fits: Makes an instance of a value, or raises `AnswerUnusable`.
-        cut: True if the answer was cut off: then a value that was cut is not replaced by an
-            earlier one.
+        answer: The text of the answer; time is linear in its length.
+        validate: Returns the instance for a value, or raises `AnswerUnusable`.
+        cut: True if the answer was cut off: then an earlier value cannot replace the last one.
 
     Raises:
-        AnswerUnusable: None fits: the problem of the value that `parsing.loads` takes.
+        AnswerUnusable: No value is valid; the problem is that of the value of `extract.loads`.
 
     Example:
-        >>> fitting('First {"a": 1}, then [{"a": 2,}].', schema.instance).remarks
+        >>> find_match('First {"a": 1}, then [{"a": 2,}].', schema.instance).notes
         ('the last of 2 JSON values', 'a trailing comma dropped', 'taken out of a list')
     """
-    texts, listed = extract.texts(answer)
-    if listed and (found := _fitted(f"[{', '.join(texts)}]", fits)):
-        return found
+    texts, is_list = extract.json_texts(answer)
+    if is_list and (match := _match_text(f"[{', '.join(texts)}]", validate)):
+        return match
     texts = texts[-_MOST:]
-    for place, text in reversed(list(enumerate(texts))):
-        if found := _fitted(text, fits):
-            return replace(found, remarks=(*_one_of(place, texts), *found.remarks))
+    for index, text in reversed(list(enumerate(texts))):
+        if match := _match_text(text, validate):
+            return replace(match, notes=(*_others_note(index, texts), *match.notes))
         if cut:
             break
-    meant = texts[-1] if cut and texts else answer
-    return Fitting(fits(extract.loads(meant, exact=True)), "", ())
+    text = texts[-1] if cut and texts else answer
+    return Match(validate(extract.loads(text, exact=True)), "", ())
 
 
-def _one_of(place: int, texts: Sequence[str]) -> tuple[str, ...]:
-    """A remark on the other values."""
-    read = [at for at, text in enumerate(texts) if at == place or _read(text) is not None]
-    remark = extract.one_of(read.index(place), len(read), "JSON values")
-    return (remark,) if remark else ()
+def _others_note(index: int, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return a note about the other values, if there are any."""
+    valid = [at for at, text in enumerate(texts) if at == index or _parse(text) is not None]
+    note = extract.position_note(valid.index(index), len(valid), "JSON values")
+    return (note,) if note else ()
 
 
-def _fitted(text: str, fits: Callable[[Any], Any]) -> Fitting | None:
-    """The value of a text of JSON; `None` if nothing makes it fit."""
-    read = _read(text)
-    if read is None:
+def _match_text(text: str, validate: Callable[[Any], Any]) -> Match | None:
+    """Return the valid value of a JSON text; `None` if there is none."""
+    parsed = _parse(text)
+    if parsed is None:
         return None
-    value, fixed, remarks = read
-    for inner, opened in _opened(value, _STEPS):
+    value, corrected, notes = parsed
+    for inner, unwrappings in _unwrap(value, _UNWRAPPINGS):
         try:
-            return Fitting(fits(inner), fixed, (*remarks, *opened))
+            return Match(validate(inner), corrected, (*notes, *unwrappings))
         except AnswerUnusable:
             continue
     return None
 
 
-def _read(text: str) -> tuple[Any, str, list[str]] | None:
-    """The value of a text of JSON, the text that it was read from, and what was fixed in it."""
+def _parse(text: str) -> tuple[Any, str, list[str]] | None:
+    """Return the value of a JSON text, the corrected text, and notes about corrections."""
     try:
-        return extract.value(text), text, []
+        return extract.parse_exact(text), text, []
     except ValueError:
-        plain = extract.uncommented(text)
-        fixed = _TRAILING.sub(lambda part: "" if part[0] == "," else part[0], plain)
+        plain = extract.without_comments(text)
+        corrected = _TRAILING.sub(lambda part: "" if part[0] == "," else part[0], plain)
         try:
-            value = extract.value(fixed)
+            value = extract.parse_exact(corrected)
         except ValueError:
             return None
-        return value, fixed, ["a trailing comma dropped"] if fixed != plain else []
+        return value, corrected, ["a trailing comma dropped"] if corrected != plain else []
 
 
-def _opened(value: Any, steps: int) -> Iterator[tuple[Any, list[str]]]:
-    """A value, and what it is wrapped around, each with what was fixed."""
+def _unwrap(value: Any, levels: int) -> Iterator[tuple[Any, list[str]]]:
+    """Yield a value and the values it wraps, each with notes about the wrappers removed."""
     yield value, []
-    if not steps:
+    if not levels:
         return
-    inner, remark = None, ""
+    inner, note = None, ""
     if isinstance(value, str):
         try:
-            inner, remark = extract.value(value), "read out of a string"
+            inner, note = extract.parse_exact(value), "read out of a string"
         except ValueError:
             return
     elif isinstance(value, list) and len(value) == 1:
-        inner, remark = value[0], "taken out of a list"
+        inner, note = value[0], "taken out of a list"
     elif isinstance(value, dict):
         names = [name for name in _ARGUMENTS if name in value and "name" in value]
         if len(value) == 1 or (names and len(value) <= 3):
             name = names[0] if names else next(iter(value))
-            inner, remark = value[name], f"taken out of {name!r:.40}"
-    if remark:
-        for deeper, remarks in _opened(inner, steps - 1):
-            yield deeper, [remark, *remarks]
+            inner, note = value[name], f"taken out of {name!r:.40}"
+    if note:
+        for innermost, notes in _unwrap(inner, levels - 1):
+            yield innermost, [note, *notes]

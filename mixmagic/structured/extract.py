@@ -1,4 +1,4 @@
-"""What an answer in a known form says: its code, its JSON value, its formulas. Nothing is shown."""
+"""The code, the JSON value or the formulas in the text of an answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from mixmagic.errors import AnswerUnusable, one_line
 from mixmagic.text.code_blocks import CodeBlock, code_blocks, main_block
 
-# What can be done about an answer in another form than was asked for.
-AGAIN = "Its text is kept: ask again, plainer or with -t 0, or read it as it is."
-# An opening bracket, or what no JSON is in: [0, 1), {x, y}, [see below], the [ of a sentence.
+# The hint for an answer that is not in the requested form.
+ASK_AGAIN = "Its text is kept. Ask again more plainly or with -t 0, or read the text as it is."
+# An opening bracket, or brackets that cannot be JSON: [0, 1), {x, y}, [see below], [ in prose.
 _OUTSIDE = re.compile(
     r"(?P<prose>\[[^][{}()\"\n]*\)"
     r"|\{\s*[^][{}\"':\s][^][{}\"':]*\}"
@@ -22,185 +22,190 @@ _OUTSIDE = re.compile(
     r"(?:[^\W\d_][^][{}\"]*\]|[^\W\d_]+\s+[^\W\d_]))"
     r"|[\[{]"
 )
-# A bracket, or a text in which brackets mean nothing; one without an end goes to the end.
+# A bracket, or a string, in which brackets do not count; an open string extends to the end.
 _INSIDE = re.compile(r'"(?:\\.|[^"\\])*"?|[\[\]{}]', re.DOTALL)
-# A text, or a comment of JavaScript's, which models write into a fence.
+# A string, or a JavaScript comment: models write comments into JSON code blocks.
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
-_MARK = re.compile(r"(?:[-*+•]|\d{1,9}[.)])?")
+_LIST_MARK = re.compile(r"(?:[-*+•]|\d{1,9}[.)])?")
 
 
 def code(answer: str) -> str:
-    r"""The code of an answer: its first fenced block, or all of it where it has none.
+    r"""Return the code of an answer: its first code block, or the whole answer if it has none.
 
-    A first block that only installs something is passed over: see `code_blocks.main_block`.
+    A first block that only installs something is skipped: see `code_blocks.main_block`.
 
     Example:
         >>> code("Sure:\n```python\nx = 1\n```")
         'x = 1'
     """
-    return block(answer).code
+    return main_code_block(answer).code
 
 
-def block(answer: str) -> CodeBlock:
-    """The block that `code` takes, or all of the answer as one without a language."""
+def main_code_block(answer: str) -> CodeBlock:
+    """Return the block that `code` uses, or the whole answer as a block without a language."""
     blocks = code_blocks(answer)
     return blocks[main_block(blocks)] if blocks else CodeBlock("", answer.strip("\n"))
 
 
-def other_blocks(answer: str) -> str:
-    r"""A remark on the blocks that `code` leaves out; empty where there are none.
+def other_blocks_note(answer: str) -> str:
+    r"""Return a note about the blocks that `code` omits; empty if there are none.
 
     Example:
-        >>> other_blocks("```sh\npip install x\n```\n```python\nimport x\n```")
+        >>> other_blocks_note("```sh\npip install x\n```\n```python\nimport x\n```")
         'the last of 2 code blocks'
     """
     blocks = code_blocks(answer)
-    return one_of(main_block(blocks), len(blocks), "code blocks") if blocks else ""
+    return position_note(main_block(blocks), len(blocks), "code blocks") if blocks else ""
 
 
-def one_of(place: int, count: int, things: str) -> str:
-    """A remark on one of several things, the others being left out; empty where it is alone.
+def position_note(index: int, count: int, things: str) -> str:
+    """Return a note that tells which of several things is used; empty if there is only one.
 
     Example:
-        >>> one_of(0, 2, "tables")
+        >>> position_note(0, 2, "tables")
         'the first of 2 tables'
     """
     if count < 2:
         return ""
-    which = {0: "the first", count - 1: "the last"}.get(place, f"number {place + 1}")
+    which = {0: "the first", count - 1: "the last"}.get(index, f"number {index + 1}")
     return f"{which} of {count} {things}"
 
 
 def loads(answer: str, *, exact: bool = False) -> Any:
-    """The JSON value of an answer, which may stand in a fence or between words.
+    """Return the JSON value of an answer, also from a code block or between words.
 
-    Integers keep all their digits; of equal keys the last one counts. Values that stand one below
-    the other (JSON Lines, a list's items) are a list. Of several fences the first counts, of
-    several values between words the longest: see `other_values`.
+    Integers keep all their digits; the last of equal keys counts. Several values below each other
+    (JSON Lines, the items of a list) become a list. Otherwise the first of several code blocks
+    counts, and the longest of several values between words: see `other_values_note`.
 
     Args:
-        answer: What the model wrote.
-        exact: Whether a number is a `Decimal` where a float would lose digits.
+        answer: The text of the answer.
+        exact: True to return a `Decimal` for a number that a float would round.
 
     Raises:
-        AnswerUnusable: It has no JSON, or such as cannot be read; says in which line and column.
+        AnswerUnusable: It has no JSON, or invalid JSON; the message has the line and column.
 
     Example:
         >>> loads('Here it is: {"age": 31}. Anything else?')
         {'age': 31}
     """
-    return _json(answer, exact=exact)[0]
+    return _find_json(answer, exact=exact)[0]
 
 
-def texts(answer: str) -> tuple[list[str], bool]:
-    """The texts of the JSON values in an answer, the last one last; some may be unreadable.
+def json_texts(answer: str) -> tuple[list[str], bool]:
+    """Return the texts in an answer that could be JSON values; some may be invalid.
 
     Returns:
-        The texts, the answer itself if it is JSON; and whether they are a list's items, one below
-        the other.
+        The texts in their order, just the answer itself if it is JSON; and True if they are items
+        of a list, below each other.
 
     Example:
-        >>> texts('First {"a": 1}, then {"a": 2}.')
+        >>> json_texts('First {"a": 1}, then {"a": 2}.')
         (['{"a": 1}', '{"a": 2}'], False)
     """
     whole = answer.strip().removeprefix("\ufeff")
-    if _is_json(whole):
+    if _is_valid(whole):
         return [whole], False
-    places = _bracketed(whole)
-    parts = [whole[start:end] for start, end in places]
-    known = set(parts)  # a bracket without an end hides what comes behind it, but not fences
-    blocks = [each for each in _fenced(whole) if each not in known]
-    return [*blocks, *parts], _alone(places, whole)
+    spans = _bracket_spans(whole)
+    parts = [whole[start:end] for start, end in spans]
+    known = set(parts)  # an open bracket hides the rest of the text, but not code blocks
+    blocks = [block for block in _json_blocks(whole) if block not in known]
+    return [*blocks, *parts], _is_list(spans, whole)
 
 
-def value(text: str) -> Any:
-    """The value of a JSON text, in which a number is a `Decimal` where a float would lose digits.
+def parse_exact(text: str) -> Any:
+    """Return the value of a JSON text; a number that a float would round is a `Decimal`.
 
     Raises:
         ValueError: It is not JSON.
     """
-    return _value(text, exact=True)
+    return _parse(text, exact=True)
 
 
-def uncommented(text: str) -> str:
-    """A JSON text without JavaScript's comments."""
+def without_comments(text: str) -> str:
+    """Return a JSON text without JavaScript comments."""
     return _COMMENT.sub(lambda part: part[0] if part[0][0] == '"' else "", text)
 
 
-def other_values(answer: str) -> str:
-    """A remark on the JSON that `loads` leaves out; empty where there is none.
+def other_values_note(answer: str) -> str:
+    """Return a note about the JSON that `loads` omits; empty if there is none.
 
     Example:
-        >>> other_values('First {"a": 1}, then {"a": 200}.')
+        >>> other_values_note('First {"a": 1}, then {"a": 200}.')
         'the longest of 2 JSON values'
     """
     try:
-        return _json(answer)[1]
+        return _find_json(answer)[1]
     except AnswerUnusable:
         return ""
 
 
-def _json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
-    """The JSON value of an answer, and a remark on what is left out."""
-    whole = answer.strip().removeprefix("\ufeff")
+def _find_json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
+    """Return the JSON value of an answer, and a note about omitted ones."""
+    text = answer.strip().removeprefix("\ufeff")
     with contextlib.suppress(ValueError):
-        return _value(whole, exact=exact), ""
-    fenced = _fenced(whole)
-    meant, remark = fenced[0] if fenced else whole, one_of(0, len(fenced), "JSON blocks")
-    if fenced:
-        meant = uncommented(meant)
+        return _parse(text, exact=exact), ""
+    blocks = _json_blocks(text)
+    note = position_note(0, len(blocks), "JSON blocks")
+    if blocks:
+        text = without_comments(blocks[0])
     with contextlib.suppress(ValueError):
-        return _value(meant, exact=exact), remark
-    places = _bracketed(meant)
-    if not places:
-        raise AnswerUnusable("The answer has no JSON in it.", AGAIN)
-    parts = [meant[start:end] for start, end in places]
-    alone = _alone(places, meant)
+        return _parse(text, exact=exact), note
+    spans = _bracket_spans(text)
+    if not spans:
+        raise AnswerUnusable("The answer has no JSON in it.", ASK_AGAIN)
+    parts = [text[start:end] for start, end in spans]
+    is_list = _is_list(spans, text)
+    chosen = parts if is_list else [max(parts, key=len)]
     try:
-        read = [_value(part, exact=exact) for part in (parts if alone else [max(parts, key=len)])]
+        values = [_parse(part, exact=exact) for part in chosen]
     except json.JSONDecodeError as error:
         near = one_line(error.doc[max(error.pos - 20, 0) : error.pos + 10], 40)
-        where = f"in line {error.lineno}, column {error.colno} of it, near {near!r}"
-        raise AnswerUnusable(f"The answer's JSON is none: {error.msg} {where}.", AGAIN) from None
+        raise AnswerUnusable(
+            f"The answer's JSON is invalid: {error.msg} in line {error.lineno}, column"
+            f" {error.colno} of the JSON, near {near!r}.",
+            ASK_AGAIN,
+        ) from None
     except ValueError as error:
-        said = one_line(error, 120)
-        raise AnswerUnusable(f"The answer's JSON cannot be read: {said}.", AGAIN) from None
-    count = 0 if alone else sum(map(_is_json, parts))
-    value = read if alone else read[0]
-    return value, remark or (f"the longest of {count} JSON values" if count > 1 else "")
+        reason = one_line(error, 120)
+        raise AnswerUnusable(f"The answer's JSON cannot be read: {reason}.", ASK_AGAIN) from None
+    if is_list:
+        return values, note
+    count = sum(map(_is_valid, parts))
+    return values[0], note or (f"the longest of {count} JSON values" if count > 1 else "")
 
 
-def _value(text: str, *, exact: bool = False) -> Any:
-    """The value of a JSON text; `ValueError` where it is none."""
+def _parse(text: str, *, exact: bool = False) -> Any:
+    """Return the value of a JSON text; raise `ValueError` if it is invalid."""
     try:
         return (_EXACT if exact else _DECODER).decode(text)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
-def _is_json(text: str) -> bool:
-    """Whether a text is a JSON value."""
+def _is_valid(text: str) -> bool:
+    """Return True if a text is a JSON value."""
     try:
-        _value(text)
+        _parse(text)
     except ValueError:
         return False
     return True
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
-    """A float, unless it is beyond what floats can hold."""
+    """Return a float; raise `ValueError` if it would be infinite."""
     number = float(digits)
     return number if math.isfinite(number) else _refuse(digits[:20])
 
 
 def _exact(digits: str) -> float | Decimal:
-    """A float, or a `Decimal` where that loses digits."""
+    """Return a float, or a `Decimal` if a float would round."""
     number = _finite(digits)
-    with contextlib.suppress(InvalidOperation):  # its exponent is beyond those of a `Decimal`
+    with contextlib.suppress(InvalidOperation):  # a `Decimal` cannot have such an exponent
         if Decimal(repr(number)) != (whole := Decimal(digits)):
             return whole
     return number
@@ -210,20 +215,20 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 _EXACT = json.JSONDecoder(parse_constant=_refuse, parse_float=_exact)
 
 
-def _fenced(answer: str) -> list[str]:
-    """The fenced blocks that are meant as JSON: by their language, or else by how they begin."""
+def _json_blocks(answer: str) -> list[str]:
+    """Return the code blocks in JSON: by their language, or else by their first character."""
     blocks = code_blocks(answer)
-    named = [each.code.strip() for each in blocks if each.language.lower().startswith("json")]
+    named = [block.code.strip() for block in blocks if block.language.lower().startswith("json")]
     return named or [
-        each.code.strip() for each in blocks if each.code.lstrip().startswith(("{", "["))
+        block.code.strip() for block in blocks if block.code.lstrip().startswith(("{", "["))
     ]
 
 
-def _bracketed(text: str) -> list[tuple[int, int]]:
-    """Where a text has its outermost brackets; one that is not closed goes to the end."""
-    parts, depth, start, place = [], 0, 0, 0
-    while sign := (_INSIDE if depth else _OUTSIDE).search(text, place):
-        place = sign.end()
+def _bracket_spans(text: str) -> list[tuple[int, int]]:
+    """Return the spans of the outermost brackets; an open one extends to the end."""
+    spans, depth, start, position = [], 0, 0, 0
+    while sign := (_INSIDE if depth else _OUTSIDE).search(text, position):
+        position = sign.end()
         if sign.lastgroup == "prose":
             continue
         if sign[0] in "[{":
@@ -232,60 +237,60 @@ def _bracketed(text: str) -> list[tuple[int, int]]:
         elif sign[0] in "]}":
             depth -= 1
             if not depth:
-                parts.append((start, place))
-    return [*parts, (start, len(text))] if depth else parts
+                spans.append((start, position))
+    return [*spans, (start, len(text))] if depth else spans
 
 
-def _alone(places: list[tuple[int, int]], text: str) -> bool:
-    """Whether a text is nothing but several values, one below the other."""
-    ends = [0, *(end for _, end in places)]
-    starts = [*(start for start, _ in places), len(text)]
+def _is_list(spans: list[tuple[int, int]], text: str) -> bool:
+    """Return True if a text consists of several values below each other."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
     between = (text[end:start].strip(", \t\r\n") for end, start in zip(ends, starts, strict=True))
-    return len(places) > 1 and all(map(_MARK.fullmatch, between))
+    return len(spans) > 1 and all(map(_LIST_MARK.fullmatch, between))
 
 
-# Where a formula begins, or in `kept` one that stays as it is.
+# The start of a formula, or, in group `kept`, a whole formula that stays as it is.
 _OPENING = re.compile(
     r"\\\[|\\\(|\$\$|\\begin\{(?P<name>equation|align|gather|multline)(?P<star>\*?)\}"
     r"|(?P<kept>(?<!\\)\$(?=\S)[^$\n]+?(?<=\S)\$)"
 )
 _CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$"}
-# What words alone do not have.
+# Signs that plain words do not have.
 _SIGNS = re.compile(r"[\\^_=]")
 _INNER = {"align": "aligned", "gather": "gathered"}
 
 
 def latex(answer: str) -> str:
-    r"""The LaTeX of an answer, its formulas between dollars, as every reader knows them.
+    r"""Return the LaTeX of an answer, with dollars as delimiters, which every front end knows.
 
-    An answer that has no delimiters is one formula; a fence around it is taken off.
+    An answer without delimiters is one formula; a code block around it is removed.
 
     Example:
         >>> latex(r"So \[ x^2 \] holds for \(x\).")
         'So \n\n$$\nx^2\n$$\n\n holds for $x$.'
     """
     blocks = code_blocks(answer)
-    fenced = blocks and blocks[0].language.lower() in ("", "latex", "tex", "math", "katex")
-    text = (blocks[0].code if fenced else answer).strip()
-    parts, done, place = [], 0, 0
-    absent: set[str] = set()  # ends that are nowhere in the rest: looked for once, not each time
-    while opening := _OPENING.search(text, place):
+    in_block = blocks and blocks[0].language.lower() in ("", "latex", "tex", "math", "katex")
+    text = (blocks[0].code if in_block else answer).strip()
+    parts, done, position = [], 0, 0
+    absent: set[str] = set()  # ends that do not occur in the rest: searched only once
+    while opening := _OPENING.search(text, position):
         start, end, closing = opening.start(), opening.end(), _closing(opening)
         if closing:
             end = -1 if closing in absent else text.find(closing, end)
             if end < 0:
                 absent.add(closing)
-                place = start + 1
+                position = start + 1
                 continue
-        parts += [text[done:start], _formula(opening, text[opening.end() : end])]
-        place = done = end + len(closing)
+        parts += [text[done:start], _with_dollars(opening, text[opening.end() : end])]
+        position = done = end + len(closing)
     if parts:
         return "".join([*parts, text[done:]]).strip()
     return _display(text).strip() if _SIGNS.search(text) else text
 
 
 def _closing(opening: re.Match[str]) -> str:
-    """The end of the formula that `opening` begins; empty if it is in the match."""
+    """Return the end of the formula that `opening` begins; empty if the match includes it."""
     if opening["kept"] is not None:
         return ""
     if opening["name"] is not None:
@@ -293,22 +298,22 @@ def _closing(opening: re.Match[str]) -> str:
     return _CLOSING[opening[0]]
 
 
-def _formula(opening: re.Match[str], body: str) -> str:
-    """A formula between dollars."""
+def _with_dollars(opening: re.Match[str], body: str) -> str:
+    """Return a formula with dollars as delimiters."""
     if opening["kept"] is not None:
         return opening[0]
     if opening[0] == "\\(":
-        return f"${_tight(body)}$"
+        return f"${_without_blank_lines(body)}$"
     if inner := _INNER.get(opening["name"]):
-        return _display(f"\\begin{{{inner}}}\n{_tight(body)}\n\\end{{{inner}}}")
+        return _display(f"\\begin{{{inner}}}\n{_without_blank_lines(body)}\n\\end{{{inner}}}")
     return _display(body)
 
 
 def _display(formula: str) -> str:
-    """A formula on lines of its own."""
-    return f"\n\n$$\n{_tight(formula)}\n$$\n\n"
+    """Return a displayed formula."""
+    return f"\n\n$$\n{_without_blank_lines(formula)}\n$$\n\n"
 
 
-def _tight(formula: str) -> str:
-    """A formula without blank lines, which would end it."""
+def _without_blank_lines(formula: str) -> str:
+    """Return a formula without blank lines, which would end it."""
     return "\n".join(line for line in formula.strip().split("\n") if line.strip())

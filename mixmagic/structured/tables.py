@@ -1,4 +1,4 @@
-"""The table of an answer: its cells as text, or a DataFrame. Nothing is shown."""
+"""The table in the text of an answer: its cells as text, or a DataFrame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.errors import AnswerUnusable, MissingPackage, one_line
-from mixmagic.structured.extract import AGAIN
+from mixmagic.structured.extract import ASK_AGAIN
 from mixmagic.text.code_blocks import code_blocks
 
 if TYPE_CHECKING:
@@ -22,29 +22,29 @@ Rows = list[list[str]]
 # A cell of the rule below a table's head.
 _RULE = re.compile(r":?[-=\u2013\u2014]+:?")
 _GRID = re.compile(r"\+[-=+:]+\+$")
-# More than any answer has: what rows are filled up with is not bounded by its length.
+# Limits, since padding short rows can multiply the size of an answer.
 _MOST_CELLS, _MOST_COLUMNS = 200_000, 10_000
 _PIPE = re.compile(r"(?<!\\)\|")
 _QUOTE = re.compile(r"(?: {0,3}> ?)+")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?$")
-# Nothing but thousands can be meant: two commas, or a comma and a point.
+# Certainly thousands separators: two commas, or a comma and a point.
 _CERTAIN = re.compile(r"[+-]?\d{1,3},\d{3}(?=[,.])")
-# 007 is a name.
+# Not 007, which is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d{0,99})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?$")
 _MISSING = frozenset({"", "-", "\N{EN DASH}", "—", "n/a", "na", "nan", "null", "none"})
-# Languages of code blocks with CSV, and those that do not say what is in them.
+# Languages of code blocks with CSV, and those that tell nothing.
 _CSV = frozenset(("csv", "tsv"))
 _PLAIN = frozenset(("", "text", "txt", "plain", "plaintext"))
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """A table as text.
+class TextTable:
+    """A table whose cells are text.
 
     Attributes:
-        columns: The heads, each once.
-        rows: The cells, as many in each row as there are columns.
-        others: How many more tables the answer has.
+        columns: Unique names of the columns.
+        rows: The cells; all rows have as many as there are columns.
+        others: Number of further tables in the answer.
     """
 
     columns: tuple[str, ...]
@@ -52,19 +52,19 @@ class Cells:
     others: int = 0
 
 
-def cells(answer: str) -> Cells:
+def text_table(answer: str) -> TextTable:
     r"""Return the first table of an answer: in Markdown, or else as CSV in a code block.
 
-    Rows shorter than others are filled up with empty cells.
+    Short rows are padded with empty cells.
 
     Args:
-        answer: What the model wrote.
+        answer: The text of the answer.
 
     Raises:
         AnswerUnusable: It has no table, or one that cannot be read.
 
     Example:
-        >>> cells("| a | b |\n|---|---|\n| 1 | x \\| y |").rows
+        >>> text_table("| a | b |\n|---|---|\n| 1 | x \\| y |").rows
         (('1', 'x | y'),)
     """
     text = answer.replace("\r\n", "\n").replace("\r", "\n")
@@ -72,39 +72,43 @@ def cells(answer: str) -> Cells:
     tables = _ruled(lines) or _unruled(lines)
     first, others = (tables[0], len(tables) - 1) if tables else _csv(text)
     if not first:
-        raise AnswerUnusable("The answer has no table in it, neither Markdown nor CSV.", AGAIN)
+        raise AnswerUnusable("The answer has no table in it, neither Markdown nor CSV.", ASK_AGAIN)
     width = max(map(len, first))
     if width > _MOST_COLUMNS or width * len(first) > _MOST_CELLS:
         raise AnswerUnusable(
-            f"The answer's table is no table: {len(first):,} rows, one of {width:,} cells.", AGAIN
+            f"The answer's table is too large: {len(first):,} rows, one of {width:,} cells.",
+            ASK_AGAIN,
         )
     head, *rows = ((*row, *[""] * (width - len(row))) for row in first)
-    return Cells(_heads(head), tuple(rows), others)
+    return TextTable(_unique_names(head), tuple(rows), others)
 
 
 def _ruled(lines: Sequence[str]) -> list[Rows]:
-    """The tables in Markdown: a head, a rule below it, and the lines that follow."""
+    """Return the tables in Markdown: a head, a rule below it, and the lines that follow.
+
+    Unlike GitHub's, they keep cells beyond those of the head, and may stand in a code block.
+    """
     tables: list[Rows] = []
-    place = 1
-    while place < len(lines):
-        # The rule tells: a cell may begin with a quotation's mark.
-        quoted = lines[place].lstrip(" ").startswith(">")
-        rule = _unquoted(lines[place]) if quoted else lines[place]
-        if not ("|" in lines[place - 1] and "|" in rule and _is_rule(rule)):
-            place += 1
+    number = 1
+    while number < len(lines):
+        # The rule decides, since the first cell of a row may begin with `>`.
+        quoted = lines[number].lstrip(" ").startswith(">")
+        rule = _unquoted(lines[number]) if quoted else lines[number]
+        if not ("|" in lines[number - 1] and "|" in rule and _is_rule(rule)):
+            number += 1
             continue
-        table = [_split(lines[place - 1], quoted)]
-        place += 1
-        while place < len(lines) and "|" in lines[place]:
-            table.append(_split(lines[place], quoted))
-            place += 1
+        table = [_split(lines[number - 1], quoted)]
+        number += 1
+        while number < len(lines) and "|" in lines[number]:
+            table.append(_split(lines[number], quoted))
+            number += 1
         tables.append(table)
-        place += 1
+        number += 1
     return tables
 
 
 def _unruled(lines: Sequence[str]) -> list[Rows]:
-    """The tables in Markdown whose rule is missing: lines between pipes, of as many cells each."""
+    """Return the tables in Markdown without a rule: lines between pipes, of equal length."""
     tables: list[Rows] = [[]]
     for line in map(str.strip, map(_unquoted, lines)):
         if len(line) > 1 and line.startswith("|") and line.endswith("|"):
@@ -122,19 +126,19 @@ def _unruled(lines: Sequence[str]) -> list[Rows]:
 
 
 def _is_rule(line: str) -> bool:
-    """True if a line is the rule below a table's head."""
+    """Return True if a line is the rule below a table's head."""
     cells = line.strip().removeprefix("|").removesuffix("|").split("|")
     return all(_RULE.fullmatch(cell.strip()) for cell in cells)
 
 
 def _unquoted(line: str) -> str:
-    """A line without the marks of the quotation that it stands in."""
+    """Return a line of a block quote without the `>`."""
     marks = _QUOTE.match(line)
     return line[marks.end() :] if marks else line
 
 
 def _split(line: str, quoted: bool = False) -> list[str]:
-    """The cells of a line of a Markdown table."""
+    """Return the cells of a line of a Markdown table."""
     line = (_unquoted(line) if quoted else line).strip().removeprefix("|")
     parts = _PIPE.split(line)
     if len(parts) > 1 and not parts[-1].strip():
@@ -145,7 +149,7 @@ def _split(line: str, quoted: bool = False) -> list[str]:
 def _csv(text: str) -> tuple[Rows, int]:
     """Return the rows of the first CSV in a code block, and the number of others.
 
-    A block whose language does not say so is CSV if all of its rows have as many cells.
+    A block without a language is CSV if all of its rows have equal numbers of cells.
     """
     blocks = code_blocks(text)
     marked = [
@@ -161,7 +165,7 @@ def _csv(text: str) -> tuple[Rows, int]:
 
 
 def _marked_csv(code: str, separators: str) -> Rows:
-    """Return the rows of a text that is marked as CSV; none may be longer than its head."""
+    """Return the rows of a block marked as CSV; none may be longer than its head."""
     head = code.strip("\n").partition("\n")[0]
     likely = sorted(separators, key=head.count, reverse=True)
     if rows := _even_csv(code, "".join(filter(head.count, likely))):
@@ -169,7 +173,7 @@ def _marked_csv(code: str, separators: str) -> Rows:
     try:
         rows = list(_read_csv(code, likely[0]))
     except csv.Error as error:
-        raise AnswerUnusable(f"The answer's CSV cannot be read: {error}.", AGAIN) from None
+        raise AnswerUnusable(f"The answer's CSV cannot be read: {error}.", ASK_AGAIN) from None
     for number, row in enumerate(rows):
         while len(row) > len(rows[0]) and not row[-1]:
             row.pop()
@@ -178,13 +182,13 @@ def _marked_csv(code: str, separators: str) -> Rows:
             raise AnswerUnusable(
                 f"The answer's CSV has {len(row)} cells in row {number} ({quoted}),"
                 f" and {len(rows[0])} in its head.",
-                AGAIN,
+                ASK_AGAIN,
             )
     return rows
 
 
 def _even_csv(code: str, separators: str) -> Rows:
-    """Return the rows of a text that a separator cuts into rows of as many cells, two or more."""
+    """Return the rows of a text if a separator gives all of them equally many cells."""
     for separator in separators:
         with contextlib.suppress(csv.Error):
             rows: Rows = []
@@ -199,7 +203,7 @@ def _even_csv(code: str, separators: str) -> Rows:
 
 
 def _read_csv(code: str, separator: str) -> Iterator[list[str]]:
-    """Yield the rows that are not blank; raise `csv.Error` if the quotes do not match."""
+    """Yield the rows that are not blank; raise `csv.Error` if quotes do not match."""
     lines = io.StringIO(code.strip("\n"), newline="")
     for row in csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True):
         cells = [cell.strip() for cell in row]
@@ -207,13 +211,13 @@ def _read_csv(code: str, separator: str) -> Iterator[list[str]]:
             yield cells
 
 
-def _heads(head: Sequence[str]) -> tuple[str, ...]:
-    """A name for each column, none of them twice."""
+def _unique_names(head: Sequence[str]) -> tuple[str, ...]:
+    """Return a unique name for each column."""
     names: list[str] = []
     taken: set[str] = set()
     times: dict[str, int] = {}
-    for number, said in enumerate(head, 1):
-        name = base = said or f"column {number}"
+    for number, cell in enumerate(head, 1):
+        name = base = cell or f"column {number}"
         while name in taken:
             times[base] = times.get(base, 0) + 1
             name = f"{base}.{times[base]}"
@@ -222,15 +226,15 @@ def _heads(head: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def table(answer: str) -> pd.DataFrame:
-    r"""The first table of an answer as a DataFrame.
+def data_frame(answer: str) -> pd.DataFrame:
+    r"""Return the first table of an answer as a DataFrame.
 
-    Columns in which all cells are numbers are numbers; a cell that is empty or a dash is missing
-    in them. `1,234` may be a thousand or a decimal: such a column stays text unless one of its
-    cells (`1,234,567`, `1,234.50`) says which.
+    A column of numbers becomes numeric; its empty cells and dashes are missing values. The comma in
+    `1,234` could separate thousands or decimals: such a column stays text unless one of its cells
+    (`1,234,567`, `1,234.50`) decides.
 
     Args:
-        answer: What the model wrote.
+        answer: The text of the answer.
 
     Returns:
         A row for each row of the table, and a column for each of its columns.
@@ -240,10 +244,10 @@ def table(answer: str) -> pd.DataFrame:
         MissingPackage: pandas is not installed.
 
     Example:
-        >>> table("| city | people |\n|---|---|\n| Bonn | 340 |").people.sum()
+        >>> data_frame("| city | people |\n|---|---|\n| Bonn | 340 |").people.sum()
         340
     """
-    found = cells(answer)
+    table = text_table(answer)
     try:
         import pandas as pd
     except ImportError:
@@ -251,32 +255,31 @@ def table(answer: str) -> pd.DataFrame:
             "A DataFrame needs pandas, which is not installed; the answer's text is kept.",
             'Run `pip install "mixmagic[data]"`.',
         ) from None
-    columns = zip(*found.rows, strict=True) if found.rows else [()] * len(found.columns)
+    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.columns)
     return pd.DataFrame(
-        {name: _column(column) for name, column in zip(found.columns, columns, strict=True)}
+        {name: _column(column) for name, column in zip(table.columns, columns, strict=True)}
     )
 
 
 def _column(texts: Sequence[str]) -> Any:
-    """A column as pandas takes it: numbers where all of it is."""
+    """Return a column's values for pandas: numbers if all of them are."""
     import pandas as pd
 
     signed = [text.replace("\N{MINUS SIGN}", "-") for text in texts]
-    given = [text for text in signed if text.lower() not in _MISSING]
-    if any(map(_CERTAIN.match, given)):
-        given = [text.replace(",", "") if _GROUPED.match(text) else text for text in given]
-    if not given or not all(map(_NUMBER.match, given)):
+    present = [text for text in signed if text.lower() not in _MISSING]
+    if any(map(_CERTAIN.match, present)):
+        present = [text.replace(",", "") if _GROUPED.match(text) else text for text in present]
+    if not present or not all(map(_NUMBER.match, present)):
         return list(texts)
-    rest = iter(given)
-    numbers = [None if text.lower() in _MISSING else _number(next(rest)) for text in signed]
+    rest = iter(present)
+    numbers = [None if text.lower() in _MISSING else _to_number(next(rest)) for text in signed]
     whole = [number for number in numbers if isinstance(number, int)]
-    if len(whole) < len(given):
+    if len(whole) < len(present):
         return pd.Series(numbers, dtype="float64")
     if all(-(2**63) <= number < 2**63 for number in whole):
         return pd.Series(numbers, dtype="int64" if len(whole) == len(texts) else "Int64")
     return pd.Series(numbers, dtype="object")
 
 
-def _number(text: str) -> int | float:
-    """The number that a cell holds."""
+def _to_number(text: str) -> int | float:
     return int(text) if text.lstrip("+-").isdigit() else float(text)

@@ -1,16 +1,23 @@
-"""The same request as a program of its own: `--as curl|python|together|openai|js`. Nothing is sent.
+"""Write a request as a program: `--as curl|python|together|openai|js`. Nothing is sent.
 
-What such a program sends is what `backends.wire` encodes; the key comes from its environment.
+Each program is a template in `programs/`. Its file name says its `--as` name and its language
+(`curl.sh.txt`); a line `== stream`, `== whole` or `== always` tells when the lines below it are
+used; `%name` is replaced by what the method `name` of the language's class returns; a line with
+nothing but empty values is left out. To add a program: one template.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import pprint
 import re
+import shlex
+import string
 import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mixmagic.backends.wire import encode
@@ -20,49 +27,51 @@ from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.keys.headers import key_header, pieces, variables
 from mixmagic.keys.urls import base_url, join, shown
 
-# What both official packages take by name, in the same way; they add the rest as it is.
-_NAMED = {
+# Keyword arguments of both official packages; others go into `extra_body`.
+_KEYWORDS = {
     "model", "messages", "temperature", "top_p", "max_tokens", "stop", "seed", "n",
     "presence_penalty", "frequency_penalty", "response_format", "stream",
 }  # fmt: skip
 # JavaScript's numbers are exact up to here.
 _MOST_EXACT = 2**53
-_HEREDOC = "END_OF_REQUEST"
-_PATH = "chat/completions"
 
 
-def check(form: str) -> None:
-    """See that there is such a form.
+@functools.cache
+def programs() -> Mapping[str, Path]:
+    """Return the templates by the names that `--as` takes."""
+    folder = Path(__file__).with_name("programs")
+    return {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.txt"))}
 
-    Raises:
-        BadArguments: There is none.
-    """
-    if form not in PROGRAMS:
+
+def check(name: str) -> None:
+    """Raise `BadArguments` if there is no program of this name."""
+    if name not in programs():
         raise BadArguments(
-            f"There is no program {form!r:.40}.",
-            f"{did_you_mean(form, PROGRAMS)}--as takes {', '.join(PROGRAMS)}.",
+            f"There is no program {name!r:.40}.",
+            f"{did_you_mean(name, programs())}--as takes {', '.join(programs())}.",
         )
 
 
-def program(request: Request, form: str) -> str:
-    """A request as code that sends it.
+def program(request: Request, name: str) -> str:
+    """Return a program that sends a request.
 
     Args:
-        request: What would be sent.
-        form: `curl`, `python` (httpx), `together` or `openai` (their packages), or `js`.
+        request: The request.
+        name: `curl`, `python` (httpx), `together` or `openai` (their packages), or `js`.
 
     Returns:
-        The code. It reads the key from the provider's own environment variable; it never holds
-        one. Several answers are not streamed: their pieces come mixed. For the embedded model,
-        which has no server, it is Python whatever the form.
+        The code. It reads the key from the provider's own environment variable and never contains
+        one. Several answers are not streamed, since their pieces would come mixed. For the
+        embedded model, which has no server, it is Python in any case.
 
     Raises:
-        BadArguments: There is no such form, it cannot send this, or the URL holds a password.
+        BadArguments: There is no such program, it cannot send this request, or the URL has a
+            password.
 
     Example:
         >>> print(program(session.request("Hi", model="8x7b"), "curl"))
     """
-    check(form)
+    check(name)
     provider = request.model.provider
     if provider.backend == "local":
         return _embedded(request)
@@ -71,270 +80,272 @@ def program(request: Request, form: str) -> str:
     body = encode(request)
     if body.get("n") not in (None, 1):
         body = encode(replace(request, stream=False))
-    return PROGRAMS[form](url, provider, body)
+    path = programs()[name]
+    values = _LANGUAGES[path.suffixes[0]](url, provider, body)
+    section = "stream" if body.get("stream") else "whole"
+    return _fill(path.read_text(encoding="utf-8"), section, values)
+
+
+class _Template(string.Template):
+    delimiter = "%"
+
+
+def _fill(template: str, section: str, values: _Values) -> str:
+    """Return the lines of the section and of all sections, with their values."""
+    lines, current = [], "always"
+    for line in template.splitlines():
+        if line.startswith("== "):
+            current = line.removeprefix("== ")
+        elif current in ("always", section):
+            names = _Template(line).get_identifiers()
+            filled = _Template(line).substitute({name: getattr(values, name)() for name in names})
+            if filled.strip() or not names:
+                lines.append(filled)
+    return "\n".join(lines).strip("\n")
 
 
 def _public_url(provider: Provider) -> str:
-    """Return the provider's URL, if it holds no password."""
+    """Return the provider's URL; raise `BadArguments` if it has a password."""
     url = base_url(provider)
     parts = urllib.parse.urlsplit(url)
     if "@" in parts.netloc or shown(url) != url:
         raise BadArguments(
-            f"The URL in {provider.url_env or 'the catalog'} holds a password, which no program"
-            " shall show.",
-            f"Take it out of the URL; a key belongs into {provider.key_env or 'the environment'}.",
+            f"The URL in {provider.url_env or 'the catalog'} has a password, which cannot be part"
+            " of a program.",
+            "Remove it from the URL; a key belongs into"
+            f" {provider.key_env or 'an environment variable'}.",
         )
     return url
 
 
-def _curl(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
-    """A command for a POSIX shell."""
-    import shlex
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The values for templates in one language.
 
-    name = provider.key_env
-    header = f'-H "{"{}: {}".format(*key_header(provider))}${name}"'
-    if name and not provider.key_required:
-        header = f"${{{name}:+{header}}}"  # no header where there is no key
-    lines = [
-        f"curl -sS -N {shlex.quote(join(url, _PATH))} \\",
-        "  -H 'Content-Type: application/json' \\",
-        *([f"  {header} \\"] if name else []),
-        *(f'  -H "{each}: {_in_shell(text)}" \\' for each, text in provider.headers.items()),
-        f"  --data-binary @- <<'{_HEREDOC}'",
-        # JSON's own escapes leave no line that could end it; an interactive shell may replace `!`.
-        _shown(json.dumps(body, ensure_ascii=False, indent=2)).replace("!", "\\u0021"),
-        _HEREDOC,
-    ]
-    return "\n".join(lines)
+    Attributes:
+        base_url: Of the provider.
+        provider: Its key and headers.
+        request: The body of the request.
+    """
+
+    base_url: str
+    provider: Provider
+    request: Mapping[str, Any]
+
+    @property
+    def full_url(self) -> str:
+        return join(self.base_url, "chat/completions")
 
 
-def _python(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
-    """Python with httpx."""
-    name, (header, scheme) = provider.key_env, key_header(provider)
-    if name and provider.key_required:
-        headers = [f'headers = {{"{header}": f"{scheme}{{os.environ[{name!r}]}}"}}']
-    elif name:
-        headers = [
-            f'key = os.environ.get("{name}")',
-            f'headers = {{"{header}": f"{scheme}{{key}}"}} if key else {{}}',
-        ]
-    else:
-        headers = ["headers = {}"]
-    if provider.headers:
-        headers.append(f"headers |= {_in_python(provider.headers)}")
-    streamed = [
-        'with httpx.stream("POST", url, json=body, headers=headers, timeout=180) as response:',
-        "    if response.is_error:",
-        "        raise SystemExit(response.read().decode())",
-        "    for line in response.iter_lines():",
-        '        if line.startswith("data: ") and line != "data: [DONE]":',
-        '            for choice in json.loads(line[len("data: ") :]).get("choices", []):',
-        '                print(choice["delta"].get("content") or "", end="", flush=True)',
-    ]
-    whole = [
-        "response = httpx.post(url, json=body, headers=headers, timeout=180)",
-        "if response.is_error:",
-        "    raise SystemExit(response.text)",
-        'for choice in response.json()["choices"]:',
-        '    print(choice["message"]["content"])',
-    ]
-    lines = [
-        *(["import json"] if body.get("stream") else []),
-        "import os",
-        "",
-        "import httpx",
-        "",
-        f"url = {join(url, _PATH)!r}",
-        *headers,
-        _assigned("body", body),
-        *(streamed if body.get("stream") else whole),
-    ]
-    needed = name or variables(provider)
-    return "\n".join(lines if needed else [line for line in lines if line != "import os"])
+class _Shell(_Values):
+    """Values in POSIX shells."""
+
+    def url(self) -> str:
+        return shlex.quote(self.full_url)
+
+    def headers(self) -> str:
+        """Return options of curl, one a line; that of an optional key is left out without it."""
+        provider, name = self.provider, self.provider.key_env
+        header, scheme = key_header(provider)
+        key = f'-H "{header}: {scheme}${name}"'
+        options = [key if provider.key_required else f"${{{name}:+{key}}}"] if name else []
+        options += [f'-H "{each}: {_in_quotes(text)}"' for each, text in provider.headers.items()]
+        return "\n".join(f"  {option} \\" for option in options)
+
+    def body(self) -> str:
+        # JSON has no line that could end the here-document; an interactive shell may expand `!`.
+        body = json.dumps(self.request, ensure_ascii=False, indent=2)
+        return _printable(body).replace("!", "\\u0021")
 
 
-def _together(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
-    """Python with Together's package, whose paths begin with the version."""
-    base, mark, query = url.partition("?")
-    if not base.endswith("/v1"):
-        raise BadArguments(
-            f"Together's package cannot reach {url}: it asks for /v1/chat/completions.",
-            "Take --as openai or --as python.",
-        )
-    url = f"{base.removesuffix('/v1')}{mark}{query}"
-    return _package("together", "Together", url, provider, body)
+class _Python(_Values):
+    """Values in Python, for httpx and for the official packages, which have one design."""
+
+    def import_os(self) -> str:
+        return "import os" if self.provider.key_env or variables(self.provider) else ""
+
+    def url(self) -> str:
+        return repr(self.full_url)
+
+    def headers(self) -> str:
+        """Return the statements that set `headers`."""
+        name, (header, scheme) = self.provider.key_env, key_header(self.provider)
+        if name and self.provider.key_required:
+            lines = [f'headers = {{"{header}": f"{scheme}{{os.environ[{name!r}]}}"}}']
+        elif name:
+            lines = [
+                f'key = os.environ.get("{name}")',
+                f'headers = {{"{header}": f"{scheme}{{key}}"}} if key else {{}}',
+            ]
+        else:
+            lines = ["headers = {}"]
+        if self.provider.headers:
+            lines.append(f"headers |= {_python_dict(self.provider.headers)}")
+        return "\n".join(lines)
+
+    def body(self) -> str:
+        return _assignment("body", self.request)
+
+    def client(self) -> str:
+        return self._client(self.base_url)
+
+    def unversioned_client(self) -> str:
+        """Return arguments for Together's client, whose paths begin with the version."""
+        base, mark, query = self.base_url.partition("?")
+        if not base.endswith("/v1"):
+            raise BadArguments(
+                f"Together's package cannot use {self.base_url}: it calls /v1/chat/completions.",
+                "Use --as openai or --as python.",
+            )
+        return self._client(f"{base.removesuffix('/v1')}{mark}{query}")
+
+    def arguments(self) -> str:
+        return _assignment("body", self._arguments())
+
+    def extra(self) -> str:
+        extra = self._extra()
+        return _assignment("extra", extra) if extra else ""
+
+    def extra_argument(self) -> str:
+        return ", extra_body=extra" if self._extra() else ""
+
+    def _client(self, url: str) -> str:
+        provider, name = self.provider, self.provider.key_env
+        header, scheme = key_header(provider)
+        if name and not scheme:
+            raise BadArguments(
+                f"The package sends the key as Authorization, but {provider.label} expects it as"
+                f" {header}.",
+                "Use --as curl or --as python.",
+            )
+        # The client requires a key, even for a server that does not.
+        key = repr("none")
+        if name:
+            required = provider.key_required
+            key = f'os.environ["{name}"]' if required else f'os.environ.get("{name}", "none")'
+        base, _, query = url.partition("?")
+        arguments = f"api_key={key}, base_url={base!r}"
+        if query:
+            arguments += f", default_query={dict(urllib.parse.parse_qsl(query))!r}"
+        if provider.headers:
+            arguments += f", default_headers={_python_dict(provider.headers)}"
+        return arguments
+
+    def _arguments(self) -> Mapping[str, Any]:
+        # The packages leave out None, while `extra_body` sends null.
+        return {
+            key: value
+            for key, value in self.request.items()
+            if key in _KEYWORDS and value is not None
+        }
+
+    def _extra(self) -> Mapping[str, Any]:
+        arguments = self._arguments()
+        return {key: value for key, value in self.request.items() if key not in arguments}
 
 
-def _openai(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
-    """Python with OpenAI's package."""
-    return _package("openai", "OpenAI", url, provider, body)
+class _JavaScript(_Values):
+    """Values in JavaScript, for Node.js 18 and later, also inside of a page's script element."""
+
+    def url(self) -> str:
+        return _js_string(self.full_url)
+
+    def headers(self) -> str:
+        """Return the entries of an object."""
+        provider, name = self.provider, self.provider.key_env
+        header, scheme = key_header(provider)
+        key = f"process.env.{name}"
+        entry = f"{header if header.isalpha() else _js_string(header)}: `{scheme}${{{key}}}`"
+        if not provider.key_required:
+            entry = f"...({key} && {{ {entry} }})"
+        entries = ['"Content-Type": "application/json"', *([entry] if name else [])]
+        for own, text in provider.headers.items():
+            parts = [
+                f"process.env.{part}" if is_variable else _js_string(part)
+                for part, is_variable in pieces(text)
+            ]
+            entries.append(f"{_js_string(own)}: {' + '.join(parts)}")
+        return ", ".join(entries)
+
+    def body(self) -> str:
+        """Return a JSON text as an expression: an object, if that gives the same text."""
+        written = _printable(json.dumps(self.request, ensure_ascii=False, indent=2))
+        if "__proto__" in written or not _is_exact(self.request):
+            return _js_string(json.dumps(self.request, ensure_ascii=False))
+        return f"JSON.stringify({_script_safe(written)})"
 
 
-def _package(
-    package: str, client: str, url: str, provider: Provider, body: Mapping[str, Any]
-) -> str:
-    """Python with one of the two packages, which have one design."""
-    name, (header, scheme) = provider.key_env, key_header(provider)
-    if name and not scheme:
-        raise BadArguments(
-            f"The package sends the key as Authorization, and {provider.label} wants it as"
-            f" {header}.",
-            "Take --as curl or --as python.",
-        )
-    base, _, query = url.partition("?")
-    asked = f"base_url={base!r}"
-    if query:
-        asked += f", default_query={dict(urllib.parse.parse_qsl(query))!r}"
-    if provider.headers:
-        asked += f", default_headers={_in_python(provider.headers)}"
-    # A client is not made without a key, also for a server that takes none.
-    key = f'os.environ["{name}"]' if provider.key_required else f'os.environ.get("{name}", "none")'
-    # A value that is not there is left out by them, where we would send null.
-    named = {key: value for key, value in body.items() if key in _NAMED and value is not None}
-    extra = {key: value for key, value in body.items() if key not in named}
-    streamed = [
-        "for chunk in answer:",
-        "    for choice in chunk.choices:",
-        '        print(choice.delta.content or "", end="", flush=True)',
-    ]
-    whole = ["for choice in answer.choices:", "    print(choice.message.content)"]
-    lines = [
-        "import os",
-        "",
-        f"from {package} import {client}",
-        "",
-        f"client = {client}(api_key={key if name else repr('none')}, {asked})",
-        _assigned("body", named),
-        *([_assigned("extra", extra)] if extra else []),
-        f"answer = client.chat.completions.create(**body{', extra_body=extra' if extra else ''})",
-        *(streamed if body.get("stream") else whole),
-    ]
-    return "\n".join(lines if name or variables(provider) else lines[2:])
+_LANGUAGES: Mapping[str, type[_Shell | _Python | _JavaScript]] = {
+    ".sh": _Shell,
+    ".py": _Python,
+    ".js": _JavaScript,
+}
 
 
-def _js(url: str, provider: Provider, body: Mapping[str, Any]) -> str:
-    """JavaScript for Node.js 18 and later, also inside a page's script element."""
-    name, (header, scheme) = provider.key_env, key_header(provider)
-    key = f"process.env.{name}"
-    authorization = f"{header if header.isalpha() else _text(header)}: `{scheme}${{{key}}}`"
-    if name and not provider.key_required:
-        authorization = f"...({key} && {{ {authorization} }})"
-    headers = '"Content-Type": "application/json"' + (f", {authorization}" if name else "")
-    for each, text in provider.headers.items():
-        value = " + ".join(
-            f"process.env.{piece}" if is_name else _text(piece) for piece, is_name in pieces(text)
-        )
-        headers += f", {_text(each)}: {value}"
-    streamed = [
-        '  let rest = "";',
-        "  const decoder = new TextDecoder();",
-        "  for await (const bytes of response.body) {",
-        '    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\\n");',
-        "    rest = lines.pop();",
-        "    for (const line of lines) {",
-        '      if (!line.startsWith("data: ") || line.startsWith("data: [DONE]")) continue;',
-        "      for (const choice of JSON.parse(line.slice(6)).choices ?? [])",
-        '        process.stdout.write(choice.delta.content ?? "");',
-        "    }",
-        "  }",
-    ]
-    whole = [
-        "  for (const choice of (await response.json()).choices)",
-        "    console.log(choice.message.content);",
-    ]
-    lines = [
-        f"const body = {_literal(body)};",
-        "(async () => {",
-        f"  const response = await fetch({_text(join(url, _PATH))}, {{",
-        '    method: "POST",',
-        f"    headers: {{ {headers} }},",
-        "    body,",
-        "  });",
-        "  if (!response.ok) throw new Error(await response.text());",
-        *(streamed if body.get("stream") else whole),
-        "})();",
-    ]
-    return "\n".join(lines)
-
-
-def _in_shell(text: str) -> str:
-    """A header's value between double quotes in a shell."""
+def _in_quotes(text: str) -> str:
+    """Return a header's value for double quotes in a shell."""
     return "".join(
-        f"${{{piece}}}" if is_name else re.sub(r'(["\\$`])', r"\\\1", piece)
-        for piece, is_name in pieces(text)
+        f"${{{part}}}" if is_variable else re.sub(r'(["\\$`])', r"\\\1", part)
+        for part, is_variable in pieces(text)
     )
 
 
-def _in_python(headers: Mapping[str, str]) -> str:
-    """Headers as a Python dict."""
+def _python_dict(headers: Mapping[str, str]) -> str:
+    """Return headers as a Python dict."""
     items = []
     for name, text in headers.items():
-        values = (f"os.environ[{each!r}]" if named else repr(each) for each, named in pieces(text))
-        items.append(f"{name!r}: {' + '.join(values)}")
+        parts = (
+            f"os.environ[{part!r}]" if is_variable else repr(part)
+            for part, is_variable in pieces(text)
+        )
+        items.append(f"{name!r}: {' + '.join(parts)}")
     return f"{{{', '.join(items)}}}"
 
 
-def _literal(body: Mapping[str, Any]) -> str:
-    """A JSON text as a JavaScript expression: an object's, where that says the same."""
-    written = _shown(json.dumps(body, ensure_ascii=False, indent=2))
-    if "__proto__" in written or not _exact(body):
-        return _text(json.dumps(body, ensure_ascii=False))
-    return f"JSON.stringify({_script_safe(written)})"
+def _js_string(text: str) -> str:
+    """Return a JavaScript string literal."""
+    return _script_safe(_printable(json.dumps(text, ensure_ascii=False)))
 
 
-def _text(text: str) -> str:
-    """A text as a JavaScript string."""
-    return _script_safe(_shown(json.dumps(text, ensure_ascii=False)))
-
-
-def _shown(written: str) -> str:
-    """JSON without what a terminal would obey."""
-    return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", written)
+def _printable(written: str) -> str:
+    """Return JSON without control characters, which a terminal would obey."""
+    return re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", written)
 
 
 def _script_safe(code: str) -> str:
-    """JavaScript whose strings neither end a page's script element nor begin a comment in it."""
+    """Return JavaScript whose strings cannot end a page's script element, or begin a comment."""
     return re.sub(r"<(?=[/!]|script)", r"\\u003c", code, flags=re.IGNORECASE)
 
 
-def _exact(value: Any) -> bool:
-    """Whether all of a value's numbers are the same in JavaScript."""
+def _is_exact(value: Any) -> bool:
+    """Return True if JavaScript represents all numbers in a value exactly."""
     if isinstance(value, Mapping):
-        return all(map(_exact, value.values()))
+        return all(map(_is_exact, value.values()))
     if isinstance(value, list | tuple):
-        return all(map(_exact, value))
+        return all(map(_is_exact, value))
     return not (isinstance(value, int) and abs(value) > _MOST_EXACT)
 
 
 def _embedded(request: Request) -> str:
-    """The embedded model in Python."""
-    named = {"model": request.model.name, **request.params}
+    """Return Python code that uses the embedded model."""
+    options = {"model": request.model.name, **request.params}
     messages = [{"role": m.role, "content": m.text} for m in request.messages]
-    several = [
+    several = (
         "answer = mixmagic.ask(messages, **options)",
         'print(answer, *answer.others, sep="\\n")',
-    ]
-    lines = [
-        "# The embedded model has no server to send this to: mixmagic asks it from Python.",
-        "import mixmagic",
-        "",
-        _assigned("messages", messages),
-        _assigned("options", named),
-        *(several if "n" in named else ["print(mixmagic.ask(messages, **options))"]),
-    ]
-    return "\n".join(lines)
+    )
+    return "\n".join(
+        [
+            "# The embedded model has no server to send this to: mixmagic runs it.",
+            "import mixmagic",
+            "",
+            _assignment("messages", messages),
+            _assignment("options", options),
+            *(several if "n" in options else ["print(mixmagic.ask(messages, **options))"]),
+        ]
+    )
 
 
-def _assigned(name: str, value: Any) -> str:
-    """A Python value, in lines that a person can read, given a name."""
-    written = pprint.pformat(value, indent=1, width=88, sort_dicts=False)
-    return f"{name} = {written}"
-
-
-PROGRAMS: Mapping[str, Callable[[str, Provider, Mapping[str, Any]], str]] = {
-    "curl": _curl,
-    "python": _python,
-    "together": _together,
-    "openai": _openai,
-    "js": _js,
-}
+def _assignment(name: str, value: Any) -> str:
+    """Return a Python statement over several readable lines."""
+    return f"{name} = {pprint.pformat(value, indent=1, width=88, sort_dicts=False)}"

@@ -13,7 +13,7 @@ from server import together as pieces
 ASK = """
 from mixmagic.display.formats import FORMATS
 from mixmagic.display.live import show
-from mixmagic.display.live import Rounds
+from mixmagic.display.live import AttemptsRenderer
 from mixmagic.display.renderers import renderer
 from mixmagic.structured.schema import Schema
 from mixmagic.structured.attempts import ask_structured
@@ -21,18 +21,18 @@ import mixmagic
 session = mixmagic.session()
 schema = Schema.of({"type": "object", "required": ["a"]}, "thing")
 place = renderer(get_ipython(), form=FORMATS["json"])
-rounds = Rounds(place, schema)
+attempts = AttemptsRenderer(place, schema)
 last = None
 try:
     found = ask_structured(
-        lambda asked: show(session, asked, rounds), session.request("Hi", model="8x7b"), schema
+        lambda asked: show(session, asked, attempts), session.request("Hi", model="8x7b"), schema
     )
     last = found.completion
 except mixmagic.errors.MixmagicError as error:
     last = error.partial
     raise
 finally:
-    rounds.release(last)
+    attempts.release(last)
 """
 
 
@@ -49,7 +49,7 @@ def test_two_rounds_are_one_output_with_what_both_took(desk, live):
     assert ran.status == "ok", ran.text
     assert [output["kind"] for output in ran.outputs] == ["display_data"]
     assert ran.text.startswith('{\n  "a": 1\n}\n\ntogether:8x7b · 18 → 3 tokens')
-    assert "one repair round" in ran.text
+    assert "repaired once" in ran.text
     assert desk.value("found.instance") == {"a": 1}
 
 
@@ -58,7 +58,7 @@ def test_between_the_rounds_a_person_reads_what_was_wrong(desk):
     ran = desk.run(ASK, Answer(pieces("{}")), second)
     datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
     shown = "\n".join(data["text/markdown"] for data in datas).replace("<span>&#36;</span>", "$")
-    wrong = "The answer is no thing: $: 'a' is a required property. Asking again:"
+    wrong = "The answer does not match thing: $: 'a' is a required property. Asking again:"
     assert shown.index("2 characters …") < shown.index(wrong) < shown.index('"a": 1')
 
 
@@ -76,7 +76,7 @@ def test_in_a_terminal_a_line_stands_between_the_rounds(together, tmp_path):
     )
     first, said, second, footer = ran.stdout.split("\n\n")
     assert first == "{}"
-    assert said == "The answer is no thing: $: 'a' is a required property. Asking again:"
+    assert said == "The answer does not match thing: $: 'a' is a required property. Asking again:"
     assert second == '{"a": 1}'
     assert "18 → 4 tokens" in footer
 

@@ -249,7 +249,7 @@ class TestOut:
         first, second = desk.server.received
         assert first.body["response_format"]["type"] == "json_schema"
         assert "age" in second.body["messages"][-1]["content"]
-        assert "one repair round" in ran.text
+        assert "repaired once" in ran.text
         assert desk.value("(_ is who, Out[max(Out)].usage.prompt_tokens)") == (False, 18)
 
     def test_a_second_failure_is_the_last(self, desk):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal, localcontext
 
 import pydantic
@@ -14,7 +15,7 @@ from server import together as pieces
 from mixmagic.calls.completion import Collector, stopped_with
 from mixmagic.core.money import Usage
 from mixmagic.errors import AnswerUnusable, BudgetExceeded, Stopped, StreamBroken, Unavailable
-from mixmagic.structured.attempts import ask_structured, asking
+from mixmagic.structured.attempts import ask_structured, both, with_schema
 from mixmagic.structured.schema import Schema
 
 TOKEN = Decimal("600e-9")
@@ -63,7 +64,7 @@ def test_the_embedded_model_makes_an_instance(session, ask):
     )
     found = ask_structured(ask, request, SCHEMA)
     assert isinstance(found.instance, Person)
-    assert found.rounds == 1
+    assert found.attempts == 1
     assert found.completion.value is found.instance
     assert found.completion.notes == ()
 
@@ -89,14 +90,14 @@ def test_the_schema_is_sent_and_told(structured, together):
     assert (form["name"], form["strict"]) == ("Person", True)
     assert form["schema"]["required"] == ["name", "age"]
     system, user = sent["messages"]
-    assert system["content"].startswith("Be brief.\n\nAnswer with JSON alone")
+    assert system["content"].startswith("Be brief.\n\nAnswer with JSON only")
     assert '"maximum": 200' in system["content"]
     assert user == {"role": "user", "content": "Who?"}
 
 
 def test_instructions_are_put_before_a_prompt_that_has_none(session):
     request = session.request("Who?", model="8x7b", temperature=0)
-    asked = asking(request, SCHEMA)
+    asked = with_schema(request, SCHEMA)
     assert [message.role for message in asked.messages] == ["system", "user"]
     assert asked.params == {"temperature": 0, "response_format": SCHEMA.response_format()}
 
@@ -107,12 +108,12 @@ def test_one_repair_round_is_counted(structured, together):
         Answer(pieces(bad, prompt=20)), Answer(pieces('{"name": "Anna", ', '"age": 31}', prompt=50))
     )
     assert found.instance == Person(name="Anna", age=31)
-    assert found.rounds == 2
+    assert found.attempts == 2
     answer = found.completion
     assert answer.text == '{"name": "Anna", "age": 31}'
     assert answer.usage == Usage(70, 3)
     assert answer.cost == 73 * TOKEN
-    assert answer.notes == ("one repair round",)
+    assert answer.notes == ("repaired once",)
     assert "70 → 3 tokens" in answer.footer()
     assert len(answer.request.messages) == 2
     again = together.received[-1].body
@@ -120,7 +121,10 @@ def test_one_repair_round_is_counted(structured, together):
         "system", "user", "assistant", "user"
     ]  # fmt: skip
     assert again["messages"][2]["content"] == bad
-    assert "The answer is no Person: $.age: Input should be" in again["messages"][3]["content"]
+    assert (
+        "The answer does not match Person: $.age: Input should be"
+        in again["messages"][3]["content"]
+    )
     assert again["response_format"] == together.received[0].body["response_format"]
 
 
@@ -141,7 +145,7 @@ def test_there_is_no_second_repair_and_nothing_is_lost(structured, together):
     assert together.received[1].body["messages"][2]["content"] == "(no answer)"
     partial = caught.value.partial
     assert (partial.text, partial.usage, partial.value) == ("I cannot.", Usage(18, 2), None)
-    assert partial.notes == ("one repair round",)
+    assert partial.notes == ("repaired once",)
 
 
 def test_what_is_cut_off_is_not_asked_for_again(structured, together):
@@ -200,5 +204,15 @@ def test_a_cost_that_is_unknown_stays_unknown(session, ask, server, monkeypatch)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     server.plan = [Answer(pieces("bad")), Answer(pieces('{"name": "A", "age": 3}'))]
     found = ask_structured(ask, session.request("Who?", model="openai:m"), SCHEMA)
-    assert found.rounds == 2
+    assert found.attempts == 2
     assert found.completion.cost is None
+
+
+def test_the_sum_of_a_known_and_an_unknown_cost_is_unknown(session, together):
+    together.plan = [Answer(pieces("bad"))]
+    known = session.ask("Who?", model="together:8x7b")
+    assert known.cost
+    unknown = replace(known, cost=None)
+    assert both(known, known).cost == 2 * known.cost
+    assert both(known, unknown).cost is None
+    assert both(unknown, known).cost is None

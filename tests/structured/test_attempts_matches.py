@@ -9,7 +9,7 @@ from linear import is_linear
 from server import Answer, chunk, frames, whole
 
 from mixmagic.errors import AnswerUnusable
-from mixmagic.structured.attempts import ask_structured, fitting
+from mixmagic.structured.attempts import ask_structured, find_match
 from mixmagic.structured.schema import Schema
 
 PERSON = Schema.of(
@@ -53,12 +53,12 @@ LAST = ("the last of 2 JSON values",)
     ],
 )  # fmt: skip
 def test_what_fits_is_found_and_what_was_fixed_is_said(answer, remarks):
-    found = fitting(answer, PERSON.instance)
-    assert (found.instance, found.remarks) == (JOHN, remarks)
+    found = find_match(answer, PERSON.instance)
+    assert (found.instance, found.notes) == (JOHN, remarks)
 
 
 def test_a_comma_within_a_text_stays():
-    found = fitting('{"name": "a,}b, ]", "age": 1,}', PERSON.instance)
+    found = find_match('{"name": "a,}b, ]", "age": 1,}', PERSON.instance)
     assert found.instance["name"] == "a,}b, ]"
 
 
@@ -67,7 +67,7 @@ def test_a_comma_within_a_text_stays():
     json.dumps({"people": [JOHN, JOHN]}),
 ])  # fmt: skip
 def test_a_list_is_found(answer):
-    assert fitting(answer, PEOPLE.instance).instance == [JOHN, JOHN]
+    assert find_match(answer, PEOPLE.instance).instance == [JOHN, JOHN]
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_a_list_is_found(answer):
 )  # fmt: skip
 def test_what_does_not_fit_is_not_made_to(answer):
     with pytest.raises(AnswerUnusable):
-        fitting(answer, PERSON.instance)
+        find_match(answer, PERSON.instance)
 
 
 def test_a_value_that_was_cut_is_not_replaced_by_an_example():
     answer = f'Such as {{"name": "A", "age": 1}}. Here: {SAID[:-5]}'
-    assert fitting(answer, PERSON.instance).instance["name"] == "A"
+    assert find_match(answer, PERSON.instance).instance["name"] == "A"
     with pytest.raises(AnswerUnusable):
-        fitting(answer, PERSON.instance, cut=True)
+        find_match(answer, PERSON.instance, cut=True)
 
 
 @pytest.mark.parametrize("text", ["{} ", '{"a": [', "[,]", '{"a": 1,} ', "[[", '"', "``` json\n{"])
 def test_an_answer_of_a_megabyte_is_read_in_linear_time(text):
     def read(answer):
         with pytest.raises(AnswerUnusable):
-            fitting(answer, PERSON.instance)
+            find_match(answer, PERSON.instance)
 
     assert is_linear(read, lambda size: text * (size // len(text)), 1_000_000, 8)
 
@@ -107,7 +107,7 @@ def asked(session, together, *answers):
 
 def test_one_round_is_paid_where_a_value_fits(session, together):
     found = asked(session, together, f'Form: {{"name": "?", "age": "?"}}. [{SAID}]')
-    assert (found.instance, found.rounds) == (JOHN, 1)
+    assert (found.instance, found.attempts) == (JOHN, 1)
     assert len(together.received) == 1
     assert "the last of 2 JSON values · taken out of a list" in found.completion.footer()
 
@@ -115,7 +115,7 @@ def test_one_round_is_paid_where_a_value_fits(session, together):
 def test_thoughts_are_no_data(session, together):
     draft = '{"name": "Jane Placeholder", "age": 99}'
     found = asked(session, together, f"<think>\nMaybe {draft}?\n</think>\n\n{SAID}")
-    assert (found.instance, found.rounds) == (JOHN, 1)
+    assert (found.instance, found.attempts) == (JOHN, 1)
     assert draft in found.completion.reasoning
 
 

@@ -49,7 +49,7 @@ def test_code_is_the_first_block_or_all(answer, code):
     ],
 )
 def test_blocks_that_are_left_out_are_said(answer, said):
-    assert extract.other_blocks(answer) == said
+    assert extract.other_blocks_note(answer) == said
 
 
 @given(VALUES)
@@ -108,7 +108,7 @@ def test_json_that_is_not_alone(answer, value):
     ],
 )
 def test_json_that_is_left_out_is_said(answer, said):
-    assert extract.other_values(answer) == said
+    assert extract.other_values_note(answer) == said
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_json_that_is_left_out_is_said(answer, said):
     [
         ("I cannot do that.", "has no JSON in it"),
         ("", "has no JSON in it"),
-        ('{\n  "a": 1,\n  b: 2\n}', "in line 3, column 3 of it, near '{ \"a\": 1, b: 2 }'"),
+        ('{\n  "a": 1,\n  b: 2\n}', "in line 3, column 3 of the JSON, near '{ \"a\": 1, b: 2 }'"),
         ("So: {'a': 1}", "in line 1, column 2"),
         ('{"a": {"x": 1}, "b": [', "Expecting value in line 1, column 23"),
         ('{b: {"y": 2}}', "in line 1, column 2"),
@@ -124,11 +124,11 @@ def test_json_that_is_left_out_is_said(answer, said):
         ('{"x": [0, 1), "y": {"z": 1}}', "in line 1, column 12"),
         ('{"long": 1}\n{b: 2}', "near '{b: 2}'"),
         ("It is [red, green].", "has no JSON in it"),
-        ('{"a": NaN}', "NaN is no JSON number"),
-        ('{"a": -Infinity}', "-Infinity is no JSON number"),
-        ('{"a": 1e999}', "1e999 is no JSON number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
+        ('{"a": -Infinity}', "-Infinity is not a JSON number"),
+        ('{"a": 1e999}', "1e999 is not a JSON number"),
         (f'{{"a": {"1" * 5000}}}', "4300 digits"),
-        ("[" * 20_000, "nested too deep"),
+        ("[" * 20_000, "nested too deeply"),
         ("__import__('os').getcwd()", "has no JSON in it"),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_is_no_json_is_said_and_where(answer, said):
     with pytest.raises(AnswerUnusable) as caught:
         extract.loads(answer)
     assert said in caught.value.message
-    assert caught.value.hint == extract.AGAIN
+    assert caught.value.hint == extract.ASK_AGAIN
 
 
 @pytest.mark.parametrize("part", ['\\"', "[a ", "{ ", '{"a": ', '["[', "[0, 1)", '{"a": 1} '])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from server import whole
 from typing_extensions import TypedDict
 
 from mixmagic.errors import AnswerUnusable, BadArguments, MissingPackage
@@ -106,15 +107,19 @@ def test_a_value_becomes_an_instance(source, value, instance):
 @pytest.mark.parametrize(
     ("source", "value", "said"),
     [
-        (AGE, {"age": "old"}, "The answer is no S: $.age: 'old' is not of type 'integer'."),
+        (
+            AGE,
+            {"age": "old"},
+            "The answer does not match S: $.age: 'old' is not of type 'integer'.",
+        ),
         (AGE, {}, "$: 'age' is a required property"),
         (AGE, 7, "$: 7 is not of type 'object'"),
         ({"type": "array", "maxItems": 1, "items": AGE}, [{}, 3], "$[1]: 3 is not of type"),
-        (Book, {"title": "E"}, "The answer is no S: $.published: Field required."),
+        (Book, {"title": "E"}, "The answer does not match S: $.published: Field required."),
         (Shelf, {"books": [{**BOOK, "pages": "x"}]}, "$.books[0].pages: Input should be a valid"),
         (Person, {"homes": [{"number": 1}]}, "$.name: Field required; $.homes[0].street: Field"),
         (Book, {**BOOK, "pages": 13}, "$: KeyError: 13"),
-        (LOOP, 1, "S refers to itself without an end."),
+        (LOOP, 1, "S refers to itself endlessly."),
     ],
 )
 def test_what_does_not_fit_is_said_and_where(source, value, said):
@@ -174,18 +179,18 @@ def test_a_complaint_is_short_and_keeps_its_point():
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"age": "integer"}, "S is a dict, but no JSON Schema"),
-        ({"type": "objekt"}, "S is no JSON Schema: $.type: 'objekt' is not valid"),
+        ({"age": "integer"}, "S is a dict, but not a JSON Schema"),
+        ({"type": "objekt"}, "S is not a valid JSON Schema: $.type: 'objekt' is not valid"),
         ({"properties": {"a": {"pattern": "("}}}, "$.properties.a.pattern"),
-        ({"type": {1}}, "S is no JSON"),
+        ({"type": {1}}, "S is not JSON"),
         ({"$ref": "#/$defs/a"}, "S refers to #/$defs/a, which is not in it."),
         ({"$ref": "http://127.0.0.1:9/a"}, "S refers to http://127.0.0.1:9/a"),
         (Unknown, "S refers to Nowhere, which is not defined."),
-        (Plain, "S is no schema: Unable to generate pydantic-core schema"),
-        (7, "S is of type int, which is no schema."),
-        ("Book", "S is of type str, which is no schema."),
-        (None, "S is None, which is no schema."),
-        (EMMA, "S is of type Book, which is no schema."),
+        (Plain, "S is not a schema: Unable to generate pydantic-core schema"),
+        (7, "S is of type int, which is not a schema."),
+        ("Book", "S is of type str, which is not a schema."),
+        (None, "S is None, which is not a schema."),
+        (EMMA, "S is of type Book, which is not a schema."),
     ],
 )
 def test_what_is_no_schema_is_refused(source, said):
@@ -193,14 +198,14 @@ def test_what_is_no_schema_is_refused(source, said):
 
 
 def test_an_instance_is_told_from_its_class():
-    assert refused(Shelf(books=[]))[1] == "Give its class: --schema Shelf."
-    assert refused(EMMA)[1] == "Give its class: --schema Book."
+    assert refused(Shelf(books=[]))[1] == "Use its class: --schema Shelf."
+    assert refused(EMMA)[1] == "Use its class: --schema Book."
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes typing's there")
 def test_an_old_typed_dict_within_another_type_is_refused_with_what_cures_it():
     said, hint = refused(Street)
-    assert "S is no schema: Please use `typing_extensions.TypedDict`" in said
+    assert "S is not a schema: Please use `typing_extensions.TypedDict`" in said
     assert hint.startswith("Run `from typing_extensions import TypedDict`")
     names: dict[str, Any] = {}
     exec(f"{hint.split('`')[1]}\nclass Address(TypedDict):\n    street: str", names)
@@ -253,3 +258,13 @@ def test_a_schema_is_what_it_was_when_it_was_given():
     schema = Schema.of(source, "S")
     source["properties"]["b"] = {}
     assert list(schema.json["properties"]) == ["a"]
+
+
+def test_a_reference_is_never_fetched_even_relative_to_an_inner_id(server):
+    """A check of the whole schema's references cannot see what an inner `$id` makes of them."""
+    server.plan = [lambda _: whole("true")]
+    inner = {"$id": f"{server.url}/inner", "$ref": "other"}
+    schema = Schema.of({"$defs": {"a": {"$id": "other"}}, "properties": {"x": inner}}, "S")
+    with pytest.raises(AnswerUnusable, match="S has a reference that is not in it"):
+        schema.instance({"x": 1})
+    assert not server.received

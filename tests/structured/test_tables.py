@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import AnswerUnusable, MissingPackage
-from mixmagic.structured.tables import cells, table
+from mixmagic.structured.tables import data_frame, text_table
 
 CELL = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"], exclude_characters="\\"),
@@ -25,12 +25,12 @@ def markdown(*rows: list[str]) -> str:
 
 
 def column(*texts: str) -> pd.Series:
-    return table(markdown(["a", "b"], *([text, "x"] for text in texts))).a
+    return data_frame(markdown(["a", "b"], *([text, "x"] for text in texts))).a
 
 
 @given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=4))
 def test_what_stands_in_cells_comes_back(rows):
-    found = cells("Here:\n\n" + markdown(["a", "b"], *map(list, rows)) + "\n\nDone | so.")
+    found = text_table("Here:\n\n" + markdown(["a", "b"], *map(list, rows)) + "\n\nDone | so.")
     assert found.columns == ("a", "b")
     assert found.rows == tuple(rows)
 
@@ -56,7 +56,7 @@ def test_what_stands_in_cells_comes_back(rows):
     ],
 )
 def test_markdown_and_csv_are_tables(answer):
-    pd.testing.assert_frame_equal(table(answer), pd.DataFrame({"a": [1, 3], "b": [2, 4]}))
+    pd.testing.assert_frame_equal(data_frame(answer), pd.DataFrame({"a": [1, 3], "b": [2, 4]}))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_markdown_and_csv_are_tables(answer):
 )  # fmt: skip
 def test_what_is_no_table_is_said(answer):
     with pytest.raises(AnswerUnusable, match="has no table in it"):
-        table(answer)
+        data_frame(answer)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_no_table_is_said(answer):
     ],
 )
 def test_rows_of_as_many_cells_in_a_code_block_are_csv(answer, columns):
-    assert cells(answer).columns == columns
+    assert text_table(answer).columns == columns
 
 
 @pytest.mark.parametrize(
@@ -117,41 +117,41 @@ def test_rows_of_as_many_cells_in_a_code_block_are_csv(answer, columns):
 )
 def test_csv_that_would_be_a_wrong_table_is_refused(csv, said):
     with pytest.raises(AnswerUnusable) as caught:
-        cells(f"```csv\n{csv}\n```")
+        text_table(f"```csv\n{csv}\n```")
     assert said in caught.value.message
 
 
 def test_csv_that_is_cut_off_is_filled_up_as_markdown_is():
-    assert cells("```csv\na,b\n1,2\n3").rows == (("1", "2"), ("3", ""))
+    assert text_table("```csv\na,b\n1,2\n3").rows == (("1", "2"), ("3", ""))
 
 
 def test_csv_of_one_column_is_a_table():
-    assert cells("```csv\nname\nAnn\nBob\n```").rows == (("Ann",), ("Bob",))
+    assert text_table("```csv\nname\nAnn\nBob\n```").rows == (("Ann",), ("Bob",))
 
 
 def test_a_cell_over_two_lines_keeps_its_line_end():
-    assert cells('```csv\na,b\r\n"likes\r\ntea", 2\n```').rows == (("likes\ntea", "2"),)
+    assert text_table('```csv\na,b\r\n"likes\r\ntea", 2\n```').rows == (("likes\ntea", "2"),)
 
 
 def test_a_mark_of_a_quotation_in_a_cell_is_kept():
-    assert cells("a | b\n--|--\n> 5 | 2").rows == (("> 5", "2"),)
+    assert text_table("a | b\n--|--\n> 5 | 2").rows == (("> 5", "2"),)
 
 
 def test_the_first_of_several_tables_and_how_many_are_left():
-    found = cells("\n\n".join([markdown(["a"], ["1"]), markdown(["b"], ["2"]), "|c|\n|-|"]))
+    found = text_table("\n\n".join([markdown(["a"], ["1"]), markdown(["b"], ["2"]), "|c|\n|-|"]))
     assert (found.columns, found.rows, found.others) == (("a",), (("1",),), 2)
-    assert cells("```csv\na,b\n1,2\n```\n```csv\nc,d\n3,4\n```").others == 1
+    assert text_table("```csv\na,b\n1,2\n```\n```csv\nc,d\n3,4\n```").others == 1
 
 
 def test_every_cell_has_a_column_and_every_column_a_name():
-    found = cells("|a|a||\n|-|-|-|\n|1|\n|1|2|3|4|")
+    found = text_table("|a|a||\n|-|-|-|\n|1|\n|1|2|3|4|")
     assert found.columns == ("a", "a.1", "column 3", "column 4")
     assert found.rows == (("1", "", "", ""), ("1", "2", "3", "4"))
 
 
 def test_a_table_without_rows_has_its_columns():
-    assert list(table("|a|b|\n|-|-|").columns) == ["a", "b"]
-    assert len(table("|a|b|\n|-|-|")) == 0
+    assert list(data_frame("|a|b|\n|-|-|").columns) == ["a", "b"]
+    assert len(data_frame("|a|b|\n|-|-|")) == 0
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,8 @@ def test_a_table_without_rows_has_its_columns():
         (["1.5", "", "n/a"], [1.5, None, None], "float64"),
         (["9007199254740993", "-"], [9007199254740993, None], "Int64"),
         (["1" * 25], [int("1" * 25)], "object"),
+        (["9223372036854775807"], [2**63 - 1], "int64"),
+        (["9223372036854775808", "1"], [2**63, 1], "object"),
         (["1,234,567", "12,000"], [1234567, 12000], "int64"),
         (["1,234.50", "7"], [1234.5, 7.0], "float64"),
     ],
@@ -196,22 +198,22 @@ def test_what_may_be_something_else_stays_text(texts):
 def test_without_pandas_the_cells_are_there_all_the_same(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingPackage) as caught:
-        table(markdown(["a"], ["1"]))
+        data_frame(markdown(["a"], ["1"]))
     assert "mixmagic[data]" in caught.value.hint
-    assert cells(markdown(["a"], ["1"])).rows == (("1",),)
+    assert text_table(markdown(["a"], ["1"])).rows == (("1",),)
 
 
 def test_equal_heads_are_told_apart_in_linear_time():
     """As a small model in a loop writes them."""
     head = "|a" * 4000 + "\n" + "|-" * 4000
-    names = cells(head).columns
+    names = text_table(head).columns
     assert len(set(names)) == 4000
     assert names[:3] == ("a", "a.1", "a.2")
-    assert cells("|a|a.1|a|\n|-|-|-|").columns == ("a", "a.1", "a.2")
+    assert text_table("|a|a.1|a|\n|-|-|-|").columns == ("a", "a.1", "a.2")
     with pytest.raises(AnswerUnusable):
-        cells(" " * 100_000 + "x")
+        text_table(" " * 100_000 + "x")
 
 
 def test_a_table_is_not_filled_up_without_bound():
     with pytest.raises(AnswerUnusable, match="1,001 rows, one of 1,000 cells"):
-        cells("|a" * 1000 + "\n|-|" + "\n|" * 1000)
+        text_table("|a" * 1000 + "\n|-|" + "\n|" * 1000)

@@ -19,7 +19,7 @@ from mixmagic.backends import wire
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.errors import BadArguments
 from mixmagic.structured.openai_strict import response_format
-from mixmagic.tasks.export import PROGRAMS, program
+from mixmagic.tasks.export import program, programs
 
 NASTY = (
     'It\'s "x" `ls` $HOME ${HOME} $(id) !! !x \\ \\n \\u0041 %s {y} {{z}}\n\r\n\tEND_OF_REQUEST\n'
@@ -76,7 +76,7 @@ def asking(provider, text="Hello", *, stream=True, **params):
 
 
 def test_every_form_is_tried_here():
-    assert list(PROGRAMS) == FORMS
+    assert list(programs()) == sorted(FORMS)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -245,7 +245,7 @@ def test_the_packages_send_no_key_in_another_header(form, provider):
 
 def test_together_s_package_needs_its_path(provider, monkeypatch):
     monkeypatch.setenv("ACME_BASE_URL", "https://host/api/v4")
-    with pytest.raises(BadArguments, match="cannot reach https://host/api/v4"):
+    with pytest.raises(BadArguments, match="cannot use https://host/api/v4"):
         program(asking(provider), "together")
     assert "https://host/api/v4" in program(asking(provider), "openai")
 
@@ -254,7 +254,7 @@ def test_an_unknown_form_suggests_the_nearest(provider):
     with pytest.raises(BadArguments, match="no program 'pyhton'") as caught:
         program(asking(provider), "pyhton")
     assert caught.value.hint == (
-        "Did you mean python? --as takes curl, python, together, openai, js."
+        "Did you mean python? --as takes curl, js, openai, python, together."
     )
 
 

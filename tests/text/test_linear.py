@@ -46,12 +46,12 @@ def insert(text: str) -> None:
 def values(text: str) -> None:
     with contextlib.suppress(AnswerUnusable):
         extract.loads(text, exact=True)
-    extract.other_values(text)
+    extract.other_values_note(text)
 
 
 def table(text: str) -> None:
     with contextlib.suppress(AnswerUnusable):
-        tables.cells(text)
+        tables.text_table(text)
 
 
 def fix(text: str) -> None:

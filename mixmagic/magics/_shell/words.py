@@ -39,9 +39,9 @@ def offer(shell: Any, session: Session, parser: ArgumentParser) -> None:
         return FORMATS
 
     def programs() -> Iterable[str]:
-        from mixmagic.tasks.export import PROGRAMS
+        from mixmagic.tasks.export import programs
 
-        return PROGRAMS
+        return programs()
 
     def tasks() -> Iterable[str]:
         from mixmagic.catalog.selection import TASKS
