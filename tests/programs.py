@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -20,3 +21,7 @@ def required(*names: str) -> str:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason, allow_module_level=True)
     return path
+
+
+# Runs a script that forks with threads, of which Python 3.12 warns: here forks are the subject.
+FORKING = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c"]

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from programs import FORKING
 from server import Answer
 from server import together as words
 
@@ -180,7 +181,7 @@ def test_a_fork_in_the_middle_of_another_thread_s_first_call(together, tmp_path,
     """The child finds whole what that thread was importing or making."""
     together.plan = [Answer(words("Hi"))]
     ran = subprocess.run(
-        [sys.executable, "-c", FORK + script, module],
+        [*FORKING, FORK + script, module],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")

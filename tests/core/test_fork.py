@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from programs import FORKING
 from server import Answer, Received, chunk, frames, together
 
 START = """
@@ -47,7 +48,7 @@ def echo(request: Received) -> Answer:
 def run(script: str, *words: str, folder: Path) -> list[str]:
     """The lines that a process of its own prints; it must end well, and in time."""
     ran = subprocess.run(
-        [sys.executable, "-c", START + script, *words],
+        [*FORKING, START + script, *words],
         cwd=folder, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr + ran.stdout

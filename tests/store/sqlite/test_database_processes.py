@@ -8,6 +8,8 @@ import sys
 import time
 from contextlib import closing
 
+from programs import FORKING
+
 from mixmagic.store.sqlite.database import Database
 
 FIRST = (
@@ -18,7 +20,7 @@ SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
 
 def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
     """A Python process of its own."""
-    command = [sys.executable, "-c", script, *map(str, words)]
+    command = [*FORKING, script, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
