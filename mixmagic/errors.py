@@ -8,6 +8,7 @@
     * `ContextTooLong`
     * `BudgetExceeded`
     * `AnswerUnusable`
+    * `UnreadableRecord`
     * `StoreError`
         * `StoreBusy`
         * `StoreDamaged`
@@ -144,6 +145,10 @@ class BudgetExceeded(MixmagicError):
 
 class AnswerUnusable(MixmagicError):
     """The answer is whole, but not in the form that was asked for; `partial` has its text."""
+
+
+class UnreadableRecord(MixmagicError):
+    """A recorded request, answer or error is damaged, or written by a newer version of mixmagic."""
 
 
 class StoreError(MixmagicError):

@@ -25,8 +25,7 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.calls.tokens import Count
     from mixmagic.catalog import Catalog
     from mixmagic.catalog.selection import Selection
-    from mixmagic.core.amount import Dollars
-    from mixmagic.core.money import Budget, Per
+    from mixmagic.core.money import Budget, Dollars, Per
     from mixmagic.core.notebook import Place
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
@@ -285,14 +284,14 @@ class Session:
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set a spending limit, or remove it: see `mixmagic.budget`."""
-        from mixmagic.core.amount import amount
+        from mixmagic.core.money import parse_dollars
         from mixmagic.store.ledger.budgets import PERIODS
 
         if per not in tuple(PERIODS):  # it may be anything
             raise BadArguments(
                 f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
             )
-        self.ledger.set_limit(per, None if limit is None else amount(limit), self.notebook)
+        self.ledger.set_limit(per, None if limit is None else parse_dollars(limit), self.notebook)
 
     def budgets(self) -> list[Balance]:
         """Return the balances of the budgets that are set, the session's first.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.core.money import Usage, exact_sum, rounded_up
+from mixmagic.core.money import Usage, exact_sum, round_up
 
 # Fields that can hold a usage object; and objects that can hold such a field.
 _FIELDS = ("usage", "usageMetadata", "usage_metadata")
@@ -242,9 +242,9 @@ def _charge(said: Mapping[str, Any]) -> Decimal | None:
     if own_key and not behind:
         return None  # the fee alone
     if charge := exact_sum([cost, behind]) if own_key else cost:
-        return rounded_up(charge)
+        return round_up(charge)
     ticks = _number(said.get("cost_in_usd_ticks"), _MOST_DOLLARS * _TICKS)
-    return rounded_up(ticks, _TICKS) if ticks else None
+    return round_up(ticks, _TICKS) if ticks else None
 
 
 def _number(value: Any, most: int) -> Decimal:

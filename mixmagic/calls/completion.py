@@ -1,78 +1,85 @@
-"""The finished answer, and the collector that makes it of the pieces of a stream.
+"""The answer to a request, as a value that can show itself.
 
-May import `tally`, `tokens` and what stands below them.
+May import `text`, `values` and what stands below them.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.calls import tokens
-from mixmagic.calls.tally import Tally
-from mixmagic.core.money import Usage, amounts, bill
+from mixmagic.core.money import Usage, bill, format_dollars
 from mixmagic.core.terminal import encodable
-from mixmagic.core.values import Delta, Model, Origin, Request, Tried
-from mixmagic.errors import Stopped, one_line
+from mixmagic.core.values import Model, Origin, Request
+from mixmagic.errors import one_line
 from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
 
-
-def dollars(cost: Decimal | None) -> str:
-    """A cost for people: two significant digits at the least, never $0 for an unknown one."""
-    return amounts([cost])[0]
-
-
-def quiet(line: str) -> str:
-    """A line below an answer as HTML, which no reader of Markdown reads as Markdown."""
-    return f'<div style="opacity: 0.65; font-size: 85%">{as_text(line)}</div>'
-
-
-# What the line under an answer says of its end; of another than these, the word.
-_ENDS = {
+# Reasons why an answer ended, as the footer has them; another reason stands there as it is.
+_FINISHES = {
     "stop": "",
     "tool_calls": "",  # a note names the tools
     "length": "cut off at its token limit",
     "refusal": "the model refused",
 }
-# Why an answer ended that came to no end.
+# Reasons why an answer ended before its end.
 _EARLY = ("stopped", "broken off")
-# What stands above each of several answers, in each MIME type.
-_HEADS = {
+# The heading above each of several answers, in each MIME type.
+_HEADINGS = {
     "text/markdown": "**{}**\n\n",
     "text/html": "<p><strong>{}</strong></p>",
     "text/plain": "{}:\n",
 }
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
-def shown(text: str) -> dict[str, str]:
-    """A model's text as MIME types: Markdown and plain text in which nothing can act."""
+def muted_html(line: str) -> str:
+    """Return a line as small, pale HTML, which no reader of Markdown reads as Markdown."""
+    return f'<div style="opacity: 0.65; font-size: 85%">{as_text(line)}</div>'
+
+
+def safe_bundle(text: str) -> dict[str, str]:
+    """Return a model's text, sanitized, as Markdown and as plain text."""
     return {"text/markdown": sanitize(text), "text/plain": plain(text)}
 
 
-def titles(count: int) -> list[str]:
-    """What each of `count` answers is called."""
-    return [f"Answer {place} of {count}" for place in range(1, count + 1)]
+def answer_titles(count: int) -> list[str]:
+    """Return the headings of `count` answers."""
+    return [f"Answer {number} of {count}" for number in range(1, count + 1)]
 
 
-def headed(bodies: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Answers as MIME types, the same for all, each under its heading; a single one has none."""
-    if len(bodies) == 1:
-        return list(bodies)
-    named = zip(titles(len(bodies)), bodies, strict=True)
+def with_headings(bundles: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the bundles of several answers, each under its heading; a single one has none."""
+    if len(bundles) == 1:
+        return list(bundles)
+    titled = zip(answer_titles(len(bundles)), bundles, strict=True)
     return [
-        {kind: _HEADS[kind].format(title) + text.strip("\n") for kind, text in body.items()}
-        for title, body in named
+        {mime: _HEADINGS[mime].format(title) + body.strip("\n") for mime, body in bundle.items()}
+        for title, bundle in titled
     ]
 
 
-def stacked(bodies: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Answers as MIME types, the same for all, one under the other."""
-    return {kind: "\n\n".join(body[kind] for body in bodies) for kind in bodies[0]}
+def stack(bundles: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Return one bundle of several, which have the same MIME types: one below the other."""
+    return {mime: "\n\n".join(bundle[mime] for bundle in bundles) for mime in bundles[0]}
+
+
+def _ago(moment: datetime) -> str:
+    """Return how long ago a moment was, in its largest unit.
+
+    Example:
+        >>> _ago(datetime.now(UTC) - timedelta(days=12))
+        '12 days ago'
+    """
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in _UNITS:
+        if (count := int(seconds // length)) > 0:
+            return f"{count:,} {unit}{'s' * (count > 1)} ago"
+    return "just now"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,28 +87,29 @@ class Completion:
     """An answer, whole or stopped. `str(completion)` is its text.
 
     Attributes:
-        text: What the model wrote.
+        text: The text that the model wrote.
         usage: Tokens in and out: `prompt_tokens`, `completion_tokens`, `counted` by whom.
-        cost: US dollars: the charge that the provider told, else at the list price; the most
-            where `at_most`; `None` where neither is known, never 0.
-        finish: Why it ended: `stop`, `length`, `stopped` (by the user), …
-        request: What was asked.
-        elapsed: Seconds from the call to the end.
-        ttft: Seconds from the call to the first piece of the text, `None` if none came.
-        reasoning: The model's thinking, where it is told apart.
-        thinking: Seconds of the thinking, `None` where there was none.
-        notes: What happened on the way, for the user's eyes.
+        cost: US dollars: the provider's own charge, else the list price; the most that it can be
+            if `at_most`; 0 if the answer is not live; `None` if unknown, never 0.
+        finish: Reason why it ended: `stop`, `length`, `stopped` (by the user), …
+        request: The question. Its model is the one that answered.
+        elapsed: Seconds from the call to the end; as recorded if the answer is not live.
+        ttft: Seconds from the call to the first piece of the text; `None` if there was none.
+        reasoning: The model's thinking, if the provider sends it apart from the text.
+        thinking: Seconds of the thinking; `None` if there was none.
+        notes: Notes for the user on what happened during the call.
         origin: `live`, `cache` or `cassette`.
-        others: The other answers, where several were asked for.
-        logprobs: The natural logarithms of the probabilities of the answer's tokens, where they
-            were asked for and told.
-        billed_tries: Tries of which nobody has seen the end, and that the provider may bill: they
-            are in the cost at the most that they can cost.
-        value: What a format or a schema made of the text: a DataFrame, an instance, …
-        excerpt: The part of the text that a schema made `value` of; empty if it is all of it.
+        others: The other answers, if several were asked for.
+        logprobs: The natural logarithms of the probabilities of the answer's tokens, if they were
+            asked for and sent.
+        billed_tries: Tries that the provider may bill though nobody has seen their end: they are in
+            the cost at the most that they can cost.
+        value: Value that a format or a schema read from the text: a DataFrame, an instance, …
+        excerpt: The part of the text that a schema read `value` from; empty if it is all of it.
+        recorded: When an answer that is not live was recorded, in UTC; `None` if unknown.
 
     Example:
-        >>> answer = mixmagic.ask("Name three colours.", model="local")
+        >>> answer = mixmagic.ask("Name three colors.", model="local")
         >>> print(answer.text, answer.usage.completion_tokens, answer.cost)
     """
 
@@ -119,12 +127,13 @@ class Completion:
     others: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
     billed_tries: int = 0
-    value: Any = field(default=None, compare=False)  # a DataFrame does not say whether it equals
+    value: Any = field(default=None, compare=False)  # a DataFrame has no one truth value
     excerpt: str = ""
+    recorded: datetime | None = None
 
     @property
     def code_blocks(self) -> tuple[CodeBlock, ...]:
-        """The fenced code blocks of the text, each with its `language` and its `code`."""
+        """The code blocks of the text, each with its `language` and its `code`."""
         return code_blocks(self.text)
 
     @property
@@ -134,46 +143,53 @@ class Completion:
 
     @property
     def at_most(self) -> bool:
-        """True if `cost` is the most that it can be: nobody saw all that was generated."""
+        """True if `cost` is an upper limit: nobody saw all that was generated."""
+        if self.origin != "live":
+            return False
         unseen = not self.request.stream and self.finish in _EARLY
         at_most = unseen and self.usage.estimated and self.usage.charge is None
         return at_most or self.billed_tries > 0
 
     @property
     def approximate(self) -> bool:
-        """True if `cost` is an estimate: of the tokens, or of the price of some of them."""
+        """True if the cost of `usage` is an estimate: of the tokens, or of the price of some."""
         usage, price = self.usage, self.model.price
         if usage.charge is not None:
             return False
         return usage.estimated or (price is not None and price.estimates(usage))
 
     @property
-    def bill(self) -> str:
-        """What it costs, for people: `free`, `$0.00013`, `≈ $0.00013`, `≤ $0.020`.
+    def saved(self) -> Decimal | None:
+        """US dollars that an answer which is not live would have cost; `None` if unknown."""
+        return Decimal(0) if self.origin == "live" else bill(self.usage, self.model.price)
 
-        Empty if nothing was sent at a price that is not known: there is nothing to say of money.
+    @property
+    def bill(self) -> str:
+        """The cost for people: `free`, `$0.00013`, `≈ $0.00013`, `≤ $0.020`.
+
+        Empty if nothing was sent and the price is unknown.
         """
         if self.cost == 0 and self.model.provider.free:
             return "free"
         if self.cost == 0 and self.model.price is None:
             return ""
         sign = "≤ " if self.at_most else "≈ " * self.approximate
-        return sign * bool(self.cost) + dollars(self.cost)
+        return sign * bool(self.cost) + format_dollars(self.cost)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of the text per second after its first piece; `None` where unknown.
+        """Tokens of the text per second after its first piece; `None` if unknown.
 
-        Neither the tokens of the thoughts before the text nor the time that they took count.
+        Neither the tokens of the thinking before the text nor its time count.
         """
         if self.ttft is None or not self.request.stream or self.elapsed <= self.ttft:
             return None
-        # The first token came at `ttft`: only the others took the time since.
+        # The first token was there at `ttft`; the others took the time since.
         return max(self._text_tokens - 1, 0) / (self.elapsed - self.ttft)
 
     @property
     def _text_tokens(self) -> float:
-        """Tokens of the text; by the length of the thoughts if nobody has counted those."""
+        """Tokens of the text; those of the thinking are estimated if nobody has counted them."""
         usage = self.usage
         if usage.reasoning_tokens or not self.reasoning:
             return usage.completion_tokens - usage.reasoning_tokens
@@ -182,7 +198,7 @@ class Completion:
 
     @property
     def thought(self) -> str:
-        """How long the model has thought, for people; empty if it has not.
+        """The time and tokens of the thinking, for people; empty if there was none.
 
         Example:
             >>> completion.thought
@@ -198,7 +214,7 @@ class Completion:
         return ", ".join(parts)
 
     def footer(self, session: str = "") -> str:
-        """The line under an answer: model · tokens · cost · first token · speed · session."""
+        """Return the line below the answer: model, tokens, cost, first token, speed, session."""
         caveat = f" ({self.model.caveat})" if self.model.caveat else ""
         parts = [
             f"{self.model.name}{caveat}",
@@ -211,7 +227,7 @@ class Completion:
             parts.append(f"first token {self.ttft:.2f} s")
         if self.tokens_per_second:
             parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        parts.append(_ENDS.get(self.finish, self.finish))
+        parts += [self._source, _FINISHES.get(self.finish, self.finish)]
         if self.finish in ("stop", "length") and not "".join([self.text, *self.others]).strip():
             parts.append("the answer is empty")
         parts.extend(self.notes)
@@ -219,13 +235,27 @@ class Completion:
             parts.append(f"session {session}")
         return one_line(" · ".join(filter(None, parts)))
 
+    @property
+    def _source(self) -> str:
+        """The origin of an answer that is not live, with what it saved; empty if it is live."""
+        if self.origin == "live":
+            return ""
+        if self.origin == "cache":
+            source = f"cached {_ago(self.recorded)}" if self.recorded else "cached"
+        else:  # the day, so that a replayed notebook looks the same on every day
+            source = f"recorded {self.recorded:%Y-%m-%d}" if self.recorded else "replayed"
+        if not self.saved:
+            return source
+        return f"{source}, saved {'≈ ' * self.approximate}{format_dollars(self.saved)}"
+
     def bundle(self, session: str = "") -> dict[str, str]:
-        """The answer and its footer as MIME types for a notebook."""
+        """Return the answer and its footer as MIME types for a notebook."""
         footer = self.footer(session)
-        body = stacked(headed([shown(text) for text in (self.text, *self.others)]))
+        body = stack(with_headings([safe_bundle(text) for text in (self.text, *self.others)]))
+        markdown, text = body["text/markdown"].rstrip(), body["text/plain"].rstrip()
         return {
-            "text/markdown": f"{body['text/markdown'].rstrip()}\n\n{quiet(footer)}".lstrip("\n"),
-            "text/plain": encodable(f"{body['text/plain'].rstrip()}\n\n{footer}".lstrip("\n")),
+            "text/markdown": f"{markdown}\n\n{muted_html(footer)}".lstrip("\n"),
+            "text/plain": encodable(f"{text}\n\n{footer}".lstrip("\n")),
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -242,187 +272,3 @@ class Completion:
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
         return encodable(f"<Completion {text!r}: {self.footer()}>")
-
-
-class Collector:
-    """Adds up the pieces of one stream, with their times."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self._tally = Tally(request.candidates)
-        self._called = 0  # tokens of calls to tools
-        self._ends: dict[int, str] = {}  # why each answer has ended
-        self._refused = False
-        self._tools: list[str] = []
-        self.notes: list[str] = []
-        self.tried: list[Tried] = []  # tries that failed, and may be billed
-        self._parts: dict[int, list[str]] = {0: []}  # of each answer
-        self._logprobs: list[float] = []
-        self._reasoning: dict[int, list[str]] = {}
-        self._pieces = 0
-        self._origin: Origin = "live"
-        self._started = time.perf_counter()
-        self._first: float | None = None  # when text came
-        self._thought: float | None = None  # when reasoning came
-
-    def add(self, delta: Delta) -> None:
-        """Take the next piece."""
-        text, choice, usage, tally = delta.text, delta.choice, delta.usage, self._tally
-        more = text or delta.reasoning
-        if text and self._first is None:
-            self._first = time.perf_counter()
-        if delta.reasoning and self._thought is None:
-            self._thought = time.perf_counter()
-        if text:
-            self._parts.setdefault(choice, []).append(text)
-        if delta.logprobs and not choice:
-            self._logprobs += delta.logprobs
-        if delta.reasoning:
-            self._reasoning.setdefault(choice, []).append(delta.reasoning)
-        if more:
-            self._pieces += bool(text) + bool(delta.reasoning)
-        if delta.resumed:
-            self._ends.pop(choice, None)
-            tally.ended.discard(choice)
-            tally.behind.add(choice)
-        if usage is not None:
-            self._count(delta, usage)
-        elif more and choice not in tally.ended:
-            tally.behind.add(choice)  # after the end comes only what was held back
-        if delta.finish:
-            if usage is None:
-                tally.add(delta)
-            self._ends[choice] = delta.finish
-        self._note(delta)
-        self._origin = delta.origin
-
-    def _note(self, delta: Delta) -> None:
-        """Take what a piece has besides words and counts, which most have not."""
-        if delta.note and delta.note not in self.notes:  # each try says it again
-            self.notes.append(delta.note)
-        if delta.model is not None:
-            self.request = replace(self.request, model=delta.model)
-        if delta.tried is not None:
-            self.tried.append(delta.tried)
-        if delta.tool and delta.tool not in self._tools:
-            self._tools.append(delta.tool)
-        if delta.refusal:
-            self._refused = True
-        if delta.instead is not None:
-            text, reasoning = delta.instead
-            self._parts[delta.choice] = [text] if text else []
-            self._reasoning[delta.choice] = [reasoning] if reasoning else []
-
-    @property
-    def finish(self) -> str | None:
-        """Why the answer has ended; `None` if it has not.
-
-        Of several answers, one that was cut short tells more than the others.
-        """
-        ends = list(self._ends.values())
-        if self.request.candidates == 1:
-            ends = [end for choice, end in self._ends.items() if not choice]
-        end = next((end for end in (*ends, "stop") if end != "stop"), "stop") if ends else None
-        if "length" in ends:
-            return "length"
-        if end == "stop" and (self._refused or self._tools):
-            return "refusal" if self._refused else "tool_calls"
-        return end
-
-    def _count(self, delta: Delta, usage: Usage) -> None:
-        """Take the provider's count, or ours of a call to a tool."""
-        if usage.estimated:
-            self._called += usage.completion_tokens
-            self._tally.behind.add(delta.choice)
-            delta = delta._replace(usage=None)
-        self._tally.add(delta)
-
-    @property
-    def usage(self) -> Usage | None:
-        """The provider's count, its charge with it; `None` if it has told none."""
-        return self._tally.usage
-
-    @property
-    def begun(self) -> bool:
-        """Whether a piece of the answer has come, or a thought."""
-        return self._first is not None or self._thought is not None
-
-    def completion(self, finish: str = "") -> Completion:
-        """What has come so far, priced; `finish` where the stream itself did not say."""
-        reasoning = "".join(
-            part for choice in sorted(self._reasoning) for part in self._reasoning[choice]
-        ).strip("\n")
-        text, *others = ("".join(self._parts[choice]) for choice in sorted(self._parts))
-        usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
-        now, first, thought = time.perf_counter(), self._first, self._thought
-        return Completion(
-            text=text,
-            usage=usage,
-            cost=bill(usage, self.request.model.price),
-            finish=finish or self.finish or ("refusal" if self._refused else "stop"),
-            request=self.request,
-            elapsed=now - self._started,
-            ttft=None if first is None else first - self._started,
-            reasoning=reasoning,
-            thinking=None if thought is None else max((first or now) - thought, 0.0),
-            notes=(*self.notes, *self._called_tools()),
-            origin=self._origin,
-            others=tuple(others),
-            logprobs=tuple(self._logprobs),
-        )
-
-    def _called_tools(self) -> list[str]:
-        """A note on tools that the model calls, though nobody offers to run them."""
-        names = ", ".join(self._tools)
-        return [f"it calls {names}: tools are not run"] if names else []
-
-    def _usage(self, everything: str, *, early: bool) -> Usage:
-        """The provider's count, with ours in the place of what it lacks, or was too early for."""
-        told = self.usage or Usage(0, 0)
-        prompt, answer = told.prompt_tokens, told.completion_tokens
-        cut = early and len(self._tally.ended) < self.request.candidates
-        missing = self._tally.missing({choice for choice, texts in self._parts.items() if texts})
-        complete = not (self._tally.behind or missing)
-        last = answer and complete and not cut
-        if last and prompt:
-            return told
-        ours = self._counted(everything)
-        prompt = prompt or ours.prompt_tokens
-        if not last:
-            texts = "".join("".join(self._parts[choice]) for choice in missing)
-            uncounted = tokens.count_text(texts, self.request.model).tokens if texts else 0
-            answer = max(answer + uncounted, ours.completion_tokens)
-        if (prompt, answer) != (told.prompt_tokens, told.completion_tokens):
-            told = replace(
-                told, prompt_tokens=prompt, completion_tokens=answer, counted=ours.counted
-            )
-        price = self.request.model.price
-        if told.charge and not complete and price and price.cost(told) > told.charge:
-            return replace(told, charge=None)  # what came since is not in it
-        return told
-
-    def _counted(self, text: str) -> Usage:
-        """Our own count, where the provider's has not come."""
-        model = self.request.model
-        prompt, answer = tokens.count(self.request.messages, model), tokens.count_text(text, model)
-        # A streamed piece is mostly one token; never less than what the length suggests.
-        pieces = self.request.stream * self._pieces
-        return Usage(
-            prompt.tokens,
-            self._called + (answer.tokens if answer.exact else max(pieces, answer.tokens)),
-            counted="exact" if prompt.exact and answer.exact and not self._called else "estimate",
-        )
-
-
-def stopped_with(completion: Completion, where: str = "") -> Stopped:
-    """Return the exception of a call that the user stopped: what is kept, and what it costs.
-
-    Args:
-        completion: What had come.
-        where: What returns it, where no cell shows it.
-    """
-    kept = f"{completion.usage.completion_tokens:,} tokens kept{where and f' in {where}'}"
-    price = completion.bill
-    if "$" in price:
-        price = f"priced as {price}{': it may be billed in full' * completion.at_most}"
-    return Stopped(f"Stopped: {', '.join(filter(None, (kept, price)))}.", completion)

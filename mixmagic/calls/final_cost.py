@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from mixmagic.calls.completion import Collector, Completion
+from mixmagic.calls.collector import Collector
+from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import bound
 from mixmagic.core.money import Usage, exact_sum
 from mixmagic.core.values import Tried
@@ -54,6 +55,8 @@ def _with_tries(completion: Completion, tried: Sequence[Tried]) -> Completion:
 def _of_the_last_try(collector: Collector, finish: str, *, sent: bool, seen: bool) -> Completion:
     """What has come of the try that was not followed by another."""
     completion = collector.completion(finish)
+    if completion.origin != "live":
+        return completion
     request, usage, price = collector.request, completion.usage, completion.model.price
     if not (sent or collector.begun or collector.usage):
         # A call that was refused costs nothing, and nobody has counted anything.

@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # `%load_ext` stays light
-    from mixmagic.calls.completion import Collector, Completion
+    from mixmagic.calls.collector import Collector
+    from mixmagic.calls.completion import Completion
     from mixmagic.core.values import Request
 
 # Set in a thread that reads a call for another one: the identifier of that.

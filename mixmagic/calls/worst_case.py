@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from mixmagic.calls import tokens
-from mixmagic.core.money import NANO, nano
+from mixmagic.core.money import NANO, to_nano
 from mixmagic.core.values import Model, Request
 
 # What a body may hold besides its parameters: it changes neither the price nor, but by its own
@@ -209,7 +209,7 @@ def fitting(request: Request, bound: Bound, left: Decimal) -> int:
     price = request.model.price
     if price is None or not price.output:
         return 0
-    rest = nano(left) - nano(price.most(bound.prompt_tokens, 0))
+    rest = to_nano(left) - to_nano(price.most(bound.prompt_tokens, 0))
     return max(Fraction(rest, NANO) * 1_000_000 // (Fraction(price.output) * bound.answers), 0)
 
 

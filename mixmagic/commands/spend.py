@@ -65,7 +65,7 @@ def resolve(session: Session, words: list[str]) -> Table:
         BadArguments: That is no call's number and cost, or the call was not lost.
         StoreError: The ledger cannot be written.
     """
-    from mixmagic.core.money import amounts
+    from mixmagic.core.money import format_column
     from mixmagic.display.spend import sweep
     from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
@@ -75,7 +75,7 @@ def resolve(session: Session, words: list[str]) -> Table:
     if words:
         number, cost = _settled(words)
         session.ledger.resolve(number, cost)
-        said = f"Call {number} is settled: it cost {amounts([cost])[0]}."
+        said = f"Call {number} is settled: it cost {format_column([cost])[0]}."
     rows = lost(session.ledger.database)
     if not rows:
         said = f"{said} No other is lost." if words else "No call is lost."
@@ -94,7 +94,7 @@ def resolve(session: Session, words: list[str]) -> Table:
                 most,
                 row.status,
             ]
-            for row, most in zip(rows, amounts([row.most for row in rows]), strict=True)
+            for row, most in zip(rows, format_column([row.most for row in rows]), strict=True)
         ],
         said,
     )
@@ -102,13 +102,13 @@ def resolve(session: Session, words: list[str]) -> Table:
 
 def _settled(words: list[str]) -> tuple[int, Decimal]:
     """A call's number and what it has cost."""
-    from mixmagic.core.amount import amount
+    from mixmagic.core.money import parse_dollars
 
     try:
         number, cost = words
         if not (number.isascii() and number.isdecimal() and 0 < int(number) < 2**63):
             raise ValueError
-        return int(number), amount(cost)
+        return int(number), parse_dollars(cost)
     except (ValueError, BadArguments):
         raise BadArguments(
             f"--resolve cannot take {' '.join(words)!r:.40}.",

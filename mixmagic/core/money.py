@@ -6,10 +6,13 @@ Imports nothing of the project but its exceptions.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from fractions import Fraction
+from numbers import Rational, Real
 from typing import Literal
 
 from mixmagic.errors import BadArguments
@@ -24,6 +27,13 @@ _NANODOLLAR = Decimal("1e-9")
 NANO = 1_000_000_000
 # A notebook may set the precision of its own arithmetic, and the same context is ours.
 _EXACT = Context(prec=60)
+# US dollars, in any form that is exact: a float is read as it is written.
+Dollars = Decimal | Real | float | str
+
+# More is a mistake, and too much for the ledger.
+_MOST = 1_000_000
+# Bounded in every part, so that no text takes long to read.
+_WRITTEN = re.compile(r"\$? ?(\d{1,20}\.?|\d{0,20}\.\d{1,40})(?:e[+-]?\d{1,3})?", re.IGNORECASE)
 # Who counted, the surest first.
 _SURE: tuple[Counted | None, ...] = (None, "server", "exact", "estimate")
 
@@ -135,7 +145,7 @@ class Price:
         dearest = max([self.input, *known])
         with localcontext(_EXACT):
             exact = dearest * prompt_tokens + self.output * completion_tokens
-            return rounded_up(exact, 1_000_000)
+            return round_up(exact, 1_000_000)
 
     @property
     def free(self) -> bool:
@@ -158,18 +168,18 @@ def bill(usage: Usage, price: Price | None) -> Decimal | None:
     return None if price is None else price.cost(usage)
 
 
-def rounded_up(amount: Decimal, per: int = 1) -> Decimal:
+def round_up(amount: Decimal, per: int = 1) -> Decimal:
     """An amount, of which `per` make a dollar, as dollars, rounded up to a nanodollar."""
     with localcontext(_EXACT):
         return (amount / per).quantize(_NANODOLLAR, ROUND_CEILING)
 
 
-def nano(dollars: Decimal) -> int:
+def to_nano(dollars: Decimal) -> int:
     """Dollars as nanodollars; what is less than one falls off."""
     return int(_EXACT.multiply(dollars, NANO))
 
 
-def dollars(nanodollars: int) -> Decimal:
+def from_nano(nanodollars: int) -> Decimal:
     """Nanodollars as dollars."""
     return _EXACT.divide(Decimal(nanodollars), NANO)
 
@@ -180,7 +190,7 @@ def exact_sum(values: Iterable[Decimal]) -> Decimal:
         return sum(values, Decimal(0))
 
 
-def amounts(values: Sequence[Decimal | None]) -> list[str]:
+def format_column(values: Sequence[Decimal | None]) -> list[str]:
     """Dollars as people read them one below the other: all with the same number of decimals.
 
     Those are two at the least, else as many as the smallest amount needs for two significant
@@ -190,6 +200,16 @@ def amounts(values: Sequence[Decimal | None]) -> list[str]:
     digits = min(max(2, 1 - smallest), 9)
     with localcontext(_EXACT):
         return [_amount(value, digits) for value in values]
+
+
+def format_dollars(value: Decimal | None) -> str:
+    """Return dollars for people, as `format_column` has them; `price unknown` for `None`.
+
+    Example:
+        >>> format_dollars(Decimal("0.0008076"))
+        '$0.00081'
+    """
+    return format_column([value])[0]
 
 
 def _amount(value: Decimal | None, digits: int) -> str:
@@ -219,3 +239,54 @@ class Budget:
             raise BadArguments(
                 f"A Budget's limit cannot be {limit!r:.40}.", "It takes a Decimal of US dollars."
             )
+
+
+def parse_dollars(value: object) -> Decimal:
+    """Read an amount of US dollars: a number, or a text such as `0.50`, `$2` or `1e-3`.
+
+    Raises:
+        BadArguments: It is not an amount from 0 to a million.
+
+    Example:
+        >>> parse_dollars("$0.50")
+        Decimal('0.50')
+    """
+    read = _read(value)
+    if read is None or not 0 <= read <= _MOST:
+        raise BadArguments(
+            f"An amount of dollars cannot be {_quoted(value)}.",
+            f"It is a number from 0 to {_MOST:,}, written as in 0.50.",
+        )
+    exponent = read.as_tuple().exponent
+    # The ledger keeps nanodollars, and a file of budgets what it can read again.
+    return from_nano(to_nano(read)) if exponent < -9 else read.copy_abs()  # type: ignore[operator]  # it is finite
+
+
+def _read(value: object) -> Decimal | None:
+    """The number that a value stands for; `None` if it is not one."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    if isinstance(value, Rational):
+        exact = Fraction(int(value.numerator), int(value.denominator))  # numpy's overflow
+        # Compared before it is written out: it may have any number of digits.
+        return from_nano(int(exact * NANO)) if 0 <= exact <= _MOST else None
+    if isinstance(value, Real):
+        if value == 0:
+            return Decimal(0)  # and not -0
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if not text.isascii() or not _WRITTEN.fullmatch(text):
+        return None
+    return Decimal(text.removeprefix("$").strip())
+
+
+def _quoted(value: object) -> str:
+    """A value, shortened for a message."""
+    try:
+        return f"{value!r:.40}"
+    except ValueError:  # an integer of too many digits to be written
+        return "an integer that long"

@@ -18,8 +18,38 @@ _ROLES = ("system", "user", "assistant")
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number, and not a truth value."""
+    """Return True if a value is a number, and not a truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def canonical(value: Any) -> Any:
+    """Return a JSON value in one form: whole numbers as integers, lists for tuples, texts as keys.
+
+    So 0, 0.0 and -0.0 are one. A truth value is not a number.
+
+    Raises:
+        TypeError: A key cannot be one in JSON.
+
+    Example:
+        >>> canonical({"temperature": 1.0, "stop": ("END",)})
+        {'temperature': 1, 'stop': ['END']}
+    """
+    if isinstance(value, Mapping):
+        return {_json_key(name): canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _json_key(name: Any) -> str:
+    """Return a key as `json.dumps` writes it."""
+    if isinstance(name, str):
+        return name
+    if name is None or isinstance(name, int | float):
+        return json.dumps(name)
+    raise TypeError(name)
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:
@@ -33,10 +63,10 @@ def _integer(low: int, high: float = math.inf) -> Callable[[Any], bool]:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a value can be sent: JSON, in UTF-8."""
+    """Return True if a value can be sent: JSON, in UTF-8."""
     try:
-        # Half a surrogate pair, from pasting or a bad decoding, is no Unicode text.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        # Half a surrogate pair, from pasting or a bad decoding, is not Unicode text.
+        json.dumps(canonical(value), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True
@@ -73,18 +103,21 @@ _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "extra_body": (_object, "a dict that is merged into the request's JSON"),
 }
 
+_EMPTY_IS_DEFAULT = ("stop", "extra_body", "response_format")
+
 
 def check(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are set, in their canonical form.
+    """Return the parameters that are set, in their canonical form.
 
-    No `None`; `stop` as a list; `logprobs` and `top_logprobs` only together, as OpenAI's API takes
-    them; one answer, or no probabilities, said by nothing.
+    Numbers are as `canonical` has them, and `stop` is a list. Defaults are dropped: `None`, `n=1`,
+    `logprobs=False`, and an empty `stop`, `extra_body` or `response_format`. `logprobs` and
+    `top_logprobs` come together only, as OpenAI's API takes them.
 
     Raises:
-        BadArguments: A parameter that does not exist, or whose value makes no sense.
+        BadArguments: There is no such parameter, or its value is invalid.
 
     Example:
-        >>> check({"temperature": 0, "stop": "END", "seed": None})
+        >>> check({"temperature": 0.0, "stop": "END", "seed": None})
         {'temperature': 0, 'stop': ['END']}
     """
     given = {name: value for name, value in params.items() if value is not None}
@@ -101,18 +134,35 @@ def check(params: Mapping[str, Any]) -> dict[str, Any]:
             )
         accepts, takes = _KNOWN[name]
         if not accepts(value):
-            raise BadArguments(f"{name} cannot be {value!r:.80}.", f"It takes {takes}.")
-    return _usual(given)
+            raise BadArguments(f"{name} cannot be {_quoted(value)}.", f"It takes {takes}.")
+    return without_defaults(given)
 
 
-def _usual(given: dict[str, Any]) -> dict[str, Any]:
-    """Parameters without those that say what is so anyway."""
+def _quoted(value: Any) -> str:
+    """Return a value, shortened for a message."""
+    try:
+        return f"{value!r:.80}"
+    except (RecursionError, ValueError):  # or an integer of too many digits
+        return f"a {type(value).__name__} of this size"
+
+
+def without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return valid parameters in their canonical form: see `check`.
+
+    A provider's own default of `temperature`, `top_p` or a penalty is not known here, so that no
+    value of these is dropped.
+    """
+    given = {name: canonical(value) for name, value in params.items() if value is not None}
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    for name in _EMPTY_IS_DEFAULT:
+        if name in given and not given[name]:
+            del given[name]
     if given.get("n") == 1:
         del given["n"]
-    told = given.pop("top_logprobs", None)
-    wanted = given.pop("logprobs", told is not None)
-    if wanted:
-        given |= {"logprobs": True, "top_logprobs": 1 if told is None else told}
+    top_logprobs = given.pop("top_logprobs", None)
+    if given.pop("logprobs", top_logprobs is not None):
+        given |= {"logprobs": True, "top_logprobs": 1 if top_logprobs is None else top_logprobs}
     return given
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmagic.core import files, notebook
-from mixmagic.core.amount import amount
-from mixmagic.core.money import Per
+from mixmagic.core.money import Per, parse_dollars
 from mixmagic.core.sealed import sealed
 from mixmagic.errors import BadArguments
 
@@ -212,7 +211,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     kind = _KINDS[name]
     if kind == "Decimal | None":
         with contextlib.suppress(BadArguments):
-            return amount(value)
+            return parse_dollars(value)
     sensible = {
         "str": type(value) is str,
         "str | None": type(value) is str,

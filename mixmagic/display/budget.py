@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from mixmagic.calls.completion import dollars as rounded
-from mixmagic.core.money import dollars, nano
+from mixmagic.core.money import format_dollars, from_nano, to_nano
 from mixmagic.display.table import Table
 from mixmagic.store.ledger.budgets import Balance, exactly
 from mixmagic.tasks.plan import Plan
@@ -65,11 +64,11 @@ def plan_table(plan: Plan) -> Table:
     else:
         rows.append(["cost at most", most.reason if most.cost is None else exactly(most.cost)])
         about = "" if plan.likely is None else "about "
-        rows.append(["cost likely", about + rounded(plan.likely)])
+        rows.append(["cost likely", about + format_dollars(plan.likely)])
     for balance in () if free else plan.balances:
         now = f"{exactly(balance.remaining)} of {exactly(balance.limit.dollars)} left"
         if most.cost is not None and most.cost <= balance.remaining:
-            after = dollars(nano(balance.remaining) - nano(most.cost))
+            after = from_nano(to_nano(balance.remaining) - to_nano(most.cost))
             now += f"; after this call at least {exactly(after)}"
         rows.append([balance.limit.name, now])
     notes = [f"{_verdict(plan)}Nothing was sent."]

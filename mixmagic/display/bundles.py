@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mixmagic.calls.completion import Completion, quiet, stacked
+from mixmagic.calls.completion import Completion, muted_html, stack
 from mixmagic.text.escape import as_text, preformatted
 from mixmagic.text.sanitize import sanitize
 
@@ -44,8 +44,8 @@ def thoughts(completion: Completion, kinds: Iterable[str]) -> Bundle:
 def signed(body: Bundle, footer: str) -> Bundle:
     """Return what is shown with the line below it."""
     below = {
-        "text/markdown": f"\n\n{quiet(footer)}",
-        "text/html": quiet(footer),
+        "text/markdown": f"\n\n{muted_html(footer)}",
+        "text/html": muted_html(footer),
         "text/plain": f"\n\n{footer}",
     }
     return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
@@ -58,7 +58,7 @@ def tabbed(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str,
         titles: What each is called.
         bodies: Each under its heading; their MIME types are the same.
     """
-    bundle = stacked(bodies)
+    bundle = stack(bodies)
     # Between blank lines Markdown is read as such.
     for kind, apart in (("text/markdown", "\n\n"), ("text/html", "")):
         if kind in bundle:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmagic.calls import tokens
-from mixmagic.calls.completion import quiet
+from mixmagic.calls.completion import muted_html
 from mixmagic.core import files
 from mixmagic.core.terminal import encodable
 from mixmagic.display.table import Table
@@ -83,7 +83,7 @@ def markdown(exchanges: Sequence[Exchange]) -> str:
     for number, each in enumerate(exchanges, 1):
         who = " · ".join(filter(None, (each.model.name, each.mark)))
         for line, text in (("you", each.question), (who, each.answer)):
-            parts += [quiet(f"{number} · {line}"), sanitize(text)]
+            parts += [muted_html(f"{number} · {line}"), sanitize(text)]
     return "\n\n".join(parts)
 
 

@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mixmagic.calls.completion import Completion, headed, quiet, shown, stacked, titles
+from mixmagic.calls.completion import (
+    Completion,
+    answer_titles,
+    muted_html,
+    safe_bundle,
+    stack,
+    with_headings,
+)
 from mixmagic.display.bundles import Bundle, signed, tabbed, thoughts
 from mixmagic.display.segments import PlainText, Segments
 from mixmagic.errors import AnswerUnusable, MixmagicError
@@ -71,10 +78,10 @@ class Format:
             bodies = [self.render(answer) for answer in each]
         except (AnswerUnusable, RecursionError):  # nested too deep to be written anew
             bodies = [_text(answer) for answer in each]
-        left, names = headed(bodies)[after:], titles(len(bodies))[after:]
-        body = tabbed(names, left) if tabs and len(left) > 1 else stacked(left)
+        left, names = with_headings(bodies)[after:], answer_titles(len(bodies))[after:]
+        body = tabbed(names, left) if tabs and len(left) > 1 else stack(left)
         if with_thoughts and completion.reasoning:
-            body = stacked([thoughts(completion, body), body])
+            body = stack([thoughts(completion, body), body])
         return signed(body, self.footer(completion, session))
 
     def footer(self, completion: Completion, session: str) -> str:
@@ -191,7 +198,7 @@ def _code(completion: Completion) -> Bundle:
     """The answer's code alone."""
     block = extract.main_code_block(completion.text)
     if not block.code.strip():
-        return shown(completion.text)
+        return safe_bundle(completion.text)
     return _highlighted(block.code, block.language)
 
 
@@ -209,7 +216,7 @@ def _json(completion: Completion) -> Bundle:
 
 def _latex(completion: Completion) -> Bundle:
     """The answer's formulas, set."""
-    return shown(extract.latex(completion.text)) | {"text/plain": plain(completion.text)}
+    return safe_bundle(extract.latex(completion.text)) | {"text/plain": plain(completion.text)}
 
 
 def _table(completion: Completion) -> Bundle:
@@ -226,7 +233,7 @@ def _table(completion: Completion) -> Bundle:
     return {
         # Cells are text, not mathematics.
         "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'
-        f"<tbody>{body}</tbody></table>{quiet(rest) if rest else ''}",
+        f"<tbody>{body}</tbody></table>{muted_html(rest) if rest else ''}",
         "text/plain": plain(completion.text),
     }
 
@@ -241,7 +248,7 @@ def _other_tables(text: str) -> str:
 
 
 FORMATS: Mapping[str, Format] = {
-    "markdown": Format("", lambda answer: shown(answer.text), _markdown_segments),
+    "markdown": Format("", lambda answer: safe_bundle(answer.text), _markdown_segments),
     "text": Format("Answer in plain text, without any markup.", _text, _text_segments),
     "code": Format(
         "Answer with one fenced code block alone; explain in its comments what needs it.",

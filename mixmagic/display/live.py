@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mixmagic.calls.completion import Completion, dollars, stopped_with
+from mixmagic.calls.collector import stopped_with
+from mixmagic.calls.completion import Completion
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
+from mixmagic.core.money import format_dollars
 from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable, StoreError
@@ -174,7 +176,7 @@ def session_total(session: Session) -> str:
     except StoreError:
         return "unknown"
     of = "" if limit is None else f" of {exactly(limit)}"
-    return f"{'≥ ' if spent.unpriced else ''}{dollars(spent.cost)}{of}"
+    return f"{'≥ ' if spent.unpriced else ''}{format_dollars(spent.cost)}{of}"
 
 
 def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) -> None:

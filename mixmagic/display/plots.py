@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mixmagic.core.money import amounts, exact_sum
+from mixmagic.core.money import exact_sum, format_column
 from mixmagic.store.ledger.spend import Timeline
 from mixmagic.text.escape import plain
 
@@ -141,7 +141,7 @@ def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, st
     """What each model has cost: its name above its bar."""
     dearest = float(max((cost for _, cost in models), default=1))
     says: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
-    labels = amounts([cost for _, cost in models])
+    labels = format_column([cost for _, cost in models])
     for place, ((name, cost), label) in enumerate(zip(models, labels, strict=True)):
         axes.barh(place, float(cost), height=0.32, color=colours.get(name, _GREY))
         provider, colon, model = name.partition(":")

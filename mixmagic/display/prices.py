@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer
-from mixmagic.core.money import amounts
+from mixmagic.core.money import format_column
 from mixmagic.core.values import Model
 from mixmagic.display.spend import costs_with_total
 from mixmagic.display.table import Table, rates
@@ -71,7 +71,7 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
     given, taken, cached = zip(*map(_prices, models), strict=True)
     written = list(map(_cache_write, models))
     priced = any(isinstance(each, Decimal) for each in written)
-    costs = amounts([offer.cost for offer in offers])
+    costs = format_column([offer.cost for offer in offers])
     columns = {
         "": ["→" if model == asked else "" for model in models],
         "model": [model.name for model in models],

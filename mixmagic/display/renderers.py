@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.display import DisplayHandle, display
 
-from mixmagic.calls.completion import Completion, quiet
+from mixmagic.calls.completion import Completion, muted_html
 from mixmagic.core import lazy, terminal
 from mixmagic.display import segments
 from mixmagic.display.bundles import Bundle, signed, thoughts
@@ -116,7 +116,7 @@ class NotebookRenderer:
 
     def discard(self, what: str) -> None:
         if self._handle is not None:
-            self._show({"text/markdown": quiet(plain(what)), "text/plain": plain(what)})
+            self._show({"text/markdown": muted_html(plain(what)), "text/plain": plain(what)})
 
     def _gather(self) -> None:
         """Leave all displays of this answer but the first one empty."""
@@ -127,7 +127,7 @@ class NotebookRenderer:
 
     def _show_progress(self, progress: str) -> None:
         """Show what is going on while there is nothing else to show."""
-        self._show({"text/markdown": quiet(plain(progress))})
+        self._show({"text/markdown": muted_html(plain(progress))})
 
     def _show(self, bundle: Bundle) -> None:
         """Put `bundle` into the open display, or into a new one."""

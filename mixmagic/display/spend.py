@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 from mixmagic.core import files
-from mixmagic.core.money import amounts, exact_sum, nano
+from mixmagic.core.money import exact_sum, format_column, to_nano
 from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError, did_you_mean
 from mixmagic.store.ledger.spend import (
@@ -129,7 +129,7 @@ class Spend:
         if self.by == "day":
             frame["day"] = pd.to_datetime(frame["day"])
         for name in MONEY:
-            exact = [nano(getattr(row, name)) for row in self.rows]
+            exact = [to_nano(getattr(row, name)) for row in self.rows]
             frame[name] = frame[name].astype(float)
             frame[f"{name}_nanodollars"] = pd.Series(exact, dtype="int64")
         return frame
@@ -236,7 +236,7 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
         about: Which calls they are of, in a few words.
     """
     everything, costs = total(spent), costs_with_total(spent)
-    savings = amounts([*(row.saved for row in spent), everything.saved])
+    savings = format_column([*(row.saved for row in spent), everything.saved])
     sometimes = [name for name in _SOMETIMES if getattr(everything, name)]
     cached, saved = everything.cached_tokens > 0, any(row.saved for row in spent)
 
@@ -275,7 +275,7 @@ def costs_with_total(sums: Sequence[Sum]) -> list[str]:
     marks.append("".join(marks))
     costs = [*(each.cost for each in sums), exact_sum(each.cost for each in sums)]
     unknown = ["≥" in said and not cost for said, cost in zip(marks, costs, strict=True)]
-    shown = amounts([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
+    shown = format_column([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
     return [
         cost if no else _bound(said) + cost
         for no, said, cost in zip(unknown, marks, shown, strict=True)
@@ -310,7 +310,7 @@ def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
     if everything.held:
         open_calls = {0: "jobs", 1: "the call under way"}
         calls = open_calls.get(everything.open, f"the {everything.open:,} calls under way")
-        yield f"{amounts([everything.held])[0]} is held for {calls}"
+        yield f"{format_column([everything.held])[0]} is held for {calls}"
     if everything.saved < 0:
         yield "saved below $0: cached tokens cost more than others"
 

@@ -7,7 +7,8 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 
-from mixmagic.calls.completion import Collector, Completion
+from mixmagic.calls.collector import Collector
+from mixmagic.calls.completion import Completion
 from mixmagic.calls.final_cost import settled
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.worst_case import bound

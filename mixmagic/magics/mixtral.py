@@ -97,7 +97,7 @@ class Mixtral(Magics):
 
     def _shown(self, asking: Asking, request: Any, form: Any, schema: Any) -> tuple[Any, Any]:
         """The answer, shown as it comes, and what `-o` binds of it."""
-        from mixmagic.calls.completion import stopped_with
+        from mixmagic.calls.collector import stopped_with
         from mixmagic.display.live import show
         from mixmagic.display.renderers import renderer
 
@@ -180,9 +180,9 @@ def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None
 
         task_preset(options["task"])
     if options["budget"] is not None:
-        from mixmagic.core.amount import amount
+        from mixmagic.core.money import parse_dollars
 
-        amount(options["budget"])
+        parse_dollars(options["budget"])
     if options["as"] is not None:
         from mixmagic.tasks import export
 

@@ -8,8 +8,7 @@ from typing import Any
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import task_preset
-from mixmagic.core.amount import Dollars, amount
-from mixmagic.core.money import Budget
+from mixmagic.core.money import Budget, Dollars, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
 from mixmagic.core.values import Control, Request
 from mixmagic.errors import BadArguments
@@ -50,7 +49,7 @@ def question(
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
     if budget is not None and not isinstance(budget, Budget):
-        budget = Budget(amount(budget))
+        budget = Budget(parse_dollars(budget))
     checked, size = check(params), 0
     if task is not None:
         checked.setdefault("temperature", task_preset(task).temperature)

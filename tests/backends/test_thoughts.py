@@ -12,7 +12,7 @@ from linear import is_linear
 from server import Answer, chunk, frames, usage
 
 from mixmagic.backends.thoughts import Splitter, apart
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.core.values import Delta, Message, Model, Provider, Request
 from mixmagic.errors import StreamBroken
 

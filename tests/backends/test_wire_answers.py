@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from server import chunk, usage
 
 from mixmagic.backends import wire
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
 from mixmagic.errors import MixmagicError

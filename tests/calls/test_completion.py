@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from server import whole
 
-from mixmagic.calls.completion import Collector, Completion, dollars, stopped_with
+from mixmagic.calls.collector import Collector, stopped_with
+from mixmagic.calls.completion import Completion
 from mixmagic.catalog import FREE
-from mixmagic.core.money import Price, Usage
+from mixmagic.core.money import Price, Usage, format_dollars
 from mixmagic.core.values import Delta, Message, Model, Provider, Request
 
 ACME = Provider("acme", "Acme")
@@ -47,7 +48,7 @@ def on(model: Model, **changes) -> Completion:
     ],
 )
 def test_dollars(cost, shown):
-    assert dollars(None if cost is None else Decimal(cost)) == shown
+    assert format_dollars(None if cost is None else Decimal(cost)) == shown
 
 
 # Stopped before the provider had said anything of it, which it would have said at once.

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.calls.final_cost import settled
 from mixmagic.core.money import NANO
 from mixmagic.display.live import show

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, together
 
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
 from mixmagic.errors import Stopped, StreamBroken

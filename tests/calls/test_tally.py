@@ -144,6 +144,8 @@ DELTAS = st.lists(
         usage=USAGES,
         choice=st.integers(0, 2),
         alone=st.sampled_from([None, True, False]),
+        timing=st.none(),
+        model=st.none(),
     ),
     max_size=12,
 )

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mixmagic.backends.local import backend
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.calls.tokens import Count, count, count_text
 from mixmagic.core.money import Usage
 from mixmagic.core.settings import Settings

@@ -10,7 +10,7 @@ from conversations import V1, V3, talk
 from server import Answer, chunk, frames, usage
 
 from mixmagic.calls import tokens
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.calls.tokens import Memo, count
 from mixmagic.errors import Stopped
 

@@ -13,7 +13,16 @@ from server import Answer
 from server import together as answer
 
 from mixmagic.commands.budget import budget
-from mixmagic.core.money import Budget, Price, Usage, amounts, bill, dollars, exact_sum, nano
+from mixmagic.core.money import (
+    Budget,
+    Price,
+    Usage,
+    bill,
+    exact_sum,
+    format_column,
+    from_nano,
+    to_nano,
+)
 from mixmagic.errors import BadArguments
 from mixmagic.sessions import Session
 
@@ -178,7 +187,7 @@ def test_more_tokens_never_cost_less(price, usage, added):
 def test_the_notebooks_own_precision_is_not_ours():
     with localcontext(prec=3):
         cost = Price(Decimal("0.6"), Decimal(0)).cost(Usage(123_457, 0))
-        assert (nano(cost), dollars(74_074_200)) == (74_074_200, cost)
+        assert (to_nano(cost), from_nano(74_074_200)) == (74_074_200, cost)
     assert cost == Decimal("0.0740742")
 
 
@@ -206,10 +215,10 @@ def test_a_sum_is_exact_whatever_the_notebook_has_set():
 )
 def test_amounts_of_a_column_have_the_same_decimals(values, shown):
     decimals = [value and Decimal(value) for value in values]
-    assert amounts(decimals) == shown
+    assert format_column(decimals) == shown
     with localcontext(prec=1, rounding=ROUND_UP) as context:
         context.traps[Inexact] = True
-        assert amounts(decimals) == shown
+        assert format_column(decimals) == shown
 
 
 def test_a_budget_is_taken_off_in_any_letters(session):

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from mixmagic.core import params
-from mixmagic.core.params import check
+from mixmagic.core.params import check, conversation
+from mixmagic.core.values import Image, Message, Text
 from mixmagic.errors import BadArguments
 
 GOOD = [
@@ -16,7 +17,7 @@ GOOD = [
     ("top_k", [0, 40]),
     ("min_p", [0, 1]),
     ("seed", [0, 2**63]),
-    ("stop", [["END"], ["a", "b"], []]),
+    ("stop", [["END"], ["a", "b"]]),
     ("n", [2, 128]),
     ("logprobs", [True]),
     ("top_logprobs", [0, 5, 20]),
@@ -68,9 +69,55 @@ def test_stop_is_always_a_list(stop):
     assert check({"stop": stop}) == {"stop": ["END"]}
 
 
-def test_what_is_so_anyway_is_not_said():
+def test_defaults_are_dropped():
     assert check({"n": 1, "logprobs": False, "top_logprobs": None}) == {}
     assert check({"logprobs": False, "top_logprobs": 3}) == {}
+    assert check({"stop": [], "extra_body": {}, "response_format": {}}) == {}
+    assert check({"stop": (), "schema": {}}) == {"schema": {}}, "an empty schema fits anything"
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0])
+def test_a_number_has_one_form(zero):
+    params = {"temperature": zero, "extra_body": {"a": [zero, {"b": (zero,)}], "c": True}}
+    expected = {"temperature": 0, "extra_body": {"a": [0, {"b": [0]}], "c": True}}
+    assert repr(check(params)) == repr(expected)
+
+
+def test_a_key_of_an_object_is_a_text():
+    assert check({"extra_body": {"a": {1: 2, None: 3}}}) == {
+        "extra_body": {"a": {"1": 2, "null": 3}}
+    }
+    with pytest.raises(BadArguments, match="extra_body"):
+        check({"extra_body": {(1, 2): 3}})
+
+
+def test_a_value_that_is_nested_too_deep_is_refused():
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(BadArguments, match="extra_body"):
+        check({"extra_body": {"deep": deep}})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ((Text("Hi"), Image(b"x")), None),
+        ((Image(b"x"),), None),
+        ((Text("  "),), "The prompt is empty"),
+        ((), "The prompt is empty"),
+        (("Hi",), "A message cannot be"),
+        ([Text("Hi")], "A message cannot be"),
+        ((Text("\ud800"),), "surrogate"),
+    ],
+)
+def test_a_message_may_have_parts(content, says):
+    message = Message("user", content)
+    if says is None:
+        assert conversation([message], None) == (message,)
+    else:
+        with pytest.raises(BadArguments, match=says):
+            conversation([message], None)
 
 
 @pytest.mark.parametrize(

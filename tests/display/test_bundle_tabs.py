@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import Answer, chunk, frames, usage
 
-from mixmagic.calls.completion import headed, shown, titles
+from mixmagic.calls.completion import answer_titles, safe_bundle, with_headings
 from mixmagic.display.bundles import tabbed
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -92,14 +92,16 @@ def panes(page: str) -> list[str]:
     read = _Panes(page)
     assert read.open == []
     assert not any(read.astray), read.astray
-    assert [tab["aria-label"] for tab in read.tabs] == titles(len(read.panes))
+    assert [tab["aria-label"] for tab in read.tabs] == answer_titles(len(read.panes))
     assert ["checked" in tab for tab in read.tabs] == [True, *[False] * (len(read.panes) - 1)]
     assert all(tab["hidden"] for tab in read.tabs), "without the style nothing of them is left"
     return [" ".join(pane.split()) for pane in read.panes]
 
 
 def tabs_of(*texts: str) -> str:
-    return tabbed(titles(len(texts)), headed([shown(text) for text in texts]))["text/markdown"]
+    return tabbed(answer_titles(len(texts)), with_headings([safe_bundle(text) for text in texts]))[
+        "text/markdown"
+    ]
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -139,7 +141,7 @@ def test_every_form_has_tabs_where_a_person_watches(desk, form):
     assert tabs.count("<input type=") == len(texts)
     read = READERS["markdown-it"](page) if kind == "text/markdown" else page
     assert len(panes(read)) == len(texts)
-    for text, place in zip(texts, titles(len(texts)), strict=True):
+    for text, place in zip(texts, answer_titles(len(texts)), strict=True):
         plain = text if form not in ("code", "json") else ""
         assert f"{place}:\n{plain}" in output["data"]["text/plain"]
 
@@ -149,7 +151,7 @@ def test_every_form_stands_one_under_the_other_where_nobody_watches(desk, form):
     texts, kind = FORMS[form]
     ran = desk.run(f"%%mixtral -n {len(texts)} -f {form}\nHi", several(*texts), live=False)
     (output,) = [each for each in ran.outputs if each["kind"] != "error"]
-    places = [output["data"][kind].find(title) for title in titles(len(texts))]
+    places = [output["data"][kind].find(title) for title in answer_titles(len(texts))]
     assert -1 not in places
     assert places == sorted(places)
     assert "<form" not in output["data"][kind]

@@ -15,7 +15,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import CUT, HANG, Answer, chunk, frames
 from server import together as pieces
 
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.core.values import Delta
 from mixmagic.display.bundles import thoughts
 from mixmagic.display.live import thinking

@@ -14,7 +14,7 @@ import pytest
 from kernels import notebook_client
 from markdown_it import MarkdownIt
 
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.catalog import Catalog
 from mixmagic.commands import chats as _chats
 from mixmagic.core.values import Delta, Message, Request

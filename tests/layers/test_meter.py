@@ -14,7 +14,7 @@ import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Delta
 from mixmagic.errors import (

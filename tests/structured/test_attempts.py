@@ -12,7 +12,7 @@ import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
-from mixmagic.calls.completion import Collector, stopped_with
+from mixmagic.calls.collector import Collector, stopped_with
 from mixmagic.core.money import Usage
 from mixmagic.errors import AnswerUnusable, BudgetExceeded, Stopped, StreamBroken, Unavailable
 from mixmagic.structured.attempts import ask_structured, both, with_schema

@@ -13,7 +13,7 @@ from server import Answer
 from server import together as spoken
 
 from mixmagic.calls import tokens
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.catalog import Catalog
 from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import BadArguments
@@ -155,7 +155,7 @@ def test_threads_lose_no_exchange():
 FORKS = """
 import os, threading
 from mixmagic.catalog import Catalog
-from mixmagic.calls.completion import Collector
+from mixmagic.calls.collector import Collector
 from mixmagic.tasks.chats import Cell, Chats
 from mixmagic.core.values import Delta, Message, Request
 

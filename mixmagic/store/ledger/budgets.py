@@ -15,8 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from mixmagic.calls.worst_case import Bound, cheaper, fitting
 from mixmagic.core import files, notebook
-from mixmagic.core.amount import amount
-from mixmagic.core.money import NANO, Budget, Per, dollars, nano
+from mixmagic.core.money import NANO, Budget, Per, from_nano, parse_dollars, to_nano
 from mixmagic.core.values import Model, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.store.ledger import processes
@@ -73,7 +72,7 @@ class Balance:
     @property
     def remaining(self) -> Decimal:
         """US dollars that may still be spent; less than 0 if the limit was set too late."""
-        return dollars(nano(self.limit.dollars) - nano(self.spent) - nano(self.reserved))
+        return from_nano(to_nano(self.limit.dollars) - to_nano(self.spent) - to_nano(self.reserved))
 
 
 class _File(NamedTuple):
@@ -261,7 +260,7 @@ def _parsed(text: str) -> dict[str, Decimal]:
         kind, _, rest = name.partition(":")
         if name not in ("day", "month") and not (kind in ("session", "notebook") and rest):
             raise ValueError(f"there is no budget {name!r:.40}")
-    return {name: amount(value) for name, value in values.items()}
+    return {name: parse_dollars(value) for name, value in values.items()}
 
 
 def _sorted(names: dict[str, Decimal]) -> _File:
@@ -333,7 +332,7 @@ def grant(request: Request, bound: Bound, balances: Sequence[Balance], floor: in
 
 def exactly(value: Decimal) -> str:
     """Return dollars to the last nanodollar: a worst case may not be rounded."""
-    whole, rest = divmod(abs(nano(value)), NANO)
+    whole, rest = divmod(abs(to_nano(value)), NANO)
     digits = f"{rest:09}".rstrip("0").ljust(2, "0")
     return f"{'-' if value < 0 else ''}${whole:,}.{digits}"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmagic.calls.completion import Completion
-from mixmagic.core.money import Budget, Per, dollars, nano
+from mixmagic.core.money import Budget, Per, from_nano, to_nano
 from mixmagic.core.values import Model
 from mixmagic.errors import BadArguments, StoreBusy, StoreDamaged, StoreError
 from mixmagic.store.ledger import processes, reservations, rows
@@ -169,7 +169,7 @@ class Ledger:
                 if amount is None or amount > least:
                     return False
             if amount is not None and entry.row["held_nanodollars"] is not None:
-                entry.row["held_nanodollars"] += nano(amount)
+                entry.row["held_nanodollars"] += to_nano(amount)
             connection.execute(
                 "UPDATE calls SET held_nanodollars = ?, billed_tries = billed_tries + 1"
                 " WHERE id = ? AND started_at = ? AND status = 'open'",
@@ -351,7 +351,7 @@ class Ledger:
                     f"No call with the number {number} was lost.",
                     "`spend --resolve` lists those that were.",
                 )
-            rows.close(connection, row, Outcome("resolved", None, nano(cost)))
+            rows.close(connection, row, Outcome("resolved", None, to_nano(cost)))
         self.waiters.wake()
 
     def close(self) -> None:
@@ -435,6 +435,6 @@ def _balances(query: reservations.Query, limits: Sequence[Limit]) -> list[Balanc
     """Return the balances of limits."""
     sums = rows.spent_and_reserved(query, limits)
     return [
-        Balance(limit, dollars(spent), dollars(reserved))
+        Balance(limit, from_nano(spent), from_nano(reserved))
         for limit, (spent, reserved) in zip(limits, sums, strict=True)
     ]

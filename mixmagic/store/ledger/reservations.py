@@ -17,7 +17,7 @@ from typing import Any
 
 from mixmagic.calls.worst_case import Bound, limited
 from mixmagic.core.cancel import Bell
-from mixmagic.core.money import dollars
+from mixmagic.core.money import from_nano
 from mixmagic.core.values import Request
 from mixmagic.store.ledger import processes
 from mixmagic.store.ledger.budgets import Balance, Grant
@@ -232,7 +232,7 @@ class Waiters:
         return [
             replace(
                 balance,
-                returning=dollars(
+                returning=from_nano(
                     sum(
                         row["held_nanodollars"]
                         for row in moving

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mixmagic.calls.completion import Completion
-from mixmagic.core.money import Counted, nano
+from mixmagic.core.money import Counted, to_nano
 from mixmagic.core.values import Origin
 from mixmagic.errors import StoreBusy, StoreDamaged, StoreError
 from mixmagic.store.ledger.budgets import Limit
@@ -62,7 +62,7 @@ def outcome(status: Status, completion: Completion, error: str | None) -> Outcom
     if completion.origin != "live":
         cost_nanodollars: int | None = 0
     else:
-        cost_nanodollars = None if cost is None else nano(cost)
+        cost_nanodollars = None if cost is None else to_nano(cost)
     return Outcome(
         status,
         None if error is None else encodable(error),
@@ -73,7 +73,7 @@ def outcome(status: Status, completion: Completion, error: str | None) -> Outcom
         usage.cache_write_tokens,
         usage.completion_tokens,
         usage.counted,
-        None if usage.charge is None else nano(usage.charge),
+        None if usage.charge is None else to_nano(usage.charge),
         completion.billed_tries,
         completion.elapsed * 1000,
         None if first is None else first * 1000,
@@ -94,8 +94,8 @@ def new_row(reservation: Reservation, session: str) -> dict[str, Any]:
     control, model, price = request.control, request.model, request.model.price
     cached = write = since = None
     if price is not None:
-        cached = None if price.cached is None else nano(price.cached)
-        write = None if price.cache_write is None else nano(price.cache_write)
+        cached = None if price.cached is None else to_nano(price.cached)
+        write = None if price.cache_write is None else to_nano(price.cache_write)
         since = price.since.isoformat() if price.since else None
     return {
         "started_at": reservation.started_at,
@@ -110,12 +110,12 @@ def new_row(reservation: Reservation, session: str) -> dict[str, Any]:
         "model": encodable(model.id),
         "status": "open",
         "owner": own_process_id(),
-        "held_nanodollars": None if most is None else nano(most),
+        "held_nanodollars": None if most is None else to_nano(most),
         "moved_at": time.time(),
-        "input_price_nanodollars": None if price is None else nano(price.input),
+        "input_price_nanodollars": None if price is None else to_nano(price.input),
         "cached_price_nanodollars": cached,
         "cache_write_price_nanodollars": write,
-        "output_price_nanodollars": None if price is None else nano(price.output),
+        "output_price_nanodollars": None if price is None else to_nano(price.output),
         "price_since": since,
         "price_source": (price.source or None) if price is not None else None,
     }

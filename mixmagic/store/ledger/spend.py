@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any, Literal
 
-from mixmagic.core.money import dollars, exact_sum, nano
+from mixmagic.core.money import exact_sum, from_nano, to_nano
 from mixmagic.store.ledger.processes import has_exited
 from mixmagic.store.sqlite.database import Database
 
@@ -171,7 +171,7 @@ def spent(
         timeout,
     )
     money = slice(-4, -1)
-    values = ([*row[:-4], *map(dollars, row[money]), row[-1]] for row in map(tuple, rows))
+    values = ([*row[:-4], *map(from_nano, row[money]), row[-1]] for row in map(tuple, rows))
     return [Spent(*each) for each in values]
 
 
@@ -198,11 +198,11 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
     )
     times = [row[0] for row in reversed(rows)]
     costs = [row[1] for row in reversed(rows)]
-    before = sum(nano(row.cost) for row in spent_by_model) - sum(costs)
+    before = sum(to_nano(row.cost) for row in spent_by_model) - sum(costs)
     sums = list(accumulate(costs, initial=max(before, 0)))[1:]
     step = -(-len(times) // (_POINTS - 1)) or 1
     kept = [*range(0, len(times) - 1, step), len(times) - 1] if times else []
-    return Timeline(models, points=[(times[i], dollars(sums[i])) for i in kept])
+    return Timeline(models, points=[(times[i], from_nano(sums[i])) for i in kept])
 
 
 def lost(database: Database) -> list[Lost]:
@@ -228,7 +228,7 @@ def lost(database: Database) -> list[Lost]:
             row["started_at"],
             row["model"],
             row["notebook"],
-            None if row["most"] is None else dollars(row["most"]),
+            None if row["most"] is None else from_nano(row["most"]),
             row["status"],
         )
         for row in sorted(rows.values(), key=lambda row: -int(row["id"]))[:_LISTED]
@@ -283,4 +283,4 @@ def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]
         GROUP BY day, provider, model HAVING SUM(cost_nanodollars) > 0 ORDER BY day""",
         ("months" if (end - begin).days > _DAYS else "", first, last),
     )
-    return [(row[0], row[1], dollars(row[2])) for row in rows]
+    return [(row[0], row[1], from_nano(row[2])) for row in rows]

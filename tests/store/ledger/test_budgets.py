@@ -14,8 +14,7 @@ import pytest
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import bound
 from mixmagic.catalog import Catalog
-from mixmagic.core.amount import amount
-from mixmagic.core.money import Budget, Usage
+from mixmagic.core.money import Budget, Usage, parse_dollars
 from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
 from mixmagic.store.ledger.budgets import exactly
@@ -381,13 +380,13 @@ def test_a_notebook_that_is_not_known_has_no_budget(make):
     [(0.1, "0.1"), ("0.50", "0.5"), ("$2", "2"), (0, "0"), (1_000_000, "1000000")],
 )
 def test_an_amount_is_what_is_written(given, read):
-    assert amount(given) == Decimal(read)
+    assert parse_dollars(given) == Decimal(read)
 
 
 @pytest.mark.parametrize("given", ["", "much", "-1", -0.01, float("nan"), "inf", True, 10**7, None])
 def test_no_amount_is_refused(given):
     with pytest.raises(BadArguments, match="An amount of dollars cannot be"):
-        amount(given)
+        parse_dollars(given)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from mixmagic.commands.budget import budget
 from mixmagic.commands.spend import spend
-from mixmagic.core.amount import amount
+from mixmagic.core.money import parse_dollars
 from mixmagic.core.settings import Settings
 from mixmagic.errors import BadArguments
 
@@ -112,21 +112,21 @@ ODD = [
 
 @pytest.mark.parametrize(("text", "value"), READ.items())
 def test_texts_are_read_as_they_are_meant(text, value):
-    assert amount(text) == Decimal(value)
+    assert parse_dollars(text) == Decimal(value)
 
 
 @pytest.mark.parametrize(("number", "value"), NUMBERS)
 def test_numbers_of_any_kind_are_read_as_they_are_written(number, value):
-    read = amount(number)
+    read = parse_dollars(number)
     assert (read, read.is_signed()) == (Decimal(value), False)
-    assert amount(str(read)) == read, "a file of budgets can be read again"
+    assert parse_dollars(str(read)) == read, "a file of budgets can be read again"
 
 
 @pytest.mark.parametrize("value", [*REFUSED, *ODD], ids=lambda value: f"{type(value).__name__}")
 def test_whatever_else_there_is_is_refused_in_two_lines(value):
     started = time.process_time()
     with pytest.raises(BadArguments, match="An amount of dollars cannot be") as caught:
-        amount(value)
+        parse_dollars(value)
     assert time.process_time() - started < 0.5
     lines = caught.value._render_traceback_()
     assert len(lines) == 2
@@ -138,8 +138,8 @@ def test_the_notebooks_own_precision_and_traps_are_not_ours():
 
     with localcontext(prec=2) as context:
         context.traps[Inexact] = context.traps[Rounded] = True
-        assert amount("123.456789") == Decimal("123.456789")
-        assert amount(Decimal("0.1234567891234")) == Decimal("0.123456789")
+        assert parse_dollars("123.456789") == Decimal("123.456789")
+        assert parse_dollars(Decimal("0.1234567891234")) == Decimal("0.123456789")
 
 
 @pytest.mark.parametrize("text", REFUSED)
