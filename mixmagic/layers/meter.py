@@ -1,16 +1,21 @@
-"""Every call that is sent becomes a row in the ledger, priced, however it ends."""
+"""Reserve what a call may cost, and record what it did cost.
+
+Every call that leaves this machine becomes a row in the ledger, priced, however it ends.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from enum import IntEnum
+from typing import Literal
 
 from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.final_cost import settled
-from mixmagic.calls.interrupts import Calls
+from mixmagic.calls.interrupts import Calls, Running
 from mixmagic.calls.worst_case import bound
 from mixmagic.core.money import Usage, bill
 from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
@@ -21,20 +26,34 @@ from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 from mixmagic.store.ledger.rows import Status
 
-# Why an answer ended that the stream did not end.
+# What the meter tells of a call: it began, its answer moved, money was reserved or freed, it ended.
+Event = Literal["begin", "move", "money", "end"]
+Notify = Callable[[Event, Running], None]
+
+# Why an answer ended, if its stream did not say.
 _FINISH = {"stopped": "stopped", "failed": "broken off"}
 _log = logging.getLogger("mixmagic")
 
 
-def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
-    """Reserve what a call may cost, record what it did.
+def _ignore(event: Event, running: Running) -> None:
+    """Tell nobody."""
 
-    A ledger that cannot be written does not stop a call that has no budget: a note tells the
-    user, and the call is recorded later. A call that has one is refused.
 
-    A try that failed, and may be billed, counts at its worst case: so much more is reserved before
-    the next one, and if a budget forbids that, there is none. A call that never left this machine
+def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _ignore) -> Layer:
+    """Reserve what a call may cost, and record what it did cost.
+
+    A ledger that cannot be written does not stop a call without a budget: a note tells the user,
+    and the call is recorded later. A call with a budget is refused.
+
+    A try that failed and may be billed counts at its worst case: as much again is reserved before
+    the next try, and if a budget forbids that, there is none. A call that never left this machine
     leaves no row.
+
+    Args:
+        ledger: The spend record.
+        notebook: The notebook's path, if known.
+        calls: The registry of calls under way.
+        notify: Told of each event of each call; it must neither wait nor raise.
     """
 
     def layer(inner: Stream) -> Stream:
@@ -42,19 +61,24 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
             call = _Call(ledger, Reservation(request, notebook, bound(request)))
             reservation, collector = call.reservation, call.collector
             running = calls.begin(collector)
+            notify("begin", running)
             try:
                 yield from reserve(ledger, reservation)
-                collector.request = reservation.request
+                notify("money", running)
+                call.begin()
                 with closing(inner(reservation.request)) as deltas:
                     for delta in deltas:
                         if delta.failed is not None:
                             yield from call.another_try(delta.failed)
+                            notify("money", running)
                             continue
                         collector.add(delta)
                         ledger.note_progress(reservation)
-                        call.sent = not delta.progress  # who tells of a wait has not sent it yet
-                        yield delta
-                        call.sent = True
+                        notify("move", running)
+                        if delta.progress:
+                            yield from call.before_sending(delta)
+                        else:
+                            yield delta
                         if delta.finish == "length" and reservation.clamp is not None:
                             yield _clamped(*reservation.clamp)
                 if note := _surprise(reservation, collector.usage):
@@ -63,32 +87,54 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
                 call.fail(error)
                 raise
             finally:
-                ledger.presume_lost(reservation)  # first of all: what follows may be interrupted
+                ledger.presume_lost(reservation)  # first: what follows may be interrupted
                 calls.end(running)
-                call.record()
+                try:
+                    call.record()
+                finally:
+                    notify("money", running)
+                    notify("end", running)
 
         return stream
 
     return layer
 
 
+class _Reach(IntEnum):
+    """How far the question of a call has come."""
+
+    LOCAL = 0  # it never left this machine: no call was made
+    TRANSMITTED = 1  # it left this machine, but the provider does not work on it
+    READ = 2  # the provider may have read it, and may bill it
+
+
 class _Call:
-    """Fate of one call.
+    """What has become of one call.
 
     Attributes:
-        reservation: Its place in the ledger.
+        reservation: Its reservation in the ledger.
         collector: Its answer so far.
-        sent: True if the provider may have read the question of the last try.
     """
 
     def __init__(self, ledger: Ledger, reservation: Reservation) -> None:
         self.reservation, self.collector = reservation, Collector(reservation.request)
-        self.sent = True
         self._ledger = ledger
         self._status: Status = "ok"
         self._reason: str | None = None
         self._error: MixmagicError | None = None
-        self._transmitted = False  # in some try
+        # How far the earlier tries have come, and the last one: READ while it runs.
+        self._earlier = self._reach = _Reach.LOCAL
+
+    def begin(self) -> None:
+        """Note that the money is reserved: the first try begins."""
+        self.collector.request = self.reservation.request
+        self._reach = _Reach.READ
+
+    def before_sending(self, progress: Delta) -> Generator[Delta, None, None]:
+        """Yield a progress message: the try that reports it has not sent the question yet."""
+        self._reach = self._earlier
+        yield progress
+        self._reach = _Reach.READ
 
     def another_try(self, error: MixmagicError) -> Generator[Delta, None, None]:
         """Reserve money for another try besides one that failed, if that may be billed.
@@ -96,9 +142,18 @@ class _Call:
         Raises:
             MixmagicError: The failed one's: a budget has too little left for another.
         """
-        self._transmitted, self.sent = True, False
-        if (tried := _tried(self.reservation, error)) is None:
-            return
+        self._earlier = self._reach = _Reach.TRANSMITTED  # what it may cost is in `tried`
+        if (tried := _tried(self.reservation, error)) is not None:
+            self._reserve_again(error, tried)
+            yield Delta(tried=tried)
+        self._reach = _Reach.READ
+
+    def _reserve_again(self, error: MixmagicError, tried: Tried) -> None:
+        """Reserve the cost of a failed try besides that of the next one.
+
+        Raises:
+            MixmagicError: The failed try's: a budget has too little left for another.
+        """
         try:
             enough = self._ledger.extend(self.reservation, tried.cost)
         except StoreError:
@@ -111,21 +166,23 @@ class _Call:
             error.__notes__ = [f"Hint: {error.hint}"]
             raise error
         self.collector.add(Delta(tried=tried))
-        yield Delta(tried=tried)
 
     def fail(self, error: BaseException) -> None:
         """Note why the call ended before its answer did."""
         if isinstance(error, MixmagicError):
             self._status, self._reason = "failed", f"{type(error).__name__}: {error.message}"
-            self._error, self.sent = error, error.sent
-            self._transmitted = self._transmitted or error.transmitted
+            self._error = error
+            reach = _Reach.TRANSMITTED if error.transmitted else _Reach.LOCAL
+            self._reach = _Reach.READ if error.sent else max(reach, self._earlier)
         elif isinstance(error, (KeyboardInterrupt, GeneratorExit)):  # or its reader went away
-            self._status, self.sent = "stopped", getattr(error, "sent", self.sent)
+            self._status = "stopped"
+            if (sent := getattr(error, "sent", None)) is not None:
+                self._reach = _Reach.READ if sent else self._earlier
         else:
             self._status, self._reason = "failed", type(error).__name__
 
     def record(self) -> None:
-        """Close the call's row with what it came to; erase it if it never left this machine."""
+        """Close the call's row with its outcome, or delete it if the call left nothing behind."""
         collector, error = self.collector, self._error
         if error is not None:
             if isinstance(error.usage, Usage):
@@ -133,17 +190,26 @@ class _Call:
             if collector.begun:
                 error.partial = settled(collector, "broken off")
         completion = None
-        if self._transmitted or self.sent or collector.begun or collector.usage:
+        if self._reach > _Reach.LOCAL or collector.begun or collector.usage:
             finish, seen = _FINISH.get(self._status, ""), error is None or collector.begun
-            completion = settled(collector, finish, sent=self.sent, seen=seen)
+            sent = self._reach is _Reach.READ
+            completion = settled(collector, finish, sent=sent, seen=seen)
             if not (completion.cost or _priced(completion)):
                 completion = replace(completion, cost=None)
+        on_end = self.reservation.request.control.on_end
+        try:
+            if on_end is not None and completion is not None:
+                on_end(completion)
+        finally:
+            self._write(completion)
+
+    def _write(self, completion: Completion | None) -> None:
         try:
             self._ledger.record(self.reservation, self._status, completion, self._reason)
-        except StoreBusy as busy:  # it is written as soon as it can be
+        except StoreBusy as busy:  # it is written as soon as possible
             _log.info("A call is not in the ledger yet: %s", busy.message)
-        except StoreError as trouble:
-            _log.warning("The row of a call stays open: %s", trouble.message)
+        except StoreError as error:
+            _log.warning("The row of a call stays open: %s", error.message)
 
 
 def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
