@@ -290,10 +290,11 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
 
 def test_an_unstreamed_answer_that_nobody_waited_for_costs_what_it_could_have(session, together):
     """The provider goes on, and bills it."""
-    together.plan = [Answer([5.0, b"{}"], type="application/json")]
+    together.plan = [Answer(HELLO), Answer([20.0, b"{}"], type="application/json")]
+    drain(session, session.request("Hi"))  # so that the time goes into the second call alone
     with pytest.raises(TotalTimedOut):
-        drain(session, session.request("Hi", stream=False, timeout=0.3, max_tokens=100))
-    (row,) = rows(session)
+        drain(session, session.request("Hi", stream=False, timeout=1.0, max_tokens=100))
+    _, row = rows(session)
     assert (row["status"], row["counted"]) == ("failed", "exact")
     assert row["cost_nanodollars"] == row["held_nanodollars"] == (109 + 24 + 96) * 600
 

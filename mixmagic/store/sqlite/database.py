@@ -35,6 +35,7 @@ _CROWD = 10.0
 # Seconds between two tries to lock the file, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 _NEVER = (0.0, -math.inf)
+_RECREATED = "Run this again: it is created anew."
 
 
 class Database:
@@ -48,8 +49,8 @@ class Database:
             has been released never changes.
         durable: True if commits must survive a power cut, too: they do after 0.1 s, or after
             `sync`; on a network folder at once.
-        on_damage: `keep` moves a damaged file aside and raises `StoreDamaged` once; `recreate`
-            deletes it, and the use that met the damage goes on with a new one.
+        on_damage: `keep` moves a damaged file aside and raises `StoreDamaged`; `recreate` deletes
+            it and goes on with a new one, and raises only if a transaction was under way.
         loss: What a damaged file takes with it, for the message of `StoreDamaged`.
 
     Attributes:
@@ -367,6 +368,8 @@ class Database:
             configure.pending_migrations(self._open, self.path, self._migrations)
         if self._is_damaged(error):
             self._replace_open()
+            if self._on_damage == "recreate":
+                return StoreDamaged(f"{self.path} was damaged and has been deleted.", _RECREATED)
         return StoreError(f"{self.path} cannot be used: {error}.", configure.hint(error))
 
     def _is_damaged(self, error: BaseException) -> bool:
@@ -417,7 +420,7 @@ class Database:
 
     def _irreplaceable(self, error: OSError) -> StoreError:
         return StoreError(
-            f"{self.path} is damaged and cannot be moved aside: {error.strerror}.",
+            f"{self.path} is damaged and cannot be replaced: {error.strerror}.",
             "End the notebooks that use it and move it, or set MIXMAGIC_HOME to another folder.",
         )
 

@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from databases import open_database
 
 from mixmagic.errors import StoreError
 from mixmagic.store.sqlite import database as module
 from mixmagic.store.sqlite import quarantine
 from mixmagic.store.sqlite.database import Database
+
+pytestmark = pytest.mark.usefixtures("kind")
 
 FIRST = (
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
@@ -23,7 +26,7 @@ SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "deep" / "er" / "notes.db", [FIRST])
+    database = open_database(tmp_path / "deep" / "er" / "notes.db", [FIRST])
     yield database
     database.close()
 
@@ -51,7 +54,7 @@ def assert_two_lines(error: StoreError, *says: str) -> None:
 
 
 def test_nothing_is_made_before_the_first_use(tmp_path):
-    Database(tmp_path / "data" / "notes.db", [FIRST]).close()
+    open_database(tmp_path / "data" / "notes.db", [FIRST]).close()
     assert list(tmp_path.iterdir()) == [tmp_path / "home"]
 
 
@@ -80,12 +83,12 @@ def test_a_block_that_fails_leaves_nothing(database):
 
 def test_migrations_are_numbered_and_each_is_applied_once(tmp_path):
     path = tmp_path / "notes.db"
-    old = Database(path, [FIRST])
+    old = open_database(path, [FIRST])
     add(old, "old")
     old.close()
     assert version(path) == 1
     for _ in range(2):
-        new = Database(path, [FIRST, SECOND])
+        new = open_database(path, [FIRST, SECOND])
         assert [tuple(row) for row in new.rows("SELECT text, more FROM notes")] == [("old", None)]
         new.close()
         assert version(path) == 2
@@ -93,14 +96,14 @@ def test_migrations_are_numbered_and_each_is_applied_once(tmp_path):
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "notes.db"
-    old = Database(path, [FIRST])
+    old = open_database(path, [FIRST])
     add(old, "old")
     old.close()
-    broken = Database(path, [FIRST, "CREATE TABLE half (id INTEGER); NONSENSE"])
+    broken = open_database(path, [FIRST, "CREATE TABLE half (id INTEGER); NONSENSE"])
     with pytest.raises(StoreError):
         broken.rows("SELECT 1")
     assert version(path) == 1
-    again = Database(path, [FIRST])
+    again = open_database(path, [FIRST])
     assert texts(again) == ["old"]
     assert again.rows("SELECT name FROM sqlite_master WHERE name = 'half'") == []
     again.close()
@@ -108,11 +111,11 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path):
 
 def test_a_file_of_a_newer_mixmagic_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "notes.db"
-    newer = Database(path, [FIRST, SECOND])
+    newer = open_database(path, [FIRST, SECOND])
     add(newer, "precious")
     newer.close()
     with pytest.raises(StoreError) as caught:
-        Database(path, [FIRST]).rows("SELECT 1")
+        open_database(path, [FIRST]).rows("SELECT 1")
     assert_two_lines(caught.value, str(path), "newer mixmagic")
     assert "upgrade" in caught.value.hint
     assert version(path) == 2
@@ -120,7 +123,7 @@ def test_a_file_of_a_newer_mixmagic_is_refused_and_left_alone(tmp_path):
 
 def test_a_folder_that_cannot_be_is_named_in_two_lines(tmp_path):
     (tmp_path / "file").write_text("a file, not a folder")
-    database = Database(tmp_path / "file" / "notes.db", [FIRST])
+    database = open_database(tmp_path / "file" / "notes.db", [FIRST])
     for attempt in (lambda: add(database, "x"), lambda: texts(database), database.check):
         with pytest.raises(StoreError) as caught:
             attempt()
@@ -130,7 +133,7 @@ def test_a_folder_that_cannot_be_is_named_in_two_lines(tmp_path):
 def test_an_empty_file_is_a_new_one(tmp_path):
     path = tmp_path / "notes.db"
     path.touch()
-    database = Database(path, [FIRST])
+    database = open_database(path, [FIRST])
     add(database, "one")
     assert texts(database) == ["one"]
     database.close()
@@ -186,7 +189,7 @@ def test_a_writer_waits_for_another_process_and_not_for_ever(database, monkeypat
 
 def test_an_opening_that_hangs_does_not_hold_others_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT", 0.2)
-    database = Database(tmp_path / "notes.db", [FIRST])
+    database = open_database(tmp_path / "notes.db", [FIRST])
     with quarantine.exclusive(database.path, 1), pytest.raises(StoreError) as caught:
         texts(database)
     assert_two_lines(caught.value, str(database.path), "another process")
@@ -201,7 +204,7 @@ def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path):
         other.execute("BEGIN IMMEDIATE")
         commit = threading.Timer(0.3, other.execute, ["COMMIT"])
         commit.start()
-        database = Database(path, [FIRST])
+        database = open_database(path, [FIRST])
         add(database, "one")
         assert texts(database) == ["one"]
         commit.join(timeout=60)

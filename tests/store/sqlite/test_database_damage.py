@@ -117,6 +117,74 @@ def test_a_damaged_file_is_moved_aside_whole_and_said_once(path, damage, use):
     database.close()
 
 
+def open_cache(path: Path, *more: str) -> Database:
+    return Database(path, [FIRST, *more], durable=False, on_damage="recreate")
+
+
+CACHE_USES = {
+    "read": texts,
+    "write": lambda database: add(database, "first"),
+    "migrate": lambda database: open_cache(database.path, SECOND).rows("SELECT 1"),
+}
+
+
+@pytest.mark.parametrize("use", CACHE_USES.values(), ids=CACHE_USES)
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_cache_is_recreated_without_a_word(path, damage, use):
+    damage(path)
+    cache = open_cache(path, *([SECOND] if use is CACHE_USES["migrate"] else []))
+    try:
+        use(cache)
+    except StoreDamaged as error:  # a transaction cannot be begun anew
+        assert use is CACHE_USES["write"]
+        assert error.message == f"{path} was damaged and has been deleted."
+    add(cache, "new")
+    assert texts(cache)[-1] == "new"
+    assert len(texts(cache)) <= 2
+    assert cache.check() == "ok"
+    cache.close()
+    assert moved(path) == []
+
+
+def test_a_cache_that_is_found_damaged_in_a_transaction_is_recreated_at_the_next_use(path):
+    overwrite(path, PAGE, noise(PAGE * 20))
+    cache = open_cache(path)
+
+    def copy() -> None:
+        with cache.transaction() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS copies AS SELECT 1")
+            connection.execute("INSERT INTO notes (text) SELECT text FROM notes")
+
+    with pytest.raises(StoreDamaged):
+        copy()
+    assert texts(cache) == []
+    cache.close()
+    assert moved(path) == []
+
+
+def test_a_cache_of_a_newer_version_is_refused_and_left_alone(path):
+    newer = open_cache(path, SECOND)
+    assert len(texts(newer)) == 300
+    newer.close()
+    with pytest.raises(StoreError, match="newer mixmagic"):
+        texts(open_cache(path))
+    assert len(texts(newer)) == 300
+    newer.close()
+
+
+def test_a_log_beside_an_emptied_cache_is_not_taken_for_its_own(path):
+    cache = open_cache(path)
+    add(cache, "old")
+    log = path.with_name(f"{path.name}-wal").read_bytes()
+    cache.close()
+    path.with_name(f"{path.name}-wal").write_bytes(log)
+    path.write_bytes(b"")
+    assert texts(cache) == []
+    add(cache, "new")
+    assert texts(cache) == ["new"]
+    cache.close()
+
+
 def test_a_text_that_is_none_is_damage(path):
     replace(path, b"0007 0007", b"0007 \xf8007")
     database = Database(path, [FIRST])

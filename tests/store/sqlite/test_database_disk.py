@@ -10,9 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from databases import open_database
 
 from mixmagic.errors import StoreError
 from mixmagic.store.sqlite.database import Database
+
+pytestmark = pytest.mark.usefixtures("kind")
 
 FIRST = (
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
@@ -22,10 +25,10 @@ ADD = """
 import os, resource, sys, time
 from pathlib import Path
 from mixmagic.errors import StoreDamaged, StoreError
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 
 path, first = Path(sys.argv[1]), sys.argv[2]
-database = Database(path, [first])
+database = open_database(path, [first])
 def add(text, count=1):
     with database.transaction() as connection:
         for _ in range(count):
@@ -115,7 +118,7 @@ print(*texts(), database.check())
 
 def test_a_file_that_has_all_its_pages(tmp_path):
     """SQLite itself says that it is full, and ends the transaction."""
-    database = Database(tmp_path / "notes.db", [FIRST])
+    database = open_database(tmp_path / "notes.db", [FIRST])
     add(database, "before")
     database.rows("PRAGMA max_page_count=8")
     for _ in range(3):
@@ -133,8 +136,8 @@ def test_a_file_that_has_all_its_pages(tmp_path):
 
 def test_a_disk_that_is_really_full(small_disk):
     """Whether the file is open already or not; it can be read, and no lock is left behind."""
-    database = Database(small_disk / "notes.db", [FIRST])
-    other = Database(small_disk / "notes.db", [FIRST])
+    database = open_database(small_disk / "notes.db", [FIRST])
+    other = open_database(small_disk / "notes.db", [FIRST])
     add(database, "before")
     for again in range(4):
         if again % 2:
@@ -157,7 +160,7 @@ def test_a_disk_that_is_really_full(small_disk):
 
 def test_a_new_file_on_a_full_disk(small_disk):
     filling = fill(small_disk)
-    database = Database(small_disk / "data" / "notes.db", [FIRST, SECOND])
+    database = open_database(small_disk / "data" / "notes.db", [FIRST, SECOND])
     for _ in range(2):
         with pytest.raises(StoreError) as caught:
             add(database, "refused")
@@ -197,7 +200,7 @@ def lock(folder: Path) -> None:
 def test_a_read_only_folder_is_read_and_not_written(open_folder, journal):
     """Without a log, and so without the memory that a write-ahead log needs."""
     folder = open_folder / "data? 100%"
-    database = Database(folder / "notes.db", [FIRST])
+    database = open_database(folder / "notes.db", [FIRST])
     add(database, "one")
     database.rows(f"PRAGMA journal_mode={journal}")
     database.close()
@@ -207,9 +210,9 @@ for _ in range(2):
     assert texts() == ["one"]
     error = refused(add, "two")
     assert "Check its permissions" in error.hint, error.hint
-newer = Database(path, [first, "ALTER TABLE notes ADD COLUMN more TEXT"])
+newer = open_database(path, [first, "ALTER TABLE notes ADD COLUMN more TEXT"])
 assert newer.rows("SELECT text FROM notes")[0][0] == "one", "it cannot be brought up to date"
-older = Database(path, [])
+older = open_database(path, [])
 assert "newer mixmagic" in str(refused(older.rows, "SELECT 1"))
 print(database.check(), *sorted(each.name for each in path.parent.iterdir()))
 """
@@ -220,7 +223,7 @@ print(database.check(), *sorted(each.name for each in path.parent.iterdir()))
 def test_a_read_only_folder_with_a_log_is_read_with_it(open_folder):
     """As a killed kernel leaves it; what is in the log alone is not forgotten."""
     folder = open_folder / "data"
-    database = Database(folder / "notes.db", [FIRST])
+    database = open_database(folder / "notes.db", [FIRST])
     add(database, "in the file")
     database.close()
     add(database, "in the log")
@@ -245,7 +248,7 @@ for _ in range(2):
 @pytest.mark.parametrize("what", ["folder", "file", "missing", "damaged"])
 def test_what_cannot_be_written_is_refused_at_once(open_folder, what):
     folder = open_folder / "data"
-    database = Database(folder / "notes.db", [FIRST])
+    database = open_database(folder / "notes.db", [FIRST])
     add(database, "one")
     database.close()
     if what == "damaged":
@@ -262,14 +265,14 @@ def test_what_cannot_be_written_is_refused_at_once(open_folder, what):
         script = """
 for _ in range(2):
     for error in (refused(add, "two"), refused(texts)):
-        assert "is damaged and cannot be moved aside" in str(error), error
+        assert "is damaged and cannot be replaced" in str(error), error
 """
     run(NOBODY + script, folder / "notes.db", FIRST)
 
 
 def test_a_read_only_filesystem(small_disk):
     """Not even root writes to it; a file that is open when it becomes so is still read."""
-    database = Database(small_disk / "notes.db", [FIRST])
+    database = open_database(small_disk / "notes.db", [FIRST])
     add(database, "one")
     database.close()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=120)

@@ -8,9 +8,11 @@ import sys
 import time
 from contextlib import closing
 
+import pytest
+from databases import open_database
 from programs import FORKING
 
-from mixmagic.store.sqlite.database import Database
+pytestmark = pytest.mark.usefixtures("kind")
 
 FIRST = (
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
@@ -32,12 +34,12 @@ def version(path) -> int:
 OPEN = """
 import sys, time
 from pathlib import Path
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 print("ready", flush=True)
 start = float(sys.stdin.readline())
 for number in range(20):
     time.sleep(max(0, start + number * 0.02 - time.time()))
-    database = Database(Path(sys.argv[1]) / f"{number}.db", sys.argv[2:])
+    database = open_database(Path(sys.argv[1]) / f"{number}.db", sys.argv[2:])
     with database.transaction() as connection:
         connection.execute("INSERT INTO notes (text) VALUES ('one')")
     database.close()
@@ -65,7 +67,7 @@ def test_several_processes_may_open_a_new_file_at_once(tmp_path):
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     for number in range(20):
-        database = Database(tmp_path / "data" / f"{number}.db", [FIRST, SECOND])
+        database = open_database(tmp_path / "data" / f"{number}.db", [FIRST, SECOND])
         assert database.rows("SELECT COUNT(*) FROM notes")[0][0] == 4
         assert database.check() == "ok"
         database.close()
@@ -76,9 +78,9 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path):
     script = """
 import os, sys
 from pathlib import Path
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 
-database = Database(Path(sys.argv[1]), [sys.argv[2]])
+database = open_database(Path(sys.argv[1]), [sys.argv[2]])
 def add(text):
     with database.transaction() as connection:
         connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
@@ -100,9 +102,9 @@ def test_what_a_forked_child_writes_after_its_parent_has_closed_the_file_is_kept
     script = """
 import os, sys
 from pathlib import Path
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 
-database = Database(Path(sys.argv[1]), [sys.argv[2]])
+database = open_database(Path(sys.argv[1]), [sys.argv[2]])
 def add(text):
     with database.transaction() as connection:
         connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
@@ -130,10 +132,10 @@ def test_threads_that_fork_at_once_leave_the_file_to_all(tmp_path):
     script = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 
 signal.alarm(20)
-database = Database(Path(sys.argv[1]), [sys.argv[2]])
+database = open_database(Path(sys.argv[1]), [sys.argv[2]])
 def add(text):
     with database.transaction() as connection:
         connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
@@ -162,15 +164,15 @@ def test_a_fork_while_other_threads_make_databases(tmp_path):
     script = """
 import os, signal, sys, threading
 from pathlib import Path
-from mixmagic.store.sqlite.database import Database
+from databases import open_database
 
 signal.alarm(30)
 sys.setswitchinterval(1e-5)
-kept = [Database(Path(sys.argv[1]), []) for _ in range(500)]
+kept = [open_database(Path(sys.argv[1]), []) for _ in range(500)]
 over = threading.Event()
 def make():
     while not over.is_set():
-        Database(Path(sys.argv[1]), [])
+        open_database(Path(sys.argv[1]), [])
 threads = [threading.Thread(target=make) for _ in range(2)]
 for thread in threads:
     thread.start()
