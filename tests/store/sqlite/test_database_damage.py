@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -133,11 +134,9 @@ CACHE_USES = {
 def test_a_damaged_cache_is_recreated_without_a_word(path, damage, use):
     damage(path)
     cache = open_cache(path, *([SECOND] if use is CACHE_USES["migrate"] else []))
-    try:
+    lenient = contextlib.suppress(StoreDamaged)  # a transaction cannot be begun anew
+    with lenient if use is CACHE_USES["write"] else contextlib.nullcontext():
         use(cache)
-    except StoreDamaged as error:  # a transaction cannot be begun anew
-        assert use is CACHE_USES["write"]
-        assert error.message == f"{path} was damaged and has been deleted."
     add(cache, "new")
     assert texts(cache)[-1] == "new"
     assert len(texts(cache)) <= 2
@@ -155,7 +154,7 @@ def test_a_cache_that_is_found_damaged_in_a_transaction_is_recreated_at_the_next
             connection.execute("CREATE TABLE IF NOT EXISTS copies AS SELECT 1")
             connection.execute("INSERT INTO notes (text) SELECT text FROM notes")
 
-    with pytest.raises(StoreDamaged):
+    with pytest.raises(StoreDamaged, match=r"notes\.db was damaged and has been deleted\."):
         copy()
     assert texts(cache) == []
     cache.close()
