@@ -59,7 +59,7 @@ def test_ctrl_c_ends_the_doctor_and_its_process_at_once(together):
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
         _, errors = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 3.5  # its own patience is 4 s
     assert (process.returncode, errors) == (130, "\nStopped.\n")
 
 
@@ -144,7 +144,7 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     assert days[-2].split()[-1] == "$1.00"
     path = tmp_path / "spend.csv"
     written = run("spend", "--all", "--csv", str(path))
-    assert written.stdout == f"1 row is in {path}.\n"
+    assert written.stdout == f"Wrote 1 row to {path}.\n"
     assert path.read_text().splitlines()[1].startswith("x:m,2,0,0,0,0,2000000,0,0,0,0,1,0,")
     refused = run("spend", "--csv", str(tmp_path))
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
@@ -207,10 +207,10 @@ def test_lost_calls_are_listed_and_settled_as_the_report_says(lost):
     assert head.split()[:2] == ["number", "when"]
     assert row.split()[0] == "1"
     assert row.endswith(" lost")
-    assert about == "settle one by `spend --resolve NUMBER DOLLARS`, as the provider billed it"
+    assert about == "Record a provider's bill: `spend --resolve NUMBER DOLLARS`."
     settled = run("spend", "--resolve", "1", "0.25")
     assert (settled.returncode, settled.stderr) == (0, "")
-    assert "Call 1 is settled: it cost $0.25." in settled.stdout
+    assert "Recorded: call 1 cost $0.25." in settled.stdout
     assert run("spend").stdout.splitlines()[1].split()[-1] == "$0.75"
     refused = run("spend", "--resolve", "7", "0.25")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
@@ -221,7 +221,8 @@ def test_lost_calls_are_listed_and_settled_as_the_report_says(lost):
     [
         ["spend", "--resolve", "--by", "day"],
         ["spend", "--resolve", "--today"],
-        [],
+        ["use", "local"],
+        ["chats"],
         ["local"],
         ["nonsense"],
         ["spend", "--by", "modle"],

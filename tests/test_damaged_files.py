@@ -18,7 +18,7 @@ from mixmagic.catalog import Catalog
 from mixmagic.core import files
 from mixmagic.core.settings import Settings
 from mixmagic.errors import MixmagicError
-from mixmagic.magics._shell.insert import Cells
+from mixmagic.magics._shell.insert import NewCells
 from mixmagic.prompting import templates
 from mixmagic.sessions import Session
 
@@ -54,11 +54,11 @@ def whole_template(folder: Path, content: bytes | None) -> object:
 
 
 def notebook(folder: Path, content: bytes | None) -> object:
-    """As `-i` reads it: what is no notebook has no cells."""
+    """Read a notebook as `-i` does: a file that is not a notebook has no cells."""
     path = folder / "notebooks" / "n.ipynb"
     put(path, content)
-    shell = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
-    found = Cells(shell, SimpleNamespace(notebook=path))._saved()
+    hooks = SimpleNamespace(shell=None, on=lambda *_: None)
+    found = NewCells(SimpleNamespace(notebook=path), hooks)._saved()
     assert all(isinstance(each, str) for each in found)
     return found
 
@@ -320,4 +320,4 @@ def test_a_saved_notebook_is_read(tmp_path):
         {"cell_type": "code", "source": ["a\n", "b"]},
         {"cell_type": "markdown", "source": "c"},
     ]
-    assert notebook(tmp_path, json.dumps({"cells": cells}).encode()) == ["a\nb"]
+    assert notebook(tmp_path, json.dumps({"cells": cells}).encode()) == {"a\nb"}

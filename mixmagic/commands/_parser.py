@@ -1,17 +1,22 @@
-"""What the magics share: an argument parser whose errors are two lines and name the cure."""
+"""The argument parser of magics and commands: two-line errors, any dashes, values to complete."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from mixmagic.errors import BadArguments, did_you_mean
 
-# Why a key is refused where a magic is typed.
-SAVED = "An API key never belongs on a magic's line: the notebook is saved with it."
-# Compiled at the first line that is checked: `%load_ext` stays light.
+if TYPE_CHECKING:
+    from mixmagic.sessions import Session
+
+# Lists the values of an argument, from the session and the notebook's variables.
+Values = Callable[["Session", Mapping[str, Any]], Iterable[str]]
+
+# Why a key is refused.
+SAVED = "Never type an API key here: the notebook, or the shell's history, is saved with it."
 _FLAG = r"""--?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
             (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
         | -k\w*"""
@@ -20,58 +25,170 @@ _NAME = r"""(?:(?:\w+[-_])?(?:api[-_]?key|access[-_]?key|key|token|secret|passw(
 _LOOK = r"(?:sk|gsk|fw|hf|tgp|key)[-_][\w-]{16,}(?!\S)"
 _LONG = r"(?=\w*\d)\w{32,}"
 _KEY = rf"(?<![\w-])(?:{_FLAG} | {_NAME} | (?<!\S)(?:{_LOOK} | {_LONG}(?!\S)))"
-# How a prompt begins that is a key, or gives one by its name: there, `key=value` is a phrase, and
+# The beginning of a prompt that is a key, or names one. In a prompt, `key=value` is a phrase, and
 # a long word that others follow is a checksum.
 _GIVEN = rf"""{_FLAG} | {_NAME}\s*(?:bearer\s+)?(?=\S*\d)\S{{8,}}
         | (?=[\w-]*\d){_LOOK} | {_LONG}\s*$"""
 _FLAGS = re.IGNORECASE | re.VERBOSE
-# What other keyboards, phones and editors make of hyphens, and of quotes.
+# Hyphens and quotes as other keyboards, phones and editors write them.
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _CURLY = r"\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]|\u2018[^\u2019]*\u2019"
 _OPTION = re.compile(rf"[-{_DASHES}]{{1,2}}[A-Za-z]|--(\s|$)")  # not -5 degrees, nor a list's dash
 _WORD = re.compile(rf"\s*((?:{_CURLY}|'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+)")
 
 
+class HelpAsked(Exception):
+    """The option `-h` was given; the exception's text is the help."""
+
+
+class _Help(argparse.Action):
+    """Raises `HelpAsked` with the parser's help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        raise HelpAsked(parser.format_help().rstrip())
+
+
+class Argument(NamedTuple):
+    """An option or a positional argument.
+
+    Attributes:
+        action: As argparse has it.
+        values: The hook that lists its values for tab completion, from the session and the
+            notebook's variables; `None` if they cannot be listed.
+    """
+
+    action: argparse.Action
+    values: Values | None
+
+    @property
+    def takes_value(self) -> bool:
+        """True if a value follows the option."""
+        return self.action.nargs != 0
+
+    @property
+    def value_is_optional(self) -> bool:
+        """True if the option may stand without its value."""
+        return self.action.nargs == "?"
+
+
 class Parser(argparse.ArgumentParser):
-    """The standard parser, but a wrong option fails the cell and suggests the right one."""
+    """The standard parser, but a wrong option is an error of two lines that suggests the right one.
 
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog, add_help=False, allow_abbrev=False, **options)
+    Arguments are added by `add`, so that tab completion can list them.
 
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """What argparse makes of an option's value; before Python 3.13 it drops `--`."""
-        if arg_strings == ["--"] and action.nargs in (None, "?"):
-            return self._get_value(action, "--")  # type: ignore[attr-defined]
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+    Args:
+        prog: The command, as it is typed.
+        about: The text between usage and options.
+        usage: The usage line, if argparse's own would not do.
+        groups: Titles under which the help lists arguments, in order.
+
+    Attributes:
+        options: The options, by each of their names.
+        positionals: The other arguments, in order.
+        commands: The parsers of the subcommands, by name.
+    """
+
+    def __init__(
+        self, prog: str, about: str = "", usage: str | None = None, groups: Iterable[str] = ()
+    ) -> None:
+        super().__init__(
+            prog,
+            usage,
+            about,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.options: dict[str, Argument] = {}
+        self.positionals: list[Argument] = []
+        self.commands: dict[str, Parser] = {}
+        self._excluded: list[tuple[str, str]] = []
+        self._groups = {title: self.add_argument_group(title) for title in groups}
+        self.add(
+            *("-h", "--help"),
+            action=_Help,
+            nargs=0,
+            default=argparse.SUPPRESS,
+            help="show this help",
+        )
+
+    def add(
+        self, *names: str, to: Any = None, values: Values | None = None, **settings: Any
+    ) -> None:
+        """Add an argument.
+
+        Args:
+            *names: Its name, or names, as for `add_argument`.
+            to: The title of its group, or a group that excludes others.
+            values: See `Argument`; its choices, if it has any, need no hook.
+            **settings: As for `add_argument`.
+        """
+        group = self._groups.get(to, to) or self
+        action = group.add_argument(*names, **settings)
+        if values is None and action.choices is not None:
+            values = constant(*map(str, action.choices))
+        argument = Argument(action, values)
+        self.options.update(dict.fromkeys(action.option_strings, argument))
+        if not action.option_strings:
+            self.positionals.append(argument)
+
+    def add_commands(self, *, required: bool) -> Callable[[str, str], Parser]:
+        """Return the function that adds a subcommand of some name and summary."""
+        added = self.add_subparsers(
+            prog=self.prog, dest="command", metavar="COMMAND", required=required
+        )
+
+        def add(name: str, summary: str) -> Parser:
+            prog = f"{self.prog} {name}"
+            made = added.add_parser(name, prog=prog, help=summary, about=f"{summary}.")
+            self.commands[name] = made
+            return made
+
+        return add
+
+    def exclude(self, option: str, *others: str) -> None:
+        """Refuse an option beside any of some others."""
+        self._excluded += [(option, other) for other in others]
 
     def error(self, message: str) -> NoReturn:
-        """Raise `BadArguments`, with the nearest option where one was mistyped."""
+        """Raise `BadArguments`, with the nearest option if one was mistyped."""
         refuse_keys(message)
-        options = [name for name in self._option_string_actions if name.startswith("--")]
+        options = [name for name in self.options if name.startswith("--")]
         meant = ""
         if wrong := re.search(r"(?:arguments: |option )(-[^\s=]+)", message):
             longer = sorted(name for name in options if name.startswith(wrong[1]))
             near = did_you_mean(wrong[1], options)
             meant = f"Did you mean {' or '.join(longer)}? " if longer else near
-        magic = self.prog.split()[0]  # IPython knows no manual of a magic's commands
-        raise BadArguments(f"{self.prog}: {message}.", f"{meant}`{magic}?` shows the manual.")
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            meant = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        prog = self.prog.replace("%%", "%")  # IPython refuses a cell magic without a cell
+        hint = f"{meant}`{prog} -h` shows the options."
+        raise BadArguments(f"{self.prog}: {message}.", hint)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, whatever dashes the options are written with."""
+        """Parse as argparse does, but accept any kind of dash, and check what `exclude` says."""
         words = [self._plain(word) if word[:1] in _DASHES else word for word in args or ()]
-        return super().parse_known_args(words, namespace)
+        options, rest = super().parse_known_args(words, namespace)
+        for pair in self._excluded:
+            if all(self._is_given(options, name) for name in pair):
+                self.error(f"{' and '.join(pair)} exclude each other")
+        return options, rest
+
+    def _is_given(self, options: argparse.Namespace, name: str) -> bool:
+        dest = self.options[name].action.dest
+        return bool(getattr(options, dest) != self.get_default(dest))
 
     def _plain(self, word: str) -> str:
-        """Return an option with hyphens in the place of other dashes; other words as they are.
+        """Return an option with hyphens in place of other dashes; other words unchanged.
 
         Raises:
-            BadArguments: What is almost an option, or an API key.
+            BadArguments: The word is almost an option, or an API key.
         """
         name, equals, value = word.partition("=")
         if not any(dash in name for dash in _DASHES):
             return word
         letters = re.sub(f"[{_DASHES}]", "-", name).lstrip("-")
-        options = self._option_string_actions
+        options = self.options
         for plain in (f"--{letters}", f"-{letters}"):
             if plain in options:
                 return plain + equals + value
@@ -83,7 +200,7 @@ class Parser(argparse.ArgumentParser):
         return word
 
     def leading(self, line: str) -> tuple[list[str], str]:
-        """The options that a line begins with, as words, and the rest of it, untouched.
+        """Split a line into its leading options, as words, and the untouched rest.
 
         Example:
             >>> parser.leading("-t 0 What's up?")
@@ -106,15 +223,18 @@ class Parser(argparse.ArgumentParser):
                 words.pop()
                 return words, rest.lstrip()
             name = word.partition("=")[0]
-            action = self._option_string_actions.get(name)
-            takes_value = action is not None and action.nargs != 0 and "=" not in word
-            if action is None:
+            option = self.options.get(name)
+            if option is None:
                 refuse_keys(word)
-            optional = action is not None and action.nargs == "?"
-            if optional and (_OPTION.match(rest.lstrip()) or rest.lstrip().startswith("{{")):
-                takes_value = False  # as in `-c -t 0`
+            takes_value = option is not None and option.takes_value and "=" not in word
+            if option is not None and option.value_is_optional:
+                following = rest.lstrip()
+                if _OPTION.match(following) or following.startswith("{{"):  # as in `-c -t 0`
+                    takes_value = False
             if takes_value and (value := _WORD.match(rest)):
                 given = _unquoted(value[1])
+                if given == "--":  # argparse drops it before Python 3.13
+                    self.error(f"argument {name}: its value cannot be --")
                 if given.startswith(("-", *_DASHES)) and not _OPTION.match(value[1]):
                     words[-1] += f"={given}"  # argparse would take it for an option
                 else:
@@ -125,8 +245,29 @@ class Parser(argparse.ArgumentParser):
         return words, rest
 
 
+def split(line: str) -> list[str]:
+    """Split a line into words as a shell does; a quotation mark that is not closed is a letter.
+
+    Example:
+        >>> split('models --for "long documents"')
+        ['models', '--for', 'long documents']
+    """
+    words = []
+    rest = line.lstrip()
+    while rest:
+        match = _WORD.match(rest)
+        if match is None or not (match.end() == len(rest) or rest[match.end()].isspace()):
+            word, *_ = rest.split(maxsplit=1)
+            words.append(word)
+            rest = rest[len(word) :].lstrip()
+        else:
+            words.append(_unquoted(match[1]))
+            rest = rest[match.end() :].lstrip()
+    return words
+
+
 def _unquoted(word: str) -> str:
-    """A word as a shell reads it, but outside quotes, too, a backslash before a letter stays."""
+    """Return a word as a shell reads it, but keep backslashes before letters."""
     import shlex
 
     word = re.sub(_CURLY, lambda quoted: shlex.quote(quoted[0][1:-1]), word)
@@ -136,25 +277,25 @@ def _unquoted(word: str) -> str:
 
 
 def refuse_keys(text: str, *, anywhere: bool = True) -> None:
-    """Refuse what looks like an API key, or like its name, without repeating it.
+    """Refuse text that looks like an API key, or names one, without repeating it.
 
     Args:
-        text: What is on the line.
-        anywhere: Whether a name alone is refused, too, and in every place; or only a key at the
-            beginning, as of a prompt, which is the user's own text.
+        text: A line that was typed.
+        anywhere: True to refuse a key's name, too, and to look in all of the text; False to look
+            for a key at its beginning alone: the rest is a prompt, which is the user's own text.
 
     Raises:
-        BadArguments: Why, and how to say it instead.
+        BadArguments: It does; the hint says how to set up a key.
     """
     found = re.search(_KEY, text, _FLAGS) if anywhere else re.match(_GIVEN, text, _FLAGS)
     if found:
         raise BadArguments(
-            SAVED, "Delete it there; `%mixmagic login PROVIDER` asks for it, and keeps it."
+            SAVED, "Delete it; `%mixmagic login PROVIDER` asks for a key and stores it safely."
         )
 
 
 def checked(convert: Callable[[str], Any], takes: str) -> Callable[[str], Any]:
-    """An argparse type that says what it takes."""
+    """Return an argparse type whose error says what the option takes."""
 
     def convert_or_refuse(text: str) -> Any:
         try:
@@ -163,3 +304,25 @@ def checked(convert: Callable[[str], Any], takes: str) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"takes {takes}, not {text!r}") from None
 
     return convert_or_refuse
+
+
+def constant(*values: str) -> Values:
+    """Return a hook for values that are always the same."""
+    return lambda session, variables: values
+
+
+def models(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of all models, the aliases first."""
+    rows = session.catalog.models
+    aliases = [alias for row in rows for alias in row.aliases]
+    return dict.fromkeys([*aliases, *(row.name for row in rows)])
+
+
+def providers(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of all providers."""
+    return session.catalog.providers
+
+
+def conversations(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of the session's conversations."""
+    return session.chats.names

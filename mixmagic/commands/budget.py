@@ -1,42 +1,57 @@
-"""`%mixmagic budget`: set what may be spent, see what is left."""
+"""Set a spending limit, or see how much is left."""
 
 from __future__ import annotations
 
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
-from mixmagic.core.money import Per
-from mixmagic.display.budget import budgets_table
-from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments
-from mixmagic.sessions import Session
-from mixmagic.store.ledger.budgets import Limit
-from mixmagic.store.ledger.spend import Period
+
+if TYPE_CHECKING:
+    from mixmagic.core.money import Per
+    from mixmagic.sessions import Session
+    from mixmagic.store.ledger.budgets import Limit
+    from mixmagic.store.ledger.spend import Period
 
 
-def budget(session: Session, words: list[str]) -> Table:
-    """Set or take off a budget, where one is named; what all of them have left."""
-    parser = Parser("%mixmagic budget")
-    parser.add_argument("limit", nargs="?", metavar="DOLLARS")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--per", choices=("session", "day", "month"), default="session")
-    where.add_argument("--notebook", action="store_true")
-    options = parser.parse_args(words)
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, f"{__doc__}\nWithout DOLLARS, all budgets are shown.")
+    made.add("limit", nargs="?", metavar="DOLLARS", help="such as 0.50, or `off` for no limit")
+    scope = made.add_mutually_exclusive_group()
+    made.add("--per", to=scope, choices=("session", "day", "month"), help="of this session"
+        " (default), or of all your sessions in a day or a month")  # fmt: skip
+    made.add("--notebook", to=scope, action="store_true", help="of this notebook, in all sessions")
+    return made
+
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Set or remove a budget, if one is named; then show all budgets."""
+    from mixmagic.display.budget import budgets_table
+
+    chosen = options.per is not None or options.notebook
     if options.limit is not None:
-        per: Per = "notebook" if options.notebook else options.per
+        if out.shell is None and not chosen:
+            raise BadArguments(
+                "A shell command has no session to limit.", "Add --per day or --per month."
+            )
+        per: Per = "notebook" if options.notebook else options.per or "session"
         session.budget(None if options.limit.lower() == "off" else options.limit, per=per)
-    elif words:
+    elif chosen:
         raise BadArguments(
-            "How much may be spent is missing.",
-            f"Write `%mixmagic budget DOLLARS {' '.join(words)}`, or `off` for DOLLARS.",
+            "The limit is missing.", "Write DOLLARS, such as 0.50, or `off`, before the option."
         )
     balances = session.budgets()
     table = budgets_table(balances)
-    if any(_unpriced(session, each.limit) for each in balances):
+    if any(_unpriced(session, balance.limit) for balance in balances):
         table.caption += "\nspent: without calls whose price is not known"
-    return table
+    out.show(table)
 
 
 def _unpriced(session: Session, limit: Limit) -> bool:
-    """Whether any of the calls that count for a limit had no known price."""
+    """Return True if any of the calls that a limit counts has no known price."""
     if limit.per == "notebook":
         spent = [row for row in session.ledger.spent("all", "notebook") if row.name == limit.key]
     else:

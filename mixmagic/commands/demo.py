@@ -1,6 +1,7 @@
-"""`mixmagic demo`: the quickstart notebook in a real kernel, its answers shown as they come.
+"""Run the quickstart notebook on the embedded model.
 
-Part of the command: imported by `cli` alone.
+The answers are printed as they arrive; the notebook, as it ran, and an HTML page are left in a
+folder.
 """
 
 from __future__ import annotations
@@ -8,23 +9,52 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixmagic.commands import Out
+from mixmagic.commands._parser import Parser
 from mixmagic.core import files
 from mixmagic.errors import MissingPackage, MixmagicError, StoreError, one_line
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+    from mixmagic.sessions import Session
+
+ONLY_IN = "shell"
 _NAME = "quickstart.ipynb"
 
 
-def lab(folder: Path, env: Mapping[str, str]) -> int:
-    """Open the quickstart notebook in JupyterLab, in the environment `env`; return its status."""
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__)
+    made.add("--lab", action="store_true", help="open the notebook in JupyterLab instead")
+    made.add(
+        "--dir",
+        type=Path,
+        default=Path("mixmagic-demo"),
+        metavar="DIR",
+        help="default: %(default)s",
+    )
+    return made
+
+
+def run(session: Session, options: Namespace, out: Out) -> int:
+    """Fetch the weights, then run or open the notebook, in an environment without keys."""
+    from mixmagic.commands import local
+
+    local.install(session)
+    env = session.backends.access.environment()
+    return _lab(options.dir, env) if options.lab else _run(options.dir, env, out)
+
+
+def _lab(folder: Path, env: Mapping[str, str]) -> int:
+    """Open the quickstart notebook in JupyterLab; return its status."""
     notebook = folder / _NAME
-    if not notebook.exists():  # a person's own edits are not written over
+    if not notebook.exists():  # never overwrite the user's edits
         _write(notebook, _quickstart())
     command = [sys.executable, "-m", "jupyterlab", str(notebook)]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -36,19 +66,14 @@ def lab(folder: Path, env: Mapping[str, str]) -> int:
     return subprocess.run(command, check=False, env=env).returncode
 
 
-def run(folder: Path, env: Mapping[str, str]) -> int:
-    """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1.
-
-    Args:
-        folder: Where the results are left.
-        env: The environment of the kernel, which asks the embedded model and needs no keys.
-    """
+def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
+    """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1."""
     try:
         import nbformat
         from nbclient.exceptions import CellExecutionError
         from nbconvert import HTMLExporter
 
-        from mixmagic.commands.run_notebook import Follower
+        from mixmagic.commands._run_notebook import NotebookRunner
     except ImportError as error:
         raise _missing(str(error.name)) from None
 
@@ -56,10 +81,9 @@ def run(folder: Path, env: Mapping[str, str]) -> int:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    client = Follower(notebook, timeout=600)
     failure: Exception | None = None
     try:
-        client.execute(env={**env, "MIXMAGIC_LIVE": "1"})
+        NotebookRunner(notebook, timeout=600).execute(env={**env, "MIXMAGIC_LIVE": "1"})
     except CellExecutionError as error:
         failure = error
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(
@@ -67,16 +91,16 @@ def run(folder: Path, env: Mapping[str, str]) -> int:
     )
     _write(folder / _NAME, nbformat.writes(notebook))
     _write(folder / "quickstart.html", page)
-    print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
-    print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
+    out.print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
+    out.print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
     if failure is not None:
         print(f"A cell failed: {one_line(failure, 200)}", file=sys.stderr)
     return 1 if failure else 0
 
 
 def _quickstart() -> str:
-    """The notebook's JSON: beside this module in a wheel, in `notebooks/` in a checkout."""
-    package = Path(__file__).parent
+    """Return the notebook's JSON: from the package in a wheel, from `notebooks/` in a checkout."""
+    package = Path(__file__).parents[1]
     for path in (package / _NAME, package.parent / "notebooks" / _NAME):
         if path.exists():
             return path.read_text("utf-8")
@@ -84,7 +108,7 @@ def _quickstart() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, text)

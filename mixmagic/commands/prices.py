@@ -1,56 +1,25 @@
-"""`%mixmagic prices` and `%mixmagic spend --elsewhere`: what others ask for the same."""
+"""Compare the providers' prices for a model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from argparse import Namespace
 
-from mixmagic.commands._parser import Parser
-
-if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
-    from mixmagic.display.table import Table
-    from mixmagic.sessions import Session
+from mixmagic.commands import Out
+from mixmagic.commands._parser import Parser, models
+from mixmagic.sessions import Session
 
 
-def prices(session: Session, words: list[str]) -> Table:
-    """What a model costs at each provider that serves it; the session's model where none is named.
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__)
+    made.add("model", nargs="?", metavar="MODEL", values=models, help="default: the model in use")
+    return made
 
-    Raises:
-        BadArguments: A word too many.
-        UnknownModel: No row has this name.
-    """
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Show the prices of a model at every provider that serves it."""
     from mixmagic.catalog.offers import offers
     from mixmagic.display.prices import prices_table
 
-    parser = Parser("%mixmagic prices")
-    parser.add_argument("model", nargs="?")
-    name = parser.parse_args(words).model or session.model
-    return prices_table(offers(session.catalog, name), session.select(name).model)
-
-
-def elsewhere(session: Session) -> Table:
-    """What this session's tokens would have cost at each provider that serves the same models.
-
-    Raises:
-        StoreError: The ledger cannot be read.
-    """
-    from mixmagic.catalog.offers import Calls, elsewhere
-    from mixmagic.display.prices import elsewhere_table
-
-    rows = []
-    for spent in session.ledger.spent():
-        provider, _, model = spent.name.partition(":")
-        rows.append(
-            Calls(
-                provider,
-                model,
-                spent.prompt_tokens,
-                spent.cached_tokens,
-                spent.completion_tokens,
-                spent.cost,
-                spent.unpriced,
-                spent.lost,
-                spent.estimated,
-                spent.billed_tries,
-            )
-        )
-    return elsewhere_table(elsewhere(session.catalog, rows))
+    name = options.model or session.model
+    out.show(prices_table(offers(session.catalog, name), session.select(name).model))

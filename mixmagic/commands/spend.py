@@ -1,68 +1,99 @@
-"""`%mixmagic spend`: what calls have cost, and what became of those that were lost."""
+"""Show what calls have cost.
+
+Without a period, a notebook shows this session, and a shell this month.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from IPython.display import display
-
+from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import BadArguments
 
-if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
+if TYPE_CHECKING:
     from decimal import Decimal
 
-    from mixmagic.display.spend import Spend
     from mixmagic.display.table import Table
     from mixmagic.sessions import Session
 
 
-def show(session: Session, shell: Any, words: list[str]) -> None:
-    """Show what `spend` returns: the table at once, its plot as soon as it is drawn."""
-    from mixmagic.display.spend import Spend
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__)
+    what = made.add_mutually_exclusive_group()
+    for flag, period, calls in (
+        ("--session", "session", "calls of this session"),
+        ("--today", "today", "calls of today, in all sessions"),
+        ("--month", "month", "calls of this month, in all sessions"),
+        ("--all", "all", "all calls ever made"),
+    ):
+        made.add(flag, to=what, dest="period", action="store_const", const=period, help=calls)
+    made.add("--elsewhere", to=what, action="store_true", help="compare what the tokens of this"
+        " session would have cost at other providers")  # fmt: skip
+    made.add("--resolve", to=what, nargs="*", metavar="NUMBER DOLLARS", help="list the calls"
+        " whose cost is not known, or record what one was billed")  # fmt: skip
+    made.add("--by", choices=("model", "day", "notebook", "status"), help="default: model")
+    made.add("--csv", type=Path, metavar="FILE", help="write the table to a file instead")
+    made.exclude("--by", "--elsewhere", "--resolve")
+    made.exclude("--csv", "--elsewhere", "--resolve")
+    return made
 
-    shown = spend(session, words)
-    table = shown.table if isinstance(shown, Spend) else shown
-    handle = display(table, display_id=True)
-    notebook = getattr(shell, "kernel", None) is not None
-    if notebook and isinstance(shown, Spend) and shown.picture:
-        handle.update(shown)
 
-
-def spend(session: Session, words: list[str]) -> Spend | Table:
-    """What calls have cost; or what is lost, what has been settled, what others would ask.
-
-    Raises:
-        BadArguments: Options that make no sense, or a call that was not lost.
-        StoreError: The ledger cannot be read, or for settling, written.
-    """
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Show costs, a comparison, or lost calls."""
     from mixmagic.display.spend import spend
 
-    parser = Parser("%mixmagic spend")
-    what = parser.add_mutually_exclusive_group()
-    for period in ("today", "month", "all"):
-        what.add_argument(f"--{period}", dest="period", action="store_const", const=period)
-    what.add_argument("--resolve", nargs="*")
-    what.add_argument("--elsewhere", action="store_true")
-    parser.add_argument("--by")
-    options = parser.parse_args(words)
-    if options.by and (options.elsewhere or options.resolve is not None):
-        parser.error("--by is for sums")
     if options.elsewhere:
-        from mixmagic.commands.prices import elsewhere
-
-        return elsewhere(session)
+        out.show(_elsewhere(session))
+        return
     if options.resolve is not None:
-        return resolve(session, options.resolve)
-    return spend(session, options.period or "session", options.by or "model")
+        out.show(_resolve(session, options.resolve))
+        return
+    default = "month" if out.shell is None else "session"
+    costs = spend(session, options.period or default, options.by or "model")
+    if options.csv is not None:
+        costs.to_csv(options.csv)
+        out.print(f"Wrote {len(costs)} row{'s' * (len(costs) != 1)} to {options.csv}.")
+        return
+    out.show(costs.table)
+    if out.live and costs.picture:  # the table first: a plot takes a moment
+        out.replace(costs)
 
 
-def resolve(session: Session, words: list[str]) -> Table:
-    """The lost calls; with a call's number and its cost, after settling it.
+def _elsewhere(session: Session) -> Table:
+    """Return what this session's tokens would have cost at each provider of the same models."""
+    from mixmagic.catalog.offers import Calls, elsewhere
+    from mixmagic.display.prices import elsewhere_table
+
+    rows = []
+    for spent in session.ledger.spent():
+        provider, _, model = spent.name.partition(":")
+        rows.append(
+            Calls(
+                provider,
+                model,
+                spent.prompt_tokens,
+                spent.cached_tokens,
+                spent.completion_tokens,
+                spent.cost,
+                spent.unpriced,
+                spent.lost,
+                spent.estimated,
+                spent.billed_tries,
+            )
+        )
+    return elsewhere_table(elsewhere(session.catalog, rows))
+
+
+def _resolve(session: Session, words: list[str]) -> Table:
+    """Return the lost calls; with a call's number and its cost, record that first.
 
     Raises:
-        BadArguments: That is no call's number and cost, or the call was not lost.
+        BadArguments: That is not a call's number and cost, or the call is not lost.
         StoreError: The ledger cannot be written.
     """
     from mixmagic.core.money import format_column
@@ -70,21 +101,21 @@ def resolve(session: Session, words: list[str]) -> Table:
     from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
 
-    said = "settle one by `spend --resolve NUMBER DOLLARS`, as the provider billed it"
+    caption = "Record a provider's bill: `spend --resolve NUMBER DOLLARS`."
     sweep(session)
     if words:
-        number, cost = _settled(words)
+        number, cost = _bill(words)
         session.ledger.resolve(number, cost)
-        said = f"Call {number} is settled: it cost {format_column([cost])[0]}."
+        caption = f"Recorded: call {number} cost {format_column([cost])[0]}."
     rows = lost(session.ledger.database)
     if not rows:
-        said = f"{said} No other is lost." if words else "No call is lost."
+        caption = f"{caption} No more lost calls." if words else "No lost calls."
     if any(row.open for row in rows):
-        said += "\nopen: another host's, taken for lost after a day"
+        caption += "\nopen: made on another host; counted as lost after a day"
     if any(row.status not in ("open", "lost") for row in rows):
-        said += "\nothers: tries that nobody saw end may have been billed, and are in the cost"
+        caption += "\nother: an attempt that was cut off may have been billed; the cost includes it"
     return Table(
-        ["number>", "when", "model", "notebook", "at most>", "is"],
+        ["number>", "when", "model", "notebook", "at most>", "status"],
         [
             [
                 str(row.number),
@@ -96,12 +127,12 @@ def resolve(session: Session, words: list[str]) -> Table:
             ]
             for row, most in zip(rows, format_column([row.most for row in rows]), strict=True)
         ],
-        said,
+        caption,
     )
 
 
-def _settled(words: list[str]) -> tuple[int, Decimal]:
-    """A call's number and what it has cost."""
+def _bill(words: list[str]) -> tuple[int, Decimal]:
+    """Return a call's number and its cost."""
     from mixmagic.core.money import parse_dollars
 
     try:
@@ -112,5 +143,5 @@ def _settled(words: list[str]) -> tuple[int, Decimal]:
     except (ValueError, BadArguments):
         raise BadArguments(
             f"--resolve cannot take {' '.join(words)!r:.40}.",
-            "It takes a call's number and what it cost in US dollars: --resolve 17 0.05.",
+            "It takes a call's number and its cost in US dollars: --resolve 17 0.05.",
         ) from None

@@ -1,52 +1,64 @@
-"""`%mixmagic templates`: the prompts of one's own, and where they are."""
+"""List your prompt templates, for `%%mixtral --template NAME`."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import MixmagicError
 
-if TYPE_CHECKING:  # imported when a table is asked for: `%load_ext` stays light
-    from pathlib import Path
-
-    from mixmagic.display.table import Table
+if TYPE_CHECKING:
     from mixmagic.prompting.templates import Template
+    from mixmagic.sessions import Session
 
-_BEGIN = """\
+_EXAMPLE = """\
 Save one as NAME.md and use it: %%mixtral --template NAME. For example:
 +++
-description = "What a careful reviewer would say"
+description = "A careful review"
 system = "You review Python code. Be brief."
 task = "code"
 +++
-Review this code, the worst first: {{ cell }}"""
+Review this code, worst problems first: {{ cell }}"""
 
 
-def templates(folder: Path, words: list[str]) -> Table:
-    """The templates of a folder, and how to begin; a damaged one says what is wrong with it.
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    return Parser(prog, __doc__)
 
-    Raises:
-        BadArguments: A word too many.
-    """
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Show the templates; for a damaged one, what is wrong with it."""
     from mixmagic.display.table import Table
     from mixmagic.prompting.templates import templates
 
-    Parser("%mixmagic templates").parse_args(words)
+    folder = session.settings.templates
     found = templates(folder)
-    return Table(
-        ["template", "task", "model", "sets", "what it is for"],
-        [
-            [name, "", "", "", f"✗ {each.message} {each.hint}"]
-            if isinstance(each, MixmagicError)
-            else [name, each.task or "", each.model or "", _sets(each), each.description]
-            for name, each in found.items()
-        ],
-        f"in {folder}\n{_BEGIN}" if not found else f"in {folder} · %%mixtral --template NAME",
+    rows = [
+        [name, "", "", "", f"✗ {template.message} {template.hint}"]
+        if isinstance(template, MixmagicError)
+        else [
+            name,
+            template.task or "",
+            template.model or "",
+            _sets(template),
+            template.description,
+        ]
+        for name, template in found.items()
+    ]
+    caption = "%%mixtral --template NAME" if found else _EXAMPLE
+    separator = " · " if found else "\n"
+    out.show(
+        Table(
+            ["template", "task", "model", "sets", "description"],
+            rows,
+            f"in {folder}{separator}{caption}",
+        )
     )
 
 
 def _sets(template: Template) -> str:
-    """What a template sets besides."""
+    """Return what else a template sets."""
     system = ["system"] if template.system else []
     return ", ".join([*system, *(f"{name} {value}" for name, value in template.params.items())])

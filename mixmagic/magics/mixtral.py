@@ -2,216 +2,152 @@
 
 from __future__ import annotations
 
-import keyword
-import re
-import textwrap
-from dataclasses import replace
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 
-from mixmagic.commands._parser import refuse_keys
-from mixmagic.core.terminal import write
-from mixmagic.errors import BadArguments, MixmagicError, Stopped, did_you_mean
-from mixmagic.magics._shell import fix
-from mixmagic.magics._shell import insert as _insert
-from mixmagic.magics._shell import names as _calls
-from mixmagic.magics._shell import options as _options
-from mixmagic.magics._shell import words as _words
-from mixmagic.magics._shell.answer import Asking
-from mixmagic.sessions import Session
+from mixmagic.magics._shell.fix import Failures
+from mixmagic.magics._shell.insert import NewCells
+from mixmagic.magics._shell.model_magics import ModelMagics
 
-PARSER = _options.parser()
-_PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
-_FIX = re.compile(r"fix\s*(?:$|:\s*(?P<wish>.*))", re.DOTALL)
+if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
+    from mixmagic.calls.completion import Completion
+    from mixmagic.commands._parser import Parser
+    from mixmagic.magics._shell.hooks import Hooks
+    from mixmagic.magics._shell.options import Question
+    from mixmagic.sessions import Session
 
 
 @magics_class
-class Mixtral(Magics):
+class Mixtral(ModelMagics):
     """The `%%mixtral` of one session."""
 
-    def __init__(self, shell: InteractiveShell, session: Session) -> None:
-        super().__init__(shell)
-        self._session = session
-        self._cells = _insert.Cells(shell, session)
-        self._failures = fix.Failures(shell)
-        _words.offer(shell, session, PARSER)
-        _calls.install(shell)
+    name = "mixtral"
+    words = ("fix",)
+    manual = """\
+Send the cell to a language model; the answer streams in below it.
+
+    %%mixtral -m local -t 0 -o answer
+    Explain in two sentences what this function does: {{ my_function }}
+
+In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to keep the Completion.
+`--` ends the options. Without an API key, run `%mixmagic use local` first: it makes the small
+embedded model the default.
+
+`{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
+by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is
+literal, and single braces are never touched. Your classes can define `_repr_prompt_()`.
+
+The line below an answer shows: model · tokens in → out · cost · time to the first token ·
+tokens per second · cost of the session. The stop button (Ctrl-C) ends an answer at once;
+everything received so far is kept, and priced. `_` and `Out[n]` hold the answer, too.
+
+`%mixtral fix` explains the last cell that failed, and offers a fixed version as a new cell.
+
+Note: IPython may take a `?` at the end of a line for a request for help: in the cell or script
+that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` there.
+"""
+
+    def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
+        super().__init__(shell, session, hooks)
+        self._new_cells = NewCells(session, hooks)
+        self._failures = Failures(hooks)
 
     @no_var_expand
     @line_cell_magic
     def mixtral(self, line: str, cell: str | None = None) -> Any:
-        words, rest = PARSER.leading(line)
-        if not {"-h", "--help"}.isdisjoint(words):
-            print(PARSER.format_help())
-            return None
-        options = vars(PARSER.parse_args(words))
-        if cell is not None and rest:
-            refuse_keys(rest)
-            raise BadArguments(
-                f"%%mixtral does not know what {rest!r:.60} means.",
-                "The prompt goes below the %%mixtral line; a model is named with -m.",
-            )
-        names = {**self.shell.user_ns, **_calls.scope()} if self.shell else {}
-        out, form, schema = _checked(options, names)
-        insert, program, dry = (options.pop(name) for name in ("insert", "as", "dry_run"))
-        prompt = rest if cell is None else cell
-        failure: fix.Failure | None = None
-        if cell is None and (fixing := _FIX.match(rest)):
+        """Send a prompt to a language model: `%%mixtral?` is the manual."""
+        return self.answer(line, cell)
+
+    @classmethod
+    def add_options(cls, parser: Parser) -> None:
+        """Add the options that this magic alone has."""
+        from mixmagic.commands._parser import checked
+
+        add = parser.add
+        add("-s", "--system", to="prompt", metavar="TEXT", help="the system prompt")
+        add("-c", "--chat", to="prompt", nargs="?", const="chat", metavar="NAME",
+            values=_chats, help="continue the conversation NAME (default: chat); in one"
+            " line, write `-c -- PROMPT` to leave NAME out")  # fmt: skip
+        add("--template", to="prompt", metavar="NAME", values=_templates, help="insert the cell"
+            " into one of your templates (`%%mixmagic templates`)")  # fmt: skip
+        add("--raw", to="prompt", action="store_true", help="send {{ … }} unchanged")
+        add("--task", to="model", metavar="TASK", values=_tasks, help="chat, code, analysis,"
+            " creative, translate or summarize: sets the temperature, and the model unless you"
+            " have chosen one")  # fmt: skip
+        add("-n", to="model", type=checked(int, "a whole number"), metavar="N", help="ask for N"
+            " answers, each of which is paid for")  # fmt: skip
+        add("--logprobs", to="model", action="store_true", default=None, help="ask for the"
+            " log-probabilities of the tokens (.logprobs)")  # fmt: skip
+        add("-f", "--format", to="answer", metavar="FORM", values=_formats, help="markdown, text,"
+            " code, json, latex, table; or html, shown in a sandboxed frame")  # fmt: skip
+        add("--schema", to="answer", metavar="VARIABLE", values=_schemas, help="check the answer"
+            " against a JSON Schema, a pydantic model, a dataclass or a TypedDict")  # fmt: skip
+        add("-i", "--insert", to="answer", action="store_true", help="put the answer's code into a"
+            " new cell below; it is never run automatically")  # fmt: skip
+
+    def question(self, asked: Question) -> Question:
+        """Ask about the failure for `fix`; note if nobody would see a new cell."""
+        from dataclasses import replace
+
+        from mixmagic.magics._shell import fix
+
+        wish = None if asked.is_cell else fix.wish(asked.prompt)
+        if wish is not None:
             failure = self._failures.last()
-            prompt = failure.prompt(fixing["wish"] or "", self._session.backends.access.redact)
-            options |= {"raw": True, "system": options["system"] or fix.INSTRUCTIONS}
-        from mixmagic.commands.chats import cell_id
+            prompt = failure.prompt(wish, self.session.backends.access.redact)
+            system = asked.options.system or fix.INSTRUCTIONS
+            asked = replace(asked, prompt=prompt, own=Namespace(failure=failure))
+            asked = asked.with_options(raw=True, system=system, insert=True)
+        if asked.options.insert and not (
+            asked.options.sends_nothing or self._new_cells.are_taken()
+        ):
+            notes = (*asked.notes, "no new cell: that takes an interactive notebook")
+            asked = replace(asked, notes=notes).with_options(insert=False)
+        return asked
 
-        asking = Asking(self._session, names, cell_id(self.shell))
-        try:
-            request = asking.request(options, prompt, form.instruction, schema)
-        except KeyboardInterrupt:  # in an expression, or while tokens were counted
-            raise Stopped(sent=False) from None
-        if program is not None or dry:
-            return self._unsent(_with_schema(request, schema), program, out)
-        insert = insert or failure is not None
-        if insert and not (insert := self._cells.taken()):
-            asking.notes.append(_insert.NOBODY)
-        completion: Any = None
-        try:
-            completion, value = self._shown(asking, request, form, schema)
-        except Stopped as stopped:
-            completion = value = stopped.completion
-            raise
-        except MixmagicError as error:
-            completion = value = error.partial
-            raise
-        finally:
-            if completion is not None:
-                self._keep(out, value, completion)
-                asking.remember(completion)
-        if insert:
-            found = _insert.cells(_insert.blocks(completion))
-            done = self._cells.insert(fix.mended(found, failure.cell) if failure else found)
-            write(f"{done}\n")
-        return completion
+    def answered(self, asked: Question, completion: Completion) -> None:
+        """Offer the answer's code as a new cell."""
+        if asked.options.insert:
+            from mixmagic.core.terminal import write
+            from mixmagic.magics._shell import fix
+            from mixmagic.magics._shell.insert import code_cells
 
-    mixtral.__doc__ = textwrap.dedent(PARSER.format_help())
-
-    def _shown(self, asking: Asking, request: Any, form: Any, schema: Any) -> tuple[Any, Any]:
-        """The answer, shown as it comes, and what `-o` binds of it."""
-        from mixmagic.calls.collector import stopped_with
-        from mixmagic.display.live import show
-        from mixmagic.display.renderers import renderer
-
-        place = renderer(self.shell, live=self._session.settings.live, form=form)
-        if schema is None:
-            completion = show(self._session, request, place, asking.notes)
-            try:
-                completion = form.finished(completion)
-            except KeyboardInterrupt:
-                raise stopped_with(completion) from None
-            return completion, completion if form.parse is None else completion.value
-        from mixmagic.display.live import AttemptsRenderer
-        from mixmagic.structured.attempts import ask_structured
-
-        attempts = AttemptsRenderer(place, schema)
-        last: Any = None
-        try:
-            found = ask_structured(
-                lambda asked: show(self._session, asked, attempts, asking.notes), request, schema
-            )
-            last = found.completion
-        except Stopped as stopped:
-            last = stopped.completion
-            raise
-        except MixmagicError as error:
-            last = error.partial
-            raise
-        finally:
-            attempts.release(last)
-        return found.completion, found.instance
-
-    def _unsent(self, request: Any, program: str | None, out: str | None) -> Any:
-        """Show a request as a program, or what it would cost, and return that."""
-        request = self._session.resolved(request)
-        if program is not None:
-            from mixmagic.tasks.export import program as written
-
-            code = self._session.backends.access.redact(written(request, program))
-            write(f"{code}\n")
-            return code
-        from IPython.display import display
-
-        from mixmagic.display.budget import plan_table
-
-        plan = self._session.plan(request)
-        display(plan_table(plan))
-        if out is not None and self.shell is not None:
-            self.shell.user_ns[out] = plan
-        return plan
-
-    def _keep(self, out: str | None, value: object, completion: object) -> None:
-        """Bind the answer as a result is bound: to `_`, to `Out[n]`, and where `-o` says."""
-        if self.shell is None:
-            return
-        if self.shell.displayhook is not None:
-            self.shell.displayhook.update_user_ns(completion)
-        if out is not None:
-            self.shell.user_ns[out] = value
+            cells = code_cells(completion)
+            if failure := getattr(asked.own, "failure", None):
+                cells = fix.fixed(cells, failure.cell)
+            write(f"{self._new_cells.insert(cells)}\n")
 
 
-def _with_schema(request: Any, schema: Any) -> Any:
-    """The request, as it is sent where its answer is to have a form."""
-    from mixmagic.structured.attempts import with_schema
-
-    return request if schema is None else with_schema(request, schema)
+def _chats(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    return session.chats.names or ("chat",)
 
 
-def _checked(options: dict[str, Any], names: dict[str, Any]) -> tuple[str | None, Any, Any]:
-    """The variable, the format and the schema that are named, taken from `options`.
+def _templates(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    from mixmagic.prompting.templates import templates
 
-    Raises:
-        BadArguments: An option that makes no sense, whichever: before any expression is evaluated.
-    """
-    from mixmagic.core.params import check
+    return templates(session.settings.templates)
+
+
+def _tasks(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    from mixmagic.catalog.selection import TASKS
+
+    return TASKS
+
+
+def _formats(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
     from mixmagic.display.formats import FORMATS
 
-    check({each: options[each] for each in _PARAMETERS})
-    if options["task"] is not None:
-        from mixmagic.catalog.selection import task_preset
+    return FORMATS
 
-        task_preset(options["task"])
-    if options["budget"] is not None:
-        from mixmagic.core.money import parse_dollars
 
-        parse_dollars(options["budget"])
-    if options["as"] is not None:
-        from mixmagic.tasks import export
+def _schemas(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    from typing import get_origin
 
-        export.check(options["as"])
-        if options["out"] is not None or options["insert"]:
-            raise BadArguments(
-                "--as prints a program and sends nothing: there is no answer for -o or -i.",
-                "Leave them out, or leave --as out.",
-            )
-    out, name, source = (options.pop(each) for each in ("out", "format", "schema"))
-    options["stream"] = not options.pop("no_stream")
-    if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
-        raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
-    if name is not None and name not in FORMATS:
-        raise BadArguments(
-            f"There is no format {name!r:.40}.",
-            f"{did_you_mean(name, FORMATS)}Formats are {', '.join(FORMATS)}.",
-        )
-    if source is None:
-        return out, FORMATS[name or "markdown"], None
-    from mixmagic.prompting.interpolate import similar_variables
-    from mixmagic.structured.schema import Schema
+    def fits(value: object) -> bool:
+        return issubclass(type(value), (dict, type)) or get_origin(value) is not None
 
-    if name is not None:
-        raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")
-    if source not in names:
-        raise BadArguments(
-            f"There is no variable {source!r:.60}.",
-            f"{similar_variables(source, names)}--schema takes the name of a variable.",
-        )
-    schema = Schema.of(names[source], source)
-    return out, replace(FORMATS["json"], instruction=""), schema  # the schema has its own
+    return sorted(name for name, value in variables.items() if fits(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from command_lines import shown
 
 from mixmagic.catalog import Catalog, genai_prices
 from mixmagic.catalog.selection import (
@@ -15,7 +16,6 @@ from mixmagic.catalog.selection import (
     suited,
     task_preset,
 )
-from mixmagic.commands import models
 from mixmagic.errors import BadArguments, UnknownModel
 
 
@@ -282,20 +282,21 @@ def test_the_hint_lists_strengths_and_tasks(wanted):
     assert "tasks are chat" in error.value.hint
 
 
-@pytest.mark.parametrize("words", [['"long', 'documents"'], ["long", "documents"]])
+@pytest.mark.parametrize("words", [["long documents"], ["long", "documents"]])
 def test_the_table_explains(session, words):
-    table = models.suited(session, words)
+    (table,) = shown(session, "models", "--for", *words)
     assert table.rows[0][1] == "ollama:8x22b"
     assert all(sentence in table.caption for sentence in GUIDE.values())
     assert "--task" not in table.caption
 
 
 def test_the_table_of_a_task_says_what_it_sets(session):
-    table = models.suited(session, ["code"])
+    (table,) = shown(session, "models", "--for", "code")
     assert "--task code: temperature 0.2, 8x7b by default" in table.caption
     assert [row[1] for row in table.rows if row[0] == "→"] == ["together:8x7b"]
 
 
 def test_the_table_needs_no_model_of_the_session_s(session):
     session.model = "gone"
-    assert not any(row[0] for row in models.suited(session, ["code"]).rows)
+    (table,) = shown(session, "models", "--for", "code")
+    assert not any(row[0] for row in table.rows)

@@ -7,12 +7,12 @@ import re
 from decimal import ROUND_UP, Decimal, Inexact, localcontext
 
 import pytest
+from command_lines import shown
 from hypothesis import given
 from hypothesis import strategies as st
 from server import Answer
 from server import together as answer
 
-from mixmagic.commands.budget import budget
 from mixmagic.core.money import (
     Budget,
     Price,
@@ -222,14 +222,17 @@ def test_amounts_of_a_column_have_the_same_decimals(values, shown):
 
 
 def test_a_budget_is_taken_off_in_any_letters(session):
-    assert [row[1] for row in budget(session, ["0.50"]).rows] == ["$0.50"]
-    assert budget(session, ["OFF"]).rows == []
+    (table,) = shown(session, "budget", "0.50")
+    assert [row[1] for row in table.rows] == ["$0.50"]
+    (table,) = shown(session, "budget", "OFF")
+    assert table.rows == []
 
 
 def test_the_settings_budget_is_told_from_the_sessions_own(home, monkeypatch):
     monkeypatch.setenv("MIXMAGIC_BUDGET_SESSION", "2")
     with contextlib.closing(Session()) as session:
-        names = [row[0] for row in budget(session, ["0.50"]).rows]
+        (table,) = shown(session, "budget", "0.50")
+        names = [row[0] for row in table.rows]
     assert names == ["this session's budget", "this session's budget (settings)"]
 
 
@@ -241,11 +244,12 @@ def test_calls_of_unknown_price_are_told_beside_what_is_spent(
     monkeypatch.setenv("OPENAI_BASE_URL", together.url)
     together.plan = [Answer(answer("Hello"))]
     with contextlib.closing(Session()) as session:
-        before = budget(session, ["0.50", *words])
+        (before,) = shown(session, "budget", "0.50", *words)
         assert before.caption == "held: what calls under way may cost at most"
-        budget(session, ["off", *words])
+        shown(session, "budget", "off", *words)
         session.ask("Hi", model="openai:x")
-        (row,) = (after := budget(session, ["0.50", *words])).rows
+        (after,) = shown(session, "budget", "0.50", *words)
+        (row,) = after.rows
         assert row[2] == "$0.00"
         assert after.caption.splitlines()[1] == "spent: without calls whose price is not known"
 

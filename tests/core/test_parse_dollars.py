@@ -8,9 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from command_lines import shown
 
-from mixmagic.commands.budget import budget
-from mixmagic.commands.spend import spend
 from mixmagic.core.money import parse_dollars
 from mixmagic.core.settings import Settings
 from mixmagic.errors import BadArguments
@@ -149,8 +148,8 @@ def test_every_way_to_give_an_amount_refuses_alike(session, home, text, monkeypa
     ways = [
         lambda: session.budget(text),
         lambda: session.request("Hi", model="local", budget=text),
-        lambda: budget(session, [text]),
-        lambda: spend(session, ["--resolve", "1", text]),
+        lambda: shown(session, "budget", text),
+        lambda: shown(session, "spend", "--resolve", "1", text),
     ]
     if text.isprintable():
         config.write_text(f'budget_day = "{text}"', "utf-8")

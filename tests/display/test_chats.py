@@ -11,19 +11,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from command_lines import shown
 from kernels import notebook_client
 from markdown_it import MarkdownIt
 
 from mixmagic.calls.collector import Collector
 from mixmagic.catalog import Catalog
-from mixmagic.commands import chats as _chats
+from mixmagic.commands._parser import split
 from mixmagic.core.values import Delta, Message, Request
 from mixmagic.display.chats import Conversation, chats_table, markdown, save
 from mixmagic.errors import BadArguments, StoreError
+from mixmagic.magics._shell.calling import cell_id
 from mixmagic.tasks.chats import Cell, Chats
 
 LOCAL, MIXTRAL = map(Catalog().resolve, ("local", "8x7b"))
-ASKS = "from mixmagic.commands.chats import cell_id\nprint(repr(cell_id(get_ipython())))"
+ASKS = "from mixmagic.magics._shell.calling import cell_id\nprint(repr(cell_id(get_ipython())))"
 LISTED = "%mixmagic chats show NAME · forget NAME or --all · save NAME FILE"
 
 
@@ -161,7 +163,7 @@ def test_a_real_kernel_tells_its_cell_and_its_run(start_kernel):
     ],
 )
 def test_a_front_end_that_tells_something_else_tells_no_cell(parent):
-    assert _chats.cell_id(SimpleNamespace(get_parent=lambda: parent)) is None
+    assert cell_id(SimpleNamespace(get_parent=lambda: parent)) is None
 
 
 def test_nbclient_tells_no_cell():
@@ -213,7 +215,8 @@ def test_a_conversation_is_shown_as_markdown_and_as_text():
 
 
 def do(chats: Chats, line: str) -> str:
-    return str(_chats.chats(chats, line.split()))
+    (value,) = shown(SimpleNamespace(chats=chats), "chats", *split(line))
+    return str(value)
 
 
 def test_chats_lists_shows_and_forgets():
@@ -230,11 +233,17 @@ def test_chats_lists_shows_and_forgets():
     assert do(chats, "forget --all") == "Forgotten: nothing (0 exchanges)."
 
 
-@pytest.mark.parametrize("file", ["trip.json", "my trip.json", "'my trip.json'"])
-def test_chats_saves_where_it_is_told_to(tmp_path, monkeypatch, file):
+QUOTES = "\"'"
+
+
+@pytest.mark.parametrize("file", ["trip.json", "'my trip.json'", '"my trip.json"'])
+def test_chats_saves_to_a_file(tmp_path, monkeypatch, file):
     monkeypatch.chdir(tmp_path)
-    assert do(told("one"), f"save trip {file}").endswith("as it is now.")
-    path = tmp_path / file.strip("'")
+    assert (
+        do(told("one"), f"save trip {file}")
+        == f"Saved conversation 'trip' to {file.strip(QUOTES)}."
+    )
+    path = tmp_path / file.strip(QUOTES)
     assert json.loads(path.read_text())["exchanges"][0]["question"] == "one"
     with pytest.raises(BadArguments, match="there already"):
         do(told("two"), f"save trip {file}")
@@ -244,16 +253,16 @@ def test_chats_saves_where_it_is_told_to(tmp_path, monkeypatch, file):
 
 @pytest.mark.parametrize(
     ("line", "says", "hint"),
-    [("drop trip", "no command 'drop'", "Commands are list, show, forget, save;"),
-     ("list trip", "unrecognized arguments: trip", "manual"),
-     ("forget", "Which conversation", "--all"),
-     ("forget trip --all", "Which conversation", "--all"),
+    [("drop trip", "invalid choice: 'drop'", "`%mixmagic chats -h` shows the options."),
+     ("list trip", "unrecognized arguments: trip", "`%mixmagic chats -h`"),
+     ("forget", "is missing, or not clear", "--all"),
+     ("forget trip --all", "is missing, or not clear", "--all"),
      ("forget trp", "no conversation 'trp'", "Did you mean trip?"),
-     ("show", "required: name", "manual"),
-     ("save trip", "required: FILE", "manual"),
+     ("show", "required: NAME", "`%mixmagic chats show -h`"),
+     ("save trip", "required: FILE", "`%mixmagic chats save -h`"),
      ("save nowhere x.md", "no conversation 'nowhere'", "They are trip.")],
 )  # fmt: skip
-def test_chats_refuses_what_makes_no_sense(line, says, hint):
+def test_chats_refuses_invalid_arguments(line, says, hint):
     chats = told("one")
     with pytest.raises(BadArguments) as error:
         do(chats, line)

@@ -9,12 +9,12 @@ from datetime import date
 from decimal import Decimal, localcontext
 
 import pytest
+from command_lines import shown
 from server import HANG, Answer
 from server import together as words
 
 from mixmagic.catalog import Catalog, genai_prices
 from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer, elsewhere, offers
-from mixmagic.commands import prices
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
 from mixmagic.display.prices import elsewhere_table, models_table, prices_table
@@ -255,10 +255,10 @@ def test_nothing_to_compare_is_said():
 
 
 def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
-    assert str(prices.prices(session, ["8x7b"])) == str(table_of("8x7b"))
-    assert str(prices.prices(session, [])) == str(table_of(session.model))
+    assert str(*shown(session, "prices", "8x7b")) == str(table_of("8x7b"))
+    assert str(*shown(session, "prices")) == str(table_of(session.model))
     session.model = "8x22b"
-    assert str(prices.prices(session, [])) == str(table_of("8x22b"))
+    assert str(*shown(session, "prices")) == str(table_of("8x22b"))
 
 
 @pytest.mark.parametrize(
@@ -271,14 +271,15 @@ def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
 )
 def test_a_wrong_line_is_an_error(session, words, error, says):
     with pytest.raises(error, match=says):
-        prices.prices(session, words)
+        shown(session, "prices", *words)
 
 
 def test_elsewhere_is_about_what_this_session_has_asked(session, together_served):
-    assert prices.elsewhere(session).rows == []
+    (table,) = shown(session, "spend", "--elsewhere")
+    assert table.rows == []
     for _ in range(2):
         session.ask("Hi", model="8x7b")
-    table = prices.elsewhere(session)
+    (table,) = shown(session, "spend", "--elsewhere")
     (row,), total = table.rows, table.foot
     assert row[:3] == [f"together:{MIXTRAL}", "2,000,000", "2"]
     assert dict(zip(table.columns[3:], row[3:], strict=True)) == {
@@ -299,7 +300,7 @@ def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
     threading.Timer(0.3, request.control.stop.set).start()
     with pytest.raises(Stopped):
         list(session.stream(request))
-    table = prices.elsewhere(session)
+    (table,) = shown(session, "spend", "--elsewhere")
     assert table.rows == []
     left_out = f"not compared, for no tokens of an answer are known: together:{MIXTRAL} ("
     assert left_out in table.caption

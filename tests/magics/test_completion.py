@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from server import Answer, together
 
-from mixmagic.errors import BadArguments
-from mixmagic.magics._shell.completer import Completions, Line, command, from_parser
+from mixmagic import magics
 
 SETUP = """
-import argparse, sys
-import mixmagic
-from mixmagic.magics._shell.completer import Completions, Line, command, from_parser
-session = mixmagic.session()
-def models(): return [row.name for row in session.catalog.models]
-parser = argparse.ArgumentParser()
-for names in (["-m", "--model"], ["--max-tokens"], ["-s", "--system"], ["-f", "--format"]):
-    parser.add_argument(*names)
-parser.add_argument("--level", type=int, choices=[1, 2])
-parser.add_argument("--dry-run", action="store_true")
-completions = Completions(get_ipython(), {
-    "mixtral": from_parser(parser, {"model": models, "format": lambda: ["markdown", "html"]}),
-    "mixmagic": Line(commands={
-        "use": command(words=models),
-        "models": command("--live", words=lambda: session.catalog.providers),
-        "budget": command("--notebook", per=lambda: ["session", "day", "month"]),
-    }),
-})
 class Thing:
     __slots__ = ("inner", "data_frame")
     _hidden = 1
@@ -57,7 +38,7 @@ def desk(tmp_path_factory):
 
 
 def completed(desk, typed: str) -> tuple[list[str], list[str]]:
-    """What completing at `|` says: the texts that would be in the cell, and their kinds."""
+    """Complete at `|`; return the texts that the cell could become, and their kinds."""
     position = typed.index("|")
     code = typed.replace("|", "")
     client = desk.kernel.client
@@ -73,30 +54,32 @@ def completed(desk, typed: str) -> tuple[list[str], list[str]]:
     return [f"{code[:start]}{match}{code[end:]}" for match in content["matches"]], kinds
 
 
+NAMES = ["budget", "chats", "doctor", "local", "login", "logout", "models", "prices", "spend",
+         "templates", "use"]  # fmt: skip
 PERIODS = ("session", "day", "month")
 CASES = [
     ("%%mixtral --ma|", ["%%mixtral --max-tokens"]),
     ("%%mixtral --d|\nHello", ["%%mixtral --dry-run\nHello"]),
     ("\n%%mixtral --d|", ["\n%%mixtral --dry-run"]),
-    ("%%mixtral -m mist|", ["%%mixtral -m mistral:8x7b", "%%mixtral -m mistral:8x22b"]),
+    ("%%mixtral -m mistral:8|", ["%%mixtral -m mistral:8x7b", "%%mixtral -m mistral:8x22b"]),
     ("%%mixtral --model=mistral:8x7|", ["%%mixtral --model=mistral:8x7b"]),
-    (
-        "%%mixtral --dry-run -f |",
-        ["%%mixtral --dry-run -f markdown", "%%mixtral --dry-run -f html"],
-    ),
+    ("%%mixtral --task cha|", ["%%mixtral --task chat"]),
     ("%%mixtral -s 'two words' -f h|", ["%%mixtral -s 'two words' -f html"]),
-    ("%%mixtral --level |", ["%%mixtral --level 1", "%%mixtral --level 2"]),
+    ("%%mixtral --as cu|", ["%%mixtral --as curl"]),
     ("%mixtral -f h|", ["%mixtral -f html"]),
     ("for _ in x:\n    %mixtral -f h|", ["for _ in x:\n    %mixtral -f html"]),
     ("x = %mixtral -f h|", ["x = %mixtral -f html"]),
-    ("%mixmagic |", ["%mixmagic use", "%mixmagic models", "%mixmagic budget"]),
+    ("%mixmagic l|", ["%mixmagic local", "%mixmagic login", "%mixmagic logout"]),
     ("%mixmagic b|", ["%mixmagic budget"]),
     ("%mixmagic use mistral:8x7|", ["%mixmagic use mistral:8x7b"]),
     ("%mixmagic models openr|", ["%mixmagic models openrouter"]),
-    ("%mixmagic models openrouter --|", ["%mixmagic models openrouter --live"]),
+    ("%mixmagic models openrouter --l|", ["%mixmagic models openrouter --live"]),
     ("%mixmagic budget --per d|", ["%mixmagic budget --per day"]),
     ("%mixmagic budget --per |", [f"%mixmagic budget --per {p}" for p in PERIODS]),
     ("%mixmagic budget 1 --n|", ["%mixmagic budget 1 --notebook"]),
+    ("%mixmagic spend --by=d|", ["%mixmagic spend --by=day"]),
+    ("%mixmagic local i|", ["%mixmagic local install"]),
+    ("%mixmagic doctor -|", ["%mixmagic doctor -h", "%mixmagic doctor --help"]),
     ("%%mixtral\nSee {{ thin|", ["%%mixtral\nSee {{ thing"]),
     ("%%mixtral\nSee {{thing.da| }} now", ["%%mixtral\nSee {{thing.data_frame }} now"]),
     (
@@ -111,7 +94,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("typed", "expected"), CASES)
-def test_what_is_completed(desk, typed, expected):
+def test_completions(desk, typed, expected):
     assert completed(desk, typed)[0] == expected
 
 
@@ -147,8 +130,14 @@ def test_nothing_is_offered_elsewhere(desk, typed):
     assert not {"option", "value", "command", "variable", "attribute"} & set(kinds)
 
 
-def test_where_a_value_belongs_nobody_else_offers_python(desk):
-    for typed in ("%%mixtral -s |", "%%mixtral -s i|", "%mixtral -m i|", "%mixmagic use i|"):
+def test_a_variable_comes_before_the_builtins(desk):
+    first, second, *_ = completed(desk, "%%mixtral\n{{ r|")[0]
+    assert first.endswith("{{ ran")
+    assert second.endswith("{{ range")
+
+
+def test_for_a_value_no_one_else_offers_python(desk):
+    for typed in ("%%mixtral -s |", "%%mixtral -s i|", "%mixtral -m in|", "%mixmagic use in|"):
         assert completed(desk, typed)[0] == [typed.replace("|", "")]
 
 
@@ -182,9 +171,10 @@ def real(tmp_path_factory):
         ("%%mixtral --chat |", ["chat"]),
         ("%%mixtral -c --ma|", ["--max-tokens"]),
         ("%%mixtral -c -t 0 -m disc|", ["disco"]),
-        ("%mixmagic chats |", ["show", "forget", "save"]),
+        ("%mixmagic chats |", ["list", "show", "forget", "save"]),
+        ("%mixmagic |", NAMES),
         ("%mixmagic chats f|", ["forget"]),
-        ("%mixmagic chats forget --|", ["--all"]),
+        ("%mixmagic chats forget --a|", ["--all"]),
     ],
 )
 def test_the_names_that_people_type(real, typed, expected):
@@ -193,7 +183,7 @@ def test_the_names_that_people_type(real, typed, expected):
     assert texts == [f"{before}{each}" for each in expected]
 
 
-def test_a_cell_s_first_line_is_no_prompt(real):
+def test_a_cell_s_first_line_is_not_a_prompt(real):
     assert "%mixtral fix" in completed(real, "%mixtral |")[0]
     assert "%%mixtral fix" not in completed(real, "%%mixtral |")[0]
 
@@ -201,12 +191,11 @@ def test_a_cell_s_first_line_is_no_prompt(real):
 def test_the_names_of_conversations(real):
     assert real.run("%%mixtral -c tea\nHi", Answer(together("Hello"))).status == "ok"
     for before in ("%%mixtral -c ", *(f"%mixmagic chats {c} " for c in ("show", "forget", "save"))):
-        assert completed(real, f"{before}|")[0] == [f"{before}tea"]
+        assert completed(real, f"{before}|")[0][0] == f"{before}tea"
+        assert completed(real, f"{before}t|")[0] == [f"{before}tea"]
 
 
 def test_jedi_is_not_started_for_it(start_kernel):
-    from types import SimpleNamespace
-
     kernel = start_kernel()
     assert kernel.run(SETUP).status == "ok"
     fresh = SimpleNamespace(kernel=kernel)
@@ -218,17 +207,21 @@ def test_jedi_is_not_started_for_it(start_kernel):
     assert kernel.run(grammars).text.strip() != "0"  # it would have been seen
 
 
-def test_a_closed_one_offers_nothing(desk):
-    desk.run("completions.close()")
-    assert "%%mixtral --level" not in completed(desk, "%%mixtral --lev|")[0]  # no real option
-    assert desk.run(SETUP).status == "ok"
-    assert completed(desk, "%%mixtral --lev|")[0] == ["%%mixtral --level"]
+def test_after_unloading_nothing_is_offered(start_kernel):
+    kernel = start_kernel()
+    desk = SimpleNamespace(kernel=kernel)
+    assert completed(desk, "%%mixtral --max|")[0] == ["%%mixtral --max-tokens"]
+    kernel.run("%unload_ext mixmagic")
+    assert completed(desk, "%%mixtral --max|")[0] != ["%%mixtral --max-tokens"]
+    kernel.run("%load_ext mixmagic")
+    assert completed(desk, "%%mixtral --max|")[0] == ["%%mixtral --max-tokens"]
 
 
 @pytest.fixture
 def shell():
     shell = InteractiveShell()
     yield shell
+    magics.unregister(shell)
     InteractiveShell.clear_instance()
 
 
@@ -237,30 +230,20 @@ def offered(shell, typed: str) -> list[str]:
         return [each.text for each in shell.Completer.completions(typed, len(typed))]
 
 
-def test_in_a_terminal_s_shell(shell):
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("-m", "--model")
-    Completions(
-        shell,
-        {
-            "mixtral": from_parser(parser, {"model": lambda: ["8x7b", "local"]}),
-            "mixmagic": Line(commands={"use": command(words=lambda: ["local"])}),
-        },
-    )
+def test_in_a_terminal_s_shell(shell, session):
+    magics.register(shell, session)
     shell.user_ns["answer"] = "text"
-    assert offered(shell, "%%mixtral -m lo") == ["local"]
-    assert offered(shell, "%mixtral -m ") == ["8x7b", "local"]
-    assert offered(shell, "%mixmagic ") == ["use"]
+    assert offered(shell, "%%mixtral -m loc") == ["local"]
+    assert offered(shell, "%mixmagic us") == ["use"]
     assert offered(shell, "%%mixtral\nSee {{ answ") == ["answer"]
     assert "isupper" in offered(shell, "%%mixtral\nSee {{ answer.")
 
 
-def test_values_that_cannot_be_read_are_no_traceback(shell, capsys):
-    def broken():
-        raise BadArguments("The settings file is no TOML.", "Mend it.")
-
-    Completions(shell, {"mixmagic": Line(commands={"use": command(words=broken)})})
-    offered(shell, "%mixmagic use lo")
+def test_values_that_cannot_be_read_show_no_traceback(shell, session, home, capsys):
+    magics.register(shell, session)
+    (home / "config" / "catalog").mkdir(parents=True)
+    (home / "config" / "catalog" / "mine.toml").write_text("not TOML")
+    assert offered(shell, "%mixmagic use lo") != ["local"]
     assert "".join(capsys.readouterr()) == ""
 
 

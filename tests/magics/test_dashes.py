@@ -8,10 +8,10 @@ import pytest
 
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import BadArguments
-from mixmagic.magics._shell.options import parser
+from mixmagic.magics.mixtral import Mixtral
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
-PARSER = parser()
+PARSER = Mixtral.parser()
 
 
 def read(line: str) -> tuple[dict, str]:
@@ -96,8 +96,8 @@ def test_a_value_may_stand_in_curly_quotes(line, system):
 
 def test_the_commands_read_any_dash_too():
     command = Parser("%mixmagic spend")
-    command.add_argument("--today", action="store_true")
-    command.add_argument("--by")
+    command.add("--today", action="store_true")
+    command.add("--by")
     for words in (["\u2014today", "\u2013\u2013by", "day"], ["\u2013today", "\u2014by=day"]):
         assert vars(command.parse_args(words)) == {"today": True, "by": "day"}
 

@@ -6,12 +6,13 @@ import pytest
 from kernels import Desk
 from server import refusal
 
-from mixmagic.magics._shell.fix import Failure, mended
+from mixmagic.magics._shell.fix import Failure, fixed
 
 SETUP = """
 import mixmagic
 from mixmagic.magics._shell.fix import Failures
-failures = Failures(get_ipython())
+from mixmagic.magics._shell.hooks import Hooks
+failures = Failures(Hooks(get_ipython()))
 """
 SHOW = "print(failures.last().prompt())"
 
@@ -172,9 +173,9 @@ def test_a_cell_that_is_not_known_is_left_out():
     ],
 )  # fmt: skip
 def test_the_mended_cell_is_the_one_most_like_it(cell, sources, place):
-    assert mended(sources, cell) == [sources[place]]
+    assert fixed(sources, cell) == [sources[place]]
 
 
 @pytest.mark.parametrize("sources", [[], ["%%bash\npip install x"], ["!pip install x"]])
 def test_what_is_to_be_installed_is_no_mended_cell(sources):
-    assert mended(sources, "import x") == []
+    assert fixed(sources, "import x") == []

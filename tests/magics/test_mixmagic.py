@@ -45,7 +45,7 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
     together.plan = [BIG]
     said = kernel.run("%mixmagic use 8x22b")
     assert said.status == "ok"
-    assert "This session now asks together:8x22b" in said.text
+    assert "Using together:8x22b in this session" in said.text
     assert 'model = "8x22b"' in said.text
     kernel.run("%%mixtral\nHi")
     assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
@@ -61,20 +61,28 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
 @pytest.mark.parametrize(
     ("line", "kind", "says", "hint"),
     [
-        ("", "BadArguments", "needs a command", "Commands are use, models, spend,"),
-        ("spent", "BadArguments", "'spent'", "Did you mean spend?"),
+        ("spent", "BadArguments", "'spent'", "Did you mean spend? `%mixmagic` lists all commands."),
+        ("demo", "BadArguments", "'demo'", "`mixmagic demo` is for a shell."),
         ("docter", "BadArguments", "'docter'", "Did you mean doctor?"),
-        ("use", "BadArguments", "required: model", ""),
+        ("use", "BadArguments", "required: MODEL", "`%mixmagic use -h` shows the options."),
         ("use 8x7", "UnknownModel", "'8x7'", "Did you mean 8x7b"),
-        ("chats save", "BadArguments", "required: name, FILE", "`%mixmagic?` shows the manual"),
+        (
+            "chats save",
+            "BadArguments",
+            "required: NAME, FILE",
+            "`%mixmagic chats save -h` shows the options.",
+        ),
         ("use a b", "BadArguments", "b", ""),
         ("models nowhere", "BadArguments", "'nowhere'", "together"),
         ("models --life", "BadArguments", "--life", "Did you mean --live?"),
+        ("models --live --for code", "BadArguments", "--for and --live exclude each other", ""),
+        ("budget --per day", "BadArguments", "limit is missing", "Write DOLLARS"),
+        ("local", "BadArguments", "required: COMMAND", ""),
         ("spend all", "BadArguments", "all", ""),
         ("spend --mont", "BadArguments", "--mont", "Did you mean --month?"),
         ("spend --by modle", "BadArguments", "'modle'", "Did you mean model?"),
         ("spend --today --all", "BadArguments", "not allowed with", ""),
-        ("spend --resolve --by day", "BadArguments", "--by is for sums", ""),
+        ("spend --resolve --by day", "BadArguments", "--by and --resolve exclude each other", ""),
         ("spend --resolve 1", "BadArguments", "cannot take '1'", "--resolve 17 0.05"),
         ("spend --resolve 1 2 3", "BadArguments", "cannot take '1 2 3'", "--resolve 17 0.05"),
         ("spend --resolve 1 nan", "BadArguments", "cannot take '1 nan'", "US dollars"),
@@ -220,7 +228,7 @@ def test_lost_calls_are_listed_and_settled(start_kernel, together, home):
     dying.manager.shutdown_kernel(now=True)
     kernel = start_kernel()
     head, lost = rows(kernel.run("%mixmagic spend --resolve"))
-    assert head == ["number", "when", "model", "notebook", "at most", "is"]
+    assert head == ["number", "when", "model", "notebook", "at most", "status"]
     assert (lost[0], lost[2], lost[-1]) == (
         *("1", "together:mistralai/Mixtral-8x7B-Instruct-v0.1", "lost"),
     )
@@ -228,12 +236,12 @@ def test_lost_calls_are_listed_and_settled(start_kernel, together, home):
     assert f"≤ {lost[4]}" in shown.text
     assert "lost calls are counted at their most" in shown.text
     settled = kernel.run("%mixmagic spend --resolve 1 $0.25")
-    assert "Call 1 is settled: it cost $0.25. No other is lost." in settled.text
+    assert "Recorded: call 1 cost $0.25. No more lost calls." in settled.text
     after = kernel.run("%mixmagic spend --all --by status")
     assert rows(after)[1][0] == "resolved"
     assert rows(after)[1][-1] == "$0.25"
     assert "≤" not in after.text
-    assert "No call is lost." in kernel.run("%mixmagic spend --resolve").text
+    assert "No lost calls." in kernel.run("%mixmagic spend --resolve").text
 
 
 def test_what_others_would_ask_is_one_of_the_tables(desk):

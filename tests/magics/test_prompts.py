@@ -463,6 +463,6 @@ def test_options_names_and_commands_are_completed(desk):
 
 def test_the_manual_is_readable(desk):
     told = desk.kernel.run("%%mixtral?").reply["payload"][0]["data"]["text/plain"]
-    for word in ("what goes in:", "--schema", "{{ expression }}", "%mixtral fix", "--dry-run"):
+    for word in ("prompt:", "--schema", "{{ expression }}", "%mixtral fix", "--dry-run"):
         assert word in told
     assert "%%%%" not in told

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
+from command_lines import shown
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmagic.commands import templates as _templates
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.prompting import interpolate
 from mixmagic.prompting.templates import Template, templates
@@ -208,10 +209,16 @@ def test_a_listing_survives_a_damaged_template(folder):
     assert templates(folder / "nowhere") == {}
 
 
+def listed(folder, *words: str) -> list:
+    """What `%mixmagic templates` shows."""
+    session = SimpleNamespace(settings=SimpleNamespace(templates=folder))
+    return shown(session, "templates", *words)
+
+
 def test_the_table_says_where_they_are_and_what_they_set(folder):
     (folder / "a.md").write_text("+++\n")
-    table = _templates.templates(folder, [])
-    assert table.columns == ["template", "task", "model", "sets", "what it is for"]
+    (table,) = listed(folder)
+    assert table.columns == ["template", "task", "model", "sets", "description"]
     damaged, review = table.rows
     assert damaged[0] == "a"
     assert damaged[4].startswith(f"✗ {folder / 'a.md'}, line 1: ")
@@ -222,12 +229,12 @@ def test_the_table_says_where_they_are_and_what_they_set(folder):
     ]
     assert str(folder) in table.caption
     with pytest.raises(BadArguments, match="unrecognized"):
-        _templates.templates(folder, ["x"])
+        listed(folder, "x")
 
 
 def test_an_empty_folder_says_how_to_begin_and_the_beginning_works(folder):
     (folder / "review.md").unlink()
-    table = _templates.templates(folder, [])
+    (table,) = listed(folder)
     assert table.rows == []
     assert str(folder) in table.caption
     example = table.caption.partition("For example:\n")[2]
@@ -235,5 +242,5 @@ def test_an_empty_folder_says_how_to_begin_and_the_beginning_works(folder):
     found = Template.load(folder, "mine")
     assert (found.task, found.prompt("x = 1")) == (
         "code",
-        "Review this code, the worst first: x = 1",
+        "Review this code, worst problems first: x = 1",
     )

@@ -45,7 +45,7 @@ def test_every_spelling_is_refused_with_the_reason_and_without_the_key(desk, lin
     for spelling in SPELLINGS:
         ran = desk.run(line.format(spelling.format(KEY)))
         assert ran.reply.get("ename") == "BadArguments", (spelling, ran.text)
-        assert "the notebook is saved with it" in ran.traceback[0], (spelling, ran.traceback)
+        assert "Never type an API key here" in ran.traceback[0], (spelling, ran.traceback)
         assert "%mixmagic login PROVIDER" in ran.traceback[1]
         said = [repr(m) for _, m in ran.messages if m["msg_type"] != "execute_input"]
         assert leaks(*said, repr(ran.reply)) == [], spelling
@@ -65,7 +65,7 @@ def test_every_spelling_is_refused_with_the_reason_and_without_the_key(desk, lin
 def test_what_looks_like_a_key_is_one_without_a_name_too(desk, line, key):
     ran = desk.run(line.format(key))
     assert ran.status == "error"
-    assert "the notebook is saved with it" in ran.traceback[0]
+    assert "Never type an API key here" in ran.traceback[0]
     said = [repr(m) for _, m in ran.messages if m["msg_type"] != "execute_input"]
     assert leaks(*said, repr(ran.reply)) == []
 
@@ -85,11 +85,11 @@ def test_login_repeats_nothing_that_is_no_provider(desk):
      "use openai:keyboard-model", "What is a key?", "Why is api_key=None wrong?", "--system x"],
 )  # fmt: skip
 def test_what_is_no_key_is_not_refused(text):
-    from mixmagic.magics.mixtral import PARSER
+    from mixmagic.magics.mixtral import Mixtral
 
     if not text.startswith("-s "):  # whose value is the user's text
         refuse_keys(text, anywhere=not text.startswith(("What", "Why")))
-    PARSER.leading(text)
+    Mixtral.parser().leading(text)
 
 
 def test_a_wrong_option_that_is_no_key_still_gets_its_hint(desk):
@@ -133,7 +133,7 @@ def test_a_prompt_may_begin_like_a_key(desk, prompt):
 def test_a_prompt_that_begins_with_a_key_is_refused(desk, prompt):
     desk.plan(whole("Hi"))
     ran = desk.run(f"%mixtral {prompt}")
-    assert "the notebook is saved with it" in ran.traceback[0]
+    assert "Never type an API key here" in ran.traceback[0]
     assert desk.server.received == []
 
 

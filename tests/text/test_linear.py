@@ -40,7 +40,7 @@ def blocks(text: str) -> None:
 
 
 def insert(text: str) -> None:
-    _insert.cells(_insert.blocks(completion(text)))
+    _insert.code_cells(completion(text))
 
 
 def values(text: str) -> None:
@@ -55,8 +55,8 @@ def table(text: str) -> None:
 
 
 def fix(text: str) -> None:
-    _fix.mended([text, "x"], "1 / 0")
-    _fix.mended(["x = 1"], text)
+    _fix.fixed([text, "x"], "1 / 0")
+    _fix.fixed(["x = 1"], text)
     _fix.Failure(text, text).prompt()
 
 

@@ -1,4 +1,4 @@
-"""An interrupt of a cell stops the calls that the cell has begun, in whatever thread."""
+"""An interrupt of a cell stops all calls that the cell has begun, in any thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from mixmagic.magics._shell.hooks import Hooks
 from mixmagic.sessions import Session
 
 
@@ -16,20 +17,22 @@ class Interrupts:
 
     Args:
         shell: IPython's shell.
-        session: Whose calls.
+        session: The session of the calls.
+        hooks: Hooks in that shell.
     """
 
-    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+    def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         self._shell, self._calls = shell, session.calls
         self._before: Any = None  # the handler of a cell without us
         self._depth = 0  # of cells that run cells
-        shell.events.register("pre_run_cell", self._begin)
-        shell.events.register("post_run_cell", self._end)
+        hooks.on("pre_run_cell", self._begin)
+        hooks.on("post_run_cell", self._end)
+        hooks.at_close(self._release)
         if shell.displayhook.exec_result is not None:  # in the cell that loads the extension
             self._begin()
 
-    def release(self) -> None:
-        """Take the handlers away."""
+    def _release(self) -> None:
+        """Restore the signal handlers."""
         kernel: Any = getattr(self._shell, "kernel", None)
         if getattr(kernel, "saved_sigint_handler", None) == self._idle:
             kernel.saved_sigint_handler = signal.SIG_IGN
@@ -44,7 +47,7 @@ class Interrupts:
             self._depth += 1
             return
         self._depth = 1
-        # One that was not set from Python is unknown, and cannot be set again.
+        # A handler that was not set from Python is unknown, and cannot be restored.
         self._before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
         if callable(self._before):
             self._calls.begin_cell()
@@ -71,11 +74,3 @@ class Interrupts:
 
     def _idle(self, signum: int, frame: Any) -> None:
         self._calls.interrupt()
-
-
-def release(shell: InteractiveShell) -> None:
-    """Take the handlers away, before the extension is loaded again."""
-    for callback in list(shell.events.callbacks["post_run_cell"]):
-        owner = getattr(callback, "__self__", None)
-        if isinstance(owner, Interrupts):
-            owner.release()

@@ -1,87 +1,212 @@
-"""The options of `%%mixtral`: one parser, whose help is the manual."""
+"""The options of the magics that ask a model, and the question that they make with a prompt."""
 
 from __future__ import annotations
 
-import argparse
+import functools
+import keyword
 import re
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
-from mixmagic.commands._parser import Parser, checked
+from mixmagic.commands._parser import Parser, checked, models
+from mixmagic.errors import BadArguments, did_you_mean
 
-_MANUAL = """\
-Send the cell to a language model; the answer streams in below it.
+if TYPE_CHECKING:
+    from mixmagic.display.formats import Format
+    from mixmagic.sessions import Session
+    from mixmagic.structured.schema import Schema
 
-    %%mixtral -m local -t 0 -o answer
-    Explain this error in two sentences: {{ error }}
+PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
 
-In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to keep the Completion;
-though not in the cell or the script that loads mixmagic, nor behind another statement or `%time` on
-its line: there IPython takes a last `?` for a call for help. `--` ends the options. The first time,
-without any key, `%mixmagic use local` makes the small embedded model the default.
 
-`{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
-by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is
-literal, single braces are never touched. Objects of yours may define `_repr_prompt_()`.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What any magic that asks a model can be told; each has the options that it needs.
 
-The line below an answer says: model · tokens in → out · cost · time to the first token ·
-tokens per second · what the session has cost. The stop button (Ctrl-C) ends an answer at once;
-what has come is kept, and priced. `_` and `Out[n]` hold the answer, too.
+    The names are those of the options; `program` is that of `--as`.
+    """
 
-`%mixtral fix` explains the last cell that failed, and offers it mended as a new cell.
-"""
+    system: str | None = None
+    chat: str | None = None
+    template: str | None = None
+    raw: bool = False
+    model: str | None = None
+    task: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    out: str | None = None
+    format: str | None = None
+    schema: str | None = None
+    insert: bool = False
+    program: str | None = None
+    no_stream: bool = False
+    budget: str | None = None
+    dry_run: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The sampling parameters that are set."""
+        values = {name: getattr(self, name) for name in PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def sends_nothing(self) -> bool:
+        """True if the request is only shown."""
+        return self.program is not None or self.dry_run
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt and its options.
+
+    Attributes:
+        prompt: The text of the cell, or of the line behind its options.
+        is_cell: True for a cell magic, False for a line.
+        options: The options that magics share.
+        own: The magic's own options, and what it notes for `ModelMagics.answered`.
+        notes: What the footer says, besides.
+    """
+
+    prompt: str
+    is_cell: bool = True
+    options: Options = Options()
+    own: Namespace = field(default_factory=Namespace)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, parser: Parser, line: str, cell: str | None) -> Question:
+        """Read a magic's line, and the cell below it, if it is a cell magic.
+
+        Raises:
+            BadArguments: The line has a wrong option, or a key.
+            HelpAsked: The line asks for help.
+        """
+        from mixmagic.commands._parser import refuse_keys
+
+        words, rest = parser.leading(line)
+        given = vars(parser.parse_args(words))
+        if cell is not None and rest:
+            refuse_keys(rest)
+            raise BadArguments(
+                f"{parser.prog} does not take {rest!r:.60} on its line.",
+                f"The prompt goes below the {parser.prog} line; -m names a model.",
+            )
+        shared = {option.name for option in fields(Options)} & given.keys()
+        return cls(
+            rest if cell is None else cell,
+            cell is not None,
+            Options(**{name: given[name] for name in shared}),
+            Namespace(**{name: given[name] for name in given.keys() - shared}),
+        )
+
+    def with_options(self, **options: Any) -> Question:
+        """Return the question with other options."""
+        return replace(self, options=replace(self.options, **options))
+
+
+def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | None]:
+    """Return the format and the schema of an answer, before any expression is evaluated.
+
+    Args:
+        options: All of them are checked.
+        names: The notebook's variables.
+
+    Raises:
+        BadArguments: An option is invalid.
+    """
+    from mixmagic.core import params
+    from mixmagic.display.formats import FORMATS
+
+    params.check(options.parameters)
+    if options.task is not None:
+        from mixmagic.catalog.selection import task_preset
+
+        task_preset(options.task)
+    if options.budget is not None:
+        from mixmagic.core.money import parse_dollars
+
+        parse_dollars(options.budget)
+    out, name, source = options.out, options.format, options.schema
+    if options.program is not None:
+        from mixmagic.tasks import export
+
+        export.check(options.program)
+        if out is not None or options.insert:
+            raise BadArguments(
+                "--as prints a program and sends nothing: there is no answer for -o or -i.",
+                "Leave out either these or --as.",
+            )
+    if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
+        raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
+    if name is not None and name not in FORMATS:
+        raise BadArguments(
+            f"There is no format {name!r:.40}.",
+            f"{did_you_mean(name, FORMATS)}Formats are {', '.join(FORMATS)}.",
+        )
+    if source is None:
+        return FORMATS[name or "markdown"], None
+    from mixmagic.prompting.interpolate import similar_variables
+    from mixmagic.structured.schema import Schema
+
+    if name is not None:
+        raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")
+    if source not in names:
+        raise BadArguments(
+            f"There is no variable {source!r:.60}.",
+            f"{similar_variables(source, names)}--schema takes the name of a variable.",
+        )
+    # The schema brings its own instruction.
+    return replace(FORMATS["json"], instruction=""), Schema.of(names[source], source)
+
+
+def add_shared(parser: Parser) -> None:
+    """Add the options that all magics share: who answers, in what form, and at what cost."""
+    number, whole = checked(float, "a number"), checked(int, "a whole number")
+    add = functools.partial(parser.add, to="model")
+    add("-m", "--model", metavar="NAME", values=models, help="8x7b, 8x22b, disco, local,"
+        " PROVIDER:NAME, … (`%%mixmagic models` lists them)")  # fmt: skip
+    add("-t", "--temperature", type=number, metavar="T", help="randomness, from 0 (always the"
+        " likeliest word) to 2")  # fmt: skip
+    add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
+    add("--top-p", type=number, metavar="P", help="sample from the likeliest words that together"
+        " have probability P")  # fmt: skip
+    add("--seed", type=whole, metavar="N", help="make sampling reproducible, if the model supports"
+        " it")  # fmt: skip
+    add("--stop", action="append", type=_text, metavar="TEXT", help="end the answer before TEXT,"
+        " in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
+    add = functools.partial(parser.add, to="answer")
+    add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
+        " .usage, .cost, …) in a variable; with -f code, json, latex or table, and with --schema,"
+        " the value")  # fmt: skip
+    add("--as", dest="program", metavar="FORM", values=_programs, help="print the request as curl,"
+        " python, together, openai or js code; nothing is sent")  # fmt: skip
+    add("--no-stream", action="store_true", help="ask for the whole answer at once")
+    add = functools.partial(parser.add, to="cost")
+    add("--budget", metavar="DOLLARS", help="refuse to run if it could cost more")
+    add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
 
 
 def _text(written: str) -> str:
-    r"""A text whose `\n`, `\t` and `\\` are read."""
+    r"""Return a text in which `\n`, `\t` and `\\` are replaced."""
     signs = {"n": "\n", "t": "\t", "\\": "\\"}
     return re.sub(r"\\([nt\\])", lambda sign: signs[sign[1]], written)
 
 
-def parser() -> Parser:
-    """The parser of a `%%mixtral` line."""
-    made = Parser(
-        "%%mixtral",
-        usage="%%%%mixtral [options], then the prompt below; or %%mixtral [options] PROMPT",
-        description=_MANUAL,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    number, whole = checked(float, "a number"), checked(int, "a whole number")
-    add = made.add_argument_group("what goes in").add_argument
-    add("-s", "--system", metavar="TEXT", help="instructions that stand before the prompt")
-    add("-c", "--chat", nargs="?", const="chat", metavar="NAME", help="continue the conversation"
-        " NAME, or `chat`; in one line, where the next word is its NAME, `-c -- PROMPT` leaves it"
-        " out")  # fmt: skip
-    add("--template", metavar="NAME", help="put the cell into a template of yours"
-        " (`%%mixmagic templates`); where it needs no cell, in one line: `%%mixtral --template"
-        " NAME`")  # fmt: skip
-    add("--raw", action="store_true", help="send {{ … }} as it stands")
-    add = made.add_argument_group("who answers, and how").add_argument
-    add("-m", "--model", metavar="NAME", help="8x7b, 8x22b, disco, local, PROVIDER:NAME, …"
-        " (`%%mixmagic models` lists them)")  # fmt: skip
-    add("--task", metavar="TASK", help="chat, code, analysis, creative, translate or summarize:"
-        " sets the temperature, and without -m the model")  # fmt: skip
-    add("-t", "--temperature", type=number, metavar="T", help="0 (always the likeliest word) to 2")
-    add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
-    add("--top-p", type=number, metavar="P", help="draw from the likeliest words of total weight P")
-    add("--seed", type=whole, metavar="N", help="draw the same words again, where the model can")
-    add("--stop", action="append", type=_text, metavar="TEXT", help="end before TEXT, where \\n"
-        " is a new line, \\t a tab, \\\\ a backslash; may be given more than once")  # fmt: skip
-    add("-n", type=whole, metavar="N", help="N answers to one question, each paid for: tabs in"
-        " a live notebook, one under the other elsewhere")  # fmt: skip
-    add("--logprobs", action="store_true", default=None, help="how likely each token was, where"
-        " the provider says so (.logprobs)")  # fmt: skip
-    add = made.add_argument_group("what comes out").add_argument
-    add("-o", "--out", metavar="VARIABLE", help="bind the Completion: .text, .usage, .cost, …;"
-        " with -f code, json, latex or table, and with --schema, the value")  # fmt: skip
-    add("-f", "--format", metavar="FORM", help="markdown, text, code, json, latex, table; or html,"
-        " shown in a frame in which nothing can run")  # fmt: skip
-    add("--schema", metavar="VARIABLE", help="an answer of the form of a JSON Schema, a pydantic"
-        " model, a dataclass or a TypedDict of the notebook")  # fmt: skip
-    add("-i", "--insert", action="store_true", help="code blocks become new cells below, in order,"
-        " never run by themselves")  # fmt: skip
-    add("--as", metavar="FORM", help="print the request as curl, python, together, openai or js;"
-        " nothing is sent")  # fmt: skip
-    add("--no-stream", action="store_true", help="ask for the whole answer at once")
-    add = made.add_argument_group("what it costs").add_argument
-    add("--budget", metavar="DOLLARS", help="refuse the cell where it could cost more")
-    add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
-    return made
+def _programs(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    from mixmagic.tasks.export import programs
+
+    return programs()
+
+
+def _variables(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    from types import ModuleType
+
+    data = (name for name, it in variables.items() if not (callable(it) or type(it) is ModuleType))
+    return sorted(data)

@@ -1,6 +1,6 @@
-"""Runs a notebook and shows its cells and outputs on the terminal as they come.
+"""Run a notebook and print its cells and outputs as they arrive.
 
-For `demo` alone: it needs nbclient, which is an extra.
+Imported by commands when they need it: nbclient is an extra.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from traitlets import default
 
 from mixmagic.text.escape import plain
 
@@ -21,13 +20,12 @@ from mixmagic.text.escape import plain
 class _ThisPython(AsyncKernelManager):
     """Starts kernels of this Python, whatever kernels are registered."""
 
-    @default("kernel_spec_manager")
-    def _without_folders(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])
+    def __init__(self, **options: Any) -> None:
+        super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
 
 
-class Follower(NotebookClient):
-    """A notebook client that prints what it runs and what comes back."""
+class NotebookRunner(NotebookClient):
+    """A notebook client that prints cells as it runs them, and outputs as they arrive."""
 
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
         super().__init__(
@@ -56,7 +54,7 @@ class Follower(NotebookClient):
         return ran
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
-        """Print what a message adds to what has been printed."""
+        """Print what a message adds to the output so far."""
         kind, content = msg["msg_type"], msg["content"]
         if kind == "stream":
             self._print(content["text"])
@@ -68,7 +66,7 @@ class Follower(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
     def _grow(self, display: str, text: str) -> None:
-        """Print what a display has gained; all of it if more has changed than white space."""
+        """Print what a display has gained; all of it if its earlier text has changed."""
         before = self._shown.get(display, "") if display else ""
         self._shown[display] = text
         if not before and self._last and not self._last.endswith("\n"):
@@ -83,6 +81,6 @@ class Follower(NotebookClient):
 
 
 def _text(data: dict[str, str]) -> str:
-    """Return the text of an output; an answer that is still coming has Markdown alone."""
+    """Return the text of an output; an answer that is still arriving has only Markdown."""
     markdown = re.sub(r"<[^>]*>", "", data.get("text/markdown", ""))
     return data.get("text/plain") or plain(html.unescape(markdown))

@@ -1,0 +1,54 @@
+"""Ask for a provider's API key, check it, and store it in the system's keyring."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from mixmagic.commands import Out
+from mixmagic.commands._parser import SAVED, Parser, providers
+from mixmagic.errors import BadArguments
+
+if TYPE_CHECKING:
+    from mixmagic.sessions import Session
+
+
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__, usage="%(prog)s [-h] PROVIDER")
+    # Any words: argparse's error would repeat the rest, which may be a key.
+    made.add("provider", nargs="+", metavar="PROVIDER", values=providers, help="such as together")
+    return made
+
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Ask for a key, check it with the provider, and store it."""
+    import getpass
+
+    from mixmagic.keys.redact import Secret
+    from mixmagic.tasks.login import keyed, login
+
+    name, *more = options.provider
+    if more:
+        raise BadArguments(SAVED, "Type `login PROVIDER` alone: it asks for the key.")
+    if name not in session.catalog.providers:  # but perhaps a key: not repeated
+        known = ", ".join(session.catalog.providers)
+        raise BadArguments("There is no such provider.", f"Providers are {known}.")
+    provider = keyed(session.provider(name))
+    try:
+        key = Secret(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))
+    except (NotImplementedError, EOFError):  # as a kernel says it, and a terminal
+        raise BadArguments(
+            "This front end cannot ask for a key.",
+            f"Set {provider.key_env} in the environment, or in a file .env beside the notebook.",
+        ) from None
+    kept = login(session.backends, provider, key)
+    session.available.forget()
+    if kept.checked:
+        result = f"accepts the key ({kept.models} models). It is in the system's keyring"
+    else:
+        result = (
+            f"lists {kept.models} models, but does not say if it accepts the key. It is in the"
+            " system's keyring; the first call will show if it is right"
+        )
+    out.print(f"{provider.label} {result}.")

@@ -1,0 +1,29 @@
+"""Remove a provider's API key from the system's keyring."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from mixmagic.commands import Out
+from mixmagic.commands._parser import Parser, providers
+
+if TYPE_CHECKING:
+    from mixmagic.sessions import Session
+
+
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__)
+    made.add("provider", metavar="PROVIDER", values=providers, help="such as together")
+    return made
+
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Remove the key."""
+    from mixmagic.tasks.login import logout
+
+    provider = session.provider(options.provider)
+    logout(session.backends, provider)
+    session.available.forget()
+    out.print(f"{provider.label}: the key has been removed from the system's keyring.")

@@ -1,0 +1,41 @@
+"""Use another model by default, in this session."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from mixmagic.commands import Out
+from mixmagic.commands._parser import Parser, models
+from mixmagic.sessions import Session
+
+ONLY_IN = "notebook"
+
+
+def parser(prog: str) -> Parser:
+    """Return the command's parser."""
+    made = Parser(prog, __doc__)
+    made.add("model", metavar="MODEL", values=models, help="8x7b, local, PROVIDER:NAME, …")
+    return made
+
+
+def canonical(session: Session, name: str) -> str:
+    """Return the full name of a model; a name that several providers serve as it is.
+
+    Raises:
+        UnknownModel: There is no such model.
+    """
+    first, *others = session.catalog.serving(name)
+    return name.strip() if others else first.name
+
+
+def run(session: Session, options: Namespace, out: Out) -> None:
+    """Change the session's model."""
+    session.model = canonical(session, options.model)
+    selection = session.select()
+    model = selection.model
+    about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
+    out.print(
+        f"Using {model.name} in this session ({about}).\n"
+        f'For all sessions, put model = "{session.model}" into config.toml'
+        " (`%mixmagic doctor` shows where it is)."
+    )

@@ -1,0 +1,95 @@
+"""The base of the magics that ask a model."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics
+
+if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
+    from mixmagic.calls.completion import Completion
+    from mixmagic.commands._parser import Parser
+    from mixmagic.magics._shell.hooks import Hooks
+    from mixmagic.magics._shell.options import Question
+    from mixmagic.sessions import Session
+
+
+class ModelMagics(Magics):
+    """A magic that asks a model: it parses its line, builds a request, and shows the answer.
+
+    A subclass has one magic of its `name`, which returns `self.answer(line, cell)`, and overrides
+    the methods below as far as it needs to.
+
+    Args:
+        shell: IPython's shell.
+        session: The session that asks.
+        hooks: Hooks in the shell, removed with the magic.
+
+    Attributes:
+        name: The magic's name.
+        manual: The text between usage and options in its help.
+        words: Words that a line can begin with, to complete them.
+
+    Example:
+        >>> @magics_class
+        ... class Shout(ModelMagics):
+        ...     name = "shout"
+        ...
+        ...     @no_var_expand
+        ...     @line_cell_magic
+        ...     def shout(self, line, cell=None):
+        ...         return self.answer(line, cell)
+        ...
+        ...     def question(self, asked):
+        ...         return replace(asked, prompt=asked.prompt.upper())
+    """
+
+    name: ClassVar[str]
+    manual: ClassVar[str] = ""
+    words: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
+        super().__init__(shell)
+        self.session, self.hooks = session, hooks
+
+    def __init_subclass__(cls) -> None:
+        # IPython shows this as the magic's docstring; it is formatted when asked for.
+        vars(cls)[cls.name].getdoc = lambda: cls.parser().format_help()
+
+    @classmethod
+    @functools.cache
+    def parser(cls) -> Parser:
+        """Return the parser of the magic's line, whose help is its manual."""
+        from mixmagic.commands._parser import Parser
+        from mixmagic.magics._shell.options import add_shared
+
+        prog = f"%%{cls.name}"
+        usage = "%(prog)s [options], then the prompt below; or %(prog)s [options] PROMPT"
+        made = Parser(prog, cls.manual, usage, groups=("prompt", "model", "answer", "cost"))
+        add_shared(made)
+        cls.add_options(made)
+        return made
+
+    @classmethod
+    def add_options(cls, parser: Parser) -> None:
+        """Add the magic's own options to those that all such magics share."""
+
+    def question(self, asked: Question) -> Question:
+        """Return what the model is asked, from what the user has typed."""
+        return asked
+
+    def answered(self, asked: Question, completion: Completion) -> None:
+        """Use a complete answer, after it has been shown and kept."""
+
+    def answer(self, line: str, cell: str | None) -> Any:
+        """Ask, show and keep: return the `Completion`, or what is shown instead of asking.
+
+        Raises:
+            MixmagicError: Something is wrong with the line, or went wrong with the call.
+            Stopped: Ctrl-C.
+        """
+        from mixmagic.magics._shell import answer
+
+        return answer.run(self, line, cell)

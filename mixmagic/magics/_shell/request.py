@@ -1,0 +1,194 @@
+"""From a question that was typed to a request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Message
+from mixmagic.errors import BadArguments, UnknownModel
+from mixmagic.magics._shell.options import Question
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mixmagic.calls.completion import Completion
+    from mixmagic.core.values import Request
+    from mixmagic.prompting.templates import Template
+    from mixmagic.sessions import Session
+    from mixmagic.structured.schema import Schema
+    from mixmagic.tasks.chats import Cell, Exchange
+
+
+class RequestBuilder:
+    """Builds the request of one cell.
+
+    Args:
+        session: The session that asks.
+        names: The variables of the cell's expressions.
+        question: The prompt and its options.
+        cell: The cell's identity, if it continues a conversation.
+
+    Attributes:
+        notes: What the footer says about the request.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        names: Mapping[str, Any],
+        question: Question,
+        cell: Cell | None = None,
+    ) -> None:
+        self.notes = list(question.notes)
+        self._session, self._names, self._cell = session, names, cell
+        self._options = question.options
+        self._prompt = question.prompt
+        self._model, self._task = self._options.model, self._options.task
+        self._params = self._options.parameters
+
+    def build(self, instruction: str = "", schema: Schema | None = None) -> Request:
+        """Return the request.
+
+        Args:
+            instruction: What the answer's format adds to the system prompt.
+            schema: The answer's schema. Values leave room for it; it is added by the caller.
+
+        Raises:
+            MixmagicError: An expression fails, or a template is wrong.
+        """
+        options, template = self._options, self._template()
+        system, prompt = options.system or "", self._prompt
+        beside = [instruction] if schema is None else [instruction, json.dumps(schema.json)]
+        if not options.raw:
+            system, prompt = self._expanded([system, prompt], beside)
+        if template is not None:
+            system, prompt = self._filled(template, system, prompt, beside)
+        self._prompt = prompt
+        if options.chat is not None:
+            self.notes.append(f"conversation {options.chat}")
+        earlier = self._earlier()
+        turns = [turn for exchange in earlier for turn in exchange.messages]
+        request = self._session.request(
+            [*turns, Message("user", prompt)],
+            model=self._model,
+            task=self._task,
+            system="\n\n".join(filter(None, (system, instruction))),
+            stream=not options.no_stream,
+            budget=options.budget,
+            **self._params,
+        )
+        request.control.urgent = True
+        return self._continued(request, earlier) if earlier else request
+
+    def remember(self, completion: Completion) -> None:
+        """Add the exchange to its conversation, if it is in one."""
+        if (chat := self._options.chat) is not None:
+            self._session.chats.add(chat, self._cell, self._prompt, completion)
+
+    def _template(self) -> Template | None:
+        """Read the template, if one is named, and take over what the options leave open."""
+        if (name := self._options.template) is None:
+            return None
+        from mixmagic.prompting.templates import Template
+
+        folder = self._session.settings.templates
+        template = Template.load(folder, name)
+        if self._model is None and template.model is not None:
+            with _naming(template, folder):
+                self._session.catalog.resolve(template.model)
+        self._model = self._model or template.model
+        self._task = self._task or template.task
+        self._params = {**template.params, **self._params}
+        return template
+
+    def _filled(
+        self, template: Template, system: str, prompt: str, beside: list[str]
+    ) -> tuple[str, str]:
+        """Return the system prompt and the prompt of a template that a cell fills in."""
+        cell = prompt
+        with _naming(template, self._session.settings.templates):
+            if not system and template.system is not None:
+                (system,) = self._expanded([template.system], [*beside, cell], cell=cell)
+            around = [*beside, cell, system]
+            prompt = template.prompt(
+                cell, lambda body: self._expanded([body], around, cell=cell)[0]
+            )
+        return system, prompt
+
+    def _context(self) -> int | None:
+        """Return the context that values must fit into: of a task's models, the longest."""
+        name, _ = self._session.asked_name(self._model, task=self._task, tokens=sys.maxsize)
+        return self._session.catalog.resolve(name).context
+
+    def _expanded(self, texts: list[str], beside: list[str], **more: Any) -> list[str]:
+        """Replace the expressions of texts by their values, without the keys among them.
+
+        Args:
+            texts: Such as the system prompt and the prompt.
+            beside: Other texts that are sent with them.
+            more: Names besides the notebook's.
+        """
+        if not any("{{" in text for text in texts):
+            return texts
+        from mixmagic.calls.tokens import high_estimate as count
+        from mixmagic.prompting.interpolate import expand, values_limit
+
+        names = {**self._names, **more}
+        answer, context = self._params.get("max_tokens"), self._context()
+        limit = values_limit([*texts, *beside], context=context, answer=answer, count=count)
+        access = self._session.backends.access
+
+        def redacted() -> list[list[str]]:
+            expanded = expand(texts, _evaluator(names), names=names, limit=limit, count=count)
+            return [access.redact([prompt.text, *prompt.notes]) for prompt in expanded]
+
+        try:
+            with sealed(access.redact):
+                shown = redacted()
+        except BadArguments as error:
+            raise BadArguments(*access.redact([error.message, error.hint])) from None
+        self.notes += [note for _, *notes in shown for note in notes]
+        return [text for text, *_ in shown]
+
+    def _earlier(self) -> tuple[Exchange, ...]:
+        """Return the conversation before this cell."""
+        if self._options.chat is None:
+            return ()
+        return self._session.chats.before(self._options.chat, self._cell)
+
+    def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
+        """Return the request with as much of its conversation as fits into the context."""
+        from mixmagic.calls.tokens import high_estimate_prompt
+        from mixmagic.tasks.chats import left_out, room_for, trimmed
+
+        system = [message for message in request.messages if message.role == "system"]
+        messages, dropped = trimmed(
+            earlier,
+            [*system, request.messages[-1]],
+            room_for(request.model, request.params.get("max_tokens")),
+            high_estimate_prompt,
+        )
+        if dropped:
+            self.notes.append(left_out(dropped))
+        return replace(request, messages=messages)
+
+
+@contextmanager
+def _naming(template: Template, folder: Path) -> Iterator[None]:
+    """Name the template's file in errors about it."""
+    try:
+        yield
+    except (BadArguments, UnknownModel) as error:
+        file = folder / f"{template.name}.md"
+        raise type(error)(f"{file}: {error.message}", error.hint) from None
+
+
+def _evaluator(names: dict[str, Any]) -> Callable[[str], Any]:
+    """Return a function that evaluates an expression among some names."""
+    return lambda source: eval(source, names)  # noqa: S307  # the user's own code
