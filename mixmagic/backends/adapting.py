@@ -46,7 +46,12 @@ def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None,
                 for delta in deltas:
                     if delta.text or delta.reasoning or delta.finish or delta.usage:
                         yield from call.learned()
-                        yield from call.read(_after(delta, deltas))
+                        call.begun = True
+                        if call.wrapper:
+                            yield from schema_roots.unwrapped(_after(delta, deltas), call.wrapper)
+                        else:
+                            yield delta
+                            yield from deltas
                         return
                     yield delta
                 yield from call.learned()
@@ -67,6 +72,7 @@ class _Call:
         body: The request's JSON.
         refused: True if it was refused in another form.
         begun: True if an answer has begun.
+        wrapper: The property that holds the answer, if its schema has been wrapped; or empty.
     """
 
     def __init__(self, request: Request, known: Dialects) -> None:
@@ -109,18 +115,10 @@ class _Call:
         yield from (Delta(note=dialects.without(model, name)) for name in left_out)
         yield from (Delta(note=note) for note in dialects.told(model, new, left_out))
 
-    def read(self, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:
-        """Yield the pieces of the answer to the question as it was asked."""
-        self.begun = True
-        if self._wrapper:
-            yield from schema_roots.unwrapped(deltas, self._wrapper)
-        else:
-            yield from deltas
-
     def _put(self) -> None:
         """Put the question such that the model takes it, as far as is known."""
         self._habits = self._known.of(self._model, self.url) | self._lesson | self._here
-        self.body, self._wrapper = dialects.adapted(self._asked, self._habits)
+        self.body, self.wrapper = dialects.adapted(self._asked, self._habits)
 
     def _learns(self, status: int, body: Any) -> bool:
         """Learn from a refusal; return False if there is nothing new in it."""

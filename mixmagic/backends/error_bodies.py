@@ -23,6 +23,7 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _LONGEST_HEAD = 4096  # characters of a page in which its title is looked for
 _HALF = re.compile("[\ud800-\udfff]")
 _parse = json.JSONDecoder().decode  # json.loads without its looks at options
+_parse_from = json.JSONDecoder().raw_decode  # and without looking for blanks
 
 
 def loads(text: str) -> Any:
@@ -32,7 +33,12 @@ def loads(text: str) -> Any:
         ValueError: It is no JSON.
         RecursionError: It is nested too deep.
     """
-    value = _parse(text)
+    try:
+        value, end = _parse_from(text)
+        if end != len(text):
+            raise ValueError
+    except ValueError:
+        value = _parse(text)
     if "\\ud" in text or "\\uD" in text:
         value = _parse(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
     return value

@@ -69,7 +69,10 @@ def apart(inner: Stream) -> Stream:
                     if splitter is None:
                         splitter = Splitter(opened=request.model.thinks)
                         splitters[delta.choice] = splitter
-                    yield from _parts(delta, splitter)
+                    if not (delta.finish or delta.reasoning) and splitter.takes(delta.text):
+                        yield delta
+                    else:
+                        yield from _parts(delta, splitter)
             except (MixmagicError, Stopped):
                 yield from _rest(splitters, whole=False)
                 raise
@@ -155,12 +158,18 @@ class Splitter:
         if not self._unclosed:
             self._opened = False
 
+    def takes(self, piece: str) -> bool:
+        """Take the next piece if it is in the middle of a line of text, as most are."""
+        if not self._inline or self._harmony or "\n" in piece:
+            return False
+        if self._line is not None and len(self._line) < _LONGEST_LINE:
+            self._line += piece[:_LONGEST_LINE]
+        self._text.append(piece)
+        return True
+
     def feed(self, piece: str) -> list[tuple[str, str]]:
         """Take the next piece; return pairs of text and thoughts, one of each pair empty."""
-        if self._inline and not self._harmony and "\n" not in piece:
-            if self._line is not None and len(self._line) < _LONGEST_LINE:
-                self._line += piece[:_LONGEST_LINE]
-            self._text.append(piece)
+        if self.takes(piece):
             return [(piece, "")]
         text, self._held = self._held + piece, ""
         return self._read(text, last=False)

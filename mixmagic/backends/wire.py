@@ -21,7 +21,7 @@ _ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *finish_reasons.FEEDBACK}
 # What most frames, and most pieces in them, do not have.
 _UNCOMMON = reported_usage.ELSEWHERE | {"error", *finish_reasons.FEEDBACK}
 _BESIDE_TEXT = frozenset(
-    {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal"}
+    {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "usage"}
 )
 # No probability has such a logarithm; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
@@ -101,6 +101,24 @@ def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, 
     return {**choice, "finish_reason": None}, silent
 
 
+def plain_text(frame: Any) -> str | None:
+    """Return the text of a frame that has nothing else, as nearly all have; None if it has more."""
+    if type(frame) is not dict or not _UNCOMMON.isdisjoint(frame) or frame.get("usage"):
+        return None
+    choices = frame.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    get = choice.get
+    if get("finish_reason") or get("index") or get("logprobs") or get("usage"):
+        return None
+    if type(part := get("delta")) is not dict:
+        return None
+    content = part.get("content")
+    if type(content) is not str or not _BESIDE_TEXT.isdisjoint(part):
+        return None
+    return content or None
+
+
 def decode(model: Model, frame: Any) -> Delta:
     """One JSON frame, of a stream or a whole answer, as a piece of the answer.
 
@@ -141,12 +159,6 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         calls = part.get("tool_calls") or part.get("function_call")
         refusal = part.get("refusal")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    more = told or calls or refusal or choice.get("usage")
-    if content and type(content) is str and not more and finish is thought is logprobs is None:
-        if index:
-            return Delta(content, choice=_index(index))
-        # The common case, cheaply.
-        return Delta(content)
     end, word = finish_reasons.end(finish)
     if end == "error":
         raise provider_errors.in_stream(

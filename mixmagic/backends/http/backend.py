@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import httpx
@@ -155,7 +155,7 @@ class Backend:
                 yield Delta(
                     limits=rate_limits.limits(response.headers, provider.dialect.rate_window)
                 )
-                answer = reading.Answer(request, self.access)
+                answer = reading.ResponseReader(request, self.access)
                 yield from _read(response, answer, call)
 
     def _accepted(
@@ -253,7 +253,7 @@ class Backend:
 
 
 def _read(
-    response: httpx.Response, answer: reading.Answer, call: network.CallConnection
+    response: httpx.Response, answer: reading.ResponseReader, call: network.CallConnection
 ) -> Iterator[Delta]:
     """The pieces of an answer that the server has begun to send."""
     try:
@@ -273,38 +273,47 @@ def _read(
 
 
 def _arriving(
-    response: httpx.Response, answer: reading.Answer, call: network.CallConnection
+    response: httpx.Response, answer: reading.ResponseReader, call: network.CallConnection
 ) -> Iterator[Delta]:
-    """The pieces of an answer as they arrive, each in its time."""
+    """Yield the pieces of an answer as they arrive, each in its time."""
     done = False
     for chunk in _decoded(response, call):
-        moved = False
-        for delta in answer.feed(chunk):
-            moved = moved or bool(delta.text or delta.finish or delta.usage)
+        if (delta := answer.feed_text(chunk)) is not None:
+            call.moved = True
             yield delta
+            continue
+        yield from answer.feed(chunk)
         if answer.done:
             # The connection's end is awaited, so that it can be used again, but not for long.
             if not done:
                 call.expect(_AFTER_DONE, IdleTimedOut)
                 done = True
         elif answer.whole and not answer.hasty:
-            if moved:
+            if answer.moved:
                 call.expect(_AFTER_FINISH, IdleTimedOut)
         elif answer.alive:
-            call.on_data()
+            call.moved = True
 
 
-def _decoded(response: httpx.Response, call: network.CallConnection) -> Iterator[bytes]:
-    """The body of a response, decompressed, in pieces between which a stop and the time count.
+def _decoded(response: httpx.Response, call: network.CallConnection) -> Iterable[bytes]:
+    """Return the body of a response, decompressed.
 
     httpx's own decoder decompresses all that a chunk holds at once, however much that is.
 
     Raises:
-        httpx.ReadTimeout: The call is stopped, or something takes too long.
+        httpx.ReadTimeout: While it is read: the call is stopped, or something takes too long.
         Undecodable: The body cannot be decompressed.
     """
     decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
-    for chunk in cast("httpx.SyncByteStream", response.stream):
+    chunks = cast("httpx.SyncByteStream", response.stream)
+    return _decompressed(chunks, decoder, call) if decoder.codings else chunks
+
+
+def _decompressed(
+    chunks: Iterable[bytes], decoder: decompression.Decoder, call: network.CallConnection
+) -> Iterator[bytes]:
+    """Yield decompressed slices, between which a stop and the time count."""
+    for chunk in chunks:
         for piece in decoder.feed(chunk):
             if call.over:
                 raise httpx.ReadTimeout("")

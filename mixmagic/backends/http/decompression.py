@@ -61,6 +61,11 @@ class Decoder:
             raise Undecodable(f"it is compressed {len(self._stages)} times")
         self._received = 0
 
+    @property
+    def codings(self) -> int:
+        """The number of codings to take off; 0 if the body is not compressed."""
+        return len(self._stages)
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Take the next bytes; yield what they decompress to, in slices of at most `SLICE` bytes.
 

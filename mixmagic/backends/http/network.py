@@ -60,6 +60,8 @@ class CallConnection:
         unsent: True if a part of the request could not be written.
         stale: True if the request went over a connection that an earlier request had used, and no
             byte of an answer has come: the server may have closed it before it read anything.
+        aborted: True if the call has been aborted.
+        moved: Set it when a part of the answer has come: the idle timeout starts with the next wait.
         accepted: True once the server has answered with a status of success.
     """
 
@@ -69,27 +71,22 @@ class CallConnection:
         self._lock = threading.RLock()  # reentrant: a signal handler may abort
         self._socket: Socket | None = None
         self._stream: SocketStream | None = None
-        self._aborted = self._moved = False
+        self.aborted = self.moved = False
         self._addresses: queue.SimpleQueue[Addresses | Exception] = queue.SimpleQueue()
         self.timeout_error: type[TimedOut]
         self.expect(settings.connect_timeout, ConnectTimedOut)
 
     def expect(self, seconds: float, error: type[TimedOut]) -> None:
         """Set the timeout of what comes next, and the error if it takes longer."""
-        self._moved = False
+        self.moved = False
         self._until, self.timeout_error = time.monotonic() + seconds, error
         if self._until > self._deadline:
             self._until, self.timeout_error = self._deadline, TotalTimedOut
 
     @property
-    def aborted(self) -> bool:
-        """True if the call has been aborted."""
-        return self._aborted
-
-    @property
     def over(self) -> bool:
         """True if the call has been aborted, or the current wait takes too long."""
-        return self._aborted or (not self._moved and time.monotonic() >= self._until)
+        return self.aborted or (not self.moved and time.monotonic() >= self._until)
 
     def remaining(self) -> float:
         """Return the seconds until the current wait takes too long.
@@ -98,9 +95,9 @@ class CallConnection:
             httpcore.ReadTimeout: It does already.
             httpcore.ReadError: The call has been aborted.
         """
-        if self._aborted:
+        if self.aborted:
             raise httpcore.ReadError("aborted")
-        if self._moved:
+        if self.moved:
             idle = self._settings.idle_timeout
             self.expect(idle, IdleTimedOut)
             if self.timeout_error is IdleTimedOut:
@@ -141,15 +138,11 @@ class CallConnection:
         if self.sent:
             self.expect(self._settings.first_byte_timeout, FirstByteTimedOut)
 
-    def on_data(self) -> None:
-        """Note that a part of the answer has come: the idle timeout starts with the next wait."""
-        self._moved = True
-
     def use(self, sock: Socket | None) -> None:
         """Note the socket to shut down if the call is aborted."""
         with self._lock:
             self._socket = sock
-            if self._aborted:
+            if self.aborted:
                 self.abort()
 
     def attach(self, stream: SocketStream) -> None:
@@ -167,7 +160,7 @@ class CallConnection:
     def abort(self) -> None:
         """Shut the connection down: its reader and the server both see it end."""
         with self._lock:
-            self._aborted = True
+            self.aborted = True
             self._addresses.put(OSError("aborted"))
             if self._socket is not None:
                 with contextlib.suppress(OSError):

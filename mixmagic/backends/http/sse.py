@@ -31,6 +31,9 @@ class EventTooLong(ValueError):
 class Decoder:
     r"""Splits a stream of bytes into events; time and memory are linear in the bytes.
 
+    Attributes:
+        at_rest: True between two events.
+
     Example:
         >>> Decoder().feed(b"data: one\n\ndata: two\n\n")
         [Event(type='message', data='one'), Event(type='message', data='two')]
@@ -45,6 +48,17 @@ class Decoder:
         self._after_cr = False
         self._type = ""
         self._data: list[bytes] = []
+        self.at_rest = False
+
+    def whole(self, chunk: bytes) -> str | None:
+        """Return the data of bytes that are one event of one line; None if `feed` must read them.
+
+        Nearly all servers send each event by itself: so it costs a fraction of the time.
+        """
+        if not (self.at_rest and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")):
+            return None
+        data = chunk[6:-2]
+        return None if b"\n" in data or b"\r" in data else data.decode("utf-8", "replace")
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes; return the events that they complete.
@@ -91,6 +105,7 @@ class Decoder:
             self._tail.append(rest)
             self._tail_size += len(rest)
             self._measure()
+        self.at_rest = not (self._tail or self._data or self._type or self._after_cr)
 
     def close(self) -> list[Event]:
         """The stream has ended: return what its last, unfinished event says, if anything."""

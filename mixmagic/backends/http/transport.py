@@ -216,8 +216,12 @@ class _Body(httpx.SyncByteStream):
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
+        call = self._call
         with _as_httpx():
-            yield from self._content
+            for chunk in self._content:
+                yield chunk
+                if call.aborted:  # some chunks may be at hand
+                    raise httpcore.ReadError("aborted")
         self.close()
 
     def close(self) -> None:

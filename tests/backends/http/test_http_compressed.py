@@ -39,7 +39,7 @@ class Fed:
 
     def __init__(self, monkeypatch, condition=lambda: False, after=lambda size: None):
         self.total = self.late = self.longest = 0
-        feed = reading.Answer.feed
+        feed = reading.ResponseReader.feed
 
         def noted(answer, piece):
             self.total += len(piece)
@@ -50,7 +50,7 @@ class Fed:
             finally:
                 self.late += len(piece) if condition() else 0
 
-        monkeypatch.setattr(reading.Answer, "feed", noted)
+        monkeypatch.setattr(reading.ResponseReader, "feed", noted)
 
 
 def test_only_codings_that_are_decoded_in_slices_are_requested(session, together):

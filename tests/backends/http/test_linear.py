@@ -30,7 +30,7 @@ def access():
 
 
 def read(access: Credentials, raw: bytes, size: int = 65536) -> None:
-    answer = reading.Answer(Request(MODEL, ()), access)
+    answer = reading.ResponseReader(Request(MODEL, ()), access)
     with contextlib.suppress(MixmagicError):
         for start in range(0, len(raw), size):
             for _ in answer.feed(raw[start : start + size]):
