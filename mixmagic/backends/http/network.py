@@ -61,7 +61,7 @@ class CallConnection:
         stale: True if the request went over a connection that an earlier request had used, and no
             byte of an answer has come: the server may have closed it before it read anything.
         aborted: True if the call has been aborted.
-        moved: Set it when a part of the answer has come: the idle timeout starts with the next wait.
+        moved: Set it when a part of the answer has come: the next wait has the whole idle timeout.
         accepted: True once the server has answered with a status of success.
     """
 
@@ -85,8 +85,10 @@ class CallConnection:
 
     @property
     def over(self) -> bool:
-        """True if the call has been aborted, or the current wait takes too long."""
-        return self.aborted or (not self.moved and time.monotonic() >= self._until)
+        """True if the call has been aborted, or takes too long."""
+        if self.moved:
+            self.expect(self._settings.idle_timeout, IdleTimedOut)
+        return self.aborted or time.monotonic() >= self._until
 
     def remaining(self) -> float:
         """Return the seconds until the current wait takes too long.

@@ -58,7 +58,7 @@ class RepeatedEvent:
         if self._misses >= _MOST_MISSES:  # this server's events differ
             return
         self._misses += 1
-        # Within a string the quotation marks would be escaped: this is the member, and the only one.
+        # Within a string the quotation marks would be escaped: this is a member, and the only one.
         start = chunk.find(_CONTENT)
         if start >= 0 and start == chunk.rfind(_CONTENT):
             quoted = f'"{text}"'.encode()
