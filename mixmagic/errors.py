@@ -173,7 +173,7 @@ class ProviderError(MixmagicError):
         retry_after: Seconds to wait before the next try, where the provider said so.
         retryable: Whether the same call may be sent again: it has not been answered, and the
             trouble may pass.
-        limits: What the provider said of its limits, a `Limits`.
+        limits: What the provider said of its limits, a `RateLimits`.
     """
 
     def __init__(

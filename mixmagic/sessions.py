@@ -257,7 +257,7 @@ class Session:
             StoreError: The ledger, or the budgets, cannot be read.
 
         Example:
-            >>> session.plan(session.request("Hi", model="8x7b")).bound.cost
+            >>> session.plan(session.request("Hi", model="8x7b")).worst_case.cost
         """
         from mixmagic.tasks.plan import plan
 

@@ -16,7 +16,7 @@ from server import HANG, Answer
 
 from mixmagic.backends.local import weights
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.store.ledger.ledger import Ledger
@@ -127,7 +127,7 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     for age in (0, 100):
         request = Request(model, (Message("user", "Hi"),))
-        reservation = Reservation(request, None, bound(request), time.time() - age * 86_400)
+        reservation = Reservation(request, None, worst_case(request), time.time() - age * 86_400)
         ledger.reserve(reservation)
         answer = Completion("", Usage(1_000_000, 0), Decimal("0.5"), "stop", request, 1.0, None)
         ledger.record(reservation, "ok", answer)
@@ -157,7 +157,7 @@ def lost(home):
     model = Model("m", Provider("x", "X"), price=Price(Decimal("0.5"), Decimal(1)))
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
     for _ in range(2):
-        reservation = Reservation(request, None, bound(request), time.time())
+        reservation = Reservation(request, None, worst_case(request), time.time())
         ledger.reserve(reservation)
     usage = Usage(1_000_000, 1, counted="estimate")
     ledger.record(

@@ -14,7 +14,7 @@ _TIMEOUT = 20.0  # real seconds that a test may wait for a thread's turn
 
 
 class Clock:
-    """Stands for the module `time` in what is tested; `bell()` and `stop()` sleep on it, too.
+    """Stands for the module `time` in what is tested; `wakeup()` and `stop()` sleep on it, too.
 
     It begins so late that a deadline on it never ends by the real clock.
     """
@@ -58,8 +58,8 @@ class Clock:
     def wake(self, turn: _Turn) -> None:
         self._enqueue(turn, self._now)
 
-    def bell(self) -> VirtualBell:
-        return VirtualBell(self)
+    def wakeup(self) -> VirtualWakeup:
+        return VirtualWakeup(self)
 
     def stop(self) -> VirtualStop:
         return VirtualStop(self)
@@ -96,14 +96,14 @@ class _Turn:
         self.number = -1
 
 
-class VirtualBell:
-    """A `Bell` on a virtual clock."""
+class VirtualWakeup:
+    """A `Wakeup` on a virtual clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._rung = clock, False
         self._turn: _Turn | None = None
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self._rung = True
         if self._turn is not None:
             self._clock.wake(self._turn)
@@ -126,9 +126,9 @@ class VirtualStop(Stop):
         self._clock = clock
 
     def wait(self, timeout: float) -> bool:
-        bell = self._clock.bell()
-        with self.calling(bell.ring):
-            bell.wait(timeout)
+        wakeup = self._clock.wakeup()
+        with self.calling(wakeup.wake):
+            wakeup.wait(timeout)
         return self.is_set()
 
 

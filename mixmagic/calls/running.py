@@ -10,7 +10,7 @@ from contextlib import closing
 
 from mixmagic.calls.collector import Collector, stopped_with
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.final_cost import settled
+from mixmagic.calls.final_cost import finalize
 from mixmagic.calls.interrupts import Calls, asker
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request, Stream
@@ -25,8 +25,8 @@ def outcome(collector: Collector, error: BaseException | None, *, stopped: bool)
         stopped: True if the user stopped it.
     """
     if stopped:
-        return settled(collector, "stopped", sent=getattr(error, "sent", True))
-    return settled(collector, "" if error is None else "broken off")
+        return finalize(collector, "stopped", sent=getattr(error, "sent", True))
+    return finalize(collector, "" if error is None else "broken off")
 
 
 def run(stream: Stream, request: Request, calls: Calls) -> Completion:

@@ -1,4 +1,4 @@
-"""What a call can cost at most, before it is made.
+"""The most that a call can cost, before it is made.
 
 May import `tokens` and what stands below it.
 """
@@ -16,8 +16,7 @@ from mixmagic.calls import tokens
 from mixmagic.core.money import NANO, to_nano
 from mixmagic.core.values import Model, Request
 
-# What a body may hold besides its parameters: it changes neither the price nor, but by its own
-# length, the tokens.
+# Fields of a body that change neither the price nor, except by their own length, the tokens.
 _HARMLESS = {
     "best_of",
     "cache_prompt",
@@ -47,32 +46,30 @@ _HARMLESS = {
 }
 _ANSWERS = ("n", "best_of")
 _LIMITS = ("max_tokens", "max_completion_tokens")
-# Tokens that a hosted provider's own chat template may have more than the model's published one:
-# for each message, and for the prompt. An estimate's upper bound has them already.
+# Tokens by which a hosted provider's own chat template may exceed the model's published one: for
+# each message, and for the prompt. `Count.most` of an estimate includes them.
 _PER_MESSAGE, _PER_PROMPT = 24, 96
-# What is over these is a mistake, and too much for the ledger: tokens or answers, and dollars.
-_MOST, _DEAREST = 10**9, Decimal(1_000_000)
-# As many tokens as the budgets buy.
+# Tokens or answers, and dollars: more is a mistake, and too much for the ledger.
+_MOST, _MOST_DOLLARS = 10**9, Decimal(1_000_000)
+# A limit of as many tokens as the budgets pay for.
 UNLIMITED = _MOST
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """The most that a call can take.
+class WorstCase:
+    """The most that a call can take and cost.
 
     Attributes:
         prompt_tokens: Tokens in.
-        completion_tokens: Tokens out, of all its answers together; `None` where nothing limits
-            them.
-        cost: US dollars; `None` where they cannot be known.
-        reason: Why they cannot.
-        hint: What would make them known.
-        answers: How many answers are asked for.
-        limit: Under a budget, which sends one with every call, the `max_tokens` that each answer
-            gets if there is money enough: as asked for, or what the context leaves. `UNLIMITED` if
-            neither is known; `None` if no `max_tokens` would bound the cost.
-        most: US dollars that the call can cost with that limit; `None` if nothing but a budget
-            limits it.
+        completion_tokens: Tokens out, of all answers together; `None` if nothing limits them.
+        cost: US dollars; `None` if unknown.
+        reason: Reason why the cost is unknown.
+        hint: Advice that would make it known.
+        answers: Number of answers that are asked for.
+        limit: The `max_tokens` that each answer gets under a budget that has enough money: as asked
+            for, or what the context leaves. `UNLIMITED` if neither is known; `None` if no
+            `max_tokens` would limit the cost.
+        most: US dollars that the call can cost with that limit; `None` if only a budget limits it.
     """
 
     prompt_tokens: int = 0
@@ -85,26 +82,26 @@ class Bound:
     most: Decimal | None = None
 
 
-def bound(request: Request) -> Bound:
-    """The most that `request` can take and cost.
+def worst_case(request: Request) -> WorstCase:
+    """Return the most that a call can take and cost.
 
-    The prompt at its upper bound, plus `max_tokens` or what the context leaves, at the price of
-    tokens that are in no cache.
+    That is the most tokens that the prompt can have, plus `max_tokens` or what the context leaves,
+    at uncached prices.
 
     Example:
-        >>> bound(session.request("Hi", model="8x7b", max_tokens=100)).cost
+        >>> worst_case(session.request("Hi", model="8x7b", max_tokens=100)).cost
         Decimal('0.000137400')
     """
     model, params, over = request.model, request.params, _over(request)
-    asked: list[Any] = [params.get("n"), *(over.get(key) for key in _ANSWERS)]
-    answers: int = max([1, *(each for each in asked if _whole(each))])
+    counts_asked: list[Any] = [params.get("n"), *(over.get(key) for key in _ANSWERS)]
+    answers: int = max([1, *(count for count in counts_asked if _is_count(count))])
     if _free(model):
-        return Bound(cost=Decimal(0), answers=answers)
+        return WorstCase(cost=Decimal(0), answers=answers)
     always, extra = model.provider.dialect.always, params.get("extra_body", {})
     prompt = tokens.count(request.messages, model)
-    # What describes the answer's form may be read with the question.
-    beside = [params.get("response_format"), always, extra]
-    most = prompt.most + sum(len(json.dumps(each)) for each in beside if each)
+    # The model may read a description of the answer's form with the prompt.
+    forms = [params.get("response_format"), always, extra]
+    most = prompt.most + sum(len(json.dumps(form)) for form in forms if form)
     if prompt.exact and not model.provider.counts_exactly:
         most += len(request.messages) * _PER_MESSAGE + _PER_PROMPT
     name = _limit(model)
@@ -118,37 +115,37 @@ def bound(request: Request) -> Bound:
         reason = f"the price of {model.name} is not known"
         hint = "Give it in a catalog file (README, Models)"
     elif unknown := sorted(str(key) for key in _unbounded(over) - {name}):
-        reason = f"what {unknown[0]!r} in the request costs is not known"
+        reason = f"the cost of {unknown[0]!r} in the request is not known"
         hint = "Leave it out of extra_body"
-    elif odd := [key for key, value in counts.items() if not _whole(value)]:
-        reason = f"{odd[0]!r} in the request is no number of tokens or answers"
+    elif odd := [key for key, value in counts.items() if not _is_count(value)]:
+        reason = f"{odd[0]!r} in the request is not a number of tokens or answers"
         hint = f"Give a whole number from 1 to {_MOST:,}"
     if model.price is None or reason:
-        return Bound(most, None, None, reason, hint, answers)
+        return WorstCase(most, None, None, reason, hint, answers)
     if name in limits:
-        # Which of several limits a provider obeys is its own business.
-        each = limit = max(limits.values())
+        # Providers differ in which of several limits they obey.
+        longest = limit = max(limits.values())
     elif model.context is not None:
         # An estimate of the prompt can be several times too high.
-        each = max(model.context - (prompt.tokens if prompt.exact else 1), 1)
-        # What is sent must leave room for the prompt; one that is much longer than it seems is
-        # rather refused than all others left half of their room.
+        longest = max(model.context - (prompt.tokens if prompt.exact else 1), 1)
+        # The limit that is sent must leave room for the prompt. A prompt that is much longer than
+        # estimated is refused; otherwise every answer would lose half of its room.
         limit = max(model.context - most, (model.context - prompt.tokens) // 2, 1)
     else:
         reason = f"nothing limits what {model.name} may answer"
         limit = UNLIMITED if model.price.output else None
-        return Bound(most, None, None, reason, "Give --max-tokens", answers, limit)
-    completion = each * answers
+        return WorstCase(most, None, None, reason, "Give --max-tokens", answers, limit)
+    completion = longest * answers
     cost = model.price.most(most, completion)
-    if cost > _DEAREST:
-        reason = f"the call could cost over ${_DEAREST:,}"
-        return Bound(most, completion, None, reason, "Ask for less", answers)
-    needed = cost if limit == each else model.price.most(most, limit * answers)
-    return Bound(most, completion, cost, answers=answers, limit=limit, most=needed)
+    if cost > _MOST_DOLLARS:
+        reason = f"the call could cost over ${_MOST_DOLLARS:,}"
+        return WorstCase(most, completion, None, reason, "Ask for less", answers)
+    needed = cost if limit == longest else model.price.most(most, limit * answers)
+    return WorstCase(most, completion, cost, answers=answers, limit=limit, most=needed)
 
 
 def limited(request: Request, limit: int) -> Request:
-    """The request, such that no answer of it can have more than `limit` tokens, whatever it holds.
+    """Return the request with every limit in it lowered to `limit` tokens for each answer.
 
     Example:
         >>> limited(session.request("Hi", extra_body={"max_tokens": 900}), 100).params
@@ -170,27 +167,27 @@ def _free(model: Model) -> bool:
 
 
 def _over(request: Request) -> dict[Any, Any]:
-    """Return the fields that `wire.encode` puts over a call's parameters."""
+    """Return the fields that override a call's parameters when `wire` encodes it."""
     dialect = request.model.provider.dialect
     streaming = dialect.streaming if request.stream else {}
     return {**dialect.always, **streaming, **request.params.get("extra_body", {})}
 
 
 def _unbounded(over: Mapping[Any, Any]) -> set[Any]:
-    """Return the fields of a body that may cost more than its tokens, or unforeseeable ones."""
+    """Return the fields of a body that may cost more than the tokens of prompt and answer."""
     unknown = over.keys() - _HARMLESS
-    # The user's own functions are answered here; a provider's tools search and read by themselves.
+    # Nothing runs the user's functions; a provider's own tools search and read at a price.
     tools = over.get("tools", [])
-    if isinstance(tools, list) and all(_function(each) for each in tools):
+    if isinstance(tools, list) and all(_is_function(tool) for tool in tools):
         unknown.discard("tools")
     choice = over.get("tool_choice")
-    if choice is None or isinstance(choice, str) or _function(choice):
+    if choice is None or isinstance(choice, str) or _is_function(choice):
         unknown.discard("tool_choice")
     return unknown
 
 
-def _function(tool: Any) -> bool:
-    """Return True if a tool is a function of the user's own."""
+def _is_function(tool: Any) -> bool:
+    """Return True if a tool is one of the user's functions."""
     return isinstance(tool, Mapping) and tool.get("type") == "function"
 
 
@@ -199,33 +196,33 @@ def _limit(model: Model) -> str:
     return model.wire_names.get("max_tokens", "max_tokens")
 
 
-def _whole(value: object) -> bool:
+def _is_count(value: object) -> bool:
     """Return True if a value is a number of tokens or answers."""
     return type(value) is int and 1 <= value <= _MOST
 
 
-def fitting(request: Request, bound: Bound, left: Decimal) -> int:
-    """The `max_tokens` that `left` US dollars are enough for; 0 where they are for none."""
+def affordable_tokens(request: Request, worst: WorstCase, remaining: Decimal) -> int:
+    """Return the `max_tokens` that `remaining` US dollars pay for; 0 if they pay for none."""
     price = request.model.price
     if price is None or not price.output:
         return 0
-    rest = to_nano(left) - to_nano(price.most(bound.prompt_tokens, 0))
-    return max(Fraction(rest, NANO) * 1_000_000 // (Fraction(price.output) * bound.answers), 0)
+    rest = to_nano(remaining) - to_nano(price.most(worst.prompt_tokens, 0))
+    return max(Fraction(rest, NANO) * 1_000_000 // (Fraction(price.output) * worst.answers), 0)
 
 
-def cheaper(request: Request, bound: Bound, left: Decimal) -> str:
-    """How a call that is too dear can be made one that `left` US dollars are enough for.
+def advice(request: Request, worst: WorstCase, remaining: Decimal) -> str:
+    """Return the change to a request that makes `remaining` US dollars enough for it.
 
-    Empty where it cannot, for nothing is left.
+    Empty if nothing remains.
     """
-    if left <= 0:
+    if remaining <= 0:
         return ""
-    room = fitting(request, bound, left)
+    room = affordable_tokens(request, worst, remaining)
     if not room:
         schema = " with its schema" if "response_format" in request.params else ""
         return f"ask less: no --max-tokens is low enough, the prompt{schema} costs too much"
     name, over = _limit(request.model), _over(request)
-    # What stands there is sent in any case, and one of them in the place of `max_tokens`.
+    # These are sent in any case, one of them instead of `max_tokens`.
     fixed = [key for key in dict.fromkeys((name, *_LIMITS)) if over.get(key, 0) > room]
     ways = [f"a {' and a '.join(map(repr, fixed))} of {room} in extra_body"] if fixed else []
     if name not in over and request.params.get("max_tokens", _MOST) > room:

@@ -1,6 +1,6 @@
-"""A flag that any thread raises and the thread inside a call obeys at once.
+"""Cancellation: a token that any thread sets, and that ends whatever waits inside a call.
 
-It travels on `Request.control.stop`, so that every layer and backend can wait on it.
+`Request.control.stop` carries it through every layer and backend.
 Imports nothing of the project.
 """
 
@@ -11,44 +11,44 @@ import threading
 from collections.abc import Callable, Iterator
 
 
-class Bell:
-    """Wakes one who waits, or is about to; a signal handler may ring it.
+class Wakeup:
+    """Wakes one waiting thread, now or when it begins to wait; a signal handler may call it.
 
-    Not an event, which has a lock of its own around it that is not re-entrant.
+    `threading.Event` does not do: a signal handler can meet its lock, which is not re-entrant.
     """
 
     def __init__(self) -> None:
-        self._silent = threading.Lock()
-        self._silent.acquire()
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
-    def ring(self) -> None:
-        """Wake whoever waits, or the next one who will."""
-        with contextlib.suppress(RuntimeError):  # it has rung already
-            self._silent.release()
+    def wake(self) -> None:
+        """Wake the waiting thread, or the next one that waits."""
+        with contextlib.suppress(RuntimeError):  # it was called already
+            self._lock.release()
 
     def wait(self, timeout: float) -> bool:
-        """Sleep until it rings, for at most `timeout` seconds; return True if it has rung."""
-        return self._silent.acquire(timeout=max(timeout, 0))
+        """Sleep until `wake`, for at most `timeout` seconds; return True if `wake` was called."""
+        return self._lock.acquire(timeout=max(timeout, 0))
 
 
 class Stop:
     """A cancellation token: set once, never cleared.
 
-    It has no lock: a signal handler may call `set` whatever its own thread is doing here, so
-    what is shared is changed in single steps.
+    It has no lock, since a signal handler may call `set` while its own thread is anywhere in this
+    class: shared state changes in single atomic steps.
     """
 
     def __init__(self) -> None:
         self._stopped = False
-        # Whoever takes a callback out runs it, so that it runs once.
+        # The thread that removes a callback runs it, so that it runs once.
         self._callbacks: list[Callable[[], None]] = []
 
     def __reduce__(self) -> tuple[type[Stop], tuple[()]]:
-        """Copied and pickled as a new one: a call is stopped where it is made."""
+        """Copy and pickle as a new token: a call is stopped in the process that makes it."""
         return Stop, ()
 
     def set(self) -> None:
-        """Stop the call: wake whoever waits and run what `calling` registered."""
+        """Stop the call: run the callbacks that `calling` registered."""
         self._stopped = True
         while True:
             try:
@@ -58,29 +58,29 @@ class Stop:
             callback()
 
     def is_set(self) -> bool:
-        """Whether the call is to stop."""
+        """Return True if the call was stopped."""
         return self._stopped
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for `timeout` seconds, less where the call is stopped; return `is_set()`."""
-        bell = Bell()
-        with self.calling(bell.ring):
-            bell.wait(timeout)
+        """Sleep for `timeout` seconds, or until the call is stopped; return `is_set()`."""
+        wakeup = Wakeup()
+        with self.calling(wakeup.wake):
+            wakeup.wait(timeout)
         return self._stopped
 
     @contextlib.contextmanager
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Run `callback` when the call is stopped while the block runs, or before it."""
+        """Run `callback` if the call is stopped while the block runs, or was before it."""
         try:
             self._callbacks.append(callback)
-            if self._stopped and self._taken(callback):
+            if self._stopped and self._removed(callback):
                 callback()
             yield
         finally:
-            self._taken(callback)
+            self._removed(callback)
 
-    def _taken(self, callback: Callable[[], None]) -> bool:
-        """Take `callback` out; whether it was still there."""
+    def _removed(self, callback: Callable[[], None]) -> bool:
+        """Remove `callback`; return True if it was still there."""
         try:
             self._callbacks.remove(callback)
         except ValueError:

@@ -322,7 +322,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """What a provider says of its limits in the head of an answer.
 
     Attributes:
@@ -402,7 +402,7 @@ class Delta(NamedTuple):
     origin: Origin = "live"
     progress: str = ""
     note: str = ""
-    limits: Limits | None = None
+    limits: RateLimits | None = None
     choice: int = 0
     logprobs: tuple[float, ...] = ()
     alone: bool | None = None

@@ -42,7 +42,7 @@ def _aligned(column: Sequence[Decimal]) -> list[str]:
 
 def plan_table(plan: Plan) -> Table:
     """What a call would take and cost."""
-    request, model, most = plan.request, plan.request.model, plan.bound
+    request, model, most = plan.request, plan.request.model, plan.worst_case
     prompt = f"{plan.prompt.tokens:,} tokens"
     if not plan.prompt.exact:
         prompt = f"about {prompt}, at most {plan.prompt.most:,}"

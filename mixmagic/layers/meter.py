@@ -14,9 +14,9 @@ from typing import Literal
 
 from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.final_cost import settled
+from mixmagic.calls.final_cost import finalize
 from mixmagic.calls.interrupts import Calls, Running
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Usage, bill
 from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
 from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
@@ -58,7 +58,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            call = _Call(ledger, Reservation(request, notebook, bound(request)))
+            call = _Call(ledger, Reservation(request, notebook, worst_case(request)))
             reservation, collector = call.reservation, call.collector
             running = calls.begin(collector)
             notify("begin", running)
@@ -188,12 +188,12 @@ class _Call:
             if isinstance(error.usage, Usage):
                 collector.add(Delta(usage=error.usage))
             if collector.begun:
-                error.partial = settled(collector, "broken off")
+                error.partial = finalize(collector, "broken off")
         completion = None
         if self._reach > _Reach.LOCAL or collector.begun or collector.usage:
-            finish, seen = _FINISH.get(self._status, ""), error is None or collector.begun
+            finish, unseen = _FINISH.get(self._status, ""), bool(error and not collector.begun)
             sent = self._reach is _Reach.READ
-            completion = settled(collector, finish, sent=sent, seen=seen)
+            completion = finalize(collector, finish, sent=sent, unseen=unseen)
             if not (completion.cost or _priced(completion)):
                 completion = replace(completion, cost=None)
         on_end = self.reservation.request.control.on_end

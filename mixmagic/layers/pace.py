@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
-from mixmagic.core.values import Limits
+from mixmagic.core.values import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Pace:
         distance = max(1 / self.rate(now), tokens / self._told_tokens)
         self._next = max(self._next, now - self._tuning.catch_up) + distance
 
-    def on_limits(self, now: float, limits: Limits) -> None:
+    def on_limits(self, now: float, limits: RateLimits) -> None:
         """Adopt the limits that the provider tells with an answer or a refusal."""
         if limits.requests:
             self._adopt(now, limits.requests * self._tuning.share)

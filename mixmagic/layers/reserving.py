@@ -76,8 +76,8 @@ def _waiting(
             if short is None:
                 return
             why = f"calls under way hold {exactly(short.reserved)} of {short.limit.name}"
-            asked, bound = reservation.asked, reservation.bound
-            refusal = exceeded(asked, bound, short, short.remaining, "and it waited for more")
+            asked, worst = reservation.asked, reservation.worst_case
+            refusal = exceeded(asked, worst, short, short.remaining, "and it waited for more")
         now = time.monotonic()
         if now >= deadline:
             raise refusal
@@ -104,7 +104,7 @@ def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Waiter]:
     waiter = Waiter(active=True)
     ledger.waiters.add(waiter)
     try:
-        with reservation.request.control.stop.calling(waiter.wakeup.ring):
+        with reservation.request.control.stop.calling(waiter.wakeup.wake):
             yield waiter
     finally:
         ledger.waiters.remove(waiter)

@@ -12,14 +12,14 @@ from contextlib import closing
 
 from mixmagic.backends.provider_errors import check
 from mixmagic.calls import tokens
-from mixmagic.core.cancel import Bell
-from mixmagic.core.values import Delta, Layer, Limits, Provider, Request, Stream
+from mixmagic.core.cancel import Wakeup
+from mixmagic.core.values import Delta, Layer, Provider, RateLimits, Request, Stream
 from mixmagic.errors import RateLimited, Stopped
 from mixmagic.layers.pace import Pace
 
 # Seconds between two messages to a user whose call waits.
 _PATIENCE = 1.0
-_SILENT = Limits()  # of a provider that tells nothing
+_SILENT = RateLimits()  # of a provider that tells nothing
 
 
 def throttle() -> Layer:
@@ -37,8 +37,8 @@ def throttle() -> Layer:
             gate = gates.get(provider.name) or gates.setdefault(provider.name, _Gate(provider))
             call, accepted = _Call(request), False
             try:
-                if bell := gate.enter(call):
-                    yield from gate.wait(call, bell)
+                if wakeup := gate.enter(call):
+                    yield from gate.wait(call, wakeup)
                 with closing(inner(request)) as deltas:
                     for delta in deltas:
                         if delta.limits is None:
@@ -60,9 +60,9 @@ def throttle() -> Layer:
 
 
 class _Call:
-    """One call: new, in the queue (it has a bell), or inside (it has been sent)."""
+    """One call: new, in the queue (it has a wakeup), or inside (it has been sent)."""
 
-    __slots__ = ("bell", "rank", "request", "sent_at", "tokens", "urgent")
+    __slots__ = ("rank", "request", "sent_at", "tokens", "urgent", "wakeup")
     _numbers = itertools.count()
 
     def __init__(self, request: Request) -> None:
@@ -70,7 +70,7 @@ class _Call:
         self.tokens = tokens.estimate_prompt(request.messages)
         self.rank = (not self.urgent, request.control.deadline, next(self._numbers))
         self.sent_at = math.inf
-        self.bell: Bell | None = None
+        self.wakeup: Wakeup | None = None
 
     def __lt__(self, other: _Call) -> bool:
         return self.rank < other.rank
@@ -85,8 +85,8 @@ class _Gate:
         self._inside = 0
         self._queue: list[_Call] = []  # a heap
 
-    def enter(self, call: _Call) -> Bell | None:
-        """Let a call in, or put it into the queue and return the bell that wakes it.
+    def enter(self, call: _Call) -> Wakeup | None:
+        """Let a call in, or put it into the queue and return the wakeup that wakes it.
 
         Raises:
             Stopped: It is stopped.
@@ -99,15 +99,15 @@ class _Gate:
                 if self._delay(call, now) == 0:
                     self._let_in(call, now)
                     return None
-            call.bell = Bell()
+            call.wakeup = Wakeup()
             heapq.heappush(self._queue, call)
-            return call.bell
+            return call.wakeup
 
-    def wait(self, call: _Call, bell: Bell) -> Generator[Delta, None, None]:
+    def wait(self, call: _Call, wakeup: Wakeup) -> Generator[Delta, None, None]:
         """Wait in the queue; a stop, or the call's deadline, ends that at once."""
         control, next_message = call.request.control, time.monotonic() + _PATIENCE
         try:
-            with control.stop.calling(bell.ring):
+            with control.stop.calling(wakeup.wake):
                 while True:
                     check(call.request)
                     with self._lock:
@@ -121,7 +121,7 @@ class _Gate:
                     if now >= next_message:
                         yield Delta(progress=self._reason(now))
                         next_message = now + _PATIENCE
-                    bell.wait(min(delay, next_message - now, control.deadline - now))
+                    wakeup.wait(min(delay, next_message - now, control.deadline - now))
         except KeyboardInterrupt:
             raise Stopped(sent=False) from None
 
@@ -135,7 +135,7 @@ class _Gate:
                 heapq.heapify(self._queue)
             self._wake_first()
 
-    def on_accepted(self, limits: Limits) -> None:
+    def on_accepted(self, limits: RateLimits) -> None:
         """Adopt the limits that the provider tells with an answer."""
         if limits != _SILENT:
             with self._lock:
@@ -146,7 +146,7 @@ class _Gate:
         """Adopt the limits that come with a refusal, and learn from it."""
         with self._lock:
             now = time.monotonic()
-            if isinstance(error.limits, Limits):
+            if isinstance(error.limits, RateLimits):
                 self._pace.on_limits(now, error.limits)
             error.others_pass = self._pace.on_refused(now, call.sent_at, error.retry_after)
 
@@ -162,8 +162,8 @@ class _Gate:
         self._pace.on_sent(now, call.tokens)
 
     def _wake_first(self) -> None:
-        if self._queue and (bell := self._queue[0].bell):
-            bell.ring()
+        if self._queue and (wakeup := self._queue[0].wakeup):
+            wakeup.wake()
 
     def _reason(self, now: float) -> str:
         """Return the message for a user whose call waits."""

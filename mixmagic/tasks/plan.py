@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from mixmagic.calls.tokens import Count
-from mixmagic.calls.worst_case import Bound, bound, limited
+from mixmagic.calls.worst_case import WorstCase, limited, worst_case
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Request
 from mixmagic.layers.fit import fitted
@@ -24,7 +24,7 @@ class Plan:
     Attributes:
         request: The call, as it would be sent now: a budget may lower its `max_tokens`.
         prompt: Its tokens in.
-        bound: The most that it can take and cost.
+        worst_case: The most that it can take and cost.
         answer: The likely tokens out, of each of its answers.
         limit: Their limit; `None` where nothing limits them.
         answers: The model's earlier answers that `answer` is the mean of; 0 where it is assumed.
@@ -38,7 +38,7 @@ class Plan:
 
     request: Request
     prompt: Count
-    bound: Bound
+    worst_case: WorstCase
     answer: int
     limit: int | None
     answers: int
@@ -72,11 +72,11 @@ def plan(
         ContextTooLong: The prompt does not fit into the model's context.
 
     Example:
-        >>> plan(request, tokens.count(request.messages, request.model), [], 0, 0).bound.cost
+        >>> plan(request, tokens.count(request.messages, request.model), [], 0, 0).worst_case.cost
         Decimal('0.019732800')
     """
     request = fitted(request)
-    model, most = request.model, bound(request)
+    model, most = request.model, worst_case(request)
     got, refused = _granted(request, most, balances, floor)
     if got.tokens:
         request = limited(request, got.tokens)
@@ -106,7 +106,7 @@ def plan(
 
 
 def _granted(
-    request: Request, most: Bound, balances: Sequence[Balance], floor: int
+    request: Request, most: WorstCase, balances: Sequence[Balance], floor: int
 ) -> tuple[Grant, Balance | None]:
     """Return what a call would get of its budgets now, and which of them would refuse it."""
     if not balances or most.cost == 0:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Message, Request
@@ -49,7 +49,7 @@ def main(calls: int = 2000, rounds: int = 5) -> None:
         for per in ("session", "day", "month"):
             capped.set_limit(per, Decimal(1000))
         holds: list[Reservation] = []
-        most = bound(request)  # the meter's work, not the ledger's
+        most = worst_case(request)  # the meter's work, not the ledger's
 
         def insert() -> None:
             bare.execute("BEGIN IMMEDIATE")

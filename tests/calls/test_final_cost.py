@@ -12,7 +12,7 @@ import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
 from mixmagic.calls.collector import Collector
-from mixmagic.calls.final_cost import settled
+from mixmagic.calls.final_cost import finalize
 from mixmagic.core.money import NANO
 from mixmagic.display.live import show
 from mixmagic.display.renderers import SingleOutputRenderer
@@ -109,7 +109,7 @@ def test_our_own_count_passes_no_budget(session, together):
     """A server that keeps `max_tokens`, and says nothing of its tokens."""
     together.plan = [Answer(UNTOLD)]
     request = session.request("Hi", max_tokens=8)
-    session.budget(session.plan(request).bound.cost)
+    session.budget(session.plan(request).worst_case.cost)
     with closing(session.stream(request)) as deltas:
         list(deltas)
     assert (row(session)["completion_tokens"], row(session)["counted"]) == (8, "estimate")
@@ -136,7 +136,7 @@ def test_ctrl_c_while_a_call_waits_for_its_next_try_costs_nothing(patient, toget
     with closing(patient.stream(request)) as deltas, pytest.raises(KeyboardInterrupt) as caught:
         list(map(collector.add, deltas))
     assert row(patient)["cost_nanodollars"] == 0
-    assert settled(collector, "stopped", sent=caught.value.sent).cost == 0
+    assert finalize(collector, "stopped", sent=caught.value.sent).cost == 0
 
 
 def test_whoever_asks_is_told_the_same(patient, together):
@@ -154,8 +154,8 @@ def test_a_price_that_nobody_knows_stays_unknown(session, together, monkeypatch)
     monkeypatch.setenv("OPENAI_BASE_URL", together.url)
     monkeypatch.setenv("OPENAI_API_KEY", "canary-key-4711")
     collector = Collector(session.request("Hi", model="openai:m", stream=False))
-    assert settled(collector, "stopped").cost is None
-    assert settled(collector, "stopped", sent=False).cost == 0
+    assert finalize(collector, "stopped").cost is None
+    assert finalize(collector, "stopped", sent=False).cost == 0
 
 
 @pytest.fixture
@@ -248,8 +248,8 @@ def test_the_cell_counts_what_an_error_tells(session, together):
 
 def test_a_call_of_unknown_price_that_was_not_sent_says_nothing_of_money(session, unpriced):
     request = session.request("Hi", model="openai:m")
-    completion = settled(Collector(request), "stopped", sent=False)
+    completion = finalize(Collector(request), "stopped", sent=False)
     assert "$" not in completion.footer()
     assert "price" not in completion.footer()
-    sent = settled(Collector(request), "stopped", sent=True)
+    sent = finalize(Collector(request), "stopped", sent=True)
     assert "price unknown" in sent.footer()

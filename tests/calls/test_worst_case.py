@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from mixmagic.backends.wire import encode
 from mixmagic.calls import tokens
-from mixmagic.calls.worst_case import UNLIMITED, Bound, bound, cheaper, fitting, limited
+from mixmagic.calls.worst_case import (
+    UNLIMITED,
+    WorstCase,
+    advice,
+    affordable_tokens,
+    limited,
+    worst_case,
+)
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Price
 from mixmagic.core.values import Dialect, Message, Model, Provider, Request
@@ -34,44 +41,44 @@ TEMPLATE = 24 + 96
 
 
 def test_exact_tokens_and_what_the_context_leaves():
-    most = bound(asked())
+    most = worst_case(asked())
     assert (most.prompt_tokens, most.completion_tokens) == (9 + TEMPLATE, 32_768 - 9)
     assert most.cost == (32_768 + TEMPLATE) * Decimal("600e-9")
 
 
 def test_max_tokens_bound_the_answer():
-    assert bound(asked(max_tokens=100)).cost == (109 + TEMPLATE) * Decimal("600e-9")
+    assert worst_case(asked(max_tokens=100)).cost == (109 + TEMPLATE) * Decimal("600e-9")
 
 
 def test_max_tokens_are_cut_to_the_context_as_they_are_sent():
     request = asked(max_tokens=10**6)
-    assert bound(request) == bound(fitted(request))
-    assert bound(request).completion_tokens == 32_768 - 9
+    assert worst_case(request) == worst_case(fitted(request))
+    assert worst_case(request).completion_tokens == 32_768 - 9
 
 
 def test_a_providers_own_template_is_in_the_bound_of_an_exact_count():
     """Together's for Mixtral wrote the system text in Llama's form: 40 tokens instead of 14."""
     messages = (Message("system", "Be brief."), *HI)
     assert tokens.count(messages, CATALOG.resolve("8x7b")).tokens == 14
-    assert bound(asked(messages=messages)).prompt_tokens == 14 + 2 * 24 + 96
+    assert worst_case(asked(messages=messages)).prompt_tokens == 14 + 2 * 24 + 96
 
 
 def test_the_embedded_models_template_is_our_own():
     provider = Provider("mine", "Mine", backend="local", free=True)
     model = replace(PRICED, provider=provider, tokenizer="mistral-v1")
-    assert bound(asked(model)).prompt_tokens == 9
+    assert worst_case(asked(model)).prompt_tokens == 9
 
 
 def test_a_price_on_the_embedded_model_is_kept():
     model = replace(CATALOG.resolve("local"), price=PRICED.price)
-    assert bound(asked(model, max_tokens=100)).cost > 100 * Decimal("1.8e-6")
+    assert worst_case(asked(model, max_tokens=100)).cost > 100 * Decimal("1.8e-6")
 
 
 def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_answer():
     """What an estimate may have too much, the answer may have."""
     text = (Message("user", "many words " * 50),)
     count = tokens.count(text, PRICED)
-    most = bound(asked(PRICED, text))
+    most = worst_case(asked(PRICED, text))
     assert not count.exact
     assert most.prompt_tokens == count.most
     assert most.completion_tokens == 1000 - 1
@@ -89,14 +96,14 @@ def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_a
     ],
 )
 def test_extra_body_counts(extra, answers, each):
-    most = bound(asked(max_tokens=10, extra_body=extra))
+    most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert (most.answers, most.completion_tokens) == (answers, answers * each)
     assert most.prompt_tokens > 9, "its own length may be read, too"
 
 
 def test_the_answers_form_may_be_read_with_the_question():
     described = {"type": "object", "description": "long " * 100}
-    assert bound(asked(max_tokens=1, response_format=described)).prompt_tokens > 9 + 500
+    assert worst_case(asked(max_tokens=1, response_format=described)).prompt_tokens > 9 + 500
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,7 @@ def test_the_answers_form_may_be_read_with_the_question():
     ],
 )
 def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
-    most = bound(request_)
+    most = worst_case(request_)
     assert (most.cost, most.reason) == (None, reason)
     assert most.hint
 
@@ -141,13 +148,13 @@ def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
 )
 def test_what_is_no_limit_bounds_nothing(extra):
     """`extra_body` goes over the parameters; servers read a null or -1 as no limit."""
-    most = bound(asked(max_tokens=10, extra_body=extra))
+    most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert most.cost is None
     assert "is no number of tokens or answers" in most.reason
 
 
 def test_what_the_ledger_has_no_room_for_has_no_bound():
-    most = bound(asked(extra_body={"n": 10**9, "max_tokens": 10**9}))
+    most = worst_case(asked(extra_body={"n": 10**9, "max_tokens": 10**9}))
     assert (most.cost, most.reason) == (None, "the call could cost over $1,000,000")
 
 
@@ -155,14 +162,14 @@ def test_the_highest_of_all_limits_counts_whatever_its_name():
     """Where a provider has another name for `max_tokens`, it may know the usual one, too."""
     dialect = Dialect(rename={"max_tokens": "max_completion_tokens"})
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
-    most = bound(asked(model, max_tokens=10, extra_body={"max_tokens": 900}))
+    most = worst_case(asked(model, max_tokens=10, extra_body={"max_tokens": 900}))
     assert most.completion_tokens == 900
     # What it may not know at all limits nothing.
-    assert bound(asked(model, extra_body={"max_tokens": 9})).completion_tokens == 1000 - 1
+    assert worst_case(asked(model, extra_body={"max_tokens": 9})).completion_tokens == 1000 - 1
 
 
 def test_keys_of_any_kind_are_refused_by_name():
-    assert "'1'" in bound(asked(extra_body={1: 2, "a": 3})).reason
+    assert "'1'" in worst_case(asked(extra_body={1: 2, "a": 3})).reason
 
 
 def test_what_a_dialect_always_sends_is_in_the_bound():
@@ -174,22 +181,22 @@ def test_what_a_dialect_always_sends_is_in_the_bound():
     )
     provider = Provider("acme", "Acme", dialect=dialect)
     model = replace(PRICED, provider=provider)
-    assert bound(asked(model, max_tokens=10)).completion_tokens == 800
+    assert worst_case(asked(model, max_tokens=10)).completion_tokens == 800
     plain = replace(PRICED, provider=Provider("acme", "Acme", dialect=replace(dialect, always={})))
-    assert bound(asked(plain, max_tokens=10)).completion_tokens == 10
-    assert bound(asked(plain, extra_body={"limit": 30})).completion_tokens == 30
+    assert worst_case(asked(plain, max_tokens=10)).completion_tokens == 10
+    assert worst_case(asked(plain, extra_body={"limit": 30})).completion_tokens == 30
     odd = replace(PRICED, provider=Provider("a", "A", dialect=Dialect(always={"service_tier": 1})))
-    assert bound(asked(odd, max_tokens=10)).cost is None
+    assert worst_case(asked(odd, max_tokens=10)).cost is None
 
 
 def test_the_notebooks_own_precision_is_not_ours():
     with localcontext(prec=3):
-        assert bound(asked(max_tokens=71)).cost == Decimal("0.00012")
+        assert worst_case(asked(max_tokens=71)).cost == Decimal("0.00012")
 
 
 def test_free_is_free_without_counting():
-    assert bound(asked("local")) == Bound(cost=Decimal(0))
-    assert bound(asked("local", n=3)).answers == 3
+    assert worst_case(asked("local")) == WorstCase(cost=Decimal(0))
+    assert worst_case(asked("local", n=3)).answers == 3
 
 
 @pytest.mark.parametrize(
@@ -203,14 +210,14 @@ def test_free_is_free_without_counting():
 def test_a_price_of_the_users_outranks_a_providers_free(price, cost):
     """As for a GPU that is paid by the hour."""
     model = replace(PRICED, provider=Provider("mine", "Mine", free=True), price=price)
-    assert bound(asked(model, max_tokens=100)).cost == cost
+    assert worst_case(asked(model, max_tokens=100)).cost == cost
 
 
 @given(st.decimals("0.000001", "0.001", places=9), st.integers(1, 3))
 def test_what_fits_fits_and_one_token_more_does_not(left, answers):
     request = asked(extra_body={"n": answers})
-    most = bound(request)
-    tokens_ = fitting(request, most, left)
+    most = worst_case(request)
+    tokens_ = affordable_tokens(request, most, left)
 
     def cost(limit: int) -> Decimal:
         return request.model.price.most(most.prompt_tokens, limit * answers)
@@ -223,8 +230,8 @@ def test_what_fits_fits_and_one_token_more_does_not(left, answers):
 def test_a_price_below_a_nanodollar_has_its_fit():
     model = replace(PRICED, price=Price(Decimal(600), Decimal("0.0000000001")))
     request = asked(model, max_tokens=5)
-    assert fitting(request, bound(request), Decimal("0.0001")) == 0
-    assert fitting(request, bound(request), bound(request).cost) >= 5
+    assert affordable_tokens(request, worst_case(request), Decimal("0.0001")) == 0
+    assert affordable_tokens(request, worst_case(request), worst_case(request).cost) >= 5
 
 
 @pytest.mark.parametrize(
@@ -262,7 +269,7 @@ def test_a_price_below_a_nanodollar_has_its_fit():
 )
 def test_how_a_call_can_be_made_cheaper(params, left, way):
     request = asked(**params)
-    assert cheaper(request, bound(request), Decimal(left)) == way
+    assert advice(request, worst_case(request), Decimal(left)) == way
 
 
 @pytest.mark.parametrize("own", [{}, {"max_tokens": 2}, {"max_tokens": 20_000}])
@@ -274,13 +281,13 @@ def test_what_is_said_to_fit_fits(own, first, second):
     left = Decimal("0.001")
     params = {**own, "extra_body": first | second}
     request = asked(**params)
-    if bound(request).cost <= left:
+    if worst_case(request).cost <= left:
         return
-    way = cheaper(request, bound(request), left)
+    way = advice(request, worst_case(request), left)
     room = int(re.search(r"\d+", way)[0])
     extra = {k: room if repr(k) in way else value for k, value in (first | second).items()}
     given = {"max_tokens": room} if "--max-tokens" in way else own
-    assert bound(asked(**given, extra_body=extra)).cost <= left
+    assert worst_case(asked(**given, extra_body=extra)).cost <= left
 
 
 FUNCTION = {"type": "function", "function": {"name": "find", "parameters": {}}}
@@ -297,7 +304,7 @@ FUNCTION = {"type": "function", "function": {"name": "find", "parameters": {}}}
     ],
 )
 def test_functions_of_ones_own_cost_their_tokens(extra):
-    assert bound(asked(max_tokens=10, extra_body=extra)).cost is not None
+    assert worst_case(asked(max_tokens=10, extra_body=extra)).cost is not None
 
 
 @pytest.mark.parametrize(
@@ -328,7 +335,7 @@ def test_functions_of_ones_own_cost_their_tokens(extra):
 )
 def test_what_a_provider_does_by_itself_has_no_bound(extra, name):
     """It bills searches, and reads the pages that it finds."""
-    most = bound(asked(max_tokens=10, extra_body=extra))
+    most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert (most.cost, most.limit) == (None, None)
     assert most.reason == f"what {name!r} in the request costs is not known"
 
@@ -336,7 +343,7 @@ def test_what_a_provider_does_by_itself_has_no_bound(extra, name):
 def test_a_dialect_that_always_sends_such_a_tool_has_no_bound_either():
     dialect = Dialect(always={"tools": [{"type": "web_search"}]})
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
-    assert bound(asked(model, max_tokens=10)).limit is None
+    assert worst_case(asked(model, max_tokens=10)).limit is None
 
 
 LIMITS = st.dictionaries(
@@ -362,7 +369,7 @@ def test_nothing_that_is_sent_is_over_the_limit(extra, always, own, limit, answe
     before = encode(asked(model, **params, extra_body=extra | {"n": answers}))
     for name, value in sent.items():
         assert value == min(before.get(name, limit), limit)
-    assert bound(request).completion_tokens <= limit * answers
+    assert worst_case(request).completion_tokens <= limit * answers
 
 
 def test_a_request_that_is_short_enough_is_sent_as_it_is():
@@ -376,7 +383,7 @@ def test_the_limit_that_is_sent_leaves_room_for_the_prompt(length, sign):
     """At its upper bound, or, of a prompt that may not fit at all, half of what remains."""
     text = (Message("user", sign * length),)
     for model in (replace(PRICED, context=32_768), CATALOG.resolve("8x7b")):
-        most, count = bound(asked(model, text)), tokens.count(text, model)
+        most, count = worst_case(asked(model, text)), tokens.count(text, model)
         fits = most.limit + most.prompt_tokens <= model.context
         assert fits or most.limit <= max((model.context - count.tokens) / 2, 1)
         assert most.limit <= most.completion_tokens
@@ -384,7 +391,9 @@ def test_the_limit_that_is_sent_leaves_room_for_the_prompt(length, sign):
 
 
 def test_what_has_no_limit_of_its_own_is_limited_by_the_budgets_alone():
-    most = bound(asked(Model("m", ACME, price=PRICED.price)))
+    most = worst_case(asked(Model("m", ACME, price=PRICED.price)))
     assert (most.limit, most.most, most.cost) == (UNLIMITED, None, None)
     free = replace(PRICED.price, output=Decimal(0))
-    assert bound(asked(Model("m", ACME, price=free))).limit is None, "no limit makes it cheaper"
+    assert worst_case(asked(Model("m", ACME, price=free))).limit is None, (
+        "no limit makes it cheaper"
+    )

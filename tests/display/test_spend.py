@@ -21,7 +21,7 @@ from server import Answer
 from server import together as words
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.display import plots
@@ -216,7 +216,7 @@ def test_a_plot_without_a_cost_says_so(session, period):
 def call_for_nothing(session: Session) -> None:
     free = Model("m", Provider("x", "X"), price=Price(Decimal(0), Decimal(0)))
     request = Request(free, (Message("user", "Hi"),))
-    reservation = Reservation(request, None, bound(request), time.time())
+    reservation = Reservation(request, None, worst_case(request), time.time())
     session.ledger.reserve(reservation)
     answer = Completion("", Usage(10, 1), Decimal(0), "stop", request, 1.0, None)
     session.ledger.record(reservation, "ok", answer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,6 +22,7 @@ from mixmagic.core.values import Delta
 from mixmagic.errors import (
     BudgetExceeded,
     MissingKey,
+    MixmagicError,
     Stopped,
     StreamBroken,
     TotalTimedOut,
@@ -340,3 +343,63 @@ def test_a_free_model_that_has_been_charged_for_is_not_free_under_a_budget(
             session.ask("Hi", model=again)
         session.budget(None)
     assert session.ask("Hi", model=again).text == "Hello"
+
+
+class TestOnEnd:
+    """`control.on_end` is called with the answer before the ledger records the end of the call."""
+
+    @pytest.fixture
+    def ended(self, session):
+        """Make a call with `on_end`; return what it was called with, and the row at that time."""
+
+        def ended(send, on_end=lambda _: None, **params):
+            seen = []
+
+            def note(completion):
+                seen.append((completion, rows(session)[0]["status"]))
+                on_end(completion)
+
+            request = session.request("Hi", **params)
+            request.control.on_end = note
+            stream = meter(session.ledger, None, session.calls)(send)(request)
+            with contextlib.suppress(MixmagicError, OSError):
+                deque(stream, 0)
+            return seen
+
+        return ended
+
+    def test_it_gets_the_answer_while_the_row_is_open(self, session, ended):
+        def send(request):
+            yield Delta("Hello")
+            yield Delta(finish="stop", usage=Usage(9, 2))
+
+        [(completion, status)] = ended(send)
+        assert (completion.text, completion.cost > 0, status) == ("Hello", True, "open")
+        assert rows(session)[0]["status"] == "ok"
+
+    def test_it_gets_the_part_of_an_answer_that_broke_off(self, session, ended):
+        def send(request):
+            yield Delta("Hel")
+            raise StreamBroken("It broke off.", "Ask again.")
+
+        [(completion, _)] = ended(send)
+        assert (completion.text, completion.finish) == ("Hel", "broken off")
+        assert rows(session)[0]["status"] == "failed"
+
+    def test_it_is_not_called_for_what_never_left_this_machine(self, session, ended):
+        def send(request):
+            raise Unavailable("No network.", "Connect.")
+            yield
+
+        assert ended(send) == []
+        assert rows(session) == []
+
+    def test_the_call_is_recorded_even_if_it_fails(self, session, ended):
+        def send(request):
+            yield Delta("Hello", finish="stop", usage=Usage(9, 2))
+
+        def fail(completion):
+            raise OSError("the journal's disk is full")
+
+        assert len(ended(send, fail)) == 1
+        assert rows(session)[0]["status"] == "ok"

@@ -19,7 +19,7 @@ from virtual_clock import Clock, Core
 
 from mixmagic.catalog import Catalog
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Control, Delta, Limits, Message, Request
+from mixmagic.core.values import Control, Delta, Message, RateLimits, Request
 from mixmagic.errors import ProviderError, RateLimited, Unavailable
 from mixmagic.layers import retry as retry_module
 from mixmagic.layers import stack
@@ -29,7 +29,7 @@ from mixmagic.layers.retry import retry
 from mixmagic.layers.throttle import throttle
 
 MODEL = Catalog().resolve("together:8x7b")
-NOTHING = Limits()
+NOTHING = RateLimits()
 CPU = 0.0006  # seconds that a call takes
 
 
@@ -38,7 +38,7 @@ def clock(monkeypatch):
     made = Clock()
     for module in (throttle_module, retry_module):
         monkeypatch.setattr(module, "time", made)
-    monkeypatch.setattr(throttle_module, "Bell", made.bell)
+    monkeypatch.setattr(throttle_module, "Wakeup", made.wakeup)
     monkeypatch.setattr(random, "uniform", random.Random(1).uniform)
     return made
 
@@ -65,7 +65,7 @@ class Server:
     clock: Clock
     take: Callable[[float], bool] = lambda now: True
     latency: float = 0.05
-    limits: Callable[[float], Limits] = lambda now: NOTHING
+    limits: Callable[[float], RateLimits] = lambda now: NOTHING
     retry_after: Callable[[], float] | float | None = 1.0
     fails: dict[str, list[ProviderError]] = field(default_factory=dict)
 
@@ -216,7 +216,9 @@ def test_three_processes_under_one_hidden_limit_all_finish(clock):
 @pytest.mark.parametrize("kind", [Bucket, Fixed, Sliding])
 def test_a_told_limit_is_kept_to_and_used(clock, kind, rate, calls):
     # As many calls as a limit of 20 allows leave before its first head comes.
-    server = Server(clock, begun(kind(rate), clock).take, limits=lambda now: Limits(requests=rate))
+    server = Server(
+        clock, begun(kind(rate), clock).take, limits=lambda now: RateLimits(requests=rate)
+    )
     result = run(clock, server, calls, threads=16 if rate == 20 else 64)
     assert (result.lost, result.refused) == (0, 0)
     assert result.seconds <= 1.10 * calls / rate
@@ -232,7 +234,7 @@ def test_a_told_limit_that_changes_is_followed_down_and_up(clock):
         limiter.rate = allowed(now)
         return limiter.take(now)
 
-    server = Server(clock, take, limits=lambda now: Limits(requests=allowed(now)))
+    server = Server(clock, take, limits=lambda now: RateLimits(requests=allowed(now)))
     result = run(clock, server, 900, threads=16)
     assert (result.lost, result.refused <= 5) == (0, True)
     for start, rate in ((0, 20), (20, 5), (40, 20)):
@@ -242,7 +244,7 @@ def test_a_told_limit_that_changes_is_followed_down_and_up(clock):
 
 def test_a_told_limit_that_others_use_too_is_learned_to_be_lower(clock):
     server = Server(
-        clock, begun(Bucket(10), clock).take, limits=lambda now: Limits(requests=20 + now % 1)
+        clock, begun(Bucket(10), clock).take, limits=lambda now: RateLimits(requests=20 + now % 1)
     )
     result = run(clock, server, 300, threads=16)
     assert (result.lost, result.refused <= 60) == (0, True)
@@ -324,7 +326,7 @@ def test_there_is_no_pace_before_a_limit_is_told_or_found():
 
 def test_a_told_limit_spaces_calls_evenly_and_makes_up_for_little_lateness():
     pace = Pace(Tuning(share=1.0))
-    pace.on_limits(0.0, Limits(requests=10))
+    pace.on_limits(0.0, RateLimits(requests=10))
     sent(pace, 100.0)
     assert pace.delay(100.0) == pytest.approx(0.1 - 0.04)
     sent(pace, 100.06, 100.16)
@@ -333,44 +335,44 @@ def test_a_told_limit_spaces_calls_evenly_and_makes_up_for_little_lateness():
 
 def test_a_told_limit_is_not_used_up():
     pace = Pace()
-    pace.on_limits(0.0, Limits(requests=100))
+    pace.on_limits(0.0, RateLimits(requests=100))
     assert pace.rate(0.0) == pytest.approx(95)
 
 
 def test_told_tokens_stretch_the_distance():
     pace = Pace(Tuning(share=1.0))
-    pace.on_limits(0.0, Limits(requests=100, tokens=1000))
+    pace.on_limits(0.0, RateLimits(requests=100, tokens=1000))
     sent(pace, 1.0, tokens=2000)
     assert pace.delay(1.0) == pytest.approx(2.0 - 0.04)
 
 
 def test_a_told_wait_holds_for_all_but_never_over_a_minute():
     pace = Pace()
-    pace.on_limits(5.0, Limits(wait=7))
+    pace.on_limits(5.0, RateLimits(wait=7))
     assert pace.delay(5.0) == pace.blocked(5.0) == 7
-    pace.on_limits(5.0, Limits(wait=1))
+    pace.on_limits(5.0, RateLimits(wait=1))
     assert pace.delay(5.0) == 7
-    pace.on_limits(5.0, Limits(wait=1e9))
+    pace.on_limits(5.0, RateLimits(wait=1e9))
     assert pace.delay(5.0) == 60
 
 
 def test_calls_that_were_sent_before_a_limit_is_told_count():
     pace = Pace(Tuning(share=1.0))
     sent(pace, *[0.0] * 15)
-    pace.on_limits(0.1, Limits(requests=20))
+    pace.on_limits(0.1, RateLimits(requests=20))
     assert pace.delay(0.1) == pytest.approx(0.75 - 0.1)
     pace = Pace(Tuning(share=1.0))
     sent(pace, *[0.0] * 150)
-    pace.on_limits(0.1, Limits(requests=20))
+    pace.on_limits(0.1, RateLimits(requests=20))
     assert pace.delay(0.1) == 1  # the second is over then
 
 
 def test_a_told_limit_that_rises_is_used_at_once():
     pace = Pace(Tuning(share=1.0))
-    pace.on_limits(0.0, Limits(requests=0.01))
+    pace.on_limits(0.0, RateLimits(requests=0.01))
     sent(pace, 0.0)
     assert pace.delay(0.0) > 90
-    pace.on_limits(1.0, Limits(requests=10))
+    pace.on_limits(1.0, RateLimits(requests=10))
     assert pace.delay(1.0) < 0.2
 
 
@@ -429,7 +431,7 @@ def test_one_refusal_within_a_pace_takes_a_tenth():
 
 def test_one_refusal_soon_after_a_lesson_takes_nothing():
     pace = Pace()
-    pace.on_limits(0.0, Limits(requests=30))
+    pace.on_limits(0.0, RateLimits(requests=30))
     piled(pace)
     sent(pace, 1.3, 1.4)
     before = pace.rate(1.5)
@@ -441,7 +443,7 @@ def test_a_rate_doubles_each_second_after_a_deep_cut_and_slowly_after_another():
     deep = piled(Pace())  # from no limit at all
     assert deep.rate(3.0) == pytest.approx(4 * deep.rate(1.0))
     pace = Pace()
-    pace.on_limits(0.0, Limits(requests=1000))
+    pace.on_limits(0.0, RateLimits(requests=1000))
     pace._found = 30.0
     pace._slow_down(1.0, 27.0, 30.0)
     assert pace.rate(2.0) == pytest.approx(27 * 2**0.03)
@@ -501,7 +503,7 @@ def test_a_rate_is_measured_over_a_tenth_of_a_second_at_least():
 
 def test_a_rate_is_never_measured_to_be_higher_than_it_was():
     pace = Pace()
-    pace.on_limits(0.0, Limits(requests=10))
+    pace.on_limits(0.0, RateLimits(requests=10))
     times = every(0.01, 20)
     sent(pace, *times)
     refused(pace, 0.2, *times[-8:])

@@ -14,7 +14,7 @@ import pytest
 from virtual_clock import Clock
 
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Control, Delta, Limits, Message, Request
+from mixmagic.core.values import Control, Delta, Message, RateLimits, Request
 from mixmagic.errors import RateLimited, Stopped, TotalTimedOut
 from mixmagic.layers import throttle as module
 from mixmagic.layers.throttle import throttle
@@ -47,7 +47,7 @@ class Inside:
             self.most = max(self.most, self.now)
             self.order.append(asked.messages[0].text)
         try:
-            yield Delta(limits=Limits())
+            yield Delta(limits=RateLimits())
             yield Delta(progress="inside")
             assert self.open.wait(TIMEOUT)
             time.sleep(0.0005)  # so that others come while it is inside
@@ -132,7 +132,7 @@ def test_64_threads_never_exceed_the_slots(gates):
 
 
 def test_a_call_that_need_not_wait_makes_no_bell(monkeypatch):
-    monkeypatch.setattr(module, "Bell", None)
+    monkeypatch.setattr(module, "Wakeup", None)
     assert drain(throttle()(Inside(opened=True)), request()) == "Hi"
 
 
@@ -167,7 +167,7 @@ def test_a_waiting_call_is_stopped_at_once_and_leaves_nothing(gates, paced):
     with closing(stream(request(9 if paced else 1))) as first:
         next(first)
         if paced:
-            gates[0].on_accepted(Limits(wait=30))
+            gates[0].on_accepted(RateLimits(wait=30))
         asked = request(9 if paced else 1)
         at = []
         stop = asked.control.stop.set
@@ -249,7 +249,7 @@ def test_if_the_first_in_the_queue_leaves_it_the_next_one_looks_at_once(gates, m
     monkeypatch.setattr(module, "_PATIENCE", TIMEOUT)  # no call looks by itself
     stream = throttle()(Inside(opened=True))
     assert drain(stream, request(9)) == "Hi"
-    gates[0].on_accepted(Limits(wait=0.3))
+    gates[0].on_accepted(RateLimits(wait=0.3))
     first = module._Call(request(9, seconds=TIMEOUT / 2))
     assert gates[0].enter(first)
     second = threading.Thread(target=drain, args=(stream, request(9)), daemon=True)
@@ -327,7 +327,7 @@ def refusing(limits=None, *, head=False):
 
     def stream(asked):
         if head:
-            yield Delta(limits=Limits())
+            yield Delta(limits=RateLimits())
         raise RateLimited("no", "no", status=429, retryable=True, limits=limits, retry_after=30.0)
         yield
 
@@ -336,11 +336,11 @@ def refusing(limits=None, *, head=False):
 
 def test_limits_that_come_with_a_refusal_are_kept_to(gates):
     with pytest.raises(RateLimited):
-        drain(throttle()(refusing(Limits(requests=10))), request())
+        drain(throttle()(refusing(RateLimits(requests=10))), request())
     assert gates[0]._pace.rate(time.monotonic()) == pytest.approx(9.5)
 
 
-@pytest.mark.parametrize("limits", [None, Limits()])
+@pytest.mark.parametrize("limits", [None, RateLimits()])
 def test_refusals_that_pile_up_stop_all_calls(gates, limits):
     stream = throttle()(refusing(limits))
     for _ in range(4):
@@ -373,7 +373,7 @@ def test_an_answer_that_breaks_off_behind_its_head_is_not_a_refusal(gates):
 def test_an_urgent_call_does_not_wait_for_the_pace_and_the_others_pay(gates):
     stream = throttle()(Inside(opened=True))
     assert drain(stream, request(9)) == "Hi"
-    gates[0].on_accepted(Limits(requests=0.1))
+    gates[0].on_accepted(RateLimits(requests=0.1))
     waiting = module._Call(request(9))
     assert gates[0].enter(waiting)
     before = gates[0]._pace.delay(time.monotonic())
@@ -384,7 +384,7 @@ def test_an_urgent_call_does_not_wait_for_the_pace_and_the_others_pay(gates):
 def test_an_urgent_call_waits_while_nothing_is_accepted(gates):
     stream = throttle()(Inside(opened=True))
     assert drain(stream, request(9)) == "Hi"
-    gates[0].on_accepted(Limits(wait=30))
+    gates[0].on_accepted(RateLimits(wait=30))
     with pytest.raises(TotalTimedOut):
         drain(stream, request(9, urgent=True, seconds=0.1))
 
@@ -405,14 +405,14 @@ def test_no_layer_above_sees_the_limits():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(wait=3.5), "waiting: Together AI accepts calls again in {} s …"),
-        (Limits(requests=0.3), "waiting: Together AI accepts about 0.285 calls a second …"),
+        (RateLimits(wait=3.5), "waiting: Together AI accepts calls again in {} s …"),
+        (RateLimits(requests=0.3), "waiting: Together AI accepts about 0.285 calls a second …"),
     ],
 )
 def test_a_user_is_told_each_second_what_a_call_waits_for(monkeypatch, limits, message):
     clock, seen = Clock(), []
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "Bell", clock.bell)
+    monkeypatch.setattr(module, "Wakeup", clock.wakeup)
     gate, started = module._Gate(MODEL.provider), clock.monotonic()
     gate.on_accepted(limits)
     gate._pace.on_sent(started, 0)

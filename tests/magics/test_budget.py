@@ -132,7 +132,7 @@ def test_a_dry_run_shows_what_it_would_cost_and_sends_nothing(desk):
     assert "of $1.00 left; after this call at least $0.99" in rows["this session's budget"]
     assert "Nothing was sent." in ran.text
     assert desk.server.received == []
-    assert desk.value("str(plan.bound.cost)") == "0.000378000"
+    assert desk.value("str(plan.worst_case.cost)") == "0.000378000"
 
 
 def test_a_dry_run_says_what_would_refuse_it(desk):

@@ -19,7 +19,7 @@ TOKEN = Decimal("600e-9")
 def test_a_plan_has_the_most_and_the_likely(session):
     plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000))
     assert (plan.prompt.tokens, plan.prompt.exact) == (9, True)
-    assert plan.bound.cost == (1009 + 24 + 96) * TOKEN
+    assert plan.worst_case.cost == (1009 + 24 + 96) * TOKEN
     assert (plan.answer, plan.answers, plan.likely) == (300, 0, 309 * TOKEN)
     assert plan.refused is None
 
@@ -27,7 +27,7 @@ def test_a_plan_has_the_most_and_the_likely(session):
 def test_several_answers_cost_several_times_as_much(session):
     plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000, n=10))
     assert (plan.answer, plan.limit, plan.likely) == (300, 1000, 3009 * TOKEN)
-    assert plan.bound.completion_tokens == 10_000
+    assert plan.worst_case.completion_tokens == 10_000
     row = next(line for line in str(plan_table(plan)).splitlines() if "answer" in line)
     assert row.split(None, 1) == [
         "answers",
@@ -75,7 +75,7 @@ def test_what_is_likely_is_the_mean_of_the_models_whole_answers(session, togethe
 def test_what_is_asked_for_is_cut_to_the_context(session):
     plan = session.plan(session.request("Hi", model="8x7b", max_tokens=10**6))
     assert plan.request.params["max_tokens"] == 32_768 - 9
-    assert plan.bound.completion_tokens == 32_768 - 9
+    assert plan.worst_case.completion_tokens == 32_768 - 9
 
 
 def test_what_does_not_fit_has_no_plan(session):
@@ -85,7 +85,7 @@ def test_what_does_not_fit_has_no_plan(session):
 
 def test_an_unknown_price_is_unknown(session):
     plan = session.plan(session.request("Hi", model="openai:m", max_tokens=10))
-    assert (plan.likely, plan.bound.cost) == (None, None)
+    assert (plan.likely, plan.worst_case.cost) == (None, None)
     assert plan.refused is None
     session.budget(1)
     plan = session.plan(session.request("Hi", model="openai:m", max_tokens=10))
@@ -110,4 +110,4 @@ def test_the_embedded_models_plan_is_exact_and_free(session):
     said = session.ask("Hi", model="local", max_tokens=1)
     assert plan.prompt.exact
     assert plan.prompt.tokens == said.usage.prompt_tokens
-    assert (plan.likely, plan.bound.cost, plan.refused) == (0, 0, None)
+    assert (plan.likely, plan.worst_case.cost, plan.refused) == (0, 0, None)

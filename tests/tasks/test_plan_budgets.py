@@ -41,7 +41,7 @@ def test_what_it_says_is_what_is_sent_and_reserved(session, together, asked):
         assert together.received[-1].body["max_tokens"] == plan.limit
         assert plan.request.params["max_tokens"] == plan.limit
         row = session.ledger.database.rows("SELECT * FROM calls ORDER BY id DESC LIMIT 1")[0]
-        assert row["held_nanodollars"] == plan.bound.cost * 10**9
+        assert row["held_nanodollars"] == plan.worst_case.cost * 10**9
 
 
 def test_an_answer_that_is_shortened_is_said(session):
@@ -61,11 +61,11 @@ def test_a_model_of_unknown_context_gets_what_the_budgets_buy(session, home):
         'name = "together"\n[[models]]\nid = "new"\nprice = { input = "0.6", output = "0.6" }\n'
     )
     request = session.request("Hi", model="together:new")
-    assert session.plan(request).bound.reason == "nothing limits what together:new may answer"
+    assert session.plan(request).worst_case.reason == "nothing limits what together:new may answer"
     session.budget("0.01")
     plan = session.plan(request)
     assert plan.refused is None
-    assert 0 <= Decimal("0.01") - plan.bound.cost < TOKEN
+    assert 0 <= Decimal("0.01") - plan.worst_case.cost < TOKEN
 
 
 def test_a_call_that_would_be_refused_is(session, together):
@@ -105,5 +105,5 @@ def test_a_call_that_would_wait_says_so_and_for_what(session, together):
 def test_a_free_call_is_never_limited(session):
     session.budget(0)
     plan = session.plan(session.request("Hi", model="local"))
-    assert (plan.refused, plan.bound.cost) == (None, 0)
+    assert (plan.refused, plan.worst_case.cost) == (None, 0)
     assert "max_tokens" not in plan.request.params

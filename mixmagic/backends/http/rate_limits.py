@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from mixmagic.core.values import Limits
+from mixmagic.core.values import RateLimits
 
 _KINDS = ("", "-dynamic", "-requests", "-tokens")
 _BUCKETS = ("-requests", "-tokens")
@@ -25,7 +25,7 @@ _LONGEST = 64  # characters
 _EPOCH, _EPOCH_MS = 1e9, 1e11
 
 
-def limits(headers: Mapping[str, str], window: int) -> Limits:
+def limits(headers: Mapping[str, str], window: int) -> RateLimits:
     """The limits that a response's headers tell.
 
     Args:
@@ -34,12 +34,12 @@ def limits(headers: Mapping[str, str], window: int) -> Limits:
 
     Example:
         >>> limits({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "3"}, window=1)
-        Limits(requests=20.0, tokens=None, wait=0.0)
+        RateLimits(requests=20.0, tokens=None, wait=0.0)
     """
     if not window:
-        return Limits(wait=_room(headers))
+        return RateLimits(wait=_room(headers))
     # Where the rate is known, it is enough to keep to it.
-    return Limits(
+    return RateLimits(
         requests=_rate(headers, "x-ratelimit-limit", window),
         tokens=_rate(headers, "x-tokenlimit-limit", window),
     )

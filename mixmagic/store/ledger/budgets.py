@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mixmagic.calls.worst_case import Bound, cheaper, fitting
+from mixmagic.calls.worst_case import WorstCase, advice, affordable_tokens
 from mixmagic.core import files, notebook
 from mixmagic.core.money import NANO, Budget, Per, from_nano, parse_dollars, to_nano
 from mixmagic.core.values import Model, Request
@@ -302,28 +302,29 @@ class Grant(NamedTuple):
     waits: bool = False
 
 
-def grant(request: Request, bound: Bound, balances: Sequence[Balance], floor: int) -> Grant:
+def grant(request: Request, worst: WorstCase, balances: Sequence[Balance], floor: int) -> Grant:
     """Decide what a call gets of its budgets: all that it asks for, less, or nothing.
 
     Args:
         request: The call.
-        bound: Its worst case; its `limit` is known.
+        worst: Its worst case; its `limit` is known.
         balances: Those of its budgets, at least one.
         floor: Tokens of the shortest useful answer; one that was asked to be shorter is useful.
 
     Example:
-        >>> grant(request, bound(request), session.budgets(), 64).tokens
+        >>> grant(request, worst_case(request), session.budgets(), 64).tokens
         4096
     """
-    wanted = bound.limit or 0
+    wanted = worst.limit or 0
     now = min(each.remaining for each in balances)
-    if bound.most is not None and bound.most <= now:
+    if worst.most is not None and worst.most <= now:
         return Grant(wanted)
     later = min(each.remaining + each.returning for each in balances)
     tokens, best = (
-        min(wanted, fitting(request, bound, max(money, Decimal(0)))) for money in (now, later)
+        min(wanted, affordable_tokens(request, worst, max(money, Decimal(0))))
+        for money in (now, later)
     )
-    tightest = next(each for each in balances if bound.most is None or each.remaining < bound.most)
+    tightest = next(each for each in balances if worst.most is None or each.remaining < worst.most)
     useful = min(floor, wanted)
     if best > tokens and best >= useful:
         return Grant(0, tightest, waits=True)
@@ -337,12 +338,12 @@ def exactly(value: Decimal) -> str:
     return f"{'-' if value < 0 else ''}${whole:,}.{digits}"
 
 
-def unbounded(bound: Bound, limit: Limit) -> BudgetExceeded:
+def unbounded(worst: WorstCase, limit: Limit) -> BudgetExceeded:
     """Return the refusal of a call whose cost nothing bounds, or nobody knows."""
     return BudgetExceeded(
-        f"{bound.reason[0].upper()}{bound.reason[1:]}, so that {limit.name} of"
+        f"{worst.reason[0].upper()}{worst.reason[1:]}, so that {limit.name} of"
         f" {exactly(limit.dollars)} could not be kept; nothing was sent.",
-        f"{bound.hint}, or take the budget off.",
+        f"{worst.hint}, or take the budget off.",
     )
 
 
@@ -357,7 +358,7 @@ def charged(model: Model, limit: Limit) -> BudgetExceeded:
 
 def exceeded(
     request: Request,
-    bound: Bound,
+    worst: WorstCase,
     balance: Balance,
     least: Decimal,
     why: str = "too little for a useful answer",
@@ -366,16 +367,16 @@ def exceeded(
 
     Args:
         request: The call.
-        bound: Its worst case.
+        worst: Its worst case.
         balance: That of the limit which it would pass, the narrowest of them.
         least: US dollars that the tightest of all limits has left.
         why: Why the call does not get what is left.
     """
-    most, rest, limit = bound.most, max(balance.remaining, Decimal(0)), balance.limit
+    most, rest, limit = worst.most, max(balance.remaining, Decimal(0)), balance.limit
     reserved = exactly(balance.reserved)
     under_way = f" ({reserved} is held for calls under way)" if balance.reserved else ""
     could = "" if most is None else f"could cost up to {exactly(most)}, and "
-    way = cheaper(request, bound, least)
+    way = advice(request, worst, least)
     return BudgetExceeded(
         f"This call {could}{limit.name} of {exactly(limit.dollars)} has {exactly(rest)}"
         f" left{under_way}, {why}; nothing was sent.",

@@ -200,7 +200,7 @@ class Ledger:
         entry = reservation.own_entry
         if entry is None:
             return
-        if completion is not None and completion.usage.charge and reservation.bound.cost == 0:
+        if completion is not None and completion.usage.charge and reservation.worst_case.cost == 0:
             self._charged.add((completion.model.provider.name, completion.model.id))
         outcome = None if completion is None else rows.outcome(status, completion, error)
         reservation.on_lost = None
@@ -379,22 +379,22 @@ class Ledger:
         waiter: Waiter | None,
     ) -> Balance | None:
         """Fit a call into what its budgets have left; return the one for which it must wait."""
-        bound, query = reservation.bound, connection.execute
-        if bound.cost == 0:
+        worst, query = reservation.worst_case, connection.execute
+        if worst.cost == 0:
             raise charged(reservation.request.model, limits[0])
-        if bound.limit is None:
-            raise unbounded(bound, limits[0])
+        if worst.limit is None:
+            raise unbounded(worst, limits[0])
         balances = _balances(query, limits)
         ids = {limit.id for limit in limits}
         behind = self.waiters.is_behind(connection, ids, waiter)
         small = {
             balance.limit.id
             for balance in balances
-            if bound.most is None or balance.remaining < bound.most
+            if worst.most is None or balance.remaining < worst.most
         }
         if small or behind:
             balances = self.waiters.with_returning(query, balances)
-        granted = grant(reservation.asked, bound, balances, self.floor)
+        granted = grant(reservation.asked, worst, balances, self.floor)
         if granted.waits or (behind and granted.tokens):
             if waiter is not None:
                 waiter.limits = small or ids
@@ -403,7 +403,7 @@ class Ledger:
             return granted.tightest or balances[0]
         if not granted.tokens:
             least = min(balance.remaining for balance in balances)
-            raise exceeded(reservation.asked, bound, granted.tightest or balances[0], least)
+            raise exceeded(reservation.asked, worst, granted.tightest or balances[0], least)
         reservation.grant(granted)
         return None
 
@@ -411,7 +411,7 @@ class Ledger:
         """Return True if a call costs nothing: its model is free, and was never charged for."""
         model = reservation.request.model
         charged = (model.provider.name, model.id) in self._charged
-        return reservation.bound.cost == 0 and not charged
+        return reservation.worst_case.cost == 0 and not charged
 
     def _sweep_if_due(self, waiter: Waiter | None) -> None:
         """Look for the calls of ended processes: once, and again while a call waits."""

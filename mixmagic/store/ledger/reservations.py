@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.calls.worst_case import Bound, limited
-from mixmagic.core.cancel import Bell
+from mixmagic.calls.worst_case import WorstCase, limited
+from mixmagic.core.cancel import Wakeup
 from mixmagic.core.money import from_nano
 from mixmagic.core.values import Request
 from mixmagic.store.ledger import processes
@@ -80,7 +80,7 @@ class Reservation:
     Attributes:
         request: The call, as it is sent: a budget sets its `max_tokens`, and may lower it.
         notebook: The notebook's path, if known.
-        bound: The worst case of its cost.
+        worst_case: The worst case of its cost.
         asked: The call, as it was asked for.
         most: US dollars that it can cost as it is sent; `None` if unknown.
         started_at: Seconds since 1970.
@@ -94,7 +94,7 @@ class Reservation:
 
     request: Request
     notebook: str | None
-    bound: Bound
+    worst_case: WorstCase
     started_at: float = field(default_factory=time.time)
     day: str = field(init=False)
     asked: Request = field(init=False)
@@ -104,7 +104,7 @@ class Reservation:
     on_lost: Callable[[Entry], None] | None = None
 
     def __post_init__(self) -> None:
-        self.day, self.asked, self.most = day(self.started_at), self.request, self.bound.cost
+        self.day, self.asked, self.most = day(self.started_at), self.request, self.worst_case.cost
 
     def __del__(self) -> None:
         if self.on_lost is not None and self.entry is not None:
@@ -123,10 +123,10 @@ class Reservation:
 
     def grant(self, grant: Grant) -> None:
         """Fit the call into what its budgets have left."""
-        bound, price = self.bound, self.request.model.price
-        self.request, self.most, self.clamp = limited(self.asked, grant.tokens), bound.most, None
+        worst, price = self.worst_case, self.request.model.price
+        self.request, self.most, self.clamp = limited(self.asked, grant.tokens), worst.most, None
         if grant.tightest is not None and price is not None:
-            self.most = price.most(bound.prompt_tokens, grant.tokens * bound.answers)
+            self.most = price.most(worst.prompt_tokens, grant.tokens * worst.answers)
             self.clamp = grant.tokens, grant.tightest.limit.name
 
 
@@ -144,7 +144,7 @@ class Waiter:
 
     limits: Set[str] = frozenset()
     since: float = field(default_factory=time.time)
-    wakeup: Bell = field(default_factory=Bell)
+    wakeup: Wakeup = field(default_factory=Wakeup)
     active: bool = False
     announced: bool = False
 
@@ -187,7 +187,7 @@ class Waiters:
             taken: set[str] = set()
             for waiter in self._queue:
                 if taken.isdisjoint(waiter.limits):
-                    waiter.wakeup.ring()
+                    waiter.wakeup.wake()
                 if waiter.active:
                     taken |= waiter.limits
 

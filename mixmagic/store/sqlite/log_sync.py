@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 
-from mixmagic.core.cancel import Bell
+from mixmagic.core.cancel import Wakeup
 
 # Seconds from a commit to its sync.
 _DELAY = 0.05
@@ -41,7 +41,7 @@ class LogSync:
         self._due = False
         self._syncing = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._wakeup, self._closing = Bell(), Bell()
+        self._wakeup, self._closing = Wakeup(), Wakeup()
 
     def committed(self) -> None:
         """Sync soon."""
@@ -49,7 +49,7 @@ class LogSync:
             return
         self._due = True
         if self._thread is None:
-            self._wakeup, self._closing = Bell(), Bell()
+            self._wakeup, self._closing = Wakeup(), Wakeup()
             args = (self._wakeup, self._closing)
             thread = threading.Thread(
                 target=self._run, args=args, name="mixmagic-log-sync", daemon=True
@@ -60,7 +60,7 @@ class LogSync:
                 self.sync()
                 return
             self._thread = thread
-        self._wakeup.ring()
+        self._wakeup.wake()
 
     def sync(self) -> None:
         """Return when all commits have been synced."""
@@ -81,13 +81,13 @@ class LogSync:
         """Sync what is due, and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._closing.ring()
-            self._wakeup.ring()
+            self._closing.wake()
+            self._wakeup.wake()
             if thread is not threading.current_thread():  # the garbage collector may run there
                 thread.join()
         self.sync()
 
-    def _run(self, wakeup: Bell, closing: Bell) -> None:
+    def _run(self, wakeup: Wakeup, closing: Wakeup) -> None:
         while True:
             wakeup.wait(threading.TIMEOUT_MAX)
             if closing.wait(_DELAY):

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mixmagic.backends.http.rate_limits import limits, wait
-from mixmagic.core.values import Limits
+from mixmagic.core.values import RateLimits
 
 NAMES = [
     "retry-after", "retry-after-ms", "date",
@@ -112,19 +112,19 @@ def test_a_moment_since_1970_is_the_time_until_then(unit):
 @pytest.mark.parametrize(
     ("headers", "window", "told"),
     [
-        ({}, 1, Limits()),
-        ({"x-ratelimit-limit": "20"}, 1, Limits(requests=20)),
-        ({"x-ratelimit-limit": "60"}, 60, Limits(requests=1)),
-        ({"x-ratelimit-limit": "0"}, 1, Limits()),
-        ({"x-ratelimit-limit": "20", "x-ratelimit-limit-dynamic": "5"}, 1, Limits(requests=5)),
-        ({"x-ratelimit-limit-dynamic": "30"}, 1, Limits(requests=30)),
-        ({"x-tokenlimit-limit": "4000"}, 1, Limits(tokens=4000)),
-        ({"x-tokenlimit-limit": "9", "x-tokenlimit-limit-dynamic": "7"}, 1, Limits(tokens=7)),
+        ({}, 1, RateLimits()),
+        ({"x-ratelimit-limit": "20"}, 1, RateLimits(requests=20)),
+        ({"x-ratelimit-limit": "60"}, 60, RateLimits(requests=1)),
+        ({"x-ratelimit-limit": "0"}, 1, RateLimits()),
+        ({"x-ratelimit-limit": "20", "x-ratelimit-limit-dynamic": "5"}, 1, RateLimits(requests=5)),
+        ({"x-ratelimit-limit-dynamic": "30"}, 1, RateLimits(requests=30)),
+        ({"x-tokenlimit-limit": "4000"}, 1, RateLimits(tokens=4000)),
+        ({"x-tokenlimit-limit": "9", "x-tokenlimit-limit-dynamic": "7"}, 1, RateLimits(tokens=7)),
         # Where the rate is known, it is enough to keep to it.
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, 1, Limits()),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, 0, Limits(wait=9)),
-        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9"}, 0, Limits()),
-        ({"x-ratelimit-limit": "20"}, 0, Limits()),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, 1, RateLimits()),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, 0, RateLimits(wait=9)),
+        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9"}, 0, RateLimits()),
+        ({"x-ratelimit-limit": "20"}, 0, RateLimits()),
     ],
 )
 def test_limits_in_every_form(headers, window, told):

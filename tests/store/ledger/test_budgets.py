@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Budget, Usage, parse_dollars
 from mixmagic.core.values import Control, Message, Request
@@ -35,7 +35,7 @@ def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Requ
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = None) -> Reservation:
-    reservation = Reservation(asked, notebook, bound(asked))
+    reservation = Reservation(asked, notebook, worst_case(asked))
     ledger.reserve(reservation)
     return reservation
 
@@ -227,7 +227,7 @@ def test_a_day_and_a_month_end(make, monkeypatch):
     asked = request()
 
     def on(seconds: float) -> Reservation:
-        reservation = Reservation(asked, None, bound(asked), started_at=seconds)
+        reservation = Reservation(asked, None, worst_case(asked), started_at=seconds)
         ledger.reserve(reservation)
         settle(ledger, reservation, 100)
         return reservation

@@ -17,7 +17,7 @@ import pytest
 from server import HANG, Answer, chunk, frames
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import FREE, Catalog
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
@@ -52,7 +52,7 @@ def completion(asked: Request, prompt: int = 9, answer: int = 5, **more) -> Comp
 
 
 def reserve(ledger: Ledger, asked: Request, notebook: str | None = "notebook.ipynb") -> Reservation:
-    reservation = Reservation(asked, notebook, bound(asked))
+    reservation = Reservation(asked, notebook, worst_case(asked))
     ledger.reserve(reservation)
     return reservation
 
@@ -205,7 +205,7 @@ def test_an_open_call_is_counted_but_not_as_one_of_unknown_price(ledger):
     reserve(ledger, request(), None)
     (spent,) = ledger.spent()
     assert (spent.calls, spent.open, spent.unpriced, spent.cost) == (1, 1, 0, 0)
-    assert spent.held == bound(request()).cost
+    assert spent.held == worst_case(request()).cost
 
 
 def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(ledger):
@@ -219,7 +219,7 @@ def test_a_call_that_was_taken_for_lost_and_was_not_is_settled_at_what_it_cost(l
         connection.execute("UPDATE calls SET owner = NULL")
     ledger.sweep()
     (spent,) = ledger.spent()
-    assert (spent.lost, spent.cost) == (1, bound(request()).cost)
+    assert (spent.lost, spent.cost) == (1, worst_case(request()).cost)
     ledger.record(reservation, "ok", completion(request()))
     (spent,) = ledger.spent()
     assert (spent.calls, spent.lost, spent.cost) == (1, 0, 14 * Decimal("600e-9"))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Budget, Price, Usage
 from mixmagic.core.values import Control, Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreBusy
@@ -77,7 +77,7 @@ class Worker(threading.Thread):
                 {"max_tokens": tokens},
                 control=Control(budget=self.cell if own else None),
             )
-            reservation = Reservation(request, "/n.ipynb", bound(request))
+            reservation = Reservation(request, "/n.ipynb", worst_case(request))
             try:
                 if ledger.reserve(reservation) is None:
                     assert reservation.request.params["max_tokens"] <= tokens

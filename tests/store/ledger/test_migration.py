@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import Catalog
 from mixmagic.core.values import Message, Request
 from mixmagic.errors import StoreError
@@ -150,7 +150,7 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
         old.execute(SETTLE, (number,))
         old.execute(ADD_UP, (number,))
         old.execute("COMMIT")
-    reservation = Reservation(request(), None, bound(request()))
+    reservation = Reservation(request(), None, worst_case(request()))
     ledger.reserve(reservation)
     rows = ledger.database.rows("SELECT id, status FROM calls WHERE id >= ?", (number,))
     assert [tuple(row) for row in rows] == [(number, "ok"), (number + 1, "open")]
@@ -164,7 +164,7 @@ def test_a_process_of_this_version_is_told_of_a_newer_one_in_two_lines(path):
     newer = Database(path, [*MIGRATIONS, "ALTER TABLE calls ADD COLUMN more TEXT"])
     newer.rows("SELECT 1")
     with pytest.raises(StoreError, match="was written by a newer mixmagic") as caught:
-        ledger.reserve(Reservation(request(), None, bound(request())))
+        ledger.reserve(Reservation(request(), None, worst_case(request())))
     assert len(caught.value._render_traceback_()) == 2
     assert newer.rows("SELECT * FROM calls WHERE status = 'open'") == []
     newer.close()

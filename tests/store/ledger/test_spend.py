@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.store.ledger import rows as store_rows
@@ -47,7 +47,7 @@ def begin(
     ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipynb"
 ) -> Reservation:
     request = Request(model, (Message("user", "Hi"),), {"max_tokens": 50})
-    reservation = Reservation(request, notebook, bound(request), at)
+    reservation = Reservation(request, notebook, worst_case(request), at)
     ledger.reserve(reservation)
     return reservation
 
@@ -216,7 +216,7 @@ def test_a_call_that_was_settled_is_lost_no_more(ledger):
     held = begin(ledger, DEAR)
     lose(ledger, held)
     (before,) = ledger.spent()
-    assert (before.lost, before.cost) == (1, held.bound.cost)
+    assert (before.lost, before.cost) == (1, held.worst_case.cost)
     ledger.resolve(held.number, Decimal("0.000001"))
     (after,) = ledger.spent()
     assert (after.calls, after.lost, after.cost) == (1, 0, Decimal("0.000001"))
@@ -280,7 +280,7 @@ def test_lost_calls_are_listed_the_newest_first_with_other_hosts_open_ones(ledge
     listed = lost(ledger.database)
     assert [row.number for row in listed] == [elsewhere.number, second.number, first.number]
     assert [row.open for row in listed] == [True, False, False]
-    assert [row.most for row in listed] == [elsewhere.bound.cost, None, first.bound.cost]
+    assert [row.most for row in listed] == [elsewhere.worst_case.cost, None, first.worst_case.cost]
     assert [row.notebook for row in listed] == ["a.ipynb", None, "a.ipynb"]
     assert listed[2].model == "x:cheap"
     assert ours.number not in [row.number for row in listed]

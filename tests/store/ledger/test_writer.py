@@ -19,7 +19,7 @@ from server import Answer
 from server import together as pieces
 
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.worst_case import bound
+from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Message, Request
@@ -49,7 +49,7 @@ def locked(path: Path):
 
 
 def begin() -> Reservation:
-    return Reservation(REQUEST, None, bound(REQUEST))
+    return Reservation(REQUEST, None, worst_case(REQUEST))
 
 
 def end(ledger: Ledger, reservation: Reservation, tokens: int = 5) -> None:
