@@ -40,6 +40,7 @@ def _points(lab, index: int) -> set[float]:
 
 def test_what_a_session_costs_is_seen(lab, provider):
     provider.plan = [_counted(16, 1200), _counted(16, 500), _counted(16, 1990)]
+    provider.received.clear()
     lab.open(
         "money",
         *(_ASK.format(model) for model in ("8x7b", "8x22b", "8x7b")),
@@ -71,7 +72,7 @@ def test_a_refusal_is_two_lines_and_stops_run_all(lab, provider):
     lab.open("refused", "%mixmagic budget 0.00001", _ASK.format("8x7b"), "print('not run')")
     lab.run()
 
-    first, second = lab.outputs(2).inner_text().strip().splitlines()
+    first, second = lab.outputs(2).last.inner_text().strip().splitlines()
     assert first.startswith("BudgetExceeded: This call could cost up to $0.0012")
     assert second.startswith("Hint: Raise it (`%mixmagic budget DOLLARS`), or ask less: no --max")
     assert lab.prompt(3) == "[ ]:"
