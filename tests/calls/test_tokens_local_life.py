@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conversations import UNKNOWN, exactly, talk
+from patience import soon
 
 from mixmagic.backends.local import backend
 from mixmagic.calls import tokens
@@ -70,12 +71,12 @@ def test_a_process_that_is_suspended_is_not_waited_for_or_until_ctrl_c(alone):
     try:
         started = time.monotonic()
         assert not count(request.messages, request.model).exact
-        assert time.monotonic() - started < 0.7
+        assert time.monotonic() - started < soon(0.7)
         threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGINT]).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             alone.count("Hello, world", model="local")
-        assert 1.4 < time.monotonic() - started < 2.5
+        assert 1.4 < time.monotonic() - started < soon(2.5)
     finally:
         process.send_signal(signal.SIGCONT)
     assert alone.count("Hello, world", model="local").exact
@@ -87,7 +88,7 @@ def test_a_prompt_without_end_is_not_sent_by_the_way(alone):
     request = alone.request("Hello " * 200_000, model="local")
     started = time.monotonic()
     assert not count(request.messages, request.model).exact
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < soon(1)
     assert alone.count(request.messages, model="local").exact
 
 
@@ -132,7 +133,7 @@ if pid == 0:
         started = time.monotonic()
         assert not tokens.count(request.messages, request.model).exact
         assert before.count(request.messages, request.model, load=True) is None
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < soon(0.5)
         assert session.count("Hello", model="local") == ours
         assert tokens.count(request.messages, request.model) == ours
         session.close()

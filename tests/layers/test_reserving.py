@@ -15,6 +15,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from patience import soon
 from server import HANG, Answer, Raw, Received, chunk, chunked, frames, head, usage
 from server import together as pieces
 
@@ -183,7 +184,7 @@ def test_a_stop_ends_the_wait_at_once_and_leaves_no_row(session, together, held)
     second.join(10)
     took = time.monotonic() - stopped
     print(f"stopped within {took * 1000:.1f} ms")
-    assert took < 0.5
+    assert took < soon(0.5)
     assert isinstance(second.error, Stopped)
     assert not second.error.sent
     assert len(rows(session)) == 1
@@ -197,7 +198,7 @@ def test_a_wait_ends_with_the_calls_own_time_in_a_refusal(session, together, hel
     started = time.monotonic()
     with pytest.raises(BudgetExceeded, match="is held for calls under way") as caught:
         session.ask("Hi", max_tokens=100, timeout=0.7)
-    assert 0.5 < time.monotonic() - started < 10
+    assert 0.5 < time.monotonic() - started < soon(10)
     assert len(caught.value._render_traceback_()) == 2
     assert len(rows(session)) == 1
 
@@ -599,7 +600,7 @@ def test_a_call_of_another_process_that_lies_still_is_not(session, together, hel
     with reader("still"):
         started = time.monotonic()
         assert session.ask("Hi", max_tokens=1000).text == "Hello there"
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < soon(10)
     assert sent(together.received[1]) == 300
 
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from kernels import Desk, Ran
+from patience import soon
 from server import HANG, Answer, refusal, together
 
 HELLO = Answer(together("Hello", " there"))
@@ -53,7 +54,7 @@ def test_a_stop_ends_the_wait_for_the_next_try(desk):
     ran = desk.kernel.collect(sent)
     took = ran.replied_at - at
     print(f"\nreply after {took * 1000:.0f} ms")
-    assert took < 0.5
+    assert took < soon(0.5)
     assert ran.reply["ename"] == "Stopped"
     assert len(ran.traceback) == 1
     assert "next try in 30 s" in before.text
@@ -70,7 +71,7 @@ def test_a_wait_without_a_word_is_said_once(desk):
 def test_a_wait_longer_than_is_allowed_is_an_error_at_once(desk):
     at = time.monotonic()
     ran = desk.run("%%mixtral\nHi", refusal(429, BUSY, retry_after="3600"))
-    assert time.monotonic() - at < 5
+    assert time.monotonic() - at < soon(5)
     assert ran.reply["ename"] == "RateLimited"
     assert "60 minutes" in ran.traceback[0]
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import soon
 
 from mixmagic.errors import AnswerUnusable
 from mixmagic.structured import extract
@@ -147,7 +148,7 @@ def test_json_is_looked_for_in_linear_time(part):
         extract.loads('So: {"' + part * (200_000 // len(part)))
     with contextlib.suppress(AnswerUnusable):
         extract.loads("So: " + part * (200_000 // len(part)))
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < soon(10)
 
 
 @pytest.mark.parametrize(

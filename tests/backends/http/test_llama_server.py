@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 from llama_server import CONTEXT, ENDLESS, KEY, MODEL, Llama, begun, drain
+from patience import soon
 
 from mixmagic.errors import (
     ContextTooLong,
@@ -86,7 +87,7 @@ def test_a_stop_in_the_middle_ends_the_generation(asked, llama):
         request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
-    assert time.monotonic() - at < 1
+    assert time.monotonic() - at < soon(1)
     llama.wait(lambda: not llama.busy())
     assert 0 < llama.total("tokens_predicted") - before < 300
     assert asked.ask("Hi", max_tokens=4, temperature=0).text
@@ -119,7 +120,7 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_the_call(asked, llama, progres
         pool.submit(stop)
         with pytest.raises(Stopped):
             drain(asked, request)
-        assert time.monotonic() - stopped_at[0] < 1
+        assert time.monotonic() - stopped_at[0] < soon(1)
     llama.wait(lambda: not llama.busy())
     generated = llama.total("tokens_predicted") - before
     assert generated == 0 if progress else generated < 50

@@ -12,6 +12,7 @@ import time
 
 import pytest
 import trustme
+from patience import soon
 from programs import required
 from server import Answer, Server, together
 
@@ -270,7 +271,7 @@ def test_a_stop_while_the_handshake_hangs(session, silent):
     thread.join(10)
     took = (time.monotonic() - started) * 1000
     print(f"stopped in {took:.0f} ms")
-    assert took < 500
+    assert took < soon(500)
     assert [type(error) for error in raised] == [Stopped]
     assert not raised[0].sent
     assert ended.wait(5), "the server sees it, too"
@@ -282,5 +283,5 @@ def test_a_handshake_that_hangs_is_too_late_after_the_connection_s_time(silent, 
     started = time.monotonic()
     with pytest.raises(ConnectTimedOut, match=r"no connection within 0\.3 s"):
         session.ask("Hello", model="8x7b")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < soon(3)
     session.close()

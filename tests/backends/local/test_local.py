@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from patience import soon
 
 from mixmagic.backends.local import weights
 from mixmagic.core.settings import Settings
@@ -161,7 +162,7 @@ def test_a_stop_in_the_middle_ends_it_at_once(loaded):
         request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
-    assert time.monotonic() - at < 1
+    assert time.monotonic() - at < soon(1)
     assert_idle(loaded)
 
 
@@ -176,7 +177,7 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_it(loaded):
     request.control.stop.set()
     with pytest.raises(Stopped), closing(deltas):
         assert not any(delta.text for delta in deltas)
-    assert time.monotonic() - at < 1
+    assert time.monotonic() - at < soon(1)
     assert_idle(loaded)
 
 
@@ -248,7 +249,7 @@ def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
     took = time.monotonic() - at - 0.02
     (engine,) = session.backends._made["local"]._engines.values()
     print(f"\nstopped after {took * 1000:.0f} ms, loaded: {engine.ready}")
-    assert took < 0.3
+    assert took < soon(0.3)
     assert not engine.ready
     assert session.ask("Hi", model="local", max_tokens=2, temperature=0).text
 
