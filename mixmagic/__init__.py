@@ -155,10 +155,10 @@ def spend(period: Period = "session", by: By = "model") -> Spend:
     Example:
         >>> mixmagic.spend("month", by="day").to_csv("month.csv")
     """
-    from mixmagic.display import spend
+    from mixmagic.display.spend import read_spend
     from mixmagic.sessions import session
 
-    return spend.spend(session(), period, by)
+    return read_spend(session(), period, by)
 
 
 def stopped() -> list[Completion]:

@@ -187,7 +187,7 @@ def test_what_an_encoding_lacks_is_written_in_its_letters(lost, encoding, marks)
     row, total, caption = shown.splitlines()[1:]
     assert row.endswith(f"{below} {about} $0.50")
     assert len(row) == len(total)
-    assert f" {dot} {below}: lost calls are counted at their most" in caption
+    assert f" {dot} {below}: lost calls count with their worst case" in caption
     assert f" {dot} {about}: some tokens are estimated" in caption
 
 

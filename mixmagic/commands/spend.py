@@ -45,7 +45,7 @@ def parser(prog: str) -> Parser:
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """Show costs, a comparison, or lost calls."""
-    from mixmagic.display.spend import spend
+    from mixmagic.display.spend import read_spend
 
     if options.elsewhere:
         out.show(_elsewhere(session))
@@ -54,7 +54,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         out.show(_resolve(session, options.resolve))
         return
     default = "month" if out.shell is None else "session"
-    costs = spend(session, options.period or default, options.by or "model")
+    costs = read_spend(session, options.period or default, options.by or "model")
     if options.csv is not None:
         costs.to_csv(options.csv)
         out.print(f"Wrote {len(costs)} row{'s' * (len(costs) != 1)} to {options.csv}.")

@@ -1,4 +1,5 @@
-"""What a person sees: answers as they come, tables, errors.
+"""Everything that a person sees: answers while they stream, and tables.
 
-May import `sessions`, `tasks` and what stands below them, and IPython.
+Imports IPython, `sessions` and lower packages; `commands` and higher ones may import it. To add an
+output format: one row in `formats.py`.
 """

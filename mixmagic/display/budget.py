@@ -1,4 +1,4 @@
-"""Tables: what the budgets have left, what a call would cost."""
+"""Tables of budgets, and of the likely cost of a call."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from mixmagic.tasks.plan import Plan
 
 
 def budgets_table(balances: Sequence[Balance]) -> Table:
-    """Make a table of what each limit has left."""
-    amounts = ([each.limit.dollars, each.spent, each.reserved, each.remaining] for each in balances)
+    """Return the table of budgets with their remaining dollars."""
+    amounts = ([one.limit.dollars, one.spent, one.reserved, one.remaining] for one in balances)
     columns = [_aligned(column) for column in zip(*amounts, strict=True)]
     return Table(
-        ["budget", "limit>", "spent>", "held>", "left>", "raised by"],
+        ["budget", "limit>", "spent>", "reserved>", "remaining>", "raised by"],
         [
             [
-                # The settings' own stands beside the one that is set here.
-                each.limit.name + " (settings)" * each.limit.raised_by.startswith("budget_"),
+                # A limit of the settings is listed beside one that was set here.
+                balance.limit.name + " (settings)" * balance.limit.raised_by.startswith("budget_"),
                 *row,
-                each.limit.raised_by.strip("`"),
+                balance.limit.raised_by.strip("`"),
             ]
-            for each, row in zip(balances, zip(*columns, strict=True), strict=True)
+            for balance, row in zip(balances, zip(*columns, strict=True), strict=True)
         ],
-        "held: what calls under way may cost at most"
+        "reserved: the most that running calls can cost"
         if balances
-        else "No budget is set: `%mixmagic budget 0.50` sets this session's,"
-        " `--per day` and `--per month` those of all sessions.",
+        else "No budget is set: `%mixmagic budget 0.50` sets one for this session,"
+        " `--per day` or `--per month` one for all sessions.",
     )
 
 
 def _aligned(column: Sequence[Decimal]) -> list[str]:
-    """Exact amounts, all with as many decimals as one of them needs."""
+    """Format exact amounts, all with the same number of decimals."""
     texts = [exactly(value) for value in column]
     digits = max(len(text.partition(".")[2]) for text in texts)
     return [text + "0" * (digits - len(text.partition(".")[2])) for text in texts]
 
 
 def plan_table(plan: Plan) -> Table:
-    """What a call would take and cost."""
+    """Return the table of a call's tokens and cost."""
     request, model, most = plan.request, plan.request.model, plan.worst_case
     prompt = f"{plan.prompt.tokens:,} tokens"
     if not plan.prompt.exact:
         prompt = f"about {prompt}, at most {plan.prompt.most:,}"
-    known = f"the mean of {plan.answers:,} answers" if plan.answers else "assumed: none is known"
+    known = f"the mean of {plan.answers:,} answers" if plan.answers else "assumed"
     bound = "" if plan.limit is None else f"at most {plan.limit:,} tokens, "
     several = "" if most.answers == 1 else f"{most.answers:,}, each "
     rows = [
@@ -66,7 +66,7 @@ def plan_table(plan: Plan) -> Table:
         about = "" if plan.likely is None else "about "
         rows.append(["cost likely", about + format_dollars(plan.likely)])
     for balance in () if free else plan.balances:
-        now = f"{exactly(balance.remaining)} of {exactly(balance.limit.dollars)} left"
+        now = f"{exactly(balance.remaining)} of {exactly(balance.limit.dollars)} remaining"
         if most.cost is not None and most.cost <= balance.remaining:
             after = from_nano(to_nano(balance.remaining) - to_nano(most.cost))
             now += f"; after this call at least {exactly(after)}"
@@ -74,19 +74,18 @@ def plan_table(plan: Plan) -> Table:
     notes = [f"{_verdict(plan)}Nothing was sent."]
     if request.params.get("response_format", {}).get("type") == "json_schema":
         notes.append(
-            "An answer that does not fit its schema is asked for once more, which may more than"
-            " double this."
+            "If the answer does not match its schema, a second attempt may more than double this."
         )
     return Table(["", "dry run"], rows, "\n".join(notes))
 
 
 def _verdict(plan: Plan) -> str:
-    """What budgets would do to a call."""
+    """Return the effect of the budgets on a call."""
     if plan.refused is not None:
         return f"It would be refused: {plan.refused.limit.name} does not allow it. "
     if plan.waits is not None:
-        held = exactly(plan.waits.reserved)
-        return f"It would wait: calls under way hold {held} of {plan.waits.limit.name}. "
+        reserved = exactly(plan.waits.reserved)
+        return f"It would wait: running calls have reserved {reserved} of {plan.waits.limit.name}. "
     if plan.clamped is not None:
         return f"{plan.clamped.limit.name.capitalize()} has room for {plan.limit:,} tokens. "
     return ""

@@ -1,4 +1,4 @@
-"""What is shown of answers, by MIME type: their thoughts, several of them, the line below."""
+"""Bundles of MIME types for parts of an answer: thoughts, several answers in tabs, the footer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from mixmagic.calls.completion import Completion, muted_html, stack
 from mixmagic.text.escape import as_text, preformatted
 from mixmagic.text.sanitize import sanitize
 
-Bundle = dict[str, str]  # MIME types and what is shown for each
+Bundle = dict[str, str]  # content by MIME type
 
-# A radio button, which the style makes a tab of, stands before each answer. They are a group of
-# their form's own, so that a copy of the output takes no choice away; `dialog`: no key submits it.
+# The style turns the radio button before each answer into a tab. Each form has its own group, so
+# that copies of the output are independent; with `method="dialog"` no key submits the form.
 _STYLE = (
     "@media screen { .mixmagic-tabs:not(body.jp-Notebook *) {"
     " & { display: flex; flex-wrap: wrap; margin: 0;"
@@ -30,8 +30,8 @@ _STYLE = (
 _QUIET = 'style="opacity: 0.65; font-size: 85%"'
 
 
-def thoughts(completion: Completion, kinds: Iterable[str]) -> Bundle:
-    """Return the thoughts in these MIME types, folded if they can fold."""
+def thoughts_bundle(completion: Completion, kinds: Iterable[str]) -> Bundle:
+    """Return the model's thoughts in these MIME types, collapsed if possible."""
     opening = f"<details {_QUIET}><summary>{as_text(completion.thought)}</summary>"
     block = {
         "text/markdown": f"{opening}\n\n{sanitize(completion.reasoning)}\n\n</details>",
@@ -41,30 +41,33 @@ def thoughts(completion: Completion, kinds: Iterable[str]) -> Bundle:
     return {kind: block[kind] for kind in kinds}
 
 
-def signed(body: Bundle, footer: str) -> Bundle:
-    """Return what is shown with the line below it."""
-    below = {
+def with_footer(body: Bundle, footer: str) -> Bundle:
+    """Return a bundle with the footer appended."""
+    appended = {
         "text/markdown": f"\n\n{muted_html(footer)}",
         "text/html": muted_html(footer),
         "text/plain": f"\n\n{footer}",
     }
-    return {kind: (text.rstrip() + below[kind]).lstrip("\n") for kind, text in body.items()}
+    return {kind: (text.rstrip() + appended[kind]).lstrip("\n") for kind, text in body.items()}
 
 
-def tabbed(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Answers as MIME types, as tabs where these can be.
+def in_tabs(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Return several answers as one bundle, with tabs in HTML and in Markdown.
+
+    A front end that sanitizes HTML drops the style: the answers then stand below each other, as
+    they do on paper and in nbconvert's pages.
 
     Args:
-        titles: What each is called.
-        bodies: Each under its heading; their MIME types are the same.
+        titles: The name of each answer.
+        bodies: The bundle of each answer with its heading, all with the same MIME types.
     """
     bundle = stack(bodies)
-    # Between blank lines Markdown is read as such.
+    # Markdown inside of HTML needs blank lines around it.
     for kind, apart in (("text/markdown", "\n\n"), ("text/html", "")):
         if kind in bundle:
             panes = [
-                f"{_tab(title, chosen=place == 0)}\n<div>{apart}{body[kind]}{apart}</div>"
-                for place, (title, body) in enumerate(zip(titles, bodies, strict=True))
+                f"{_tab(title, chosen=index == 0)}\n<div>{apart}{body[kind]}{apart}</div>"
+                for index, (title, body) in enumerate(zip(titles, bodies, strict=True))
             ]
             bundle[kind] = "\n".join(
                 [
@@ -78,7 +81,7 @@ def tabbed(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str,
 
 
 def _tab(title: str, *, chosen: bool) -> str:
-    """A tab. JupyterLab's keys, which act on cells, leave what has the focus alone."""
+    """Return a tab; while it has the focus, JupyterLab's keyboard shortcuts do not act."""
     checked = " checked" if chosen else ""
     return (
         f'<input type="radio" name="answer" aria-label="{title}" hidden="hidden"{checked}'

@@ -1,4 +1,4 @@
-"""Conversations: the table of them, one of them to read, and as a file."""
+"""Conversations: a table of all, one as Markdown, and one as a file."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from mixmagic.text.sanitize import sanitize
 
 
 def chats_table(chats: Chats) -> Table:
-    """The conversations of a session, the one that was used last first.
+    """Return the table of a session's conversations, the last used first.
 
     Returns:
-        A row for each: its exchanges, its texts' tokens as the models that answered count them
-        (≈ where that is an estimate), and when something was added last, in local time.
+        A row for each: exchanges, tokens of all texts (≈ if estimated) as counted by the models
+        that answered, and the local time of the last exchange.
 
     Example:
         >>> chats_table(session.chats)
     """
-    kept = [(name, chats.exchanges(name)) for name in chats.names]
-    kept.sort(key=lambda chat: -max(each.at for each in chat[1]))
-    said = "%mixmagic chats show NAME · forget NAME or --all · save NAME FILE"
-    if not kept:
-        said = "No conversation: `%%mixtral -c NAME` begins one."
+    rows = [(name, chats.exchanges(name)) for name in chats.names]
+    rows.sort(key=lambda row: -max(exchange.at for exchange in row[1]))
+    caption = "%mixmagic chats show NAME · forget NAME or --all · save NAME FILE"
+    if not rows:
+        caption = "No conversation: `%%mixtral -c NAME` begins one."
     return Table(
         ["conversation", "exchanges>", "tokens>", "last used"],
         [
@@ -42,19 +42,19 @@ def chats_table(chats: Chats) -> Table:
                 name,
                 f"{len(exchanges):,}",
                 _tokens(exchanges),
-                _day(max(each.at for each in exchanges)),
+                _local_time(max(exchange.at for exchange in exchanges)),
             ]
-            for name, exchanges in kept
+            for name, exchanges in rows
         ],
-        said,
+        caption,
     )
 
 
 class Conversation:
-    """A conversation that shows itself: as Markdown in a notebook, as text elsewhere.
+    """A conversation: Markdown in a notebook, text elsewhere.
 
     Args:
-        exchanges: All of it.
+        exchanges: All exchanges.
 
     Example:
         >>> Conversation(session.chats.exchanges("trip"))
@@ -65,11 +65,11 @@ class Conversation:
 
     def __str__(self) -> str:
         parts = []
-        for number, each in enumerate(self._exchanges, 1):
-            mark = f" ({each.mark})" if each.mark else ""
+        for number, exchange in enumerate(self._exchanges, 1):
+            mark = f" ({exchange.mark})" if exchange.mark else ""
             parts += [
-                f"{number} · you: {each.question.strip()}",
-                f"{number} · {each.model.name}{mark}: {each.answer.strip()}",
+                f"{number} · you: {exchange.question.strip()}",
+                f"{number} · {exchange.model.name}{mark}: {exchange.answer.strip()}",
             ]
         return encodable(plain("\n\n".join(parts)))
 
@@ -78,29 +78,28 @@ class Conversation:
 
 
 def markdown(exchanges: Sequence[Exchange]) -> str:
-    """A conversation to read: what was said, made harmless, under a line that tells by whom."""
+    """Return a conversation as safe Markdown: each text below a line with its author."""
     parts = []
-    for number, each in enumerate(exchanges, 1):
-        who = " · ".join(filter(None, (each.model.name, each.mark)))
-        for line, text in (("you", each.question), (who, each.answer)):
-            parts += [muted_html(f"{number} · {line}"), sanitize(text)]
+    for number, exchange in enumerate(exchanges, 1):
+        model = " · ".join(filter(None, (exchange.model.name, exchange.mark)))
+        for author, text in (("you", exchange.question), (model, exchange.answer)):
+            parts += [muted_html(f"{number} · {author}"), sanitize(text)]
     return "\n\n".join(parts)
 
 
 def save(name: str, exchanges: Sequence[Exchange], path: Path, *, force: bool = False) -> None:
-    """Write a conversation to a file, the whole of it or nothing.
+    """Write a conversation to a file, atomically.
 
     Args:
-        name: What it is called.
-        exchanges: All of it.
-        path: `….md` for people: what was said, made harmless as on the screen; or `….json` for
-            programs: `chat` and `exchanges` with `question`, `answer`, `model`, `finish`, `at`
-            (ISO 8601), to the letter.
-        force: Whether a file that is there may be replaced.
+        name: Its name.
+        exchanges: All exchanges.
+        path: `….md` for people: safe Markdown, as on the screen; or `….json` for programs: `chat`
+            and `exchanges` with `question`, `answer`, `model`, `finish` and `at` (ISO 8601).
+        force: True to replace an existing file.
 
     Raises:
-        BadArguments: Another ending, or a file that is there.
-        StoreError: It cannot be written.
+        BadArguments: The name has another ending, or the file exists.
+        StoreError: The file cannot be written.
 
     Example:
         >>> save("trip", chats.exchanges("trip"), Path("trip.md"))
@@ -108,51 +107,50 @@ def save(name: str, exchanges: Sequence[Exchange], path: Path, *, force: bool = 
     writers = {".md": _as_markdown, ".json": _as_json}
     if path.suffix.lower() not in writers:
         raise BadArguments(
-            f"A conversation is not saved as {path.name!r:.80}.", "Name it ….md or ….json."
+            f"A conversation cannot be saved as {path.name!r:.80}.", "Name the file ….md or ….json."
         )
     try:
         path = path.expanduser()
         if path.exists() and not force:
-            raise BadArguments(f"{path} is there already.", "--force replaces it.")
+            raise BadArguments(f"{path} already exists.", "Use --force to replace it.")
         files.write(path, writers[path.suffix.lower()](name, exchanges))
     except (OSError, ValueError, RuntimeError) as error:  # no such user, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"{path} cannot be written: {reason}.", "Name a file in a folder of yours."
+            f"{path} cannot be written: {reason}.", "Choose a folder that you can write to."
         ) from None
 
 
 def _as_markdown(name: str, exchanges: Sequence[Exchange]) -> str:
-    """The conversation as a Markdown file."""
+    """Return a conversation as a Markdown file."""
     return f"# {name}\n\n{markdown(exchanges)}\n"
 
 
 def _as_json(name: str, exchanges: Sequence[Exchange]) -> str:
-    """The conversation as a JSON file."""
+    """Return a conversation as a JSON file."""
     rows = [
         {
-            "question": each.question,
-            "answer": each.answer,
-            "model": each.model.name,
-            "finish": each.finish,
-            "at": datetime.fromtimestamp(each.at, UTC).isoformat(timespec="seconds"),
+            "question": exchange.question,
+            "answer": exchange.answer,
+            "model": exchange.model.name,
+            "finish": exchange.finish,
+            "at": datetime.fromtimestamp(exchange.at, UTC).isoformat(timespec="seconds"),
         }
-        for each in exchanges
+        for exchange in exchanges
     ]
     return json.dumps({"chat": name, "exchanges": rows}, ensure_ascii=False, indent=1) + "\n"
 
 
 def _tokens(exchanges: Sequence[Exchange]) -> str:
-    """The tokens of all texts together."""
+    """Return the tokens of all texts; ≈ if one of the counts is an estimate."""
     counts = [
-        tokens.count_text(text, each.model)
-        for each in exchanges
-        for text in (each.question, each.answer)
+        tokens.count_text(text, exchange.model)
+        for exchange in exchanges
+        for text in (exchange.question, exchange.answer)
     ]
     about = "" if all(count.exact for count in counts) else "≈ "
     return f"{about}{sum(count.tokens for count in counts):,}"
 
 
-def _day(at: float) -> str:
-    """A moment, in local time."""
+def _local_time(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

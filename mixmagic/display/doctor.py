@@ -11,17 +11,17 @@ from mixmagic.tasks.doctor import Check
 
 
 def doctor_table(checks: Sequence[Check]) -> Table:
-    """What is in place and what is not."""
+    """Return the table of the doctor's checks."""
     troubles = sum(check.ok is False for check in checks)
     return Table(
-        ["", "check", "found"],
+        ["", "check", "result"],
         [[check.mark, check.name, check.detail] for check in checks],
-        f"{troubles} to mend" if troubles else "all is well",
+        f"{troubles} to fix" if troubles else "everything works",
     )
 
 
 def front_end(shell: Any) -> Check:
-    """Return whether the front end shows answers as they come."""
+    """Return a check of whether the front end shows answers while they stream."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return Check("front end", True, "a terminal: answers stream")

@@ -1,7 +1,4 @@
-"""The forms in which an answer can be asked for and shown: one row each.
-
-May import `completion` and what stands below it.
-"""
+"""The output formats of `-f`: one row each."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from mixmagic.calls.completion import (
     stack,
     with_headings,
 )
-from mixmagic.display.bundles import Bundle, signed, tabbed, thoughts
+from mixmagic.display.bundles import Bundle, in_tabs, thoughts_bundle, with_footer
 from mixmagic.display.segments import PlainText, Segments
 from mixmagic.errors import AnswerUnusable, MixmagicError
 from mixmagic.structured import extract, tables
@@ -31,24 +28,24 @@ from mixmagic.text.sanitize import Closed, Sanitizer, sanitize
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One form.
+    """One output format.
 
     Attributes:
-        instruction: What the model is told about it, behind the user's own instructions.
-        render: The MIME types of one answer, the same for all; raises `AnswerUnusable` where it
-            is not in this form.
-        segments: What shows it while it comes; `None` if only the whole can be shown.
-        parse: What the answer's text says, as a Python object: `Completion.value`. Raises
-            `AnswerUnusable` or `MissingPackage`; `None` where the text is all that there is.
-        remark: What the user should read below the answer, of its text.
-        check: Raises `AnswerUnusable` if the text is not in this form; `parse` does so itself.
+        instruction: Appended to the system prompt.
+        render: Returns the bundle of one answer, with the same MIME types for all; raises
+            `AnswerUnusable` if the answer is not in this format.
+        segments: Shows the answer while it streams; `None` if only a whole answer can be shown.
+        parse: Converts the text to a Python object, `Completion.value`; raises `AnswerUnusable` or
+            `MissingPackage`. `None` if the text has no other value.
+        note: Returns a note about the text for the footer.
+        check: Raises `AnswerUnusable` if the text is not in this format; `parse` does so itself.
     """
 
     instruction: str
     render: Callable[[Completion], Bundle]
     segments: Callable[[], Segments] | None = None
     parse: Callable[[str], Any] | None = None
-    remark: Callable[[str], str] | None = None
+    note: Callable[[str], str] | None = None
     check: Callable[[str], object] | None = None
 
     def whole(
@@ -60,43 +57,43 @@ class Format:
         after: int = 0,
         with_thoughts: bool = False,
     ) -> Bundle:
-        """What is shown of an answer: its text as it came, where it is not in this form.
+        """Return the bundle of an answer; its plain text if it is not in this format.
 
         Args:
             completion: The answer, which may have been stopped.
-            session: The footer's session total.
-            tabs: Whether several answers are tabs where they can be, or one under the other.
-            after: How many of several answers are shown already.
-            with_thoughts: Whether the model's thoughts come first.
+            session: The session total, for the footer.
+            tabs: True to show several answers as tabs; otherwise they stand below each other.
+            after: Number of answers that are shown already.
+            with_thoughts: True to put the model's thoughts first.
 
         Example:
             >>> FORMATS["json"].whole(completion, "$0.12")["text/plain"]
         """
         texts = (completion.excerpt or completion.text, *completion.others)
-        each = [replace(completion, text=text, others=()) for text in texts]
+        answers = [replace(completion, text=text, others=()) for text in texts]
         try:
-            bodies = [self.render(answer) for answer in each]
-        except (AnswerUnusable, RecursionError):  # nested too deep to be written anew
-            bodies = [_text(answer) for answer in each]
-        left, names = with_headings(bodies)[after:], answer_titles(len(bodies))[after:]
-        body = tabbed(names, left) if tabs and len(left) > 1 else stack(left)
+            bodies = [self.render(answer) for answer in answers]
+        except (AnswerUnusable, RecursionError):  # nested too deeply for the sanitizer
+            bodies = [_text_bundle(answer) for answer in answers]
+        rest, names = with_headings(bodies)[after:], answer_titles(len(bodies))[after:]
+        body = in_tabs(names, rest) if tabs and len(rest) > 1 else stack(rest)
         if with_thoughts and completion.reasoning:
-            body = stack([thoughts(completion, body), body])
-        return signed(body, self.footer(completion, session))
+            body = stack([thoughts_bundle(completion, body), body])
+        return with_footer(body, self.footer(completion, session))
 
     def footer(self, completion: Completion, session: str) -> str:
-        """Return the line below an answer, with what the user should read of this form."""
-        return self._remarked(completion).footer(session)
+        """Return the footer of an answer, with this format's note."""
+        return self._with_note(completion).footer(session)
 
     def finished(self, completion: Completion) -> Completion:
-        """The answer with its `value`.
+        """Return the answer with its `value`.
 
         Args:
             completion: The whole answer.
 
         Raises:
-            AnswerUnusable: It is not in this form; `partial` is the answer, its text untouched.
-            MissingPackage: What makes the value is not installed; `partial` is the answer.
+            AnswerUnusable: It is not in this format; `partial` is the unchanged answer.
+            MissingPackage: A package that `parse` needs is missing; `partial` is the answer.
 
         Example:
             >>> FORMATS["json"].finished(completion).value["age"]
@@ -106,7 +103,7 @@ class Format:
                 self.check(completion.text)
             if self.parse is None:
                 return completion
-            return replace(self._remarked(completion), value=self.parse(completion.text))
+            return replace(self._with_note(completion), value=self.parse(completion.text))
         except MixmagicError as error:
             if isinstance(error, AnswerUnusable) and completion.finish == "length":
                 error = AnswerUnusable(
@@ -115,46 +112,41 @@ class Format:
             error.partial = completion
             raise error from None
 
-    def _remarked(self, completion: Completion) -> Completion:
-        """The answer with what the user should read below it."""
+    def _with_note(self, completion: Completion) -> Completion:
         if completion.excerpt:
-            return completion  # whoever took it has said so
-        remark = "" if self.remark is None else self.remark(completion.text)
-        return replace(completion, notes=(*completion.notes, remark)) if remark else completion
+            return completion  # the schema's notes say it
+        note = "" if self.note is None else self.note(completion.text)
+        return replace(completion, notes=(*completion.notes, note)) if note else completion
 
 
 # Rows of a table that are shown.
 _ROWS = 100
-_HALF = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _html(text: str) -> tuple[str, str]:
-    """The page of an answer: its first block in HTML, or its only one without a language, or all.
+def _find_html(text: str) -> tuple[str, str]:
+    """Return the page of an answer, and a note about omitted code blocks.
 
-    And a remark on the blocks that are left out.
+    That is the first block in HTML, or else the first one that begins with `<`, or the whole text.
     """
     blocks = code_blocks(text)
-    named = [at for at, each in enumerate(blocks) if each.language.lower() in ("html", "xhtml")]
-    markup = [at for at, each in enumerate(blocks) if each.code.lstrip().startswith("<")]
+    named = [i for i, block in enumerate(blocks) if block.language.lower() in ("html", "xhtml")]
+    markup = [i for i, block in enumerate(blocks) if block.code.lstrip().startswith("<")]
     found = named[:1] or markup[:1]
-    if not found or text.lstrip().startswith("<"):  # a page may have fences in it
+    if not found or text.lstrip().startswith("<"):  # a page may contain code blocks
         return text, ""
     return blocks[found[0]].code, extract.position_note(found[0], len(blocks), "code blocks")
 
 
-def _page(completion: Completion) -> Bundle:
-    """An HTML page in a frame in which nothing of it can act."""
-    frame = page.frame(_source(completion.text), f"{completion.model.name}'s page")
+def _page_bundle(completion: Completion) -> Bundle:
+    """Return an HTML page in a frame in which it can neither run scripts nor load anything."""
+    frame = page.frame(_html_source(completion.text), f"{completion.model.name}'s page")
     return {"text/html": frame, "text/plain": plain(completion.text)}
 
 
-def _source(text: str) -> str:
-    """Return the page of an answer.
-
-    Raises:
-        AnswerUnusable: There is none.
-    """
-    source, _ = _html(text)
+def _html_source(text: str) -> str:
+    """Return the page of an answer; raise `AnswerUnusable` if there is none."""
+    source, _ = _find_html(text)
     if not page.is_page(source):
         raise AnswerUnusable(
             "The answer has no HTML in it.", "Ask again, or without -f html to read the answer."
@@ -164,24 +156,25 @@ def _source(text: str) -> str:
 
 def _markdown_segments() -> Segments:
     return Segments(
-        Sanitizer(), lambda part, final: _both({"text/markdown": part.markdown}, part, final)
+        Sanitizer(),
+        lambda part, final: _segment_bundle({"text/markdown": part.markdown}, part, final),
     )
 
 
 def _text_segments() -> Segments:
     return Segments(
         PlainText(),
-        lambda part, final: _both({"text/html": preformatted(part.source)}, part, final),
+        lambda part, final: _segment_bundle({"text/html": preformatted(part.source)}, part, final),
     )
 
 
-def _both(bundle: Bundle, part: Closed, final: bool) -> Bundle:
-    """Return a segment, with its text if it does not change any more."""
+def _segment_bundle(bundle: Bundle, part: Closed, final: bool) -> Bundle:
+    """Return a segment, with its plain text if it cannot change any more."""
     return bundle | {"text/plain": plain(part.source).strip("\n")} if final else bundle
 
 
-def _text(completion: Completion) -> Bundle:
-    """A text as it came."""
+def _text_bundle(completion: Completion) -> Bundle:
+    """Return an answer's unchanged text."""
     text = completion.text.strip("\n")
     return {
         "text/html": preformatted(text) if text else "",
@@ -190,56 +183,58 @@ def _text(completion: Completion) -> Bundle:
 
 
 def _highlighted(code: str, language: str) -> Bundle:
-    """Code, highlighted in the way of its language."""
     return {"text/markdown": sanitize(fenced(code, language)), "text/plain": plain(code)}
 
 
-def _code(completion: Completion) -> Bundle:
-    """The answer's code alone."""
+def _code_bundle(completion: Completion) -> Bundle:
+    """Return only the code of an answer."""
     block = extract.main_code_block(completion.text)
     if not block.code.strip():
         return safe_bundle(completion.text)
     return _highlighted(block.code, block.language)
 
 
-def _json(completion: Completion) -> Bundle:
-    """The answer's JSON, one item a line.
+def _json_bundle(completion: Completion) -> Bundle:
+    """Return the JSON of an answer, one item a line.
 
-    Not as `application/json`: JupyterLab would show that instead, without the footer.
+    Not as `application/json`, which JupyterLab would show alone, without the footer.
     """
     value = extract.loads(completion.text)
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
-    # Half a surrogate pair cannot be sent to the front end.
-    pretty = pretty if pretty.isascii() or not _HALF.search(pretty) else json.dumps(value, indent=2)
+    # A lone surrogate cannot be sent to the front end.
+    pretty = (
+        pretty
+        if pretty.isascii() or not _LONE_SURROGATE.search(pretty)
+        else json.dumps(value, indent=2)
+    )
     return _highlighted(pretty, "json")
 
 
-def _latex(completion: Completion) -> Bundle:
-    """The answer's formulas, set."""
+def _latex_bundle(completion: Completion) -> Bundle:
+    """Return the formulas of an answer, to be typeset."""
     return safe_bundle(extract.latex(completion.text)) | {"text/plain": plain(completion.text)}
 
 
-def _table(completion: Completion) -> Bundle:
-    """The answer's table."""
-    found = tables.text_table(completion.text)
-    rows, more = found.rows[:_ROWS], len(found.rows) - _ROWS
+def _table_bundle(completion: Completion) -> Bundle:
+    """Return the table of an answer."""
+    table = tables.text_table(completion.text)
+    rows, more = table.rows[:_ROWS], len(table.rows) - _ROWS
 
     def line(cells: tuple[str, ...], tag: str) -> str:
         inside = (as_text(plain(cell)) for cell in cells)
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in inside) + "</tr>"
 
-    head, body = line(found.columns, "th"), "".join(line(row, "td") for row in rows)
-    rest = f"… and {more:,} rows more" if more > 0 else ""
+    head, body = line(table.columns, "th"), "".join(line(row, "td") for row in rows)
+    rest = f"… and {more:,} more rows" if more > 0 else ""
     return {
-        # Cells are text, not mathematics.
+        # Dollars in cells do not delimit formulas.
         "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'
         f"<tbody>{body}</tbody></table>{muted_html(rest) if rest else ''}",
         "text/plain": plain(completion.text),
     }
 
 
-def _other_tables(text: str) -> str:
-    """A remark on the tables that are left out."""
+def _other_tables_note(text: str) -> str:
     try:
         others = tables.text_table(text).others
     except AnswerUnusable:
@@ -249,36 +244,36 @@ def _other_tables(text: str) -> str:
 
 FORMATS: Mapping[str, Format] = {
     "markdown": Format("", lambda answer: safe_bundle(answer.text), _markdown_segments),
-    "text": Format("Answer in plain text, without any markup.", _text, _text_segments),
+    "text": Format("Answer in plain text without markup.", _text_bundle, _text_segments),
     "code": Format(
-        "Answer with one fenced code block alone; explain in its comments what needs it.",
-        _code,
+        "Answer with a single code block. Put explanations into comments in the code.",
+        _code_bundle,
         _markdown_segments,
         extract.code,
         extract.other_blocks_note,
     ),
     "json": Format(
-        "Answer with JSON alone; explain nothing.",
-        _json,
+        "Answer with JSON only, without explanations.",
+        _json_bundle,
         parse=extract.loads,
-        remark=extract.other_values_note,
+        note=extract.other_values_note,
     ),
     "html": Format(
-        "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
-        _page,
-        check=_source,
-        remark=lambda text: _html(text)[1],
+        "Answer with one HTML page only, with inline styles, without scripts or explanations.",
+        _page_bundle,
+        check=_html_source,
+        note=lambda text: _find_html(text)[1],
     ),
     "latex": Format(
-        "Answer in LaTeX mathematics: formulas alone, between \\[ and \\]; no document.",
-        _latex,
+        "Answer with LaTeX formulas only, between \\[ and \\], without a document.",
+        _latex_bundle,
         parse=extract.latex,
     ),
     "table": Format(
-        "Answer with one GitHub Markdown table alone; numbers without thousands separators and"
-        " without units, which belong into the column's head.",
-        _table,
+        "Answer with one GitHub Markdown table only. Write numbers without thousands separators;"
+        " put units into the column's head.",
+        _table_bundle,
         parse=tables.data_frame,
-        remark=_other_tables,
+        note=_other_tables_note,
     ),
 }

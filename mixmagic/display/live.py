@@ -1,4 +1,4 @@
-"""Draws a call's answer while it comes, at a bounded rate, on the main thread."""
+"""Draw an answer while it streams, at a bounded rate, on the main thread."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mixmagic.sessions import Session
 from mixmagic.structured.attempts import read
 from mixmagic.structured.schema import Schema
 
-# Seconds between two looks at what has come while nothing comes, or nobody is shown it.
+# Seconds between two looks at a call that sends nothing, or has no renderer.
 _TICK = 0.05
-# Seconds that a stopped call has to let go of its connection before it is left to itself.
+# Seconds that a stopped call may take to close its connection before we return.
 _GRACE = 0.08
-# Seconds without a word after which the user is told that we are waiting.
+# Seconds without any text until the user is told that we are waiting.
 _PATIENCE = 1.0
 # Characters of the last thought that are shown while a model thinks.
 _LAST_WORDS = 60
@@ -34,14 +34,14 @@ _LAST_WORDS = 60
 def show(
     session: Session, request: Request, renderer: Renderer, notes: Sequence[str] = ()
 ) -> Completion:
-    """Ask, draw the answer as it comes, and return it; `notes` go into its footer.
+    """Send a request, draw the answer while it streams, and return it; `notes` join its footer.
 
-    Ctrl-C stops the call, keeps what has come, and fails the cell in one line.
+    Ctrl-C stops the call, keeps the text received, and fails the cell with one line.
 
     Raises:
-        Stopped: The user stopped it; the text so far has been shown, and priced.
-        AnswerUnusable: The answer is there, in `partial`, but could not be shown.
-        MixmagicError: What went wrong; the text so far has been shown.
+        Stopped: The user stopped the call; the text received is shown and priced.
+        AnswerUnusable: The answer is complete, in `partial`, but could not be shown.
+        MixmagicError: The call failed; the text received is shown.
     """
     call = Call(session.stream, request)
     call.collector.notes += notes
@@ -50,7 +50,7 @@ def show(
         try:
             call.start()
             failure = _tried(lambda: _draw(call, renderer, interrupted))
-            if failure is not None:  # it is paid for: it is read to its end
+            if failure is not None:  # the answer is paid for: read it to its end
                 _draw(call, None, interrupted)
         except KeyboardInterrupt:  # the second one
             call.stop()
@@ -61,7 +61,7 @@ def show(
                 failure = _tried(lambda: renderer.finish(completion, session_total(session)))
             elif failure is None:
                 failure = _tried(lambda: renderer.discard(f"no answer from {request.model.name}"))
-        except KeyboardInterrupt:  # the second one, or a first one behind the whole answer
+        except KeyboardInterrupt:  # the second one, or the first one after the whole answer
             interrupted.append(True)
     if stopped:
         session.calls.keep(completion)
@@ -146,7 +146,7 @@ class AttemptsRenderer:
 
 
 def not_shown(completion: Completion, failure: Exception) -> AnswerUnusable:
-    """Return the error of an answer that no display took; `failure` is the display's."""
+    """Return the error for an answer that could not be shown because of `failure`."""
     error = AnswerUnusable(
         f"The answer could not be shown: {type(failure).__name__}: {failure}.",
         "It is kept, in `_` and as the `partial` of this error.",
@@ -156,7 +156,7 @@ def not_shown(completion: Completion, failure: Exception) -> AnswerUnusable:
 
 
 def _tried(draw: Callable[[], None]) -> Exception | None:
-    """Return what a renderer failed with, if it did: on whatever display, in whatever way."""
+    """Return the exception that a renderer raised, if any: a front end may raise anything."""
     try:
         draw()
     except Exception as error:  # noqa: BLE001
@@ -165,7 +165,7 @@ def _tried(draw: Callable[[], None]) -> Exception | None:
 
 
 def session_total(session: Session) -> str:
-    """What the session has cost, and may; calls of unknown price make it a lower bound."""
+    """Return the session's cost and its limit; with unknown prices the cost is a lower bound."""
     from mixmagic.store.ledger.budgets import exactly
     from mixmagic.store.ledger.spend import total
 
@@ -180,7 +180,7 @@ def session_total(session: Session) -> str:
 
 
 def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) -> None:
-    """Draw what comes until the call ends, or has been stopped and will not let go."""
+    """Draw the answer until the call ends, or until a stopped call has had its time to close."""
     waiting, deadline, begun = _Waiting(call), 0.0, False
     while not call.ended:
         deltas = list(call.take(_TICK))
@@ -205,21 +205,21 @@ def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) ->
 
 
 class _Waiting:
-    """What there is to say until an answer begins.
+    """Progress messages until an answer begins.
 
     Attributes:
-        thoughts: The model's, as far as they are not shown yet.
+        thoughts: The model's thoughts that are not shown yet.
     """
 
     def __init__(self, call: Call) -> None:
         self.thoughts = ""
         self._call = call
-        self._since = 0.0  # when it began to think
-        self._said = ""
+        self._since = 0.0  # start of the thoughts
+        self._shown = ""
         self._patience = time.monotonic() + _PATIENCE
 
     def progress(self, deltas: Sequence[Delta]) -> str:
-        """Return what to say now; nothing if that has been said."""
+        """Return the message to show now; empty if it is already shown."""
         progress = ""
         for delta in deltas:
             progress = delta.progress or progress
@@ -227,23 +227,23 @@ class _Waiting:
                 self._since = self._since or time.monotonic()
                 self.thoughts += delta.reasoning
         if progress:
-            # Whoever counts down speaks again within a second.
+            # A countdown updates its message within a second.
             self._patience = time.monotonic() + 2 * _PATIENCE
         elif self.thoughts:
-            progress = thinking(self.thoughts, time.monotonic() - self._since)
+            progress = thinking_progress(self.thoughts, time.monotonic() - self._since)
         elif not self._call.collector.begun and time.monotonic() > self._patience:
             progress = f"waiting for {self._call.request.model.name} …"
-        if not progress or progress == self._said:
+        if not progress or progress == self._shown:
             return ""
-        self._said = progress
+        self._shown = progress
         return progress
 
 
-def thinking(reasoning: str, seconds: float) -> str:
-    """Return what is shown while a model thinks: for how long, and its last words.
+def thinking_progress(reasoning: str, seconds: float) -> str:
+    """Return the message while a model thinks: seconds, and the last words of its thoughts.
 
     Example:
-        >>> thinking("First, the regions.", 12.3)
+        >>> thinking_progress("First, the regions.", 12.3)
         'thinking … 12 s · First, the regions.'
     """
     words = " ".join(reasoning[-4 * _LAST_WORDS :].split())
@@ -254,16 +254,16 @@ def thinking(reasoning: str, seconds: float) -> str:
 
 @contextlib.contextmanager
 def _interrupts(calls: Calls, call: Call) -> Iterator[list[bool]]:
-    """Let the first Ctrl-C stop the call, and others of the cell; a second one acts as usual.
+    """Let the first Ctrl-C stop all calls of the cell; a second one acts as usual.
 
     Yields:
-        A list that is empty until then.
+        A list that is empty until the first Ctrl-C.
     """
     interrupted: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
-    # One that was not set from Python is unknown, and cannot be set again.
+    # A handler that was not set from Python is unknown, and cannot be restored.
     before: Any = signal.getsignal(signal.SIGINT) or signal.default_int_handler
 
     def handler(signum: int, frame: Any) -> None:

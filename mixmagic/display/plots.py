@@ -1,4 +1,4 @@
-"""The plot of what calls have cost, by matplotlib: imported when a plot is drawn, not before."""
+"""The plot of costs; imports matplotlib, so it is imported only to draw one."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mixmagic.core.money import exact_sum, format_column
 from mixmagic.store.ledger.spend import Timeline
 from mixmagic.text.escape import plain
 
-# Readable on white and on black. In a page, the ink is the page's own.
+# Readable on white and on black. In a page it is replaced by the page's text color.
 INK = "#808285"
-COLOURS = ("#1e88e5", "#e8710a", "#2e9e4f", "#a45fd6", "#d9487c")
-_OTHERS, _GREY = "others", "#90959a"
+COLORS = ("#1e88e5", "#e8710a", "#2e9e4f", "#a45fd6", "#d9487c")
+_OTHERS, _GRAY = "others", "#90959a"
 _SMALL = 7.5
 _LONGEST = 42
-# What a user's own settings may not change in a page.
+# Groups of settings that a user's configuration must not change.
 _FIXED = ("text.", "font.", "svg.", "path.", "axes.", "lines.", "xtick.", "ytick.", "date.")
 
-# What a page does without: rules for the whole page, names, digits.
-_SPARED = {
+# Removed from the SVG: rules for the whole page, names, digits.
+_REMOVED = {
     r"<style.*?</style>|<!--.*?-->": "",
     r'<g id="[^"]*"': "<g",
     r"(\.\d{3})\d+": r"\1",
@@ -54,15 +54,15 @@ class SpendFigure(Figure):
 
 
 def draw(timeline: Timeline) -> SpendFigure:
-    """The cost over time, and by model."""
+    """Return a figure of the cost over time and by model."""
     with mpl.rc_context({k: v for k, v in mpl.rcParamsDefault.items() if k.startswith(_FIXED)}):
-        shown = timeline.models[: len(COLOURS)]
-        colours = {name: colour for (name, _), colour in zip(shown, COLOURS, strict=False)}
-        if rest := exact_sum(cost for _, cost in timeline.models[len(COLOURS) :]):
+        shown = timeline.models[: len(COLORS)]
+        colors = {name: color for (name, _), color in zip(shown, COLORS, strict=False)}
+        if rest := exact_sum(cost for _, cost in timeline.models[len(COLORS) :]):
             shown = [*shown, (_OTHERS, rest)]
         height = max(1.9, 0.4 * len(shown) + 0.2)
-        roomy = ConstrainedLayoutEngine(wspace=0.06)
-        figure = SpendFigure(figsize=(7.6, height), layout=roomy)
+        layout = ConstrainedLayoutEngine(wspace=0.06)
+        figure = SpendFigure(figsize=(7.6, height), layout=layout)
         figure.patch.set_alpha(0)
         if not (timeline.models and (timeline.points or timeline.days)):
             figure.set_figheight(0.6)
@@ -74,8 +74,8 @@ def draw(timeline: Timeline) -> SpendFigure:
         if timeline.points:
             _curve(over_time, timeline.points)
         else:
-            _bars(over_time, timeline.days, colours)
-        _models(by_model, shown, colours)
+            _bars(over_time, timeline.days, colors)
+        _models(by_model, shown, colors)
         for axes in (over_time, by_model):
             axes.patch.set_alpha(0)
             axes.tick_params(colors=INK, labelsize=_SMALL, length=0)
@@ -84,50 +84,50 @@ def draw(timeline: Timeline) -> SpendFigure:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG element in the page's own colour; it fits into a narrow cell."""
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    """Return the figure as an SVG element in the page's text color that fits a narrow cell."""
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     file = io.StringIO()
     with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "path", "text.usetex": False}):
-        warnings.simplefilter("ignore")  # a letter that the font lacks is no trouble
-        figure.savefig(file, format="svg", metadata=nothing)
+        warnings.simplefilter("ignore")  # about letters that the font lacks
+        figure.savefig(file, format="svg", metadata=metadata)
     text = file.getvalue()
     element = text[text.index("<svg") :].replace(INK, "currentColor")
-    for pattern, instead in _SPARED.items():
+    for pattern, instead in _REMOVED.items():
         element = re.sub(pattern, instead, element, flags=re.DOTALL)
     return element.replace("<svg ", f"<svg {_ABOUT} {_STYLE} ", 1)
 
 
 def _curve(axes: Axes, points: list[tuple[float, Decimal]]) -> None:
-    """What calls had cost at each time."""
+    """Draw the accumulated cost over time."""
     times = [date2num(datetime.fromtimestamp(seconds, UTC)) for seconds, _ in points]
     costs = [float(cost) for _, cost in points]
     margin = max((times[-1] - times[0]) * 0.04, 2 / 86_400)
     if len(points) <= 40:
-        axes.plot(times, costs, "o", color=COLOURS[0], ms=3)
+        axes.plot(times, costs, "o", color=COLORS[0], ms=3)
     times, costs = [*times, times[-1] + margin], [*costs, costs[-1]]
-    axes.fill_between(times, costs, step="post", color=COLOURS[0], alpha=0.18, linewidth=0)
-    axes.plot(times, costs, color=COLOURS[0], lw=1.6, drawstyle="steps-post")
+    axes.fill_between(times, costs, step="post", color=COLORS[0], alpha=0.18, linewidth=0)
+    axes.plot(times, costs, color=COLORS[0], lw=1.6, drawstyle="steps-post")
     axes.set_xlim(times[0] - margin, times[-1])
     _time_and_money(axes, tzlocal())
     _title(axes, "cost so far")
 
 
-def _bars(axes: Axes, days: list[tuple[str, str, Decimal]], colours: dict[str, str]) -> None:
-    """What each day, or month, has cost, by model."""
+def _bars(axes: Axes, days: list[tuple[str, str, Decimal]], colors: dict[str, str]) -> None:
+    """Draw the cost of each day or month, by model."""
     monthly = any(len(name) == len("2026-11") for name, _, _ in days)
     heights: dict[str, dict[date, float]] = defaultdict(lambda: defaultdict(float))
     for name, model, cost in days:
         when = date.fromisoformat(f"{name}-01" if monthly else name)
-        heights[model if model in colours else _OTHERS][when] += float(cost)
+        heights[model if model in colors else _OTHERS][when] += float(cost)
     below: dict[date, float] = defaultdict(float)
-    for model in [*colours, _OTHERS]:
+    for model in [*colors, _OTHERS]:
         stack = heights[model]
         axes.bar(
             [date2num(when) for when in stack],
             list(stack.values()),
             bottom=[below[when] for when in stack],
             width=24 if monthly else 0.8,
-            color=colours.get(model, _GREY),
+            color=colors.get(model, _GRAY),
         )
         for when, height in stack.items():
             below[when] += height
@@ -137,27 +137,27 @@ def _bars(axes: Axes, days: list[tuple[str, str, Decimal]], colours: dict[str, s
     _title(axes, "cost of each month" if monthly else "cost of each day")
 
 
-def _models(axes: Axes, models: list[tuple[str, Decimal]], colours: dict[str, str]) -> None:
-    """What each model has cost: its name above its bar."""
-    dearest = float(max((cost for _, cost in models), default=1))
-    says: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
+def _models(axes: Axes, models: list[tuple[str, Decimal]], colors: dict[str, str]) -> None:
+    """Draw the cost of each model: its name above its bar."""
+    highest = float(max((cost for _, cost in models), default=1))
+    style: dict[str, Any] = {"fontsize": _SMALL, "color": INK, "parse_math": False}
     labels = format_column([cost for _, cost in models])
-    for place, ((name, cost), label) in enumerate(zip(models, labels, strict=True)):
-        axes.barh(place, float(cost), height=0.32, color=colours.get(name, _GREY))
+    for row, ((name, cost), label) in enumerate(zip(models, labels, strict=True)):
+        axes.barh(row, float(cost), height=0.32, color=colors.get(name, _GRAY))
         provider, colon, model = name.partition(":")
         short = plain(provider + colon + model.rpartition("/")[2])
         short = short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
-        axes.text(0, place - 0.3, short, va="bottom", **says)
-        axes.text(float(cost) + dearest * 0.02, place, label, va="center", **says)
-    axes.set_xlim(0, dearest * 1.3)
-    axes.set_ylim(max(len(models), 3) - 0.6, -0.8)  # the dearest at the top
+        axes.text(0, row - 0.3, short, va="bottom", **style)
+        axes.text(float(cost) + highest * 0.02, row, label, va="center", **style)
+    axes.set_xlim(0, highest * 1.3)
+    axes.set_ylim(max(len(models), 3) - 0.6, -0.8)  # most expensive at the top
     axes.set_xticks([])
     axes.set_yticks([])
     _title(axes, "by model")
 
 
 def _time_and_money(axes: Axes, clock: tzinfo) -> None:
-    """Time to the right, as `clock` shows it; dollars upwards."""
+    """Label the axes: time in the zone `clock`, and dollars."""
     locator = AutoDateLocator(clock, minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, clock))

@@ -1,4 +1,4 @@
-"""Tables of models and of prices: at each provider, and of calls as others would price them."""
+"""Tables of models, of a model's prices, and of calls at other providers' prices."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mixmagic.display.table import Table, rates
 
 
 def models_table(models: Sequence[Model], default: Model | None, about: str = "") -> Table:
-    """The models that can be named; `default` is marked, `about` is said below."""
-    asked = (default.provider.name, default.id) if default else None
+    """Return the table of models; `default` is marked, `about` stands below."""
+    marked = (default.provider.name, default.id) if default else None
     notes: dict[str, list[str]] = {}
     for model in models:
         notes.setdefault(model.about, []).append(model.name)
     notes.pop("", None)
-    given, taken = (
-        rates([_price(model, getattr(model.price, side, None)) for model in models])
+    input_rates, output_rates = (
+        rates([_price_cell(model, getattr(model.price, side, None)) for model in models])
         for side in ("input", "output")
     )
     return Table(
         ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],
         [
             [
-                "→" if asked == (model.provider.name, model.id) else "",
+                "→" if marked == (model.provider.name, model.id) else "",
                 model.name,
                 model.id,
                 f"{model.context:,}" if model.context else "?",
@@ -37,24 +37,24 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
                 model.status,
                 ", ".join(model.strengths),
             ]
-            for model, price_in, price_out in zip(models, given, taken, strict=True)
+            for model, price_in, price_out in zip(models, input_rates, output_rates, strict=True)
         ],
         "\n".join(
-            ["→ asked by default", *filter(None, [about])]
+            ["→ used by default", *filter(None, [about])]
             + [f"{', '.join(names)}: {note}" for note, names in notes.items()]
         ),
     )
 
 
 def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
-    """What a model costs at each provider that serves it, the cheapest first.
+    """Return the table of a model's prices at each provider, cheapest first.
 
     Args:
-        offers: What `tasks.prices.offers` found, in US dollars.
-        asked: The row that the name meant; it is marked.
+        offers: The result of `catalog.offers.offers`, in US dollars.
+        asked: The row that the user's name for the model selects; it is marked.
 
     Returns:
-        A row for each offer. A price that is not known is called so, and is never 0.
+        A row for each offer. An unknown price is called unknown; it is never 0.
 
     Example:
         >>> prices_table(offers(catalog, "8x7b"), catalog.resolve("8x7b"))
@@ -64,21 +64,21 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
         if model.price and model.price.source:
             sources.setdefault(model.price.source, []).append(model.name)
     about = (
-        "→ what is asked by this name · the cheapest first, whether or not it is served today ·"
-        " (day): when a price of unknown start was looked at"
+        "→ used for this name · cheapest first, whether or not it is served today ·"
+        " (day): when a price without a known start date was checked"
     )
     models = [offer.model for offer in offers]
-    given, taken, cached = zip(*map(_prices, models), strict=True)
-    written = list(map(_cache_write, models))
-    priced = any(isinstance(each, Decimal) for each in written)
+    inputs, outputs, cached = zip(*map(_prices, models), strict=True)
+    cache_writes = list(map(_cache_write, models))
+    has_cache_writes = any(isinstance(price, Decimal) for price in cache_writes)
     costs = format_column([offer.cost for offer in offers])
     columns = {
         "": ["→" if model == asked else "" for model in models],
         "model": [model.name for model in models],
-        "$ in / M>": rates(given),
-        "$ out / M>": rates(taken),
+        "$ in / M>": rates(inputs),
+        "$ out / M>": rates(outputs),
         "$ cached / M>": rates(cached),
-        **({"$ cache write / M>": rates(written)} if priced else {}),
+        **({"$ cache write / M>": rates(cache_writes)} if has_cache_writes else {}),
         "batch>": list(map(_batch, models)),
         "1 M in + 1 M out>": [
             "free" if offer.model.provider.free and cost == "$0" else cost
@@ -91,18 +91,18 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
     return Table(
         list(columns),
         list(zip(*columns.values(), strict=True)),
-        "\n".join([about, *(f"{', '.join(names)}: {said}" for said, names in sources.items())]),
+        "\n".join([about, *(f"{', '.join(names)}: {source}" for source, names in sources.items())]),
     )
 
 
 def elsewhere_table(comparison: Comparison) -> Table:
-    """What the same tokens would have cost at each provider that serves the same models.
+    """Return the table of the cost that the same tokens would have at other providers.
 
     Args:
-        comparison: What `tasks.prices.elsewhere` found, in US dollars.
+        comparison: The result of `catalog.offers.elsewhere`, in US dollars.
 
     Returns:
-        A row for each model, with what was paid, and a column for each provider.
+        A row for each model with the cost paid, and a column for each provider.
 
     Example:
         >>> elsewhere_table(elsewhere(catalog, rows))
@@ -113,7 +113,7 @@ def elsewhere_table(comparison: Comparison) -> Table:
         ("tokens in>", _counts([row.prompt_tokens for row in calls])),
         ("tokens out>", _counts([row.completion_tokens for row in calls])),
         ("paid>", costs_with_total(calls)),
-        *((f"{bill.provider.label}>", _asked(bill, calls)) for bill in comparison.bills),
+        *((f"{bill.provider.label}>", _costs_at(bill, calls)) for bill in comparison.bills),
     ]
     *rows, foot = zip(*(cells for _, cells in columns), strict=True)
     return Table(
@@ -124,13 +124,13 @@ def elsewhere_table(comparison: Comparison) -> Table:
     )
 
 
-def _price(model: Model, price: Decimal | None) -> Decimal | str:
-    """One of a model's prices, or what there is to say in its place."""
+def _price_cell(model: Model, price: Decimal | None) -> Decimal | str:
+    """Return one of a model's prices, or `free` or `unknown`."""
     return "free" if model.provider.free and not price else "unknown" if price is None else price
 
 
 def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
-    """What a model's tokens cost: in, out and from the cache."""
+    """Return a model's prices: input, output, cached input."""
     price = model.price
     if _free(model):
         return "free", "free", "free"
@@ -140,7 +140,7 @@ def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
 
 
 def _cache_write(model: Model) -> Decimal | str:
-    """The price of a model's tokens that go into the cache."""
+    """Return the price of tokens written into the cache."""
     if _free(model):
         return "free"
     if model.price is None:
@@ -149,7 +149,7 @@ def _cache_write(model: Model) -> Decimal | str:
 
 
 def _batch(model: Model) -> str:
-    """The share of its prices that a model costs in batch jobs; no arithmetic, which may round."""
+    """Return the price of batch jobs in percent of the normal one; arithmetic could round."""
     if model.price is None or _free(model):
         return ""
     share = f"{model.price.batch:%}".removesuffix("%")
@@ -157,57 +157,60 @@ def _batch(model: Model) -> str:
 
 
 def _free(model: Model) -> bool:
-    """Whether nobody asks for money; a user's file may have a price for one's own machine."""
+    """Return True if calls cost nothing; a user's file may set a price for a local model."""
     return model.provider.free and (model.price is None or model.price.free)
 
 
 def _counts(counts: Sequence[int]) -> list[str]:
-    """Numbers of tokens, and their sum."""
+    """Format numbers of tokens, and their sum."""
     return [f"{count:,}" for count in [*counts, sum(counts)]]
 
 
-def _asked(bill: Bill, calls: Sequence[Calls]) -> list[str]:
-    """What a provider would have asked for each model's calls, and for all of them."""
-    asked = [
+def _costs_at(bill: Bill, calls: Sequence[Calls]) -> list[str]:
+    """Return a provider's cost of each model's calls, and of all of them."""
+    repriced = [
         replace(row, cost=cost or Decimal(0), unpriced=int(cost is None), lost=0, billed_tries=0)
         for row, cost in zip(calls, bill.costs, strict=True)
     ]
-    shown = costs_with_total(asked)
+    costs = costs_with_total(repriced)
     if bill.provider.free:
-        shown = ["free" if cost == "$0" else cost for cost in shown]
-    parts = zip(bill.models, shown[:-1], strict=True)
-    total = "not all served" if None in bill.models else shown[-1]
+        costs = ["free" if cost == "$0" else cost for cost in costs]
+    parts = zip(bill.models, costs[:-1], strict=True)
+    total = "not all served" if None in bill.models else costs[-1]
     return [*("not served" if model is None else cost for model, cost in parts), total]
 
 
-def _notes(comparison: Comparison, shown: str) -> list[str]:
-    """What should be known of a comparison, of which `shown` is seen above."""
+def _notes(comparison: Comparison, cells: str) -> list[str]:
+    """Return the notes for a comparison; `cells` is all text of the table."""
     notes = ["the same tokens at today's prices" if comparison.calls else "nothing to compare"]
     if not (comparison.calls or comparison.unanswered):
         notes = ["nothing to compare: no model of this session is served by another provider"]
     if any(row.cached_tokens for row in comparison.calls):
-        notes.append("cached tokens are priced as if they had come from the other's cache, too")
+        notes.append("cached tokens are priced as cached by the other provider, too")
     for bill in comparison.bills:
         for status in sorted({m.status for m in bill.models if m} - {"available"}):
             notes.append(f"{bill.provider.label}: {status}")
     for about, rows in (
-        ("served by nobody else", comparison.alone),
-        ("not compared, for no tokens of an answer are known", comparison.unanswered),
+        ("served by no other provider", comparison.alone),
+        ("not compared, because their answers' tokens are unknown", comparison.unanswered),
     ):
         if rows:
             listed = ", ".join(f"{row.name} ({costs_with_total([row])[0]})" for row in rows)
             notes.append(f"{about}: {listed}")
-    everything = "".join([shown, *notes])
+    everything = "".join([cells, *notes])
     marks = {
-        "≥": "some prices are not known",
-        "≤": "lost calls are counted at their most, and their tokens are not known",
+        "≥": "some prices are unknown",
+        "≤": "lost calls are counted at their worst case; their tokens are unknown",
         "≈": "some tokens are estimated",
     }
-    return [*notes, *(f"{mark}: {said}" for mark, said in marks.items() if mark in everything)]
+    return [
+        *notes,
+        *(f"{mark}: {meaning}" for mark, meaning in marks.items() if mark in everything),
+    ]
 
 
 def _since(model: Model) -> str:
-    """The day from which the price holds, else the day on which it was looked at."""
+    """Return the day from which the price is valid, or in parentheses the day of its last check."""
     if model.price is None or _free(model):
         return ""
     if model.price.since:

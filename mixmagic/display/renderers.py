@@ -1,4 +1,4 @@
-"""Where an answer is shown: cells whose outputs can change, outputs that cannot, a terminal."""
+"""Renderers of an answer: in a live notebook, as a single output, and in a terminal."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from IPython.display import DisplayHandle, display
 from mixmagic.calls.completion import Completion, muted_html
 from mixmagic.core import lazy, terminal
 from mixmagic.display import segments
-from mixmagic.display.bundles import Bundle, signed, thoughts
+from mixmagic.display.bundles import Bundle, thoughts_bundle, with_footer
 from mixmagic.display.formats import FORMATS, Format
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
 _FRAME = 1 / 20
-# Programs that start kernels and show no updates.
+# Programs that start kernels but do not show updates of outputs.
 _CONSOLES = ("jupyter-console", "jupyter-qtconsole", "qtconsole", "jupyter-run")
 
 
 class Renderer(Protocol):
-    """A place for one answer."""
+    """Shows one answer."""
 
     @property
     def interval(self) -> float:
@@ -36,23 +36,23 @@ class Renderer(Protocol):
         """Append `text` to the answer; show `progress` if there is no answer yet."""
 
     def thought(self, completion: Completion) -> None:
-        """Show what the model has thought: before its answer begins, and if there was more."""
+        """Show the model's thoughts: before its answer begins, and again at the end."""
 
     def restart(self, why: str) -> None:
-        """Begin another answer, which takes the place of what came; say `why`."""
+        """Replace what is shown by another answer; show the reason `why` meanwhile."""
 
     def finish(self, completion: Completion, session: str) -> None:
-        """Show the whole answer and its footer; `session` is what the session has cost."""
+        """Show the whole answer and its footer with the session total."""
 
     def discard(self, what: str) -> None:
-        """There is no answer: leave nothing half-shown, and say `what` became of it."""
+        """Replace the progress message by `what`, since there is no answer."""
 
 
 class NotebookRenderer:
-    """A cell whose outputs can change: the answer grows in segments of bounded size.
+    """Updates the outputs of a cell: the answer grows in segments of bounded size.
 
-    Nothing is cleared, and nothing moves at the end: a person may be reading already, and the
-    cell may have outputs of its own.
+    Nothing is cleared or moved at the end: a person may already be reading, and the cell may have
+    other outputs.
     """
 
     def __init__(self, form: Format) -> None:
@@ -65,7 +65,7 @@ class NotebookRenderer:
 
     @property
     def interval(self) -> float:
-        # A longer segment costs more to send and to lay out: it is drawn less often.
+        # A longer segment takes longer to send and to lay out: it is drawn less often.
         length = self._segments.length if self._segments else 0
         return _FRAME * (1 + 2 * length / segments.LONGEST)
 
@@ -84,7 +84,7 @@ class NotebookRenderer:
             self._show(segment)
 
     def thought(self, completion: Completion) -> None:
-        bundle = thoughts(completion, ("text/markdown", "text/plain"))
+        bundle = thoughts_bundle(completion, ("text/markdown", "text/plain"))
         if self._thoughts is None:
             self._show(bundle)
             self._thoughts, self._handle = self._handle, None
@@ -100,37 +100,41 @@ class NotebookRenderer:
 
     def finish(self, completion: Completion, session: str) -> None:
         text = completion.text
-        if self._segments and len(text) < self._length:  # some of it has turned out to be thoughts
+        if self._segments and len(text) < self._length:  # some text turned out to be thoughts
             self._gather()
-        elif self._segments and len(text) > self._length:  # it was stopped before all was drawn
+        elif (
+            self._segments and len(text) > self._length
+        ):  # it was stopped before everything was drawn
             self.draw(text[self._length :], "")
         if self._segments is None or len(self._shown) < 2:
-            untold = self._thoughts is None
-            self._show(self._form.whole(completion, session, tabs=True, with_thoughts=untold))
+            with_thoughts = self._thoughts is None
+            self._show(
+                self._form.whole(completion, session, tabs=True, with_thoughts=with_thoughts)
+            )
         elif completion.others:
             self._show(self._segments.last())
             self._handle = None  # the first answer stays where it is
             self._show(self._form.whole(completion, session, tabs=True, after=1))
         else:
-            self._show(signed(self._segments.last(), self._form.footer(completion, session)))
+            self._show(with_footer(self._segments.last(), self._form.footer(completion, session)))
 
     def discard(self, what: str) -> None:
         if self._handle is not None:
             self._show({"text/markdown": muted_html(plain(what)), "text/plain": plain(what)})
 
     def _gather(self) -> None:
-        """Leave all displays of this answer but the first one empty."""
+        """Empty all outputs of this answer but the first."""
         for handle in self._shown[1:]:
             handle.update({"text/plain": ""}, raw=True)
         del self._shown[1:]
         self._handle = self._shown[0] if self._shown else None
 
     def _show_progress(self, progress: str) -> None:
-        """Show what is going on while there is nothing else to show."""
+        """Show a progress message."""
         self._show({"text/markdown": muted_html(plain(progress))})
 
     def _show(self, bundle: Bundle) -> None:
-        """Put `bundle` into the open display, or into a new one."""
+        """Update the current output with `bundle`, or add one."""
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
             self._shown.append(self._handle)
@@ -139,7 +143,7 @@ class NotebookRenderer:
 
 
 class SingleOutputRenderer:
-    """A place that keeps what it is shown first: one output, when the answer is whole."""
+    """Shows one output when the answer is whole, for front ends without updates."""
 
     interval = 1.0
 
@@ -163,7 +167,7 @@ class SingleOutputRenderer:
 
 
 class TerminalRenderer:
-    """A terminal: text as it comes, without what the terminal would obey."""
+    """Writes the text to a terminal while it streams, without control sequences."""
 
     interval = _FRAME
 
@@ -202,7 +206,7 @@ class TerminalRenderer:
             self._clear()
 
     def _clear(self) -> None:
-        """Take the progress away."""
+        """Erase the progress message."""
         print("\r\x1b[K", end="")
         self._progress = False
 
@@ -210,27 +214,27 @@ class TerminalRenderer:
 def renderer(
     shell: Any, *, live: bool | None = None, form: Format = FORMATS["markdown"]
 ) -> Renderer:
-    """Return what shows an answer in this front end.
+    """Return the renderer for the front end of a shell.
 
     Args:
         shell: IPython's shell.
-        live: The user's word, or `None` to find out.
-        form: How the answer is shown where more than text can be.
+        live: The user's setting; `None` to detect it.
+        form: The format, for front ends that show more than text.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return TerminalRenderer()
     if live is None:
-        # nbclient, nbconvert, nbval and papermill run cells without a person to answer input().
+        # nbclient, nbconvert, nbval and papermill do not allow input().
         live = bool(getattr(kernel, "_allow_stdin", True)) and not _starts_in_console()
     return NotebookRenderer(form) if live and not _captured(shell) else SingleOutputRenderer(form)
 
 
 def _captured(shell: Any) -> bool:
-    """Return True if what is shown goes to where no update reaches it.
+    """Return True if outputs go to a place that no update reaches.
 
-    That is `%%capture` and its like, a widget's callback, and an Output widget: also that of
-    `interact`.
+    That is `%%capture` and the like, a widget's callback, and an Output widget (also the one of
+    `interact`).
     """
     parent = dict(shell.parent_header)
     in_cell = parent.get("msg_type", "execute_request") == "execute_request"
@@ -240,7 +244,7 @@ def _captured(shell: Any) -> bool:
     if widgets is None:
         return False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there is no other list of them
+        warnings.simplefilter("ignore", DeprecationWarning)  # the only list of all widgets
         instances = list(dict(widgets.Widget.widgets or {}).values())
     outputs = (widget for widget in instances if isinstance(widget, widgets.Output))
     return any(output.msg_id and output.msg_id == parent.get("msg_id") for output in outputs)
@@ -248,7 +252,7 @@ def _captured(shell: Any) -> bool:
 
 @functools.cache
 def _starts_in_console() -> bool:
-    """Return True if a console has started this kernel: Jupyter's show no updates."""
+    """Return True if one of Jupyter's consoles started this kernel: they show no updates."""
     psutil = lazy.load("psutil")
     try:
         words = psutil.Process(os.getppid()).cmdline()

@@ -1,6 +1,6 @@
-"""An answer that is shown while it comes, in segments of bounded size.
+"""Split a streaming answer into segments of bounded size.
 
-Only the last segment is sent again, so that the bytes are linear in the answer's length.
+Only the last segment is sent again, so the bytes sent are linear in the answer's length.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ LONGEST = 6 * 1024
 
 
 class Reader(Protocol):
-    """Reads a text that comes in pieces: `Sanitizer`, or `PlainText`."""
+    """Reads a text piece by piece: `Sanitizer` or `PlainText`."""
 
     tail: Closed
 
     def feed(self, piece: str) -> Closed:
-        """Take the next piece; return what it closes."""
+        """Take the next piece; return the part that cannot change any more."""
 
     def cut(self) -> Closed:
-        """Close what is open; return that."""
+        """Close the open part and return it."""
 
 
 class Segments:
@@ -32,7 +32,7 @@ class Segments:
 
     Args:
         reader: Reads the pieces.
-        bundle: Makes MIME types of what is shown; one of them alone while it may change.
+        bundle: Returns the bundle of a part; the flag is True when it cannot change any more.
     """
 
     def __init__(self, reader: Reader, bundle: Callable[[Closed, bool], Bundle]) -> None:
@@ -45,7 +45,7 @@ class Segments:
         return len(self._closed.markdown) + len(self._reader.tail.markdown)
 
     def feed(self, piece: str) -> list[Bundle]:
-        """Take the next piece; return the last segment as it is now, and those behind it."""
+        """Take the next piece; return the last segment as it is now, and new ones after it."""
         self._closed += self._reader.feed(piece)
         full: list[Bundle] = []
         while self.length > LONGEST:
@@ -54,7 +54,7 @@ class Segments:
                     break
                 self._closed = self._reader.cut()
             if not self._reader.tail.markdown:
-                break  # nothing stands behind it: it is the last one
+                break  # nothing follows: it is the last one
             full.append(self._bundle(self._closed, True))
             self._closed = Closed()
         return (
@@ -62,12 +62,12 @@ class Segments:
         )
 
     def last(self) -> Bundle:
-        """Return the last segment, when nothing more comes."""
+        """Return the last segment at the end of the answer."""
         return self._bundle(self._closed + self._reader.tail, True)
 
 
 class PlainText:
-    """Reads a plain text: what is open is all of it."""
+    """Reads a plain text: all of it stays open until `cut`."""
 
     def __init__(self) -> None:
         self.tail = Closed()

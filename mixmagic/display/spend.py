@@ -1,4 +1,4 @@
-"""What calls have cost, as people look at it: a table, a plot, a DataFrame, a file."""
+"""The cost of calls as a table, a plot, a DataFrame or a CSV file."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from mixmagic.sessions import Session
 
 
-# Columns of `spend_table` that are shown where they have anything to show.
-_SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "under way"}
+# Columns of `spend_table` that are left out if they are 0 everywhere.
+_SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "running"}
 
 
 class Sum(Protocol):
-    """What some calls have cost, and what is uncertain about it."""
+    """The cost of some calls, with counts of what makes it uncertain."""
 
     @property
     def cost(self) -> Decimal: ...
@@ -56,19 +56,18 @@ class Sum(Protocol):
 
 
 class Spend:
-    """What calls have cost, in groups; it shows itself as a table, with a plot where it can.
+    """The cost of calls in groups: a table, in a notebook with a plot.
 
     Iterating gives the groups, each a `Spent`: `name`, `calls`, `prompt_tokens`, `cost`, …
 
     Args:
         rows: The groups.
-        period: Which calls they are of.
-        by: What the groups are.
-        timeline: How the cost has come about, for the plot: read when the groups are, so that
-            both tell the same whenever they are shown.
+        period: The period of the calls.
+        by: The grouping.
+        timeline: Cost over time, for the plot; read together with the groups, so that both agree.
 
     Attributes:
-        rows: The groups, the dearest first, days in their order.
+        rows: The groups, most expensive first; days in their order.
         total: Their sum.
         period: `session`, `today`, `month` or `all`.
         by: `model`, `day`, `notebook` or `status`.
@@ -108,12 +107,12 @@ class Spend:
         return spend_table(self.rows, self.by, self._about)
 
     def frame(self) -> pd.DataFrame:
-        """The groups as a pandas DataFrame.
+        """Return the groups as a pandas DataFrame.
 
         Returns:
-            A row for each group, without the total; days are timestamps. Money is in US dollars,
-            as floats, in `cost`, `saved` and `held`; exact, as whole nanodollars, in
-            `cost_nanodollars`, `saved_nanodollars` and `held_nanodollars`.
+            A row for each group, without the total; days are timestamps. Money is in US dollars as
+            floats (`cost`, `saved`, `held`), and exact in whole nanodollars
+            (`cost_nanodollars`, `saved_nanodollars`, `held_nanodollars`).
 
         Raises:
             MissingPackage: pandas is not installed.
@@ -124,7 +123,7 @@ class Spend:
         try:
             import pandas as pd
         except ImportError:
-            raise _missing("A DataFrame", "pandas") from None
+            raise _missing_package("A DataFrame", "pandas") from None
         frame = pd.DataFrame(map(self._cells, self.rows), columns=self._columns)
         if self.by == "day":
             frame["day"] = pd.to_datetime(frame["day"])
@@ -135,7 +134,7 @@ class Spend:
         return frame
 
     def plot(self) -> Figure:
-        """The cost over time and by model, as a matplotlib Figure; pyplot is left alone.
+        """Return a matplotlib Figure of the cost over time and by model, without pyplot.
 
         Raises:
             MissingPackage: matplotlib is not installed.
@@ -146,22 +145,22 @@ class Spend:
         try:
             from mixmagic.display.plots import draw
         except ImportError:
-            raise _missing("The plot", "matplotlib") from None
+            raise _missing_package("The plot", "matplotlib") from None
         return draw(self._timeline)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The groups as comma-separated values: a head, and a line for each, without the total.
+        """Return the groups as comma-separated values with a header, without the total.
 
-        Money is in US dollars, to the last nanodollar. The file is written whole or not at all.
+        Money is in US dollars, exact to the nanodollar. The file is replaced atomically.
 
         Args:
-            path: Where to write it; nowhere if `None`.
+            path: The file to write; `None` for none.
 
         Returns:
             The text.
 
         Raises:
-            StoreError: The file cannot be written; what was there before stays.
+            StoreError: The file cannot be written; an earlier one stays as it was.
 
         Example:
             >>> mixmagic.spend("all", by="notebook").to_csv("notebooks.csv")
@@ -179,16 +178,16 @@ class Spend:
 
     @functools.cached_property
     def picture(self) -> str:
-        """The plot as SVG; nothing where there is nothing to plot, or no matplotlib that works."""
+        """The plot as SVG; empty if there is no cost, or no working matplotlib."""
         if not self.total.cost or not _installed("matplotlib"):
             return ""
         logger, quiet = logging.getLogger("matplotlib"), logging.NullHandler()
-        logger.addHandler(quiet)  # what it says of its caches belongs into no cell
+        logger.addHandler(quiet)  # its messages about caches do not belong into a cell
         try:
             from mixmagic.display import plots
 
             return plots.svg(plots.draw(self._timeline))
-        except Exception:  # noqa: BLE001  # whatever ails matplotlib, the table is to be shown
+        except Exception:  # noqa: BLE001  # the table is shown even if matplotlib is broken
             return ""
         finally:
             logger.removeHandler(quiet)
@@ -199,19 +198,19 @@ class Spend:
 
     @property
     def _columns(self) -> list[str]:
-        """The names of a group's figures."""
+        """Names of the fields of a group."""
         return [self.by, *Spent.__slots__[1:]]
 
     def _cells(self, row: Spent) -> list[Any]:
-        """A group's figures."""
+        """Return the fields of a group."""
         return [getattr(row, name) for name in Spent.__slots__]
 
 
-def spend(session: Session, period: str = "session", by: str = "model") -> Spend:
-    """What calls have cost, in groups; calls of processes that are no more are found first.
+def read_spend(session: Session, period: str = "session", by: str = "model") -> Spend:
+    """Return the cost of calls in groups, after finding calls of processes that have exited.
 
     Args:
-        session: Whose ledger is read.
+        session: The session, with the ledger.
         period: `session`, `today`, `month` or `all`.
         by: `model`, `day`, `notebook` or `status`.
 
@@ -219,8 +218,8 @@ def spend(session: Session, period: str = "session", by: str = "model") -> Spend
         BadArguments: There is no such period or grouping.
         StoreError: The ledger cannot be read.
     """
-    chosen = cast("Period", _known("period", period, get_args(Period)))
-    grouped = cast("By", _known("grouping", by, get_args(By)))
+    chosen = cast("Period", _one_of("period", period, get_args(Period)))
+    grouped = cast("By", _one_of("grouping", by, get_args(By)))
     ledger = session.ledger
     sweep(session)
     rows = ledger.spent(chosen, grouped)
@@ -228,12 +227,12 @@ def spend(session: Session, period: str = "session", by: str = "model") -> Spend
 
 
 def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
-    """What groups of calls have cost, and in all; columns that would be empty are left out.
+    """Return the table of the cost of groups of calls and its total, without empty columns.
 
     Args:
         spent: The groups.
-        by: What they are.
-        about: Which calls they are of, in a few words.
+        by: The grouping.
+        about: The period, in words.
     """
     everything, costs = total(spent), costs_with_total(spent)
     savings = format_column([*(row.saved for row in spent), everything.saved])
@@ -265,89 +264,91 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
 
 
 def spend_cost(spent: Sequence[Spent]) -> str:
-    """What groups of calls have cost in all, with what is uncertain about it."""
+    """Return the total cost of groups of calls, with marks of uncertainty."""
     return costs_with_total(spent)[-1]
 
 
 def costs_with_total(sums: Sequence[Sum]) -> list[str]:
-    """What each of the groups has cost and, last, all of them, with marks of what is uncertain."""
-    marks = [_marks(each) for each in sums]
+    """Return the cost of each group and, last, the total, all with marks of uncertainty."""
+    marks = [_marks(row) for row in sums]
     marks.append("".join(marks))
-    costs = [*(each.cost for each in sums), exact_sum(each.cost for each in sums)]
-    unknown = ["≥" in said and not cost for said, cost in zip(marks, costs, strict=True)]
-    shown = format_column([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
+    costs = [*(row.cost for row in sums), exact_sum(row.cost for row in sums)]
+    unknown = ["≥" in mark and not cost for mark, cost in zip(marks, costs, strict=True)]
+    texts = format_column([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
     return [
-        cost if no else _bound(said) + cost
-        for no, said, cost in zip(unknown, marks, shown, strict=True)
+        text if no else _prefix(mark) + text
+        for no, mark, text in zip(unknown, marks, texts, strict=True)
     ]
 
 
 def _marks(row: Sum) -> str:
-    """What is uncertain about what a group of calls has cost."""
+    """Return marks for what makes the cost of a group uncertain."""
     about = "≤" * bool(row.lost or row.billed_tries) + "≈" * bool(row.estimated)
     return "≥" * bool(row.unpriced) + about * bool(row.cost)
 
 
-def _bound(marks: str) -> str:
-    """Marks as they stand before a sum: it is no upper bound where it is a lower one."""
+def _prefix(marks: str) -> str:
+    """Return the marks to put before a cost: ≥ overrides ≤."""
     bound = "≥ " if "≥" in marks else "≤ " if "≤" in marks else ""
     return bound + "≈ " * ("≈" in marks)
 
 
-def _spend_notes(everything: Spent, shown: str) -> Iterator[str]:
-    """What should be known of the costs that are shown."""
-    if "≥" in shown:
+def _spend_notes(everything: Spent, costs: str) -> Iterator[str]:
+    """Yield the notes below a table; `costs` is the text of its costs."""
+    if "≥" in costs:
         yield "≥: some calls have no known price"
     if everything.lost and everything.cost:
-        mark = "≤: " if "≤" in shown else ""
-        yield f"{mark}lost calls are counted at their most (`spend --resolve` settles them)"
+        mark = "≤: " if "≤" in costs else ""
+        yield f"{mark}lost calls count with their worst case (`spend --resolve` settles them)"
     if everything.billed_tries and everything.cost:
         tries = "1 try" if everything.billed_tries == 1 else f"{everything.billed_tries:,} tries"
-        mark = "≤: " if "≤" in shown else ""
+        mark = "≤: " if "≤" in costs else ""
         yield f"{mark}{tries} may have been billed (`spend --resolve` settles them)"
-    if "≈" in shown:
+    if "≈" in costs:
         yield "≈: some tokens are estimated"
     if everything.held:
-        open_calls = {0: "jobs", 1: "the call under way"}
-        calls = open_calls.get(everything.open, f"the {everything.open:,} calls under way")
-        yield f"{format_column([everything.held])[0]} is held for {calls}"
+        open_calls = {0: "jobs", 1: "the running call"}
+        calls = open_calls.get(everything.open, f"the {everything.open:,} running calls")
+        yield f"{format_column([everything.held])[0]} is reserved for {calls}"
     if everything.saved < 0:
         yield "saved below $0: cached tokens cost more than others"
 
 
 def sweep(session: Session) -> None:
-    """Find the calls of processes that are no more, where the ledger can be written."""
+    """Find the calls of processes that have exited, if the ledger can be written."""
     try:
         session.ledger.sweep()
     except StoreDamaged:
-        raise  # it says once where the file is now
+        raise  # its message, shown once, names the quarantined file
     except StoreError:
-        pass  # it may yet be read
+        pass  # it may still be readable
 
 
-def _known(kind: str, name: str, names: Sequence[str]) -> str:
-    """A name that there is."""
+def _one_of(noun: str, name: str, names: Sequence[str]) -> str:
+    """Return the name; raise `BadArguments` if it is not one of `names`."""
     if name in names:
         return name
-    meant = did_you_mean(str(name), names)
-    raise BadArguments(f"There is no {kind} {name!r:.40}.", f"{meant}There are {', '.join(names)}.")
+    similar = did_you_mean(str(name), names)
+    raise BadArguments(
+        f"There is no {noun} {name!r:.40}.", f"{similar}There are {', '.join(names)}."
+    )
 
 
 def _installed(package: str) -> bool:
-    """Whether a package is there; it is not imported."""
+    """Return True if a package is installed, without importing it."""
     with contextlib.suppress(ImportError, ValueError):
         return importlib.util.find_spec(package) is not None
     return False
 
 
-def _missing(what: str, package: str) -> MissingPackage:
+def _missing_package(feature: str, package: str) -> MissingPackage:
     return MissingPackage(
-        f"{what} needs {package}, which is not installed.", 'Run `pip install "mixmagic[data]"`.'
+        f"{feature} needs {package}, which is not installed.", 'Run `pip install "mixmagic[data]"`.'
     )
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
+    """Replace a file atomically."""
     try:
         files.write(path, text, newline="")
     except OSError as error:

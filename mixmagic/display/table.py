@@ -1,4 +1,4 @@
-"""A table that shows itself, in notebooks and as text, and its columns of prices."""
+"""A table for notebooks and terminals, and the formatting of a column of prices."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from mixmagic.core.terminal import encodable
 from mixmagic.text.escape import as_text, plain
 
-# Characters of a cell that stay in one line.
+# Cells of up to so many characters are not wrapped.
 _SHORT = 24
 
 
 class Table:
-    """A table that shows itself as HTML in a notebook and as columns of text elsewhere.
+    """A table: HTML in a notebook, aligned text elsewhere.
 
     Args:
-        columns: The heads; those that end with `>` hold numbers and are set to the right.
-        rows: The cells, as many as there are columns.
+        columns: The heads; a trailing `>` aligns a column to the right.
+        rows: The cells, as many in each row as there are columns.
         caption: Lines below the table.
-        foot: The cells of a last row that is set apart, such as a total.
+        foot: The cells of a separate last row, such as a total.
 
     Example:
         >>> Table(["model", "cost>"], [["8x7b", "$0.60"]], "this session", ["total", "$0.60"])
@@ -59,10 +59,10 @@ class Table:
             parts = []
             for cell, right in zip(line, self._right, strict=True):
                 side = "right" if right else "left"
-                whole = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
-                # Bold figures would be wider than those above them.
+                nowrap = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
+                # Bold digits would be wider than those above them.
                 bold = "; font-weight: bold" if more and not right else ""
-                style = f"text-align: {side}{whole}{bold}{more}"
+                style = f"text-align: {side}{nowrap}{bold}{more}"
                 parts.append(f'<{tag} style="{style}">{as_text(cell, starts_line=False)}</{tag}>')
             return "".join(parts)
 
@@ -70,8 +70,8 @@ class Table:
         caption = as_text(self.caption, starts_line=False).replace("\n", "<br>")
         below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
-        apart = "; border-top: 1px solid gray"
-        foot = f"<tfoot><tr>{cells(self.foot, 'td', apart)}</tr></tfoot>" if self.foot else ""
+        rule = "; border-top: 1px solid gray"
+        foot = f"<tfoot><tr>{cells(self.foot, 'td', rule)}</tr></tfoot>" if self.foot else ""
         table = f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
         return {
             "text/html": f"{table}{foot}</table>{below}",
@@ -80,11 +80,13 @@ class Table:
 
 
 def rates(prices: Sequence[Decimal | str]) -> list[str]:
-    """A column of dollars per million tokens, to the last digit of each; words stay words."""
-    digits = max((len(_decimals(each)) for each in prices if isinstance(each, Decimal)), default=0)
-    return [each if isinstance(each, str) else f"{each:,.{max(2, digits)}f}" for each in prices]
+    """Format a column of exact dollars per million tokens; strings stay as they are."""
+    digits = max(
+        (len(_decimals(price)) for price in prices if isinstance(price, Decimal)), default=0
+    )
+    return [price if isinstance(price, str) else f"{price:,.{max(2, digits)}f}" for price in prices]
 
 
 def _decimals(price: Decimal) -> str:
-    """The digits behind the point that say something; no arithmetic, which may round."""
+    """Return the digits after the point without trailing zeros; arithmetic could round."""
     return f"{price:f}".partition(".")[2].rstrip("0")

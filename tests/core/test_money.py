@@ -245,7 +245,7 @@ def test_calls_of_unknown_price_are_told_beside_what_is_spent(
     together.plan = [Answer(answer("Hello"))]
     with contextlib.closing(Session()) as session:
         (before,) = shown(session, "budget", "0.50", *words)
-        assert before.caption == "held: what calls under way may cost at most"
+        assert before.caption == "reserved: the most that running calls can cost"
         shown(session, "budget", "off", *words)
         session.ask("Hi", model="openai:x")
         (after,) = shown(session, "budget", "0.50", *words)

@@ -13,7 +13,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from server import Answer, chunk, frames, usage
 
 from mixmagic.calls.completion import answer_titles, safe_bundle, with_headings
-from mixmagic.display.bundles import tabbed
+from mixmagic.display.bundles import in_tabs
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}
@@ -99,7 +99,7 @@ def panes(page: str) -> list[str]:
 
 
 def tabs_of(*texts: str) -> str:
-    return tabbed(answer_titles(len(texts)), with_headings([safe_bundle(text) for text in texts]))[
+    return in_tabs(answer_titles(len(texts)), with_headings([safe_bundle(text) for text in texts]))[
         "text/markdown"
     ]
 

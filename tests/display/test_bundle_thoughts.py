@@ -17,8 +17,8 @@ from server import together as pieces
 
 from mixmagic.calls.collector import Collector
 from mixmagic.core.values import Delta
-from mixmagic.display.bundles import thoughts
-from mixmagic.display.live import thinking
+from mixmagic.display.bundles import thoughts_bundle
+from mixmagic.display.live import thinking_progress
 from mixmagic.sessions import Session
 
 _COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -150,7 +150,7 @@ def test_long_thoughts_are_sent_once(desk):
 def test_thoughts_stay_in_their_fold(attack, reader, home):
     collector = Collector(Session().request("Hi", model="local"))
     collector.add(Delta(reasoning=attack))
-    bundle = thoughts(collector.completion(), ("text/markdown", "text/html"))
+    bundle = thoughts_bundle(collector.completion(), ("text/markdown", "text/html"))
     page = READERS[reader](f"{bundle['text/markdown']}\n\nAnswer.")
     for text in (page, bundle["text/html"] + "<p>Answer.</p>"):
         fold = _Fold()
@@ -180,12 +180,12 @@ class _Fold(HTMLParser):
 
 
 def test_the_last_words_are_short_and_begin_with_a_word():
-    assert thinking("First, the regions.", 12.3) == "thinking … 12 s · First, the regions."
-    words = thinking("word " * 1000 + "\nend", 3).partition(" · ")[2]
+    assert thinking_progress("First, the regions.", 12.3) == "thinking … 12 s · First, the regions."
+    words = thinking_progress("word " * 1000 + "\nend", 3).partition(" · ")[2]
     assert len(words) <= 61
     assert words.startswith("…word ")
     assert words.endswith(" word end")
-    assert len(thinking("x" * 1000, 3)) < 90
+    assert len(thinking_progress("x" * 1000, 3)) < 90
 
 
 @pytest.mark.parametrize("size", [100, 30_000])

@@ -91,7 +91,7 @@ def test_saved_as_markdown_as_it_is_shown(tmp_path):
 def test_a_file_that_is_there_is_replaced_by_force_alone(tmp_path):
     chats, path = told("one"), tmp_path / "trip.json"
     path.write_text("mine")
-    with pytest.raises(BadArguments, match="there already") as error:
+    with pytest.raises(BadArguments, match="already exists") as error:
         save("trip", chats.exchanges("trip"), path)
     assert "--force" in error.value.hint
     assert path.read_text() == "mine"
@@ -103,7 +103,7 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["trip.txt", "trip", "trip.ipynb", ".md"])
 def test_only_two_kinds_of_file(tmp_path, name):
-    with pytest.raises(BadArguments, match="is not saved as"):
+    with pytest.raises(BadArguments, match="cannot be saved as"):
         save("trip", (), tmp_path / name)
 
 
@@ -245,7 +245,7 @@ def test_chats_saves_to_a_file(tmp_path, monkeypatch, file):
     )
     path = tmp_path / file.strip(QUOTES)
     assert json.loads(path.read_text())["exchanges"][0]["question"] == "one"
-    with pytest.raises(BadArguments, match="there already"):
+    with pytest.raises(BadArguments, match="already exists"):
         do(told("two"), f"save trip {file}")
     do(told("two"), f"save trip {file} --force")
     assert json.loads(path.read_text())["exchanges"][0]["question"] == "two"

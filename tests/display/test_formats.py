@@ -257,7 +257,7 @@ def test_a_long_table_is_shown_in_part_and_bound_whole():
     text = "| a |\n|---|\n" + "\n".join(f"| {number} |" for number in range(1500))
     found = FORMATS["table"].whole(answered(text), "")["text/html"]
     assert found.count("<tr>") == 101
-    assert "… and 1,400 rows more" in found
+    assert "… and 1,400 more rows" in found
     assert len(FORMATS["table"].finished(answered(text)).value) == 1500
 
 

@@ -61,7 +61,7 @@ def test_prices_of_one_model_the_cheapest_first():
          "available", "needed"],
     ]  # fmt: skip
     about, *sources = table.caption.splitlines()
-    assert about.startswith("→ what is asked by this name")
+    assert about.startswith("→ used for this name")
     assert sources[1].startswith("together:8x7b: mixmagic's price table")
     assert not any("openrouter" in source for source in sources)
     assert "$0" not in str(table)
@@ -171,7 +171,7 @@ def test_the_same_calls_elsewhere():
         "the same tokens at today's prices",
         "Together AI: dedicated",
         "Mistral AI: retired",
-        "served by nobody else: local:SmolLM2-135M-Instruct ($0)",
+        "served by no other provider: local:SmolLM2-135M-Instruct ($0)",
     ]
     assert "$0" not in "".join(map("".join, table.rows))
 
@@ -198,7 +198,7 @@ def test_a_total_says_what_it_lacks():
         *("total", "2,000", "40", "$3.00", "$0.75", "≥ $0.50", "price unknown", "not all served",
          "free", "not all served"),
     ]  # fmt: skip
-    assert "≥: some prices are not known" in table.caption
+    assert "≥: some prices are unknown" in table.caption
 
 
 def test_what_was_paid_is_a_lower_bound_where_a_price_was_not_known():
@@ -211,7 +211,7 @@ def test_what_was_paid_is_a_lower_bound_where_a_price_was_not_known():
         "price unknown",
         "≥ $3.00",
     ]
-    assert "≥: some prices are not known" in table.caption
+    assert "≥: some prices are unknown" in table.caption
 
 
 def test_bounds_and_estimates_are_marked_and_those_without_an_answer_left_out():
@@ -229,8 +229,8 @@ def test_bounds_and_estimates_are_marked_and_those_without_an_answer_left_out():
     ]
     assert table.caption.splitlines() == [
         "the same tokens at today's prices",
-        "not compared, for no tokens of an answer are known: acme:gone (≤ $0.020)",
-        "≤: lost calls are counted at their most, and their tokens are not known",
+        "not compared, because their answers' tokens are unknown: acme:gone (≤ $0.020)",
+        "≤: lost calls are counted at their worst case; their tokens are unknown",
         "≈: some tokens are estimated",
     ]
     nothing = elsewhere_table(Comparison((), (), (), (unanswered,)))
@@ -250,7 +250,7 @@ def test_nothing_to_compare_is_said():
     assert table.rows == []
     assert table.caption.splitlines() == [
         "nothing to compare: no model of this session is served by another provider",
-        "served by nobody else: acme:x (price unknown)",
+        "served by no other provider: acme:x (price unknown)",
     ]
 
 
@@ -302,7 +302,7 @@ def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
         list(session.stream(request))
     (table,) = shown(session, "spend", "--elsewhere")
     assert table.rows == []
-    left_out = f"not compared, for no tokens of an answer are known: together:{MIXTRAL} ("
+    left_out = f"not compared, because their answers' tokens are unknown: together:{MIXTRAL} ("
     assert left_out in table.caption
 
 

@@ -76,7 +76,7 @@ def test_models_are_listed_with_prices_context_and_the_default_marked():
         ["free", "free"],
     ]
     assert table.caption.splitlines() == [
-        "→ asked by default",
+        "→ used by default",
         "together:other: a note",
         "ollama:mixtral: small",
     ]
@@ -123,10 +123,10 @@ def test_spend_shows_what_the_cache_saved_and_what_is_held_only_where_there_is_a
         held=Decimal("0.03"),
     )
     table = spend_table([row], "model", "all")
-    heads = ["calls", "under way", "tokens in", "cached", "tokens out", "cost", "saved"]
+    heads = ["calls", "running", "tokens in", "cached", "tokens out", "cost", "saved"]
     assert table.columns == ["model", *heads]
     assert table.rows == [["a:x", "2", "1", "0", "4,000", "0", "$0.50", "$0.25"]]
-    assert table.caption == "all · $0.030 is held for the call under way"
+    assert table.caption == "all · $0.030 is reserved for the running call"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_spend_shows_what_the_cache_saved_and_what_is_held_only_where_there_is_a
     [
         ({"unpriced": 1}, "price unknown", ""),
         ({"unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", "≥: some calls"),
-        ({"lost": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls are counted at their most"),
+        ({"lost": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls count with their worst case"),
         ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", " · lost calls are counted"),
         ({"lost": 1}, "$0", ""),
         ({"estimated": 1, "cost": Decimal(1)}, "≈ $1.00", "≈: some tokens"),
@@ -203,5 +203,5 @@ def test_doctor_counts_what_is_to_mend():
     checks = [Check("a", True, "fine"), Check("b", False, "broken"), Check("c", None, "unused")]
     table = doctor_table(checks)
     assert [row[0] for row in table.rows] == ["ok", "✗", "-"]
-    assert table.caption == "1 to mend"
-    assert doctor_table([checks[0], checks[2]]).caption == "all is well"
+    assert table.caption == "1 to fix"
+    assert doctor_table([checks[0], checks[2]]).caption == "everything works"

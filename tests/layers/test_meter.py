@@ -288,7 +288,7 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
     assert len(spend.traceback) == 2
     together.plan = [Answer([b"[]"], type="application/json")]
     doctor = kernel.run("%mixmagic doctor")
-    assert "2 to mend" in doctor.text
+    assert "2 to fix" in doctor.text
 
 
 def test_an_unstreamed_answer_that_nobody_waited_for_costs_what_it_could_have(session, together):

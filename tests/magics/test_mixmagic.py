@@ -234,7 +234,7 @@ def test_lost_calls_are_listed_and_settled(start_kernel, together, home):
     )
     shown = kernel.run("%mixmagic spend --all")
     assert f"≤ {lost[4]}" in shown.text
-    assert "lost calls are counted at their most" in shown.text
+    assert "lost calls count with their worst case" in shown.text
     settled = kernel.run("%mixmagic spend --resolve 1 $0.25")
     assert "Recorded: call 1 cost $0.25. No more lost calls." in settled.text
     after = kernel.run("%mixmagic spend --all --by status")
@@ -279,7 +279,7 @@ def test_doctor_says_what_is_to_mend(start_kernel, together, monkeypatch):
     (key,) = [row for row in rows(ran) if row[1] == "key: Together AI"]
     assert key[0] == "✗"
     assert key[2].startswith("TOGETHER_API_KEY is not set (https://")
-    assert ran.text.splitlines()[-1] == "1 to mend"
+    assert ran.text.splitlines()[-1] == "1 to fix"
 
 
 def test_doctor_says_who_is_silent_and_names_no_setting(session, together, monkeypatch):

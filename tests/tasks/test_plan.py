@@ -31,7 +31,7 @@ def test_several_answers_cost_several_times_as_much(session):
     row = next(line for line in str(plan_table(plan)).splitlines() if "answer" in line)
     assert row.split(None, 1) == [
         "answers",
-        "10, each at most 1,000 tokens, likely 300 (assumed: none is known)",
+        "10, each at most 1,000 tokens, likely 300 (assumed)",
     ]
     free = session.plan(session.request("Hi", model="local", max_tokens=1000, n=10))
     assert "10, each at most 1,000 tokens" in str(plan_table(free))
