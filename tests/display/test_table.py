@@ -135,7 +135,7 @@ def test_spend_shows_what_the_cache_saved_and_what_is_held_only_where_there_is_a
         ({"unpriced": 1}, "price unknown", ""),
         ({"unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", "≥: some calls"),
         ({"lost": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls count with their worst case"),
-        ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", " · lost calls are counted"),
+        ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", " · lost calls count"),
         ({"lost": 1}, "$0", ""),
         ({"estimated": 1, "cost": Decimal(1)}, "≈ $1.00", "≈: some tokens"),
         ({"estimated": 1}, "$0", ""),
