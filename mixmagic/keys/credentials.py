@@ -67,6 +67,8 @@ class Credentials:
         self._key_names = {each.key_env for each in self._providers if each.key_env}
         self._key_names.update(*map(variables, self._providers))
         self._url_names = {each.url_env for each in self._providers if each.url_env}
+        # Of each variable, if it holds a key and if it holds a URL; empty if it holds neither.
+        self._kinds: dict[str, tuple[()] | tuple[bool, bool]] = {}
         # What the keyring answered, and when: asking it takes a while.
         self._kept: dict[str, tuple[Secret, float]] = {}
         self._asking: dict[str, threading.Lock] = {}
@@ -235,10 +237,17 @@ class Credentials:
         """Note the keys, and the passwords in URLs, of the environment and the file `.env`."""
         for place in (os.environ, self.dotenv):
             for name in place:
-                if name in self._key_names or sounds_secret(name):
-                    self._noted(place.get(name) or "")
-                if name in self._url_names or sounds_like_url(name):
-                    self._note_url(place.get(name) or "")
+                kind = self._kinds.get(name)
+                if kind is None:
+                    is_key = name in self._key_names or sounds_secret(name)
+                    is_url = name in self._url_names or sounds_like_url(name)
+                    kind = self._kinds[name] = (is_key, is_url) if is_key or is_url else ()
+                if kind:
+                    value = place.get(name) or ""
+                    if kind[0]:
+                        self._noted(value)
+                    if kind[1]:
+                        self._note_url(value)
 
     def _note_url(self, url: str) -> None:
         """Note the user, the password and the keys of a URL: they may be echoed, too."""
