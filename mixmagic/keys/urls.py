@@ -6,6 +6,7 @@ its root, as Perplexity has: both are tried, and the one that answers is remembe
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -117,6 +118,7 @@ def _configured(provider: Provider) -> str:
     return url or provider.base_url
 
 
+@functools.lru_cache(256)
 def _candidates(url: str) -> tuple[str, ...]:
     """Where an API may start whose URL is set to `url`."""
     if _is_careless(url):
