@@ -182,8 +182,35 @@ def test_a_stop_text_ends_the_answer_before_it(asked):
 
 def test_calls_one_after_another_all_get_their_answer(asked):
     """llama.cpp closes the connection behind each stream, though it says that it keeps it."""
-    for _ in range(40):
-        assert asked.ask("Hi", max_tokens=1).usage.completion_tokens == 1
+    for number in range(20):
+        answer = asked.ask("Hi", max_tokens=1, stream=number % 2 == 0)
+        assert answer.usage.completion_tokens == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stream", "calls"), [(True, 150), (False, 250)])
+def test_hundreds_of_calls_in_a_row_lose_none(asked, stream, calls):
+    """It keeps a connection for 100 whole answers."""
+    for _ in range(calls):
+        assert asked.ask("Hi", max_tokens=1, stream=stream).usage.completion_tokens == 1
+
+
+@pytest.mark.slow
+def test_streamed_and_whole_calls_on_two_threads_lose_none(asked):
+    def ask(number: int) -> int:
+        answer = asked.ask("Hi", max_tokens=1, stream=number % 3 > 0)
+        return answer.usage.completion_tokens
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, range(200))) == [1] * 200
+
+
+@pytest.mark.slow
+def test_calls_around_the_server_s_five_seconds_of_idleness_lose_none(asked):
+    for wait in (4.9, 4.97, 5.0, 5.03, 5.1, 6.0):
+        assert asked.ask("Hi", max_tokens=1, stream=False).usage.completion_tokens == 1
+        time.sleep(wait)
+    assert asked.ask("Hi", max_tokens=1, stream=False).usage.completion_tokens == 1
 
 
 def test_threads_side_by_side_get_each_their_own_answer(asked, llama):
