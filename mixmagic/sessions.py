@@ -17,10 +17,11 @@ from mixmagic.core.lazy import cached
 from mixmagic.errors import BadArguments, StoreError
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from mixmagic.backends import Backends
     from mixmagic.calls.completion import Completion
+    from mixmagic.calls.events import Event
     from mixmagic.calls.interrupts import Calls, Running
     from mixmagic.calls.tokens import Count
     from mixmagic.catalog import Catalog
@@ -276,6 +277,22 @@ class Session:
             ...     call.stop()
         """
         return list(self.calls)
+
+    def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
+        """Call a function with each event of this session's calls, on a thread of its own.
+
+        Events are `begin`, `progress` (at most 20 a second for each call) and `end` of a call, and
+        `money`: what is spent or reserved has changed. A slow function, or one that raises, neither
+        slows nor breaks a call. A forked child has no subscribers.
+
+        Returns:
+            A function that ends the subscription.
+
+        Example:
+            >>> unsubscribe = session.subscribe(lambda event: events.append(event.kind))
+            >>> unsubscribe()
+        """
+        return self.calls.events.subscribe(subscriber)
 
     @property
     def stopped(self) -> list[Completion]:

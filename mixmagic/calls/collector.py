@@ -38,7 +38,7 @@ class Collector:
         self._texts: dict[int, list[str]] = {0: []}  # of each answer
         self._logprobs: list[float] = []
         self._reasoning: dict[int, list[str]] = {}
-        self._pieces = 0
+        self._pieces = self._characters = 0
         self._origin: Origin | None = None  # of the first content
         self._timing: Timing | None = None
         self._recorded_usage: Usage | None = None
@@ -54,11 +54,13 @@ class Collector:
             if self._first_text is None:
                 self._first_text = time.perf_counter()
             self._texts.setdefault(choice, []).append(text)
+            self._characters += len(text)
             self._pieces += 1
         if delta.reasoning:
             if self._first_thought is None:
                 self._first_thought = time.perf_counter()
             self._reasoning.setdefault(choice, []).append(delta.reasoning)
+            self._characters += len(delta.reasoning)
             self._pieces += 1
         if self._origin is None and (more or delta.finish or usage is not None):
             self._origin = delta.origin
@@ -135,6 +137,11 @@ class Collector:
     def usage(self) -> Usage | None:
         """The provider's count, with its charge; `None` if it has sent none."""
         return self._tally.usage
+
+    @property
+    def received(self) -> tuple[int, int]:
+        """Characters of the answer so far, thoughts included, and its pieces: about its tokens."""
+        return self._characters, self._pieces
 
     @property
     def begun(self) -> bool:

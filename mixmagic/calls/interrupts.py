@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from mixmagic.calls.events import Event, Events
+
 if TYPE_CHECKING:  # `%load_ext` stays light
     from mixmagic.calls.collector import Collector
     from mixmagic.calls.completion import Completion
@@ -43,6 +45,7 @@ class Calls:
 
     Attributes:
         stopped: What had come of the calls that were stopped last, in one cell or at once.
+        events: The subscribers to these calls.
     """
 
     def __init__(self) -> None:
@@ -53,6 +56,7 @@ class Calls:
         self._interrupted = False
         self.stopped: list[Completion] = []
         self._fresh = True  # no call of this cell has been stopped yet
+        self.events = Events(lambda: self)
 
     def __iter__(self) -> Iterator[Running]:
         return iter(list(self._running.values()))
@@ -66,6 +70,7 @@ class Calls:
         thread = asker.get() or threading.get_ident()
         running = Running(collector.request, collector, time.monotonic(), thread)
         self._running[id(running)] = running
+        self.events.emit(Event("begin", running))
         if self._interrupted and thread not in self._spared:
             running.stop()
         return running

@@ -6,16 +6,16 @@ Every call that leaves this machine becomes a row in the ledger, priced, however
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from enum import IntEnum
-from typing import Literal
 
 from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
+from mixmagic.calls.events import Event
 from mixmagic.calls.final_cost import finalize
-from mixmagic.calls.interrupts import Calls, Running
+from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Usage, bill
 from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
@@ -26,20 +26,12 @@ from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 from mixmagic.store.ledger.rows import Status
 
-# What the meter tells of a call: it began, its answer moved, money was reserved or freed, it ended.
-Event = Literal["begin", "move", "money", "end"]
-Notify = Callable[[Event, Running], None]
-
 # Why an answer ended, if its stream did not say.
 _FINISH = {"stopped": "stopped", "failed": "broken off"}
 _log = logging.getLogger("mixmagic")
 
 
-def _ignore(event: Event, running: Running) -> None:
-    """Tell nobody."""
-
-
-def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _ignore) -> Layer:
+def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
     """Reserve what a call may cost, and record what it did cost.
 
     A ledger that cannot be written does not stop a call without a budget: a note tells the user,
@@ -52,8 +44,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _
     Args:
         ledger: The spend record.
         notebook: The notebook's path, if known.
-        calls: The registry of calls under way.
-        notify: Told of each event of each call; it must neither wait nor raise.
+        calls: The registry of calls under way, which tells its subscribers of them.
     """
 
     def layer(inner: Stream) -> Stream:
@@ -61,20 +52,18 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _
             call = _Call(ledger, Reservation(request, notebook, worst_case(request)))
             reservation, collector = call.reservation, call.collector
             running = calls.begin(collector)
-            notify("begin", running)
             try:
                 yield from reserve(ledger, reservation)
-                notify("money", running)
+                calls.events.emit(Event("money"))
                 call.begin()
                 with closing(inner(reservation.request)) as deltas:
                     for delta in deltas:
                         if delta.failed is not None:
                             yield from call.another_try(delta.failed)
-                            notify("money", running)
+                            calls.events.emit(Event("money"))
                             continue
                         collector.add(delta)
                         ledger.note_progress(reservation)
-                        notify("move", running)
                         if delta.progress:
                             yield from call.before_sending(delta)
                         else:
@@ -89,11 +78,12 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls, notify: Notify = _
             finally:
                 ledger.presume_lost(reservation)  # first: what follows may be interrupted
                 calls.end(running)
+                completion = None
                 try:
-                    call.record()
+                    completion = call.record()
                 finally:
-                    notify("money", running)
-                    notify("end", running)
+                    calls.events.emit(Event("end", running, completion=completion))
+                    calls.events.emit(Event("money"))
 
         return stream
 
@@ -181,7 +171,7 @@ class _Call:
         else:
             self._status, self._reason = "failed", type(error).__name__
 
-    def record(self) -> None:
+    def record(self) -> Completion | None:
         """Close the call's row with its outcome, or delete it if the call left nothing behind."""
         collector, error = self.collector, self._error
         if error is not None:
@@ -202,6 +192,7 @@ class _Call:
                 on_end(completion)
         finally:
             self._write(completion)
+        return completion
 
     def _write(self, completion: Completion | None) -> None:
         try:
