@@ -9,7 +9,7 @@ import pytest
 from server import Answer
 from server import together as words
 
-from mixmagic.calls.codec import cassette_key
+from mixmagic.calls.identity import cassette_key
 from mixmagic.core.values import Delta
 from mixmagic.errors import MissingKey, MixmagicError
 from mixmagic.layers import notes as notes_layer
