@@ -319,9 +319,11 @@ def test_the_next_price_does_not_change_a_call_under_way(session, together):
     with closing(session.stream(session.request("Hi"))) as deltas:
         next(deltas)
         provider, model = session.provider("together"), session.catalog.resolve("8x7b")
-        session.catalog._models[provider.name, model.id] = replace(
+        catalog = session.catalog
+        catalog._models[provider.name, model.id] = replace(
             model, price=Price(Decimal(9), Decimal(9))
         )
+        catalog._version = object()
         list(deltas)
     drain(session, session.request("Hi"))
     assert [row["cost_nanodollars"] for row in rows(session)] == [11 * 600, 11 * 9_000]
