@@ -33,12 +33,12 @@ from mixmagic.core.terminal import encodable
 
 _LONGEST = 600
 # What a terminal would obey instead of showing, and what is no text.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"  # compiled when it is used
 
 
 def one_line(text: object, longest: int = _LONGEST) -> str:
     """Fold white space and control characters to single blanks; cut at `longest` characters."""
-    folded = " ".join(_CONTROL.sub(" ", str(text)).split())
+    folded = " ".join(re.sub(_CONTROL, " ", str(text)).split())
     return folded if len(folded) <= longest else folded[: longest - 1] + "…"
 
 

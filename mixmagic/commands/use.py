@@ -35,7 +35,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     model = selection.model
     about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
     out.print(
-        f"Using {model.name} in this session ({about}).\n"
+        f"Using {model.name} in this session ({about.rstrip('.')}).\n"
         f'For all sessions, put model = "{session.model}" into config.toml'
         " (`%mixmagic doctor` shows where it is)."
     )

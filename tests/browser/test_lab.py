@@ -83,7 +83,7 @@ def test_the_embedded_model_answers_word_by_word(lab):
     assert re.search(r"^local \(.*\) · \d+ → \d+ tokens · free · first token ", footer)
     assert lab.cell(2).locator(".jp-RenderedMarkdown > p").first.is_visible()
     assert lab.outputs(2).count() == 1
-    assert lab.text(1).startswith("This session now asks local")
+    assert lab.text(1).startswith("Using local in this session")
     saved = _saved_answer(lab, 2)
     assert saved["text/plain"].endswith(f"\n\n{footer}")
     assert whole == " ".join(saved["text/plain"].split())

@@ -67,20 +67,20 @@ def test_an_answer_streams_and_the_stop_button_ends_run_all(lab, provider):
     assert lab.saved().cells[3].outputs[-1].ename == "Stopped"
 
 
-def test_code_and_a_mended_cell_come_below(lab, provider):
+def test_code_and_a_fixed_cell_come_below(lab, provider):
     provider.plan = [_code("first = 1", "second = 2"), _code("1 / 1")]
     insert, fix = "%%mixtral -m 8x7b -i\nHow?", "%mixtral -m 8x7b fix"
     lab.open("cells", insert, "1 / 0", fix)
     lab.run()
-    assert "new cell below; one more follows" in lab.text(1)
+    assert "Added a cell below; another code block stays in the answer." in lab.text(1)
     _run_cell(lab, 2)
+    _run_cell(lab, 3)
+    assert "ZeroDivisionError" in lab.text(3)
     _run_cell(lab, 4)
-    assert "ZeroDivisionError" in lab.text(4)
-    _run_cell(lab, 5)
     assert "ZeroDivisionError" in str(provider.received[-1].body["messages"])
     sources = [cell.source for cell in lab.saved().cells]
-    assert sources[1:] == [insert, "first = 1", "second = 2", "1 / 0", fix, "1 / 1"]
-    assert lab.prompt(6) == "[ ]:"
+    assert sources[1:] == [insert, "first = 1", "1 / 0", fix, "1 / 1"]
+    assert lab.prompt(5) == "[ ]:"
 
 
 def test_options_are_completed(lab):

@@ -81,7 +81,7 @@ def _pieces(text: str) -> list[bytes]:
 SHOWN = {
     "%mixmagic models": "8x7b",
     "%mixmagic models --for code": "8x7b",
-    "%mixmagic use 8x7b": "This session now asks together:8x7b (",
+    "%mixmagic use 8x7b": "Using together:8x7b in this session (",
     "%mixmagic doctor": "a terminal: answers stream",
     "%mixmagic spend": "together:8x7b",
     "%mixmagic budget 1": "session",

@@ -89,7 +89,7 @@ def test_two_rounds_say_it_once(desk):
 
 def test_use_keeps_the_alias_and_the_tables_mark_who_is_asked(desk):
     said = desk.run("%mixmagic use 8x7b").text
-    assert f"This session now asks acme:8x7b (acme · {REASON})." in said
+    assert f"Using acme:8x7b in this session (acme · {REASON})." in said
     assert 'put model = "8x7b" into config.toml' in said
     assert desk.run("%config Mixmagic.model").text == "'8x7b'"
     for table in ("models", "prices", "models --for code"):
