@@ -365,7 +365,7 @@ def _items(data: Any, name: str, type_: type) -> list[Any]:
 
 def _one_of(data: Any, name: str, values: tuple[Any, ...], *default: Any) -> Any:
     """Return a field that has one of some values."""
-    value = data.get(name, *default)
+    value = default[0] if default and name not in data else data[name]
     if value not in values:
         raise ValueError(name)
     return value

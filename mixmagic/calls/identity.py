@@ -84,17 +84,16 @@ def normalized_url(url: str) -> str:
         'https://api.example.com/v1'
     """
     parts = urllib.parse.urlsplit(url.strip())
-    host = parts.hostname or ""
     try:
-        port = parts.port
-    except ValueError:
-        port = None
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # not a port
+        return url.strip()
     if ":" in host:
         host = f"[{host}]"
     if port is not None and port != _PORTS.get(parts.scheme):
         host = f"{host}:{port}"
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}{query}"
+    path = parts.path.rstrip("/")
+    return urllib.parse.urlunsplit((parts.scheme, host, path, parts.query, ""))
 
 
 def _question(request: Request) -> dict[str, Any]:
