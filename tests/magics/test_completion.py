@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 
+import IPython
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from server import Answer, together
 
 from mixmagic import magics
+
+pytestmark = pytest.mark.skipif(
+    IPython.version_info < (8, 6), reason="IPython has no matchers before 8.6"
+)
 
 SETUP = """
 class Thing:
