@@ -395,3 +395,17 @@ def test_no_amount_is_refused(given):
 )
 def test_a_bound_is_not_rounded(dollars, text):
     assert exactly(Decimal(dollars)) == text
+
+
+def test_a_change_is_seen_whether_the_file_has_another_time_or_another_inode(make):
+    """The new limit has as many characters as the old one."""
+    mine, other = make(), make("another")
+    mine.set_limit("day", Decimal(1))
+    written = mine.budgets.path.stat()
+    for limit in (2, 3):
+        other.set_limit("day", Decimal(limit))
+        if limit == 3:  # a clock that stands still
+            os.utime(mine.budgets.path, ns=(written.st_atime_ns, written.st_mtime_ns))
+        assert [left.limit.dollars for left in mine.balances(None)] == [limit]
+    mine.budgets.path.write_text('{"day": "4"}')  # by an editor: the inode stays
+    assert [left.limit.dollars for left in mine.balances(None)] == [4]

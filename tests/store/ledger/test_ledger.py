@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
@@ -459,3 +461,32 @@ def test_a_ledger_of_the_first_form_is_carried_over(tmp_path):
     ledger.set_limit("notebook", Decimal(1), "/a.ipynb")
     assert [left.spent * 10**9 for left in ledger.balances("/a.ipynb")] == [19_800, 1_800]
     ledger.database.close()
+
+
+def test_closing_writes_what_is_owed(ledger):
+    reservation = reserve(ledger, request())
+    ledger.presume_lost(reservation)
+    ledger.close()
+    with closing(sqlite3.connect(ledger.database.path)) as connection:
+        assert connection.execute("SELECT status FROM calls").fetchall() == [("lost",)]
+
+
+def test_a_models_name_that_is_no_text_is_kept_as_far_as_it_can_be(ledger):
+    call(ledger, request(Model("half \ud83d", Provider("x", "X"))))
+    assert [row["model"] for row in rows(ledger)] == ["half ?"]
+
+
+def test_another_thread_s_transaction_records_a_call_too(ledger):
+    """With many threads, one commit closes the rows of several calls."""
+    first, second = reserve(ledger, request()), reserve(ledger, request())
+    commits: list[str] = []
+    ledger.database._open.set_trace_callback(commits.append)
+    with ledger.database.lock:
+        recorder = threading.Thread(target=ledger.record, args=(first, "ok", completion(request())))
+        recorder.start()
+        while first.entry not in ledger._writer._owed:
+            time.sleep(0.001)
+        ledger.record(second, "ok", completion(request()))
+    recorder.join(10)
+    assert [row["status"] for row in rows(ledger)] == ["ok", "ok"]
+    assert commits.count("COMMIT") == 1

@@ -347,3 +347,38 @@ def test_a_saving_is_below_nothing_where_cached_tokens_cost_more(ledger):
     call(ledger, odd, prompt=1000, cached_tokens=400)
     (row,) = ledger.spent()
     assert row.saved == Decimal("-0.00076")
+
+
+def test_more_tokens_from_the_cache_than_there_were_save_no_more_than_all(ledger):
+    call(ledger, DEAR, prompt=1000, cached_tokens=5000)
+    (row,) = ledger.spent()
+    assert row.saved == 1000 * (Decimal("3.1") - Decimal("0.3")) / 10**6
+
+
+def test_two_months_are_shown_day_by_day(ledger):
+    for age in (0, 62):
+        call(ledger, CHEAP, NOON - age * DAY)
+    names = [name for name, _, _ in timeline(ledger.database, ledger.session, "all").days]
+    assert names == [day(NOON - 62 * DAY), day(NOON)]
+
+
+def test_a_curve_never_begins_below_nothing(ledger):
+    """A call may end between the query for the totals and the one for the calls."""
+    with ledger.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO calls (started_at, day, session, provider, model, status,"
+            " cost_nanodollars) VALUES (?, ?, 'this-session', 'x', 'm', 'ok', 1000)",
+            (NOON, day()),
+        )
+    points = timeline(ledger.database, "this-session", "session").points
+    assert points == [(NOON, Decimal("0.000001"))]
+
+
+def test_of_many_lost_calls_the_newest_are_listed(ledger):
+    with ledger.database.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO calls (started_at, day, session, provider, model, status)"
+            " VALUES (?, ?, 's', 'x', 'm', 'lost')",
+            [(NOON, day())] * 120,
+        )
+    assert [row.number for row in lost(ledger.database)] == list(range(120, 20, -1))

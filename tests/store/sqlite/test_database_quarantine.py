@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mixmagic.errors import StoreDamaged, StoreError
+from mixmagic.store.sqlite import quarantine
 from mixmagic.store.sqlite.database import Database
 
 FIRST = (
@@ -147,3 +148,22 @@ def test_a_link_stays_and_what_it_points_to_is_moved(path, tmp_path):
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT text FROM notes").fetchall() == [("new",)]
     assert [each.name for each in link.parent.iterdir()] == ["ledger.db"]
+
+
+def test_a_file_is_moved_before_its_log(path, monkeypatch):
+    """A kill in between leaves a log, which is set aside; a file without its log looks complete."""
+    database = Database(path, [FIRST])
+    add(database, "in the log")
+    rename, renamed = Path.rename, []
+
+    def killed(self: Path, target: Path) -> Path:
+        if renamed:
+            raise KeyboardInterrupt
+        renamed.append(self)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        quarantine.set_aside(path, "damaged")
+    assert renamed == [path]
+    database.close()

@@ -1,0 +1,51 @@
+"""Which process an id means, and whether it still runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from mixmagic.store.ledger import processes
+
+
+def identified(pid: int, later: float = 0.0) -> str:
+    """Return the id of a process of this host that started `later` seconds later."""
+    return f"{platform.node()}/{pid}@{psutil.Process(pid).create_time() + later:.2f}"
+
+
+def test_this_process_runs_and_no_id_is_one_of_a_process_that_has_ended():
+    assert processes.own_process_id() == identified(os.getpid())
+    assert processes.has_exited(processes.own_process_id()) is False
+    assert processes.has_exited(None) is True
+
+
+def test_a_process_with_the_number_of_an_earlier_one_is_another():
+    """The start is computed from the clock, which may be set a little meanwhile."""
+    for later, exited in ((1.5, False), (-1.5, False), (3.0, True), (-3.0, True)):
+        assert processes.has_exited(identified(os.getpid(), later)) is exited
+
+
+def test_a_process_of_another_host_may_be_anything():
+    assert processes.has_exited("another-host/1@1.00") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no zombies")
+def test_a_zombie_has_ended():
+    """Its parent may never ask for its status, as a kernel's manager that was killed."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = identified(child.pid)
+    assert processes.has_exited(name) is False
+    child.stdin.close()
+    deadline = time.monotonic() + 30
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert processes.has_exited(name) is True
+    child.wait(10)
+    assert processes.has_exited(name) is True
