@@ -17,6 +17,7 @@ from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 from server import together as pieces
 
 from mixmagic.calls.collector import Collector
+from mixmagic.calls.interrupts import Calls
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Delta
 from mixmagic.errors import (
@@ -405,3 +406,104 @@ class TestOnEnd:
 
         assert len(ended(send, fail)) == 1
         assert rows(session)[0]["status"] == "ok"
+
+
+def test_an_interrupt_at_the_end_of_a_call_loses_no_money(session):
+    """Its traceback may keep the call's frames alive for long."""
+
+    class Interrupted(Calls):
+        def end(self, running):
+            raise KeyboardInterrupt
+
+    def send(request):
+        yield Delta("Hello", finish="stop", usage=Usage(9, 1))
+
+    stream = meter(session.ledger, None, Interrupted())(send)(session.request("Hi"))
+    with pytest.raises(KeyboardInterrupt) as kept:
+        list(stream)
+    session.ledger.sweep()
+    assert [row["status"] for row in rows(session)] == ["lost"]
+    assert kept.value.__traceback__ is not None
+
+
+def answers(request):
+    yield Delta("Hello")
+    yield Delta(" there", finish="stop", usage=Usage(9, 2))
+
+
+def test_a_row_has_the_calls_tag_and_job(session):
+    request = session.request("Hi")
+    request.control.tag, request.control.job = "cell 4", "job-7"
+    list(meter(session.ledger, None, session.calls)(answers)(request))
+    list(meter(session.ledger, None, session.calls)(answers)(session.request("Hi")))
+    assert [(row["tag"], row["job"]) for row in rows(session)] == [
+        ("cell 4", "job-7"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("origin", ["cache", "cassette"])
+def test_an_answer_from_a_cache_or_a_cassette_costs_nothing(session, origin):
+    def send(request):
+        for delta in answers(request):
+            yield delta._replace(origin=origin)
+
+    list(meter(session.ledger, None, session.calls)(send)(session.request("Hi")))
+    (row,) = rows(session)
+    assert (row["status"], row["origin"], row["cost_nanodollars"]) == ("ok", origin, 0)
+    assert [spent.cost for spent in session.ledger.spent()] == [0]
+
+
+def test_on_end_is_called_before_the_call_is_recorded(session):
+    """A job writes its answer down first: otherwise a kill in between would ask for it again."""
+    ends = []
+
+    def on_end(completion):
+        ends.append((completion.text, [row["status"] for row in rows(session)]))
+
+    request = session.request("Hi")
+    request.control.on_end = on_end
+    list(meter(session.ledger, None, session.calls)(answers)(request))
+    assert ends == [("Hello there", ["open"])]
+    assert [row["status"] for row in rows(session)] == ["ok"]
+
+
+def test_a_call_is_recorded_if_on_end_fails(session):
+    def on_end(completion):
+        raise OSError("the disk is full")
+
+    request = session.request("Hi")
+    request.control.on_end = on_end
+    with pytest.raises(OSError, match="the disk is full"):
+        list(meter(session.ledger, None, session.calls)(answers)(request))
+    assert [row["status"] for row in rows(session)] == ["ok"]
+
+
+def test_on_end_is_not_called_for_a_call_that_was_never_sent(session):
+    def send(request):
+        yield Delta(progress="waiting for a turn")
+
+    ends = []
+    request = session.request("Hi")
+    request.control.on_end = ends.append
+    stream = meter(session.ledger, None, session.calls)(send)(request)
+    next(stream)
+    stream.close()
+    assert (ends, rows(session)) == ([], [])
+
+
+def test_the_events_of_a_call_come_in_order(session):
+    events = []
+
+    def notify(event, running):
+        events.append((event, [row["status"] for row in rows(session)]))
+
+    list(meter(session.ledger, None, session.calls, notify)(answers)(session.request("Hi")))
+    assert events == [
+        ("begin", []),
+        ("money", ["open"]),
+        ("move", ["open"]),
+        ("move", ["open"]),
+        ("money", ["ok"]),
+        ("end", ["ok"]),
+    ]

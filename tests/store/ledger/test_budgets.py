@@ -28,7 +28,7 @@ TOKEN = Decimal("600e-9")
 def request(model: str = "8x7b", budget: Budget | None = None, **params) -> Request:
     resolved = CATALOG.resolve(model)
     # Whose template is known holds what it counts: 9 tokens for the prompt, 100 in all.
-    provider = replace(resolved.provider, backend="local")
+    provider = replace(resolved.provider, counts_exactly=True)
     resolved = replace(resolved, provider=provider)
     params = {"max_tokens": 91, **params}
     return Request(resolved, (Message("user", "Hi"),), params, control=Control(budget=budget))
