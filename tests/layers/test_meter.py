@@ -283,7 +283,7 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
     assert ran.status == "ok"
     assert "Hello there" in ran.text
     assert "not in the ledger: " in ran.text
-    assert ran.text.rstrip().endswith("session unknown")
+    assert "session unknown" in ran.text
     spend = kernel.run("%mixmagic spend")
     assert spend.reply["ename"] == "StoreError"
     assert len(spend.traceback) == 2
@@ -324,6 +324,7 @@ def test_the_next_price_does_not_change_a_call_under_way(session, together):
         catalog._models[provider.name, model.id] = replace(
             model, price=Price(Decimal(9), Decimal(9))
         )
+        session.catalog._version = object()
         catalog._version = object()
         list(deltas)
     drain(session, session.request("Hi"))
