@@ -231,3 +231,15 @@ def test_a_notebook_whose_path_is_no_text_has_budgets_too(home, together, monkey
 def test_a_notebook_without_a_name_is_none(home, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", "")
     assert Session().notebook is None
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -0.0, -1, float("nan"), True, "5"])
+def test_a_timeout_is_a_time(session, timeout):
+    with pytest.raises(BadArguments, match="timeout cannot be"):
+        session.request("Hi", model="local", timeout=timeout)
+    assert session.request("Hi", model="local", timeout=0.5).control.timeout == 0.5
+
+
+def test_a_number_asks_the_same_question_in_every_form(session):
+    one, other = (session.request("Hi", model="local", temperature=zero) for zero in (0, -0.0))
+    assert repr(one.params) == repr(other.params) == "{'temperature': 0}"

@@ -223,9 +223,10 @@ def error_to_json(error: MixmagicError | Stopped) -> dict[str, Any]:
     """Return an error as JSON, with the part of the answer that was received."""
     kind = next(base for base in type(error).__mro__ if hasattr(errors, base.__name__))
     written: dict[str, Any] = {"v": VERSION, "type": kind.__name__, "message": error.message}
+    plain = Stopped() if kind is Stopped else kind("", "")
     for name in _ERROR_FIELDS:
         value = getattr(error, name, None)
-        if value is not None and value != getattr(kind, name, False):
+        if value != getattr(plain, name, None):
             written[name] = str(value) if isinstance(value, Decimal) else value
     usage, partial = getattr(error, "usage", None), _partial(error)
     return written | _filled(

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from server import whole
 
-from mixmagic.calls.collector import Collector, stopped_with
+from mixmagic.calls.collector import stopped_with
 from mixmagic.calls.completion import Completion
 from mixmagic.catalog import FREE
 from mixmagic.core.money import Price, Usage, format_dollars
-from mixmagic.core.values import Delta, Message, Model, Provider, Request
+from mixmagic.core.values import Message, Model, Provider, Request
 
 ACME = Provider("acme", "Acme")
 MODEL = Model("org/Model-1", ACME, ("one",), price=Price(Decimal("0.60"), Decimal("1.20")))
@@ -231,184 +231,6 @@ def test_repr_is_short():
     assert repr(ANSWER) == f"<Completion 'Hi there.': {ANSWER.footer()}>"
 
 
-def test_collector_joins_the_pieces():
-    collector = Collector(REQUEST)
-    assert not collector.begun
-    collector.add(Delta(progress="loading"))
-    assert not collector.begun
-    collector.add(Delta(reasoning="Hm. "))
-    assert collector.begun
-    for delta in (Delta("Hi"), Delta(" there", note="slow"), Delta(".", finish="length")):
-        collector.add(delta)
-    collector.add(Delta(usage=Usage(9, 3)))
-    done = collector.completion()
-    assert (done.text, done.reasoning, done.finish) == ("Hi there.", "Hm. ", "length")
-    assert (done.usage, done.notes, done.origin) == (Usage(9, 3), ("slow",), "live")
-    assert done.cost == Decimal("0.000009")
-    assert 0 < done.ttft <= done.elapsed
-
-
-def test_last_usage_wins():
-    """Some servers count along: each piece's count replaces the one before."""
-    collector = Collector(REQUEST)
-    for tokens in (1, 2, 3):
-        collector.add(Delta("x", usage=Usage(9, tokens)))
-    collector.add(Delta(finish="stop"))
-    assert collector.completion().usage == Usage(9, 3)
-
-
-EIGHT = [Delta(f"{number} ") for number in range(8)]
-LAST = Delta(finish="stop")
-
-
-@pytest.mark.parametrize(
-    ("deltas", "usage"),
-    [
-        ([*EIGHT, LAST, Delta(usage=Usage(9, 8, 5))], Usage(9, 8, 5)),
-        ([*EIGHT, Delta(finish="stop", usage=Usage(9, 8))], Usage(9, 8)),
-        ([*EIGHT, Delta("!", finish="stop", usage=Usage(9, 2))], Usage(9, 2)),
-        ([*EIGHT, LAST._replace(usage=Usage(9, 2)), Delta("held back")], Usage(9, 2)),
-        ([each._replace(usage=Usage(9, 2)) for each in EIGHT] + [LAST], Usage(9, 2)),
-        ([Delta(usage=Usage(9, 0)), LAST], Usage(9, 0)),
-        # Counts that are none, or of something else.
-        ([*EIGHT, LAST, Delta(usage=Usage(9, 0))], Usage(9, 8, 0, "estimate")),
-        ([*EIGHT, LAST, Delta(usage=Usage(0, 2))], Usage(6, 2, 0, "estimate")),
-        ([*EIGHT, LAST, Delta(usage=Usage(0, 0))], Usage(6, 8, 0, "estimate")),
-        ([Delta("x", usage=Usage(9, 1)), *EIGHT, LAST], Usage(9, 9, 0, "estimate")),
-        ([Delta(usage=Usage(9, 50)), *EIGHT, LAST], Usage(9, 50)),
-        (
-            [Delta("x", usage=Usage(9, 5)), *EIGHT, LAST, Delta(usage=Usage(9, 2))],
-            Usage(9, 9, 0, "estimate"),
-        ),
-    ],
-)
-def test_the_providers_count_is_taken_where_it_is_one_of_all_that_came(deltas, usage):
-    collector = Collector(REQUEST)
-    for delta in deltas:
-        collector.add(delta)
-    assert collector.completion().usage == usage
-
-
-CHARGE = Decimal("0.0042")
-TOLD = Usage(9, 8, charge=CHARGE)
-
-
-@pytest.mark.parametrize(
-    ("deltas", "usage"),
-    [
-        ([*EIGHT, LAST, Delta(usage=TOLD)], TOLD),
-        ([*EIGHT, Delta(usage=TOLD)], TOLD),  # broken off later
-        ([*EIGHT, Delta(usage=TOLD), *EIGHT], Usage(9, 16, 0, "estimate", charge=CHARGE)),
-        ([*EIGHT, Delta(usage=Usage(0, 0, charge=CHARGE))],
-         Usage(6, 8, 0, "estimate", charge=CHARGE)),
-        ([Delta(usage=Usage(9, 0, charge=CHARGE)), *EIGHT, LAST, Delta(usage=Usage(9, 8))], TOLD),
-        # What has come since costs more than was charged until then.
-        ([Delta("x", usage=Usage(9, 1, charge=Decimal("1e-8"))), *EIGHT],
-         Usage(9, 9, 0, "estimate")),
-    ],
-)  # fmt: skip
-def test_a_charge_that_is_told_is_kept(deltas, usage):
-    collector = Collector(REQUEST)
-    for delta in deltas:
-        collector.add(delta)
-    finish = "" if collector.finish else "broken off"
-    assert collector.completion(finish).usage == usage
-    assert collector.completion(finish).cost == (usage.charge or MODEL.price.cost(usage))
-
-
-def test_a_charge_is_a_cost_where_no_price_is_known():
-    collector = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
-    for delta in (Delta("Hi"), Delta(usage=TOLD), Delta("more")):
-        collector.add(delta)
-    assert collector.completion("broken off").cost == CHARGE
-
-
-def test_an_answer_that_has_no_count_is_added_to_those_that_have():
-    """A count of the first alone, with thoughts that nobody has seen; ours of the second."""
-    collector = Collector(replace(REQUEST, params={"n": 2}))
-    collector.add(Delta("word " * 72, choice=1))
-    collector.add(Delta("Hi", choice=0))
-    collector.add(Delta(finish="stop", choice=0, usage=Usage(9, 5000)))
-    collector.add(Delta(finish="stop", choice=1))
-    usage = collector.completion().usage
-    assert usage == Usage(9, 5100, counted="estimate")
-
-
-def test_answers_that_extra_body_asks_for_are_several():
-    for params in ({"n": 2}, {"extra_body": {"n": 2}}, {"extra_body": {"best_of": 2}}):
-        collector = Collector(replace(REQUEST, params=params))
-        for choice, finish in enumerate(("stop", "length")):
-            told = Usage(9, 5 + choice)
-            collector.add(Delta("Hi", choice=choice))
-            collector.add(Delta(finish=finish, choice=choice, usage=told))
-        done = collector.completion()
-        assert (done.usage, done.finish, done.others) == (Usage(9, 11), "length", ("Hi",))
-
-
-def test_calls_to_tools_are_counted():
-    collector = Collector(REQUEST)
-    for _ in range(3):
-        collector.add(Delta(usage=Usage(0, 4, counted="estimate")))
-    assert collector.completion("stopped").usage == Usage(6, 12, counted="estimate")
-    collector.add(Delta(finish="tool_calls", usage=Usage(9, 10)))
-    assert collector.completion().usage == Usage(9, 10)
-
-
-def test_tokens_are_estimated_where_the_provider_counts_none():
-    """At least one token for each piece, at least what the length suggests."""
-    pieces = Collector(REQUEST)
-    for _ in range(10):
-        pieces.add(Delta("x"))
-    assert pieces.completion().usage.completion_tokens == 10
-    lump = Collector(REQUEST)
-    lump.add(Delta("word " * 72))
-    usage = lump.completion().usage
-    assert usage == Usage(usage.prompt_tokens, 100, counted="estimate")
-    assert 2 <= usage.prompt_tokens <= 12
-
-
-def test_price_decides_cost():
-    """No price, no cost: not even of an answer without tokens."""
-    unpriced = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
-    unpriced.add(Delta("Hi", usage=Usage(1, 1)))
-    assert unpriced.completion().cost is None
-    free = Collector(replace(REQUEST, model=replace(MODEL, price=FREE)))
-    free.add(Delta("Hi", usage=Usage(1, 1)))
-    assert free.completion().cost == 0
-
-
-def test_finish_may_be_told():
-    collector = Collector(REQUEST)
-    assert collector.completion().finish == "stop"
-    assert collector.completion("stopped").finish == "stopped"
-    assert collector.completion("stopped").ttft is None
-
-
-@pytest.mark.parametrize(
-    ("answer", "price"),
-    [
-        (ANSWER, "priced as $0.00081"),
-        (replace(ANSWER, usage=Usage(9, 56, counted="exact")), "priced as ≈ $0.00081"),
-        (replace(ANSWER, cost=Decimal(0)), "priced as $0"),
-        (UNSEEN, "priced as ≤ $0.00081: it may be billed in full"),
-        (replace(UNSEEN, cost=None), "price unknown"),
-        (replace(ANSWER, cost=None), "price unknown"),
-        (on(replace(MODEL, provider=replace(ACME, free=True)), cost=Decimal(0)), "free"),
-    ],
-)
-def test_stopped_with_says_what_is_kept_and_what_it_costs(answer, price):
-    stopped = stopped_with(answer)
-    assert stopped.message == f"Stopped: 56 tokens kept, {price}."
-    assert stopped.completion is answer
-
-
-def test_what_each_try_says_again_is_noted_once():
-    collector = Collector(REQUEST)
-    for _ in range(3):
-        collector.add(Delta(note="the key travels unencrypted"))
-    assert collector.completion().notes == ("the key travels unencrypted",)
-
-
 def test_answers_can_be_hashed_and_equal_ones_count_once(session, together):
     together.plan = [whole("Tea."), whole("Tea."), whole("Milk.")]
     first, second, third = (
@@ -471,23 +293,3 @@ def test_an_empty_answer_says_so(finish):
 @pytest.mark.parametrize("finish", ["stopped", "broken off", "tool_calls", "content_filter"])
 def test_an_empty_answer_that_says_why_does_not(finish):
     assert "empty" not in replace(ANSWER, text="", finish=finish).footer()
-
-
-def test_a_piece_behind_an_end_takes_the_end_and_the_count_back():
-    collector = Collector(REQUEST)
-    collector.add(Delta("x", finish="length", usage=Usage(9, 1)))
-    for _ in range(20):
-        collector.add(Delta("more ", resumed=True))
-    assert collector.finish is None
-    assert collector.completion().usage.completion_tokens >= 20
-    collector.add(Delta(finish="stop", usage=Usage(9, 30)))
-    assert collector.finish == "stop"
-    assert collector.completion().usage == Usage(9, 30)
-
-
-def test_what_has_turned_out_to_be_thoughts_is_told_anew():
-    collector = Collector(REQUEST)
-    for delta in (Delta("a draft</think>"), Delta("Hi"), Delta(instead=("Hi", "a draft"))):
-        collector.add(delta)
-    answer = collector.completion()
-    assert (answer.text, answer.reasoning, answer.thought) == ("Hi", "a draft", "Thought")

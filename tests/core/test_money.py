@@ -56,6 +56,22 @@ def test_costs_are_whole_nanodollars_and_add_up(calls, input_cents, output_cents
     assert abs(sum(parts) - whole) <= len(parts) * Decimal("0.5e-9") + Decimal("0.5e-9")
 
 
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(10, 0, cached_tokens=4), "0.000012"),
+        (Usage(10, 0, cached_tokens=10), "0.000000"),
+        (Usage(10, 0, cached_tokens=5000), "0.000000"),
+        (Usage(10, 0, cached_tokens=4, cache_write_tokens=5000), "0.000018"),
+        (Usage(0, 1, cached_tokens=7, cache_write_tokens=7), "0.000004"),
+    ],
+)
+def test_no_more_tokens_are_from_the_cache_than_the_prompt_has(usage, cost):
+    """However many the provider reports: a cost is never below that of the answer alone."""
+    price = Price(Decimal(2), Decimal(4), cached=Decimal(0), cache_write=Decimal(3))
+    assert price.cost(usage) == Decimal(cost)
+
+
 def test_usage_adds_up():
     assert Usage(9, 5).total_tokens == 14
 
