@@ -1,7 +1,8 @@
-"""How to reach a model: one module for each wire protocol, named in the catalog.
+"""Backends: the ways to reach a model, one module for each wire protocol named in the catalog.
 
-May import `catalog`, `tokens`, `settings` and what stands below them. A module of this room has
-a class `Backend(settings, access)` with `open(provider)`, `models(provider)` and `close()`.
+May import `keys`, `catalog`, `calls` and what stands below them; `layers` and `sessions` use it.
+To add a protocol `x`, write `backends/x/backend.py` with a class `XBackend(settings, credentials)`
+that has the methods of `Backend`.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from mixmagic.keys.credentials import Credentials
 
 
 class Backend(Protocol):
-    """What a module of this room offers."""
+    """A way to reach the models of a provider."""
 
     def open(self, provider: Provider) -> Stream:
-        """How to ask the provider's models."""
+        """Return the stream that asks the provider's models."""
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
-        """What the provider says that it serves, as OpenAI's `/models` entries."""
+        """Return the models that the provider serves, as entries of OpenAI's `/models`."""
 
     def close(self) -> None:
-        """Give back connections, threads and memory."""
+        """Release connections, threads and memory."""
 
 
 @runtime_checkable
-class Counting(Backend, tokens.Counter, Protocol):
-    """A module's that has its models' tokenizers."""
+class CountingBackend(Backend, tokens.Counter, Protocol):
+    """A backend that can count tokens exactly."""
 
 
 class Backends:
-    """The backends of one session, each imported and made when first needed.
+    """The backends of one session, each imported when first needed.
 
     Args:
-        settings: Where the file `.env` is, among others.
+        settings: Timeouts, folders, and the path of the file `.env`.
         providers: The providers of the catalog.
 
     Attributes:
@@ -57,21 +58,21 @@ class Backends:
         self._made: dict[str, Backend] = {}
 
     def open(self, provider: Provider) -> Stream:
-        """How to ask the models of `provider`."""
+        """Return the stream that asks the models of `provider`."""
         return thoughts.apart(self._backend(provider).open(provider))
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
-        """What `provider` says that it serves, as OpenAI's `/models` entries.
+        """Return the models that `provider` serves, as entries of OpenAI's `/models`.
 
         Args:
-            provider: Whom to ask.
-            key: The key to ask with, where it is not the one that is found.
-            timeout: Seconds that it may take.
+            provider: The provider to ask.
+            key: The key to send, if not the one that is set up.
+            timeout: Seconds that the call may take.
 
         Raises:
-            MixmagicError: It could not be asked.
+            MixmagicError: The call failed.
         """
         return self._backend(provider).models(provider, key, timeout)
 
@@ -87,22 +88,28 @@ class Backends:
         """
         provider = model.provider
         # No other backend is imported to count.
-        if provider.counts_exactly and isinstance(backend := self._backend(provider), Counting):
+        if provider.counts_exactly and isinstance(
+            backend := self._backend(provider), CountingBackend
+        ):
             exact = backend.count(messages, model, load=True)
             if exact is not None:
                 return tokens.Count(exact, exact, exact=True)
         return tokens.count(messages, model)
 
     def close(self) -> None:
-        """Give back connections, threads and memory."""
+        """Release connections, threads and memory."""
         with self._lock:
             made, self._made = self._made, {}
         for backend in made.values():
             backend.close()
 
     def _backend(self, provider: Provider) -> Backend:
-        with lazy.lock, self._lock:  # its module is imported
-            if provider.backend not in self._made:
-                module = importlib.import_module(f"mixmagic.backends.{provider.backend}.backend")
-                self._made[provider.backend] = module.Backend(self._settings, self.access)
-            return self._made[provider.backend]
+        name = provider.backend
+        if (backend := self._made.get(name)) is not None:
+            return backend
+        with lazy.lock, self._lock:  # no fork in the middle of an import
+            if name not in self._made:
+                module = importlib.import_module(f"mixmagic.backends.{name}.backend")
+                backend_class = getattr(module, f"{name.title()}Backend")
+                self._made[name] = backend_class(self._settings, self.access)
+            return self._made[name]

@@ -12,8 +12,8 @@ from typing import Any
 
 from mixmagic.backends import dialects, schema_roots, wire
 from mixmagic.backends.dialects import Dialects, Habits
-from mixmagic.backends.error_bodies import says
-from mixmagic.core.values import Delta, Model, Provider, Request
+from mixmagic.backends.error_bodies import provider_message
+from mixmagic.core.values import Delta, Model, Request
 from mixmagic.errors import MixmagicError
 from mixmagic.keys import urls
 
@@ -138,37 +138,11 @@ def _is_elsewhere(error: MixmagicError, model: Model) -> bool:
     """True if an error says that there is no API at a URL: not that the model is not there."""
     if error.status not in _NOT_THERE:
         return False
-    words = says(error.body)
+    words = provider_message(error.body)
     if re.search(r"\bmodel\b", words, re.IGNORECASE) or (model.id and model.id in words):
         return False
     told = error.body.get("error") if isinstance(error.body, Mapping) else None
     return not isinstance(told, Mapping) or _OF_PATHS.search(words) is not None
-
-
-def listed(provider: Provider, get: Callable[[str], bytes]) -> bytes:
-    """Return the body of a provider's `/models`, wherever its API starts.
-
-    Args:
-        provider: The provider.
-        get: Gets it from the API that starts at a URL.
-
-    Raises:
-        MixmagicError: Of the first place, if it is nowhere.
-    """
-    first, *others = urls.base_urls(provider)
-    try:
-        return get(first)
-    except MixmagicError as error:
-        for url in others if error.status in _NOT_THERE else ():
-            try:
-                found = get(url)
-            except MixmagicError as late:
-                if late.status not in _NOT_THERE:
-                    raise
-            else:
-                urls.remember(provider, url)
-                return found
-        raise
 
 
 def _after(first: Delta, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mixmagic.backends import schema_roots
-from mixmagic.backends.error_bodies import codes, parts, says
-from mixmagic.backends.overflow import is_overflow
+from mixmagic.backends.error_bodies import codes, is_overflow, parts, provider_message
 from mixmagic.core.values import Model, Request
 
 # Besides parameters: the role, and the two steps of structured output.
@@ -192,7 +191,10 @@ def left_out(request: Request, habits: Habits) -> list[str]:
 
 def is_of_schema(lesson: Habits, body: Any) -> bool:
     """Return True if a refusal is about one schema: another one may be taken."""
-    return _SCHEMA in lesson.refused and _OF_SCHEMA.search(says(body, _LONGEST)) is not None
+    return (
+        _SCHEMA in lesson.refused
+        and _OF_SCHEMA.search(provider_message(body, _LONGEST)) is not None
+    )
 
 
 def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Habits | None:
@@ -209,7 +211,7 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
         >>> lesson(model, {"seed": 7}, 400, said).refused
         frozenset({'seed'})
     """
-    words = says(body, _LONGEST)
+    words = provider_message(body, _LONGEST)
     if is_overflow(words, codes(body)):
         return None
     refused: set[str] = set()

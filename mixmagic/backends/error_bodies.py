@@ -1,4 +1,4 @@
-"""What the body of an error says, wherever and in whatever shape it says it. No I/O."""
+"""The words, codes and numbers of an error's body, in any of the shapes in use. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mixmagic.errors import one_line
 
@@ -24,6 +24,56 @@ _LONGEST_HEAD = 4096  # characters of a page in which its title is looked for
 _HALF = re.compile("[\ud800-\udfff]")
 _parse = json.JSONDecoder().decode  # json.loads without its looks at options
 _parse_from = json.JSONDecoder().raw_decode  # and without looking for blanks
+
+# How providers say that a prompt is too long for a model: as a code, or in words.
+_OVERFLOW_CODES = (
+    "context_length_exceeded",
+    "context_window_exceeded",
+    "exceed_context_size_error",
+    "model_context_window_exceeded",
+    "request_too_large",
+)
+# Words about the prompt alone: the limit of an answer is not the context's.
+_OVERFLOW_WORDS = re.compile(
+    r"""context[ _-]?(?:length|size|window|limit|overflow)|max(?:imum)?\ context
+      | max_(?:model|seq)_len
+      | (?:prompt|input|inputs|request|conversation|messages?)(?:\ tokens)?
+        \ (?:is|are|was)?\ ?(?:too\ (?:long|large)|longer\ than)
+      | reduce\ (?:the\ (?:length|size)\ of\ )?(?:the|your)\ (?:messages|prompt|inputs?|context)
+      | `?inputs`?\ (?:tokens\ \+|must\ have\ less\ than)
+      | max(?:imum)?\ (?:prompt|input|model|sequence)\ (?:length|size|tokens?)
+      | (?:prompt|input|token|sequence)s?[ _](?:tokens?\ )?(?:count|length)s?\b.{0,60}?
+        (?:exceed|greater\ than|longer\ than|too\ (?:long|large))
+      | (?:input|prompt)\ (?:tokens?\ )?.{0,40}?(?:can\ ?not\ )?exceeds?\ .{0,40}?(?:limit|maximum)
+      | (?:too\ many|exceed\w*\ (?:the\ )?(?:model'?s?\ )?(?:max(?:imum)?\ )?)\ ?
+        (?:input\ |prompt\ )?tokens?\b(?!\ per)
+      | exceed\w*\ (?:the\ )?(?:model|max(?:imum)?)\ (?:input\ )?(?:token|sequence|context)
+      | token\ limit\ exceeded
+      | length\ of\ (?:all\ )?(?:messages|prompt\w*).{0,40}?(?:long|less\ than)
+      | range\ of\ input\ length
+      | string\ too\ long\.\ expected\ a\ string\ with\ maximum\ length\ \d{5}
+      | exceed\ max\ message\ tokens
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+# A limit of the account's, which passes.
+_RATE = re.compile(r"per[ _-](?:second|minute|hour|day)|\b[RT]P[MD]\b|rate[ _-]?limit", re.I)
+_NUMBER = r"(?<![\w.-])(\d[\d,]{0,14})(?!\d)"
+_NUMBERS = re.compile(_NUMBER)
+# Where the number of tokens that a model takes stands, the clearest first.
+_CONTEXT_LIMITS = [
+    re.compile(rf"{before}{_NUMBER}{behind}", re.IGNORECASE)
+    for before, behind in (
+        (r"(?:<=?|>)\s*", ""),
+        (r"context (?:length|size|window)(?: limit)?(?: is| of|:)?(?: only)?\s*\(?", ""),
+        (r"max(?:imum)? (?:prompt|input|model|sequence) \w+:?(?: is| of)?\s*\(?", ""),
+        (r"(?:token limit|limit of|less than|allowed|allowed token size|not exceed):?\s*\(?", ""),
+        (r"(?:max_(?:seq|model)_len|tokens limit):?\s*\(?", ""),
+        (r"range of input length should be \[1, ?", r"\]"),
+        ("", r" (?:tokens? )?max(?:imum)?\b"),
+    )
+]
+_LEAST_TOKENS, _MOST_TOKENS = 16, 10**9  # tokens; what is less or more is another number
 
 
 def loads(text: str) -> Any:
@@ -53,7 +103,7 @@ def parse(raw: bytes) -> Any:
         return text
 
 
-def says(body: Any, longest: int = 200) -> str:
+def provider_message(body: Any, longest: int = 200) -> str:
     """Return the provider's own words in a body: JSON of any known shape, text, or a page's title.
 
     An empty text if there are none. What it has answered without an error may be given, too.
@@ -63,8 +113,8 @@ def says(body: Any, longest: int = 200) -> str:
         longest: Characters of what is returned.
 
     Example:
-        >>> says({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]})
-        'seed: Extra inputs are not permitted'
+        >>> provider_message({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]})
+        'seed: Extra inputs'
     """
     return one_line(_words(body, _DEEPEST), longest)
 
@@ -151,3 +201,53 @@ def _page_title(text: str) -> str:
         return text
     title = _TITLE.search(text[:_LONGEST_HEAD])
     return html.unescape(title[1]).replace("<", " ") if title else ""
+
+
+class Overflow(NamedTuple):
+    """By how much a prompt is too long, as far as a provider has told.
+
+    Attributes:
+        tokens: Tokens that it has, or would have with its answer; `None` if unknown.
+        limit: Tokens that the model takes; `None` if unknown.
+    """
+
+    tokens: int | None = None
+    limit: int | None = None
+
+
+def is_overflow(words: str, codes: str) -> bool:
+    """Return True if an error says that the prompt is too long for the model.
+
+    Args:
+        words: The provider's own words.
+        codes: The machine-readable parts of the error.
+
+    Example:
+        >>> is_overflow("prompt is too long: 213462 tokens > 200000 maximum", "")
+        True
+    """
+    if any(code in codes for code in _OVERFLOW_CODES):
+        return True
+    return _OVERFLOW_WORDS.search(words) is not None and not _RATE.search(f"{words} {codes}")
+
+
+def measured(words: str) -> Overflow:
+    """Return the numbers in the words of such an error.
+
+    Example:
+        >>> measured("prompt is too long: 213462 tokens > 200000 maximum")
+        Overflow(tokens=213462, limit=200000)
+    """
+    if "string too long" in words.lower():
+        return Overflow()  # in characters
+    found = next(filter(None, (each.search(words) for each in _CONTEXT_LIMITS)), None)
+    limit = _count(found[1]) if found else 0
+    if not _LEAST_TOKENS <= limit <= _MOST_TOKENS:
+        return Overflow()
+    most = max(map(_count, _NUMBERS.findall(words)))
+    return Overflow(most if limit < most <= _MOST_TOKENS else None, limit)
+
+
+def _count(text: str) -> int:
+    """A number, with or without commas."""
+    return int(text.replace(",", ""))

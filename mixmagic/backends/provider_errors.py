@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mixmagic.backends import reported_usage
-from mixmagic.backends.error_bodies import codes, says
-from mixmagic.backends.overflow import is_overflow, measured
+from mixmagic.backends.error_bodies import codes, is_overflow, measured, provider_message
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Model, Provider, Request
 from mixmagic.errors import (
@@ -60,6 +59,17 @@ _OF_RIGHTS = re.compile(
     r"|not permitted|permission|not allowed|not enabled|access to (?:the |this )?model"
 )
 
+# Fields of an error that hold a number or a word for its kind.
+_STATUS_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
+_DEEPEST = 5
+# What is refused before the work begins, and may be sent again; `insufficient_quota` may not.
+_STATUSES = (
+    (402, re.compile(r"insufficient[ _](?:quota|balance|credit|funds)|billing")),
+    (429, re.compile(r"rate[ _]?limit|too[ _]many[ _]requests|resource[ _]exhausted|throttl")),
+    (503, re.compile(r"overload|unavailable|capacity|(?:engine|server|system)[ _]busy")),
+    (500, re.compile(r"^(?:internal[ _])?(?:server[ _])?error$|^api[ _]error$|^internal$")),
+)
+
 
 class Asked(NamedTuple):
     """What was called, as it may be shown.
@@ -101,11 +111,11 @@ def _refused(
     model: Model, status: int, body: Any, retry_after: float | None, asked: Asked
 ) -> MixmagicError:
     """The error of a status, without what its body tells of tokens."""
-    provider, words, said = model.provider, says(body), codes(body)
-    everything = f"{says(body, _LONGEST)} {said}".lower()
+    provider, words, said = model.provider, provider_message(body), codes(body)
+    everything = f"{provider_message(body, _LONGEST)} {said}".lower()
     quoted = f": {words}" if words else "."
-    if status in (400, 403, 413, 422) and is_overflow(says(body, _LONGEST), said):
-        return _too_long(model, says(body, _LONGEST))
+    if status in (400, 403, 413, 422) and is_overflow(provider_message(body, _LONGEST), said):
+        return _too_long(model, provider_message(body, _LONGEST))
     if status == 402 or (status in (400, 403, 429) and _is_quota(everything, status, retry_after)):
         return ProviderError(
             f"{provider.label} answered {status}: no credit, or its quota or spending limit is used"
@@ -225,10 +235,10 @@ def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) 
         code = int(code)
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(model, code, body)
-    words = says(body) or "it gave no reason"
+    words = provider_message(body) or "it gave no reason"
     failure: MixmagicError
-    if is_overflow(says(body, _LONGEST), codes(body)):
-        failure = _too_long(model, says(body, _LONGEST))
+    if is_overflow(provider_message(body, _LONGEST), codes(body)):
+        failure = _too_long(model, provider_message(body, _LONGEST))
     else:
         failure = StreamBroken(
             f"{model.provider.label} broke the answer off: {words}",
@@ -238,7 +248,68 @@ def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) 
     return failure
 
 
-def total(label: str) -> TotalTimedOut:
+def is_error_frame(frame: Any) -> bool:
+    """True if a frame is an error, in OpenAI's form or in Mistral's flat one."""
+    return bool(_fields(frame).get("error")) or _fields(frame).get("object") == "error"
+
+
+def from_frame(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
+    """Return the error that a frame is, or holds, without keys.
+
+    Args:
+        model: Who was asked.
+        frame: The frame, in which gateways put one error into another.
+        begun: True if a piece of the answer has come: then the answer has broken off.
+
+    Example:
+        >>> frame = {"error": {"code": "rate_limit_exceeded", "message": "slow"}}
+        >>> from_frame(model, frame, begun=False)
+        RateLimited('… answered 429, too many requests: slow')
+    """
+    levels = list(_levels(frame))
+    inner = levels[-1]
+    status = None if begun else _status(levels)
+    said = provider_message(inner) or provider_message(frame)
+    if status is not None:
+        return from_status(model, status, {**_fields(frame), "error": said})
+    failure = in_stream(model, {**_fields(inner), "message": said}, _fields(frame))
+    if begun or not isinstance(failure, StreamBroken):
+        return failure
+    empty = StreamBroken(
+        f"{model.provider.label} sent an error in the place of an answer:"
+        f" {said or 'it gave no reason'}",
+        "Nothing of an answer came: run the cell again, or check the model and the parameters.",
+    )
+    empty.usage = failure.usage
+    return empty
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """The fields of an object; none of anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _levels(frame: Any) -> Iterator[Any]:
+    """A frame and the errors in it, the innermost last."""
+    yield frame
+    for _ in range(_DEEPEST):
+        if not isinstance(frame, Mapping) or not frame.get("error"):
+            return
+        frame = frame["error"]
+        yield frame
+
+
+def _status(levels: list[Any]) -> int | None:
+    """The HTTP status that the codes of an error mean, numbers or words."""
+    values = [_fields(level).get(name) for level in reversed(levels) for name in _STATUS_FIELDS]
+    for code in values:
+        if isinstance(code, (int, str)) and re.fullmatch("[45][0-9][0-9]", str(code)):
+            return int(code)
+    texts = [code.lower() for code in values if isinstance(code, str)]
+    return next((status for status, sign in _STATUSES for text in texts if sign.search(text)), None)
+
+
+def deadline_error(label: str) -> TotalTimedOut:
     """The error of a call that has had all its time."""
     return TotalTimedOut(
         f"The call to {label} was not over in its time.",
@@ -246,7 +317,7 @@ def total(label: str) -> TotalTimedOut:
     )
 
 
-def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
+def timeout_error(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
     """The error of a wait that took too long."""
     if kind is ConnectTimedOut:
         return ConnectTimedOut(
@@ -255,7 +326,7 @@ def late(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
             retryable=True,
         )
     if kind is TotalTimedOut:
-        return total(label)
+        return deadline_error(label)
     if kind is FirstByteTimedOut:
         return FirstByteTimedOut(
             f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
@@ -280,7 +351,7 @@ def _too_long(model: Model, words: str) -> ContextTooLong:
     )
 
 
-def check(request: Request) -> None:
+def raise_if_ended(request: Request) -> None:
     """Refuse to go on with a call that is stopped, or has had all its time.
 
     Raises:
@@ -290,4 +361,4 @@ def check(request: Request) -> None:
     if request.control.stop.is_set():
         raise Stopped(sent=False)
     if time.monotonic() > request.control.deadline:
-        raise total(request.model.provider.label)
+        raise deadline_error(request.model.provider.label)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 
-from mixmagic.backends.provider_errors import check
+from mixmagic.backends.provider_errors import raise_if_ended
 from mixmagic.calls import tokens
 from mixmagic.core.cancel import Wakeup
 from mixmagic.core.values import Delta, Layer, Provider, RateLimits, Request, Stream
@@ -92,7 +92,7 @@ class _Gate:
             Stopped: It is stopped.
             TotalTimedOut: It has had all its time.
         """
-        check(call.request)
+        raise_if_ended(call.request)
         with self._lock:
             if call.urgent or not self._queue:
                 now = time.monotonic()
@@ -109,7 +109,7 @@ class _Gate:
         try:
             with control.stop.calling(wakeup.wake):
                 while True:
-                    check(call.request)
+                    raise_if_ended(call.request)
                     with self._lock:
                         now = time.monotonic()
                         delay = self._delay(call, now) if self._queue[0] is call else _PATIENCE

@@ -202,8 +202,8 @@ def test_rate_limit_keeps_the_wait():
     ],
 )
 def test_the_provider_s_words_in_every_shape(body, words):
-    assert error_bodies.says(body) == words
-    assert error_bodies.says(error_bodies.parse(json.dumps(body).encode())) == words
+    assert error_bodies.provider_message(body) == words
+    assert error_bodies.provider_message(error_bodies.parse(json.dumps(body).encode())) == words
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_provider_s_words_in_every_shape(body, words):
     ],
 )
 def test_the_provider_s_words_outside_json(raw, words):
-    assert error_bodies.says(error_bodies.parse(raw)) == words
+    assert error_bodies.provider_message(error_bodies.parse(raw)) == words
 
 
 @given(st.integers(300, 599), st.binary(max_size=60) | st.text(max_size=30).map(str.encode))

@@ -201,8 +201,8 @@ def test_counting_while_answers_come(loaded, model):
 def test_eight_threads_load_it_once_and_agree(session, loaded, model, monkeypatch):
     texts = [f"Hello {number} 🦊" for number in range(16)]
     right = [count(talk(f"u: {text}"), model) for text in texts]
-    loads, load, at_once = [], backend.Engine, threading.Barrier(8)
-    monkeypatch.setattr(backend, "Engine", lambda *of: loads.append(1) or load(*of))
+    loads, load, at_once = [], backend.EngineProcess, threading.Barrier(8)
+    monkeypatch.setattr(backend, "EngineProcess", lambda *of: loads.append(1) or load(*of))
 
     def work(_: int) -> list[Count]:
         at_once.wait(timeout=60)
@@ -215,9 +215,9 @@ def test_eight_threads_load_it_once_and_agree(session, loaded, model, monkeypatc
 
 def test_a_call_asks_for_each_text_once(loaded, monkeypatch):
     """Fit, the ledger and the collector count the same prompt; the last two the same answer."""
-    asked, ask = [], backend.Engine.count
+    asked, ask = [], backend.EngineProcess.count
     monkeypatch.setattr(
-        backend.Engine, "count", lambda engine, body: asked.append(body) or ask(engine, body)
+        backend.EngineProcess, "count", lambda engine, body: asked.append(body) or ask(engine, body)
     )
     usage, _ = stopped(loaded, loaded.request("Count from 7 to 1000.", max_tokens=500), 1)
     assert usage.counted == "exact"

@@ -23,7 +23,7 @@ from mixmagic.sessions import Session
 pytestmark = pytest.mark.embedded
 
 
-def engine(session: Session) -> backend.Engine:
+def engine(session: Session) -> backend.EngineProcess:
     """The process that llama.cpp runs in."""
     (made,) = session.backends._made["local"]._engines.values()
     return made

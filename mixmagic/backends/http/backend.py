@@ -61,7 +61,7 @@ _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 
 
-class Backend:
+class HttpBackend:
     """Every HTTP provider, over one transport that is made at the first call."""
 
     def __init__(self, settings: Settings, access: Credentials) -> None:
@@ -124,7 +124,7 @@ class Backend:
                     self._accepted(model, response, call, key)
                     return reading.page(_decoded(response, call), _LONGEST_LISTING)
 
-        found = listing.entries(provider, adapting.listed(provider, get))
+        found = listing.entries(provider, listing.fetch(provider, get))
         return list(self.access.redact(found))
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
@@ -223,7 +223,7 @@ class Backend:
                 f"Run the cell again; check {provider.url_env or 'the URL'} and the proxy.",
             )
         if isinstance(error, httpx.TimeoutException):
-            return provider_errors.late(provider.label, call.timeout_error, self._settings)
+            return provider_errors.timeout_error(provider.label, call.timeout_error, self._settings)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Unavailable(
                 f"{provider.label}'s certificate at {url} is not trusted: {reason}.",

@@ -1,14 +1,15 @@
-"""What a provider's `/models` lists, in whatever shape, as OpenAI's entries. No I/O."""
+"""A provider's list of models, from wherever and in whatever shape it is served. No I/O."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from mixmagic.backends.error_bodies import parse, says
+from mixmagic.backends.error_bodies import parse, provider_message
 from mixmagic.core.values import Provider
-from mixmagic.errors import ProviderError
+from mixmagic.errors import MixmagicError, ProviderError
+from mixmagic.keys import urls
 
 # Where a list stands that is not the whole answer, and an entry's name.
 _LISTS = ("data", "models", "items", "results")
@@ -20,8 +21,35 @@ _CONTEXTS = (
     "max_sequence_length", "max_seq_len", "n_ctx", "max_input_tokens", "inputTokenLimit",
     "input_token_limit",
 )  # fmt: skip
+_NOT_THERE = (404, 405)
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _HOLDERS = ("limits", "capabilities", "top_provider", "model_spec", "meta")
+
+
+def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
+    """Return the body of a provider's `/models`, wherever its API starts.
+
+    Args:
+        provider: The provider.
+        get: Gets it from the API that starts at a URL.
+
+    Raises:
+        MixmagicError: Of the first place, if it is nowhere.
+    """
+    first, *others = urls.base_urls(provider)
+    try:
+        return get(first)
+    except MixmagicError as error:
+        for url in others if error.status in _NOT_THERE else ():
+            try:
+                found = get(url)
+            except MixmagicError as late:
+                if late.status not in _NOT_THERE:
+                    raise
+            else:
+                urls.remember(provider, url)
+                return found
+        raise
 
 
 def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
@@ -44,7 +72,7 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
     else:
         listed = found
     if not isinstance(listed, list):
-        words = says(found)
+        words = provider_message(found)
         raise ProviderError(
             f"{provider.label} answered /models with something that is not a list"
             f"{f': {words}' if words else '.'}",

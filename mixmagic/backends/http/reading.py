@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mixmagic.backends import error_bodies, wire
-from mixmagic.backends.http import error_frames, sse
+from mixmagic.backends import error_bodies, provider_errors, wire
+from mixmagic.backends.http import sse
 from mixmagic.core.values import Delta, Request
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
 from mixmagic.keys.credentials import Credentials
@@ -268,7 +268,7 @@ class ResponseReader:
     def _empty(self) -> MixmagicError:
         """The error of an answer that says nothing; it quotes what came in its place."""
         if self._odd is not None:
-            return error_frames.error(self._model, self._odd, begun=False)
+            return provider_errors.from_frame(self._model, self._odd, begun=False)
         label = self._model.provider.label
         return StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
 
@@ -290,8 +290,10 @@ class ResponseReader:
 
     def _decoded(self, frame: Any, *, failed: bool) -> Delta:
         """One JSON value as a piece of the answer, without keys."""
-        if failed or (not self._said and error_frames.is_error(frame)):
-            raise error_frames.error(self._model, self._access.redact(frame), begun=self._said)
+        if failed or (not self._said and provider_errors.is_error_frame(frame)):
+            raise provider_errors.from_frame(
+                self._model, self._access.redact(frame), begun=self._said
+            )
         try:
             delta = wire.decode(self._model, frame)
         except MixmagicError:
@@ -322,7 +324,7 @@ class ResponseReader:
             self._said = True
             if not self.done:
                 self.whole = len(self._ended) >= self._most
-        elif delta.usage is None and not self._said and error_bodies.says(frame):
+        elif delta.usage is None and not self._said and error_bodies.provider_message(frame):
             self._odd = self._access.redact(frame)
         return delta
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from mixmagic.backends import provider_errors, wire
 from mixmagic.backends.local import weights
-from mixmagic.backends.local.engine import Answer, Engine, EngineFailed, cores
+from mixmagic.backends.local.engine import EngineFailed, EngineProcess, EngineStream, cores
 from mixmagic.calls import tokens
 from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import Settings
@@ -50,13 +50,13 @@ _SHORT = 500_000
 _Result = TypeVar("_Result")
 
 
-class Backend:
+class LocalBackend:
     """The embedded models of this process, each loaded when first asked."""
 
     def __init__(self, settings: Settings, access: Credentials) -> None:
         self._settings, self._access = settings, access
         self._lock = threading.Lock()
-        self._engines: dict[Path, Engine] = {}
+        self._engines: dict[Path, EngineProcess] = {}
         self._process = os.getpid()
         weakref.finalize(self, _shut, self._engines, self._process)
         tokens.register(self)
@@ -150,7 +150,7 @@ class Backend:
             env = self._access.environment()
             with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
                 while True:
-                    provider_errors.check(request)
+                    provider_errors.raise_if_ended(request)
                     try:
                         done = next(fetching)
                     except StopIteration as end:
@@ -164,7 +164,7 @@ class Backend:
             )
         return path
 
-    def _engine(self, path: Path, model: Model) -> Engine:
+    def _engine(self, path: Path, model: Model) -> EngineProcess:
         """The model's process: one, however many threads ask at once."""
         if not find_spec("xllamacpp"):
             raise MissingPackage(
@@ -185,7 +185,7 @@ class Backend:
                 }
                 try:
                     with sealed():  # the environment is a variable of what is called
-                        engine = Engine(options, self._access.environment())
+                        engine = EngineProcess(options, self._access.environment())
                 except (OSError, RuntimeError) as error:  # no memory, no process or thread left
                     raise Unavailable(
                         f"The embedded model's process cannot be started: {error}.",
@@ -211,15 +211,15 @@ def _returned(steps: Generator[Any, None, _Result]) -> _Result:
                 return result
 
 
-def _counted(answer: Answer, request: Request, *, patient: bool) -> int | None:
-    """The tokens that an answer to `Engine.count` tells."""
+def _counted(answer: EngineStream, request: Request, *, patient: bool) -> int | None:
+    """The tokens that an answer to `EngineProcess.count` tells."""
     with closing(answer):
         frames = _frames(answer, request, patient=patient)
         return next((frame["tokens"] for frame in frames), None)
 
 
 def _frames(
-    answer: Answer, request: Request, *, patient: bool = True
+    answer: EngineStream, request: Request, *, patient: bool = True
 ) -> Iterator[Mapping[str, Any]]:
     """The JSON frames of the answer, until it ends, is closed, or has had all its time.
 
@@ -232,7 +232,7 @@ def _frames(
         except queue.Empty:
             if left > 0 and (patient or not answer.engine.suspended):
                 continue
-            raise provider_errors.total(request.model.provider.label) from None
+            raise provider_errors.deadline_error(request.model.provider.label) from None
         if isinstance(frame, EngineFailed):
             raise frame
         if frame is None:
@@ -258,7 +258,7 @@ def _named(path: Path, failure: EngineFailed) -> MixmagicError:
     )
 
 
-def _shut(engines: dict[Path, Engine], process: int) -> None:
+def _shut(engines: dict[Path, EngineProcess], process: int) -> None:
     """End the models' processes."""
     if os.getpid() != process:
         return  # they are the parent's, and this is a forked child

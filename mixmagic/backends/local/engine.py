@@ -38,7 +38,7 @@ class EngineFailed(Exception):
         self.reason, self.loaded, self.usable = reason, loaded, usable
 
 
-class Answer:
+class EngineStream:
     """One answer under way.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answer:
         frames: Its JSON frames as they come; `None` at its end, `EngineFailed` where it has none.
     """
 
-    def __init__(self, engine: Engine, number: int) -> None:
+    def __init__(self, engine: EngineProcess, number: int) -> None:
         self.frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.engine, self._number = engine, number
 
@@ -56,7 +56,7 @@ class Answer:
         self.engine.send({"id": self._number})
 
 
-class Engine:
+class EngineProcess:
     """A process that loads a GGUF file and answers.
 
     Args:
@@ -72,7 +72,7 @@ class Engine:
     def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self.ready = self._usable = False
         self._silent = False  # it says no more: `poll` does not know while another thread waits
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, EngineStream] = {}
         self.counts = Memo()
         self._failure = ""
         self._lock = threading.Lock()
@@ -111,18 +111,18 @@ class Engine:
             return False
         return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
-    def ask(self, body: Mapping[str, Any]) -> Answer:
+    def ask(self, body: Mapping[str, Any]) -> EngineStream:
         """Begin an answer to OpenAI-style JSON."""
         return self._begin("body", body)
 
-    def count(self, body: Mapping[str, Any]) -> Answer:
+    def count(self, body: Mapping[str, Any]) -> EngineStream:
         """Count the tokens of a body's `messages`, or of its `content`: one frame, `tokens`."""
         return self._begin("count", body)
 
-    def _begin(self, kind: str, body: Mapping[str, Any]) -> Answer:
+    def _begin(self, kind: str, body: Mapping[str, Any]) -> EngineStream:
         with self._lock:
             number = next(self._numbers)
-            answer = Answer(self, number)
+            answer = EngineStream(self, number)
             if self._failure:
                 answer.frames.put(self._failed())
             else:

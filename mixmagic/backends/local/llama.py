@@ -35,7 +35,7 @@ from typing import Any, BinaryIO
 _TEMPORARY = "/tmp"  # noqa: S108  # the folder made in it has a random name, and is this user's
 
 
-class Engine:
+class LlamaServer:
     """A loaded model, and the answers that are under way.
 
     Args:
@@ -224,7 +224,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):  # whatever llama.cpp says goes nowhere
         os.dup2(nowhere, standard)
-    engine = Engine(json.loads(sys.argv[1]), questions, frames)
+    engine = LlamaServer(json.loads(sys.argv[1]), questions, frames)
     for line in questions:
         engine.take(json.loads(line))
     os._exit(0)  # its threads are inside llama.cpp: nobody waits for them

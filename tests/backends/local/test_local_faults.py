@@ -11,8 +11,8 @@ from patience import soon
 
 from mixmagic.backends.local import engine as module
 from mixmagic.backends.local.backend import _frames
-from mixmagic.backends.local.engine import Answer, Engine, EngineFailed
-from mixmagic.backends.local.llama import Engine as Served
+from mixmagic.backends.local.engine import EngineFailed, EngineProcess, EngineStream
+from mixmagic.backends.local.llama import LlamaServer
 from mixmagic.catalog import Catalog
 from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import TotalTimedOut
@@ -30,7 +30,7 @@ def test_what_cannot_be_read_ends_the_answers_and_the_process(tmp_path, monkeypa
     script += f"sys.stdout.buffer.write({said + bytes([10])})\nsys.stdout.flush()\ntime.sleep(60)"
     (tmp_path / "llama.py").write_text(script)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "engine.py"))
-    engine = Engine({})
+    engine = EngineProcess({})
     answer = engine.ask({})
     failed = answer.frames.get(timeout=20)
     assert isinstance(failed, EngineFailed)
@@ -51,7 +51,7 @@ class Ending(dict):
 
 
 def test_an_answer_that_ends_while_it_is_stopped_harms_no_other():
-    served = Served.__new__(Served)
+    served = LlamaServer.__new__(LlamaServer)
     served._stopped = Ending({3: threading.Event()})
     served.take({"id": 3})
     served.take({"id": 4})
@@ -71,7 +71,7 @@ class Watched(queue.SimpleQueue):
 @pytest.mark.parametrize("left", [0.25, 1e-6, 0, -1])
 def test_its_reader_looks_up_often(left):
     """No wait can be interrupted on Windows; and a short one need not end, before Python 3.13."""
-    answer = Answer(None, 0)
+    answer = EngineStream(None, 0)
     answer.frames = Watched()
     answer.frames.put({"first": 1})
     deadline = time.monotonic() + left

@@ -20,7 +20,7 @@ from patience import soon
 
 from mixmagic.backends.local import engine as module
 from mixmagic.backends.local import weights
-from mixmagic.backends.local.engine import Engine
+from mixmagic.backends.local.engine import EngineProcess
 from mixmagic.errors import BadArguments, MissingPackage, Stopped, Unavailable
 from mixmagic.sessions import Session
 
@@ -76,7 +76,7 @@ def running(process: psutil.Process) -> bool:
         return False
 
 
-def begin(session: Session, moment: float = -1) -> Engine:
+def begin(session: Session, moment: float = -1) -> EngineProcess:
     """Begin to load; return when a socket is there, or after some seconds."""
     with closing(session.stream(session.request("Hi", model="local", max_tokens=1))) as deltas:
         assert next(deltas).progress.startswith("loading")
@@ -245,7 +245,7 @@ def test_what_is_asked_of_a_process_that_has_ended_is_kept_nowhere(script, tmp_p
         script(replaced(tmp_path, "raise ImportError"))
     path = weights.path(Path(os.environ["MIXMAGIC_HOME"]) / "cache")
     options = {"path": str(path), "context": 512, "slots": 1, "batch": 64, "threads": 1}
-    engine = Engine(options)
+    engine = EngineProcess(options)
     if how == "killed":
         engine.process.kill()
     elif how == "closed":

@@ -152,11 +152,11 @@ def test_eight_threads_that_ask_at_once_load_it_once():
     found = said(
         run("""
 from mixmagic.backends.local import backend as local
-loads, load = [], local.Engine
+loads, load = [], local.EngineProcess
 def counted(options, env):
     loads.append(options["path"])
     return load(options, env)
-local.Engine = counted
+local.EngineProcess = counted
 session, texts, at_once = Session(), [], threading.Barrier(8)
 def ask():
     at_once.wait()
