@@ -13,7 +13,7 @@ from mixmagic.backends import wire
 from mixmagic.calls.collector import Collector
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
-from mixmagic.errors import MixmagicError
+from mixmagic.errors import MixmagicError, StreamBroken
 from mixmagic.sessions import Session
 
 MODEL = Model("org/Model-1", Provider("acme", "Acme"))
@@ -72,10 +72,15 @@ def test_other_frames_are_left_as_they_are(frame):
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=10))
-def test_whatever_the_answers_are_nothing_breaks(choices):
-    for each in wire.answers({"choices": choices}):
-        with contextlib.suppress(MixmagicError):
-            wire.decode(MODEL, each)
+def test_any_list_of_answers_becomes_pieces_or_named_errors(choices):
+    def decoded(frame):
+        try:
+            return wire.decode(MODEL, frame)
+        except MixmagicError as error:
+            return error
+
+    kinds = {type(decoded(frame)) for frame in wire.answers({"choices": choices})}
+    assert kinds <= {Delta, StreamBroken}
 
 
 OPENAI = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"logprob": -9}]}]}

@@ -296,10 +296,15 @@ def test_a_line_breaks_what_it_uses_in_either_order(first):
         call.abort()
 
 
-def test_a_line_without_a_socket_is_broken_off_in_peace():
+def test_a_call_that_is_aborted_without_a_socket_shuts_the_one_that_comes_later():
     call = CallConnection(Settings.load(), math.inf)
     call.abort()
     call.use(None)
+    near, far = socket.socketpair()
+    with near, far:
+        call.use(near)
+        far.settimeout(SOON)
+        assert far.recv(1) == b""
 
 
 def test_an_error_is_no_stop(session, together):
