@@ -156,7 +156,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
 
-    def wait(self, look: Callable[[], Any], timeout: float = 5.0) -> Any:
+    def wait(self, look: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Wait until `look()` is true; return it."""
         deadline = time.monotonic() + timeout
         while not (seen := look()):
