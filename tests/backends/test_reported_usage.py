@@ -429,3 +429,10 @@ def test_whatever_is_told_fits_together_and_costs_no_more_than_its_bound(
 def test_tokens_of_thoughts_are_read_wherever_they_are_told(said):
     known = reported_usage.usage(said)
     assert (known.completion_tokens, known.reasoning_tokens) == (4020, 4000)
+
+
+@pytest.mark.parametrize("count", [10**9 + 1, 10**12, "1000000001"])
+def test_a_count_that_no_call_can_have_is_none(count):
+    """A wrong price would be drawn from it."""
+    assert reported_usage.told({"usage": halves(9, count)}).completion_tokens == 0
+    assert reported_usage.told({"usage": halves(9, 10**9)}).completion_tokens == 10**9

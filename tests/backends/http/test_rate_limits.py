@@ -59,6 +59,15 @@ def test_no_header_raises_or_means_nonsense(headers, window):
         ({"retry-after-ms": "0"}, None),
         ({"retry-after-ms": "0", "retry-after": "2"}, 2),
         ({"retry-after-ms": "-20"}, None),
+        # Two limits are reached: the call needs room in both.
+        (
+            {
+                f"x-ratelimit-{name}-{kind}": value
+                for kind, reset in (("requests", "2s"), ("tokens", "7s"))
+                for name, value in (("remaining", "0"), ("reset", reset))
+            },
+            7,
+        ),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "soon"}, None),

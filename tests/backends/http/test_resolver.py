@@ -15,8 +15,10 @@ from unreachable import blackhole, hung_name
 
 from mixmagic.backends.http.resolver import Resolver, connect
 from mixmagic.errors import ConnectTimedOut, Stopped, Unavailable
+from mixmagic.sessions import Session
 
-SOON = 0.5  # seconds: far below any timeout, above what a busy machine needs
+# Seconds: far below the timeout, far above what a busy machine needs.
+SOON, TIMEOUT = 60.0, "600"
 
 
 def asked(names: Resolver, host: str, port: int = 1) -> queue.SimpleQueue:
@@ -75,15 +77,23 @@ def test_a_name_is_looked_up_again_later():
     assert names._waiting == {}
 
 
-def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(
-    hung, session, monkeypatch
-):
+def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(hung, home, monkeypatch):
     """However many calls are stopped, the system is asked once."""
+    monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", TIMEOUT)
+    session = Session()
     session.plan(session.request("Hi", model="openai:any"))  # what a first call loads is there
     monkeypatch.setenv("OPENAI_BASE_URL", "http://hung.example/v1")
     for number in range(20):
         request = session.request("Hi", model="openai:any")
-        timer = threading.Timer(0.05, request.control.stop.set)
+
+        def stop(request=request) -> None:
+            until = time.monotonic() + 30
+            while not hung and time.monotonic() < until:
+                time.sleep(0.005)
+            time.sleep(0.02)
+            request.control.stop.set()
+
+        timer = threading.Thread(target=stop)
         timer.start()
         at = time.monotonic()
         with pytest.raises(Stopped) as stopped:
@@ -104,8 +114,15 @@ def test_a_name_that_takes_too_long_is_a_connection_that_does(hung, session, mon
 def test_the_next_address_is_tried_where_one_refuses_or_does_not_answer():
     with blackhole() as dead, socket.create_server(("127.0.0.1", 0)) as alive:
         addresses = at(refusing(), dead, alive.getsockname())
-        until, used = time.monotonic() + 1, []
-        sock = connect(addresses, lambda: until - time.monotonic(), used.append, None, ())
+        until, used = time.monotonic() + 3, []
+
+        def remaining() -> float:
+            """As `CallConnection.remaining`."""
+            if (seconds := until - time.monotonic()) <= 0:
+                raise AssertionError("one address took the time of all")
+            return seconds
+
+        sock = connect(addresses, remaining, used.append, None, ())
         with sock:
             assert sock.getpeername() == alive.getsockname()
             assert sock.gettimeout() is None
@@ -147,7 +164,10 @@ def test_connecting_that_is_no_longer_wanted_ends_and_closes_its_socket():
     assert used[0].fileno() == -1
 
 
-def test_stops_while_connecting_leave_no_thread(session, monkeypatch, server):
+def test_stops_while_connecting_leave_no_thread(home, monkeypatch, server):
+    monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", TIMEOUT)
+    session = Session()
+    session.plan(session.request("Hi", model="openai:any"))  # what a first call loads is there
     before = threading.active_count()
     with blackhole() as dead:
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{dead[1]}/v1")
@@ -160,6 +180,7 @@ def test_stops_while_connecting_leave_no_thread(session, monkeypatch, server):
                 list(session.stream(request))
             assert time.monotonic() - began < soon(SOON)
             timer.join(timeout=60)
+    session.close()
     assert threading.active_count() <= before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import math
 import socket
 import ssl
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from server import CUT, RESET, Answer, Raw, chunk, frames, whole
 
-from mixmagic.backends.http import network, transport
+from mixmagic.backends.http import backend, network, transport
 from mixmagic.core.settings import Settings
 from mixmagic.errors import StreamBroken
 from mixmagic.sessions import Session
@@ -149,6 +150,16 @@ def test_many_calls_share_pools_of_sixteen(session, provider, monkeypatch):
     assert len(pools) == 1
 
 
+def test_a_closed_session_leaves_no_filter_on_the_libraries_logs(session, together):
+    together.plan = [whole("Hi")]
+    loggers = [logging.getLogger(name) for name in backend._LOGGERS]
+    before = [len(logger.filters) for logger in loggers]
+    ask(session)
+    assert [len(logger.filters) for logger in loggers] == [count + 1 for count in before]
+    session.close()
+    assert [len(logger.filters) for logger in loggers] == before
+
+
 @pytest.mark.parametrize("provider", SCHEMES, indirect=True)
 def test_a_session_that_is_dropped_leaves_no_connection(home, provider):
     provider.plan = [whole("Hi")]
@@ -191,17 +202,20 @@ def test_a_request_that_could_not_be_sent_whole_is_sent_again(home, monkeypatch)
     assert any(note.startswith("after 1 ") for note in got.notes), got.notes
 
 
-def test_an_abort_leaves_the_tls_to_the_thread_that_reads(tls_server, authority):
+def test_an_abort_leaves_the_tls_to_the_thread_that_reads(authority):
     """`SSLSocket.shutdown` takes it away: a reader would then fail with a `ValueError`."""
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
     context = ssl.create_default_context(cafile=str(authority.pem))
-    url = httpx.URL(tls_server.url)
-    plain = socket.create_connection((url.host, url.port), timeout=10)
-    with context.wrap_socket(plain, server_hostname=url.host) as secured:
-        call = network.CallConnection(Settings.load(), math.inf)
-        call.use(secured)
-        call.abort()
-        with contextlib.suppress(OSError):
-            assert secured.read(1) == b""
+    near, far = socket.socketpair()
+    with ThreadPoolExecutor(1) as pool:
+        server = pool.submit(served.wrap_socket, far, server_side=True)
+        with context.wrap_socket(near, server_hostname="127.0.0.1") as tls, server.result(30):
+            call = network.CallConnection(Settings.load(), math.inf)
+            call.use(tls)
+            call.abort()
+            with contextlib.suppress(OSError):
+                assert tls.read(1) == b""
 
 
 def test_its_own_proxies_are_those_of_the_environment_that_it_was_made_in(monkeypatch):

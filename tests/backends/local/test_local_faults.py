@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import queue
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from patience import soon
@@ -55,6 +58,40 @@ def test_an_answer_that_ends_while_it_is_stopped_harms_no_other():
     served._stopped = Ending({3: threading.Event()})
     served.take({"id": 3})
     served.take({"id": 4})
+
+
+def test_nothing_is_sent_of_an_answer_after_it_has_been_stopped():
+    """llama.cpp may give several tokens before it looks at what its callback returned."""
+    served, out, stopped = LlamaServer.__new__(LlamaServer), io.BytesIO(), []
+
+    class Generating:
+        def handle_chat_completions(self, body, frame):
+            frame({"token": 1})
+            served.take({"id": 5})
+            stopped.extend([frame({"token": 2}), frame({"token": 3})])
+
+    served._out, served._lock, served._server = out, threading.Lock(), Generating()
+    served._stopped = {5: threading.Event()}
+    served._answer(5, {})
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines == [{"id": 5, "frame": {"token": 1}}, {"id": 5, "end": True}]
+    assert stopped == [True, True]
+
+
+def test_a_process_that_has_ended_keeps_nothing_of_later_questions(tmp_path, monkeypatch):
+    (tmp_path / "llama.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "engine.py"))
+    engine = EngineProcess({})
+    assert "status 3" in engine.ask({}).frames.get(timeout=20).reason
+    for _ in range(3):
+        with closing(engine.ask({})) as answer:
+            assert isinstance(answer.frames.get(timeout=20), EngineFailed)
+    assert engine.answers == {}
+    for thread in threading.enumerate():
+        if thread.name == "mixmagic-engine":
+            thread.join(20)
+    assert engine._outbox.empty()
+    engine.close()
 
 
 class Watched(queue.SimpleQueue):

