@@ -197,10 +197,10 @@ class RateLimited(ProviderError):
     """Too many requests or tokens in too short a time.
 
     Attributes:
-        others_pass: True if the provider accepts other calls: this one passes in time.
+        others_accepted: True if the provider accepts other calls: then this one succeeds later.
     """
 
-    others_pass = False
+    others_accepted = False
 
 
 class Unavailable(ProviderError):

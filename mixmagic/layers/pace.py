@@ -1,12 +1,12 @@
-"""How fast calls to one provider may follow each other: arithmetic, on a clock that is passed in.
+"""Rate of calls to one provider: arithmetic on a clock that is passed in.
 
-There is no pace until a limit is told or found:
+Calls are not delayed until a limit is announced or learned:
 
-* A limit that the provider tells is kept to.
-* Refusals that pile up set the rate to that of the calls which got through.
-* The rate then grows, slowly at first and ever faster, so that an outdated pace is soon gone. After
-  a cut by more than half, which may have gone too far, it doubles every second.
-* A single refusal lowers the rate a little if there is a pace. Otherwise it may be chance.
+* A limit that the provider announces in its headers is kept to.
+* Refusals that pile up cut the rate to that of the calls that got through.
+* After a cut the rate grows, slowly at first and ever faster, so that an outdated limit is soon
+  forgotten. After a deep cut, which may have gone too far, it doubles every second.
+* A single refusal lowers a limited rate a little. If there is no limit, it may be chance.
 
 Times are seconds on a monotonic clock, rates are calls per second.
 """
@@ -14,7 +14,7 @@ Times are seconds on a monotonic clock, rates are calls per second.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
 
@@ -25,8 +25,8 @@ from mixmagic.core.values import RateLimits
 class Tuning:
     """Constants of the algorithm, chosen by simulation: see `tests/layers/test_pace.py`."""
 
-    share: float = 0.95
-    """Fraction of a told limit that is used."""
+    announced_share: float = 0.95
+    """Fraction of an announced limit that is used."""
 
     catch_up: float = 0.04
     """Seconds of lateness that are made up for.
@@ -38,28 +38,28 @@ class Tuning:
     """Seconds over which calls and refusals are counted."""
 
     memory: float = 10.0
-    """Seconds for which sent calls are remembered: a slow server refuses late."""
+    """Seconds for which calls are remembered, since a slow server refuses late."""
 
-    pile: int = 4
-    """Refusals since the last lesson that are too many for chance, if they are also …"""
+    min_refusals: int = 4
+    """Refusals since the last cut that are too many for chance, if they are also …"""
 
-    pile_share: float = 0.25
+    min_refused_share: float = 0.25
     """… this fraction of the calls within the window."""
 
     cut: float = 0.9
-    """Fraction of the measured rate that is used after refusals, to let a full window drain."""
+    """Fraction of the measured rate that is used after refusals, so that a full window drains."""
 
-    deep: float = 0.5
-    """A cut to less than this fraction of the rate is deep: the rate doubles every second."""
+    deep_cut: float = 0.5
+    """A cut to less than this fraction of the rate before is deep."""
 
     growth: float = 0.03
-    """Doublings of the rate per second squared after any other cut: one in 5.8 s, three in 10 s."""
+    """Doublings per second squared after a cut that is not deep: one in 5.8 s, three in 10 s."""
 
-    shortest: float = 0.1
-    """Shortest span, in seconds, over which a rate is measured."""
+    min_span: float = 0.1
+    """Shortest time, in seconds, over which a rate is measured."""
 
-    longest_block: float = 60.0
-    """Longest time, in seconds, without any call: a header may be wrong."""
+    max_wait: float = 60.0
+    """Longest time, in seconds, between two calls: a header may be wrong."""
 
 
 class Pace:
@@ -67,17 +67,17 @@ class Pace:
 
     def __init__(self, tuning: Tuning = Tuning()) -> None:
         self._tuning = tuning
-        self._told = self._told_tokens = self._found = math.inf
-        self._next = self._blocked_until = self._lesson = -math.inf
-        self._deep = False  # True if the last lesson was a deep cut
-        self._sent: deque[float] = deque()  # when calls were sent, except those refused since
-        self._refused: deque[float] = deque()  # when refusals came
+        self._announced = self._announced_tokens = self._learned = math.inf
+        self._next = self._blocked_until = self._cut_at = -math.inf
+        self._deep = False  # True if the last cut was deep
+        self._sent: deque[float] = deque()  # when calls were sent, except refused ones
+        self._refused: deque[float] = deque()  # when refusals arrived
 
     def rate(self, now: float) -> float:
         """Return the current limit; infinity if there is none."""
-        quiet = now - self._lesson
-        doublings = quiet if self._deep else self._tuning.growth * quiet**2
-        return min(self._told, self._found * 2 ** min(doublings, 99.0))
+        elapsed = now - self._cut_at
+        doublings = elapsed if self._deep else self._tuning.growth * elapsed**2
+        return min(self._announced, self._learned * 2 ** min(doublings, 99.0))
 
     def blocked(self, now: float) -> float:
         """Return the seconds during which the provider accepts nothing."""
@@ -92,15 +92,17 @@ class Pace:
         while self._sent and self._sent[0] < now - self._tuning.memory:
             self._sent.popleft()
         self._sent.append(now)
-        distance = max(1 / self.rate(now), tokens / self._told_tokens)
-        self._next = max(self._next, now - self._tuning.catch_up) + distance
+        distance = max(1 / self.rate(now), tokens / self._announced_tokens)
+        start = max(self._next, now - self._tuning.catch_up)
+        self._next = start + min(distance, self._tuning.max_wait)
 
     def on_limits(self, now: float, limits: RateLimits) -> None:
-        """Adopt the limits that the provider tells with an answer or a refusal."""
-        if limits.requests:
-            self._adopt(now, limits.requests * self._tuning.share)
+        """Adopt the limits that the provider announces with an answer or a refusal."""
+        share = self._tuning.announced_share
+        if limits.requests and limits.requests * share != self._announced:
+            self._adopt(now, limits.requests * share)
         if limits.tokens:
-            self._told_tokens = limits.tokens * self._tuning.share
+            self._announced_tokens = limits.tokens * share
         if limits.wait:
             self._block(now, limits.wait)
 
@@ -110,57 +112,53 @@ class Pace:
         Args:
             now: The time of the refusal.
             sent: The `now` of the call's `on_sent`.
-            retry_after: Seconds that the provider asks this call to wait, if it says so.
+            retry_after: Seconds that the provider asks this call to wait, if it asks for any.
 
         Returns:
-            True if other calls get through: then this one will, too, in time.
+            True if the provider accepts other calls: then this one succeeds later, too.
         """
         tuning, refused = self._tuning, self._refused
+        # Compared with the calls of the window before it: refusals of later ones may be on their
+        # way. Since answers may take longer than refusals, a call counts as accepted until refused.
         end = bisect_left(self._sent, sent)
         if end < len(self._sent) and self._sent[end] == sent:
             del self._sent[end]
-        # Of calls sent later, refusals may be on their way. Answers may take longer than refusals:
-        # a call that is not refused counts as accepted.
         start = bisect_left(self._sent, sent - tuning.window)
         accepted = end - start
         while refused and refused[0] < now - tuning.window:
             refused.popleft()
         refused.append(now)
-        if sent <= self._lesson:  # it was on its way at the last lesson
+        if sent <= self._cut_at:  # it was on its way at the last cut
             return accepted > 0
         rate = self.rate(now)
-        new_refusals = len(refused) - bisect_left(refused, math.nextafter(self._lesson, math.inf))
-        if new_refusals >= tuning.pile and len(refused) >= tuning.pile_share * (
-            len(refused) + accepted
-        ):
-            if accepted == 0:
+        enough = len(refused) - bisect_right(refused, self._cut_at) >= tuning.min_refusals
+        if enough and len(refused) >= tuning.min_refused_share * (len(refused) + accepted):
+            if not accepted:
                 self._block(now, retry_after or tuning.window)
             span = sent - self._sent[start] if accepted else 0.0
-            measured = max(accepted, 1) / max(span, tuning.shortest)
-            self._slow_down(now, tuning.cut * min(measured, rate), rate)
-        elif self._found < math.inf and (self._deep or now - self._lesson > tuning.window):
-            self._slow_down(now, tuning.cut * rate, rate)
+            measured = max(accepted, 1) / max(span, tuning.min_span)
+            self._cut(now, tuning.cut * min(measured, rate), rate)
+        elif self._learned < math.inf and (self._deep or now - self._cut_at > tuning.window):
+            self._cut(now, tuning.cut * rate, rate)
         return accepted > 0
 
-    def _adopt(self, now: float, told: float) -> None:
-        if self._told == math.inf:  # the calls that were sent before it was known count, too
+    def _adopt(self, now: float, rate: float) -> None:
+        if self._announced == math.inf:  # calls that were sent before it was known count, too
             window = self._tuning.window
             start = bisect_left(self._sent, now - window)
             if count := len(self._sent) - start:
-                until = min(self._sent[start] + count / told, now + max(window, 1 / told))
+                until = min(self._sent[start] + count / rate, now + max(window, 1 / rate))
                 self._next = max(self._next, until)
-            self._found = math.inf
-        else:  # what is found below a told limit, as on a shared account, moves along with it
-            change = told / self._told
-            self._found *= change
-            self._next = now + (self._next - now) / change
-        self._told = told
+            self._learned = math.inf
+        else:
+            self._next = now + (self._next - now) * self._announced / rate
+        self._announced = rate
 
-    def _slow_down(self, now: float, rate: float, before: float) -> None:
-        self._found, self._lesson = rate, now
-        self._deep = rate < self._tuning.deep * before
+    def _cut(self, now: float, rate: float, before: float) -> None:
+        self._learned, self._cut_at = rate, now
+        self._deep = rate < self._tuning.deep_cut * before
         self._next = max(self._next, now + 1 / rate)
 
     def _block(self, now: float, seconds: float) -> None:
-        until = now + min(seconds, self._tuning.longest_block)
+        until = now + min(seconds, self._tuning.max_wait)
         self._blocked_until = max(self._blocked_until, until)

@@ -1,4 +1,4 @@
-"""A call that was not answered is made again: a few times, later and later, in bounded time."""
+"""Retries of calls that were not answered: a few, at growing intervals, within a time limit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mixmagic.core.settings import Settings
 from mixmagic.core.values import Delta, Layer, Request, Stream
 from mixmagic.errors import MixmagicError, ProviderError, RateLimited, Stopped
 
-# Seconds: the first wait is at most `_FIRST`, each further one twice as long, up to `_LONGEST`.
+# Seconds: the first backoff is at most `_FIRST`, each further one twice as long, up to `_LONGEST`.
 _FIRST, _LONGEST = 0.5, 8.0
 
 
 def retry(settings: Settings) -> Layer:
-    """Make a call again if its error may pass and nothing of an answer has arrived.
+    """Retry a call if its error is temporary and nothing of an answer has arrived.
 
-    There are at most `settings.max_retries` retries. One after a 429 does not count if the provider
-    accepts other calls meanwhile: it is a matter of time, which `settings.retry_timeout` limits.
-    During a wait `request.control.pause` is entered.
+    There are at most `settings.max_retries` retries, and their waits take at most
+    `settings.retry_timeout` seconds. A retry after a 429 does not count if the provider accepts
+    other calls: then it is only a matter of time. Each wait runs inside of `control.pause()`.
 
-    An answer that has begun is never begun again. Before a call is made again, a delta carries the
-    error of the failed try if that left this machine; its `sent` tells if it may be billed.
+    An answer that has begun is never begun again. Before a retry, a delta carries the error of the
+    failed try if that left this machine; `sent` of the error tells if it may be billed.
     """
 
     def layer(inner: Stream) -> Stream:
@@ -45,10 +45,10 @@ def retry(settings: Settings) -> Layer:
                     return  # noqa: TRY300  # what follows is for errors
                 except MixmagicError as error:
                     error.sent = error.sent or _may_be_billed(error)
-                    if begun or not _may_pass(error):
+                    if begun or not _is_temporary(error):
                         raise
                     wait = _wait(error, tries)
-                    counted += not _passes_in_time(error, wait)
+                    counted += not _succeeds_in_time(error, wait)
                     if counted > settings.max_retries or settings.max_retries == 0:
                         raise
                     if waited + wait > settings.retry_timeout:
@@ -68,21 +68,21 @@ def retry(settings: Settings) -> Layer:
     return layer
 
 
-def _may_pass(error: MixmagicError) -> TypeGuard[ProviderError]:
-    """Return True if the same call may be made again."""
+def _is_temporary(error: MixmagicError) -> TypeGuard[ProviderError]:
+    """Return True if the same call may succeed later."""
     return isinstance(error, ProviderError) and error.retryable
 
 
-def _passes_in_time(error: ProviderError, wait: float) -> bool:
-    """Return True if a call is refused only because there are too many at this moment."""
-    return isinstance(error, RateLimited) and error.others_pass and wait > 0
+def _succeeds_in_time(error: ProviderError, wait: float) -> bool:
+    """Return True if a call is refused only because there are too many at the moment."""
+    return isinstance(error, RateLimited) and error.others_accepted and wait > 0
 
 
 def _may_be_billed(error: MixmagicError) -> bool:
     """Return True if the provider may bill a try that it refused.
 
-    With 429, 503 and 529 it has not begun to work, and errors that blame the question are found
-    before the work; other errors of a server or a gateway may come in the middle of it.
+    With 429, 503 and 529 it has not begun to work, and an error in the question is found before the
+    work begins. Other errors of a server or a gateway may happen in the middle of it.
     """
     status = getattr(error, "status", None) or 0
     return status == 408 or (status >= 500 and status not in (503, 529))
@@ -94,15 +94,15 @@ def _retries(count: int) -> str:
 
 
 def _wait(error: ProviderError, tries: int) -> float:
-    """Return the seconds until the next try: as told, or else a backoff with full jitter."""
+    """Return the seconds until the next try: as asked for, else a backoff with full jitter."""
     if error.retry_after is not None:
         return error.retry_after
-    # Not for secrets: it keeps many callers from coming back at once.
+    # Not for security: it keeps many callers from retrying at once.
     return random.uniform(0, min(_FIRST * 2**tries, _LONGEST))  # noqa: S311
 
 
 def _waiting(request: Request, error: ProviderError, wait: float) -> Generator[Delta, None, None]:
-    """Wait and tell the user how long it still takes; a stop ends it at once."""
+    """Wait, counting down for the user; a stop ends the wait at once."""
     label = request.model.provider.label
     if isinstance(error, RateLimited):
         trouble = f"rate limited by {label}"

@@ -17,17 +17,19 @@ from mixmagic.core.values import Delta, Layer, Provider, RateLimits, Request, St
 from mixmagic.errors import RateLimited, Stopped
 from mixmagic.layers.pace import Pace
 
-# Seconds between two messages to a user whose call waits.
+# Seconds between two messages to the user of a waiting call.
 _PATIENCE = 1.0
-_SILENT = RateLimits()  # of a provider that tells nothing
+_NO_LIMITS = RateLimits()
 
 
 def throttle() -> Layer:
-    """Delay calls until their provider has room for them: see `layers.pace` for its rate.
+    """Delay calls until their provider has room for them.
 
-    Calls that pass through one layer share the providers' limits. Among those that wait, the one
-    whose deadline comes first goes first, so a retried call goes before new ones. An urgent call
-    waits neither for them nor for the rate; theirs pays for it.
+    A provider limits the calls in progress (`max_in_flight`) and the calls per second: see
+    `layers.pace`. All calls through one layer share these limits. The call with the earliest
+    deadline goes first, so a retried call goes before new ones. An urgent call waits neither for
+    other calls nor for the rate, only for a slot or if the provider accepts nothing at all; calls
+    that are not urgent wait the longer for it.
     """
     gates: dict[str, _Gate] = {}
 
@@ -60,7 +62,7 @@ def throttle() -> Layer:
 
 
 class _Call:
-    """One call: new, in the queue (it has a wakeup), or inside (it has been sent)."""
+    """One call: new, perhaps in the queue (it has a wakeup), then inside (it has been sent)."""
 
     __slots__ = ("rank", "request", "sent_at", "tokens", "urgent", "wakeup")
     _numbers = itertools.count()
@@ -86,11 +88,11 @@ class _Gate:
         self._queue: list[_Call] = []  # a heap
 
     def enter(self, call: _Call) -> Wakeup | None:
-        """Let a call in, or put it into the queue and return the wakeup that wakes it.
+        """Let a call in, or queue it and return the wakeup to `wait` with.
 
         Raises:
-            Stopped: It is stopped.
-            TotalTimedOut: It has had all its time.
+            Stopped: The call is stopped.
+            TotalTimedOut: The call's deadline has passed.
         """
         raise_if_ended(call.request)
         with self._lock:
@@ -119,7 +121,7 @@ class _Gate:
                             self._wake_first()
                             return
                     if now >= next_message:
-                        yield Delta(progress=self._reason(now))
+                        yield Delta(progress=self._wait_message(now))
                         next_message = now + _PATIENCE
                     wakeup.wait(min(delay, next_message - now, control.deadline - now))
         except KeyboardInterrupt:
@@ -136,28 +138,28 @@ class _Gate:
             self._wake_first()
 
     def on_accepted(self, limits: RateLimits) -> None:
-        """Adopt the limits that the provider tells with an answer."""
-        if limits != _SILENT:
+        """Adopt the limits that the provider announces with an answer."""
+        if limits != _NO_LIMITS:
             with self._lock:
                 self._pace.on_limits(time.monotonic(), limits)
                 self._wake_first()
 
     def on_refused(self, call: _Call, error: RateLimited) -> None:
-        """Adopt the limits that come with a refusal, and learn from it."""
+        """Learn from a refusal; its error then tells if the provider accepts other calls."""
         with self._lock:
             now = time.monotonic()
             if isinstance(error.limits, RateLimits):
                 self._pace.on_limits(now, error.limits)
-            error.others_pass = self._pace.on_refused(now, call.sent_at, error.retry_after)
+            error.others_accepted = self._pace.on_refused(now, call.sent_at, error.retry_after)
 
     def _delay(self, call: _Call, now: float) -> float:
-        """Return the seconds after which the call should look again; 0 if it may go in."""
+        """Return the seconds until the call may go in; 0 if it may go in now."""
         if self._inside >= self._slots:
-            return _PATIENCE  # a call that leaves wakes it
+            return _PATIENCE  # unknown: a call that leaves wakes it
         return self._pace.blocked(now) if call.urgent else self._pace.delay(now)
 
     def _let_in(self, call: _Call, now: float) -> None:
-        # One statement: an interrupt comes before or behind it.
+        # In one statement, so that no interrupt comes between.
         self._inside, call.sent_at = self._inside + 1, now
         self._pace.on_sent(now, call.tokens)
 
@@ -165,8 +167,8 @@ class _Gate:
         if self._queue and (wakeup := self._queue[0].wakeup):
             wakeup.wake()
 
-    def _reason(self, now: float) -> str:
-        """Return the message for a user whose call waits."""
+    def _wait_message(self, now: float) -> str:
+        """Return the message to the user of a waiting call."""
         if self._inside >= self._slots:
             calls = "call" if self._inside == 1 else "calls"
             return f"waiting: {self._label} has {self._inside} {calls} in progress …"

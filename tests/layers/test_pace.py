@@ -325,7 +325,7 @@ def test_there_is_no_pace_before_a_limit_is_told_or_found():
 
 
 def test_a_told_limit_spaces_calls_evenly_and_makes_up_for_little_lateness():
-    pace = Pace(Tuning(share=1.0))
+    pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=10))
     sent(pace, 100.0)
     assert pace.delay(100.0) == pytest.approx(0.1 - 0.04)
@@ -340,7 +340,7 @@ def test_a_told_limit_is_not_used_up():
 
 
 def test_told_tokens_stretch_the_distance():
-    pace = Pace(Tuning(share=1.0))
+    pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=100, tokens=1000))
     sent(pace, 1.0, tokens=2000)
     assert pace.delay(1.0) == pytest.approx(2.0 - 0.04)
@@ -357,21 +357,44 @@ def test_a_told_wait_holds_for_all_but_never_over_a_minute():
 
 
 def test_calls_that_were_sent_before_a_limit_is_told_count():
-    pace = Pace(Tuning(share=1.0))
+    pace = Pace(Tuning(announced_share=1.0))
     sent(pace, *[0.0] * 15)
     pace.on_limits(0.1, RateLimits(requests=20))
     assert pace.delay(0.1) == pytest.approx(0.75 - 0.1)
-    pace = Pace(Tuning(share=1.0))
+    pace = Pace(Tuning(announced_share=1.0))
     sent(pace, *[0.0] * 150)
     pace.on_limits(0.1, RateLimits(requests=20))
     assert pace.delay(0.1) == 1  # the second is over then
 
 
+def test_a_limit_that_is_announced_replaces_what_was_learned_before():
+    pace = piled(Pace())
+    assert pace.rate(1.0) < 40
+    pace.on_limits(1.0, RateLimits(requests=100))
+    assert pace.rate(1.0) == 95
+
+
+def test_a_limit_that_was_learned_below_an_announced_one_outlives_its_changes():
+    pace = Pace()
+    pace.on_limits(0.0, RateLimits(requests=100))
+    piled(pace)
+    before = pace.rate(1.0)
+    pace.on_limits(1.0, RateLimits(requests=101))
+    assert pace.rate(1.0) == before < 40
+
+
+def test_a_limit_that_must_be_wrong_lets_a_call_through_each_minute():
+    pace = Pace()
+    pace.on_limits(0.0, RateLimits(requests=1e-9, tokens=1e-9))
+    sent(pace, 0.0, tokens=1000)
+    assert pace.delay(0.0) <= 60
+
+
 def test_a_told_limit_that_rises_is_used_at_once():
-    pace = Pace(Tuning(share=1.0))
+    pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=0.01))
     sent(pace, 0.0)
-    assert pace.delay(0.0) > 90
+    assert pace.delay(0.0) > 50
     pace.on_limits(1.0, RateLimits(requests=10))
     assert pace.delay(1.0) < 0.2
 
@@ -444,8 +467,8 @@ def test_a_rate_doubles_each_second_after_a_deep_cut_and_slowly_after_another():
     assert deep.rate(3.0) == pytest.approx(4 * deep.rate(1.0))
     pace = Pace()
     pace.on_limits(0.0, RateLimits(requests=1000))
-    pace._found = 30.0
-    pace._slow_down(1.0, 27.0, 30.0)
+    pace._learned = 30.0
+    pace._cut(1.0, 27.0, 30.0)
     assert pace.rate(2.0) == pytest.approx(27 * 2**0.03)
     assert pace.rate(11.0) == pytest.approx(27 * 2**3)
     assert pace.rate(21.0) == 950  # and the told limit bounds it
@@ -487,7 +510,7 @@ def test_others_get_through_if_calls_before_it_were_not_refused():
 def test_a_refusal_that_comes_late_is_compared_with_the_calls_of_its_time():
     pace = Pace()
     times = every(0.05, 24)
-    sent(pace, *times)
+    sent(pace, *times, 3.9)
     assert all(refused(pace, 4.0, *times[-8:]))
     assert pace.blocked(4.0) == 0
     assert pace.rate(4.0) == pytest.approx(0.9 * 16 / 0.95, rel=0.2)

@@ -68,21 +68,21 @@ def test_the_tries_are_bounded(settings):
     assert fake.tries == 5
 
 
-def limited(wait, *, others_pass=False):
+def limited(wait, *, others_accepted=False):
     error = RateLimited("slow down", "wait", status=429, retryable=True, retry_after=wait)
-    error.others_pass = others_pass
+    error.others_accepted = others_accepted
     return error
 
 
 def test_a_429_does_not_count_as_a_try_if_others_get_through(settings):
-    fake = Fake(*[[limited(0.001, others_pass=True)]] * 30, [Delta("Hi"), Delta(finish="stop")])
+    fake = Fake(*[[limited(0.001, others_accepted=True)]] * 30, [Delta("Hi"), Delta(finish="stop")])
     deltas = drain(retry(settings)(fake))
     assert fake.tries == 31
     assert [delta.note for delta in deltas if delta.note] == ["after 30 retries"]
 
 
 def test_a_429_counts_if_nothing_gets_through_or_after_no_wait_at_all(settings):
-    for error in (limited(0.001), limited(0.0, others_pass=True)):
+    for error in (limited(0.001), limited(0.0, others_accepted=True)):
         fake = Fake(*[[error]] * 9)
         with pytest.raises(RateLimited):
             drain(retry(settings)(fake))
@@ -91,21 +91,21 @@ def test_a_429_counts_if_nothing_gets_through_or_after_no_wait_at_all(settings):
 
 def test_429s_that_do_not_count_leave_the_other_tries_as_they_are(settings):
     error = Unavailable("no", "no", status=503, retryable=True, retry_after=0.0)
-    fake = Fake(*[[limited(0.001, others_pass=True)], [error]] * 9)
+    fake = Fake(*[[limited(0.001, others_accepted=True)], [error]] * 9)
     with pytest.raises(Unavailable):
         drain(retry(settings)(fake))
     assert fake.tries == 10
 
 
 def test_retry_timeout_bounds_429s_that_do_not_count(settings):
-    fake = Fake(*[[limited(0.06, others_pass=True)]] * 9)
+    fake = Fake(*[[limited(0.06, others_accepted=True)]] * 9)
     with pytest.raises(RateLimited):
         drain(retry(replace(settings, retry_timeout=0.15))(fake))
     assert fake.tries == 3
 
 
 def test_without_retries_there_are_none_after_a_429_either(settings):
-    fake = Fake([limited(0.001, others_pass=True)])
+    fake = Fake([limited(0.001, others_accepted=True)])
     with pytest.raises(RateLimited):
         drain(retry(replace(settings, max_retries=0))(fake))
     assert fake.tries == 1
