@@ -113,7 +113,7 @@ class NotebookRenderer:
             )
         elif completion.others:
             self._show(self._segments.last())
-            self._handle = None  # the first answer stays where it is
+            self._handle = None  # the first answer stays in its output
             self._show(self._form.whole(completion, session, tabs=True, after=1))
         else:
             self._show(with_footer(self._segments.last(), self._form.footer(completion, session)))

@@ -1,5 +1,5 @@
-"""From what a user writes to the text of a prompt: `{{ }}`, templates, values as text.
+"""From the text that a user writes to the prompt: `{{ }}`, templates, values as text.
 
-Imports `catalog`, `calls` and what stands below them; `tasks` and above may import it. To present
-a new kind of value: one module in `present/`.
+Imports `catalog`, `calls` and lower packages; `tasks` and higher ones may import it. To present a
+new type of value: one function in `present/`.
 """

@@ -1,7 +1,4 @@
-"""Conversations that cells continue by name: in this process's memory alone.
-
-May be imported by `parts` and what stands above it.
-"""
+"""Conversations that cells continue by name, in this process's memory only."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from mixmagic.core.values import Message, Model
 from mixmagic.errors import BadArguments, did_you_mean
 
 _NAME = re.compile(r"\w[\w.-]{0,59}")
-# How an answer ended, where nothing is to be said about it.
+# Finish reasons of whole answers.
 _WHOLE = ("stop", "tool_calls")
 
 
@@ -27,8 +24,8 @@ class Cell(NamedTuple):
     """A cell of a notebook while it runs.
 
     Attributes:
-        id: The same at each of its runs.
-        run: This run: a cell may ask more than once, in a loop for example.
+        id: Constant over its runs.
+        run: Of this run: a cell may send several requests, for example in a loop.
     """
 
     id: str
@@ -40,12 +37,12 @@ class Exchange:
     """A question and its answer.
 
     Attributes:
-        question: As it was sent, without system texts: those belong to a call.
-        answer: What came of the answer.
-        model: Who answered.
-        finish: How the answer ended: `stop`, `length`, `stopped` (by the user), `broken off`, …
-        at: When, in seconds since 1970.
-        cell: Whose it is; `None` where the front end does not tell.
+        question: The prompt as sent, without system prompts, which belong to a call.
+        answer: The text received.
+        model: The model that answered.
+        finish: Why the answer ended: `stop`, `length`, `stopped` (by the user), `broken off`, …
+        at: Time in seconds since 1970.
+        cell: The cell; `None` if the front end does not tell.
     """
 
     question: str
@@ -57,22 +54,19 @@ class Exchange:
 
     @property
     def messages(self) -> tuple[Message, Message]:
-        """The two turns."""
+        """The two messages."""
         return Message("user", self.question), Message("assistant", self.answer)
 
     @property
     def mark(self) -> str:
-        """What should be known of how the answer ended; empty where it is whole."""
+        """A note for an incomplete answer; empty for a whole one."""
         if self.finish == "length":
             return "cut off at its token limit"
         return "" if self.finish in _WHOLE else self.finish
 
 
 class Chats:
-    """The conversations of one session, by name. They may be used from any thread.
-
-    A forked child has its own copy. Nothing is written to a file but by
-    `display.chats.save`.
+    """The conversations of one session, by name. Thread-safe; a forked child has its own copy.
 
     Example:
         >>> chats = Chats()
@@ -87,11 +81,11 @@ class Chats:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The conversations, the one that was begun first first."""
+        """The names of all conversations, the oldest first."""
         return tuple(self._chats)
 
     def exchanges(self, name: str) -> tuple[Exchange, ...]:
-        """All of a conversation, in the order of its cells' first runs.
+        """Return all exchanges of a conversation, in the order of their cells' first runs.
 
         Raises:
             BadArguments: There is no such conversation.
@@ -105,113 +99,118 @@ class Chats:
         )
 
     def before(self, name: str, cell: Cell | None = None) -> tuple[Exchange, ...]:
-        """What a cell continues: everything, for a cell that is new in the conversation.
+        """Return the exchanges that a cell continues: all, for a cell new in the conversation.
 
-        A cell that is run again continues what stood before it then: neither its own exchange
-        of that time nor what later cells have added. A conversation begins empty.
+        A cell that runs again continues the exchanges before it, without those of its own earlier
+        run and of later cells. A conversation begins empty.
 
         Args:
             name: The conversation.
-            cell: Who asks; `None` where that is not known.
+            cell: The cell; `None` if unknown.
 
         Raises:
-            BadArguments: No conversation can have this name.
+            BadArguments: The name is not valid.
         """
-        kept = self._chats.get(_checked(name), ())
-        start, end = _own(kept, cell)
-        if start < end and cell is not None and kept[start].cell == cell:
-            return kept[:end]  # its own ones of this same run
-        return kept[:start]
+        exchanges = self._chats.get(_valid(name), ())
+        start, end = _span_of(exchanges, cell)
+        if start < end and cell is not None and exchanges[start].cell == cell:
+            return exchanges[:end]  # with its own ones of the same run
+        return exchanges[:start]
 
     def add(self, name: str, cell: Cell | None, question: str, answer: Completion) -> bool:
-        """Keep an exchange: in the place of what the same cell added in an earlier run, or last.
+        """Add an exchange at the end, or in place of those of an earlier run of the same cell.
 
-        Nothing else is changed: what later cells have asked stays behind it. An answer that was
-        stopped or broke off is kept, marked, where it has any text; else what the cell added in
-        an earlier run stays, too.
+        The exchanges of later cells stay after it. An incomplete answer is added with a mark. An
+        answer without text is not added, and does not replace anything.
 
         Args:
             name: The conversation.
-            cell: Who asked; `None` adds at the end.
-            question: The prompt as it was sent, without system texts.
-            answer: What came of it.
+            cell: The cell; `None` adds at the end.
+            question: The prompt as sent, without system prompts.
+            answer: The answer.
 
         Returns:
-            Whether it is kept.
+            True if it was added.
 
         Raises:
-            BadArguments: No conversation can have this name.
+            BadArguments: The name is not valid.
         """
-        _checked(name)
+        _valid(name)
         if not answer.text.strip():
             return False
-        made = Exchange(question, answer.text, answer.model, answer.finish, time.time(), cell)
-        with lazy.lock:  # a child never finds it half done
-            kept = self._chats.get(name, ())
-            start, end = _own(kept, cell)
-            now = tuple(each for each in kept[start:end] if each.cell == cell)
-            self._chats = {**self._chats, name: (*kept[:start], *now, made, *kept[end:])}
+        new = Exchange(question, answer.text, answer.model, answer.finish, time.time(), cell)
+        with lazy.lock:  # so that no fork happens in between
+            exchanges = self._chats.get(name, ())
+            start, end = _span_of(exchanges, cell)
+            same_run = (exchange for exchange in exchanges[start:end] if exchange.cell == cell)
+            self._chats = {
+                **self._chats,
+                name: (*exchanges[:start], *same_run, new, *exchanges[end:]),
+            }
         return True
 
     def forget(self, name: str) -> int:
-        """Drop a conversation, and return how many exchanges it had.
+        """Remove a conversation and return the number of its exchanges.
 
         Raises:
             BadArguments: There is no such conversation.
         """
         with lazy.lock:
-            dropped = self.exchanges(name)
-            self._chats = {key: kept for key, kept in self._chats.items() if key != name}
-        return len(dropped)
+            removed = self.exchanges(name)
+            self._chats = {key: value for key, value in self._chats.items() if key != name}
+        return len(removed)
 
 
-def trimmed(
+def trim(
     exchanges: Sequence[Exchange],
     call: Sequence[Message],
-    room: int | None,
+    limit: int | None,
     count: Callable[[Sequence[Message]], int],
 ) -> tuple[tuple[Message, ...], int]:
-    """A conversation that fits: its oldest exchanges are left out, whole ones, as few as can be.
+    """Return the messages of a conversation without its oldest exchanges, as few as necessary.
 
-    Where not even the call by itself fits, all are left out: it is refused when it is sent.
+    If not even the call's own messages fit, all exchanges are left out; the call is refused later.
 
     Args:
-        exchanges: What the call continues, the oldest first.
-        call: The call's own messages: system texts, which stay first, then the question.
-        room: Tokens that the prompt may have: see `room_for`; `None` is no limit.
-        count: The tokens of a prompt.
+        exchanges: The exchanges that the call continues, the oldest first.
+        call: The call's own messages: system prompts, which stay first, then the question.
+        limit: Tokens of the prompt: see `prompt_limit`; `None` for no limit.
+        count: Counts the tokens of a prompt.
 
     Returns:
-        The messages to send, and how many exchanges are left out.
+        The messages to send, and the number of exchanges left out.
 
     Example:
-        >>> trimmed(chats.before("trip"), [Message("user", "And then?")], 31_744, count)
+        >>> trim(chats.before("trip"), [Message("user", "And then?")], 31_744, count)
     """
     system = [message for message in call if message.role == "system"]
-    asked = [message for message in call if message.role != "system"]
+    own = [message for message in call if message.role != "system"]
 
     def without(dropped: int) -> tuple[Message, ...]:
-        turns = (turn for each in exchanges[dropped:] for turn in each.messages)
-        return (*system, *turns, *asked)
+        earlier = (m for exchange in exchanges[dropped:] for m in exchange.messages)
+        return (*system, *earlier, *own)
 
-    if room is None:
+    if limit is None:
         return without(0), 0
-    # Fewer exchanges are fewer tokens: a long conversation is counted a few times, not many.
+    # Counting is slow, so bisect: fewer exchanges have fewer tokens.
     dropped = bisect_left(
-        range(len(exchanges)), True, key=lambda dropped: count(without(dropped)) <= room
+        range(len(exchanges)), True, key=lambda dropped: count(without(dropped)) <= limit
     )
     return without(dropped), dropped
 
 
-def room_for(model: Model, max_tokens: int | None) -> int | None:
-    """The tokens that a prompt may have: the context without the answer; `None` where unknown.
+def prompt_limit(model: Model, max_tokens: int | None) -> int | None:
+    """Return the tokens that a prompt may have: the context without the answer.
 
-    The most that there can be: what an exchange said is lost where it is left out. Values of
-    `{{ }}` are cut to less: see `prompts.room_for`.
+    It reserves little for the answer, since an exchange left out is lost. For values of `{{ }}`,
+    `interpolate.values_limit` reserves more.
 
     Args:
-        model: Who is asked.
-        max_tokens: Tokens of the answer; where `None`, `RESERVE` or a quarter of the context.
+        model: The model.
+        max_tokens: Tokens of the answer; `None` for `RESERVE` or a quarter of the context.
+
+    Returns:
+        Tokens; `None` if the context is unknown.
     """
     if model.context is None:
         return None
@@ -219,27 +218,29 @@ def room_for(model: Model, max_tokens: int | None) -> int | None:
     return max(model.context - answer, 0)
 
 
-def left_out(dropped: int) -> str:
-    """What the line below an answer says of `trimmed`; empty where nothing was left out."""
+def trim_note(dropped: int) -> str:
+    """Return the footer's note about exchanges left out by `trim`; empty for 0."""
     if not dropped:
         return ""
     oldest = "oldest exchange" if dropped == 1 else f"{dropped:,} oldest exchanges"
-    return f"without the {oldest}: its context has no room"
+    return f"without the {oldest}, to fit the context"
 
 
-def _checked(name: str) -> str:
-    """The name, where a conversation can have it."""
+def _valid(name: str) -> str:
+    """Return the name of a conversation; raise `BadArguments` if it is not valid."""
     if not _NAME.fullmatch(name):
         raise BadArguments(
             f"A conversation cannot be called {name!r:.80}.",
-            "Its name is one word of letters, digits, `_`, `-` and `.`, 60 at the most.",
+            "Use one word of at most 60 letters, digits, `_`, `-` and `.`.",
         )
     return name
 
 
-def _own(kept: Sequence[Exchange], cell: Cell | None) -> tuple[int, int]:
-    """From where to where the cell's exchanges stand; two ends where it has none."""
-    places = [
-        place for place, each in enumerate(kept) if cell and each.cell and each.cell.id == cell.id
+def _span_of(exchanges: Sequence[Exchange], cell: Cell | None) -> tuple[int, int]:
+    """Return start and end of a cell's exchanges; an empty span at the end if it has none."""
+    own = [
+        index
+        for index, exchange in enumerate(exchanges)
+        if cell and exchange.cell and exchange.cell.id == cell.id
     ]
-    return (places[0], places[-1] + 1) if places else (len(kept), len(kept))
+    return (own[0], own[-1] + 1) if own else (len(exchanges), len(exchanges))

@@ -1,5 +1,5 @@
-"""Markdown in, safe Markdown out: what a model wrote, read and written anew.
+"""Markdown in, safe Markdown out: a model's text is parsed and written anew.
 
-Imports `forks` alone of the project; all but that may import it. To add a reader of answers: one
-module here.
+Imports only `core`; all higher packages may import it. To allow a new construct: a rule in
+`markdown` to parse it, and a method in `writer` or `inline` to write it.
 """

@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown text, as CommonMark has them."""
+"""The code blocks of a Markdown text, as defined by CommonMark."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # imported with the first answer
 
     _Rule = Callable[[StateBlock, int, int, bool], bool]
 
-# Levels of lists and quotations that are read, a list having two. A level may read each line once
-# more: of very many lines, fewer levels are read.
+# Levels of lists (two each) and block quotes that are parsed. Each level may read every line once
+# more, so texts with very many lines get fewer levels.
 _MAX_NESTING, _MAX_LINE_READS = 20, 200_000
 
 _SHELLS = frozenset(
@@ -69,7 +69,7 @@ def fenced(code: str, info: str = "") -> str:
 
     Args:
         code: The code, without its last line end.
-        info: What stands behind the opening fence: a language.
+        info: The text after the opening fence: a language.
 
     Example:
         >>> fenced("x = 1", "python")
@@ -80,14 +80,14 @@ def fenced(code: str, info: str = "") -> str:
     return f"{fence}{info}\n{code}\n{fence}"
 
 
-@functools.lru_cache(4)  # an answer's last blocks are asked for by several readers
+@functools.lru_cache(4)  # several callers need those of the same answer
 def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
     r"""Return the fenced code blocks of a Markdown text, in their order.
 
     As in CommonMark: a fence has at least three backticks or tildes, and the block ends at one
-    that is as long; lists and quotations may contain it; a block that is not closed extends to
-    the end of what contains it. HTML is text here, as it is where answers are shown: a block
-    right below a tag counts.
+    that is at least as long; lists and block quotes may contain it; an open block extends to the
+    end of its container. HTML is text here, as when answers are shown: a block right below a tag
+    counts.
 
     Args:
         markdown: A model's answer. Time and memory are linear in its length.
@@ -106,12 +106,12 @@ def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
 
 
 class _Found(list["Token"]):
-    """The parser's tokens: code blocks are kept, and no token, of which there may be a million."""
+    """Receives the parser's tokens, but keeps code blocks only: there may be a million tokens."""
 
     def __init__(self) -> None:
         super().__init__()
         self._blocks: list[CodeBlock] = []
-        self._last: Token | None = None  # the parser fills it after it was appended
+        self._last: Token | None = None  # the parser fills it after appending it
 
     def append(self, token: Token) -> None:
         if token.type == "fence":
@@ -119,7 +119,7 @@ class _Found(list["Token"]):
             self._last = token
 
     def all(self) -> tuple[CodeBlock, ...]:
-        """Return the code blocks, when the parser has ended."""
+        """Return the code blocks, after the parser has ended."""
         self._keep()
         return tuple(self._blocks)
 
@@ -132,21 +132,21 @@ class _Found(list["Token"]):
 
 @functools.cache
 def _parser() -> MarkdownIt:
-    """A parser of blocks; it is not changed once it is made, and threads share it."""
+    """Return a parser of blocks, which threads share and nobody modifies."""
     rules = lazy.load("markdown_it.rules_block")
-    # Its own limit drops the rest of the text.
+    # Without this, it would drop the text beyond its nesting limit.
     parser = lazy.load("markdown_it").MarkdownIt("commonmark", {"maxNesting": sys.maxsize})
     parser.disable("html_block")
     ends = ["paragraph", "reference", "blockquote"]
     parser.block.ruler.at("list", _limited(rules.list_block), {"alt": ends})
     parser.block.ruler.at("blockquote", _limited(rules.blockquote), {"alt": [*ends, "list"]})
     parser.block.ruler.getRules("")  # compiles them: not safe when two threads do it
-    made: MarkdownIt = parser
-    return made
+    shared: MarkdownIt = parser
+    return shared
 
 
 def _limited(rule: _Rule) -> _Rule:
-    """A rule for lists or quotations: deeper than `levels`, their marks are text."""
+    """Return a rule for lists or block quotes that ignores those deeper than `levels`."""
 
     def limited(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return state.level < state.env["levels"] and rule(state, start, end, silent)
@@ -155,7 +155,7 @@ def _limited(rule: _Rule) -> _Rule:
 
 
 def installs(code: str) -> bool:
-    r"""True if the code only installs packages.
+    r"""Return True if the code only installs packages.
 
     Example:
         >>> installs("%%bash\npip install pandas")
@@ -166,9 +166,9 @@ def installs(code: str) -> bool:
 
 
 def main_block(blocks: Sequence[CodeBlock]) -> int:
-    r"""Return the index of the block that an answer is about: mostly the first.
+    r"""Return the index of the main block of an answer: usually the first.
 
-    If the first one only prepares for a program, or starts it, it is the longest program.
+    If the first one only prepares for a program, or starts it, return that of the longest program.
 
     Args:
         blocks: At least one.
@@ -182,27 +182,27 @@ def main_block(blocks: Sequence[CodeBlock]) -> int:
         return 0
     # Next to blocks with a language, those without one mostly show output.
     programs = [
-        at
-        for at, each in enumerate(blocks)
-        if bool(each.language) is marked
-        and each.language.lower() not in _NOT_PROGRAMS
-        and not _is_shell(each)
-        and not installs(each.code)
+        index
+        for index, block in enumerate(blocks)
+        if bool(block.language) is marked
+        and block.language.lower() not in _NOT_PROGRAMS
+        and not _is_shell(block)
+        and not installs(block.code)
     ]
-    return max(programs, key=lambda at: len(blocks[at].code), default=0)
+    return max(programs, key=lambda index: len(blocks[index].code), default=0)
 
 
 def _prepares(code: str) -> bool:
-    """True if shell commands only prepare for a program."""
+    """Return True if shell commands only prepare for a program."""
     return all(_INSTALLATION.match(line) or _PREPARATION.match(line) for line in _lines(code))
 
 
 def _is_shell(block: CodeBlock) -> bool:
-    """True if the block's language is a shell's."""
+    """Return True if the block's language is a shell."""
     return block.language.lower() in _SHELLS
 
 
 def _lines(code: str) -> list[str]:
-    """The lines that do something: no comments, no names of cell magics."""
+    """Return the lines of code without comments and names of cell magics."""
     lines = map(str.strip, code.split("\n"))
     return [line for line in lines if line and not line.startswith(("#", "%%"))]

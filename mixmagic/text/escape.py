@@ -1,9 +1,9 @@
-r"""Characters written such that they mean nothing to whoever shows them. Imports nothing.
+r"""Escape characters so that they have no effect in any front end.
 
-Signs become numeric entities: every reader of Markdown decodes these in text, while backslashes
-escape different signs in each. Two readers need more. MathJax looks for formulas in the finished
-page, but within one element at a time: a dollar or a backslash stands alone in a `<span>`. And
-nothing is decoded in a link's address, which is percent-encoded.
+Signs become numeric entities: every Markdown parser decodes these in text, while backslashes
+escape different signs in each. Two cases need more. MathJax looks for formulas in the finished
+page, but within one element at a time: a dollar or a backslash is put alone into a `<span>`. And
+the address of a link, in which nothing is decoded, is percent-encoded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 DOLLAR, BACKSLASH = "<span>&#36;</span>", "<span>&#92;</span>"
-# pandoc writes others into reStructuredText as they are, where they make roles and links.
+# pandoc copies other forms of it into reStructuredText, where they make roles and links.
 TICK = "<span>&#96;</span>"
 _WRITTEN = {
     "$": DOLLAR,
@@ -28,12 +28,12 @@ _WRITTEN = {
     " ": "&#160;",
     "": "&#160;",
 }
-# What nbconvert reads wherever it stands, in code too: it makes TeX of the one, and of the other no
-# page at all.
+# nbconvert reacts to these anywhere, even in code: it turns the first into TeX, and fails at the
+# second.
 NBCONVERT = re.compile(r"data-cite|<!\[", re.IGNORECASE)
-# White space that some reader strips or folds, and signs that nobody sees.
+# White space that some parser strips or folds, and invisible characters.
 ODD_BLANK = r"[^\S \n]|[\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
-# What is written otherwise: of several characters the last one.
+# Escaped anywhere; of several characters, only the last one is.
 _ANYWHERE = (
     r"[`*\[\]~^{@|<$\\]",
     ODD_BLANK,
@@ -47,7 +47,7 @@ _ANYWHERE = (
     r"(?<=^\.\.)(?: |$)|(?<= \.\.)(?: |$)|(?<=^__) ",
 )
 _DIRECTIVE = re.compile(r"(?:(?<=^\.\.)|(?<= \.\.)|(?<=^__)) ")
-# Of lists, headings, titles, and definitions, also of pandoc's.
+# Lists, headings, titles and definitions, also pandoc's.
 _AT_START = (r"^[-.(](?!\w)|^[+:%=]|^(?:\d{1,9}|[a-z]|[ivxlcdm]{1,4})[.)](?= |$)",)
 _IN_HEADING = (r"#",)
 _SIGNS = {
@@ -57,7 +57,7 @@ _SIGNS = {
     for starts_line in (False, True)
     for heading in (False, True)
 }
-# A backslash that begins no formula, and no reference to one.
+# A backslash before this begins neither a formula nor a reference to one.
 _HARMLESS = re.compile(r"(?!begin|end|ref|eqref)[\w .,/:;-]")
 _NOT_PLAIN = re.compile(
     r"[^A-Za-z0-9 ,\xa1-\xac\xae-\u167f\u1681-\u180d\u180f-\u1fff\u2010-\u2027\u2030-\u205e"
@@ -84,7 +84,7 @@ _LONGEST_ADDRESS = 2000
 
 
 def plain(text: str) -> str:
-    r"""Return a text without what a terminal would obey.
+    r"""Return a text without control sequences.
 
     Example:
         >>> plain("\x1b[31mred\x07")
@@ -94,12 +94,12 @@ def plain(text: str) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Return text as HTML that keeps its blanks and lines, and in which no character acts."""
+    """Return a text as HTML that keeps its spaces and lines, fully escaped."""
     return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
 
 
 def as_text(text: str, *, starts_line: bool = True, heading: bool = False) -> str:
-    """Return a text as Markdown, or as HTML, in which nothing acts.
+    """Return a text escaped for Markdown and for HTML.
 
     Args:
         text: A text on one line.
@@ -121,7 +121,7 @@ def as_text(text: str, *, starts_line: bool = True, heading: bool = False) -> st
 
 
 def as_code(text: str) -> str:
-    """Return a text as the inside of a `<code>` element, in which no reader finds a sign.
+    """Return a text escaped for the inside of a `<code>` element.
 
     Example:
         >>> as_code("f(x)")
@@ -132,9 +132,9 @@ def as_code(text: str) -> str:
 
 
 def address(url: str) -> str | None:
-    """Return an address that a link may have, read alike by everybody; `None` for any other.
+    """Return the address of a link, encoded for all parsers; `None` if it is not allowed.
 
-    It leads to the web, to a person's mail, or to a heading of the same page.
+    Allowed are web pages, mail addresses and headings of the same page.
 
     Example:
         >>> address("https://example.org/a b"), address("javascript:alert()")
@@ -151,7 +151,7 @@ def address(url: str) -> str | None:
 
 
 def _is_host(host: str | None, port: str | None) -> bool:
-    """Return True if a browser can go there: JupyterLab takes any other address for a local one."""
+    """Return True if a browser can open it: JupyterLab takes any other host for a local file."""
     if host is None:
         return True
     last = host.rpartition(".")[2]
@@ -166,17 +166,17 @@ def _is_host(host: str | None, port: str | None) -> bool:
 
 
 def addresses(text: str) -> Iterator[tuple[int, int, str]]:
-    """Find what readers would make links of: where it starts and ends, and its address."""
+    """Yield start, end and address of texts that some parser would turn into links."""
     for match in _ADDRESS.finditer(text):
-        found = _TRAILING.sub("", match[0])
-        while found.endswith((")", "]")) and _closes_more(found):
-            found = _TRAILING.sub("", found[:-1])
-        scheme = "http://" if found[:4].lower() == "www." else "mailto:"
-        to = address(found if "://" in found[:8] else scheme + found)
-        if to is not None:
-            yield match.start(), match.start() + len(found), to
+        link = _TRAILING.sub("", match[0])
+        while link.endswith((")", "]")) and _closes_more(link):
+            link = _TRAILING.sub("", link[:-1])
+        scheme = "http://" if link[:4].lower() == "www." else "mailto:"
+        target = address(link if "://" in link[:8] else scheme + link)
+        if target is not None:
+            yield match.start(), match.start() + len(link), target
 
 
 def _closes_more(text: str) -> bool:
-    """Return True if more brackets are closed in it than opened."""
+    """Return True if a text has more closing than opening brackets."""
     return text.count(")") + text.count("]") > text.count("(") + text.count("[")

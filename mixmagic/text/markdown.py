@@ -1,8 +1,7 @@
-r"""Reads the Markdown of answers: CommonMark with tables, strikethrough and mathematics.
+r"""Parse the Markdown of answers: CommonMark with tables, strikethrough and mathematics.
 
-The tokens are markdown-it-py's, with one kind more: `math`, a formula, whose `markup` is its
-opening delimiter and whose `info` is all of it. HTML is text, but for the two forms that
-`mixmagic.text.sanitize` writes itself.
+The tokens are markdown-it-py's, plus `math` for a formula, with its opening delimiter in `markup`
+and its whole source in `info`. HTML is text, except for the two forms that `sanitize` writes.
 """
 
 from __future__ import annotations
@@ -25,33 +24,33 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-# Levels of nesting: a quotation is one, a list and its item are two. What is deeper is literal.
+# Levels of nesting, with one for a block quote and two for a list. Deeper blocks are literal.
 _DEEPEST = 12
-# Pictures inside the descriptions of pictures.
+# Nesting of pictures in the descriptions of pictures.
 _MOST_PICTURES = 3
-# Blocks of an answer: front ends take time that is quadratic in them.
+# Blocks of an answer: front ends take quadratic time.
 MOST_BLOCKS = 4000
-# Signs of syntax in one paragraph: with more, it is literal, and not parsed at all.
+# Syntax characters of one paragraph: with more, it is literal and not parsed.
 MOST_SIGNS = 4000
 # Characters of a formula, and lines of a displayed one.
 _LONGEST_FORMULA, _MOST_LINES = 4000, 200
 
 SIGN = re.compile(r"[\[*_~`$!\\<&]")
 _CONTAINER = re.compile(r">|(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
-# What `sanitize` writes: a sign that no reader can pair with another, and code without any sign.
+# The HTML that `sanitize` writes: a sign alone in an element, and escaped code.
 _SPAN = re.compile(r"<span>&#(36|92|96);</span>|<code>((?:[^<>`]|<span>&#96;</span>)+)</code>")
 _BEGIN = re.compile(r"\\begin\{([A-Za-z]+\*?)\}")
 _DISPLAYED = re.compile(rf"\$\$|\\\[|{_BEGIN.pattern}")
 
 
 def _formula(opening: str, inside: str, closing: str) -> re.Pattern[str]:
-    """Return the pattern of a formula: possessive, so that its time is linear."""
+    """Return the pattern of a formula; possessive quantifiers keep its time linear."""
     return re.compile(rf"{opening}((?:{inside}){{1,{_LONGEST_FORMULA}}}+){closing}")
 
 
 _FORMULAS = {
     "$$": _formula(r"\$\$", r"[^$\\]|\\[\s\S]", r"\$\$"),
-    # As pandoc reads it, so that money stays money.
+    # By pandoc's rules, so that amounts of money are not formulas.
     "$": _formula(r"\$(?!\s)", r"[^$\\]|\\[\s\S]", r"(?<!\s)\$(?!\d)"),
     r"\(": _formula(r"\\\(", r"[^\\]|\\[^)]", r"\\\)"),
     r"\[": _formula(r"\\\[", r"[^\\]|\\[^\]]", r"\\\]"),
@@ -63,8 +62,8 @@ def parse(text: str, env: dict[str, Any] | None = None) -> Sequence[Token]:
 
     Args:
         text: The text, with `\n` as its line ends.
-        env: Its `references` are the link definitions of what stood before it; the text's own are
-            added. Afterwards `unended` is the line of a displayed formula that may go on behind it.
+        env: `references` has the link definitions of earlier text; those of this text are added.
+            `unended` is set to the line of a displayed formula that may continue after the text.
 
     Example:
         >>> [token.type for token in parse("a $b$")[1].children]
@@ -77,7 +76,7 @@ def parse(text: str, env: dict[str, Any] | None = None) -> Sequence[Token]:
 def _parser() -> MarkdownIt:
     parser: MarkdownIt = lazy.load("markdown_it").MarkdownIt(
         "commonmark",
-        # At its own limit of nesting it would drop what is there: `_deep` comes first.
+        # Beyond this limit the parser drops text; `_deep` prevents reaching it.
         {
             "html": False,
             "maxNesting": 5 * _DEEPEST,
@@ -86,7 +85,7 @@ def _parser() -> MarkdownIt:
         },
     )
     parser.enable(["table", "strikethrough"]).disable("text_join")
-    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # its writer decides
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # `inline` decides
     interrupts: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     parser.block.ruler.before("table", "deep", _deep)
     parser.block.ruler.before("table", "displayed", _displayed, interrupts)
@@ -99,7 +98,7 @@ def _parser() -> MarkdownIt:
 
 
 def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read what is nested too deep as code: the parser would drop it."""
+    """Parse a container that is nested too deeply as code: the parser would drop it."""
     first = state.bMarks[start] + state.tShift[start]
     if state.level < _DEEPEST or not _CONTAINER.match(state.src, first):
         return False
@@ -116,7 +115,7 @@ def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _displayed(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    r"""Read `$$…$$`, `\[…\]` or an environment with lines of its own, none of them blank."""
+    r"""Parse `$$…$$`, `\[…\]` or an environment on separate lines, none of them blank."""
     first = state.bMarks[start] + state.tShift[start]
     opening = _DISPLAYED.match(state.src, first, state.eMarks[start])
     if opening is None or state.is_code_block(start):
@@ -126,7 +125,7 @@ def _displayed(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if last is None:
         return False
     if last + 1 >= state.lineMax:
-        state.env.setdefault("unended", start)  # the line may go on
+        state.env.setdefault("unended", start)  # more text may follow on the line
     source = state.getLines(start, last + 1, state.blkIndent, False).strip()
     body = source[len(opening[0]) : -len(closing)]
     if not source.endswith(closing) or closing in body or not body.strip():
@@ -146,7 +145,7 @@ def _displayed(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _closing_line(
     state: StateBlock, start: int, end: int, position: int, closing: str
 ) -> int | None:
-    """Return the line that has a displayed formula's end; `None` if a blank line comes first."""
+    """Return the line with the end of a displayed formula; `None` if a blank line comes first."""
     unclosed: dict[str, int] = state.env.setdefault("unclosed", {})
     if start < unclosed.get(closing, 0):
         return None
@@ -155,7 +154,7 @@ def _closing_line(
         line += 1
         inside = line < min(start + _MOST_LINES, end) and not state.isEmpty(line)
         if not inside or state.sCount[line] < state.blkIndent:
-            unclosed[closing] = line  # nobody needs to look again before it
+            unclosed[closing] = line  # the closing delimiter does not occur before this line
             if line >= state.lineMax:
                 state.env.setdefault("unended", start)
             return None
@@ -164,10 +163,10 @@ def _closing_line(
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read a table; the last cell of a row has what is too much for the columns."""
+    """Parse a table; surplus cells of a row are joined to its last one."""
     module = lazy.load("markdown_it.rules_block.table")
     before = len(state.tokens)
-    # Each row and each cell is a block. Of a table with too many of them nothing is shown as one.
+    # Each row and each cell is a block; a table with too many of them is cut here.
     columns = module.getLine(state, start + 1).count("|") - 1 if start + 1 < end else 0
     rows = MOST_BLOCKS // (1 + max(columns, 1)) + 1
     if not module.table(state, start, min(end, start + 2 + rows), silent):
@@ -188,7 +187,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _mathematics(state: StateInline, silent: bool) -> bool:
-    r"""Read `$…$`, `$$…$$`, `\(…\)`, `\[…\]` or `\begin{…}…\end{…}`."""
+    r"""Parse `$…$`, `$$…$$`, `\(…\)`, `\[…\]` or `\begin{…}…\end{…}`."""
     source, start = state.src, state.pos
     opening = next((sign for sign in _FORMULAS if source.startswith(sign, start)), "")
     pattern = _FORMULAS.get(opening)
@@ -210,7 +209,7 @@ def _mathematics(state: StateInline, silent: bool) -> bool:
 
 
 def _is_formula(opening: str, body: str, *, alone: bool) -> bool:
-    r"""Return True if a bracket begins a formula, and is not the escaped one of `\[1\]`."""
+    r"""Return True if a bracket begins a formula, not the escaped bracket of `\[1\]`."""
     display = opening == r"\["
     return (display and alone and body[0].isspace()) or looks_like_mathematics(
         body, display=display
@@ -227,7 +226,7 @@ def _environment(name: str) -> re.Pattern[str]:
 
 
 def _span(state: StateInline, silent: bool) -> bool:
-    """Read the HTML that `sanitize` writes."""
+    """Parse the HTML that `sanitize` writes."""
     match = _SPAN.match(state.src, state.pos, state.posMax)
     if match is None:
         return False
@@ -242,7 +241,7 @@ def _span(state: StateInline, silent: bool) -> bool:
 
 
 def _picture(state: StateInline, silent: bool) -> bool:
-    """Read a picture; inside of too many others it is text and a link."""
+    """Parse a picture; nested too deeply, it becomes text and a link."""
     depth = state.env.get("pictures", 0)
     if depth >= _MOST_PICTURES:
         return False
@@ -254,12 +253,12 @@ def _picture(state: StateInline, silent: bool) -> bool:
 
 
 def _storm(state: StateCore) -> None:
-    """Leave a paragraph that is mostly signs as it is: parsing it would take too long."""
+    """Do not parse a paragraph that is mostly syntax characters: it would take too long."""
     for token in state.tokens:
         if token.type == "inline" and is_storm(token.content):
             token.info, token.content = token.content, ""
 
 
 def is_storm(text: str) -> bool:
-    """Return True if a paragraph has more signs of syntax than a front end can bear."""
+    """Return True if a paragraph has more syntax characters than front ends can handle."""
     return len(text) > MOST_SIGNS and len(SIGN.findall(text)) > MOST_SIGNS

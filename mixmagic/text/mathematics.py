@@ -1,8 +1,7 @@
-r"""Mathematics that only draws signs: TeX rebuilt from an allow-list of commands and environments.
+r"""Safe formulas: TeX rebuilt from an allow-list of commands and environments.
 
-A front end typesets the formulas of all outputs on one page, and a PDF export hands them to TeX.
-So no command passes that defines, loads, reads, writes, links, styles, or takes any size it likes.
-Imports nothing of the project.
+Front ends typeset the formulas of all outputs in one page, and a PDF export passes them to TeX. So
+no command is allowed that defines, loads, reads, writes, links, styles, or takes arbitrary sizes.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ _COMMANDS = frozenset(
     hfill nonumber notag cr newline
     """.split()  # noqa: SIM905  # a list literal would take 600 lines
 )
-# Each environment, and its argument: the columns of an array are TeX of any kind.
+# Each environment with the pattern of its argument: an array's columns could be any TeX.
 _ENVIRONMENTS = dict.fromkeys(
     """
     Bmatrix Vmatrix align align* aligned bmatrix cases eqnarray eqnarray* equation equation*
@@ -97,33 +96,33 @@ _ENVIRONMENTS = dict.fromkeys(
 _ENVIRONMENTS["array"] = re.compile(r"\{[lcr| ]{1,30}\}")
 _ENVIRONMENTS["subarray"] = re.compile(r"\{[lcr]\}")
 _ENVIRONMENTS |= dict.fromkeys(("alignat", "alignat*", "alignedat"), re.compile(r"\{\d\d?\}"))
-# JupyterLab would take a brace right behind it for an escaped one.
+# With a space, since JupyterLab would take a following brace for an escaped one.
 _ROW = "\\\\ "
 _BRACKET = re.compile(r"\s*\[")
 _SYMBOLS = frozenset(" ,;:!{}|%#$&_\n")
 _TOKEN = re.compile(
     r"\\(?:begin|end)\{(?P<environment>[A-Za-z]+\*?)\}|\\(?P<command>[A-Za-z]+)"
-    # A row's star and the space behind it only place it, and go.
+    # The star and the height of a row only affect its position; they are dropped.
     r"|\\\\(?P<row>\*?(?:\[-?\d*\.?\d*(?:pt|em|ex|mm|cm|in|mu|px)\])?)|\\(?P<symbol>[\s\S])"
     r"|(?P<brace>[{}])|(?P<text>[^\\{}]+)"
 )
 
-# Signs that a reader of Markdown or HTML could take for its own, and what no keyboard has.
+# Syntax of Markdown or HTML, and control and invisible characters.
 _FOREIGN = re.compile(
-    # `^^5c` is a backslash for TeX; nbconvert reads `data-cite` wherever it stands.
+    # `^^5c` is a backslash in TeX; nbconvert reacts to `data-cite` anywhere.
     r"[`@%~#\"$]|\^\s*\^|://|www\.|data-cite"
     r"|[^\t\n -~\xa1-\xac\xae-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\ud7ff"
     r"\ue000-\ufefe\uff00-\uffef\U00010000-\U000dffff]",
     re.IGNORECASE,
 )
-# What is apart in TeX as well as together, and inert only apart.
+# These get a space inside, which TeX ignores, so that no parser sees a tag, entity or link.
 _JOINED = re.compile(r"<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=\()|!(?=\[)")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _SIGN = re.compile(r"\\[A-Za-z]|[_^=]")
 
 
 def looks_like_mathematics(body: str, *, display: bool) -> bool:
-    r"""Return True if the text between `\(` and `\)`, or `\[` and `\]`, is more than a remark.
+    r"""Return True if the text between `\(` and `\)`, or `\[` and `\]`, is a formula.
 
     Markdown's escaped brackets look the same: `\(optional\)`, `\[1\]`.
 
@@ -135,11 +134,11 @@ def looks_like_mathematics(body: str, *, display: bool) -> bool:
 
 
 def formula(body: str, *, in_table: bool = False) -> str | None:
-    r"""Return a formula on one line, built of allowed parts only; `None` if it has any other.
+    r"""Return a formula on one line; `None` if a part of it is not allowed.
 
     Args:
         body: TeX, without its delimiters.
-        in_table: True if no vertical bar may be in it.
+        in_table: True to write it without vertical bars.
 
     Example:
         >>> formula("a<b"), formula(r"\def\x{}")
@@ -148,16 +147,16 @@ def formula(body: str, *, in_table: bool = False) -> str | None:
     if len(body) > _LONGEST or not body.strip():
         return None
     try:
-        return _Writer(body, in_table=in_table).write()
+        return _FormulaWriter(body, in_table=in_table).write()
     except _NotAllowedError:
         return None
 
 
 class _NotAllowedError(Exception):
-    """A part of the formula is not on the list."""
+    """A part of the formula is not allowed."""
 
 
-class _Writer:
+class _FormulaWriter:
     """Writes a formula anew, token by token."""
 
     def __init__(self, body: str, *, in_table: bool) -> None:
@@ -171,19 +170,19 @@ class _Writer:
         while self._position < len(self._body):
             token = self._next(_TOKEN)
             part: str = getattr(self, f"_{token.lastgroup}")(token)
-            _check(not (self._in_table and "|" in part))
+            _require(not (self._in_table and "|" in part))
             parts.append(part)
-        _check(not self._braces and not self._environments)
-        # A backslash, or a dollar, at the end would make another thing of the delimiter.
+        _require(not self._braces and not self._environments)
+        # A backslash or a dollar at the end would change the closing delimiter.
         while parts[-1] == _ROW or parts[-1].isspace():
-            _check(len(parts) > 1)
+            _require(len(parts) > 1)
             parts.pop()
         if parts[-1] == r"\$":
             parts.append("{}")
         return " ".join("".join(parts).split())
 
     def _next(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Take what has to come next."""
+        """Return the match of a required pattern at the current position."""
         match = pattern.match(self._body, self._position)
         if match is None:
             raise _NotAllowedError
@@ -192,41 +191,41 @@ class _Writer:
 
     def _environment(self, token: re.Match[str]) -> str:
         name = token["environment"]
-        _check(name in _ENVIRONMENTS)
+        _require(name in _ENVIRONMENTS)
         if token[0].startswith(r"\end"):
-            _check(bool(self._environments) and self._environments.pop() == name)
+            _require(bool(self._environments) and self._environments.pop() == name)
             return token[0]
         self._environments.append(name)
-        _check(len(self._environments) <= _MOST_ENVIRONMENTS)
+        _require(len(self._environments) <= _MOST_ENVIRONMENTS)
         return token[0] + self._next(_ENVIRONMENTS[name])[0]
 
     def _command(self, token: re.Match[str]) -> str:
-        _check(token["command"] in _COMMANDS)
+        _require(token["command"] in _COMMANDS)
         return self._row(token) if token["command"] in ("cr", "newline") else token[0]
 
     def _row(self, token: re.Match[str]) -> str:
         self._rows += 1
-        _check(self._rows <= _MOST_ROWS)
-        # TeX looks for a bracket beyond blanks, and takes what is in it for a height.
+        _require(self._rows <= _MOST_ROWS)
+        # TeX would take a bracket after spaces for the height of the row.
         return f"{_ROW}{{}}" if _BRACKET.match(self._body, self._position) else _ROW
 
     def _symbol(self, token: re.Match[str]) -> str:
-        _check(token["symbol"] in _SYMBOLS)
-        # A blank at the end would be lost, and its backslash would escape the delimiter.
+        _require(token["symbol"] in _SYMBOLS)
+        # A space at the end could be stripped, and its backslash would escape the delimiter.
         return r"\:" if token["symbol"].isspace() else token[0]
 
     def _brace(self, token: re.Match[str]) -> str:
         self._braces += 1 if token[0] == "{" else -1
-        _check(0 <= self._braces <= _MOST_BRACES)
+        _require(0 <= self._braces <= _MOST_BRACES)
         return token[0]
 
     def _text(self, token: re.Match[str]) -> str:
-        _check(not _FOREIGN.search(token[0]))
+        _require(not _FOREIGN.search(token[0]))
         text = _JOINED.sub(r"\g<0> ", token[0])
         return text.replace("|", r"\vert ") if self._in_table else text
 
 
-def _check(allowed: bool) -> None:
-    """Give the formula up unless `allowed`."""
+def _require(allowed: bool) -> None:
+    """Reject the formula unless `allowed`."""
     if not allowed:
         raise _NotAllowedError

@@ -1,7 +1,7 @@
-"""An HTML page of an answer, in a frame in which nothing acts and from which nothing is called.
+"""An HTML page of an answer, in a frame without scripts and without network access.
 
-Elements and attributes are an allow-list (nh3). The page's styles, which no list can judge, are
-kept apart from it: the frame's policy lets nothing of them be fetched.
+Elements and attributes pass an allow-list (nh3). Style sheets are kept separately and unchecked:
+the frame's content security policy prevents them from loading anything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ATTRIBUTES = frozenset(
     """.split()  # noqa: SIM905
 )
 _INPUTS = frozenset(("checkbox", "radio", "range", "text", "number", "color", "date", "button"))
-# Nothing is fetched, sent or run: no script, no form, no picture but those in the page itself.
+# No scripts, forms or requests; only pictures and fonts in the page itself.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _STYLE = re.compile(r"<style\b[^<>]*>", re.IGNORECASE)
@@ -45,10 +45,10 @@ _ROWS = re.compile(
     r"</(?:p|div|li|tr|h[1-6]|dt|dd|pre|section|header|footer|article|summary|legend|option)>|<br|<hr"
 )
 _HEIGHT = re.compile(r"<(?:svg|img)\b[^>]*\bheight=\"(\d{1,4})")
-# Elements inside each other: the layout of several hundred of them ends the front end's process.
+# Nesting of elements: several hundred levels crash the front end's layout.
 _DEEPEST = 100
 _NESTED = re.compile(r"<(/?)(?!(?:br|col|hr|img|input|wbr)\b)[A-Za-z][^<>]*>")
-# The least and the most lines of a frame, before a person resizes it, and characters of a line.
+# Initial lines of a frame, at least and at most, and characters of a line.
 _LEAST, _MOST, _WIDTH = 4, 32, 90
 
 
@@ -61,13 +61,13 @@ def frame(source: str, title: str) -> str:
     """Return HTML of a frame that shows a page.
 
     Args:
-        source: The page, as a model wrote it.
-        title: Its title, for people who do not see it.
+        source: The page as the model wrote it.
+        title: Its title, for screen readers.
     """
     body, styles = _clean(source), _styles(source)
     if _depth(body) > _DEEPEST:
         body, styles = f"<pre>{html.escape(source)}</pre>", ""
-    # A page that has colors of its own was made for a white ground; others follow the theme.
+    # A page with colors was made for a white background; others follow the theme.
     scheme = "light" if _COLORS.search(styles + body) else "light dark"
     page = (
         f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -99,7 +99,7 @@ def _clean(source: str) -> str:
 
 
 def _depth(body: str) -> int:
-    """Return how many elements of a clean page are inside each other at most."""
+    """Return the nesting depth of a clean page."""
     depth = deepest = 0
     for tag in _NESTED.finditer(body):
         depth += -1 if tag[1] else 1
@@ -108,7 +108,7 @@ def _depth(body: str) -> int:
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
-    """Return an attribute's value; `None` if it leads away from the page."""
+    """Return an attribute's value; `None` if it refers to something outside of the page."""
     if name == "href":
         return value if value.startswith("#") else None
     if name == "src":
@@ -119,14 +119,14 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 
 
 def _styles(source: str) -> str:
-    """Return the style sheets of a page, without any sign that could end them."""
+    """Return the style sheets of a page, without characters that could end them."""
     sheets = [_STYLE_END.split(part, 1)[0] for part in _STYLE.split(source)[1:]]
     css = "\n".join(sheets).replace("<!--", "").replace("-->", "")
     return css.replace("<", r"\3c ")
 
 
 def _lines(body: str) -> int:
-    """Return about how many lines a page takes, within bounds."""
+    """Estimate the lines of a page, within limits."""
     characters = len(html.unescape(_TAG.sub("", body)).split()) * 6
     drawn = sum(int(height) for height in _HEIGHT.findall(body)) // 20
     rows = max(len(_ROWS.findall(body)), characters // _WIDTH) + drawn

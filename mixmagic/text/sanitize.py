@@ -1,6 +1,6 @@
-"""An answer's Markdown written anew: it shows what the model wrote, and nothing of it can act.
+"""Turn the Markdown of an answer into safe Markdown, at once or piece by piece.
 
-Parsed by `mixmagic.text.markdown`, written by `mixmagic.text.writer`; at once, or piece by piece.
+`text.markdown` parses it, `text.writer` writes it anew from the tokens.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
-# What the next piece may finish: a line end of two characters, a terminal's command.
+# The start of a line end of two characters or of a control sequence, which may continue.
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?)\Z")
-# Characters behind a fence that are said again where a block of code is cut.
+# Characters of the info string that are repeated if a code block is cut.
 _LONGEST_INFO = 40
 _CONTAINERS = ("blockquote_open", "bullet_list_open", "ordered_list_open")
 _ENDED = ("heading_open", "fence", "hr")
 
 
 def sanitize(text: str) -> str:
-    """Return a model's Markdown such that it can be shown.
+    """Return safe Markdown that shows a model's Markdown.
 
     Example:
         >>> sanitize("<b>bold</b> ![x](https://example.org/?secret)")
@@ -41,8 +41,8 @@ class Closed(NamedTuple):
     """A part of an answer that no further text can change.
 
     Attributes:
-        markdown: How it is shown.
-        source: What the model wrote, without controls.
+        markdown: The safe Markdown.
+        source: The text of the model, without control characters.
     """
 
     markdown: str = ""
@@ -55,13 +55,13 @@ class Closed(NamedTuple):
 
 
 class Sanitizer:
-    r"""Sanitizes a text that comes in pieces; its time is linear in the text's length.
+    r"""Sanitizes a text piece by piece, in linear time.
 
-    Put together, what it returns is what `sanitize` makes of the whole, but for links whose
-    addresses come later, and if `cut` was needed.
+    The returned parts together are the result of `sanitize` for the whole text, except for links
+    whose addresses are defined later, and for texts that were `cut`.
 
     Attributes:
-        tail: What is still open.
+        tail: The part that is still open.
 
     Example:
         >>> answer = Sanitizer()
@@ -73,29 +73,29 @@ class Sanitizer:
 
     def __init__(self) -> None:
         self.tail = Closed()
-        self._held = ""  # not looked at yet
-        self._opening = ""  # the fence of code that was cut: it begins the tail's source
+        self._pending = ""  # not parsed yet
+        self._opening = ""  # the fence of a code block that was cut: it begins the tail's source
         self._references: dict[str, Any] = {}
         self._progress = Progress()
         self._left = MOST_BLOCKS
 
     def feed(self, piece: str) -> Closed:
-        """Take the next piece; return the blocks that it closes."""
-        text = self._held + piece
+        """Take the next piece; return the blocks that cannot change any more."""
+        text = self._pending + piece
         unfinished = _UNFINISHED.search(text)
-        self._held = unfinished[0] if unfinished else ""
-        return self._advance(self.tail.source + _clean(text.removesuffix(self._held)))
+        self._pending = unfinished[0] if unfinished else ""
+        return self._advance(self.tail.source + _normalized(text.removesuffix(self._pending)))
 
     def close(self) -> Closed:
-        """Return what is left: the text has ended."""
-        closed = self._advance(self.tail.source + _clean(self._held))
-        left, self.tail, self._held = self.tail, Closed(), ""
-        return closed + left
+        """Return the rest at the end of the text."""
+        closed = self._advance(self.tail.source + _normalized(self._pending))
+        rest, self.tail, self._pending = self.tail, Closed(), ""
+        return closed + rest
 
     def cut(self) -> Closed:
-        """Close what is open, at its last line end or where it is.
+        """Close the open part at its last line end, or at its end.
 
-        A block of code goes on behind the cut, the rest is read anew.
+        A code block continues after the cut; other text is parsed anew.
         """
         source = self.tail.source
         end = source.rfind("\n") + 1
@@ -107,7 +107,7 @@ class Sanitizer:
         return closed + self._advance(source[end:])
 
     def _advance(self, source: str) -> Closed:
-        """Close the blocks that nothing can change any more; the others are the tail."""
+        """Close the blocks that cannot change any more; the others become the tail."""
         text = self._opening + source
         env: dict[str, Any] = {"references": self._references}
         tokens = _bounded(parse(text, env), text, self._left)
@@ -123,7 +123,8 @@ class Sanitizer:
             self._opening = ""
         else:
             closed, rest = Closed(), source
-        tail = join(write(tokens[position:], replace(self._progress)))
+        progress = replace(self._progress, formulas=replace(self._progress.formulas))
+        tail = join(write(tokens[position:], progress))
         self.tail = Closed(tail, rest) if rest else Closed()
         return closed
 
@@ -133,12 +134,12 @@ class Sanitizer:
 
 
 def joined(*parts: str) -> str:
-    """Return parts of Markdown as one."""
+    """Join parts of Markdown."""
     return "\n\n".join(filter(None, parts))
 
 
-def _clean(text: str) -> str:
-    r"""Return a text without controls, with `\n` as its line ends."""
+def _normalized(text: str) -> str:
+    r"""Return a text without control characters, with `\n` as its line ends."""
     return _NO_TEXT.sub("\ufffd", plain(text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
@@ -151,7 +152,7 @@ def _begins_block(token: Token) -> bool:
 
 
 def _bounded(tokens: Sequence[Token], source: str, most: int) -> Sequence[Token]:
-    """Return an answer's tokens, those that are too much for a front end as one block of code."""
+    """Return at most so many blocks; the rest of the text becomes one code block."""
     count = start = 0
     for position, token in enumerate(tokens):
         if _begins_block(token) and count < most:
@@ -167,7 +168,7 @@ def _bounded(tokens: Sequence[Token], source: str, most: int) -> Sequence[Token]
 
 
 def _closed(tokens: Sequence[Token], source: str, unended: int | None) -> tuple[int, int]:
-    """Return how many tokens no further text can change, and how many lines they are of."""
+    """Return the numbers of tokens, and of their lines, that further text cannot change."""
     begins = [(at, token) for at, token in enumerate(tokens) if _begins_block(token) and token.map]
     if len(begins) < 2:
         return 0, 0
@@ -176,9 +177,9 @@ def _closed(tokens: Sequence[Token], source: str, unended: int | None) -> tuple[
     first = _first_line(begins[last][1])
     before = begins[last - 1][1].type
     apart = not lines[first - 1].strip() and before not in _CONTAINERS
-    told = first + (begins[last][1].type == "table_open")  # the line that tells what it is
-    if told == len(lines) - 1 and not apart and before not in _ENDED:
-        last -= 1  # half a line may turn out to belong to the block before it
+    decisive = first + (begins[last][1].type == "table_open")  # the line that decides its type
+    if decisive == len(lines) - 1 and not apart and before not in _ENDED:
+        last -= 1  # an incomplete line may turn out to belong to the previous block
     if unended is not None:
         certain = unended + (not lines[unended - 1].strip())
         while last and _first_line(begins[last][1]) >= certain:
@@ -191,7 +192,7 @@ def _first_line(token: Token) -> int:
 
 
 def _reopened(tokens: Sequence[Token], source: str) -> str:
-    """Return what begins the code block that a text leaves open, anew; else nothing."""
+    """Return the opening fence of a code block that a text leaves open; empty if there is none."""
     if not tokens or tokens[-1].type != "fence" or tokens[-1].level or not tokens[-1].markup:
         return ""
     fence, lines = tokens[-1], source.split("\n")

@@ -17,7 +17,7 @@ from mixmagic.calls.collector import Collector
 from mixmagic.catalog import Catalog
 from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import BadArguments
-from mixmagic.tasks.chats import RESERVE, Cell, Chats, left_out, room_for, trimmed
+from mixmagic.tasks.chats import RESERVE, Cell, Chats, prompt_limit, trim, trim_note
 
 LOCAL = Catalog().resolve("local")
 
@@ -37,7 +37,7 @@ def told(chats: Chats, *asked: tuple[str, str | None], name: str = "trip", run: 
 
 def sent(chats: Chats, cell: Cell | None, name: str = "trip") -> list[Message]:
     """What a cell's call has in front of its question."""
-    return list(trimmed(chats.before(name, cell), [], None, words)[0])
+    return list(trim(chats.before(name, cell), [], None, words)[0])
 
 
 def asked(chats: Chats, name: str = "trip") -> list[str]:
@@ -209,7 +209,7 @@ CALL = [Message("system", "be brief"), Message("user", "and then ?")]
 def test_the_oldest_exchanges_are_left_out_whole(room, kept, dropped):
     """Each has two words, a call by itself has five."""
     chats = told(Chats(), ("one", "a"), ("two", "b"), ("three", "c"))
-    messages, left = trimmed(chats.before("trip"), CALL, room, words)
+    messages, left = trim(chats.before("trip"), CALL, room, words)
     turns = [Message(*turn) for q in kept for turn in (("user", q), ("assistant", q.upper()))]
     assert messages == (CALL[0], *turns, CALL[1])
     assert left == dropped
@@ -218,7 +218,7 @@ def test_the_oldest_exchanges_are_left_out_whole(room, kept, dropped):
 def test_a_long_conversation_is_counted_a_few_times_only():
     chats = told(Chats(), *((f"question {n}", None) for n in range(1000)))
     counts = []
-    _, dropped = trimmed(chats.before("trip"), CALL, 405, lambda m: counts.append(m) or words(m))
+    _, dropped = trim(chats.before("trip"), CALL, 405, lambda m: counts.append(m) or words(m))
     assert dropped == 900
     assert len(counts) <= 11
 
@@ -231,13 +231,13 @@ def test_what_is_left_fits_with_the_answer_by_the_model_s_own_count(session):
     def count(messages) -> int:
         return session.backends.count(messages, model).tokens
 
-    room = room_for(model, 500)
+    room = prompt_limit(model, 500)
     exchanges = chats.before("trip")
-    messages, dropped = trimmed(exchanges, CALL, room, count)
+    messages, dropped = trim(exchanges, CALL, room, count)
     assert 0 < dropped < 30
     assert tokens.count(messages, model).exact
     assert count(messages) + 500 <= model.context
-    longer, _ = trimmed(exchanges[dropped - 1 :], CALL, None, count)
+    longer, _ = trim(exchanges[dropped - 1 :], CALL, None, count)
     assert count(longer) + 500 > model.context
 
 
@@ -247,17 +247,17 @@ def test_what_is_left_fits_with_the_answer_by_the_model_s_own_count(session):
      ("together:org/New", 100, None)],
 )  # fmt: skip
 def test_an_answer_has_its_room(name, max_tokens, room):
-    assert room_for(Catalog().resolve(name), max_tokens) == room
+    assert prompt_limit(Catalog().resolve(name), max_tokens) == room
 
 
 def test_a_short_context_is_not_all_reserved():
-    assert room_for(replace(LOCAL, context=1_000), None) == 750
+    assert prompt_limit(replace(LOCAL, context=1_000), None) == 750
 
 
 def test_what_the_footer_says():
-    assert left_out(0) == ""
-    assert left_out(1) == "without the oldest exchange: its context has no room"
-    assert left_out(12) == "without the 12 oldest exchanges: its context has no room"
+    assert trim_note(0) == ""
+    assert trim_note(1) == "without the oldest exchange, to fit the context"
+    assert trim_note(12) == "without the 12 oldest exchanges, to fit the context"
 
 
 def test_a_conversation_is_sent_and_answered(session, together):
@@ -266,7 +266,7 @@ def test_a_conversation_is_sent_and_answered(session, together):
     for number, question in enumerate(["Hi", "And you?"]):
         together.plan = [Answer(spoken(f"Hello {number}"))]
         cell = Cell(f"{number}", "1")
-        messages, _ = trimmed(chats.before("c", cell), [Message("user", question)], None, words)
+        messages, _ = trim(chats.before("c", cell), [Message("user", question)], None, words)
         chats.add("c", cell, question, session.ask(messages, model="8x7b"))
     assert [m["content"] for m in together.received[-1].body["messages"]] == [
         *("Hi", "Hello 0", "And you?")

@@ -165,17 +165,17 @@ class RequestBuilder:
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
         """Return the request with as much of its conversation as fits into the context."""
         from mixmagic.calls.tokens import high_estimate_prompt
-        from mixmagic.tasks.chats import left_out, room_for, trimmed
+        from mixmagic.tasks.chats import prompt_limit, trim, trim_note
 
         system = [message for message in request.messages if message.role == "system"]
-        messages, dropped = trimmed(
+        messages, dropped = trim(
             earlier,
             [*system, request.messages[-1]],
-            room_for(request.model, request.params.get("max_tokens")),
+            prompt_limit(request.model, request.params.get("max_tokens")),
             high_estimate_prompt,
         )
         if dropped:
-            self.notes.append(left_out(dropped))
+            self.notes.append(trim_note(dropped))
         return replace(request, messages=messages)
 
 
