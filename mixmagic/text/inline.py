@@ -156,7 +156,7 @@ class InlineWriter:
                 self._out.append(as_text(before, starts_line=starts_line, heading=heading))
             label = as_text(text[start:end], starts_line=False, heading=heading)
             self._out.append(f"[{label}]({to})")
-            self._constructs += 1
+            self._constructs += 2  # as for a link's two ends
             done, starts_line = end, False
         if rest := text[done:]:
             self._out.append(as_text(rest, starts_line=starts_line, heading=heading))
