@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import nbformat
 import pytest
 from server import HANG, Answer
 
+import mixmagic
+from mixmagic import cli
 from mixmagic.backends.local import weights
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import worst_case
@@ -199,6 +202,28 @@ def test_nothing_is_said_where_nobody_reads_on(lost):
             [*COMMAND, "spend"], stdout=pipe, stderr=subprocess.PIPE, check=False, timeout=120
         )
     assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "system", "closed"),
+    [
+        (BrokenPipeError(errno.EPIPE, "broken"), "posix", True),
+        (OSError(errno.EINVAL, "invalid"), "nt", True),
+        (OSError(errno.EINVAL, "invalid"), "posix", False),
+        (OSError(errno.ENOSPC, "full"), "nt", False),
+    ],
+)
+def test_windows_has_its_own_error_for_a_closed_pipe(monkeypatch, error, system, closed):
+    monkeypatch.setattr(cli.os, "name", system)
+    assert cli._is_closed_pipe(error) is closed
+
+
+def test_alone_it_lists_its_commands_and_its_version():
+    ran = run()
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == run("--help").stdout
+    assert "mixmagic doctor " in ran.stdout
+    assert run("--version").stdout == f"{mixmagic.__version__}\n"
 
 
 def test_lost_calls_are_listed_and_settled_as_the_report_says(lost):

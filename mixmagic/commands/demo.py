@@ -81,11 +81,11 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    failure: Exception | None = None
+    failure = ""
     try:
         NotebookRunner(notebook, timeout=600).execute(env={**env, "MIXMAGIC_LIVE": "1"})
     except CellExecutionError as error:
-        failure = error
+        failure = one_line(f"{error.ename}: {error.evalue}", 200)
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(
         notebook, resources={"metadata": {"name": "mixmagic quickstart"}}
     )
@@ -93,8 +93,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
     _write(folder / "quickstart.html", page)
     out.print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
     out.print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
-    if failure is not None:
-        print(f"A cell failed: {one_line(failure, 200)}", file=sys.stderr)
+    if failure:
+        print(f"A cell failed: {failure}", file=sys.stderr)
     return 1 if failure else 0
 
 

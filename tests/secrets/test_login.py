@@ -141,6 +141,17 @@ def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
     assert "in the keyring" in empty.kernel.run("%mixmagic doctor").text
 
 
+def test_a_login_and_a_logout_count_at_once(empty):
+    """Whether a key is there is remembered for a minute."""
+    import_it = "import mixmagic; session = mixmagic.session()"
+    look = f"{import_it}\nprint(session.available(session.catalog.providers['together']))"
+    assert empty.kernel.run(look).text.strip() == "False"
+    empty.login(KEY)
+    assert empty.kernel.run(look).text.strip() == "True"
+    assert empty.kernel.run("%mixmagic logout together").status == "ok"
+    assert empty.kernel.run(look).text.strip() == "False"
+
+
 def test_logout_takes_it_out_and_another_kernel_s_login_puts_it_back(empty):
     empty.login(KEY)
     ran = empty.kernel.run("%mixmagic logout together")
