@@ -106,12 +106,12 @@ def test_python_raises_what_the_magic_shows(desk):
     [
         ("much", "An amount of dollars cannot be 'much'"),
         ("-1", "-1"),
-        ("--per day", "How much may be spent is missing"),
+        ("--per day", "The limit is missing"),
         ("1 --per week", "invalid choice: 'week'"),
         ("1 --per day --notebook", "not allowed with"),
     ],
 )
-def test_what_makes_no_sense_is_two_lines(desk, line, says):
+def test_invalid_arguments_are_two_lines(desk, line, says):
     ran = desk.run(f"%mixmagic budget {line}")
     assert ran.reply["ename"] == "BadArguments"
     assert says in ran.traceback[0]
