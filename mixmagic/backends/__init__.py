@@ -8,7 +8,6 @@ that has the methods of `Backend`.
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -54,7 +53,6 @@ class Backends:
     def __init__(self, settings: Settings, providers: Iterable[Provider] = ()) -> None:
         self.access = Credentials(settings.dotenv, providers)
         self._settings = settings
-        self._lock = threading.Lock()
         self._made: dict[str, Backend] = {}
 
     def open(self, provider: Provider) -> Stream:
@@ -98,18 +96,16 @@ class Backends:
 
     def close(self) -> None:
         """Release connections, threads and memory."""
-        with self._lock:
-            made, self._made = self._made, {}
+        made, self._made = self._made, {}
         for backend in made.values():
             backend.close()
 
     def _backend(self, provider: Provider) -> Backend:
         name = provider.backend
-        if (backend := self._made.get(name)) is not None:
+
+        def make() -> Backend:
+            module = importlib.import_module(f"mixmagic.backends.{name}.backend")
+            backend: Backend = getattr(module, f"{name.title()}Backend")(self._settings, self.access)
             return backend
-        with lazy.lock, self._lock:  # no fork in the middle of an import
-            if name not in self._made:
-                module = importlib.import_module(f"mixmagic.backends.{name}.backend")
-                backend_class = getattr(module, f"{name.title()}Backend")
-                self._made[name] = backend_class(self._settings, self.access)
-            return self._made[name]
+
+        return lazy.get_or_make(self._made, name, make)

@@ -239,12 +239,13 @@ class _Names:
 
 def priced(model: Model) -> Model:
     """Return the model with a price and a context, if they are declared or can be found."""
-    if model.context is None and (context := genai_prices.context(model)):
-        model = replace(model, context=context)
-    if model.price:
+    free = model.provider.free and not model.price
+    if model.context is not None and model.price:
         return model
-    if model.provider.free:
-        return replace(model, price=FREE)
-    price = genai_prices.price(model)
-    # The row's day of checking does not apply to that price.
-    return replace(model, price=price, checked=None) if price else model
+    context, price = genai_prices.facts(model)
+    changes: dict[str, Any] = {"price": FREE} if free else {}
+    if model.context is None and context is not None:
+        changes["context"] = context
+    if not model.price and not free and price is not None:
+        changes |= {"price": price, "checked": None}  # nobody here has checked that one
+    return replace(model, **changes) if changes else model

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # imported at the first price that our files lack
     from genai_prices.types import PriceCalculation, TieredPrices
 
 
-def price(model: Model) -> Price | None:
-    """Return the price of a model that has none in the catalog.
+def facts(model: Model) -> tuple[int | None, Price | None]:
+    """Return the context and the price of a model, for what the catalog lacks.
 
     If a price depends on a prompt's length, it is the highest one, because a budget must hold: a
     short prompt may cost less. Batch jobs are priced in full.
@@ -32,43 +32,21 @@ def price(model: Model) -> Price | None:
         model: A model of any provider.
 
     Returns:
-        US dollars per million tokens, with the package's version as their source. `None` if the
-        package is not installed or does not know the model, if the provider's file names no
-        `genai_prices`, and if the provider's URL leads to another server.
+        Tokens that prompt and answer may have together, and US dollars per million tokens with the
+        package's version as their source. `None` for what is not known: if the package is not
+        installed or does not know the model, if the provider's file names no `genai_prices`, and
+        if the provider's URL leads to another server.
 
     Example:
-        >>> price(Model("gpt-4o", Catalog().providers["openai"])).source
-        'genai-prices 0.2.3'
-    """
-    if not _applies(model.provider):
-        return None
-    try:
-        return _price(model.provider.genai_prices, model.id, datetime.now(UTC).date())
-    except ImportError:
-        return None
-
-
-def context(model: Model) -> int | None:
-    """Return the context of a model for which the catalog has none.
-
-    Args:
-        model: A model of any provider.
-
-    Returns:
-        Tokens that prompt and answer may have together. `None` as for `price`.
-
-    Example:
-        >>> context(Model("gpt-4o", Catalog().providers["openai"]))
+        >>> facts(Model("gpt-4o", Catalog().providers["openai"]))[0]
         128000
     """
     if not _applies(model.provider):
-        return None
+        return None, None
     try:
-        entry = _entry(model.provider.genai_prices, model.id, datetime.now(UTC).date())
+        return _facts(model.provider.genai_prices, model.id, datetime.now(UTC).date())
     except ImportError:
-        return None
-    tokens = None if entry is None else entry.model.context_window
-    return tokens if type(tokens) is int and tokens > 0 else None
+        return None, None
 
 
 def _applies(provider: Provider) -> bool:
@@ -93,16 +71,29 @@ def _host(url: str) -> str:
 
 
 @functools.lru_cache(4096)
-def _price(provider: str, model: str, day: date) -> Price | None:
-    """Return the price of a model on a day, by the package's names."""
+def _facts(provider: str, model: str, day: date) -> tuple[int | None, Price | None]:
+    """Return the context and the price of a model on a day, by the package's names."""
     genai_prices = lazy.load("genai_prices")
-    entry = _entry(provider, model, day)
-    if entry is None:
-        return None
+    try:
+        entry: PriceCalculation = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=0, output_tokens=0),
+            model,
+            provider_id=provider,
+            genai_request_timestamp=datetime(day.year, day.month, day.day, tzinfo=UTC),
+        )
+    except LookupError:
+        return None, None
+    context = entry.model.context_window
+    known = type(context) is int and context > 0
+    return context if known else None, _price(entry, f"genai-prices {genai_prices.__version__}")
+
+
+def _price(entry: PriceCalculation, source: str) -> Price | None:
+    """Return the price of the package's entry; `None` if it is not sold by the token."""
     listed = entry.model_price
     prompt, answer = _highest(listed.input_mtok), _highest(listed.output_mtok)
     if prompt is None or answer is None or not 0 < max(prompt, answer) <= DEAREST:
-        return None  # not sold by the token, or a hole in the list: neither is free
+        return None  # sold in another way, or a hole in the list: neither is free
     dated = entry.model.prices if isinstance(entry.model.prices, list) else []
     starts = [
         getattr(period.constraint, "start_date", None)
@@ -116,24 +107,8 @@ def _price(provider: str, model: str, day: date) -> Price | None:
         cached=_highest(listed.cache_read_mtok),
         cache_write=_highest(listed.cache_write_mtok),
         since=starts[0] if starts else None,
-        source=f"genai-prices {genai_prices.__version__}{', its highest tier' * tiered}",
+        source=f"{source}{', its highest tier' * tiered}",
     )
-
-
-@functools.lru_cache(4096)
-def _entry(provider: str, model: str, day: date) -> PriceCalculation | None:
-    """Return the package's entry for a model on a day; `None` if it has none."""
-    genai_prices = lazy.load("genai_prices")
-    try:
-        entry: PriceCalculation = genai_prices.calc_price(
-            genai_prices.Usage(input_tokens=0, output_tokens=0),
-            model,
-            provider_id=provider,
-            genai_request_timestamp=datetime(day.year, day.month, day.day, tzinfo=UTC),
-        )
-    except LookupError:
-        return None
-    return entry
 
 
 def _highest(listed: Decimal | TieredPrices | None) -> Decimal | None:

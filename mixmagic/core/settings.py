@@ -108,14 +108,17 @@ class Settings:
             return cls._load(os.environ if environ is None else environ)
 
     def version(self) -> object:
-        """Return what changes if the settings may be others by now; it is cheap."""
+        """Return a value that changes with the settings file and the environment.
+
+        Looked at before every call: about 5 µs.
+        """
         try:
-            found = (self.config_dir / _FILE).stat()
-            file = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+            status = os.stat(f"{self.config_dir}{os.sep}{_FILE}")  # noqa: PTH116  # Path takes longer
+            file = status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
         except (OSError, ValueError):
             file = None
         with sealed():
-            return file, *map(os.environ.get, _VARIABLES)
+            return file, *map(_RAW_ENVIRONMENT.get, _RAW_VARIABLES)
 
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:
@@ -148,6 +151,9 @@ def _working_folder() -> Path:
 # A setting's name and what it takes.
 _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
 _VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _KINDS))
+# As bytes, if the system has them: nothing must be decoded to see whether it has changed.
+_RAW_ENVIRONMENT: Mapping[Any, Any] = getattr(os, "environb", os.environ)
+_RAW_VARIABLES = tuple(map(os.fsencode, _VARIABLES) if os.supports_bytes_environ else _VARIABLES)
 _TAKES = {
     "str": "a text",
     "str | None": "a text",

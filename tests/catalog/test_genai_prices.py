@@ -75,11 +75,11 @@ def listed():
     snapshot = data_snapshot.DataSnapshot(
         [types.Provider("openai", "OpenAI", r"https://api\.openai\.com", models=models)], False
     )
-    others._price.cache_clear()
+    others._facts.cache_clear()
     data_snapshot.set_custom_snapshot(snapshot)
     yield
     data_snapshot.set_custom_snapshot(None)
-    others._price.cache_clear()
+    others._facts.cache_clear()
 
 
 def price(name: str) -> Price | None:
@@ -205,7 +205,7 @@ def test_what_the_provider_tells_outranks_it():
 
 
 def test_without_the_package_such_prices_are_unknown(monkeypatch):
-    others._price.cache_clear()
+    others._facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     assert price("openai:gpt-4o") is None
     assert price("openrouter:8x7b") is None

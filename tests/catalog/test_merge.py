@@ -37,7 +37,7 @@ def merge(provider: str, *entries) -> list[Model]:
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """What a provider tells is looked at alone."""
-    genai_prices._price.cache_clear()
+    genai_prices._facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

@@ -24,7 +24,7 @@ MILLION = 1_000_000
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """The package's own prices alone: those of genai-prices change with its releases."""
-    genai_prices._price.cache_clear()
+    genai_prices._facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

@@ -27,7 +27,7 @@ def load(home, **environ) -> Settings:
 
 def test_defaults(home):
     settings = load(home)
-    assert (settings.model, settings.live) == ("8x7b", None)
+    assert (settings.model, settings.live) == (None, None)
     assert settings.config_dir == home / "config"
     assert settings.data_dir == home / "data"
     assert settings.cache_dir == home / "cache"
@@ -127,4 +127,42 @@ def test_numbers_in_odd_writings_are_refused(home, text):
 def test_settings_are_read_once(home, monkeypatch):
     settings = load(home)
     monkeypatch.setitem(os.environ, "MIXMAGIC_MODEL", "local")
-    assert settings.model == "8x7b"
+    assert settings.model is None
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-inf", "0", "-1"])
+def test_a_timeout_is_a_finite_number_of_seconds_over_0(home, text):
+    with pytest.raises(BadArguments, match="'idle_timeout' cannot be"):
+        load(home, MIXMAGIC_IDLE_TIMEOUT=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["max_retries = true", "budget_floor = false", "max_retries = 1.0"]
+)
+def test_a_whole_number_is_neither_a_truth_value_nor_a_float(home, write, text):
+    write(text)
+    with pytest.raises(BadArguments, match="cannot be"):
+        load(home)
+
+
+def test_a_notebook_that_does_not_exist_leaves_the_working_folder(home, tmp_path, monkeypatch):
+    """A console's session has a name, too, and no folder of its own."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    missing = tmp_path / "elsewhere" / "gone.ipynb"
+    assert load(home, JPY_SESSION_NAME=str(missing)).folder == tmp_path / "there"
+    missing.parent.mkdir()
+    missing.touch()
+    assert load(home, JPY_SESSION_NAME=str(missing)).folder == missing.parent
+
+
+def test_a_version_changes_with_the_file_and_each_variable(home, write, monkeypatch):
+    settings = load(home)
+    versions = [settings.version()]
+    write("model = 'local'")
+    versions.append(settings.version())
+    for variable in ("MIXMAGIC_MODEL", "MIXMAGIC_HOME", "JPY_SESSION_NAME", "MIXMAGIC_CA_FILE"):
+        monkeypatch.setenv(variable, f"{home}/é")
+        versions.append(settings.version())
+    assert len(set(versions)) == len(versions)
+    assert settings.version() == versions[-1]
