@@ -105,7 +105,9 @@ class Backends:
 
         def make() -> Backend:
             module = importlib.import_module(f"mixmagic.backends.{name}.backend")
-            backend: Backend = getattr(module, f"{name.title()}Backend")(self._settings, self.access)
+            backend: Backend = getattr(module, f"{name.title()}Backend")(
+                self._settings, self.access
+            )
             return backend
 
         return lazy.get_or_make(self._made, name, make)
