@@ -1,4 +1,4 @@
-"""A key that must be found nowhere, and the places where it is looked for."""
+"""A key that must not appear anywhere, and the search for it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ ECHOES = {
 
 
 def leaks(*texts: str | bytes) -> list[str]:
-    """What stands around a key, or around a good part of one, in `texts`, however it is encoded."""
+    """Return the surroundings of a key, or most of one, in `texts`, in any encoding."""
     found = []
     for text in texts:
         written = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
@@ -169,7 +169,7 @@ def files(folder: Path) -> Iterator[bytes]:
 
 
 def shown(error: BaseException) -> str:
-    """All that can be shown of an error: each of its frames' variables, its context's too."""
+    """Return all that can be shown of an error, with its frames' variables and its context."""
     said = []
     for each in _chain(error, set()):
         said += [str(each), repr(each), *map(repr, each.args), repr(vars(each))]
@@ -198,7 +198,7 @@ def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseExceptio
 
 
 def _without_tests(trace: TracebackType | None) -> TracebackType | None:
-    """The frames below the test's own, which hold the canary of course."""
+    """Return the frames below the test's, which holds the canary itself."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     return trace
@@ -215,7 +215,7 @@ def _forms(value: Any) -> Iterator[str]:
 
 
 def in_pieces(*pieces: str, field: str = "content") -> Answer:
-    """An answer in pieces, as text or as whatever else a provider calls them."""
+    """An answer in pieces, as text or in another field of the provider's."""
     steps = [
         frames({"choices": [{"index": 0, "delta": {field: piece}}]}, done=False) for piece in pieces
     ]
@@ -223,6 +223,6 @@ def in_pieces(*pieces: str, field: str = "content") -> Answer:
 
 
 def everything(answer: Any) -> list[str]:
-    """All that can be shown of a Completion."""
+    """Return everything that can be shown of a Completion."""
     texts = [answer.text, answer.reasoning, answer.finish, *answer.notes, repr(answer)]
     return [*texts, answer.footer(), json.dumps(answer.bundle()), repr(answer.usage)]

@@ -118,7 +118,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory) -> trustme.CA:
-    """A certificate authority that nobody knows; its PEM file is `authority.pem`."""
+    """A private certificate authority; its PEM file is `authority.pem`."""
     made = trustme.CA()
     made.pem = tmp_path_factory.mktemp("ca") / "ca.pem"
     made.cert_pem.write_to_path(made.pem)
@@ -154,7 +154,7 @@ def together_tls(tls_server, authority, monkeypatch):
 
 @pytest.fixture
 def session(home):
-    """A session of its own, closed afterwards."""
+    """A session, closed after the test."""
     from mixmagic.sessions import Session
 
     made = Session()

@@ -1,4 +1,4 @@
-"""What a model could write to make a reader of Markdown act, and who notices that it did."""
+"""Markdown that could make a reader act, and detectors for it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class _Reader(HTMLParser):
 
 
 def words(html: str) -> str:
-    """What a person reads on a page."""
+    """Return the visible text of a page."""
     reader = _Reader()
     reader.feed(html)
     reader.close()

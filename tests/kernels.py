@@ -30,7 +30,7 @@ def _check_mark() -> None:
 
 @dataclass
 class Ran:
-    """What a cell did: its reply, and every iopub message with the time it came."""
+    """Result of a cell: its reply, and every iopub message with its arrival time."""
 
     reply: dict[str, Any] = field(default_factory=dict)
     messages: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Ran:
 
     @property
     def text(self) -> str:
-        """All that a person would read: text/plain, streams and tracebacks.
+        """The text that a user would read: text/plain, streams and tracebacks.
 
         An answer that is still coming has Markdown alone.
         """
@@ -99,7 +99,7 @@ class Ran:
 
 
 class Kernel:
-    """A kernel of this Python, or of another one, whatever kernels are registered."""
+    """A kernel of this Python or of another one, independent of registered kernels."""
 
     def __init__(self, env: dict[str, str], cwd: str, python: str = sys.executable) -> None:
         _check_mark()
@@ -121,7 +121,7 @@ class Kernel:
         return self.client.execute(code, allow_stdin=live, store_history=True)
 
     def collect(self, sent: str, timeout: float = 60.0, until: Any = None) -> Ran:
-        """Take what a cell says until it ends, or until `until(ran)` is true."""
+        """Collect a cell's messages until it ends, or until `until(ran)` is true."""
         ran, deadline = Ran(), time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
@@ -148,7 +148,7 @@ class Kernel:
                 return reply["content"]
 
     def run(self, code: str, *, live: bool = True, timeout: float = 60.0) -> Ran:
-        """Run a cell and return what it did."""
+        """Run a cell and return its result."""
         return self.collect(self.send(code, live=live), timeout)
 
     def interrupt(self) -> None:
@@ -186,7 +186,7 @@ class Desk:
         assert self.kernel.run("%load_ext mixmagic").status == "ok"
 
     def plan(self, *answers: Any) -> None:
-        """Let the server answer with these, and forget what it received."""
+        """Set the server's answers and clear its requests."""
         self.server.plan = list(answers)
         self.server.received.clear()
 
@@ -197,7 +197,7 @@ class Desk:
         return self.kernel.run(code, **options)
 
     def value(self, expression: str) -> Any:
-        """What a Python expression of the kernel's user is, by its repr."""
+        """Return the value of a Python expression in the kernel, by its repr."""
         ran = self.kernel.run(f"print(repr({expression}))")
         assert ran.status == "ok", ran.text
         return ast.literal_eval(ran.text)

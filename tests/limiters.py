@@ -1,4 +1,4 @@
-"""Four ways in which providers count calls a second, on a clock that is given."""
+"""Four ways in which providers limit calls per second, on a given clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Bucket:
         self.rate, self.left, self.at = rate, max(1.0, self.burst * rate), 0.0
 
     def take(self, now: float) -> bool:
-        """Whether a call at this moment is allowed."""
+        """Return True if a call is allowed now."""
         most = max(1.0, self.burst * self.rate)
         self.left = min(most, self.left + (now - self.at) * self.rate)
         self.at = now
@@ -37,7 +37,7 @@ class Fixed:
         self.rate, self.second, self.count = rate, 0, 0
 
     def take(self, now: float) -> bool:
-        """Whether a call at this moment is allowed."""
+        """Return True if a call is allowed now."""
         if int(now) != self.second:
             self.second, self.count = int(now), 0
         self.count += 1
@@ -51,7 +51,7 @@ class Sliding:
         self.rate, self.calls = rate, deque[float]()
 
     def take(self, now: float) -> bool:
-        """Whether a call at this moment is allowed."""
+        """Return True if a call is allowed now."""
         while self.calls and self.calls[0] <= now - 1:
             self.calls.popleft()
         if len(self.calls) >= self.rate:

@@ -1,4 +1,4 @@
-"""Readers that take time linear in what they read, measured so that a loaded machine harms nobody.
+"""Checks that a reader takes time linear in its text, in a way that bears a loaded machine.
 
 CPU time of this thread is measured, not the clock's; what looks slow is measured again.
 """
@@ -14,7 +14,7 @@ _MOST, _NOISE = 14, 0.1
 
 
 def took(read: Callable[[str], object], text: str) -> float:
-    """Seconds of CPU that reading takes, without the collector's, which others cause too."""
+    """Return the seconds of CPU that reading takes, without garbage collection."""
     gc.disable()
     try:
         started = time.thread_time()

@@ -1,4 +1,4 @@
-"""A real llama.cpp HTTP server on a loopback port, in a process of its own.
+"""A real llama.cpp HTTP server on a loopback port, in a separate process.
 
 Run as a script it is that process: it serves until its standard input ends.
 """
@@ -62,12 +62,12 @@ class Llama:
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def busy(self) -> int:
-        """How many slots generate, or read a prompt."""
+        """Return the number of slots that generate or read a prompt."""
         slots = self._client.get(f"{self._root}/slots").json()
         return sum(slot["is_processing"] for slot in slots)
 
     def total(self, name: str) -> int:
-        """A counter of the server's: of the calls that have ended, however they did."""
+        """Return the server's counter of calls that have ended."""
         lines = self._client.get(f"{self._root}/metrics").text.splitlines()
         (value,) = (each.split()[1] for each in lines if each.startswith(f"llamacpp:{name}_total "))
         return int(value)

@@ -1,4 +1,4 @@
-"""Texts that make a reader with a weakness take its time, each of any length."""
+"""Texts of any length that slow down a reader with a weakness."""
 
 from __future__ import annotations
 

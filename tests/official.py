@@ -14,7 +14,7 @@ ERRORS = (together.TogetherError, openai.OpenAIError)
 
 
 class Said(NamedTuple):
-    """What a client made of an answer."""
+    """A client's view of an answer."""
 
     text: str
     reasoning: str

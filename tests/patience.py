@@ -1,4 +1,4 @@
-"""How long a test waits for what takes no time."""
+"""Time limits of tests."""
 
 from __future__ import annotations
 

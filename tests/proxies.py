@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Asked:
-    """What the proxy was asked for, and what came through it."""
+    """A request that the proxy received, and the bytes that passed through."""
 
     method: str
     target: str

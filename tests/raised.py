@@ -1,4 +1,4 @@
-"""Exceptions of every kind, with a key in their words."""
+"""Exceptions of every kind, with a key in their messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIDDEN = f"It was {KEY}."
 
 
 class Slotted(Exception):
-    """Keeps its words where `vars` does not look."""
+    """Keeps its message in a slot, which `vars` does not show."""
 
     __slots__ = ("words",)
 
@@ -37,7 +37,7 @@ class Fields(Exception):  # as people write them
 
 
 class Unruly(Exception):
-    """Whose words cannot be changed."""
+    """An exception whose message cannot be changed."""
 
     @property
     def args(self):

@@ -24,7 +24,7 @@ Step = bytes | float | str
 
 @dataclass
 class Answer:
-    """What the server sends: bytes as they are, floats as seconds to wait, or a word above.
+    """A response: bytes are sent as they are, floats are seconds to wait, words are those above.
 
     Each `bytes` step is one HTTP chunk, and one TCP segment.
     """
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass
 class Raw:
-    """What the server sends, with its head and its chunks: bytes on the wire, one TCP segment each.
+    """A response with its head and chunks: bytes on the wire, one TCP segment each.
 
     Where no step ends the connection, it waits for the next request.
     """
@@ -47,7 +47,7 @@ class Raw:
 
 @dataclass
 class Received:
-    """A request that the server got, over which connection, and when that had ended."""
+    """A request that the server received, its connection, and when that ended."""
 
     method: str
     path: str
@@ -216,7 +216,7 @@ class Server:
             return False
 
     def _send(self, connection: socket.socket, steps: Iterable[Step]) -> bool:
-        """Take the steps; say whether the connection is to be kept."""
+        """Send the steps; return True if the connection is kept."""
         for step in steps:
             if isinstance(step, bytes):
                 connection.sendall(step)
@@ -231,7 +231,7 @@ class Server:
 
     @staticmethod
     def _end(connection: socket.socket, how: str) -> None:
-        """Prepare the connection's end."""
+        """Prepare the end of the connection."""
         if how == RESET:
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -241,7 +241,7 @@ class Server:
                 connection.unwrap()
 
     def _gone(self, connection: socket.socket, until: float) -> bool:
-        """Wait; return early, and True, when the client closes."""
+        """Wait; return True early if the client closes."""
         poll = select.poll()  # and not select, for descriptors may be many
         poll.register(connection, select.POLLIN)
         while (left := until - time.monotonic()) > 0:
@@ -251,7 +251,7 @@ class Server:
 
     @staticmethod
     def _peek(connection: socket.socket) -> bytes:
-        """What the client sends while it is answered: nothing but its goodbye."""
+        """Read from the client during an answer: only its close can arrive."""
         if isinstance(connection, ssl.SSLSocket):  # which has no MSG_PEEK
             return connection.recv(1)
         return connection.recv(1, socket.MSG_PEEK)

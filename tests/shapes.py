@@ -1,4 +1,4 @@
-"""Placeholders that stand in the place of a key, and keys of every usual shape."""
+"""Placeholders for keys, and keys of every usual shape."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ print(json.dumps({"session": session.id, "refusals": refusals}))
 
 
 class Provider:
-    """Bills each question for as many tokens as its words say, and keeps count."""
+    """Bill each question for as many tokens as it names, and count them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -141,7 +141,7 @@ def test_no_budget_is_passed_by_threads_and_processes_that_are_killed(together, 
 
 
 def watch(ledger: Ledger, processes: dict[str, subprocess.Popen], provider: Provider) -> int:
-    """Look into the ledger all the while, kill two processes, and return how often it was."""
+    """Read the ledger continuously, kill two processes, and return the number of reads."""
     looks, victims = 0, list("AB")
     while any(processes[who].poll() is None for who in "CD"):
         rows = ledger.database.rows(
@@ -197,7 +197,7 @@ print(json.dumps({"refusals": refusals, "done": len(done)}))
 
 
 def share(limit: Decimal, together, home) -> tuple[list[dict], list[str], Ledger]:
-    """Four processes of sixteen threads under a day's budget: what each says, and the order."""
+    """Run four processes of sixteen threads under a day's budget; return their output and order."""
     order: list[str] = []
 
     def answer(received: Received) -> Answer:
@@ -230,7 +230,7 @@ def share(limit: Decimal, together, home) -> tuple[list[dict], list[str], Ledger
 
 
 def test_processes_wait_for_each_others_money_until_all_have_finished(together, home):
-    """One answer's worst case is all that the budget has: they take turns."""
+    """The budget covers one answer's worst case: the calls take turns."""
     said, order, ledger = share(Decimal("0.021"), together, home)
     assert [(each["done"], each["refusals"]) for each in said] == [(CALLS * SMALL, [])] * 4
     rows = calls(home)

@@ -1,4 +1,4 @@
-"""A model that several providers serve: whoever names it, however, asks the cheapest with a key."""
+"""A model that several providers serve: the cheapest with a key is used, however it is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `mixmagic` command, as a process of its own."""
+"""The `mixmagic` command in a separate process."""
 
 from __future__ import annotations
 

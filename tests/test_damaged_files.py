@@ -1,4 +1,4 @@
-"""Whatever stands in a file of the user's: it is read, or named in two lines."""
+"""Damaged user files: each is read, or named in two lines."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ PATHS = {
 
 
 def read_or_named(reader, folder: Path, content: bytes | None) -> MixmagicError | None:
-    """Read a file; only errors of ours come of it, in two lines that fit."""
+    """Read a file; check that it raises at most one of our errors, in two lines that fit."""
     try:
         reader(folder, content)
     except MixmagicError as error:
@@ -176,7 +176,7 @@ def test_what_is_nested_too_deep_or_no_text_is_named(tmp_path, reader, name):
 
 @pytest.mark.parametrize("name", ["a longer key", "a long header", "a long key in quotes"])
 def test_a_long_key_takes_no_time(name):
-    """By itself, tomllib takes 20 seconds, or 2 GB, for half a megabyte."""
+    """Unguarded, tomllib takes 20 seconds, or 2 GB, for half a megabyte."""
     unit, before = {
         "a longer key": ("a.", ""),
         "a long header": ("a.", "["),

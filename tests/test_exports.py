@@ -14,7 +14,7 @@ HEAVY = ["IPython", "anywidget", "httpcore", "httpx", "ipykernel", "ipywidgets",
 
 
 def fresh(code: str) -> str:
-    """What `code` prints in a process of its own."""
+    """Return the output of `code` in a separate process."""
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
     )
@@ -66,7 +66,7 @@ def test_names_stay_what_they_are_after_all_is_imported():
     "statement", ["import mixmagic", "import mixmagic.sessions, mixmagic.errors"]
 )
 def test_imports_are_light(statement):
-    """Only the standard library, and of that nothing slow."""
+    """Only fast modules of the standard library are imported."""
     loaded = fresh(f"{statement}\nimport sys\nprint(*sys.modules)").split()
     assert "mixmagic" in loaded
     assert sorted(set(HEAVY) & set(loaded)) == []

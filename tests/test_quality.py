@@ -34,7 +34,7 @@ def test_quality(command):
 
 
 def endless(tree: ast.AST) -> Iterator[int]:
-    """Lines of the calls that may wait forever."""
+    """Yield the line numbers of calls that may wait forever."""
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue

@@ -1,4 +1,4 @@
-"""A session is its process with all its workers, and their budget is one; others have their own."""
+"""A process and its workers share one session and its budget; other processes have their own."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def run(tmp_path, home):
-    """Run a main script whose workers can import `kids`; what it printed, as JSON."""
+    """Run a main script whose workers can import `kids`; return its output, parsed as JSON."""
     (tmp_path / "kids.py").write_text(KIDS)
 
     def run(script: str, *words: str):
@@ -99,7 +99,7 @@ def bill(received: Received) -> Answer:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_workers_share_the_session_and_its_budget(run, together, kind):
-    """Though they were started before the budget was set."""
+    """The workers were started before the budget was set."""
     together.plan = [bill]
     script = """
     map_ = workers(kind)

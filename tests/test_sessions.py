@@ -29,7 +29,7 @@ PARTS = {
 
 
 def slowed(monkeypatch, name: str) -> list[str]:
-    """Let what makes a part be slow; the list grows with each that is made."""
+    """Slow down the making of a part; the list grows with each one made."""
     head, _, last = PARTS[name].rpartition(".")
     try:
         owner = importlib.import_module(head)
@@ -48,7 +48,7 @@ def slowed(monkeypatch, name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_threads_that_need_a_part_at_once_share_it(home, monkeypatch, name):
-    """Else each would have a throttle of its own, and the cap would be none."""
+    """Otherwise each would have a separate throttle, and the limit would not hold."""
     made = slowed(monkeypatch, name)
     session, gate, seen = Session(), threading.Barrier(8), []
 

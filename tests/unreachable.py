@@ -1,4 +1,4 @@
-"""Servers and names that never answer."""
+"""Servers and host names that never answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def blackhole() -> Iterator[tuple[str, int]]:
-    """The address of a server whose queue is full: it answers no handshake."""
+    """Return the address of a server whose queue is full: it answers no handshake."""
     with socket.socket() as listener, contextlib.ExitStack() as fillers:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

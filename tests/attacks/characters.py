@@ -1,4 +1,4 @@
-"""Characters that a terminal obeys, that nobody sees, or that readers take for others."""
+"""Control characters of terminals, invisible characters, and look-alikes of markup."""
 
 from __future__ import annotations
 

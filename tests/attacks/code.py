@@ -1,4 +1,4 @@
-"""Where code begins and ends: a tag that one reader takes for code and another does not."""
+"""Code: tags that one reader takes for code and another does not."""
 
 from __future__ import annotations
 

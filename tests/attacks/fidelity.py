@@ -1,4 +1,4 @@
-"""What a text says, by a reader that takes no HTML: nothing of it may be lost."""
+"""The words of a text, by a reader without HTML: none may be lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _said(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def said(text: str) -> str:
-    """All that a reader shows of a text, markup apart."""
+    """Return the words that a reader shows of a text, without markup."""
     return "".join(_said(_READER.parse(text)))
 
 

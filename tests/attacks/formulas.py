@@ -1,4 +1,4 @@
-"""Mathematics: where it begins and ends, what it defines, draws, links to and hides."""
+"""Formulas: delimiters, definitions, drawings, links and hidden text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses: schemes, hosts, definitions, pictures, and where an address ends."""
+"""Links: schemes, hosts, definitions, images, and the ends of addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The least text that still does what a long one did."""
+"""Shorten a text as long as it still acts."""
 
 from __future__ import annotations
 

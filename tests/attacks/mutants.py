@@ -1,4 +1,4 @@
-"""The sanitizer with one rule left out: under each, some attacks act, and somebody sees them do."""
+"""The sanitizer with one rule left out: under each mutant some attacks act and are detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pandoc as nbconvert uses it: what of an answer acts in LaTeX and reStructuredText."""
+"""pandoc as nbconvert uses it: the parts of answers that act in LaTeX and reStructuredText."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MARKED = re.compile(
 
 
 def _harm(items: Iterable[str], *, latex: bool) -> list[str]:
-    """What of a text acts, by the items that the script wrote of it."""
+    """Return the parts of a text that act, from the items that the script wrote."""
     found: list[str] = []
     for kind, _, what in (item.partition(" ") for item in items):
         if kind == "raw":
@@ -69,7 +69,7 @@ def _read(texts: Sequence[str], form: str) -> list[list[str]]:
 
 
 def _cited(text: str) -> str:
-    """What nbconvert makes of citations, in Markdown that it takes for HTML."""
+    """Convert citations as nbconvert does, in Markdown that it takes for HTML."""
     try:
         return citation2latex(text)
     except AssertionError as error:  # of Python's parser of HTML: there is no export then
@@ -77,7 +77,7 @@ def _cited(text: str) -> str:
 
 
 def read(texts: Sequence[str]) -> list[list[str]]:
-    """What of each text acts: as nbconvert makes LaTeX and reStructuredText of it."""
+    """Return the parts of each text that act in the LaTeX and reStructuredText of nbconvert."""
     cited = [_cited(text) for text in texts]
     prepared = [strip_files_prefix(text) for text in cited]
     latex = [_harm(items, latex=True) for items in _read(prepared, _LATEX)]

@@ -77,7 +77,7 @@ _SYMBOLS = " ,;:!{}|%#$&_\\\n"
 
 
 def foreign(tex: str) -> list[str]:
-    """The parts of a formula that are not on the list."""
+    """Return the parts of a formula that are not on the allow-list."""
     found = []
     for match in _COMMAND.finditer(tex):
         _, environment, command, symbol = match.groups()

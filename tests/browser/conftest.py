@@ -56,7 +56,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="package")
 def lab_home(tmp_path_factory, weights) -> Path:
-    """The home of Jupyter's user, of whom nothing is known, with the embedded model's weights."""
+    """An empty home for Jupyter's user, with the embedded model's weights."""
     home = tmp_path_factory.mktemp("lab-home")
     (home / "mixmagic").mkdir()
     (home / "mixmagic" / "cache").symlink_to(weights)
@@ -77,7 +77,7 @@ def lab_url(chromium, provider, root, lab_home):
 
 @pytest.fixture(scope="package")
 def playwright():
-    """Playwright, which no other test may find running: it has an event loop in this thread."""
+    """Playwright; it runs an event loop in this thread, so it ends with these tests."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -97,7 +97,7 @@ def loaded(playwright, chromium, lab_url, root, request):
 
 @pytest.fixture(scope="package")
 def bare(playwright, chromium, tmp_path_factory):
-    """The pages of a Chromium without Playwright's flags; in the end it asked for no other host."""
+    """A Chromium without Playwright's flags, which must have asked for no other host in the end."""
     started = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
     browser = playwright.chromium.connect_over_cdp(started.url)
     yield browser.contexts[0]

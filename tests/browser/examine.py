@@ -1,4 +1,4 @@
-"""What is wrong with what the sanitizer makes of a text, in any reader."""
+"""Problems of sanitized texts in any reader."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def examine(readers: Readers, texts: Sequence[str]) -> list[dict[str, list[str]]
 
 
 def least(readers: Readers, text: str, kind: str) -> str:
-    """The least part of a text of which that is wrong."""
+    """Return the shortest part of a text that has a problem."""
     return minimize(text, lambda some: [kind in each for each in examine(readers, some)])

@@ -1,4 +1,4 @@
-"""JupyterLab and Notebook 7: their server, and what a person does in their pages."""
+"""JupyterLab and Notebook 7: their server, and a user's actions in their pages."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Lab:
             (self.refused if framed else self.complaints).append(f"{message.text} ({url})")
 
     def command(self, name: str, **arguments: str) -> None:
-        """Carry out one of Lab's commands, and wait for its end."""
+        """Run one of Lab's commands and wait for its end."""
         self.page.evaluate(
             "([name, args]) => jupyterapp.commands.execute(name, args).then(() => null)",
             [name, arguments],
@@ -157,7 +157,7 @@ class Lab:
         self.command("docmanager:open", path=self._path.name)
 
     def _hide(self) -> None:
-        """Show it no more."""
+        """Close the notebook's tab."""
         self.command("application:close")
         self.page.wait_for_selector(".jp-NotebookPanel", state="detached")
 
@@ -172,7 +172,7 @@ class Lab:
         self.wait_for_end(timeout)
 
     def wait_for_end(self, timeout: float = 60.0) -> None:
-        """Wait until no cell runs or is to run."""
+        """Wait until no cell is running or queued."""
         prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")
         self.wait(lambda: not any("*" in each for each in prompts.all_text_contents()), timeout)
 
@@ -186,11 +186,11 @@ class Lab:
         return seen
 
     def cell(self, index: int):
-        """The cell below the one that loads the extension is number 1."""
+        """Return a cell; number 0 loads the extension."""
         return self.page.locator(".jp-CodeCell").nth(index)
 
     def prompt(self, index: int) -> str:
-        """`[ ]:` of a cell that has not run, `[*]:` of one that runs, `[7]:` of one that has."""
+        """Return a cell's prompt: `[ ]:` not run, `[*]:` running, `[7]:` done."""
         return self.cell(index).locator(".jp-InputPrompt").text_content()
 
     def outputs(self, index: int):
@@ -198,11 +198,11 @@ class Lab:
         return self.cell(index).locator(".jp-OutputArea-output")
 
     def text(self, index: int) -> str:
-        """All that stands below a cell, in one string, white space folded."""
+        """Return the text of all outputs of a cell, with white space folded."""
         return " ".join(" ".join(self.outputs(index).all_text_contents()).split())
 
     def saved(self):
-        """Save the notebook as a person would, and read the file."""
+        """Save the notebook as a user would, and read the file."""
         before = self._path.stat().st_mtime_ns
         self.command("docmanager:save")
         self.wait(lambda: self._path.stat().st_mtime_ns > before)
@@ -220,7 +220,7 @@ class Notebook(Lab):
     own_errors = ("Cannot read properties of undefined (reading 'schema')",)
 
     def load(self) -> None:
-        """Nothing is to be seen without a notebook."""
+        """Do nothing: there is no page without a notebook."""
 
     def _show(self) -> None:
         self.page.goto(f"{self.url}/notebooks/{self._path.name}")

@@ -1,4 +1,4 @@
-"""The readers of an answer: JupyterLab's and Notebook 7's own in their page, and nbconvert's."""
+"""Markdown readers: those of JupyterLab and Notebook 7 in their pages, nbconvert and pandoc."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LANGUAGE = re.compile(
 
 
 class Seen(NamedTuple):
-    """What a reader made of a text: what of it could act, and what is to be read."""
+    """A reader's result: the parts that could act, and the visible text."""
 
     harm: list[str]
     text: str
@@ -65,11 +65,11 @@ class Readers:
         return [{reader: harm for reader, harm in verdict.items() if harm} for verdict in verdicts]
 
     def page(self, texts: Sequence[str]) -> list[Seen]:
-        """What the front end makes of texts, as Markdown of a trusted output."""
+        """Render texts as Markdown of trusted outputs in the front end."""
         return self._seen("texts => oracle.read(texts)", texts)
 
     def nbconvert(self, texts: Sequence[str]) -> list[Seen]:
-        """What nbconvert's HTML shows of texts."""
+        """Render texts with nbconvert."""
         return self._seen("pages => oracle.look(pages)", [*map(markdown2html_mistune, texts)])
 
     def _misread(self, texts: Sequence[str], shown: Sequence[str]) -> set[int]:
@@ -90,16 +90,16 @@ class Readers:
         return different
 
     def look(self, pages: Sequence[str]) -> list[list[str]]:
-        """What of HTML could act."""
+        """Return the parts of HTML pages that could act."""
         return [seen.harm for seen in self._seen("pages => oracle.look(pages)", pages)]
 
     def frames(self, outputs: Sequence[str], seconds: float) -> dict[str, object]:
-        """Show HTML outputs for a while: what elements and frames there are, and what acted."""
+        """Show HTML outputs for some seconds; return their elements, frames, and actions."""
         shown = "([outputs, seconds]) => oracle.frames(outputs, seconds)"
         return self._page.evaluate(shown, [list(outputs), seconds])
 
     def show(self, text: str) -> list[str]:
-        """What is wrong with a text that is shown and typeset."""
+        """Return the problems of a text when it is shown and typeset."""
         return self._page.evaluate("text => oracle.show(text)", text)
 
     def load(self, *texts: str, quiet: float = 0.0) -> dict[str, float]:
@@ -112,11 +112,11 @@ class Readers:
         return self._page.evaluate("([texts, quiet]) => oracle.load(texts, quiet)", [texts, quiet])
 
     def made(self, text: str) -> dict[str, Any]:
-        """What becomes of a text: its elements by name, its formulas as MathML, and its words."""
+        """Render a text; return its elements by name, its formulas as MathML, and its words."""
         return self._page.evaluate("text => oracle.made(text)", text)
 
     def state(self) -> str:
-        """What no text may change: macros, styles, the page's own address and elements."""
+        """Return the state that no text may change: macros, styles, the page's address, elements."""
         return self._page.evaluate("() => oracle.page()")
 
     def _seen(self, function: str, texts: Sequence[str]) -> list[Seen]:
@@ -132,7 +132,7 @@ class Readers:
 
 @contextmanager
 def opened(front_end: str) -> Iterator[Readers]:
-    """Readers for a program that is no test; in the end it says which hosts were asked for."""
+    """Readers for a benchmark; in the end the hosts that were asked for are printed."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
@@ -152,5 +152,5 @@ def opened(front_end: str) -> Iterator[Readers]:
 
 
 def _folded(text: str) -> str:
-    """A text without its white space, which readers keep or fold."""
+    """Return a text without white space, which readers keep or fold."""
     return "".join(text.split())

@@ -1,4 +1,4 @@
-"""What an answer says is shown: headings, lists, tables, links, code, formulas and every word."""
+"""Answers are shown in full: headings, lists, tables, links, code, formulas and every word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _folded(text: str) -> str:
 
 
 def test_documents_are_shown_as_they_were(readers):
-    """All that the packages of this environment ship; HTML and pictures are named, not made."""
+    """Every document that installed packages ship; HTML and images become literal text."""
     shipped = documents()
     assert len(shipped) > 100
     kept, wanted, different = Counter(), Counter(), []
@@ -42,7 +42,7 @@ def test_documents_are_shown_as_they_were(readers):
 @pytest.mark.parametrize("delimiters", _DELIMITERS, ids=lambda pair: pair[0])
 @pytest.mark.parametrize("context", ["a {} b", "- a {}\n- b", "> {}"])
 def test_formulas_are_typeset_as_they_were(readers, context, delimiters):
-    """As the same MathML, whatever they stand between, and in."""
+    """The MathML is the same, whatever the delimiters and the context."""
     opening, closing = delimiters
     known = "$" if opening in ("$", r"\(") else "$$"
     # Without any of TeX's signs, `\[1\]` and `\(optional\)` are brackets.

@@ -1,4 +1,4 @@
-"""Each form of an answer as a person sees it in a real JupyterLab."""
+"""Each output format as a user sees it in JupyterLab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twenty thousand texts that try to act, and a thousand of them in sight."""
+"""Twenty thousand random texts that try to act, and a thousand shown on screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT_ONCE = 500
 
 @pytest.mark.parametrize("first", range(0, 10_000, 2_500))
 def test_no_text_acts(readers, first):
-    """Two front ends, ten thousand texts each; the same text is in both."""
+    """Two front ends, the same ten thousand texts in each."""
     before, alive = readers.state(), []
     for start in range(first, first + 2_500, _AT_ONCE):
         some = [*texts(10**6 + start, _AT_ONCE)]
@@ -26,7 +26,7 @@ def test_no_text_acts(readers, first):
 
 @pytest.mark.parametrize("readers", ["lab"], indirect=True)
 def test_no_text_acts_in_sight(readers):
-    """Typeset as a person sees it: nothing is high, slow or out of its place; macros stay."""
+    """Typeset on screen: nothing is oversized, slow or out of place, and no macro remains."""
     before, alive = readers.state(), {}
     for text in texts(2 * 10**6, 1000):
         safe = sanitize(text)

@@ -25,7 +25,7 @@ _IN_LAB = pytest.mark.parametrize("readers", ["lab"], indirect=True)
 
 
 def test_no_attack_acts(readers):
-    """None in the front end, in nbconvert's HTML, or in what pandoc makes of it."""
+    """Neither in the front end, nor in nbconvert's HTML, nor in pandoc's output."""
     before = readers.state()
     found = examine(readers, [*ATTACKS.values()])
     assert {name: wrong for name, wrong in zip(ATTACKS, found, strict=True) if wrong} == {}
@@ -62,7 +62,7 @@ def test_no_attack_acts_in_any_format(readers):
 
 @_IN_LAB
 def test_no_page_reaches_another_host(readers):
-    """Frames of `-f html`, of whatever could connect; the browser's log tells in the end."""
+    """Frames of `-f html`, with everything that could connect; Chromium's log is checked last."""
     answers = [
         Completion(text, Usage(9, 5), None, "stop", _REQUEST, 1.0, 0.5)
         for attack in [*markup.ATTACKS.values(), pages.CONNECTING, pages.PAGE]

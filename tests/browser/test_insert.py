@@ -1,4 +1,4 @@
-"""New cells in a real JupyterLab: below, once, and never run automatically."""
+"""Inserted cells in JupyterLab: below, once, and never run automatically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ASK = "%%mixtral -i\nHow?"
 
 
 def sources(lab) -> list[str]:
-    """The sources of the code cells behind the setup, as they would be saved."""
+    """Sources of the code cells after the setup, as they would be saved."""
     return [cell.source for cell in lab.saved().cells if cell.cell_type == "code"][2:]
 
 

@@ -1,4 +1,4 @@
-"""The magics in a real JupyterLab, in a real browser: what a person sees, and what is saved."""
+"""The magics in JupyterLab: the rendered page and the saved notebook."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _pieces(text: str, size: int = 12) -> list[str]:
 
 
 def _watch(lab, index: int) -> list[str]:
-    """The texts that stood below a cell, one after the other, while it ran."""
+    """Return the successive texts below a cell while it ran."""
     seen = [""]
 
     def ended() -> bool:
@@ -53,7 +53,7 @@ def _watch(lab, index: int) -> list[str]:
 
 
 def _footer(lab, index: int) -> str:
-    """The line under the answer, as it is seen."""
+    """Return the footer as the user sees it."""
     last = lab.cell(index).locator(".jp-RenderedMarkdown > :last-child")
     line = last.filter(has_text="tokens · ")
     line.scroll_into_view_if_needed()

@@ -1,4 +1,4 @@
-"""Budgets, dry runs, prices and spending as a person sees them in a real JupyterLab."""
+"""Budgets, dry runs, prices and spending as a user sees them in JupyterLab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _cells(lab, index: int) -> list[list[str]]:
 
 
 def _points(lab, index: int) -> set[float]:
-    """Where the decimal points of the table's amounts stand, in pixels from the left."""
+    """Positions of the decimal points of the table's amounts, in pixels from the left."""
     found = (
         lab.cell(index)
         .locator("td")

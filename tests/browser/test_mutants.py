@@ -1,4 +1,4 @@
-"""Each attack acts where a rule of the sanitizer is left out: who watches the others sees it."""
+"""Each attack acts if a rule of the sanitizer is left out, and the readers detect it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bare(playwright, chromium, tmp_path_factory):
-    """The pages of a Chromium without Playwright's flags; in the end it asked for other hosts."""
+    """A Chromium without Playwright's flags, which must have asked for other hosts in the end."""
     started = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
     browser = playwright.chromium.connect_over_cdp(started.url)
     yield browser.contexts[0]
@@ -37,7 +37,7 @@ def test_each_attack_acts_under_a_mutant(readers, mutant):
 
 
 def test_each_attack_has_acted():
-    """On what stood there before the sanitizer, or under a mutant of it."""
+    """Each attack acted before there was a sanitizer, or acts under a mutant of it."""
     assert set(EVIDENCE) == set(ATTACKS)
     assert len(ATTACKS) >= 300
     acted = [name for name, evidence in EVIDENCE.items() if len(evidence) > 1 or evidence["before"]]
@@ -46,7 +46,7 @@ def test_each_attack_has_acted():
 
 @pytest.mark.parametrize("readers", ["lab"], indirect=True)
 def test_a_page_that_is_not_cleaned_connects(readers, monkeypatch):
-    """In its frame, against its policy; Chromium's log tells of it in the end."""
+    """An uncleaned page connects from inside its frame; Chromium's log shows it at the end."""
     monkeypatch.setattr(page, "_clean", lambda source: source)
     attack = markup.ATTACKS["link-preconnect"].replace("secret", "framed")
     readers.frames([page.frame(attack, "a page")], 1)

@@ -1,4 +1,4 @@
-"""The magics in a real Notebook 7, in a real browser."""
+"""The magics in Notebook 7."""
 
 from __future__ import annotations
 

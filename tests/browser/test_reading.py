@@ -1,4 +1,4 @@
-"""A person reads while an answer comes, in JupyterLab: nothing that they see moves or is lost."""
+"""Reading in JupyterLab while an answer streams: nothing on screen moves or is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No answer of 100 KB stops a front end, while it is shown or when its notebook is opened."""
+"""No answer of 100 KB blocks a front end, while it is shown or when its notebook is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORST = (
 @pytest.mark.parametrize("readers", ["lab"], indirect=True)
 @pytest.mark.parametrize("name", _WORST)
 def test_a_storm_becomes_bounded_work(readers, name):
-    """By counting what a front end has to make of it; `benchmarks/storms.py` takes the time."""
+    """Counts the elements that a front end builds; `benchmarks/storms.py` takes the time."""
     made = readers.load(sanitize(STORMS[name]))
     assert made["characters"] > 10_000
     _bounded(made)
@@ -43,7 +43,7 @@ def _bounded(made: dict[str, float], elements: int = 25_000) -> None:
 
 @pytest.mark.slow
 def test_a_notebook_of_storms_opens(bare, readers_url, readers_root):
-    """Ten megabytes of them, in one notebook."""
+    """Ten megabytes of storms in one notebook."""
     outputs = [
         new_output("display_data", data={"text/markdown": sanitize(storm)})
         for storm in STORMS.values()

@@ -1,4 +1,4 @@
-"""Several answers in a real JupyterLab: tabs where the notebook is trusted, else a stack."""
+"""Several answers in JupyterLab: tabs if the notebook is trusted, else a stack."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _visible(lab, text: str) -> bool:
 
 
 def _show(lab, name: str) -> None:
-    """Show a notebook that is there."""
+    """Open an existing notebook."""
     lab.command("docmanager:open", path=name)
     lab.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     lab.wait(lambda: "Answer 1 of 3" in lab.text(1))
@@ -48,7 +48,7 @@ def _show(lab, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def kept():
-    """The notebook of the first test, for the others."""
+    """The notebook that the first test made."""
     return {}
 
 

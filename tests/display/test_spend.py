@@ -126,7 +126,7 @@ print("<svg" in spend.picture)
 
 
 def fresh(code: str, **env: str) -> str:
-    """What `code` prints in a process of its own."""
+    """Return the output of `code` in a separate process."""
     run = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Faults of the connection: answers that are cut, lie about their length, or are no HTTP."""
+"""Faults of the connection: answers that are cut, have a wrong length, or are not HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STALE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstale"
 
 
 def gzipped(*parts: bytes) -> list[bytes]:
-    """The parts, each readable when its bytes have come."""
+    """Compress the parts so that each can be read as soon as its bytes arrive."""
     packer = zlib.compressobj(wbits=31)
     return [packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH) for part in parts]
 

@@ -1,4 +1,4 @@
-"""What a cell shows of a fault."""
+"""Checks of what a cell shows of a fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def cell(stream: bool) -> str:
 
 
 def shown(ran: Ran) -> list[str]:
-    """The outputs of an answer, as plain text: not the error, no thoughts, no end of a wait."""
+    """Return the answer's outputs as plain text, without the error, thoughts and wait messages."""
     plain = [output.get("data", {}).get("text/plain") for output in ran.outputs]
     assert not any(output["kind"] == "stream" for output in ran.outputs), ran.text
     others = ("no answer from ", "(Thought for ")
@@ -19,7 +19,7 @@ def shown(ran: Ran) -> list[str]:
 
 
 def check_cell(fault: Fault, ran: Ran) -> None:
-    """The cell fails in two lines, below what had come; or it shows the answer."""
+    """Check that the cell fails with two lines below the partial answer, or shows the answer."""
     texts = shown(ran)
     assert len(texts) == (fault.text is not None), ran.outputs
     if fault.text is not None:
@@ -39,7 +39,7 @@ def check_cell(fault: Fault, ran: Ran) -> None:
 
 
 def meet(desk: Desk, fault: Fault, stream: bool) -> None:
-    """Let a cell meet a fault, and the next one a good answer; check all that came of it."""
+    """Run a cell that meets a fault, then one that gets a good answer; check both."""
     before = len(rows(desk.home))
     check_cell(fault, desk.run(cell(stream), Script(fault.answers)))
     assert len(desk.server.received) == fault.requests

@@ -89,5 +89,5 @@ def start_desk(transport, tmp_path_factory, authority, certificate):
 
 @pytest.fixture(scope="module")
 def desk(start_desk) -> Desk:
-    """A kernel that sends again what was not answered."""
+    """A kernel that retries calls."""
     return start_desk(MIXMAGIC_MAX_RETRIES=str(MAX_RETRIES))

@@ -1,4 +1,4 @@
-"""Faults of the answer itself: error objects under status 200, and what is no answer at all."""
+"""Faults of the answer itself: error objects under status 200, and bodies that are not answers."""
 
 from __future__ import annotations
 

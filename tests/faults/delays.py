@@ -1,4 +1,4 @@
-"""Faults of time: answers that come late, never, or for ever. One table for each setting."""
+"""Faults of time: answers that are late, never start or never end. One table per setting."""
 
 from __future__ import annotations
 

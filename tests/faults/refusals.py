@@ -1,4 +1,4 @@
-"""Faults that a status tells: every refusal, whatever becomes of its body."""
+"""Faults told by the HTTP status: every refusal, whatever its body."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _PAGE = b"<html><body>Bad gateway</body></html>"
 
 
 def _both(name: str, *answers) -> list[Fault]:
-    """A refusal with 503, which is sent again, and with 401, which is not."""
+    """A refusal with 503, which is retried, and one with 401, which is not."""
     kinds = ((503, Unavailable, TRIES), (401, MissingKey, 1))
     return [
         refused(f"{status} with {name}", kind, answer, requests)
@@ -83,7 +83,7 @@ def _both(name: str, *answers) -> list[Fault]:
 
 
 def _bodies() -> list[Fault]:
-    """Refusals whose body is broken: the status has said all that counts."""
+    """Refusals whose body is broken: the status alone decides."""
     made = []
     for name, steps in {
         "an empty body": [b""],

@@ -1,4 +1,4 @@
-"""The form of a fault, and what is read of a call that met one."""
+"""The form of a fault, and the checks of a call that met one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Bill = Literal["free", "estimated", "counted"]
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which a provider misbehaves, and what must come of it.
+    """One way in which a provider misbehaves, and the result that a call must have.
 
     Attributes:
         name: What the test is called.
@@ -111,7 +111,7 @@ class Script:
 
 
 def good(stream: bool) -> Answer:
-    """An answer without fault."""
+    """Return a good answer."""
     return Answer(together("All", " well")) if stream else whole("All well")
 
 
@@ -151,7 +151,7 @@ def rows(home: Path) -> list[dict[str, Any]]:
 
 
 def outcome(session: Session, prompt: str, stream: bool) -> tuple[MixmagicError | None, str | None]:
-    """Ask Mixtral; return the error, if any, and the text that came."""
+    """Ask Mixtral; return the error, if any, and the text received."""
     try:
         answer = session.ask(prompt, model="8x7b", stream=stream)
     except MixmagicError as error:
@@ -166,7 +166,7 @@ def check_requests(server: Any, fault: Fault) -> None:
 
 
 def check_outcome(fault: Fault, error: MixmagicError | None, text: str | None) -> None:
-    """The answer is whole, or it is the fault's error, with what had come."""
+    """Check that the answer is whole, or that the call failed with the fault's error and text."""
     assert type(error) is (fault.kind or type(None)), (error, error and error.__context__)
     assert text == fault.text, (text, fault.text)
     if error is not None:
@@ -180,7 +180,7 @@ def check_outcome(fault: Fault, error: MixmagicError | None, text: str | None) -
 
 
 def check_row(fault: Fault, row: dict[str, Any]) -> None:
-    """The ledger says how the call ended and what it has cost."""
+    """Check that the ledger's row says how the call ended and what it cost."""
     assert row["status"] == ("ok" if fault.kind is None else "failed"), row
     if fault.kind is not None:
         assert row["error"].startswith(f"{fault.kind.__name__}: "), row
@@ -200,7 +200,7 @@ def idle(session: Session) -> set[int]:
 
 
 def check_sockets(server: Any, faulty: list[Received], session: Session | None = None) -> None:
-    """Every connection has ended, or is used again, or at hand for that."""
+    """Check that every connection is closed, used again, or kept for the next call."""
     again = {received.connection for received in server.received if received not in faulty}
 
     def over() -> bool:

@@ -1,4 +1,4 @@
-"""Every fault, met by `session.ask`: its error, what is kept, the ledger, the socket."""
+"""Every fault, met by `session.ask`: its error, the partial answer, the ledger, the socket."""
 
 from __future__ import annotations
 

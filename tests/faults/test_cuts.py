@@ -1,4 +1,4 @@
-"""A good answer, cut at every byte of the wire: whole and right, or an error with what had come."""
+"""A good answer, cut at every byte: whole and right, or an error with the partial answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THREADS = 8
 
 
 def received(raw: bytes) -> bytes:
-    """What of the body is in a cut response, by its chunks."""
+    """Return the part of the body that a cut response holds, read chunk by chunk."""
     _, _, rest = raw.partition(b"\r\n\r\n")
     body = b""
     while b"\r\n" in rest:
@@ -33,7 +33,7 @@ def received(raw: bytes) -> bytes:
 
 
 def expected(raw: bytes) -> tuple[bool, str | None]:
-    """Whether a cut response has a whole answer, and the text that it has; told independently."""
+    """Return whether a cut response is whole, and its text, by an independent reader."""
     text, finished = None, False
     for line in received(raw).decode("utf-8", "ignore").split("\n"):
         try:
@@ -77,7 +77,7 @@ def test_a_cut_at_any_byte(place, stream, how):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_seam_at_any_byte(place, stream):
-    """An answer in two chunks is the same answer, wherever its seam is."""
+    """An answer in two chunks is the same answer, wherever it is split."""
     body = b"".join(_EVENTS) if stream else document("Grüße")
     place.server.plan = [
         lambda request: Answer([body[: position(request)], body[position(request) :]])

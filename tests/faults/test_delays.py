@@ -1,4 +1,4 @@
-"""Every fault of time, met by threads at once: each ends in its time, by its own name."""
+"""Every fault of time, met by threads at once: each call times out with the matching error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLES = {
 
 @dataclass
 class Met:
-    """What became of a call that met a fault, and of a good one through the same session."""
+    """Results of a call that met a fault, and of a good call after it in the same session."""
 
     session: Session
     error: MixmagicError | None
@@ -49,7 +49,7 @@ class Met:
 
 @pytest.fixture(scope="module")
 def met(place):
-    """All the faults, met at the same time, each through a session of its own."""
+    """All the faults, met at the same time, each in a separate session."""
     listed = [
         (setting, *case.values)
         for setting, table in TABLES.items()

@@ -18,6 +18,6 @@ def test_a_fault_fails_the_cell_in_two_lines(fault, stream, desk):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_under_nbclient_the_cell_has_the_same_two_lines(desk, stream):
-    """Nobody watches: what had come is shown once, above the error."""
+    """No front end is watching: the partial answer is shown once, above the error."""
     fault = next(f for f in contents.TABLE if f.name.startswith("JSON instead of events"))
     check_cell(fault, desk.run(cell(stream), Script(fault.answers), live=False))

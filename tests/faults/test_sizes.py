@@ -1,4 +1,4 @@
-"""Answers over the cap: an event, a document, a comment, a gzip, each a named error in time."""
+"""Answers over the size limit: an event, a document, a comment, a gzip; each is a named error."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_a_fault_hits_every_thread_alike(fault, stream, place, at_once):
 
 @pytest.mark.parametrize("fault", [f for f in broken.TABLE if f.name == "reset behind text"])
 def test_a_fault_of_one_thread_is_not_the_others(fault, place, at_once):
-    """Half of the calls meet it, the others are answered meanwhile."""
+    """Half of the calls meet the fault; the others are answered."""
     faulty, whole = Script(fault.answers), Script([good(stream=True)])
     place.server.plan = [
         lambda r: (faulty if int(r.body["messages"][-1]["content"]) % 2 else whole)(r)

@@ -1,4 +1,4 @@
-"""Faults before a question is sent: nobody listens, nobody accepts, no TLS. All are sent again."""
+"""Faults before a request is sent: no listener, a full queue, no TLS. All are retried."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THREADS = 4
 
 
 class Listener:
-    """Takes connections, counts them, and sends each `says`, or nothing and for ever."""
+    """Accept connections, count them, and send `says` to each, or keep it open in silence."""
 
     def __init__(self, says: bytes | None) -> None:
         self.seen = 0
@@ -49,7 +49,7 @@ class Listener:
 
 
 class Full:
-    """Nobody accepts, and the queue of those who wait is full: connecting takes for ever."""
+    """A listener that never accepts and whose queue is full: connecting never ends."""
 
     seen = None
 
@@ -68,7 +68,7 @@ class Full:
 
 
 class Closed:
-    """Nobody listens."""
+    """A port without a listener."""
 
     seen = None
 
@@ -94,7 +94,7 @@ WAYS = {
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
 def way(request):
-    """Where Together is instead, and what comes of asking it."""
+    """The URL to call instead of Together's, and the fault that it gives."""
     scheme, make, fault = request.param
     made = make()
     yield f"{scheme}://127.0.0.1:{made.port}/v1", made, fault
@@ -115,7 +115,7 @@ def desk(start_desk):
 
 @pytest.mark.parametrize("transport", ["tls"], indirect=True, scope="module")
 def test_threads_that_cannot_reach_it(place, session, way, monkeypatch):
-    """Half of them ask for streams; every call tries again, ends alike, and is none."""
+    """Half are streamed; each call is retried, ends in the same error, and is not recorded."""
     url, listener, fault = way
     before = len(rows(place.home))
     with monkeypatch.context() as patch, ThreadPoolExecutor(THREADS) as pool:
