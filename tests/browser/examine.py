@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from attacks.fidelity import lost
 from attacks.minimize import minimize
-from browser.readers import Readers
 
+from browser.readers import Readers
 from mixmagic.text.sanitize import sanitize
 
 

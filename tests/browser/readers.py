@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from attacks import pandoc
 from attacks.tex import foreign
-from browser.chromium import Chromium
-from browser.front_ends import FRONT_ENDS, served
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from browser.chromium import Chromium
+from browser.front_ends import FRONT_ENDS, served
 
 ORACLE = Path(__file__).with_name("oracle.js").read_text("utf-8")
 # VS Code's parser with all its caution off.
@@ -116,7 +117,7 @@ class Readers:
         return self._page.evaluate("text => oracle.made(text)", text)
 
     def state(self) -> str:
-        """Return the state that no text may change: macros, styles, the page's address, elements."""
+        """Return the state that no text may change: macros, styles, the page's URL and elements."""
         return self._page.evaluate("() => oracle.page()")
 
     def _seen(self, function: str, texts: Sequence[str]) -> list[Seen]:

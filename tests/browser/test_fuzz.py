@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from attacks.grammar import texts
-from browser.examine import examine, least
 
+from browser.examine import examine, least
 from mixmagic.text.sanitize import sanitize
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attacks import ATTACKS, EVIDENCE, markup
 from attacks.mutants import MUTANTS
-from browser.chromium import Chromium
 
+from browser.chromium import Chromium
 from mixmagic.text import page
 
 pytestmark = pytest.mark.slow
