@@ -1,6 +1,6 @@
-"""The user's files: written whole or not at all, and read only if they are sane.
+"""Reading and writing of the user's files: complete, or an error.
 
-A damaged file is an `OSError` or a `ValueError`, whose `reason` fits into one line. Imports nothing
+A damaged file is an `OSError` or a `ValueError`, whose `reason` fits in one line. Imports nothing
 of the project.
 """
 
@@ -10,12 +10,13 @@ import contextlib
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
-# Bytes of the longest file that is read, characters of the longest TOML, its deepest nesting.
+# Largest file that is read, in bytes; longest TOML, in characters; deepest nesting of TOML.
 _MAX_BYTES, _MAX_TOML, _MAX_DEPTH = 64 * 1024 * 1024, 1024 * 1024, 32
-# A key of more parts than any has: tomllib takes memory for the square of their number.
+# A key of too many parts: tomllib takes memory for the square of their number.
 _LONG_KEY = (
     r"""(?m)(?:^|[\[{,])[ \t]*+(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
     rf"{{{_MAX_DEPTH}}}"
@@ -33,13 +34,13 @@ def read(path: Path) -> str:
         >>> read(Path("notes.md"))
         'Tea.'
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait
         raise ValueError("it is not a regular file")
-    if found.st_size > _MAX_BYTES:
+    if status.st_size > _MAX_BYTES:
         raise ValueError(f"it has over {_MAX_BYTES:,} bytes")
     text = path.read_text("utf-8-sig")
-    if "\0" in text:  # as UTF-16 has them, which may be valid UTF-8
+    if "\0" in text:  # probably UTF-16, which can be valid UTF-8
         raise ValueError("it is not UTF-8")
     return text
 
@@ -68,14 +69,14 @@ def toml(text: str) -> dict[str, Any]:
     for _ in range(_MAX_DEPTH):
         if any(type(value) is int and value.bit_length() > 64 for value in level):
             raise ValueError("it has an integer of over 64 bits")
-        level = [value for each in level for value in _inside(each)]
+        level = [value for parent in level for value in _inside(parent)]
     if level:
         raise ValueError("it is nested too deep")
     return table
 
 
 def _inside(value: Any) -> list[Any]:
-    """The values that a table or an array holds."""
+    """Return the values in a table or an array."""
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
@@ -95,29 +96,56 @@ def reason(error: Exception) -> str:
 
 
 def write(path: Path, text: str, *, newline: str | None = None) -> None:
-    """Write a file in UTF-8, or leave what was there, also if the power fails.
+    """Write a file in UTF-8, or leave it as it was, even if the power fails.
+
+    It is on the disk when this returns.
 
     Args:
-        path: The file; its folder is there. If it is a link, what it points to is written.
-        text: All of it.
+        path: The file, in a folder that exists. A link stays, and its target is written.
+        text: The file's whole text.
         newline: As for `open`.
 
     Raises:
         OSError: It cannot be written.
-        ValueError: Its name cannot be one.
+        ValueError: Its name is not a valid one.
 
     Example:
         >>> write(Path("notes.md"), "Tea.")
     """
     real = Path(os.path.realpath(path))
-    # A name of its own: two processes may write the same file.
+    # A random name: two processes may write the same file.
     part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
     try:
         with part.open("w", encoding="utf-8", newline=newline) as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # or the new name may come to the disk before the text
-        part.replace(real)
+            os.fsync(file.fileno())  # or the new name could reach the disk before the text
+        _replace(part, real)
+        _sync_folder(real.parent)
     finally:
-        with contextlib.suppress(OSError, ValueError):  # it has been renamed, or never was
+        with contextlib.suppress(OSError, ValueError):  # it was renamed, or never created
             part.unlink()
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename a file. On Windows, wait a moment while another process reads the target."""
+    for pause in (0.01, 0.1, 0.5) if os.name == "nt" else ():
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    source.replace(target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync the names in a folder to the disk, on systems and filesystems that can."""
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

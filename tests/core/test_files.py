@@ -1,8 +1,9 @@
-"""A file is written whole, or stays as it was; nothing is left beside it."""
+"""Files are written completely or stay as they were, and no other file is left behind."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,23 @@ def test_a_link_stays_and_what_it_points_to_is_written(path, tmp_path):
         assert (link.is_symlink(), path.read_text()) == (True, text)
 
 
-def test_the_text_is_on_the_disk_before_the_name_is(path, monkeypatch):
-    """Otherwise a power cut could leave the new name without the text."""
-    done = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: done.append(n) or r(*a))
+def test_the_text_is_synced_before_the_file_is_renamed_and_the_folder_afterwards(path, monkeypatch):
+    """A power cut can leave neither the new name without the text, nor the old text for long."""
+    steps = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(*names):
+        steps.append("rename")
+        replace(*names)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
     files.write(path, "text")
-    assert done == ["fsync", "replace"]
+    assert steps == ["file", "rename", "folder"]
 
 
 @pytest.mark.parametrize(
