@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from mixmagic.core.money import format_dollars, from_nano, to_nano
 from mixmagic.display.table import Table
-from mixmagic.store.ledger.budgets import Balance, exactly
+from mixmagic.store.ledger.budgets import Balance, exact_dollars
 from mixmagic.tasks.plan import Plan
 
 
@@ -35,7 +35,7 @@ def budgets_table(balances: Sequence[Balance]) -> Table:
 
 def _aligned(column: Sequence[Decimal]) -> list[str]:
     """Format exact amounts, all with the same number of decimals."""
-    texts = [exactly(value) for value in column]
+    texts = [exact_dollars(value) for value in column]
     digits = max(len(text.partition(".")[2]) for text in texts)
     return [text + "0" * (digits - len(text.partition(".")[2])) for text in texts]
 
@@ -62,14 +62,17 @@ def plan_table(plan: Plan) -> Table:
     if free:
         rows.append(["cost", "free"])
     else:
-        rows.append(["cost at most", most.reason if most.cost is None else exactly(most.cost)])
+        rows.append(
+            ["cost at most", most.reason if most.cost is None else exact_dollars(most.cost)]
+        )
         about = "" if plan.likely is None else "about "
         rows.append(["cost likely", about + format_dollars(plan.likely)])
     for balance in () if free else plan.balances:
-        now = f"{exactly(balance.remaining)} of {exactly(balance.limit.dollars)} remaining"
+        limit = exact_dollars(balance.limit.dollars)
+        now = f"{exact_dollars(balance.remaining)} of {limit} remaining"
         if most.cost is not None and most.cost <= balance.remaining:
             after = from_nano(to_nano(balance.remaining) - to_nano(most.cost))
-            now += f"; after this call at least {exactly(after)}"
+            now += f"; after this call at least {exact_dollars(after)}"
         rows.append([balance.limit.name, now])
     notes = [f"{_verdict(plan)}Nothing was sent."]
     if request.params.get("response_format", {}).get("type") == "json_schema":
@@ -84,7 +87,7 @@ def _verdict(plan: Plan) -> str:
     if plan.refused is not None:
         return f"It would be refused: {plan.refused.limit.name} does not allow it. "
     if plan.waits is not None:
-        reserved = exactly(plan.waits.reserved)
+        reserved = exact_dollars(plan.waits.reserved)
         return f"It would wait: running calls have reserved {reserved} of {plan.waits.limit.name}. "
     if plan.clamped is not None:
         return f"{plan.clamped.limit.name.capitalize()} has room for {plan.limit:,} tokens. "

@@ -166,7 +166,7 @@ def _tried(draw: Callable[[], None]) -> Exception | None:
 
 def session_total(session: Session) -> str:
     """Return the session's cost and its limit; with unknown prices the cost is a lower bound."""
-    from mixmagic.store.ledger.budgets import exactly
+    from mixmagic.store.ledger.budgets import exact_dollars
     from mixmagic.store.ledger.spend import total
 
     try:
@@ -175,7 +175,7 @@ def session_total(session: Session) -> str:
         limit = ledger.budgets.session
     except StoreError:
         return "unknown"
-    of = "" if limit is None else f" of {exactly(limit)}"
+    of = "" if limit is None else f" of {exact_dollars(limit)}"
     return f"{'≥ ' if spent.unpriced else ''}{format_dollars(spent.cost)}{of}"
 
 

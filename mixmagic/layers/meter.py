@@ -21,7 +21,7 @@ from mixmagic.core.money import Usage, bill
 from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
 from mixmagic.errors import MixmagicError, StoreBusy, StoreError, one_line
 from mixmagic.layers.reserving import reserve
-from mixmagic.store.ledger.budgets import exactly
+from mixmagic.store.ledger.budgets import exact_dollars
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 from mixmagic.store.ledger.rows import Status
@@ -227,7 +227,5 @@ def _surprise(reservation: Reservation, usage: Usage | None) -> str:
     cost = None if usage is None else bill(usage, price)
     if cost is None or most is None or cost <= most:
         return ""
-    how = f"; `spend --resolve {number} DOLLARS` corrects that" if number else ""
-    return (
-        f"it cost more than the {exactly(most)} that it could have: the provider counted more{how}"
-    )
+    note = f"it cost more than its worst case of {exact_dollars(most)}: the provider counted more"
+    return note + (f"; `spend --resolve {number} DOLLARS` corrects that" if number else "")

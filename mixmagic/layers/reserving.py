@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from mixmagic.core.values import Delta
 from mixmagic.errors import BudgetExceeded, Stopped, StoreBusy, StoreDamaged, StoreError
-from mixmagic.store.ledger.budgets import exactly, exceeded
+from mixmagic.store.ledger.budgets import exact_dollars, exceeded_error
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation, Waiter
 
@@ -75,9 +75,9 @@ def _waiting(
         else:
             if short is None:
                 return
-            why = f"calls under way hold {exactly(short.reserved)} of {short.limit.name}"
+            why = f"calls under way hold {exact_dollars(short.reserved)} of {short.limit.name}"
             asked, worst = reservation.asked, reservation.worst_case
-            refusal = exceeded(asked, worst, short, short.remaining, "and it waited for more")
+            refusal = exceeded_error(asked, worst, short, short.remaining, "and it waited for more")
         now = time.monotonic()
         if now >= deadline:
             raise refusal

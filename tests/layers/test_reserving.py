@@ -196,7 +196,7 @@ def test_a_wait_ends_with_the_calls_own_time_in_a_refusal(session, together, hel
     first = Caller(session, session.request("Hi", max_tokens=100))
     until(lambda: first.deltas)
     started = time.monotonic()
-    with pytest.raises(BudgetExceeded, match="is held for calls under way") as caught:
+    with pytest.raises(BudgetExceeded, match="is reserved for calls under way") as caught:
         session.ask("Hi", max_tokens=100, timeout=0.7)
     assert 0.5 < time.monotonic() - started < soon(10)
     assert len(caught.value._render_traceback_()) == 2

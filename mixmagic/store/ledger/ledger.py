@@ -25,10 +25,10 @@ from mixmagic.store.ledger.budgets import (
     Balance,
     Budgets,
     Limit,
-    charged,
-    exceeded,
+    charged_error,
+    exceeded_error,
     grant,
-    unbounded,
+    unbounded_error,
 )
 from mixmagic.store.ledger.processes import has_exited
 from mixmagic.store.ledger.reservations import Entry, Reservation, Waiter, Waiters
@@ -381,9 +381,9 @@ class Ledger:
         """Fit a call into what its budgets have left; return the one for which it must wait."""
         worst, query = reservation.worst_case, connection.execute
         if worst.cost == 0:
-            raise charged(reservation.request.model, limits[0])
+            raise charged_error(reservation.request.model, limits[0])
         if worst.limit is None:
-            raise unbounded(worst, limits[0])
+            raise unbounded_error(worst, limits[0])
         balances = _balances(query, limits)
         ids = {limit.id for limit in limits}
         behind = self.waiters.is_behind(connection, ids, waiter)
@@ -403,7 +403,7 @@ class Ledger:
             return granted.tightest or balances[0]
         if not granted.tokens:
             least = min(balance.remaining for balance in balances)
-            raise exceeded(reservation.asked, worst, granted.tightest or balances[0], least)
+            raise exceeded_error(reservation.asked, worst, granted.tightest or balances[0], least)
         reservation.grant(granted)
         return None
 

@@ -17,7 +17,7 @@ from mixmagic.catalog import Catalog
 from mixmagic.core.money import Budget, Usage, parse_dollars
 from mixmagic.core.values import Control, Message, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
-from mixmagic.store.ledger.budgets import exactly
+from mixmagic.store.ledger.budgets import exact_dollars
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 
@@ -102,7 +102,7 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
         reserve(ledger, request())
     assert caught.value.message == (
         "This call could cost up to $0.00006, and this month's budget of $0.000036 has $0.00003"
-        " left ($0.000006 is held for calls under way), too little for a useful answer; nothing"
+        " left ($0.000006 is reserved for calls under way), too little for a useful answer; nothing"
         " was sent."
     )
     assert caught.value.hint == (
@@ -279,13 +279,13 @@ DEEP = 200_000
         ('{"day": ["1"]}', "cannot be ['1']"),
         ('{"day": {"limit": "1"}}', "cannot be {"),
         (f'{{"day": {"9" * 5000}}}', "cannot be '999"),
-        ('{"day": "1", "day": "2"}', "a name stands there twice"),
-        ('{"Day": "1"}', "there is no budget 'Day'"),
-        ('{"week": "1"}', "there is no budget 'week'"),
-        ('{"session": "1"}', "there is no budget 'session'"),
-        ('{"notebook": "1"}', "there is no budget 'notebook'"),
-        ('{"notebook:": "1"}', "there is no budget 'notebook:'"),
-        ('{"day:2026-11-30": "1"}', "there is no budget 'day:2026-11-30'"),
+        ('{"day": "1", "day": "2"}', "it has the same name twice"),
+        ('{"Day": "1"}', "'Day' is not a valid budget name"),
+        ('{"week": "1"}', "'week' is not a valid budget name"),
+        ('{"session": "1"}', "'session' is not a valid budget name"),
+        ('{"notebook": "1"}', "'notebook' is not a valid budget name"),
+        ('{"notebook:": "1"}', "'notebook:' is not a valid budget name"),
+        ('{"day:2026-11-30": "1"}', "'day:2026-11-30' is not a valid budget name"),
         ('{"day": ' + "[" * DEEP + "]" * DEEP + "}", "it is not valid JSON"),
         ("[" * DEEP, "it is not valid JSON"),
         ('{"a":' * DEEP, "it is not valid JSON"),
@@ -371,7 +371,7 @@ def test_limits_set_at_once_are_all_kept(make):
 
 
 def test_a_notebook_that_is_not_known_has_no_budget(make):
-    with pytest.raises(BadArguments, match="not known which notebook"):
+    with pytest.raises(BadArguments, match="The notebook is not known"):
         make().set_limit("notebook", Decimal(1), None)
 
 
@@ -394,7 +394,7 @@ def test_no_amount_is_refused(given):
     [("0.5", "$0.50"), ("0.0196608", "$0.0196608"), ("1E+2", "$100.00"), ("0", "$0.00")],
 )
 def test_a_bound_is_not_rounded(dollars, text):
-    assert exactly(Decimal(dollars)) == text
+    assert exact_dollars(Decimal(dollars)) == text
 
 
 def test_a_change_is_seen_whether_the_file_has_another_time_or_another_inode(make):
