@@ -335,3 +335,10 @@ def test_every_form_is_one_output_of_a_cell(room, form, pieces, kinds):
         assert output["kind"] == "display_data"
         assert set(output["data"]) == kinds
         assert "9 → 2 tokens" in output["data"]["text/plain"]
+
+
+def test_cells_of_a_table_have_neither_formulas_nor_control_sequences():
+    table = "| a |\n|---|\n| \x1b[2J$x$ |"
+    page = FORMATS["table"].whole(answered(table), "")["text/html"]
+    assert "\x1b" not in page
+    assert '<table class="mathjax_ignore tex2jax_ignore">' in page

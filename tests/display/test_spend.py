@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.display import plots
-from mixmagic.display.spend import Spend, spend
+from mixmagic.display.spend import Spend, read_spend
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.sessions import Session
 from mixmagic.store.ledger.ledger import Ledger
@@ -84,7 +85,7 @@ def test_colours_are_readable_on_white_and_on_black():
         linear = [p / 12.92 if p <= 0.04 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    for colour in (*plots.COLOURS, plots.INK, plots._GREY):
+    for colour in (*plots.COLORS, plots.INK, plots._GRAY):
         assert 1.05 / (light(colour) + 0.05) > 2.9, colour
         assert (light(colour) + 0.05) / (light("#111111") + 0.05) > 2.9, colour
 
@@ -207,7 +208,7 @@ def test_whatever_was_spent_can_be_plotted(drawn):
 def test_a_plot_without_a_cost_says_so(session, period):
     """Nothing was called, or only what is free: `period` is empty, or its sums are 0."""
     for _ in range(2):
-        (axes,) = spend(session, period).plot().axes
+        (axes,) = read_spend(session, period).plot().axes
         assert [text.get_text() for text in axes.texts] == ["no cost to show"]
         assert not axes.axison
         call_for_nothing(session)
@@ -225,12 +226,12 @@ def call_for_nothing(session: Session) -> None:
 def test_table_and_plot_tell_the_same_whenever_they_are_shown(session, together):
     together.plan = [Answer(words("Hello", prompt=100_000)) for _ in range(3)]
     session.ask("Hi", model="8x7b")
-    shown = spend(session)
+    shown = read_spend(session)
     for _ in range(2):
         session.ask("Hi", model="8x7b")
     _, by_model = shown.plot().axes
     assert by_model.texts[1].get_text() == "$0.060" == shown.table.foot[-1]
-    assert spend(session).total.cost > Decimal("0.18")
+    assert read_spend(session).total.cost > Decimal("0.18")
 
 
 def test_a_curve_goes_on_while_the_clock_goes_back(monkeypatch):
@@ -322,7 +323,7 @@ def test_a_frame_has_exact_money_beside_its_floats(shown):
 )
 def test_wrong_words_are_refused_with_the_nearest(session, period, by, says, hint):
     with pytest.raises(BadArguments) as caught:
-        spend(session, period, by)
+        read_spend(session, period, by)
     assert caught.value.message == says
     assert hint in caught.value.hint
 
@@ -351,14 +352,14 @@ def test_a_ledger_that_cannot_be_written_still_reports():
         folder.chmod(0o755)
         code = f"""
 import os
-from mixmagic.display.spend import spend
+from mixmagic.display.spend import read_spend
 from mixmagic.sessions import Session
-assert spend(Session(), "all").total.calls == 0, "and all that is needed is imported"
+assert read_spend(Session(), "all").total.calls == 0, "and all that is needed is imported"
 os.environ["MIXMAGIC_HOME"] = {name!r}
 if os.getuid() == 0:  # whom permissions do not bind
     os.setgroups([])
     os.setuid(65534)
-print(spend(Session(), "all").total.open)
+print(read_spend(Session(), "all").total.open)
 """
         assert fresh(code) == "1"
         (folder / "data").chmod(0o755)
@@ -375,6 +376,19 @@ def open_call(ledger: Ledger) -> None:
 
 def test_calls_of_killed_processes_are_found_before_a_report(session):
     open_call(session.ledger)
-    found = spend(session, "all")
+    found = read_spend(session, "all")
     assert (found.total.open, found.total.lost, found.total.cost) == (0, 1, Decimal("0.007"))
     assert "≤ $0.0070" in str(found)
+
+
+def test_a_frames_nanodollars_are_exact_where_a_float_is_a_little_less():
+    odd = Decimal(1_000_001) / 10**9
+    assert int(float(odd) * 1e9) == 1_000_000
+    frame = Spend([spent("m", cost=odd)], "all", "model", timeline()).frame()
+    assert list(frame["cost_nanodollars"]) == [1_000_001]
+
+
+def test_a_plot_leaves_matplotlibs_logger_as_it_was(shown):
+    before = list(logging.getLogger("matplotlib").handlers)
+    assert shown.picture
+    assert logging.getLogger("matplotlib").handlers == before
