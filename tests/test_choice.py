@@ -48,7 +48,7 @@ def test_an_answer_says_whom_it_comes_from_and_why(two, session):
     assert answer.footer().endswith(f" · {REASON}")
 
 
-def test_a_provider_that_is_named_is_asked_and_nothing_is_said(two, session):
+def test_a_named_provider_is_used_without_a_note(two, session):
     answer = session.ask("Hello", model="acme:8x7b")
     assert two.received[0].body["model"] == "acme-mixtral"
     assert answer.notes == ()

@@ -194,7 +194,7 @@ def test_what_an_encoding_lacks_is_written_in_its_letters(lost, encoding, marks)
     assert f" {dot} {about}: some tokens are estimated" in caption
 
 
-def test_nothing_is_said_where_nobody_reads_on(lost):
+def test_a_closed_pipe_is_silent(lost):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:

@@ -309,7 +309,7 @@ def test_a_notebooks_name_that_cannot_be_one_is_passed_over(tmp_path):
     assert Settings.load({"MIXMAGIC_HOME": str(tmp_path), "JPY_SESSION_NAME": name}).notebook
 
 
-def test_an_authority_in_nobodys_folder_is_named(session, together, monkeypatch):
+def test_a_certificate_file_of_an_unknown_user_is_named(session, together, monkeypatch):
     monkeypatch.setenv("MIXMAGIC_CA_FILE", "~nobody-of-this-name/ca.pem")
     with pytest.raises(MixmagicError, match=r"ca\.pem|certificate"):
         Session().ask("Hi", model="8x7b")

@@ -46,7 +46,7 @@ def _read(lab, number: int, *, scroll: bool = False) -> list[int] | None:
 
 @pytest.mark.parametrize("cell", ["%%mixtral -m 8x7b\nGo on.", "%mixtral -m 8x7b Go on."])
 @pytest.mark.parametrize("place", [20, 450, 700])
-def test_whoever_reads_stays_where_they_are_when_a_long_answer_ends(lab, provider, place, cell):
+def test_the_page_does_not_scroll_when_a_long_answer_ends(lab, provider, place, cell):
     steps = [
         frames(chunk("".join(_PARAGRAPHS[at : at + 10])), done=False) for at in range(0, 890, 10)
     ]

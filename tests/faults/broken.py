@@ -104,7 +104,7 @@ _WHOLE = [
 ]  # fmt: skip
 
 # The answer had said that it was whole before the connection misbehaved.
-_MENDED = [
+_WHOLE_ANYWAY = [
     Fault("cut behind the finish reason", None, (streamed(HI, STOP, CUT),), "Hi"),
     Fault("reset behind the finish reason", None, (streamed(HI, STOP, RESET),), "Hi"),
     Fault("cut inside the event behind the finish reason", None,
@@ -142,4 +142,4 @@ _MENDED = [
           stream=False),
 ]  # fmt: skip
 
-TABLE = [*_HEADS, *_STREAMED, *_WHOLE, *_MENDED]
+TABLE = [*_HEADS, *_STREAMED, *_WHOLE, *_WHOLE_ANYWAY]

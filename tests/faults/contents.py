@@ -187,7 +187,7 @@ _NO_ANSWER = [
 ]  # fmt: skip
 
 _TYPES = {"a wrong type": JSON, "no type": "", "an image's type": "image/png"}
-_MENDED = [
+_WHOLE_ANYWAY = [
     *(
         Fault(f"events under {name}", None, (streamed(HI, FINAL, type=kind),), "Hi",
               bill="counted", stream=None)
@@ -246,5 +246,5 @@ _MENDED = [
 ]  # fmt: skip
 
 TABLE = [
-    *_FIRST, *_BEHIND_TEXT, *_NOT_WHOLE, *_GARBAGE, *_NO_ANSWER, *_MENDED,
+    *_FIRST, *_BEHIND_TEXT, *_NOT_WHOLE, *_GARBAGE, *_NO_ANSWER, *_WHOLE_ANYWAY,
 ]  # fmt: skip

@@ -45,8 +45,8 @@ def meet(place, fault, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_good_answer_is_none_of_these(place, stream):
-    """The connection is used again: the checks above would not notice if it were not."""
+def test_good_answers_share_one_connection(place, stream):
+    """The checks above would not notice if each call opened a connection."""
     before = len(rows(place.home))
     place.server.received.clear()
     place.server.plan = [good(stream)]

@@ -31,7 +31,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.name)
-def test_over_the_cap(place, fault):
+def test_an_answer_over_the_size_limit_is_a_named_error(place, fault):
     before = len(rows(place.home))
     place.server.received.clear()
     place.server.plan = [Script(fault.answers)]

@@ -82,7 +82,7 @@ def test_a_key_is_not_in_the_finish_reason(session, together, stream):
 
 
 def test_a_key_in_any_other_field_of_a_frame_is_shown_nowhere(session, together, home):
-    """Names, counts and headers that some servers fill with what they like."""
+    """Names, counts and headers that some servers fill freely."""
     frame = chunk("Hi", None, model=KEY, system_fingerprint=KEY, service_tier=KEY)
     frame["choices"][0] |= {"logprobs": {KEY: KEY}, "stop_reason": KEY}
     end = chunk("", "stop", usage={"prompt_tokens": KEY, "completion_tokens": 2, KEY: 1})
@@ -122,7 +122,7 @@ def test_a_rotated_key_stays_secret(session, together, monkeypatch):
 
 
 def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, monkeypatch):
-    """As after a rotation that only added something."""
+    """Two keys, as after a rotation that only added characters."""
     together.plan = [whole("Hi")]
     for more in ("", "-more", "-more-of-it"):
         monkeypatch.setenv("TOGETHER_API_KEY", KEY + more)
@@ -137,7 +137,7 @@ def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, m
 
 @pytest.mark.parametrize("key", ["a", "abc", "e"])
 def test_a_short_key_leaves_ordinary_text_alone(session, together, monkeypatch, key):
-    """Local servers take any word for a key; nobody can guess more from it than from none."""
+    """Local servers accept any word as a key; such a word is not a secret."""
     monkeypatch.setenv("TOGETHER_API_KEY", key)
     text = "abc: a cab, an eel"
     together.plan = [in_pieces(*text)]
@@ -155,7 +155,7 @@ WORDS = ["test", "EMPTY", "none", "dummy", "ollama", "not-needed", "lm-studio", 
 def test_a_word_that_serves_as_a_key_stays_in_an_answer(
     session, together, monkeypatch, word, field
 ):
-    """The custom with vLLM, LM Studio and Ollama."""
+    """The usual setup of vLLM, LM Studio and Ollama."""
     monkeypatch.setenv("TOGETHER_API_KEY", word)
     text = f"This is a {word}, and {word}s are many."
     together.plan = [in_pieces(*text, field=field)]
@@ -190,7 +190,7 @@ def test_what_looks_like_a_secret_is_taken_out_of_an_answer(session, together, m
 def test_a_key_that_is_a_word_changes_no_models_name_and_no_finish_reason(
     session, together, monkeypatch
 ):
-    """What is listed is asked for by its name."""
+    """A listed model is used by its listed name."""
     monkeypatch.setenv("TOGETHER_API_KEY", "stop")
     together.plan = [Answer([b'[{"id": "stop-gap"}]'], type="application/json")]
     assert [row.id for row in session.live_models("together")] == ["stop-gap"]

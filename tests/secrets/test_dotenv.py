@@ -1,4 +1,4 @@
-"""Keys in a file `.env`: beside the notebook, however it is written; secrets from the start."""
+"""Keys in a `.env` file beside the notebook, however it is written, are secrets from the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mixmagic.errors import MissingKey
 
 @pytest.fixture
 def folder(together, tmp_path, monkeypatch):
-    """A working folder; the key is in no environment."""
+    """A working folder; no environment variable holds the key."""
     monkeypatch.delenv("TOGETHER_API_KEY")
     monkeypatch.chdir(tmp_path)
     together.plan = [whole("Hi")]
@@ -25,7 +25,7 @@ def folder(together, tmp_path, monkeypatch):
 
 
 def sent(session, together) -> str:
-    """The key that a call is sent with."""
+    """Return the key that a call is sent with."""
     session.ask("Hello", model="8x7b")
     return together.received[-1].headers["authorization"].removeprefix("Bearer ")
 
@@ -44,7 +44,7 @@ def test_every_usual_spelling(session, together, folder, line):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
 def test_every_usual_encoding(session, together, folder, encoding):
-    """Notepad marks UTF-8, PowerShell writes UTF-16, an old editor writes a comment its own way."""
+    """Notepad adds a BOM, PowerShell writes UTF-16, an old editor writes Latin-1 in a comment."""
     (folder / ".env").write_bytes(f"TOGETHER_API_KEY={KEY}\n# die Schlüssel\n".encode(encoding))
     assert sent(session, together) == KEY
 
@@ -58,15 +58,13 @@ def test_a_file_without_the_key_is_as_good_as_none(session, together, folder, te
 
 
 def test_a_folder_of_that_name_is_no_file(session, together, folder):
-    """Many a virtual environment is called so."""
+    """Many virtual environments have this name."""
     (folder / ".env").mkdir()
     with pytest.raises(MissingKey, match="not set"):
         session.ask("Hello", model="8x7b")
 
 
-def test_a_file_that_nobody_may_read_is_no_reason_for_a_traceback(
-    session, together, folder, monkeypatch
-):
+def test_an_unreadable_file_is_not_a_traceback(session, together, folder, monkeypatch):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     if os.geteuid() == 0:  # who may read everything
 
@@ -156,13 +154,13 @@ ACME = 'name = "acme"\nkey_env = "ACME_ACCESS"\nbase_url = "http://127.0.0.1:9/v
 
 
 def echo(request: Received) -> Answer:
-    """The prompt, as an answer."""
+    """Answer with the prompt."""
     return whole("\n".join(message["content"] for message in request.body["messages"]))
 
 
 @pytest.fixture
 def desk(tmp_path):
-    """A kernel that has done nothing yet, beside a file `.env`, with a key in its environment."""
+    """A fresh kernel beside a `.env` file, with a key in its environment."""
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / ".env").write_text(DOTENV)
@@ -175,7 +173,7 @@ def desk(tmp_path):
 
 
 def found(*texts: str) -> list[str]:
-    """Which of the secrets are in them."""
+    """Return the secrets that the texts hold."""
     return [name for name, value in VALUES.items() for text in texts if value[:8] in text]
 
 
@@ -206,7 +204,7 @@ def test_its_secrets_are_in_no_prompt_and_no_output_from_the_first_cell_on(desk,
 
 
 def test_they_are_in_no_answer_either(session, together, tmp_path, monkeypatch):
-    """Where a model has them from somewhere else."""
+    """The model has learned them from elsewhere."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text(DOTENV)
     together.plan = [whole(DOTENV)]

@@ -51,7 +51,7 @@ def test_not_in_an_answer_that_comes_at_once_or_as_several(session, together, na
 
 
 def refusals(text: str) -> dict[str, Answer]:
-    """A text in each place from which an error takes its words."""
+    """Bodies with a text in each place from which error messages are taken."""
     hi = frames(chunk("Hi"), done=False)
     return {
         "401": refusal(401, {"error": {"message": text}}),

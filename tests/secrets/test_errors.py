@@ -1,4 +1,4 @@
-"""A key that a server echoes: nothing that can be shown of the error, or logged, has it."""
+"""A key that a server echoes is neither in what can be shown of the error nor in logs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mixmagic.tasks.login import login
 
 @pytest.fixture
 def logged():
-    """All that any handler gets to see, whether it came before or after the first call."""
+    """Records that any handler receives, whether it was added before or after the first call."""
     seen: list[str] = []
 
     class Handler(logging.Handler):
@@ -87,12 +87,12 @@ def test_no_frame_of_a_refused_login_holds_the_key(session, together, monkeypatc
 
 
 class Foreign(Exception):
-    """As a keyring's plug-in raises it: of no family."""
+    """An exception of a keyring plug-in, derived from none of the known classes."""
 
 
 @pytest.mark.parametrize("kind", [Foreign, KeyboardInterrupt])
 def test_no_frame_of_a_keyring_that_fails_holds_the_key(session, monkeypatch, kind):
-    """Nor do its words, where the key was never sent before."""
+    """Neither does its message, if the key was never sent before."""
 
     class Echoes(null.Keyring):
         def set_password(self, service, username, password):

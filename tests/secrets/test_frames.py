@@ -1,4 +1,4 @@
-"""Whatever is raised while a call is sent or read: no frame of it, and no word, has the key."""
+"""Errors of every kind while a call is sent or read: neither frames nor messages hold the key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BECOME_OURS = ("TLS", "system", "decoding", "interrupt")
 
 @pytest.fixture
 def broken(together, monkeypatch):
-    """Let the libraries below raise something at a place, once the key is there."""
+    """Make a library raise an error at a point where the key is at hand."""
     together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop"))])]
 
     def raising(place: str, name: str) -> None:
@@ -59,7 +59,7 @@ def caught(work) -> BaseException:
 
 
 def calls(session: Session) -> dict[str, object]:
-    """The ways to a provider."""
+    """The parametrized ways to reach a provider."""
     return {
         "ask": lambda: session.ask("Hello", model="8x7b"),
         "ask for a whole answer": lambda: session.ask("Hello", model="8x7b", stream=False),
@@ -91,7 +91,7 @@ def test_nor_does_it_from_any_other_place(session, broken, place, name):
 
 
 def is_the_same(error: BaseException, name: str) -> bool:
-    """Whether an error is still what was raised, or is what we make of it."""
+    """Return True if an error is the one raised, or the one that we turn it into."""
     if name in BECOME_OURS:
         return isinstance(error, (MixmagicError, Stopped, type(RAISED[name]())))
     if name == "stop":  # which no generator lets through
@@ -109,7 +109,7 @@ def test_the_doctor_s_threads_bring_no_key(session, broken, name):
 
 @pytest.mark.parametrize("name", ["value", "recursion", "group's own words", "decoding"])
 def test_a_thread_that_fails_shows_no_key(session, broken, monkeypatch, name):
-    """As `threading.excepthook` gets it; and as a service that collects errors installs one."""
+    """As `threading.excepthook` receives it, and the hook of an error-collecting service."""
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
     broken("reading", name)
@@ -143,7 +143,7 @@ def test_a_deep_recursion_shows_no_key_wherever_it_ends(session, together):
 
 
 def last(trace, count: int):
-    """The last frames of a traceback: those of the recursion are all the same."""
+    """Return the last frames of a traceback: those of a recursion are all alike."""
     every = [trace]
     while every[-1].tb_next is not None:
         every.append(every[-1].tb_next)
@@ -152,7 +152,7 @@ def last(trace, count: int):
 
 @pytest.mark.parametrize("name", [name for name in RAISED if name != "ours"])
 @pytest.mark.parametrize("method", ["set_password", "get_password"])
-def test_whatever_a_keyring_raises_has_no_key(session, monkeypatch, name, method):
+def test_no_error_of_a_keyring_holds_the_key(session, monkeypatch, name, method):
     class Raises(null.Keyring):
         def fails(self, *words: str) -> None:
             kept = f"{KEY} of {words}"

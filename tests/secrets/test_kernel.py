@@ -1,4 +1,4 @@
-"""A real kernel and a saved notebook, with a key that everybody echoes: it is nowhere in them."""
+"""A real kernel and a saved notebook: a key that every party echoes appears in neither."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ walk(sys.last_value)
 
 
 class Listened(Kernel):
-    """A kernel whose every message on iopub is kept, and all that its process writes."""
+    """A kernel that records every iopub message and all output of its process."""
 
     def __init__(self, env: dict[str, str], folder: Path) -> None:
         self.written = folder / "streams.txt"
@@ -61,7 +61,7 @@ class Listened(Kernel):
         super().close()
 
     def said(self) -> list[str]:
-        """All messages since the last time, and what its process has written to its streams."""
+        """Return all messages and process output since the last call."""
         heard = []
         while True:
             try:
@@ -77,7 +77,7 @@ class Listened(Kernel):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A kernel that logs everything and shows all variables, the server, and the folder."""
+    """A kernel with full logs and verbose tracebacks, the server, and the folder."""
     server, folder = Server(), tmp_path_factory.mktemp("kernel")
     env = {
         "MIXMAGIC_HOME": str(folder / "home"),
@@ -99,7 +99,7 @@ def place(tmp_path_factory):
 
 
 def ask(place, line: str, *plan: Answer) -> str:
-    """Run a cell; it and all that was heard and written meanwhile have no key."""
+    """Run a cell; check that neither its messages nor the process output hold a key."""
     kernel, server, _ = place
     server.plan, server.received[:] = list(plan), []
     ran = kernel.run(line)
@@ -110,7 +110,7 @@ def ask(place, line: str, *plan: Answer) -> str:
 
 
 def test_every_echo_in_a_cell(place):
-    """Each error, then IPython's own ways to show it again."""
+    """Each error, and each of IPython's ways to show it again."""
     for name, echo in ECHOES.items():
         said = ask(place, "%%mixtral\nHello", echo)
         assert "Hint: " in said, name
@@ -294,7 +294,7 @@ def test_a_call_for_which_the_stack_has_no_room(place):
 
 
 def test_a_setting_that_is_wrong_shows_no_environment(home, monkeypatch):
-    """The first thing that a call may stumble over."""
+    """The first error that a call can meet."""
     monkeypatch.setenv("TOGETHER_API_KEY", KEY)
     monkeypatch.setenv("MIXMAGIC_IDLE_TIMEOUT", "soon")
     with pytest.raises(BadArguments, match="idle_timeout") as caught:

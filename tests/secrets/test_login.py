@@ -61,13 +61,13 @@ GUARDED = Answer([b'[{"id": "a"}, {"id": "b"}]'], type="application/json")
 
 
 def guarded(request: Received) -> Answer:
-    """A list of models, for the right key alone; the wrong one is echoed."""
+    """Answer with a list of models if the key is right; else echo the key in a refusal."""
     sent = request.headers["authorization"]
     return GUARDED if sent == f"Bearer {KEY}" else refusal(401, {"error": f"Who is {sent}?"})
 
 
 class Place:
-    """A kernel without any key, the server, and the keyring's file."""
+    """A kernel without keys, the server, and the keyring's file."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.server, self.folder = Server(), folder
@@ -86,7 +86,7 @@ class Place:
         assert self.kernel.run("%load_ext mixmagic").status == "ok"
 
     def login(self, typed: str, provider: str = "together", answer: Any = guarded) -> Ran:
-        """Run `%mixmagic login`, and type something where it asks."""
+        """Run `%mixmagic login` and answer its prompt."""
         self.server.plan, self.server.received[:] = [answer], []
         sent = self.kernel.send(f"%mixmagic login {provider}")
         asks = self.kernel.client.get_stdin_msg(timeout=5)
@@ -122,7 +122,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def empty(place):
-    """The same place, with nothing in its keyring."""
+    """The same kernel, with an empty keyring."""
     place.trouble.unlink(missing_ok=True)
     assert place.kernel.run("%mixmagic logout together").status == "ok"
     place.kept.write_text("{}")
@@ -142,7 +142,7 @@ def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
 
 
 def test_a_login_and_a_logout_count_at_once(empty):
-    """Whether a key is there is remembered for a minute."""
+    """The presence of a key is remembered for a minute."""
     import_it = "import mixmagic; session = mixmagic.session()"
     look = f"{import_it}\nprint(session.available(session.catalog.providers['together']))"
     assert empty.kernel.run(look).text.strip() == "False"
@@ -185,7 +185,7 @@ def test_a_key_that_is_refused_leaves_the_one_that_is_kept(empty):
      (refusal(429, {}), "does not say if"), (refusal(500, {}), "does not say if")],
     ids=["a list for anybody", "400", "429", "500"],
 )  # fmt: skip
-def test_only_where_a_wrong_key_is_refused_is_the_right_one_said_to_be_accepted(empty, wrong, says):
+def test_a_key_is_reported_accepted_only_if_a_wrong_one_is_refused(empty, wrong, says):
     def answer(request: Received) -> Answer:
         return GUARDED if request.headers["authorization"] == f"Bearer {KEY}" else wrong
 
@@ -202,7 +202,7 @@ def test_only_where_a_wrong_key_is_refused_is_the_right_one_said_to_be_accepted(
     [("", "BadArguments", "There is no key"), ("  ", "BadArguments", "There is no key"),
      ("canary and more", "MissingKey", "characters that no key has")],
 )  # fmt: skip
-def test_what_can_be_no_key_is_sent_to_nobody(empty, typed, kind, says):
+def test_an_impossible_key_is_not_sent(empty, typed, kind, says):
     assert says in two_lines(empty.login(typed), kind)
     assert empty.server.received == []
     assert json.loads(empty.kept.read_text()) == {}
@@ -260,7 +260,7 @@ def test_nothing_but_the_keyring_has_the_key(empty):
     assert leaks(*(each for each in written if not each.startswith(b"trouble"))) == []
 
 
-def test_where_nobody_can_be_asked_the_other_ways_are_named(together, monkeypatch):
+def test_without_a_prompt_the_other_ways_are_named(together, monkeypatch):
     """Under nbclient, papermill and nbconvert."""
     client = notebook_client("%load_ext mixmagic", "%mixmagic login together")
     client.allow_errors = True

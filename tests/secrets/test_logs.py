@@ -45,7 +45,7 @@ session.ask("Hello", model="8x7b")
 
 
 def run(script: str, *words: str, cwd: Path, **env: str) -> list[str]:
-    """What a process of its own writes to its streams."""
+    """Return the output of a separate process, both streams."""
     ran = subprocess.run(
         [sys.executable, "-c", script, *words],
         env={**os.environ, **env}, cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
@@ -70,7 +70,7 @@ def plan() -> list[Answer]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_process_that_logs_at_debug(together, home, tmp_path, when):
-    """The last call fails without anybody who catches it: Python prints its traceback."""
+    """The last call fails uncaught: Python prints its traceback."""
     together.plan = plan()
     said = run(TALKS, "5", when, cwd=tmp_path)
     assert "the last word" in said[1]
@@ -88,7 +88,7 @@ def test_a_process_that_logs_at_debug(together, home, tmp_path, when):
 def test_a_process_that_logs_at_debug_behind_a_proxy(  # noqa: PLR0917  # fixtures
     server, tls_server, authority, home, tmp_path, secure
 ):
-    """A proxy that echoes what it was sent, in its status line, its headers and its page."""
+    """A proxy that echoes the request in its status line, headers and page."""
     proxy = Proxy(refuse=407, echo=True)
     origin = tls_server if secure else server
     origin.plan = [whole("Hi")]
@@ -105,8 +105,8 @@ def test_a_process_that_logs_at_debug_behind_a_proxy(  # noqa: PLR0917  # fixtur
     assert leaks(*files(home)) == []
 
 
-def test_a_keyboard_interrupt_that_nobody_catches(together, tmp_path):
-    """Python's own traceback of it."""
+def test_an_uncaught_keyboard_interrupt(together, tmp_path):
+    """Return Python's traceback of an error."""
     together.plan = [Answer([frames(chunk("Hi"), done=False), "hang"])]
     script = """
 import mixmagic, os, signal, threading, time

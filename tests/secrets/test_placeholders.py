@@ -1,4 +1,4 @@
-"""What a local server takes for a key, and what is one, in errors, answers and listings."""
+"""Placeholder keys of local servers and real keys, in errors, answers and listings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENTENCES = (
 
 @pytest.fixture
 def openai(server, monkeypatch):
-    """The scripted server in the place of one's own: vLLM, LM Studio, llama.cpp."""
+    """The scripted server as a local one: vLLM, LM Studio, llama.cpp."""
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     return server
 

