@@ -2,8 +2,9 @@
 
 Imports `display`, `sessions` and the packages below them; `magics` and `cli` may import it. No
 IPython: the shell stays light. To add a command, add a module `NAME.py` with a docstring (its first
-line is the command's summary), `parser(prog)` and `run(session, options, out)`; if it makes sense
-in one of the two places alone, `ONLY_IN = "notebook"` or `"shell"`. All else derives from these.
+line is the command's summary), `parser(prog)` and `run(session, options, out)`, and if it is for
+one of the two places only, `ONLY_IN = "notebook"` or `"shell"`. The magic, the shell's command,
+help, the overview and tab completion derive from these.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _PROGS = {"notebook": "%mixmagic", "shell": "mixmagic"}
 
 
 class Out(Protocol):
-    """The place that a command's results are shown in.
+    """Output of a command.
 
     Attributes:
-        shell: IPython's shell; `None` in the system's shell, where a session ends at once.
-        live: True if what is shown can be replaced later.
+        shell: IPython's shell; `None` in the system's shell, whose sessions are one command long.
+        live: True if a value that is shown can be replaced later.
     """
 
     shell: Any
@@ -39,7 +40,7 @@ class Out(Protocol):
         """Display a value, such as a table."""
 
     def replace(self, value: object) -> None:
-        """Display a value in place of the last one that was shown, if `live`."""
+        """Display a value in place of the last one; only if `live`."""
 
     def print(self, text: str) -> None:
         """Write a line of text."""
@@ -51,7 +52,7 @@ class Command(Protocol):
     __doc__: str
 
     def parser(self, prog: str) -> Parser:
-        """Return the parser of the command's options, which calls itself `prog`."""
+        """Return the parser of the command's arguments; `prog` is its name in messages."""
 
     def run(self, session: Session, options: Namespace, out: Out) -> int | None:
         """Run the command; return its exit status, 0 if `None`."""
@@ -61,7 +62,7 @@ def names() -> list[str]:
     """Return the names of all commands, without importing them."""
     from pkgutil import iter_modules
 
-    return sorted(found.name for found in iter_modules(__path__) if found.name[0] != "_")
+    return sorted(module.name for module in iter_modules(__path__) if module.name[0] != "_")
 
 
 def load(name: str) -> Command:
@@ -70,9 +71,12 @@ def load(name: str) -> Command:
 
 
 def available(place: Place) -> dict[str, Command]:
-    """Return the commands that make sense in a notebook, or in a shell, by name."""
-    loaded = {name: load(name) for name in names()}
-    return {name: it for name, it in loaded.items() if getattr(it, "ONLY_IN", place) == place}
+    """Return the commands of a notebook, or of a shell, by name."""
+    return {name: load(name) for name in names() if _is_for(load(name), place)}
+
+
+def _is_for(command: Command, place: Place) -> bool:
+    return bool(getattr(command, "ONLY_IN", place) == place)
 
 
 def summary(command: Command) -> str:
@@ -85,32 +89,32 @@ def overview(place: Place) -> str:
     prog = _PROGS[place]
     commands = available(place)
     width = max(map(len, commands))
-    lines = [f"  {prog} {name:{width}}  {summary(it)}" for name, it in commands.items()]
+    lines = [f"  {prog} {name:{width}}  {summary(commands[name])}" for name in commands]
     return "\n".join(["Commands:", *lines, f"`{prog} NAME -h` shows a command's options."])
 
 
 def parser(name: str, place: Place) -> Parser:
-    """Return the parser of a command."""
+    """Return the parser of a command's arguments."""
     return load(name).parser(f"{_PROGS[place]} {name}")
 
 
 def parse(words: list[str], place: Place) -> Callable[[Session, Out], int | None]:
-    """Return the command that some words call, ready to run.
+    """Parse a command line; return a function that runs the command.
 
     Args:
-        words: A command's name, its options and arguments; without any, the overview is meant.
-        place: Where they are typed.
+        words: A command's name and its arguments; if empty, the overview is shown.
+        place: A notebook or a shell.
 
     Raises:
         BadArguments: There is no such command here, or it does not take these options.
-        HelpAsked: Help is asked for; the exception's text is that help.
+        HelpAsked: The words ask for help; the exception's text is the help.
     """
     from mixmagic.commands._parser import HelpAsked
 
     name, *rest = words or [""]
     if name in ("", "-h", "--help"):
         raise HelpAsked(overview(place))
-    if name not in names() or getattr(load(name), "ONLY_IN", place) != place:
+    if name not in names() or not _is_for(load(name), place):
         other: Place = "shell" if place == "notebook" else "notebook"
         hint = f"`{_PROGS[place]}` lists all commands."
         if name in available(other):

@@ -12,10 +12,9 @@ from mixmagic.errors import BadArguments, did_you_mean
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
 
-# Lists the values of an argument, from the session and the notebook's variables.
+# A hook that lists an argument's values, given the session and the notebook's variables.
 Values = Callable[["Session", Mapping[str, Any]], Iterable[str]]
 
-# Why a key is refused.
 SAVED = "Never type an API key here: the notebook, or the shell's history, is saved with it."
 _FLAG = r"""--?(?!max|stop)(?:[^\W_]+[-_]+)*(?:api)?  # --api-key, but not --max-token
             (?:key|token|secret|passw(?:or)?d|auth|authorization|header|bearer|credential)s?\b
@@ -52,9 +51,8 @@ class Argument(NamedTuple):
     """An option or a positional argument.
 
     Attributes:
-        action: As argparse has it.
-        values: The hook that lists its values for tab completion, from the session and the
-            notebook's variables; `None` if they cannot be listed.
+        action: The argument in argparse.
+        values: The hook that lists its values for tab completion; `None` if there are too many.
     """
 
     action: argparse.Action
@@ -72,7 +70,7 @@ class Argument(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """The standard parser, but a wrong option is an error of two lines that suggests the right one.
+    """An argparse parser whose errors are two lines, with the option that was probably meant.
 
     Arguments are added by `add`, so that tab completion can list them.
 
@@ -120,7 +118,7 @@ class Parser(argparse.ArgumentParser):
         Args:
             *names: Its name, or names, as for `add_argument`.
             to: The title of its group, or a group that excludes others.
-            values: See `Argument`; its choices, if it has any, need no hook.
+            values: Lists the argument's values for tab completion; not needed for `choices`.
             **settings: As for `add_argument`.
         """
         group = self._groups.get(to, to) or self
@@ -133,16 +131,16 @@ class Parser(argparse.ArgumentParser):
             self.positionals.append(argument)
 
     def add_commands(self, *, required: bool) -> Callable[[str, str], Parser]:
-        """Return the function that adds a subcommand of some name and summary."""
+        """Allow subcommands; return a function that adds one by its name and summary."""
         added = self.add_subparsers(
             prog=self.prog, dest="command", metavar="COMMAND", required=required
         )
 
         def add(name: str, summary: str) -> Parser:
             prog = f"{self.prog} {name}"
-            made = added.add_parser(name, prog=prog, help=summary, about=f"{summary}.")
-            self.commands[name] = made
-            return made
+            parser = added.add_parser(name, prog=prog, help=summary, about=f"{summary}.")
+            self.commands[name] = parser
+            return parser
 
         return add
 
@@ -154,19 +152,19 @@ class Parser(argparse.ArgumentParser):
         """Raise `BadArguments`, with the nearest option if one was mistyped."""
         refuse_keys(message)
         options = [name for name in self.options if name.startswith("--")]
-        meant = ""
+        suggestion = ""
         if wrong := re.search(r"(?:arguments: |option )(-[^\s=]+)", message):
-            longer = sorted(name for name in options if name.startswith(wrong[1]))
-            near = did_you_mean(wrong[1], options)
-            meant = f"Did you mean {' or '.join(longer)}? " if longer else near
+            suggestion = did_you_mean(wrong[1], options)
+            if longer := sorted(name for name in options if name.startswith(wrong[1])):
+                suggestion = f"Did you mean {' or '.join(longer)}? "
         if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            meant = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+            suggestion = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         prog = self.prog.replace("%%", "%")  # IPython refuses a cell magic without a cell
-        hint = f"{meant}`{prog} -h` shows the options."
+        hint = f"{suggestion}`{prog} -h` shows the options."
         raise BadArguments(f"{self.prog}: {message}.", hint)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, but accept any kind of dash, and check what `exclude` says."""
+        """Parse as argparse does, but accept all dashes, and refuse what `exclude` excludes."""
         words = [self._plain(word) if word[:1] in _DASHES else word for word in args or ()]
         options, rest = super().parse_known_args(words, namespace)
         for pair in self._excluded:
@@ -188,14 +186,13 @@ class Parser(argparse.ArgumentParser):
         if not any(dash in name for dash in _DASHES):
             return word
         letters = re.sub(f"[{_DASHES}]", "-", name).lstrip("-")
-        options = self.options
         for plain in (f"--{letters}", f"-{letters}"):
-            if plain in options:
+            if plain in self.options:
                 return plain + equals + value
         refuse_keys(f"--{letters}{equals}{value}")
         import difflib
 
-        if name[0] == "-" or difflib.get_close_matches(f"--{letters}", options, 1, 0.8):
+        if name[0] == "-" or difflib.get_close_matches(f"--{letters}", self.options, 1, 0.8):
             self.error(f"unrecognized arguments: --{letters}")
         return word
 
@@ -236,7 +233,7 @@ class Parser(argparse.ArgumentParser):
                 if given == "--":  # argparse drops it before Python 3.13
                     self.error(f"argument {name}: its value cannot be --")
                 if given.startswith(("-", *_DASHES)) and not _OPTION.match(value[1]):
-                    words[-1] += f"={given}"  # argparse would take it for an option
+                    words[-1] += f"={given}"  # argparse would take it as an option
                 else:
                     words.append(given)
                 rest = rest[value.end() :]
@@ -281,14 +278,14 @@ def refuse_keys(text: str, *, anywhere: bool = True) -> None:
 
     Args:
         text: A line that was typed.
-        anywhere: True to refuse a key's name, too, and to look in all of the text; False to look
-            for a key at its beginning alone: the rest is a prompt, which is the user's own text.
+        anywhere: True to search the whole text, also for a key's name; False to look for a key at
+            the beginning only, as of a prompt, which may contain any text.
 
     Raises:
-        BadArguments: It does; the hint says how to set up a key.
+        BadArguments: The text looks like a key.
     """
-    found = re.search(_KEY, text, _FLAGS) if anywhere else re.match(_GIVEN, text, _FLAGS)
-    if found:
+    key = re.search(_KEY, text, _FLAGS) if anywhere else re.match(_GIVEN, text, _FLAGS)
+    if key:
         raise BadArguments(
             SAVED, "Delete it; `%mixmagic login PROVIDER` asks for a key and stores it safely."
         )

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, f"{__doc__}\nWithout DOLLARS, all budgets are shown.")
-    made.add("limit", nargs="?", metavar="DOLLARS", help="such as 0.50, or `off` for no limit")
-    scope = made.add_mutually_exclusive_group()
-    made.add("--per", to=scope, choices=("session", "day", "month"), help="of this session"
+    args = Parser(prog, f"{__doc__}\nWithout DOLLARS, all budgets are shown.")
+    args.add("limit", nargs="?", metavar="DOLLARS", help="such as 0.50, or `off` for no limit")
+    scope = args.add_mutually_exclusive_group()
+    args.add("--per", to=scope, choices=("session", "day", "month"), help="of this session"
         " (default), or of all your sessions in a day or a month")  # fmt: skip
-    made.add("--notebook", to=scope, action="store_true", help="of this notebook, in all sessions")
-    return made
+    args.add("--notebook", to=scope, action="store_true", help="of this notebook, in all sessions")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

@@ -18,8 +18,8 @@ ONLY_IN = "notebook"
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    command = made.add_commands(required=False)
+    args = Parser(prog, __doc__)
+    command = args.add_commands(required=False)
     command("list", "List all conversations (the default)")
     show = command("show", "Show a conversation")
     show.add("name", metavar="NAME", values=conversations)
@@ -30,7 +30,7 @@ def parser(prog: str) -> Parser:
     save.add("name", metavar="NAME", values=conversations)
     save.add("file", metavar="FILE")
     save.add("--force", action="store_true", help="overwrite the file if it exists")
-    return made
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

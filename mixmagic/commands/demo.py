@@ -30,16 +30,16 @@ _NAME = "quickstart.ipynb"
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add("--lab", action="store_true", help="open the notebook in JupyterLab instead")
-    made.add(
+    args = Parser(prog, __doc__)
+    args.add("--lab", action="store_true", help="open the notebook in JupyterLab instead")
+    args.add(
         "--dir",
         type=Path,
         default=Path("mixmagic-demo"),
         metavar="DIR",
         help="default: %(default)s",
     )
-    return made
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> int:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add_commands(required=True)("install", "Fetch the weights unless they are there")
-    return made
+    args = Parser(prog, __doc__)
+    args.add_commands(required=True)("install", "Fetch the weights unless they are there")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

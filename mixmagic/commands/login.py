@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__, usage="%(prog)s [-h] PROVIDER")
+    args = Parser(prog, __doc__, usage="%(prog)s [-h] PROVIDER")
     # Any words: argparse's error would repeat the rest, which may be a key.
-    made.add("provider", nargs="+", metavar="PROVIDER", values=providers, help="such as together")
-    return made
+    args.add("provider", nargs="+", metavar="PROVIDER", values=providers, help="such as together")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

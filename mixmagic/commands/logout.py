@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add("provider", metavar="PROVIDER", values=providers, help="such as together")
-    return made
+    args = Parser(prog, __doc__)
+    args.add("provider", metavar="PROVIDER", values=providers, help="such as together")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add("provider", nargs="?", metavar="PROVIDER", values=providers, help="only this one's")
-    made.add("--live", action="store_true", help="ask the provider, or all of them")
-    made.add("--for", dest="purpose", nargs="+", metavar="PURPOSE", help="only those that are good"
+    args = Parser(prog, __doc__)
+    args.add("provider", nargs="?", metavar="PROVIDER", values=providers, help="only this one's")
+    args.add("--live", action="store_true", help="ask the provider, or all of them")
+    args.add("--for", dest="purpose", nargs="+", metavar="PURPOSE", help="only those that are good"
         ' at something, such as "long documents", or at a task')  # fmt: skip
-    made.exclude("--for", "--live")
-    return made
+    args.exclude("--for", "--live")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

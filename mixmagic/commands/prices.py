@@ -11,9 +11,9 @@ from mixmagic.sessions import Session
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add("model", nargs="?", metavar="MODEL", values=models, help="default: the model in use")
-    return made
+    args = Parser(prog, __doc__)
+    args.add("model", nargs="?", metavar="MODEL", values=models, help="default: the model in use")
+    return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:

@@ -13,9 +13,9 @@ ONLY_IN = "notebook"
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    made = Parser(prog, __doc__)
-    made.add("model", metavar="MODEL", values=models, help="8x7b, local, PROVIDER:NAME, …")
-    return made
+    args = Parser(prog, __doc__)
+    args.add("model", metavar="MODEL", values=models, help="8x7b, local, PROVIDER:NAME, …")
+    return args
 
 
 def canonical(session: Session, name: str) -> str:

@@ -61,7 +61,7 @@ def _kinds() -> Iterator[type]:
 
 
 def _forget(shell: InteractiveShell, magics: Magics) -> None:
-    """Remove what IPython keeps of some magics."""
+    """Remove magics from IPython's registry."""
     manager = shell.magics_manager
     for kind, names in magics.magics.items():
         for name in names:

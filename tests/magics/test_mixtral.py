@@ -203,8 +203,8 @@ def test_a_wrong_line_fails_in_two_lines_and_names_the_cure(desk, line, kind, sa
         ("--budget much", "'much'", "0.50"),
         ("-f jsn", "'jsn'", "Did you mean json?"),
         ("--as crul", "'crul'", "Did you mean curl?"),
-        ("--as curl -o program", "no answer for -o or -i", "Leave out either these or --as."),
-        ("--as curl -i", "no answer for -o or -i", "Leave out either these or --as."),
+        ("--as curl -o program", "no answer for -o or -i", "Leave out --as, or -o and -i."),
+        ("--as curl -i", "no answer for -o or -i", "Leave out --as, or -o and -i."),
     ],
 )
 def test_options_are_checked_before_an_expression_runs(desk, line, says, hint):

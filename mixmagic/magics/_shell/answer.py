@@ -1,4 +1,4 @@
-"""The steps of a magic that asks a model: parse, build, then export, plan or ask, and keep."""
+"""The steps of a magic that asks a model: parse, build, then export or plan or ask, and keep."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _plan(magic: ModelMagics, request: Request, out: str | None) -> Any:
 def _ask(
     magic: ModelMagics, request: Request, notes: list[str], form: Format, schema: Schema | None
 ) -> tuple[Any, Any]:
-    """Show the answer as it arrives; return it, and the value that `-o` binds."""
+    """Show the answer as it arrives; return it, and the value for `-o`."""
     from mixmagic.calls.collector import stopped_with
     from mixmagic.display.live import show
     from mixmagic.display.renderers import renderer
@@ -124,7 +124,7 @@ def _ask(
 
 
 def _keep(shell: Any, options: Options, completion: object, value: object) -> None:
-    """Bind the answer as a result is bound, to `_` and `Out[n]`, and its value to `-o`."""
+    """Bind the answer to `_` and `Out[n]`, and its value to the variable of `-o`."""
     if shell is None:
         return
     if shell.displayhook is not None:

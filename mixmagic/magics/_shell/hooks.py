@@ -19,7 +19,7 @@ class Hooks:
         self._undo = ExitStack()
 
     def on(self, event: str, callback: Callable[..., None]) -> None:
-        """Call a function when something happens, such as `pre_run_cell`."""
+        """Call a function at an event, such as `pre_run_cell`."""
         self.shell.events.register(event, callback)
         self.at_close(_remove, self.shell.events.callbacks[event], callback)
 
@@ -33,7 +33,7 @@ class Hooks:
         self._undo.callback(undo, *arguments)
 
     def close(self) -> None:
-        """Remove all that was added, the last first."""
+        """Remove everything that was added, in reverse order."""
         self._undo.close()
 
 

@@ -19,18 +19,18 @@ if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
 class ModelMagics(Magics):
     """A magic that asks a model: it parses its line, builds a request, and shows the answer.
 
-    A subclass has one magic of its `name`, which returns `self.answer(line, cell)`, and overrides
-    the methods below as far as it needs to.
+    A subclass has a magic, a method called `name`, that returns `self.answer(line, cell)`. It may
+    override `add_options`, `question` and `answered`.
 
     Args:
         shell: IPython's shell.
         session: The session that asks.
-        hooks: Hooks in the shell, removed with the magic.
+        hooks: Hooks in the shell, removed when the extension is unloaded.
 
     Attributes:
         name: The magic's name.
         manual: The text between usage and options in its help.
-        words: Words that a line can begin with, to complete them.
+        words: Words with a meaning at the beginning of a line, for tab completion.
 
     Example:
         >>> @magics_class
@@ -55,7 +55,7 @@ class ModelMagics(Magics):
         self.session, self.hooks = session, hooks
 
     def __init_subclass__(cls) -> None:
-        # IPython shows this as the magic's docstring; it is formatted when asked for.
+        # IPython shows this for `%magic?` instead of the docstring.
         vars(cls)[cls.name].getdoc = lambda: cls.parser().format_help()
 
     @classmethod
@@ -67,27 +67,27 @@ class ModelMagics(Magics):
 
         prog = f"%%{cls.name}"
         usage = "%(prog)s [options], then the prompt below; or %(prog)s [options] PROMPT"
-        made = Parser(prog, cls.manual, usage, groups=("prompt", "model", "answer", "cost"))
-        add_shared(made)
-        cls.add_options(made)
-        return made
+        parser = Parser(prog, cls.manual, usage, groups=("prompt", "model", "answer", "cost"))
+        add_shared(parser)
+        cls.add_options(parser)
+        return parser
 
     @classmethod
     def add_options(cls, parser: Parser) -> None:
-        """Add the magic's own options to those that all such magics share."""
+        """Add the magic's own options."""
 
     def question(self, asked: Question) -> Question:
-        """Return what the model is asked, from what the user has typed."""
+        """Return the question for the model, given the one that the user typed."""
         return asked
 
     def answered(self, asked: Question, completion: Completion) -> None:
-        """Use a complete answer, after it has been shown and kept."""
+        """Process a complete answer, after it has been shown and kept."""
 
     def answer(self, line: str, cell: str | None) -> Any:
-        """Ask, show and keep: return the `Completion`, or what is shown instead of asking.
+        """Run the magic; return the `Completion`, or the plan or program that is shown instead.
 
         Raises:
-            MixmagicError: Something is wrong with the line, or went wrong with the call.
+            MixmagicError: The line is invalid, or the call failed.
             Stopped: Ctrl-C.
         """
         from mixmagic.magics._shell import answer

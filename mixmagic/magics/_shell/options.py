@@ -23,9 +23,9 @@ PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logpro
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What any magic that asks a model can be told; each has the options that it needs.
+    """The options of all magics that ask a model; a magic may have only some of them.
 
-    The names are those of the options; `program` is that of `--as`.
+    Each is named after its option, except `program`, which is `--as`.
     """
 
     system: str | None = None
@@ -69,9 +69,9 @@ class Question:
     Attributes:
         prompt: The text of the cell, or of the line behind its options.
         is_cell: True for a cell magic, False for a line.
-        options: The options that magics share.
-        own: The magic's own options, and what it notes for `ModelMagics.answered`.
-        notes: What the footer says, besides.
+        options: The options that all magics understand.
+        own: The magic's own options, and anything that it keeps for `ModelMagics.answered`.
+        notes: Notes for the footer.
     """
 
     prompt: str
@@ -82,7 +82,7 @@ class Question:
 
     @classmethod
     def parse(cls, parser: Parser, line: str, cell: str | None) -> Question:
-        """Read a magic's line, and the cell below it, if it is a cell magic.
+        """Parse a magic's line, and take the prompt from the cell below it, if there is one.
 
         Raises:
             BadArguments: The line has a wrong option, or a key.
@@ -107,15 +107,17 @@ class Question:
         )
 
     def with_options(self, **options: Any) -> Question:
-        """Return the question with other options."""
+        """Return the question with some options replaced."""
         return replace(self, options=replace(self.options, **options))
 
 
 def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | None]:
-    """Return the format and the schema of an answer, before any expression is evaluated.
+    """Check all options; return the format and the schema of the answer.
+
+    It is called before any expression of the prompt is evaluated.
 
     Args:
-        options: All of them are checked.
+        options: The options.
         names: The notebook's variables.
 
     Raises:
@@ -141,7 +143,7 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
         if out is not None or options.insert:
             raise BadArguments(
                 "--as prints a program and sends nothing: there is no answer for -o or -i.",
-                "Leave out either these or --as.",
+                "Leave out --as, or -o and -i.",
             )
     if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
         raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
@@ -167,7 +169,7 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
 
 
 def add_shared(parser: Parser) -> None:
-    """Add the options that all magics share: who answers, in what form, and at what cost."""
+    """Add the options that all magics that ask a model have."""
     number, whole = checked(float, "a number"), checked(int, "a whole number")
     add = functools.partial(parser.add, to="model")
     add("-m", "--model", metavar="NAME", values=models, help="8x7b, 8x22b, disco, local,"

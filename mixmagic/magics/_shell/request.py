@@ -1,4 +1,4 @@
-"""From a question that was typed to a request."""
+"""The request that a question of the user's becomes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class RequestBuilder:
 
     Args:
         session: The session that asks.
-        names: The variables of the cell's expressions.
+        names: The variables for the cell's expressions.
         question: The prompt and its options.
         cell: The cell's identity, if it continues a conversation.
 
     Attributes:
-        notes: What the footer says about the request.
+        notes: Notes for the footer.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class RequestBuilder:
             self._session.chats.add(chat, self._cell, self._prompt, completion)
 
     def _template(self) -> Template | None:
-        """Read the template, if one is named, and take over what the options leave open."""
+        """Read the template, if one is named; it sets what the options leave open."""
         if (name := self._options.template) is None:
             return None
         from mixmagic.prompting.templates import Template
@@ -110,7 +110,7 @@ class RequestBuilder:
     def _filled(
         self, template: Template, system: str, prompt: str, beside: list[str]
     ) -> tuple[str, str]:
-        """Return the system prompt and the prompt of a template that a cell fills in."""
+        """Insert the cell into a template; return the system prompt and the prompt."""
         cell = prompt
         with _naming(template, self._session.settings.templates):
             if not system and template.system is not None:
@@ -130,9 +130,9 @@ class RequestBuilder:
         """Replace the expressions of texts by their values, without the keys among them.
 
         Args:
-            texts: Such as the system prompt and the prompt.
-            beside: Other texts that are sent with them.
-            more: Names besides the notebook's.
+            texts: Texts, such as the system prompt and the prompt.
+            beside: Other texts of the request, for which the values must leave room.
+            more: More variables.
         """
         if not any("{{" in text for text in texts):
             return texts
@@ -190,5 +190,5 @@ def _naming(template: Template, folder: Path) -> Iterator[None]:
 
 
 def _evaluator(names: dict[str, Any]) -> Callable[[str], Any]:
-    """Return a function that evaluates an expression among some names."""
+    """Return a function that evaluates an expression, given its variables."""
     return lambda source: eval(source, names)  # noqa: S307  # the user's own code

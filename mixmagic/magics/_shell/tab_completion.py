@@ -34,9 +34,9 @@ class _Offer(NamedTuple):
     """Texts that can replace a fragment before the cursor.
 
     Attributes:
-        kind: Their kind, as front ends show it.
-        fragment: The end of the text before the cursor, in which they begin.
-        texts: All of them.
+        kind: Their type, as front ends show it.
+        fragment: The last part of the text before the cursor.
+        texts: The texts; each begins with the fragment.
     """
 
     kind: str
@@ -69,7 +69,7 @@ class _TabCompletion:
         self._shell, self._session, self._asking = shell, session, asking
 
     def matches(self, context: CompletionContext) -> Any:
-        """Return IPython's form of an offer, which suppresses all others."""
+        """Return our completions in IPython's form; they suppress those of others."""
         from mixmagic.errors import MixmagicError
 
         try:
@@ -80,7 +80,7 @@ class _TabCompletion:
         if kind == "value" and not texts:
             # IPython suppresses others only if something is offered: the fragment itself.
             kind, texts = "text", [fragment]
-        completions = [completer.SimpleCompletion(text=it, type=kind) for it in texts[:_MOST]]
+        completions = [completer.SimpleCompletion(text, type=kind) for text in texts[:_MOST]]
         answer = {"completions": completions, "suppress": bool(texts), "ordered": True}
         return answer | ({"matched_fragment": fragment} if offer else {})
 
@@ -164,7 +164,7 @@ class _TabCompletion:
             return None
         hidden = {*self._shell.user_ns_hidden, "In", "Out"}
         own = self._shell.user_ns.items()
-        variables = {name: it for name, it in own if name not in hidden and name[0] != "_"}
+        variables = {name: value for name, value in own if name not in hidden and name[0] != "_"}
         return list(argument.values(self._session, variables))
 
     def _in_braces(self, typed: str) -> _Offer | None:
@@ -179,8 +179,8 @@ class _TabCompletion:
             own = _sorted(self._shell.user_ns, name["last"])
             if not name["last"]:
                 hidden = {*self._shell.user_ns_hidden, "In", "Out"}
-                return _Offer.of("variable", "", [it for it in own if it not in hidden])
-            others = [it for it in _sorted(dir(builtins), name["last"]) if it not in own]
+                return _Offer.of("variable", "", [each for each in own if each not in hidden])
+            others = [each for each in _sorted(dir(builtins), name["last"]) if each not in own]
             return _Offer.of("variable", name["last"], [*own, *others])
         first, *others = name["owners"].rstrip(".").split(".")
         if first not in self._shell.user_ns:
@@ -247,4 +247,4 @@ def _names(owner: Any) -> list[str]:
 
 def _sorted(names: Iterable[str], fragment: str) -> list[str]:
     """Sort names, without those that begin with an underscore unless one is typed."""
-    return sorted(it for it in names if fragment.startswith("_") or not it.startswith("_"))
+    return sorted(name for name in names if fragment[:1] == "_" or name[:1] != "_")
