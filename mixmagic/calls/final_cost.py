@@ -39,7 +39,7 @@ def finalize(
 def _with_tries(completion: Completion, tried: Sequence[Tried]) -> Completion:
     """Add the possible costs of the tries that failed."""
     usage, costs = completion.usage, [completion.cost, *(each.cost for each in tried)]
-    unsure = sum(not each.told for each in tried)
+    unsure = sum(not each.reported for each in tried)
     if unsure and not usage.total_tokens:
         usage = replace(usage, counted="estimate")  # nobody knows what was generated
     notes = list(completion.notes)

@@ -1,4 +1,4 @@
-"""What a call may carry: its conversation and its sampling parameters, and what each may be.
+"""Validate messages and sampling parameters.
 
 May import `values` and what stands below it.
 """
@@ -53,12 +53,12 @@ def _json_key(name: Any) -> str:
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:
-    """A check for a number from `low` to `high`."""
+    """Return a check for a number from `low` to `high`."""
     return lambda value: is_number(value) and low <= value <= high
 
 
 def _integer(low: int, high: float = math.inf) -> Callable[[Any], bool]:
-    """A check for a whole number from `low` to `high`."""
+    """Return a check for a whole number from `low` to `high`."""
     return lambda value: type(value) is int and low <= value <= high
 
 
@@ -73,17 +73,17 @@ def is_json(value: Any) -> bool:
 
 
 def _object(value: Any) -> bool:
-    """A check for a dict that is JSON."""
+    """Return True if a value is a dict, and JSON."""
     return isinstance(value, dict) and is_json(value)
 
 
 def _texts(value: Any) -> bool:
-    """A check for a list of texts."""
+    """Return True if a value is a list of texts."""
     texts = isinstance(value, list) and all(isinstance(text, str) and text for text in value)
     return texts and is_json(value)
 
 
-# Name: check, what it takes. Providers' own limits may be narrower; they say so themselves.
+# The check of each parameter, and its description. A provider may accept less, and says so.
 _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (_number(0, 2), "a number from 0 to 2"),
     "max_tokens": (_integer(1, 10**9), "a whole number of at least 1 and at most 1,000,000,000"),
@@ -130,7 +130,7 @@ def check(params: Mapping[str, Any]) -> dict[str, Any]:
             raise BadArguments(
                 f"There is no parameter {name!r}.",
                 f"{did_you_mean(name, _KNOWN)}Parameters are {', '.join(_KNOWN)};"
-                " what only one provider knows goes into extra_body.",
+                " parameters of one provider alone go into extra_body.",
             )
         accepts, takes = _KNOWN[name]
         if not accepts(value):
@@ -181,10 +181,10 @@ def _has_content(message: Message) -> bool:
 
 
 def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
-    """A prompt as a conversation, its instructions first.
+    """Return a prompt as a conversation, the system prompt first.
 
     Raises:
-        BadArguments: It is empty, or no conversation.
+        BadArguments: The prompt is empty, or is not a conversation.
 
     Example:
         >>> conversation("Hi", "Be brief.")[1]
@@ -203,7 +203,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
     if not any(_has_content(message) for message in messages):
         raise BadArguments(
             "The prompt is empty.",
-            "Write it behind %mixtral, or below a line %%mixtral.",
+            "Write it after %mixtral, or below a line %%mixtral.",
         )
     if system:
         messages = (Message("system", system), *messages)
@@ -215,7 +215,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
             )
         if not is_json(message.text):
             raise BadArguments(
-                "The prompt is no Unicode text: it has half a surrogate pair.",
+                "The prompt is not Unicode text: it has half a surrogate pair.",
                 "Read the text with the right encoding.",
             )
     return messages

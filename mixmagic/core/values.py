@@ -1,6 +1,6 @@
-"""The values that a call is made of: plain, frozen, free of I/O.
+"""Values of a call: plain data without I/O; all but `Control` is frozen.
 
-Every module but `errors`, `stop` and `money` may import this one.
+May import `cancel`, `money` and `errors`; every other module may import it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ CachePolicy = Literal["auto", "use", "off", "refresh"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text between the images of a message."""
+    """A part of a message that is text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image in a message.
+    """A part of a message that is an image.
 
     Attributes:
-        data: Its bytes, encoded as `type` says.
-        type: Its MIME type.
+        data: The bytes of the image file.
+        type: The MIME type of the file.
     """
 
     data: bytes = field(repr=False)
@@ -51,8 +51,8 @@ class Message:
 
     Attributes:
         role: `system`, `user` or `assistant`.
-        content: A text, or parts in their order. Only what sends, counts or stores a message
-            reads it: everything else reads `text`.
+        content: A text, or parts in their order. Only the modules that send, count or store a
+            message look at it; everything else uses `text`.
     """
 
     role: Role
@@ -75,22 +75,21 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a provider's JSON differs from OpenAI's.
+    """Differences of a provider's JSON from OpenAI's.
 
     Attributes:
-        rename: Our parameter's name to theirs.
-        always: Fields that every request carries.
-        streaming: Fields that a streamed request carries.
-        live_price: Where `/models` gives prices: the dotted paths `input` and `output`, and
-            `per`, the number of tokens that they pay for; where there are some, the paths
-            `cached`, for cached tokens, `cache_write`, for those that go into the cache, and
-            `request`, for what every call costs besides;
-            `free`, whether a price of 0 means free, and not that it is sold in another way.
-        rate_window: Seconds for which its `x-ratelimit-limit` holds; 0 where unknown.
-        refuses: Our names of parameters that it does not take: they are left out, and a note says
-            so. `system` stands for the role, `response_format` and `json_schema` for the two steps
-            of structured output.
-        any_root: True if the schema of an answer need not be that of an object.
+        rename: Our names of parameters to the provider's.
+        always: Fields of every request.
+        streaming: Fields of every streamed request.
+        live_price: Dotted paths to the prices in `/models`: `input` and `output`, and, if the
+            provider has them, `cached` for cached tokens, `cache_write` for tokens that are written
+            to the cache, `request` for a fee for each call. `per` is the number of tokens that a
+            price pays for; `free` is true if a price of 0 means that the model is free.
+        rate_window: Seconds that `x-ratelimit-limit` refers to; 0 if unknown.
+        refuses: Our names of parameters that the provider does not accept: they are left out, with
+            a note. `system` stands for the role, `response_format` and `json_schema` for the two
+            levels of structured output.
+        any_root: True if the root of a schema may be of any type, not only an object.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -104,29 +103,29 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One place that serves models: a catalog file's head.
+    """A service that serves models: the head of a catalog file.
 
     Attributes:
-        name: What stands before the colon in `together:8x7b`.
-        label: Its name for people.
-        backend: The module of `mixmagic.backends` that speaks to it.
-        base_url: Where its API starts, as in `https://…/v1`: see `keys.urls`.
+        name: The part of `together:8x7b` before the colon.
+        label: The name for people.
+        backend: The module of `mixmagic.backends` that calls it.
+        base_url: The URL of its API, such as `https://…/v1`: see `keys.urls`.
         url_env: The environment variable that overrides `base_url`.
         key_env: The environment variable that holds the API key.
-        key_header: The header that carries the key; if empty, `Authorization: Bearer` does.
-        headers: Headers that every request carries; `$NAME` or `${NAME}` in a value stands for
-            an environment variable.
-        key_required: Whether a call without a key is refused before it is sent.
-        key_url: The page where a person gets a key.
-        free: Whether its models cost nothing, by declaration.
+        key_header: The header for the key; `Authorization: Bearer` if empty.
+        headers: Headers of every request; `$NAME` or `${NAME}` in a value stands for an environment
+            variable.
+        key_required: True if a call without a key is refused before it is sent.
+        key_url: The web page that issues keys.
+        free: True if its models cost nothing, by its own declaration.
         max_in_flight: Calls that this process makes to it at the same time.
-        dialect: How its JSON differs from OpenAI's.
-        note: What a person should know before using it.
-        hint: The ways out where it refuses one of its models.
-        rank: Its position among the providers of a shared alias; the lowest comes first.
-        genai_prices: Its name in the package genai-prices, which has prices that our files lack.
-        hosts: Hosts at which those prices hold, besides that of `base_url`.
-        counts_exactly: True if its backend has its models' tokenizers.
+        dialect: Differences of its JSON from OpenAI's.
+        note: Advice for people before they use it.
+        hint: Advice if it refuses one of its models.
+        rank: Position among the providers of a shared alias; the lowest comes first.
+        genai_prices: The name in the package genai-prices, which has prices that our files lack.
+        hosts: Hosts for which those prices hold, besides that of `base_url`.
+        counts_exactly: True if its backend has the tokenizers of its models.
     """
 
     name: str
@@ -156,24 +155,24 @@ class Model:
 
     Attributes:
         id: The string that the provider's API takes.
-        provider: Who serves it.
+        provider: The provider that serves it.
         aliases: Short names.
-        context: Tokens that prompt and answer may have together; `None` where unknown.
-        price: Dollars per million tokens; `None` where unknown.
+        context: Tokens of prompt and answer together, at most; `None` if unknown.
+        price: Dollars per million tokens; `None` if unknown.
         languages: ISO 639-1 codes.
         architecture: In words.
         total_params: Parameters, in billions.
         active_params: Parameters used per token, in billions.
         tokenizer: The tokenizer's name.
-        strengths: What it is good at.
-        status: `available`, `dedicated` (only on an endpoint of one's own), `retired`.
-        caveat: A few words that belong beside every answer of it.
-        note: What a person should know before choosing it.
+        strengths: Tasks that it is good at.
+        status: `available`, `dedicated` (only on a private endpoint) or `retired`.
+        caveat: Short warning shown next to every answer.
+        note: Advice for people before they choose it.
         checked: The day that the row was checked.
-        source: Where its facts come from.
-        thinks: True if its chat template opens the model's thinking: then an answer begins with
-            thoughts, and says only where they end.
-        options: Settings of the backend that serves it.
+        source: The source of the facts.
+        thinks: True if its chat template opens the model's thinking, so that an answer begins with
+            thoughts and marks only their end.
+        options: Settings for the backend.
         rename: As for a `Dialect`, for this model.
         refuses: As for a `Dialect`, for this model.
     """
@@ -201,7 +200,7 @@ class Model:
 
     @property
     def wire_names(self) -> Mapping[str, str]:
-        """Our parameters' names to those that this model's provider takes, where they differ."""
+        """Our names of parameters to the provider's, if they differ."""
         return {**self.provider.dialect.rename, **self.rename}
 
     @property
@@ -304,16 +303,16 @@ class Request:
 
     @property
     def answers(self) -> int:
-        """How many answers are asked for, by `n` in whatever place."""
+        """The number of answers that are asked for, by `n` in the parameters or the body."""
         return max(self._asked("n"), 1)
 
     @property
     def candidates(self) -> int:
-        """How many answers may come: `best_of` may ask for more than `n`."""
+        """The number of answers that may be received: `best_of` can ask for more than `n`."""
         return max(self.answers, self._asked("best_of"))
 
     def _asked(self, name: str) -> int:
-        """A number in the body that is sent; 0 if there is none."""
+        """Return a number in the body that is sent; 0 if there is none."""
         over = {**self.model.provider.dialect.always, **self.params.get("extra_body", {})}
         try:
             return int(over.get(name, self.params.get(name, 0)))  # servers read "3" and 3.0, too
@@ -323,12 +322,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a provider says of its limits in the head of an answer.
+    """Rate limits that a provider reports in the head of a response.
 
     Attributes:
-        requests: Requests a second; `None` where it does not say.
-        tokens: Tokens a second; `None` where it does not say.
-        wait: Seconds until there is room again; 0 where there is room.
+        requests: Requests a second; `None` if it does not say.
+        tokens: Tokens a second; `None` if it does not say.
+        wait: Seconds until it accepts the next request.
     """
 
     requests: float | None = None
@@ -337,15 +336,15 @@ class RateLimits:
 
 
 class Tried(NamedTuple):
-    """A try of a call that failed, and that the provider may bill.
+    """A failed try of a call that the provider may bill.
 
     Attributes:
-        cost: US dollars, the most where `told` is false; `None` if unknown.
-        told: True if the provider has told what it counts.
+        cost: US dollars, the most that it can be unless `reported`; `None` if unknown.
+        reported: True if the provider has reported its count.
     """
 
     cost: Decimal | None
-    told: bool = False
+    reported: bool = False
 
 
 class Timing(NamedTuple):
@@ -367,32 +366,33 @@ class Timing(NamedTuple):
 class Delta(NamedTuple):
     """One piece of an answer. `str(delta)` is its text.
 
-    A named tuple, for one is made of every chunk, and a frozen dataclass takes three times as long.
+    A named tuple, since there is one for each chunk, and a frozen dataclass takes three times as
+    long to make.
 
     Attributes:
         text: Text to append.
         reasoning: Text of the model's thinking.
-        finish: Why the answer ended (`stop`, `length`, …), on the piece that says so.
-        usage: The provider's count, on the piece that carries it; an estimate, of what is generated
-            and shown to nobody: a call to a tool, the tags around thoughts.
-        origin: Where the piece comes from.
-        progress: What is going on while there is no answer yet ("loading …").
-        note: What the user should read below the answer.
-        limits: The provider has accepted the question, and says this of its limits.
-        choice: Which of several answers it belongs to, from 0.
-        logprobs: The natural logarithms of its tokens' probabilities, where they were asked for.
+        finish: Reason why the answer ended (`stop`, `length`, …), on its last piece.
+        usage: The provider's count, on the piece that has it; or our estimate of tokens that are
+            not shown: a call to a tool, the tags around thoughts.
+        origin: `live`, `cache` or `cassette`.
+        progress: Message for the user while there is no answer yet ("loading …").
+        note: Note for the user, shown below the answer.
+        limits: The provider's rate limits; it has accepted the question.
+        choice: Index of the answer, if several were asked for.
+        logprobs: The natural logarithms of its tokens' probabilities, if they were asked for.
         alone: True if `usage` counts this one of several answers alone, False if it counts all of
-            them; `None` if the piece does not say.
-        failed: The error of a try that left this machine; the next one begins when the stream is
+            them; `None` if unknown.
+        failed: Error of a try that left this machine; the next try begins when the stream is
             resumed. From `layers.retry` to `layers.meter`.
-        tried: A try that failed and may be billed, besides what comes.
+        tried: A failed try that may be billed besides this answer.
         refusal: True if `text` is the model's refusal to answer.
         tool: The name of a tool that the model calls.
-        resumed: True if the answer has ended before: it was not the end.
-        instead: What the whole text and reasoning of this answer are, in place of all pieces
-            before: thoughts have turned out to be text, or text to be thoughts.
-        timing: Recorded times, of an answer that is not live.
-        model: The model that answers, if it is not the request's. From `layers.resolve`.
+        resumed: True if an earlier piece wrongly marked the end of the answer.
+        instead: The whole text and reasoning of this answer so far, replacing all earlier pieces:
+            thoughts were read as text, or text as thoughts.
+        timing: Recorded times of an answer that is not live.
+        model: The model that answers, from `layers.resolve`.
     """
 
     text: str = ""

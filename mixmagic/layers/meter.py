@@ -207,7 +207,7 @@ def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
     """Return what a try that failed may cost; `None` if it is surely not billed."""
     price = reservation.request.model.price
     if isinstance(usage := error.usage, Usage):
-        return Tried(bill(usage, price), told=True)
+        return Tried(bill(usage, price), reported=True)
     return Tried(reservation.most) if error.sent and reservation.most != 0 else None
 
 

@@ -198,7 +198,7 @@ def main():
 main()
 """
     (hint,) = run(script, method, folder=tmp_path)
-    assert hint == "Write it behind %mixtral, or below a line %%mixtral."
+    assert hint == "Write it after %mixtral, or below a line %%mixtral."
     assert [status for status, _ in rows(home)] == ["ok"] * 8
 
 

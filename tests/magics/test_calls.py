@@ -201,7 +201,7 @@ def test_an_empty_line_says_where_the_prompt_goes(desk):
     for cell in ("%mixtral", "%mixtral -t 0", "%mixtral  "):
         ran = desk.run(cell)
         assert ran.reply["ename"] == "BadArguments"
-        assert "behind %mixtral" in ran.traceback[1], ran.traceback
+        assert "after %mixtral" in ran.traceback[1], ran.traceback
 
 
 def test_unloading_leaves_no_transformer_behind(desk):
