@@ -1,5 +1,5 @@
-"""One call, from its request to its bill.
+"""One call, from its request to its final cost: identity, tokens, answer, JSON form.
 
-May import `completion`, `bounds` and what stands below them; `layers` and what stands above it may
-import this package. To add something that can be done with a call: one module here.
+May import `text` and what stands below it; `prompting`, `backends`, `store` and what stands above
+them may import this package. To add something that is done with every call: one module here.
 """

@@ -1,4 +1,4 @@
-"""One call under way, in a thread of its own."""
+"""Run a call: in this thread, or in a thread of its own that others can watch and stop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mixmagic.core.values import Delta, Request, Stream
 
 
 def outcome(collector: Collector, error: BaseException | None, *, stopped: bool) -> Completion:
-    """Return what has come of a call that is over.
+    """Return the answer of a call that is over, whole or not.
 
     Args:
-        collector: What has come.
-        error: What ended the call; `None` if it ended by itself.
+        collector: The answer that was received.
+        error: The exception that ended the call; `None` if the answer ended.
         stopped: True if the user stopped it.
     """
     if stopped:
@@ -33,7 +33,7 @@ def run(stream: Stream, request: Request, calls: Calls) -> Completion:
     """Make a call in this thread, and return its completion.
 
     Args:
-        stream: How to ask.
+        stream: The function that makes the call.
         request: The question.
         calls: Keeps the completion if the user stops the call.
 
@@ -54,20 +54,20 @@ def run(stream: Stream, request: Request, calls: Calls) -> Completion:
 
 
 class Call:
-    """One call, driven in a thread of its own: any thread may look at it, or stop it.
+    """A call in a thread of its own: any thread may watch it, or stop it.
 
-    Whoever reads it waits in queues alone. A signal handler may put something into a
-    `SimpleQueue`, whatever its own thread is doing, while that thread might hold any lock.
+    Readers wait on instances of `SimpleQueue` alone, into which a signal handler may put something
+    at any moment: it is reentrant, and other locks are not.
 
     Args:
-        stream: How to ask.
+        stream: The function that makes the call.
         request: The question.
 
     Attributes:
         request: The question.
-        collector: What has come so far; its times are those of the call, not of its reader.
-        error: What ended the call, if it did not end by itself.
-        ended: True if a reader has seen the end.
+        collector: The answer so far; its times are those of the call, not of its reader.
+        error: The exception that ended the call; `None` if the answer ended.
+        ended: True once a reader has reached the end.
 
     Example:
         >>> call = Call(session.stream, session.request("Count to ten.", model="local"))
@@ -87,19 +87,19 @@ class Call:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the call."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the call; what has come is kept."""
+        """Stop the call; the answer so far is kept."""
         self.request.control.stop.set()
 
     def deltas(self) -> Iterator[Delta]:
-        """Yield the pieces as they come.
+        """Yield the pieces as they are received.
 
         Raises:
             Stopped: The call was stopped.
-            MixmagicError: What went wrong.
+            MixmagicError: The call failed.
         """
         while not self.ended:
             yield from self.take(3600.0)
@@ -114,8 +114,8 @@ class Call:
 
         Raises:
             TimeoutError: It has not ended yet.
-            Stopped: The call was stopped; its `completion` is what had come.
-            MixmagicError: What went wrong.
+            Stopped: The call was stopped; its `completion` is the answer so far.
+            MixmagicError: The call failed.
         """
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -133,11 +133,11 @@ class Call:
         return stopped and (self.error is not None or self._thread.is_alive())
 
     def outcome(self) -> Completion:
-        """Return what has come of it, whole or not."""
+        """Return the answer, whole or not."""
         return outcome(self.collector, self.error, stopped=self.stopped)
 
     def take(self, timeout: float) -> Iterator[Delta]:
-        """Yield all that has come; wait for at most `timeout` seconds if nothing has."""
+        """Yield the pieces received so far; wait up to `timeout` seconds if there are none."""
         with contextlib.suppress(queue.Empty):
             delta = self._deltas.get(timeout=timeout)
             while True:
@@ -148,12 +148,12 @@ class Call:
                 delta = self._deltas.get_nowait()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the end of the call, or beyond `wake`."""
+        """Sleep for some seconds, or until the call ends or `wake` is called."""
         with contextlib.suppress(queue.Empty):
             self._wake.get(timeout=seconds)
 
     def wake(self) -> None:
-        """Wake whoever waits in `take` or `pause`; a signal handler may call it."""
+        """Wake the readers in `take` and `pause`; a signal handler may call it."""
         self._deltas.put(Delta())
         self._wake.put(None)
 

@@ -1,4 +1,4 @@
-"""What a provider tells of one call's tokens and charge, put together from the pieces of a stream.
+"""Adds up the token counts and charges that a provider reports in the pieces of a stream.
 
 May import `values` and what stands below it.
 """
@@ -11,22 +11,22 @@ from dataclasses import replace
 from mixmagic.core.money import Usage, exact_sum
 from mixmagic.core.values import Delta
 
-# More tokens than a call can have, and as many as the ledger can price.
+# More tokens than a call can have; the ledger can price no more.
 _MOST_TOKENS = 10**9
 
 
 class Tally:
-    """The provider's counts of one call: none ever becomes less, and none is added twice.
+    """The provider's counts of one call. No count becomes smaller, and none is added twice.
 
-    Most providers count the whole call, some again and again as it grows. Of several answers, some
-    count each one alone: on its own pieces or, as llama.cpp does, behind its end.
+    Most providers count the whole call, some repeatedly as it grows. Of several answers, some
+    count each one alone: on its own pieces or, like llama.cpp, after its end.
 
     Args:
-        answers: How many answers may come.
+        answers: The number of answers that may be received.
 
     Attributes:
         ended: The answers that have ended.
-        behind: The answers of which more has come since they were counted.
+        behind: The answers of which more was received since they were counted.
 
     Example:
         >>> tally = Tally(2)
@@ -40,10 +40,10 @@ class Tally:
         self.ended: set[int] = set()
         self.behind: set[int] = set()
         self._answers = answers
-        self._whole: Usage | None = None  # the greatest count of all answers together
-        self._alone: dict[int, Usage] = {}  # the greatest count of each one alone
-        self._each = False  # whether it is sure that each one is counted alone
-        self._in_turn = False  # whether each one's count follows its end
+        self._whole: Usage | None = None  # the largest count of all answers together
+        self._alone: dict[int, Usage] = {}  # the largest count of each one alone
+        self._each = False  # True if each one is surely counted alone
+        self._in_turn = False  # True if the count of each one follows its end
         self._uncounted: set[int] = set()  # answers that have ended since the last count
 
     def add(self, delta: Delta) -> None:
@@ -61,34 +61,34 @@ class Tally:
 
     @property
     def usage(self) -> Usage | None:
-        """The counts so far, of all answers together; `None` if there is none."""
+        """The counts so far of all answers together; `None` if there are none."""
         counts = list(self._alone.values())
-        charges = [each.charge for each in counts if each.charge is not None]
+        charges = [count.charge for count in counts if count.charge is not None]
         usage = self._whole
-        for each in counts:
-            usage = _greatest(usage, each)
+        for count in counts:
+            usage = _largest(usage, count)
         if usage is None or not counts:
             return usage
         together = Usage(
             0,
-            min(sum(each.completion_tokens for each in counts), _MOST_TOKENS),
+            min(sum(count.completion_tokens for count in counts), _MOST_TOKENS),
             charge=exact_sum(charges) if charges else None,
-            reasoning_tokens=min(sum(each.reasoning_tokens for each in counts), _MOST_TOKENS),
+            reasoning_tokens=min(sum(count.reasoning_tokens for count in counts), _MOST_TOKENS),
         )
-        return _greatest(usage, together)
+        return _largest(usage, together)
 
     def missing(self, begun: Set[int]) -> Set[int]:
-        """Those of the answers that have begun which no count is of, though others have one."""
+        """Return the answers that have begun and have no count, if others have one of their own."""
         return begun - self._alone.keys() if self._each else set()
 
     def _counted_alone(self, delta: Delta, usage: Usage) -> int | None:
-        """The answer that a count is of alone; `None` if it is of all of them."""
+        """Return the answer that is counted alone; `None` if the count is of all of them."""
         if delta.alone:
             self._each = True
             return delta.choice
         if self._answers == 1 or delta.alone is False or not usage.completion_tokens:
             return None
-        early = len(self.ended) < self._answers  # then it cannot be of all of them
+        early = len(self.ended) < self._answers  # it cannot be of all of them
         if delta.text or delta.reasoning or delta.finish:
             self._each = self._each or early
             return delta.choice
@@ -101,10 +101,10 @@ class Tally:
         """Take a count of all answers together."""
         less = any(_less(now, each) for each in (self._whole, *self._alone.values()))
         before = self.usage
-        self._whole = _greatest(self._whole, now)
-        if not less:  # the others' sum is in it
+        self._whole = _largest(self._whole, now)
+        if not less:  # it includes the others
             for each in self._alone.values():
-                self._whole = _greatest(self._whole, each)
+                self._whole = _largest(self._whole, each)
             if before and now.charge is None:
                 self._whole = replace(self._whole, charge=before.charge)
             self._alone.clear()
@@ -114,21 +114,21 @@ class Tally:
     def _add_alone(self, choice: int, now: Usage) -> None:
         """Take a count of one answer."""
         if not self._each:
-            self.behind.clear()  # for all that is known, it is of all of them
+            self.behind.clear()  # it may be of all of them
         self.behind.discard(choice)
         was = self._alone.get(choice)
         if _less(now, was):
             self.behind.add(choice)
-        self._alone[choice] = _greatest(was, now)
+        self._alone[choice] = _largest(was, now)
 
 
 def _less(now: Usage, was: Usage | None) -> bool:
-    """True if fewer tokens came out than before: then one of the counts is wrong."""
+    """Return True if fewer tokens are counted than before: one of the counts is wrong."""
     return was is not None and now.completion_tokens < was.completion_tokens
 
 
-def _greatest(one: Usage | None, other: Usage) -> Usage:
-    """The greater of each count of two."""
+def _largest(one: Usage | None, other: Usage) -> Usage:
+    """Return the larger of each count of two."""
     if one is None:
         return other
     prompt = max(one.prompt_tokens, other.prompt_tokens)

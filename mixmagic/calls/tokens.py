@@ -1,4 +1,4 @@
-"""How many tokens a text has: exactly where the tokenizer is at hand, else as a declared estimate.
+"""Count tokens: exactly with the model's own tokenizer, or else as a declared estimate.
 
 May import `values` and what stands below it.
 """
@@ -28,19 +28,18 @@ _LETTERS, _HIGH_BYTES = f"{string.ascii_letters} ".encode(), bytes(range(0x80, 0
 _HIGH_BYTES_PER_TOKEN = 2
 # Tokens that an answer needs, if the call does not limit it.
 RESERVE = 1_024
-# What a chat template adds around each message.
-_PER_MESSAGE = 4
-# At most: markers that are read as plain text, and the role (`<|im_start|>assistant`) …
-_PER_MESSAGE_MOST = 24
-# … and a system text that the template brings itself, as Llama 3.1's and gpt-oss's do.
+# Tokens that a chat template adds to each message; and the most that it can add: markers that are
+# read as plain text, and the role (`<|im_start|>assistant`).
+_PER_MESSAGE, _PER_MESSAGE_MOST = 4, 24
+# The most tokens of a system prompt that the template itself has, like Llama 3.1's and gpt-oss's.
 _PER_PROMPT_MOST = 96
-# An image, by itself: what most providers count for one of about a million pixels, and the most
-# that any is known to (Qwen's, of 28 by 28 pixels a token).
+# Tokens of an image: as most providers count one of about a million pixels, and the most that any
+# provider is known to count (Qwen's models: a token for 28 by 28 pixels).
 _PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
-# Two characters that every tokenizer which we looked into has as one token: so they never end up
-# as two tokens of one character each, and of the three places before, between and behind them one
-# is inside a token. The third character keeps the next pair's places apart from this one's. Of a
-# run of blanks the last one belongs to what follows.
+# Pairs of characters that are one token in every tokenizer that we examined. A pair never becomes
+# two tokens of one character, so that at least one of the three positions before, inside and after
+# it is not a boundary of tokens. The third character keeps these positions of two pairs apart. The
+# last blank of a run belongs to the word after it.
 _JOINED = re.compile(
     rb"(?:[aeiou][a-ik-npr-vx-z]|[b-dfghj-nprstz][aeiou]| [!-/:-~]|  (?= )).?", re.DOTALL
 )
@@ -52,18 +51,18 @@ _FILES = {
 }
 _Encode = Callable[[bytes], Sequence[int]]
 _loaded: dict[str, _Encode | None] = {}
-# A call's layers count the same texts in turn.
+# Counts that are remembered: the layers of a call count the same texts.
 _REMEMBERED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many tokens there are.
+    """Number of tokens of a text or a conversation.
 
     Attributes:
         tokens: The likely number.
-        most: Never fewer than there are; equal to `tokens` where they are exact.
-        exact: Whether the model's own tokenizer counted.
+        most: The most that it can be; equal to `tokens` if `exact`.
+        exact: True if the model's own tokenizer counted.
     """
 
     tokens: int
@@ -72,35 +71,35 @@ class Count:
 
 
 class Counter(Protocol):
-    """Who has the tokenizers of some models: the backend of the embedded ones."""
+    """A backend with the tokenizers of its models: that of the embedded ones."""
 
     def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
-        """The tokens of a conversation; `None` where it cannot tell, or not without `load`."""
+        """Return the tokens of a conversation; `None` if unknown, or not without `load`."""
 
     def count_text(self, text: str, model: Model) -> int | None:
-        """The tokens of a text by itself; `None` where it cannot tell at once."""
+        """Return the tokens of a text; `None` if unknown, or if the model must be loaded."""
 
 
-# Changed in single steps, without a lock: a fork may happen at any moment.
+# Changes in single atomic steps, without a lock, since a fork may happen at any moment.
 _counters: list[weakref.ref[Counter]] = []
 
 
 def register(counter: Counter) -> None:
-    """Have `count` and `count_text` ask `counter`, too, for as long as it lives."""
+    """Have `count` and `count_text` ask `counter`, as long as it lives."""
     _counters.append(weakref.ref(counter, _counters.remove))
 
 
 class Memo:
-    """The last few counts, by the digests of what was counted: no text is held.
+    """The last few counts, by the hashes of the texts: no text is held in memory.
 
-    It has no lock: what two threads count at once is counted twice.
+    It has no lock: two threads that count the same text at once count it twice.
     """
 
     def __init__(self) -> None:
         self._entries: tuple[tuple[bytes, int], ...] = ()
 
     def get(self, text: str, counting: Callable[[], int | None]) -> int | None:
-        """The tokens of `text`: known, or else counted and, where that succeeds, remembered."""
+        """Return the remembered count of a text, or else count it and remember the result."""
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         for known, tokens in self._entries:
             if known == key:
@@ -115,23 +114,24 @@ _memo = Memo()
 
 
 def count(messages: Sequence[Message], model: Model) -> Count:
-    """The tokens of a conversation with the model's chat template, as the prompt of one call.
+    """Return the tokens of a conversation with the model's chat template, as a prompt.
 
-    Exact for Mistral's tokenizers v1 and v3 with the packages of the extra `tokens`, and for
-    conversations that their template can express: it begins and ends with the user, system texts
-    aside. Exact for an embedded model that is loaded (`mixmagic.Session.count` loads it). Otherwise
-    an estimate. What a provider adds on its side is in neither: tools, a long system text of its
-    own, another template than Mistral's.
+    The count is exact for Mistral's tokenizers v1 and v3 with the packages of the extra `tokens`,
+    if their template can express the conversation: it begins and ends with the user, system prompts
+    aside. It is exact for an embedded model that is loaded (`mixmagic.Session.count` loads it).
+    Otherwise, and for images, it is an estimate. Neither includes what a provider adds: tools, a
+    long system prompt, another template than Mistral's.
 
     Args:
         messages: The conversation, oldest first.
-        model: Who is asked; its `tokenizer` decides.
+        model: The model; its `tokenizer` decides.
 
     Returns:
-        Counts in tokens. An estimate's `most` holds for tokenizers that fall back to bytes and do
-        not rewrite their text (byte pair encoding, as nearly all since 2023): at most one token a
-        byte of UTF-8, less one for every three characters that begin with a pair which no
-        tokenizer that we looked into leaves apart, plus 24 a message and 96 for the template.
+        Counts in tokens. `most` of an estimate is right for tokenizers that fall back to bytes and
+        do not rewrite their text (byte pair encoding, like nearly all since 2023): at most one
+        token for each byte of UTF-8, less one for every three characters that begin with a pair
+        which every examined tokenizer joins, plus 24 for each message, 96 for the template and
+        16,384 for each image.
 
     Example:
         >>> from mixmagic.core.values import Provider
@@ -151,7 +151,7 @@ def count(messages: Sequence[Message], model: Model) -> Count:
 
 def _exact_count(messages: Sequence[Message], model: Model) -> int | None:
     """Return the tokens of a conversation; `None` if no tokenizer of the model is at hand."""
-    exact = _asked(lambda counter: counter.count(messages, model, load=False))
+    exact = _from_counters(lambda counter: counter.count(messages, model, load=False))
     if exact is None and (encode := _encoder(model.tokenizer)):
         written = json.dumps([model.tokenizer, [[m.role, m.text] for m in messages]])
         exact = _memo.get(
@@ -163,14 +163,14 @@ def _exact_count(messages: Sequence[Message], model: Model) -> int | None:
 
 
 def count_text(text: str, model: Model) -> Count:
-    """The tokens of a text by itself, such as an answer's: no template, beginning or end.
+    """Return the tokens of a text by itself, such as an answer: without a template.
 
-    Exact where `count` is. A provider also counts the end's token, and what the model wrote may
-    be cut otherwise than its tokenizer cuts it: its own count wins.
+    The count is exact if that of `count` is. A provider also counts the end token, and a model may
+    write a text in other tokens than its tokenizer splits it into: the provider's count wins.
 
     Args:
         text: Any text.
-        model: Whose tokens are counted; its `tokenizer` decides.
+        model: The model; its `tokenizer` decides.
 
     Returns:
         Counts in tokens; `most` as for `count`, without what a template adds.
@@ -180,7 +180,7 @@ def count_text(text: str, model: Model) -> Count:
         >>> count_text("Bonjour !", Model("x", Provider("here", "Here")))
         Count(tokens=3, most=7, exact=False)
     """
-    exact = _asked(lambda counter: counter.count_text(text, model))
+    exact = _from_counters(lambda counter: counter.count_text(text, model))
     if exact is None and (encode := _encoder(model.tokenizer)):
         written = json.dumps([model.tokenizer, text])
         exact = _memo.get(written, lambda: _encoded(encode, [(text, 0)]))
@@ -190,12 +190,12 @@ def count_text(text: str, model: Model) -> Count:
 
 
 def estimate(text: str) -> int:
-    """The tokens of `text`, from its length in UTF-8."""
+    """Return an estimate of the tokens of a text, from its length in UTF-8."""
     return math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN)
 
 
 def estimate_prompt(messages: Iterable[Message]) -> int:
-    """The tokens of a conversation with its chat template, from its length in UTF-8."""
+    """Return an estimate of the tokens of a conversation, with its chat template."""
     return sum(
         estimate(message.text) + _PER_MESSAGE + len(message.images) * _PER_IMAGE
         for message in messages
@@ -228,16 +228,16 @@ def high_estimate_prompt(messages: Iterable[Message]) -> int:
 
 
 def _most(text: str) -> int:
-    """As many tokens as a tokenizer can make of `text`: see `_JOINED`."""
+    """Return the most tokens that a tokenizer can split a text into: see `_JOINED`."""
     data = text.encode("utf-8", "surrogatepass")
-    # SentencePiece puts a blank before a text.
+    # SentencePiece adds a blank before a text.
     return 1 + len(data) - len(_JOINED.findall(data))
 
 
 def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int]]:
-    """The texts that Mistral's template makes of a conversation, and the marks around each.
+    """Return the texts of a conversation in Mistral's template, and the markers around each.
 
-    Empty where it has no form for the conversation, as mistral-common's validator has it.
+    Empty if the template cannot express the conversation, by the rules of mistral-common.
     """
     runs = [
         (role, [message.text for message in group])
@@ -253,12 +253,12 @@ def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int
         or any(pair == ("assistant", "system") for pair in pairwise(role for role, _ in runs))
     ):
         return []
-    first = tokenizer == "mistral-v1"  # the others' brackets are marks, not text
-    # v1 writes the system text into the first turn, the others into the last.
-    place = 0 if first else len(turns) - 1
+    first = tokenizer == "mistral-v1"  # the brackets of the others are markers, not text
+    # v1 writes the system prompt into the first turn, the others into the last.
+    system_turn = 0 if first else len(turns) - 1
     texts = []
     for number, (role, text) in enumerate(turns):
-        if number == place and system:
+        if number == system_turn and system:
             text = f"{system}\n\n{text}"  # noqa: PLW2901  # as it is written
         if role == "assistant":
             texts.append((text if first else text.rstrip(" "), 1))
@@ -267,34 +267,34 @@ def _written(messages: Sequence[Message], tokenizer: str) -> list[tuple[str, int
     return texts
 
 
-def _asked(ask: Callable[[Counter], int | None]) -> int | None:
-    """What the first of the registered counters says that can tell."""
+def _from_counters(ask: Callable[[Counter], int | None]) -> int | None:
+    """Return the count of the first registered counter that knows it; `None` if none does."""
     for reference in tuple(_counters):
         counter = reference()
-        if counter is not None and (found := ask(counter)) is not None:
-            return found
+        if counter is not None and (tokens := ask(counter)) is not None:
+            return tokens
     return None
 
 
 def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> int | None:
-    """The tokens of texts, with the marks around each, and `more`; `None` where there are none."""
+    """Return the tokens of texts with their markers, and `more`; `None` if there are no texts."""
     if not texts:
         return None
     try:
         return more + sum(len(encode(text.encode())) + marks for text, marks in texts)
     except UnicodeEncodeError:
-        return None  # half a surrogate pair cannot be sent, either
+        return None  # half a surrogate pair cannot be sent either
 
 
 def _encoder(tokenizer: str) -> _Encode | None:
-    """The encoder of a tokenizer; `None` where we know none, or its packages are not there."""
+    """Return the encoder of a tokenizer; `None` if it is unknown, or its packages are missing."""
     if tokenizer not in _FILES:
         return None
     return lazy.get_or_make(_loaded, tokenizer, lambda: _load(_FILES[tokenizer]))
 
 
 def _load(file: str) -> _Encode | None:
-    """The encoder of one of mistral-common's files, without its package: that takes 0.5 s."""
+    """Return the encoder of a file of mistral-common, without its import, which takes 0.5 s."""
     spec = find_spec("mistral_common")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -302,7 +302,7 @@ def _load(file: str) -> _Encode | None:
         model = Path(spec.submodule_search_locations[0], "data", file).read_bytes()
         sentencepiece = lazy.load("sentencepiece")
         encode: _Encode = sentencepiece.SentencePieceProcessor(model_proto=model).encode
-        encode(b"")  # an empty file is found out at the first use
+        encode(b"")  # an empty file fails at the first use
     except (ImportError, OSError, RuntimeError):
-        return None  # not installed, or not whole
+        return None  # missing, or incomplete
     return encode

@@ -1,6 +1,6 @@
-"""What calls are billed by: tokens, prices, budgets. Plain, frozen, free of I/O.
+"""Token counts, prices and dollars: exact arithmetic, and amounts as people write them.
 
-Imports nothing of the project but its exceptions.
+May import `errors` alone.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Literal
 
 from mixmagic.errors import BadArguments
 
-# Who counted a call's tokens: the provider, the model's own tokenizer here, or nobody exactly.
+# How tokens were counted: by the provider, by the model's own tokenizer here, or not exactly.
 Counted = Literal["server", "exact", "estimate"]
-# What a budget is for.
+# Period of a budget.
 Per = Literal["session", "notebook", "day", "month"]
 
 _PER_MILLION = Decimal(1_000_000)
 _NANODOLLAR = Decimal("1e-9")
 NANO = 1_000_000_000
-# A notebook may set the precision of its own arithmetic, and the same context is ours.
+# Not the current context: a notebook may have changed its precision.
 _EXACT = Context(prec=60)
-# US dollars, in any form that is exact: a float is read as it is written.
+# US dollars in any exact form; a float is read as it is printed.
 Dollars = Decimal | Real | float | str
 
-# More is a mistake, and too much for the ledger.
+# More dollars are a mistake, and too much for the ledger.
 _MOST = 1_000_000
-# Bounded in every part, so that no text takes long to read.
+# Every part is bounded, so that no text takes long to read.
 _WRITTEN = re.compile(r"\$? ?(\d{1,20}\.?|\d{0,20}\.\d{1,40})(?:e[+-]?\d{1,3})?", re.IGNORECASE)
-# Who counted, the surest first.
+# From the most to the least reliable.
 _SURE: tuple[Counted | None, ...] = (None, "server", "exact", "estimate")
 
 
@@ -45,13 +45,13 @@ class Usage:
     Attributes:
         prompt_tokens: Tokens that went in.
         completion_tokens: Tokens that came out.
-        cached_tokens: Those of the prompt that the provider had in its cache.
-        cache_write_tokens: Those of the prompt that the provider put into its cache.
-        charge: US dollars that the provider says it charges; `None` where it does not say.
-        reasoning_tokens: Those of `completion_tokens` that the model thought with; 0 if unknown.
-            They change no cost, and two usages that differ in nothing else are equal.
-        counted: `server` where the provider counted; else `exact` or `estimate`, by our own means;
-            `None` if nothing was sent.
+        cached_tokens: Tokens of the prompt that the provider read from its cache.
+        cache_write_tokens: Tokens of the prompt that the provider wrote to its cache.
+        charge: US dollars that the provider reports to charge; `None` if it reports none.
+        reasoning_tokens: Tokens of `completion_tokens` that are thinking; 0 if unknown. They change
+            no cost, and are not compared.
+        counted: `server` if the provider counted; `exact` or `estimate` if we did; `None` if
+            nothing was sent.
 
     Example:
         >>> Usage(9, 5) + Usage(20, 7, cached_tokens=9)
@@ -67,9 +67,9 @@ class Usage:
     reasoning_tokens: int = field(default=0, compare=False)
 
     def __add__(self, other: Usage) -> Usage:
-        """Usage of two calls together, as surely counted as the less sure of them."""
-        sent = [each for each in (self, other) if each.counted is not None]
-        charges = [each.charge for each in sent if each.charge is not None]
+        """Return the usage of two calls together, only as reliable as the less reliable one."""
+        sent = [usage for usage in (self, other) if usage.counted is not None]
+        charges = [usage.charge for usage in sent if usage.charge is not None]
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
@@ -82,7 +82,7 @@ class Usage:
 
     @property
     def estimated(self) -> bool:
-        """True if we counted, and not the provider: what it bills may differ."""
+        """True if we counted, and not the provider, so that it may bill a different count."""
         return self.counted in ("exact", "estimate")
 
     @property
@@ -98,11 +98,11 @@ class Price:
     Attributes:
         input: For tokens that go in.
         output: For tokens that come out.
-        batch: What both are multiplied by in batch jobs.
-        cached: For tokens in that the provider had in its cache; as `input` where `None`.
-        cache_write: For tokens in that the provider puts into its cache; as `input` where `None`.
-        since: The day from which the price holds; `None` where unknown.
-        source: Where the price comes from.
+        batch: Factor of both in batch jobs.
+        cached: For tokens that the provider reads from its cache; `input` if `None`.
+        cache_write: For tokens that the provider writes to its cache; `input` if `None`.
+        since: The first day of the price; `None` if unknown.
+        source: The source of the price.
     """
 
     input: Decimal
@@ -114,10 +114,10 @@ class Price:
     cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal:
-        """Cost of the tokens of `usage` at this price, whatever charge the provider told.
+        """Return the cost of tokens at this price, without regard to `usage.charge`.
 
         Returns:
-            US dollars, rounded to a nanodollar, as the ledger keeps them.
+            US dollars, rounded to a nanodollar like those in the ledger.
 
         Example:
             >>> Price(Decimal(1), Decimal(2), cache_write=Decimal("1.25")).cost(
@@ -136,12 +136,12 @@ class Price:
             return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
     def estimates(self, usage: Usage) -> bool:
-        """True if the cost of `usage` is an estimate: its cache writes have no known price."""
+        """Return True if the cost of `usage` is an estimate: cache writes have no price."""
         return self.cache_write is None and usage.cache_write_tokens > 0
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
-        """Dollars that a call of so many tokens can cost, rounded up to a nanodollar."""
-        known = [each for each in (self.cached, self.cache_write) if each is not None]
+        """Return the most US dollars that so many tokens can cost, rounded up to a nanodollar."""
+        known = [price for price in (self.cached, self.cache_write) if price is not None]
         dearest = max([self.input, *known])
         with localcontext(_EXACT):
             exact = dearest * prompt_tokens + self.output * completion_tokens
@@ -154,7 +154,7 @@ class Price:
 
 
 def bill(usage: Usage, price: Price | None) -> Decimal | None:
-    """US dollars for `usage`: the charge that the provider told, else its tokens at `price`.
+    """Return the US dollars for `usage`: the provider's charge, else its tokens at `price`.
 
     Returns:
         `None` if neither a charge nor a price is known.
@@ -169,32 +169,32 @@ def bill(usage: Usage, price: Price | None) -> Decimal | None:
 
 
 def round_up(amount: Decimal, per: int = 1) -> Decimal:
-    """An amount, of which `per` make a dollar, as dollars, rounded up to a nanodollar."""
+    """Return an amount, of which `per` make a dollar, as dollars, rounded up to a nanodollar."""
     with localcontext(_EXACT):
         return (amount / per).quantize(_NANODOLLAR, ROUND_CEILING)
 
 
 def to_nano(dollars: Decimal) -> int:
-    """Dollars as nanodollars; what is less than one falls off."""
+    """Return dollars as nanodollars, truncated."""
     return int(_EXACT.multiply(dollars, NANO))
 
 
 def from_nano(nanodollars: int) -> Decimal:
-    """Nanodollars as dollars."""
+    """Return nanodollars as dollars."""
     return _EXACT.divide(Decimal(nanodollars), NANO)
 
 
 def exact_sum(values: Iterable[Decimal]) -> Decimal:
-    """The sum, to its last digit."""
+    """Return the sum of dollars, without rounding."""
     with localcontext(_EXACT):
         return sum(values, Decimal(0))
 
 
 def format_column(values: Sequence[Decimal | None]) -> list[str]:
-    """Dollars as people read them one below the other: all with the same number of decimals.
+    """Return dollars for a column, all with the same number of decimals.
 
-    Those are two at the least, else as many as the smallest amount needs for two significant
-    digits, and no more than the ledger keeps. `$0` is nothing at all, never something rounded.
+    There are at least two, as many as the smallest amount needs for two significant digits, and at
+    most nine, like in the ledger. `$0` is exactly 0, never a rounded amount.
     """
     smallest = min((value.adjusted() for value in values if value), default=0)
     digits = min(max(2, 1 - smallest), 9)
@@ -220,14 +220,14 @@ def _amount(value: Decimal | None, digits: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Dollars that the calls which carry it may cost together; what `--budget` gives a cell.
+    """A spending limit that calls share, such as those of a cell with `--budget`.
 
     Attributes:
         limit: US dollars.
-        id: What tells it apart from others of the same limit.
+        id: Random identifier: two budgets of the same limit differ.
 
     Raises:
-        BadArguments: The limit is no `Decimal`, or below 0.
+        BadArguments: The limit is not a `Decimal`, or is below 0.
     """
 
     limit: Decimal
@@ -258,19 +258,19 @@ def parse_dollars(value: object) -> Decimal:
             f"It is a number from 0 to {_MOST:,}, written as in 0.50.",
         )
     exponent = read.as_tuple().exponent
-    # The ledger keeps nanodollars, and a file of budgets what it can read again.
+    # The ledger has nanodollars, and the file of budgets only what it can read again.
     return from_nano(to_nano(read)) if exponent < -9 else read.copy_abs()  # type: ignore[operator]  # it is finite
 
 
 def _read(value: object) -> Decimal | None:
-    """The number that a value stands for; `None` if it is not one."""
+    """Return the number that a value stands for; `None` if it is not a number."""
     if isinstance(value, bool):
         return None
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
     if isinstance(value, Rational):
         exact = Fraction(int(value.numerator), int(value.denominator))  # numpy's overflow
-        # Compared before it is written out: it may have any number of digits.
+        # Compared before it is converted, since it may have any number of digits.
         return from_nano(int(exact * NANO)) if 0 <= exact <= _MOST else None
     if isinstance(value, Real):
         if value == 0:
@@ -285,8 +285,8 @@ def _read(value: object) -> Decimal | None:
 
 
 def _quoted(value: object) -> str:
-    """A value, shortened for a message."""
+    """Return a value, shortened for a message."""
     try:
         return f"{value!r:.40}"
-    except ValueError:  # an integer of too many digits to be written
+    except ValueError:  # an integer of too many digits
         return "an integer that long"
