@@ -122,7 +122,7 @@ def test_a_rotated_key_stays_secret(session, together, monkeypatch):
 
 
 def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, monkeypatch):
-    """Two keys, as after a rotation that only added characters."""
+    """Three keys, as after rotations that only added characters."""
     together.plan = [whole("Hi")]
     for more in ("", "-more", "-more-of-it"):
         monkeypatch.setenv("TOGETHER_API_KEY", KEY + more)

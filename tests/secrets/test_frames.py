@@ -59,7 +59,7 @@ def caught(work) -> BaseException:
 
 
 def calls(session: Session) -> dict[str, object]:
-    """The parametrized ways to reach a provider."""
+    """Return the ways to call a provider, by name."""
     return {
         "ask": lambda: session.ask("Hello", model="8x7b"),
         "ask for a whole answer": lambda: session.ask("Hello", model="8x7b", stream=False),
