@@ -123,10 +123,12 @@ def test_code_without_a_source_is_its_manual():
 
 def test_a_function_whose_source_is_not_known_is_no_built_in_one():
     names: dict = {"functools": functools}
-    exec("def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ...", names)
+    # Not under "<string>": from Python 3.13 on that is the source of `python -c`, as of a worker.
+    source = "def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ..."
+    exec(compile(source, "<made>", "exec"), names)
     said = ", whose source is unknown"
     assert shown(names["made"]).text == f"function made(a, b=1){said}\nWhat it does."
-    assert shown(eval("lambda: 1")).text == f"function <lambda>(){said}"
+    assert shown(eval(compile("lambda: 1", "<made>", "eval"))).text == f"function <lambda>(){said}"
     assert shown(names["kept"]).text == f"function kept(){said}"
     assert shown([].append).text.startswith("built-in function list.append(")
 
@@ -143,7 +145,7 @@ class Colour(Enum):
     RED = 1
 class Sub(Both): ...
 """
-    exec(compile(cell, "<string>", "exec", dont_inherit=True), names)
+    exec(compile(cell, "<made>", "exec", dont_inherit=True), names)
     assert shown(names["Both"]).text == (
         "class Both(a: int, b: 'int | None' = 3) -> None\nAbout.\nFields: a: int, b: int | None = 3"
     )
