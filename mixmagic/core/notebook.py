@@ -1,4 +1,7 @@
-"""Which notebook this process works for, as the front end says. Imports nothing of the project."""
+"""The notebook that this process runs for, as its front end names it.
+
+Imports nothing of the project.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 
 VARIABLE = "JPY_SESSION_NAME"
-# Folders and files that are looked at to find a notebook again.
+# Folders and files that are searched for a notebook that was renamed.
 _MOST = 5_000
 _Identity = tuple[int, int]
 
@@ -17,8 +20,8 @@ _Identity = tuple[int, int]
 class Place:
     """The path of a notebook, which may be renamed or moved while its kernel runs.
 
-    The front end gives the path that it had when the kernel began. A file that was renamed is still
-    the same file: it is looked for near its old place.
+    The front end gives the path from when the kernel started. A renamed file keeps its inode: it is
+    searched for near its old path.
 
     Args:
         path: Its canonical path; the file need not exist.
@@ -31,7 +34,7 @@ class Place:
     def __init__(self, path: str) -> None:
         self.named = self.path = path
         self._identity = _identity(path)
-        self._looked: object = None  # the state in which it was not found
+        self._missed: object = None  # the state of its folder when it was not found
 
     def now(self) -> str:
         """Return the path of the notebook now; the last one if it cannot be found.
@@ -43,16 +46,16 @@ class Place:
             self._identity = found
             return self.path
         state = found, _changed(os.path.dirname(self.path))  # noqa: PTH120
-        if state != self._looked:
+        if state != self._missed:
             moved = _search(self.path, self._identity)
             if moved is not None:
                 return moved
-            self._looked = state
-            self._identity = found or self._identity  # written anew under its name
+            self._missed = state
+            self._identity = found or self._identity  # replaced by a new file of its name
         return self.path
 
     def follow(self, path: str) -> None:
-        """Take a new path for the notebook's."""
+        """Set the notebook's new path."""
         self.path = path
 
 
@@ -73,15 +76,15 @@ def path(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def canonical(spelling: str) -> str:
-    """Return the one path for all spellings of a file's: absolute, without links, `..` or `~`.
+    """Return one path for all spellings of it: absolute, without links, `..` or `~`.
 
-    Also in the case that the folder lists, if the filesystem takes names in any case.
+    On a filesystem that ignores case, names are spelled as their folders list them.
     """
     return _listed(os.path.realpath(os.path.expanduser(spelling)))  # noqa: PTH111  # Path's fails without a home
 
 
 def _identity(path: str) -> _Identity | None:
-    """Return what a file keeps when it is renamed; `None` if there is no file."""
+    """Return the device and inode of a file, which a rename keeps; `None` if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  # half surrogate pairs and all
     except (OSError, ValueError):
@@ -90,7 +93,7 @@ def _identity(path: str) -> _Identity | None:
 
 
 def _changed(folder: str) -> int | None:
-    """Return when something was last put into a folder or taken out of it."""
+    """Return when a file was last added to a folder or removed from it."""
     try:
         return os.stat(folder).st_mtime_ns  # noqa: PTH116
     except OSError:
@@ -98,7 +101,7 @@ def _changed(folder: str) -> int | None:
 
 
 def _search(path: str, identity: _Identity) -> str | None:
-    """Return the path of a file: in its old folder or below it, or else around that."""
+    """Search for a file in and below its old folder, then above; return its path."""
     folder, name = os.path.split(path)
     suffix = os.path.splitext(name)[1]  # noqa: PTH122
     left = _MOST
@@ -126,7 +129,7 @@ def _search(path: str, identity: _Identity) -> str | None:
 
 
 def _listed(path: str) -> str:
-    """Return a path with each of its names as its folder lists it."""
+    """Return a path with each name as its folder lists it."""
     folder, name = os.path.split(path)
     if not name:
         return path
@@ -141,10 +144,10 @@ def _listed(path: str) -> str:
         return spelled
     if name in names:
         return spelled
-    alike = (each for each in names if _plain(each) == _plain(name))
+    alike = (listed for listed in names if _plain(listed) == _plain(name))
     return os.path.join(folder, next(alike, name))  # noqa: PTH118
 
 
 def _plain(name: str) -> str:
-    """Return a name without case, and with each accent composed: macOS takes both ways."""
+    """Return a name without case, and with accents composed: macOS accepts both forms."""
     return unicodedata.normalize("NFC", name.casefold())

@@ -1,4 +1,4 @@
-"""Money for a call before it is sent: reserved at once, or waited for. For `layers.meter`."""
+"""Reserve the money for a call, or wait for it: the first half of `layers.meter`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mixmagic.store.ledger.budgets import exact_dollars, exceeded_error
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation, Waiter
 
-# Seconds after which somebody who waits is told so, and between two words.
+# Seconds after which a waiting user is told so, and between two messages.
 _PATIENCE, _AGAIN = 0.1, 1.0
-# Seconds between two looks whether another process has given money back or unlocked the file; and
-# after which all is looked at anew: a call that does not go on any more is not waited for.
-_POLL, _LOOK = 0.02, 1.0
+# Seconds between two checks if another process has written or unlocked the file; and between two
+# tries to reserve in any case: a call that has stopped moving is not waited for.
+_POLL, _RETRY = 0.02, 1.0
 # Seconds that a call under a budget waits for a ledger that another process keeps locked.
 _LOCKED = 60.0
 
@@ -36,8 +36,8 @@ def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, 
     try:
         if ledger.reserve(reservation) is None:
             return
-    except StoreDamaged as news:
-        yield Delta(note=news.message)
+    except StoreDamaged as damage:
+        yield Delta(note=damage.message)
         yield from reserve(ledger, reservation)
         return
     except StoreError as error:
@@ -58,49 +58,51 @@ def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, 
 def _waiting(
     ledger: Ledger, reservation: Reservation, waiter: Waiter
 ) -> Generator[Delta, None, None]:
-    """Wait until a call's money is reserved, telling the user what for."""
+    """Wait until a call's money is reserved, and tell the user why."""
     started = time.monotonic()
-    said = started + _PATIENCE
+    next_message = started + _PATIENCE
     refusal: BudgetExceeded | StoreBusy
     while True:
         if reservation.request.control.stop.is_set():
             raise Stopped(sent=False)
-        seen, look = ledger.database.version(), _LOOK
+        version, retry = ledger.database.version(), _RETRY
         deadline = reservation.request.control.deadline
         try:
             short = ledger.reserve(reservation, waiter, timeout=_POLL)
         except StoreBusy as busy:
             refusal, why = busy, "another process keeps the ledger locked"
-            look, deadline = _POLL, min(deadline, started + _LOCKED)
+            retry, deadline = _POLL, min(deadline, started + _LOCKED)
         else:
             if short is None:
                 return
-            why = f"calls under way hold {exact_dollars(short.reserved)} of {short.limit.name}"
+            why = (
+                f"{exact_dollars(short.reserved)} of {short.limit.name} is reserved by other calls"
+            )
             asked, worst = reservation.asked, reservation.worst_case
             refusal = exceeded_error(asked, worst, short, short.remaining, "and it waited for more")
         now = time.monotonic()
         if now >= deadline:
             raise refusal
-        if now >= said:
-            waiter.active, said = False, now + _AGAIN
+        if now >= next_message:
+            waiter.active, next_message = False, now + _AGAIN
             yield Delta(progress=f"waiting: {why} …")
             waiter.active = True
-        _until_news(ledger, waiter, seen, min(now + look, deadline, said))
+        _sleep(ledger, waiter, version, min(now + retry, deadline, next_message))
 
 
-def _until_news(ledger: Ledger, waiter: Waiter, seen: int, until: float) -> None:
-    """Sleep until it is worth active again."""
+def _sleep(ledger: Ledger, waiter: Waiter, version: int, until: float) -> None:
+    """Sleep until there may be money: the call is woken, or another process has written."""
     while (left := until - time.monotonic()) > 0:
         first = ledger.waiters.is_first(waiter.limits, waiter)
         if waiter.wakeup.wait(min(left, _POLL) if first else left):
             return
-        if first and ledger.database.version() != seen:
+        if first and ledger.database.version() != version:
             return
 
 
 @contextmanager
 def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Waiter]:
-    """Queue a call up behind those that wait already."""
+    """Put a call behind those that wait already, for as long as the block runs."""
     waiter = Waiter(active=True)
     ledger.waiters.add(waiter)
     try:

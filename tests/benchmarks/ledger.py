@@ -1,18 +1,20 @@
-"""What a call's place in the ledger takes, against a bare insert by SQLite itself.
+"""The cost of the ledger: CPU and waiting of `reserve` and `record`, beside a bare insert.
 
     python tests/benchmarks/ledger.py [CALLS] [ROUNDS]
 
-Three kinds of the same durable transaction (write-ahead log, synchronous=FULL), each in turn, in
-one file each: a bare insert of a call's row, `reserve` under three budgets, `settle`; 50 calls are
-under way at once. The budget check alone is the difference that three budgets make to `reserve`.
+Prints microseconds a call, without budgets and under three: on one thread, with 50 calls under
+way, and on 64 threads, where one commit closes the rows of several calls. The bare insert is one
+row in one transaction of SQLite itself, with the same settings. The rounds of all rows take turns,
+and each figure is that of the best round; CPU is that of the whole process. CALLS is rounded to
+multiples of 1,600.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -31,65 +33,108 @@ COLUMNS = (
     "started_at, day, session, notebook, provider, model, status, owner, held_nanodollars,"
     " moved_at, input_price_nanodollars, output_price_nanodollars"
 )
-_UNDER_WAY = 50
+_UNDER_WAY, _THREADS = 50, 64
+
+Step = Callable[[], None]
 
 
-def main(calls: int = 2000, rounds: int = 5) -> None:
+def bare_insert(folder: Path) -> Step:
+    """Return a function that adds a call's row."""
+    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.executescript(";".join(MIGRATIONS))
+    names = ("2026-11-24", "s", "/n.ipynb", "together", "m", "open", "host/1@2")
+    row = (time.time(), *names, 1, time.time(), 1, 1)
+
+    def insert() -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"INSERT INTO calls ({COLUMNS}) VALUES (?{', ?' * 11})", row)
+        connection.execute("COMMIT")
+
+    return insert
+
+
+def steps(ledger: Ledger) -> tuple[Step, Step]:
+    """Return functions that reserve the money of a call, and record one that was reserved."""
     request = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),), {"max_tokens": 100})
     usage = Usage(9, 5)
     completion = Completion("", usage, request.model.price.cost(usage), "stop", request, 1.0, 0.5)
+    worst = worst_case(request)  # the meter's work, not the ledger's
+    reservations: list[Reservation] = []
+
+    def reserve() -> None:
+        reservation = Reservation(request, "/n.ipynb", worst)
+        ledger.reserve(reservation)
+        reservations.append(reservation)
+
+    def record() -> None:
+        ledger.record(reservations.pop(), "ok", completion)
+
+    return reserve, record
+
+
+def measure(work: Step, calls: int) -> tuple[float, float]:
+    """Return microseconds of CPU and of wall clock for one of so many calls."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    return tuple(
+        seconds / calls * 1e6 for seconds in (time.process_time() - cpu, time.perf_counter() - wall)
+    )
+
+
+def batches(calls: int, *steps: Step) -> Step:
+    """Return a function that repeats each step 50 times, in turn, until all calls are made."""
+
+    def work() -> None:
+        for _ in range(calls // _UNDER_WAY):
+            for step in steps:
+                for _ in range(_UNDER_WAY):
+                    step()
+
+    return work
+
+
+def threads(calls: int, *steps: Step) -> Step:
+    """Return a function that makes calls on 64 threads."""
+
+    def some() -> None:
+        for _ in range(calls // _THREADS):
+            for step in steps:
+                step()
+
+    def work() -> None:
+        crowd = [threading.Thread(target=some) for _ in range(_THREADS)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+
+    return work
+
+
+def main(calls: int = 1600, rounds: int = 5) -> None:
+    calls = max(round(calls / 1600), 1) * 1600
     with tempfile.TemporaryDirectory() as folder:
-        bare = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
-        bare.execute("PRAGMA journal_mode=WAL")
-        bare.execute("PRAGMA synchronous=FULL")
-        bare.executescript(";".join(MIGRATIONS))
-        named = ("2026-11-24", "s", "/n.ipynb", "together", "m", "open", "host/1@2")
-        row = (time.time(), *named, 1, time.time(), 1, 1)
-        free, capped = (Ledger(Path(folder) / name, "s") for name in ("free", "capped"))
+        free, budgeted = (Ledger(Path(folder) / name, "s") for name in ("free", "budgeted"))
         for per in ("session", "day", "month"):
-            capped.set_limit(per, Decimal(1000))
-        holds: list[Reservation] = []
-        most = worst_case(request)  # the meter's work, not the ledger's
-
-        def insert() -> None:
-            bare.execute("BEGIN IMMEDIATE")
-            bare.execute(f"INSERT INTO calls ({COLUMNS}) VALUES (?{', ?' * 11})", row)
-            bare.execute("COMMIT")
-
-        def reserve(ledger: Ledger) -> Callable[[], None]:
-            def one() -> None:
-                holds.append(Reservation(request, "/n.ipynb", most))
-                ledger.reserve(holds[-1])
-
-            return one
-
-        def settle(ledger: Ledger) -> Callable[[], None]:
-            return lambda: ledger.record(holds.pop(), "ok", completion)
-
-        steps = {
-            "bare insert": insert,
-            "reserve, no budget": reserve(free),
-            "settle": settle(free),
-            "reserve, three budgets": reserve(capped),
-            "settle again": settle(capped),
+            budgeted.set_limit(per, Decimal(1000))
+        rows = {
+            "bare insert": batches(calls, bare_insert(Path(folder))),
+            "no budget, 1 thread": batches(calls, *steps(free)),
+            "three budgets, 1 thread": batches(calls, *steps(budgeted)),
+            "no budget, 64 threads": threads(calls, *steps(free)),
+            "three budgets, 64 threads": threads(calls, *steps(budgeted)),
         }
-        times: dict[str, list[float]] = {name: [] for name in steps}
+        best = dict.fromkeys(rows, (float("inf"), float("inf")))
         for _ in range(rounds):
-            took = dict.fromkeys(steps, 0.0)
-            for _ in range(calls // _UNDER_WAY):
-                for name, step in steps.items():
-                    started = time.perf_counter()
-                    for _ in range(_UNDER_WAY):
-                        step()
-                    took[name] += time.perf_counter() - started
-            for name, seconds in took.items():
-                times[name].append(seconds / (calls // _UNDER_WAY * _UNDER_WAY) * 1e6)
-        limit = statistics.median(times["bare insert"])
-        for name, each in times.items():
-            middle = statistics.median(each)
-            print(f"{name:24} {middle:7.0f} µs  {middle / limit:5.2f}")
-        both = sum(statistics.median(times[name]) for name in list(times)[3:])
-        print(f"{'reserve + settle':24} {both:7.0f} µs  {both / limit:5.2f}")
+            for name, work in rows.items():
+                best[name] = tuple(map(min, best[name], measure(work, calls)))
+        print(f"{'µs a call':28}{'CPU':>8}{'wall':>8}{'CPU, bare inserts':>20}")
+        for name, (cpu, wall) in best.items():
+            print(f"{name:28}{cpu:8.0f}{wall:8.0f}{cpu / best['bare insert'][0]:20.1f}")
+        free.close()
+        budgeted.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The ledger's tables, as numbered migrations. For `store.ledger`.
+"""The ledger's tables, as numbered migrations.
 
 Money is in nanodollars, prices in nanodollars per million tokens, times in seconds since 1970 or
 in milliseconds. A cost of NULL is unknown, never 0. A price is kept beside the cost, so that
-history stays when a price changes.
+past costs stay when a price changes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MIGRATIONS = (
     CREATE INDEX calls_by_session ON calls (session);
     CREATE INDEX calls_by_time ON calls (started_at)
     """,
-    # Reservations. `held` is what an open call may cost at most, `owner` the process that makes
+    # Reservations. `held` is the most that an open call can cost, `owner` the process that makes
     # it. `spending` had sums for budgets: session:ID, notebook:PATH, day:DATE, month:MONTH,
-    # cell:ID. `totals` sums the calls that have ended up for budgets and for
-    # reports, in several ways, so that each report reads few rows whatever was called. By session;
-    # and of all sessions, named in the session's place: '' by day and model, 'days' by day,
-    # 'months' by month and model, 'notebooks' by day, notebook and model, or (day '') by notebook.
+    # cell:ID. `totals` has sums of the calls that have ended, for budgets and reports, grouped in
+    # several ways, so that each report reads few rows: by session; and for all sessions, with the
+    # kind in the column `session`: '' by day and model, 'days' by day, 'months' by month and model,
+    # 'notebooks' by day, notebook and model, or (with an empty day) by notebook.
     """
     ALTER TABLE calls RENAME TO calls_1;
     DROP INDEX calls_by_session;
@@ -139,8 +139,8 @@ MIGRATIONS = (
             SUM(prompt_tokens), 0, SUM(completion_tokens), SUM(cost_nanodollars), 0,
             SUM(unpriced), SUM(estimated) FROM totals GROUP BY 3, 6
     """,
-    # Budgets are checked against `totals` and the open calls themselves: sums that are kept twice
-    # can disagree, and every page that a transaction touches costs time.
+    # Budgets are checked against `totals` and the open calls: sums that are kept twice can
+    # disagree, and every page that a transaction touches costs time.
     """
     DROP TABLE spending;
     DROP INDEX calls_by_session;
@@ -152,16 +152,16 @@ MIGRATIONS = (
     CREATE INDEX calls_open ON calls (status, session, day, notebook, cell, held_nanodollars)
         WHERE status = 'open'
     """,
-    # What calls of other origins need: from a cache, a cassette, a batch. `tag` is the cell or the
-    # row that asked, `job` the job that it is part of, `billed_tries` how many tries that failed
-    # are in the cost at their worst case, `charge` what the provider said it charges. `moved_at` is
-    # when an open call last got a piece of its answer, roughly.
+    # Calls of other origins: a cache, a cassette, a batch. `tag` is the cell or the row that made
+    # the call, `job` the job that it belongs to, `billed_tries` the number of failed tries that are
+    # in the cost at their worst case, `charge` what the provider said it charges. `moved_at` is
+    # roughly when an open call last got a piece of its answer.
     # `reservations` are amounts that no process owns: those of jobs, which outlive their kernels,
-    # and of their leases. They count for budgets as open calls do, until they are lowered or
-    # deleted by whoever works on the job. `waiting` has calls that wait for money: since when, for
-    # which limits (`day:2026-11-24`, one a line), and when they last looked.
-    # The trigger stops a process of an earlier version that has the file open, when it is about to
-    # reserve money: it knows nothing of other reservations, and does not tell when a call moves.
+    # and of their leases. They count for budgets as open calls do, until the job lowers or deletes
+    # them. `waiting` has the calls that wait for money: since when, for which limits
+    # (`day:2026-11-24`, one a line), and when they last tried.
+    # The trigger stops a process of an earlier version that has the file open when it is about to
+    # reserve money: it ignores other reservations, and does not note when a call moves.
     """
     ALTER TABLE calls RENAME TO calls_3;
     DROP INDEX calls_by_session;

@@ -1,4 +1,4 @@
-"""Reports of spending, from the ledger's running totals. For `store.ledger`."""
+"""Reports of spending, from the ledger's running totals."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _GROUPS: dict[By, tuple[str, str]] = {
     "notebook": ("notebook", "notebook"),
     "status": ("status", "status"),
 }
-# The calls that have ended, summed up; and what is rare: those under way, what jobs have reserved,
-# tries that may have been billed.
+# The calls that have ended, from the totals; and the few rows of calls under way, of amounts that
+# jobs have reserved, and of calls with tries that may have been billed.
 _QUERY = """
     SELECT {name} AS name, SUM(calls) AS calls, SUM(open), SUM(calls * (status = 'stopped')),
         SUM(calls * (status = 'failed')), SUM(calls * (status = 'lost')), SUM(prompt_tokens),
@@ -52,11 +52,11 @@ _QUERY = """
     ) GROUP BY {columns} ORDER BY {order}"""
 _LOST = """SELECT id, started_at, provider || ':' || model AS model, notebook, owner, status,
     COALESCE(cost_nanodollars, held_nanodollars) AS most FROM calls WHERE status"""
-# Calls that are read for a curve: the newest. Points that it has.
+# Newest calls that are read for a curve, and its number of points.
 _READ, _POINTS = 10_000, 500
-# Days that are shown one by one; more are summed up by month.
+# Days that are shown one by one; a longer time is shown by month.
 _DAYS = 62
-# Lost calls that are listed: the newest.
+# Newest lost calls that are listed.
 _LISTED = 100
 
 
@@ -70,17 +70,17 @@ class Spent:
         open: Calls that are under way.
         stopped: Calls that the user stopped.
         failed: Calls that failed.
-        lost: Calls whose process ended before they did, and that nobody has settled since.
-        prompt_tokens: Tokens in.
+        lost: Calls whose process ended before they did, and that nobody has resolved since.
+        prompt_tokens: Tokens of the prompts.
         cached_tokens: Those of them that a provider had in its cache.
-        completion_tokens: Tokens out.
+        completion_tokens: Tokens of the answers.
         unpriced: Calls that ended with tokens but without a known price.
         estimated: Calls whose tokens we counted, not the provider.
         cost: US dollars of the calls whose price is known; lost ones, and tries that may have been
-            billed, at their most.
-        saved: US dollars that were not paid for cached tokens; below 0 where those cost more.
+            billed, at their worst case.
+        saved: US dollars that were not paid for cached tokens; below 0 if those cost more.
         held: US dollars that the calls under way may cost at most, and that jobs have reserved.
-        billed_tries: Tries of which nobody has seen the end, and that the provider may bill.
+        billed_tries: Failed tries that the provider may bill.
     """
 
     name: str
@@ -105,10 +105,10 @@ class Timeline:
     """Cost of a period's calls over time, for a plot.
 
     Attributes:
-        models: The models and what they have cost in US dollars, the dearest first.
-        points: Of a session or a day: seconds since 1970, and US dollars until then. At most
-            500; of more than 10,000 calls, the newest.
-        days: Of a month or of all: the day (or the month, where the days are many), the model,
+        models: The models and their cost in US dollars, the most expensive first.
+        points: For a session or a day: seconds since 1970, and US dollars until then. At most
+            500, of the newest 10,000 calls.
+        days: For a month or all time: the day (or the month, if there are many days), the model,
             and US dollars.
     """
 
@@ -119,14 +119,14 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A call of which nobody knows what it has cost: lost, or with tries that nobody saw end.
+    """A call of unknown cost: it was lost, or had tries that may have been billed.
 
     Attributes:
         number: The call's row.
         started_at: Seconds since 1970.
         model: The model, as `provider:API-string`.
-        notebook: The notebook's path, where known.
-        most: US dollars that it may have cost at most; `None` where nothing bounds it.
+        notebook: The notebook's path, if known.
+        most: US dollars that it may have cost at most; `None` if unknown.
         status: Its status in the ledger.
     """
 
@@ -149,12 +149,12 @@ MONEY = ("cost", "saved", "held")
 def spent(
     database: Database, session: str, period: Period, by: By, timeout: float | None = None
 ) -> list[Spent]:
-    """Return what calls have cost, in groups: the dearest first, days in their order.
+    """Return the cost of calls, in groups: the most expensive first, days in their order.
 
     Args:
         database: The ledger's.
-        session: Whose calls, where `period` is `session`.
-        period: Which calls: of this session, of today, of this month, or all.
+        session: The session, if that is the period.
+        period: Period of the calls.
         by: Column that makes the groups.
         timeout: Seconds to wait if another process keeps the ledger locked.
 
@@ -164,15 +164,15 @@ def spent(
     name, columns = _GROUPS[by]
     order = "name" if by == "day" else "cost DESC, calls DESC, name"
     first, last = _days(period)
-    whose, until = _sums(session, period, by)
+    totals, until = _totals(session, period, by)
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
-        (whose, first, until, *3 * (session if period == "session" else "", first, last)),
+        (totals, first, until, *3 * (session if period == "session" else "", first, last)),
         timeout,
     )
     money = slice(-4, -1)
     values = ([*row[:-4], *map(from_nano, row[money]), row[-1]] for row in map(tuple, rows))
-    return [Spent(*each) for each in values]
+    return [Spent(*row) for row in values]
 
 
 def timeline(database: Database, session: str, period: Period) -> Timeline:
@@ -180,8 +180,8 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
 
     Args:
         database: The ledger's.
-        session: Whose calls, where `period` is `session`.
-        period: Which calls.
+        session: The session, if that is the period.
+        period: Period of the calls.
 
     Raises:
         StoreError: The ledger cannot be read.
@@ -206,9 +206,9 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
 
 
 def lost(database: Database) -> list[Lost]:
-    """Return the calls whose cost nobody knows: the newest 100.
+    """Return the newest 100 calls of unknown cost.
 
-    Those that were lost, other hosts' open ones, and those with tries that may have been billed.
+    Lost calls, open ones of other hosts, and calls with tries that may have been billed.
 
     Raises:
         StoreError: The ledger cannot be read.
@@ -216,8 +216,8 @@ def lost(database: Database) -> list[Lost]:
     newest = f"ORDER BY id DESC LIMIT {_LISTED}"
     rows = {
         row["id"]: row
-        for what in ("= 'lost'", "!= 'open' AND billed_tries > 0")
-        for row in database.rows(f"{_LOST} {what} {newest}")
+        for condition in ("= 'lost'", "!= 'open' AND billed_tries > 0")
+        for row in database.rows(f"{_LOST} {condition} {newest}")
     }
     for row in database.rows(f"{_LOST} = 'open'"):
         if has_exited(row["owner"]) is None:
@@ -239,26 +239,26 @@ def total(rows: Iterable[Spent]) -> Spent:
     """Return the sum of rows."""
     listed = list(rows)
     sums: dict[str, Any] = {}
-    for name in (each.name for each in fields(Spent)[1:]):
+    for name in (column.name for column in fields(Spent)[1:]):
         add = exact_sum if name in MONEY else sum
         sums[name] = add(getattr(row, name) for row in listed)
     return Spent("total", **sums)
 
 
 def day(seconds: float | None = None) -> str:
-    """Return the local day of a time, or now, as in `2026-11-24`."""
+    """Return the local day of a time, or of now: `2026-11-24`."""
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _days(period: Period) -> tuple[str, str]:
-    """Return the first and the last day of a period, or texts before and behind all days."""
+    """Return the first and the last day of a period, or texts before and after all days."""
     today = day()
     periods = {"today": (today, today), "month": (today[:7], f"{today[:7]}-99")}
     return periods.get(period, ("", "~"))
 
 
-def _sums(session: str, period: Period, by: By) -> tuple[str, str]:
-    """Return the fewest sums that a report can be made of: whose, and their last day."""
+def _totals(session: str, period: Period, by: By) -> tuple[str, str]:
+    """Return the smallest set of totals for a report: its `session` column, and its last day."""
     if period == "session":
         return session, "~"
     last = _days(period)[1]
@@ -270,7 +270,7 @@ def _sums(session: str, period: Period, by: By) -> tuple[str, str]:
 
 
 def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]]:
-    """Return the cost of each day, or of each month if the days are many, by model."""
+    """Return the cost by model of each day, or of each month if there are many days."""
     first, last = _days(period)
     edges = "SELECT {}(day) FROM totals WHERE session = 'days' AND day BETWEEN ? AND ?"
     ends = [database.rows(edges.format(end), (first, last))[0][0] for end in ("MIN", "MAX")]
