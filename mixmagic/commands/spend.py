@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
     args = Parser(prog, __doc__)
-    what = args.add_mutually_exclusive_group()
+    scope = args.add_mutually_exclusive_group()
     for flag, period, calls in (
         ("--session", "session", "calls of this session"),
         ("--today", "today", "calls of today, in all sessions"),
         ("--month", "month", "calls of this month, in all sessions"),
         ("--all", "all", "all calls ever made"),
     ):
-        args.add(flag, to=what, dest="period", action="store_const", const=period, help=calls)
-    args.add("--elsewhere", to=what, action="store_true", help="compare what the tokens of this"
+        args.add(flag, to=scope, dest="period", action="store_const", const=period, help=calls)
+    args.add("--elsewhere", to=scope, action="store_true", help="compare what the tokens of this"
         " session would have cost at other providers")  # fmt: skip
-    args.add("--resolve", to=what, nargs="*", metavar="NUMBER DOLLARS", help="list the calls"
+    args.add("--resolve", to=scope, nargs="*", metavar="NUMBER DOLLARS", help="list the calls"
         " whose cost is not known, or record what one was billed")  # fmt: skip
-    args.add("--by", choices=("model", "day", "notebook", "status"), help="default: model")
+    args.add(
+        "--by", choices=("model", "day", "notebook", "status"), help="group by (default: model)"
+    )
     args.add("--csv", type=Path, metavar="FILE", help="write the table to a file instead")
     args.exclude("--by", "--elsewhere", "--resolve")
     args.exclude("--csv", "--elsewhere", "--resolve")

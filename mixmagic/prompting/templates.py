@@ -115,20 +115,6 @@ class Template:
         placeholder = f"cell{os.urandom(16).hex()}"
         return expand(_CELL.sub(placeholder, body)).replace(placeholder, cell).strip("\n")
 
-    def under(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a call's options together with the template's; the call's own win.
-
-        Args:
-            options: The call's `model`, `system`, `task` and parameters; `None` is not set.
-
-        Example:
-            >>> Template("t", "", model="8x22b").under({"model": None, "seed": 1})
-            {'model': '8x22b', 'seed': 1}
-        """
-        own = {"system": self.system, "task": self.task, "model": self.model, **self.params}
-        given = {name: value for name, value in options.items() if value is not None}
-        return {name: value for name, value in own.items() if value is not None} | given
-
 
 def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
     """Return the templates of a folder by name; an invalid one is represented by its error.

@@ -58,7 +58,7 @@ def test_a_head_may_be_missing_or_empty(folder, text):
     (folder / "plain.md").write_text(text)
     found = Template.load(folder, "plain")
     assert found.prompt("this") == "Just this!"
-    assert found.under({}) == {}
+    assert (found.params, found.system, found.task, found.model) == ({}, None, None, None)
 
 
 def test_windows_line_ends_and_a_byte_order_mark(folder):
@@ -120,19 +120,6 @@ def test_with_the_notebook_s_expressions():
 @given(st.text())
 def test_any_cell_comes_out_as_it_is(cell):
     assert Template("t", "<{{ cell }}>").prompt(cell) == f"<{cell}>"
-
-
-def test_options_of_the_cell_win(folder):
-    found = Template.load(folder, "review")
-    options = {"model": None, "system": "Be long.", "max_tokens": 5, "seed": None, "stop": None}
-    assert found.under(options) == {
-        "system": "Be long.",
-        "task": "code",
-        "model": "8x22b",
-        "max_tokens": 5,
-        "stop": ["END"],
-        "extra_body": {"safe_prompt": True},
-    }
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class RequestBuilder:
         """Return the request.
 
         Args:
-            instruction: What the answer's format adds to the system prompt.
+            instruction: The text that the answer's format adds to the system prompt.
             schema: The answer's schema. Values leave room for it; it is added by the caller.
 
         Raises:
@@ -102,7 +102,7 @@ class RequestBuilder:
         if self._model is None and template.model is not None:
             with _naming(template, folder):
                 self._session.catalog.resolve(template.model)
-        self._model = self._model or template.model
+            self._model = template.model
         self._task = self._task or template.task
         self._params = {**template.params, **self._params}
         return template
