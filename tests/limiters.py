@@ -6,7 +6,7 @@ from collections import deque
 
 
 class Bucket:
-    """Tokens that come back evenly, up to `burst` seconds' worth of them."""
+    """A token bucket that holds `burst` seconds' worth of calls."""
 
     burst = 1.0
 
@@ -25,7 +25,7 @@ class Bucket:
 
 
 class Strict(Bucket):
-    """Calls at equal distances, with 25 ms to spare at 20 a second."""
+    """Evenly spaced calls, with 25 ms to spare at 20 per second."""
 
     burst = 0.075
 

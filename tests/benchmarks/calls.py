@@ -376,9 +376,9 @@ ROWS = {
         lambda r: _wall(r) <= 5 and _whole(r) and r["mixmagic"]["refused"] < 200,
         "5 s, none lost, < 200 refused",
     ),
-    "told500": Row(
-        "the same, if the limit is told",
-        "told500",
+    "announced500": Row(
+        "the same, if the limit is announced",
+        "announced500",
         lambda client, url: _threads(client(url), 2000, 64),
         _RETRYING,
         lambda r: _wall(r) <= 5 and _whole(r) and r["mixmagic"]["refused"] == 0,

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,13 +53,13 @@ class Scenario:
     Attributes:
         latency: Seconds until it answers.
         limit: Calls per second; 0 if there is no limit.
-        told: True if it tells its limit.
+        announced: True if its headers announce the limit.
         fails: True if every twentieth prompt fails first: one half with 429, one half with 500.
     """
 
     latency: float = LATENCY
     limit: float = 0.0
-    told: bool = False
+    announced: bool = False
     fails: bool = False
     received: int = 0
     refused: int = 0
@@ -86,7 +85,7 @@ class Scenario:
         if self._bucket is None:
             self._bucket = _Limit(self.limit)
             self._bucket.take(now - 10)
-        headers = {"x_ratelimit_limit": f"{self.limit:g}"} if self.told else {}
+        headers = {"x_ratelimit_limit": f"{self.limit:g}"} if self.announced else {}
         if self.limit and not self._bucket.take(now):
             return self._refuse(now, prompt, 1, headers)
         number = int(prompt.rpartition(" ")[2])
@@ -114,15 +113,14 @@ def fails(number: int) -> int:
     return 429 if number // 20 % 2 else 500
 
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {
-    "fast": lambda: Scenario(latency=0.0),
-    "slow": Scenario,
-    "failing": lambda: Scenario(fails=True),
-    "hidden500": lambda: Scenario(limit=500),
-    "told500": lambda: Scenario(limit=500, told=True),
-    "hidden100": lambda: Scenario(limit=100),
+_SCENARIOS = {
+    "fast": Scenario(latency=0.0),
+    "slow": Scenario(),
+    "failing": Scenario(fails=True),
+    "hidden500": Scenario(limit=500),
+    "announced500": Scenario(limit=500, announced=True),
+    "hidden100": Scenario(limit=100),
 }
-_scenarios = {name: make() for name, make in SCENARIOS.items()}
 
 
 class _Connection(asyncio.Protocol):
@@ -136,19 +134,19 @@ class _Connection(asyncio.Protocol):
         top, found, body = self._data.partition(b"\r\n\r\n")
         if not found:
             return
-        name, _, length = top.lower().partition(b"content-length:")
+        _, _, length = top.lower().partition(b"content-length:")
         if len(body) < int(length.split(b"\r\n")[0] or 0):
             return
         self._data = b""
         name = top.split(b" ")[1].decode().split("/")[1]
         if name == "stats":
-            counts = [scenario.reset() for scenario in _scenarios.values()]
+            counts = [scenario.reset() for scenario in _SCENARIOS.values()]
             total = {key: sum(each[key] for each in counts) for key in counts[0]}
             self._send(_response(200, json.dumps(total).encode()))
             return
         asked = json.loads(body)
         prompt = asked["messages"][-1]["content"]
-        wait, response = _scenarios[name].answer(prompt, streamed=asked.get("stream", False))
+        wait, response = _SCENARIOS[name].answer(prompt, streamed=asked.get("stream", False))
         if wait:
             asyncio.get_running_loop().call_later(wait, self._send, response)
         else:

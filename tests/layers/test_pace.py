@@ -55,11 +55,11 @@ class Server:
 
     Attributes:
         clock: Its clock.
-        take: True if it accepts a call now.
+        take: Returns True if it accepts a call now.
         latency: Seconds until it answers; a refusal takes 1 ms.
-        limits: The limits that it tells.
-        retry_after: Seconds that a refusal tells to wait; `None` if it tells none.
-        fails: The errors that a prompt meets before anything else.
+        limits: The limits that it announces.
+        retry_after: Seconds that a refusal asks to wait; `None` if it does not say.
+        fails: The errors that a prompt meets first.
     """
 
     clock: Clock
@@ -147,7 +147,7 @@ def busy(core):
 
 
 def begun(limiter, clock):
-    """A limiter whose count begins now."""
+    """The limiter, with its full burst available."""
     limiter.take(clock.monotonic() - 100)
     return limiter
 
@@ -185,14 +185,14 @@ def test_a_window_of_a_minute_that_is_used_up_is_waited_for(clock):
     assert result.seconds <= first + 60 + 5
 
 
-def test_a_hidden_limit_with_answers_that_take_long(clock):
+def test_a_hidden_limit_with_slow_answers(clock):
     server = Server(clock, begun(Bucket(20), clock).take, latency=2.0)
     result = run(clock, server, 400)
     assert (result.lost, result.refused <= 80) == (0, True)
     assert result.seconds <= 1.10 * 19 + 2
 
 
-def test_a_hidden_limit_without_a_word_on_when_to_come_back(clock):
+def test_a_hidden_limit_without_retry_after(clock):
     server = Server(clock, begun(Bucket(20), clock).take, retry_after=None)
     result = run(clock, server, 400)
     assert (result.lost, result.refused <= 80) == (0, True)
@@ -214,7 +214,7 @@ def test_three_processes_under_one_hidden_limit_all_finish(clock):
 
 @pytest.mark.parametrize(("rate", "calls"), [(20, 400), (500, 2000)])
 @pytest.mark.parametrize("kind", [Bucket, Fixed, Sliding])
-def test_a_told_limit_is_kept_to_and_used(clock, kind, rate, calls):
+def test_an_announced_limit_is_kept_to_and_used(clock, kind, rate, calls):
     # As many calls as a limit of 20 allows leave before its first head comes.
     server = Server(
         clock, begun(kind(rate), clock).take, limits=lambda now: RateLimits(requests=rate)
@@ -224,7 +224,7 @@ def test_a_told_limit_is_kept_to_and_used(clock, kind, rate, calls):
     assert result.seconds <= 1.10 * calls / rate
 
 
-def test_a_told_limit_that_changes_is_followed_down_and_up(clock):
+def test_an_announced_limit_that_changes_is_followed_down_and_up(clock):
     limiter, started = begun(Bucket(20), clock), clock.monotonic()
 
     def allowed(now):
@@ -242,7 +242,7 @@ def test_a_told_limit_that_changes_is_followed_down_and_up(clock):
         assert accepted >= 0.88 * 20 * rate
 
 
-def test_a_told_limit_that_others_use_too_is_learned_to_be_lower(clock):
+def test_below_an_announced_limit_that_others_use_too_a_lower_one_is_learned(clock):
     server = Server(
         clock, begun(Bucket(10), clock).take, limits=lambda now: RateLimits(requests=20 + now % 1)
     )
@@ -251,7 +251,7 @@ def test_a_told_limit_that_others_use_too_is_learned_to_be_lower(clock):
     assert result.seconds <= 1.15 * 29
 
 
-def test_failures_by_chance_bring_no_pace(clock):
+def test_random_failures_do_not_slow_anything_down(clock):
     # Half of 5 % are refused and wait 2 s, half fail on the server and back off.
     names, fails = random.Random(7).sample(range(4000), 200), {}
     for number, name in enumerate(names):
@@ -263,7 +263,7 @@ def test_failures_by_chance_bring_no_pace(clock):
     assert result.seconds <= 1.25 * (4000 * 0.0506 + 100 * 2) / 64 + 2
 
 
-def test_without_a_limit_nothing_waits(clock):
+def test_without_a_limit_no_call_waits(clock):
     result = run(clock, Server(clock), 2000)
     assert (result.lost, result.refused) == (0, 0)
     assert result.seconds <= 1.02 * 2000 * 0.0506 / 64 + 0.05
@@ -285,7 +285,7 @@ def test_a_limit_of_calls_in_flight_loses_nothing(clock):
     assert result.seconds <= 1.40 * 2000 * 0.05 / 8
 
 
-def test_an_outage_is_hardly_asked_into_and_forgotten_soon(clock):
+def test_few_calls_are_sent_during_an_outage_and_it_is_soon_forgotten(clock):
     started = clock.monotonic()
     server = Server(clock, lambda now: not 1 <= now - started < 11, retry_after=5.0)
     result = run(clock, server, 4000)
@@ -316,7 +316,7 @@ def every(seconds, count, start=0.0):
     return [start + seconds * number for number in range(count)]
 
 
-def test_there_is_no_pace_before_a_limit_is_told_or_found():
+def test_calls_are_not_delayed_until_a_limit_is_announced_or_learned():
     pace = Pace()
     for number in range(1000):
         assert pace.delay(0.001 * number) == 0
@@ -324,7 +324,7 @@ def test_there_is_no_pace_before_a_limit_is_told_or_found():
     assert pace.rate(1.0) == math.inf
 
 
-def test_a_told_limit_spaces_calls_evenly_and_makes_up_for_little_lateness():
+def test_an_announced_limit_spaces_calls_evenly_and_makes_up_for_a_little_lateness():
     pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=10))
     sent(pace, 100.0)
@@ -333,20 +333,20 @@ def test_a_told_limit_spaces_calls_evenly_and_makes_up_for_little_lateness():
     assert pace.delay(100.16) == pytest.approx(0.1)
 
 
-def test_a_told_limit_is_not_used_up():
+def test_an_announced_limit_is_not_used_up():
     pace = Pace()
     pace.on_limits(0.0, RateLimits(requests=100))
     assert pace.rate(0.0) == pytest.approx(95)
 
 
-def test_told_tokens_stretch_the_distance():
+def test_announced_tokens_stretch_the_distance():
     pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=100, tokens=1000))
     sent(pace, 1.0, tokens=2000)
     assert pace.delay(1.0) == pytest.approx(2.0 - 0.04)
 
 
-def test_a_told_wait_holds_for_all_but_never_over_a_minute():
+def test_an_announced_wait_holds_for_all_calls_for_a_minute_at_most():
     pace = Pace()
     pace.on_limits(5.0, RateLimits(wait=7))
     assert pace.delay(5.0) == pace.blocked(5.0) == 7
@@ -356,7 +356,7 @@ def test_a_told_wait_holds_for_all_but_never_over_a_minute():
     assert pace.delay(5.0) == 60
 
 
-def test_calls_that_were_sent_before_a_limit_is_told_count():
+def test_calls_that_were_sent_before_a_limit_is_announced_count():
     pace = Pace(Tuning(announced_share=1.0))
     sent(pace, *[0.0] * 15)
     pace.on_limits(0.1, RateLimits(requests=20))
@@ -367,7 +367,7 @@ def test_calls_that_were_sent_before_a_limit_is_told_count():
     assert pace.delay(0.1) == 1  # the second is over then
 
 
-def test_a_limit_that_is_announced_replaces_what_was_learned_before():
+def test_an_announced_limit_replaces_one_that_was_learned_before():
     pace = piled(Pace())
     assert pace.rate(1.0) < 40
     pace.on_limits(1.0, RateLimits(requests=100))
@@ -383,14 +383,14 @@ def test_a_limit_that_was_learned_below_an_announced_one_outlives_its_changes():
     assert pace.rate(1.0) == before < 40
 
 
-def test_a_limit_that_must_be_wrong_lets_a_call_through_each_minute():
+def test_an_absurdly_low_limit_lets_a_call_through_each_minute():
     pace = Pace()
     pace.on_limits(0.0, RateLimits(requests=1e-9, tokens=1e-9))
     sent(pace, 0.0, tokens=1000)
     assert pace.delay(0.0) <= 60
 
 
-def test_a_told_limit_that_rises_is_used_at_once():
+def test_an_announced_limit_that_rises_is_used_at_once():
     pace = Pace(Tuning(announced_share=1.0))
     pace.on_limits(0.0, RateLimits(requests=0.01))
     sent(pace, 0.0)
@@ -407,7 +407,7 @@ def piled(pace, now=1.0):
     return pace
 
 
-def test_four_refusals_and_a_quarter_of_the_calls_are_a_limit():
+def test_four_refusals_that_are_a_quarter_of_the_calls_reveal_a_limit():
     times = every(0.05, 12)
     pace = Pace()
     sent(pace, *times)
@@ -434,7 +434,7 @@ def test_refusals_of_more_than_a_second_ago_do_not_count():
     assert pace.rate(4.2) == math.inf
 
 
-def test_calls_that_were_on_their_way_at_a_lesson_teach_no_other():
+def test_refusals_of_calls_that_were_on_their_way_at_a_cut_cut_no_further():
     pace, other = Pace(), Pace()
     times = every(0.01, 40)
     for each in (pace, other):
@@ -444,7 +444,7 @@ def test_calls_that_were_on_their_way_at_a_lesson_teach_no_other():
     assert pace.rate(0.5) == other.rate(0.5) < math.inf
 
 
-def test_one_refusal_within_a_pace_takes_a_tenth():
+def test_one_refusal_below_a_learned_limit_lowers_it_by_a_tenth():
     pace = piled(Pace())
     sent(pace, 3.0, 3.1)
     before = pace.rate(3.2)
@@ -452,7 +452,7 @@ def test_one_refusal_within_a_pace_takes_a_tenth():
     assert pace.rate(3.2) == pytest.approx(0.9 * before)
 
 
-def test_one_refusal_soon_after_a_lesson_takes_nothing():
+def test_one_refusal_soon_after_a_cut_changes_nothing():
     pace = Pace()
     pace.on_limits(0.0, RateLimits(requests=30))
     piled(pace)
@@ -462,7 +462,7 @@ def test_one_refusal_soon_after_a_lesson_takes_nothing():
     assert pace.rate(1.5) == before
 
 
-def test_a_rate_doubles_each_second_after_a_deep_cut_and_slowly_after_another():
+def test_a_rate_doubles_every_second_after_a_deep_cut_and_grows_slowly_after_another():
     deep = piled(Pace())  # from no limit at all
     assert deep.rate(3.0) == pytest.approx(4 * deep.rate(1.0))
     pace = Pace()
@@ -471,7 +471,7 @@ def test_a_rate_doubles_each_second_after_a_deep_cut_and_slowly_after_another():
     pace._cut(1.0, 27.0, 30.0)
     assert pace.rate(2.0) == pytest.approx(27 * 2**0.03)
     assert pace.rate(11.0) == pytest.approx(27 * 2**3)
-    assert pace.rate(21.0) == 950  # and the told limit bounds it
+    assert pace.rate(21.0) == 950  # the announced limit
 
 
 def test_a_deep_cut_that_is_refused_again_grows_slowly_from_then_on():
@@ -493,7 +493,7 @@ def test_if_nothing_gets_through_all_wait_as_the_provider_says():
     assert pace.blocked(0.1) == 1
 
 
-def test_one_calls_wait_is_not_the_others_if_some_get_through():
+def test_a_refused_call_does_not_make_others_wait_if_some_get_through():
     pace = piled(Pace())
     assert pace.blocked(1.0) == 0
 
@@ -524,7 +524,7 @@ def test_a_rate_is_measured_over_a_tenth_of_a_second_at_least():
     assert pace.rate(0.02) <= 0.9 * 8 / 0.1
 
 
-def test_a_rate_is_never_measured_to_be_higher_than_it_was():
+def test_a_cut_never_raises_the_rate():
     pace = Pace()
     pace.on_limits(0.0, RateLimits(requests=10))
     times = every(0.01, 20)
@@ -533,7 +533,7 @@ def test_a_rate_is_never_measured_to_be_higher_than_it_was():
     assert pace.rate(0.2) <= 0.9 * 9.5
 
 
-def test_what_a_call_leaves_behind_is_bounded():
+def test_the_memory_of_calls_is_bounded():
     pace = Pace()
     for number in range(10_000):
         pace.on_sent(0.1 * number, 1)

@@ -1,4 +1,4 @@
-"""A call is made again only where nothing of an answer has come, and in bounded time."""
+"""A call is retried only if nothing of an answer has arrived, and for a limited time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def drain(stream, request=REQUEST):
         return list(deltas)
 
 
-def test_a_call_is_made_again_and_the_footer_says_so(settings):
+def test_a_call_is_retried_and_the_footer_says_so(settings):
     fake = Fake([LIMITED], [LIMITED], [Delta("Hi"), Delta(finish="stop")])
     deltas = drain(retry(settings)(fake))
     assert "".join(map(str, deltas)) == "Hi"
@@ -61,7 +61,7 @@ def test_a_call_is_made_again_and_the_footer_says_so(settings):
     assert fake.tries == 3
 
 
-def test_the_tries_are_bounded(settings):
+def test_the_number_of_retries_is_limited(settings):
     fake = Fake(*[[LIMITED]] * 9)
     with pytest.raises(RateLimited):
         drain(retry(settings)(fake))
@@ -74,14 +74,14 @@ def limited(wait, *, others_accepted=False):
     return error
 
 
-def test_a_429_does_not_count_as_a_try_if_others_get_through(settings):
+def test_a_429_does_not_count_if_other_calls_are_accepted(settings):
     fake = Fake(*[[limited(0.001, others_accepted=True)]] * 30, [Delta("Hi"), Delta(finish="stop")])
     deltas = drain(retry(settings)(fake))
     assert fake.tries == 31
     assert [delta.note for delta in deltas if delta.note] == ["after 30 retries"]
 
 
-def test_a_429_counts_if_nothing_gets_through_or_after_no_wait_at_all(settings):
+def test_a_429_counts_if_no_other_call_is_accepted_or_no_wait_is_asked_for(settings):
     for error in (limited(0.001), limited(0.0, others_accepted=True)):
         fake = Fake(*[[error]] * 9)
         with pytest.raises(RateLimited):
@@ -89,7 +89,7 @@ def test_a_429_counts_if_nothing_gets_through_or_after_no_wait_at_all(settings):
         assert fake.tries == 5
 
 
-def test_429s_that_do_not_count_leave_the_other_tries_as_they_are(settings):
+def test_other_errors_count_beside_429s_that_do_not(settings):
     error = Unavailable("no", "no", status=503, retryable=True, retry_after=0.0)
     fake = Fake(*[[limited(0.001, others_accepted=True)], [error]] * 9)
     with pytest.raises(Unavailable):
@@ -97,14 +97,14 @@ def test_429s_that_do_not_count_leave_the_other_tries_as_they_are(settings):
     assert fake.tries == 10
 
 
-def test_retry_timeout_bounds_429s_that_do_not_count(settings):
+def test_retry_timeout_limits_429s_that_do_not_count(settings):
     fake = Fake(*[[limited(0.06, others_accepted=True)]] * 9)
     with pytest.raises(RateLimited):
         drain(retry(replace(settings, retry_timeout=0.15))(fake))
     assert fake.tries == 3
 
 
-def test_without_retries_there_are_none_after_a_429_either(settings):
+def test_max_retries_of_zero_means_none_after_a_429_either(settings):
     fake = Fake([limited(0.001, others_accepted=True)])
     with pytest.raises(RateLimited):
         drain(retry(replace(settings, max_retries=0))(fake))
@@ -127,8 +127,8 @@ def test_bulk_work_lends_its_slot_during_each_wait_and_only_then(settings):
         yield Delta("Hi")
 
     for delta in retry(settings)(inner)(replace(REQUEST, control=Control(pause=pause))):
-        seen.append("told" if delta.progress else str(delta))  # noqa: PERF401
-    again = ["sent", "lent", "told", "taken"]
+        seen.append("progress" if delta.progress else str(delta))  # noqa: PERF401
+    again = ["sent", "lent", "progress", "taken"]
     assert seen == [*again, *again, "sent", "Hi", ""]
 
 
@@ -151,7 +151,7 @@ def test_a_stop_during_the_wait_takes_the_slot_back(settings):
     assert seen == ["taken"]
 
 
-def test_an_error_that_will_not_pass_is_not_tried_again(settings):
+def test_an_error_that_is_not_temporary_is_not_retried(settings):
     fake = Fake([Unavailable("no", "no", status=503)])
     with pytest.raises(Unavailable):
         drain(retry(settings)(fake))
@@ -163,14 +163,14 @@ def test_an_error_that_will_not_pass_is_not_tried_again(settings):
     [Delta("Hi"), Delta(reasoning="hm"), Delta(finish="stop"), Delta(usage=Usage(1, 1))],
     ids=["text", "reasoning", "finish", "usage"],
 )
-def test_nothing_is_sent_again_after_the_first_of_an_answer(settings, begun):
+def test_nothing_is_retried_once_an_answer_has_begun(settings, begun):
     fake = Fake([begun, LIMITED], [Delta("twice")])
     with pytest.raises(RateLimited):
         drain(retry(settings)(fake))
     assert fake.tries == 1
 
 
-def test_progress_and_notes_are_no_answer_yet(settings):
+def test_progress_and_notes_are_not_an_answer(settings):
     fake = Fake([Delta(progress="…"), Delta(note="n"), LIMITED], [Delta("Hi")])
     assert "Hi" in map(str, drain(retry(settings)(fake)))
 
@@ -193,9 +193,7 @@ def test_the_providers_wait_is_kept_exactly(settings, monkeypatch, wait):
     assert tries == [0, wait]
 
 
-def test_without_a_word_the_wait_is_random_between_nothing_and_a_bound_that_doubles(
-    settings, monkeypatch
-):
+def test_without_retry_after_the_wait_is_random_up_to_a_bound_that_doubles(settings, monkeypatch):
     asked = []
     monkeypatch.setattr(random, "uniform", lambda low, high: asked.append((low, high)) or 0.0)
     error = Unavailable("no", "no", status=503, retryable=True)
@@ -204,7 +202,7 @@ def test_without_a_word_the_wait_is_random_between_nothing_and_a_bound_that_doub
     assert asked == [(0, bound) for bound in (0.5, 1, 2, 4, 8, 8, 8)]
 
 
-def test_a_wait_that_is_too_long_in_all_is_not_begun(settings):
+def test_a_wait_beyond_retry_timeout_is_not_begun(settings):
     error = RateLimited("no", "no", status=429, retryable=True, retry_after=0.06)
     fake = Fake(*[[error]] * 9)
     with pytest.raises(RateLimited):
@@ -212,7 +210,7 @@ def test_a_wait_that_is_too_long_in_all_is_not_begun(settings):
     assert fake.tries == 3
 
 
-def test_a_wait_beyond_the_calls_own_time_is_not_begun(settings):
+def test_a_wait_beyond_the_deadline_is_not_begun(settings):
     error = RateLimited("no", "no", status=429, retryable=True, retry_after=30)
     started = time.monotonic()
     control = Control(deadline=started + 5)
@@ -279,7 +277,7 @@ def test_a_stream_that_is_closed_or_interrupted_during_the_wait_sends_nothing_mo
     assert (fake.tries, other.tries) == (1, 1)
 
 
-def test_a_call_that_waits_for_its_next_try_holds_no_slot(settings):
+def test_a_call_that_waits_for_a_retry_holds_no_slot(settings):
     provider = replace(REQUEST.model.provider, max_in_flight=1, free=True)
     request = Request(replace(REQUEST.model, provider=provider), REQUEST.messages)
     error = Unavailable("no", "no", status=503, retryable=True, retry_after=30)
@@ -310,7 +308,7 @@ def patient(together, monkeypatch):
         (503, {"x_should_retry": "false"}, 1),
     ],
 )
-def test_which_answers_are_tried_again(together, patient, status, headers, tries):
+def test_which_statuses_are_retried(together, patient, status, headers, tries):
     together.plan = [refusal(status, {"error": "no"}, **headers), Answer(pieces("Hi"))]
     if tries == 1:
         with pytest.raises(MixmagicError):
@@ -322,7 +320,7 @@ def test_which_answers_are_tried_again(together, patient, status, headers, tries
     assert len(together.received) == tries
 
 
-def test_the_servers_wait_is_kept_between_two_tries(together, patient):
+def test_retry_after_is_kept_between_two_requests(together, patient):
     together.plan = [refusal(429, {"error": "no"}, retry_after_ms="300"), Answer(pieces("Hi"))]
     patient.ask("Hi")
     first, second = together.received

@@ -398,7 +398,7 @@ def test_an_urgent_call_waits_for_a_slot():
             drain(stream, request(urgent=True, seconds=0.1))
 
 
-def test_no_layer_above_sees_the_limits():
+def test_no_layer_above_sees_the_rate_limits():
     with closing(throttle()(Inside(opened=True))(request())) as deltas:
         assert [delta.limits for delta in deltas] == [None, None]
 
@@ -410,7 +410,7 @@ def test_no_layer_above_sees_the_limits():
         (RateLimits(requests=0.3), "waiting: Together AI accepts about 0.285 calls a second …"),
     ],
 )
-def test_a_user_is_told_each_second_what_a_call_waits_for(monkeypatch, limits, message):
+def test_a_user_sees_each_second_what_a_call_waits_for(monkeypatch, limits, message):
     clock, seen = Clock(), []
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "Wakeup", clock.wakeup)
