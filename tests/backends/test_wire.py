@@ -11,7 +11,7 @@ from server import chunk, usage
 from mixmagic.backends import wire
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
-from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
+from mixmagic.core.values import Delta, Dialect, Image, Message, Model, Provider, Request, Text
 from mixmagic.errors import MixmagicError, RateLimited, StreamBroken
 
 MODEL = Model("org/Model-1", Provider("acme", "Acme"))
@@ -323,3 +323,20 @@ def test_no_json_brings_a_foreign_error(frame):
 )
 def test_odd_frames_are_pieces_or_errors_of_ours(frame):
     is_a_piece_or_an_error_of_ours(frame)
+
+
+def test_an_image_is_a_data_url_between_texts():
+    content = (Text("Left: "), Image(b"\x89PNG"), Image(b"\xff\xd8", "image/jpeg"), Text("?"))
+    body = wire.encode(Request(MODEL, (Message("user", content), Message("user", "Hi"))))
+    assert body["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Left: "},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+                {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9g="}},
+                {"type": "text", "text": "?"},
+            ],
+        },
+        {"role": "user", "content": "Hi"},
+    ]

@@ -96,7 +96,7 @@ LAST = Delta(finish="stop")
         ),
     ],
 )
-def test_the_providers_count_is_taken_where_it_is_one_of_all_that_came(deltas, usage):
+def test_the_providers_count_is_used_if_it_is_of_the_whole_answer(deltas, usage):
     collector = Collector(REQUEST)
     for delta in deltas:
         collector.add(delta)
@@ -123,7 +123,7 @@ TOLD = Usage(9, 8, charge=CHARGE)
          Usage(9, 9, 0, "estimate")),
     ],
 )  # fmt: skip
-def test_a_charge_that_is_told_is_kept(deltas, usage):
+def test_a_reported_charge_is_kept(deltas, usage):
     collector = Collector(REQUEST)
     for delta in deltas:
         collector.add(delta)
@@ -132,14 +132,14 @@ def test_a_charge_that_is_told_is_kept(deltas, usage):
     assert collector.completion(finish).cost == (usage.charge or MODEL.price.cost(usage))
 
 
-def test_a_charge_is_a_cost_where_no_price_is_known():
+def test_a_charge_is_the_cost_if_the_price_is_unknown():
     collector = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
     for delta in (Delta("Hi"), Delta(usage=TOLD), Delta("more")):
         collector.add(delta)
     assert collector.completion("broken off").cost == CHARGE
 
 
-def test_an_answer_that_has_no_count_is_added_to_those_that_have():
+def test_an_answer_without_a_count_is_added_to_the_others():
     """A count of the first alone, with thoughts that nobody has seen; ours of the second."""
     collector = Collector(replace(REQUEST, params={"n": 2}))
     collector.add(Delta("word " * 72, choice=1))
@@ -150,7 +150,7 @@ def test_an_answer_that_has_no_count_is_added_to_those_that_have():
     assert usage == Usage(9, 5100, counted="estimate")
 
 
-def test_answers_that_extra_body_asks_for_are_several():
+def test_extra_body_can_ask_for_several_answers():
     for params in ({"n": 2}, {"extra_body": {"n": 2}}, {"extra_body": {"best_of": 2}}):
         collector = Collector(replace(REQUEST, params=params))
         for choice, finish in enumerate(("stop", "length")):
@@ -161,7 +161,7 @@ def test_answers_that_extra_body_asks_for_are_several():
         assert (done.usage, done.finish, done.others) == (Usage(9, 11), "length", ("Hi",))
 
 
-def test_calls_to_tools_are_counted():
+def test_tokens_of_tool_calls_are_counted():
     collector = Collector(REQUEST)
     for _ in range(3):
         collector.add(Delta(usage=Usage(0, 4, counted="estimate")))
@@ -170,7 +170,7 @@ def test_calls_to_tools_are_counted():
     assert collector.completion().usage == Usage(9, 10)
 
 
-def test_tokens_are_estimated_where_the_provider_counts_none():
+def test_tokens_are_estimated_if_the_provider_counts_none():
     """At least one token for each piece, at least what the length suggests."""
     pieces = Collector(REQUEST)
     for _ in range(10):
@@ -183,7 +183,7 @@ def test_tokens_are_estimated_where_the_provider_counts_none():
     assert 2 <= usage.prompt_tokens <= 12
 
 
-def test_price_decides_cost():
+def test_cost_follows_from_the_price():
     """No price, no cost: not even of an answer without tokens."""
     unpriced = Collector(replace(REQUEST, model=replace(MODEL, price=None)))
     unpriced.add(Delta("Hi", usage=Usage(1, 1)))
@@ -193,7 +193,7 @@ def test_price_decides_cost():
     assert free.completion().cost == 0
 
 
-def test_finish_may_be_told():
+def test_the_caller_may_give_the_reason_of_the_end():
     collector = Collector(REQUEST)
     assert collector.completion().finish == "stop"
     assert collector.completion("stopped").finish == "stopped"
@@ -212,20 +212,20 @@ def test_finish_may_be_told():
         (on(replace(MODEL, provider=replace(ACME, free=True)), cost=Decimal(0)), "free"),
     ],
 )
-def test_stopped_with_says_what_is_kept_and_what_it_costs(answer, price):
+def test_the_message_of_a_stop_has_the_tokens_and_the_cost(answer, price):
     stopped = stopped_with(answer)
     assert stopped.message == f"Stopped: 56 tokens kept, {price}."
     assert stopped.completion is answer
 
 
-def test_what_each_try_says_again_is_noted_once():
+def test_repeated_notes_appear_once():
     collector = Collector(REQUEST)
     for _ in range(3):
         collector.add(Delta(note="the key travels unencrypted"))
     assert collector.completion().notes == ("the key travels unencrypted",)
 
 
-def test_a_piece_behind_an_end_takes_the_end_and_the_count_back():
+def test_a_piece_after_the_end_reopens_the_answer_and_its_count():
     collector = Collector(REQUEST)
     collector.add(Delta("x", finish="length", usage=Usage(9, 1)))
     for _ in range(20):
@@ -237,7 +237,7 @@ def test_a_piece_behind_an_end_takes_the_end_and_the_count_back():
     assert collector.completion().usage == Usage(9, 30)
 
 
-def test_what_has_turned_out_to_be_thoughts_is_told_anew():
+def test_text_can_become_thinking():
     collector = Collector(REQUEST)
     for delta in (Delta("a draft</think>"), Delta("Hi"), Delta(instead=("Hi", "a draft"))):
         collector.add(delta)
@@ -263,7 +263,7 @@ def test_of_one_answer_only_its_own_end_counts():
     assert collected(Delta("Hi", finish="stop"), Delta(finish="length", choice=1)).finish == "stop"
 
 
-def test_a_later_count_of_fewer_tokens_takes_none_back():
+def test_a_later_smaller_count_does_not_lower_the_usage():
     """Neither of the prompt nor of the answer: some servers count the last piece alone."""
     usage = (
         collected(Delta("Hi", usage=Usage(20, 1)), Delta(finish="stop", usage=Usage(9, 2)))
@@ -327,7 +327,7 @@ class TestNotLive:
         assert collected(LAST._replace(origin="cassette")).completion().origin == "cassette"
 
     def test_a_live_answer_stays_live(self):
-        collector = collected(Delta("Hi"), Delta(note="kept", origin="cache"), LAST)
+        collector = collected(Delta("Hi"), Delta("!", note="kept", origin="cache"), LAST)
         answer = collector.completion()
         assert (answer.origin, answer.saved) == ("live", 0)
         assert answer.cost > 0
@@ -348,13 +348,20 @@ class TestNotLive:
         assert (answer.cost, answer.billed_tries, answer.at_most) == (0, 0, False)
         assert answer.finish == finish
 
-    def test_a_price_that_nobody_knows_saves_nobody_knows_what(self):
+    def test_an_unknown_price_saves_an_unknown_amount(self):
         request = replace(REQUEST, model=replace(MODEL, price=None))
         answer = replayed(request=request).completion()
         assert (answer.cost, answer.saved) == (0, None)
         assert "saved" not in answer.footer()
 
-    def test_a_charge_that_was_told_is_what_is_saved(self):
+    def test_a_free_model_saves_nothing(self):
+        free = replace(MODEL, provider=replace(ACME, free=True), price=FREE)
+        answer = replayed(request=replace(REQUEST, model=free)).completion()
+        assert answer.saved == 0
+        assert " · free · " in answer.footer()
+        assert answer.footer().endswith(" · cached 12 days ago")
+
+    def test_a_reported_charge_is_the_amount_saved(self):
         answer = replayed(usage=replace(ANSWER.usage, charge=Decimal("0.5"))).completion()
         assert (answer.cost, answer.saved) == (0, Decimal("0.5"))
 

@@ -66,7 +66,7 @@ def test_footer_says_model_tokens_cost_times_and_session():
     )
 
 
-def test_unknown_price_is_never_shown_as_nothing():
+def test_an_unknown_price_is_never_shown_as_zero():
     answer = replace(ANSWER, cost=None)
     for shown in (answer.footer(), *answer.bundle().values(), repr(answer)):
         assert "price unknown" in shown
@@ -74,7 +74,7 @@ def test_unknown_price_is_never_shown_as_nothing():
         assert "free" not in shown
 
 
-def test_free_is_said_of_free_providers_only():
+def test_only_free_providers_are_shown_as_free():
     free = Model("m", replace(ACME, free=True), price=FREE)
     assert " · free · " in on(free, cost=Decimal(0)).footer()
     assert " · $0 · " in on(MODEL, cost=Decimal(0)).footer()
@@ -93,7 +93,7 @@ CHARGED = replace(ANSWER.usage, charge=Decimal("0.0042"))
 
 @pytest.mark.parametrize("counted", ["server", "exact", "estimate"])
 @pytest.mark.parametrize("price", [MODEL.price, None])
-def test_a_charge_that_is_told_is_no_estimate(counted, price):
+def test_a_reported_charge_is_not_an_estimate(counted, price):
     """Whoever counted the tokens, and whether or not a price is known."""
     answer = on(
         replace(MODEL, price=price), usage=replace(CHARGED, counted=counted), cost=CHARGED.charge
@@ -107,14 +107,14 @@ def test_a_charge_that_is_told_is_no_estimate(counted, price):
     ("price", "shown"),
     [(None, "≈ $0.00081"), ("1.25", "$0.00081"), ("0", "$0.00081")],
 )
-def test_a_price_that_is_guessed_is_marked(price, shown):
+def test_an_estimated_price_is_marked(price, shown):
     """Tokens that went into a cache, at a price for them that is not known."""
     model = replace(MODEL, price=replace(MODEL.price, cache_write=price and Decimal(price)))
     answer = on(model, usage=Usage(1234, 56, cache_write_tokens=1000))
     assert f" · 1,234 → 56 tokens · {shown} · " in answer.footer()
 
 
-def test_what_was_never_sent_says_nothing_of_a_price_that_is_not_known():
+def test_a_call_of_unknown_price_that_was_not_sent_has_no_bill():
     unsent = on(replace(MODEL, price=None), usage=Usage(0, 0, counted=None), cost=Decimal(0))
     unsent = replace(unsent, finish="stopped", ttft=None)
     assert unsent.footer() == "acme:one · 0 → 0 tokens · stopped"
@@ -123,13 +123,13 @@ def test_what_was_never_sent_says_nothing_of_a_price_that_is_not_known():
     assert known.footer() == "acme:one · 0 → 0 tokens · $0"
 
 
-def test_the_most_that_it_can_cost_is_marked():
+def test_an_upper_limit_of_the_cost_is_marked():
     assert "≈ 9 → 56 tokens · ≤ $0.00081" in UNSEEN.footer()
     assert "≤" not in replace(UNSEEN, finish="stop").footer()
     assert "≤" not in replace(UNSEEN, usage=ANSWER.usage).footer()
 
 
-def test_a_price_of_the_users_outranks_a_providers_free():
+def test_a_price_of_the_user_overrides_a_free_provider():
     priced = replace(MODEL, provider=replace(ACME, free=True))
     assert " · $0.00081 · " in on(priced).footer()
 
@@ -144,7 +144,7 @@ def test_a_price_of_the_users_outranks_a_providers_free():
         ("content_filter", "content_filter"),
     ],
 )
-def test_footer_says_why_an_answer_ended_early(finish, said):
+def test_footer_has_the_reason_of_an_early_end(finish, said):
     parts = replace(ANSWER, finish=finish).footer().split(" · ")
     assert parts[5:] == ([said] if said else [])
 
@@ -163,7 +163,7 @@ def test_speed_counts_the_tokens_after_the_first():
     assert whole.tokens_per_second is None
 
 
-def test_footer_leaves_out_times_that_nobody_knows():
+def test_footer_leaves_out_unknown_times():
     assert replace(ANSWER, ttft=None).footer() == "acme:one · 1,234 → 56 tokens · $0.00081"
 
 
@@ -180,7 +180,7 @@ def test_bundle_is_markdown_and_plain_text():
     assert ANSWER._repr_markdown_() == ANSWER.bundle()["text/markdown"]
 
 
-def test_footer_is_no_markup():
+def test_footer_is_not_read_as_markup():
     """A model's name may hold what HTML would obey; two dollar signs would be mathematics."""
     answer = on(replace(MODEL, aliases=(), id="a<b>_c_"))
     assert "acme:a&lt;b>&#95;c&#95; · " in answer.bundle()["text/markdown"]
@@ -188,7 +188,7 @@ def test_footer_is_no_markup():
     assert "$" not in answer.bundle("$1")["text/markdown"]
 
 
-def test_bundle_of_nothing_is_the_footer():
+def test_bundle_of_an_empty_answer_is_the_footer():
     empty = replace(ANSWER, text=" \n")
     assert empty.bundle()["text/markdown"].startswith("<div")
     assert empty.bundle()["text/plain"].strip() == empty.footer()
@@ -202,7 +202,7 @@ def test_bundle_of_nothing_is_the_footer():
         ("```\nx\n```", "```\nx\n```"),
     ],
 )
-def test_markdown_closes_what_the_answer_left_open(text, body):
+def test_open_code_blocks_are_closed(text, body):
     """The footer stands below the code, not in it; the text itself stays as it came."""
     answer = replace(ANSWER, text=text, finish="length")
     assert answer.bundle()["text/markdown"].startswith(f"{body}\n\n<div ")
@@ -216,7 +216,7 @@ def test_code_blocks_are_those_of_the_text():
     assert ANSWER.code_blocks == ()
 
 
-def test_a_value_takes_no_part_in_comparing():
+def test_values_are_not_compared():
     """A DataFrame does not say whether it equals another, and has no hash."""
     assert ANSWER.value is None
     frames = [replace(ANSWER, value=pd.DataFrame({"a": [each]})) for each in (1, 2)]
@@ -245,7 +245,7 @@ def test_answers_can_be_hashed_and_equal_ones_count_once(session, together):
     assert frame.groupby("answer", sort=False)["n"].sum().tolist() == [3, 3]
 
 
-def test_what_an_answer_is_made_of_can_be_hashed(session):
+def test_requests_and_models_can_be_hashed(session):
     request = session.request("Hi", model="local", temperature=0)
     assert len({request, replace(request, stream=False)}) == 1
     assert len({request, session.request("Hi", model="local", temperature=1)}) == 2
@@ -263,7 +263,7 @@ THOUGHT = replace(
 )
 
 
-def test_tokens_of_thoughts_are_told_and_are_not_the_text_s_speed():
+def test_thinking_tokens_are_shown_and_do_not_count_for_the_speed():
     footer = THOUGHT.footer()
     assert "10 → 4,020 tokens · 4,000 of them thinking · " in footer
     assert " · 19 tokens/s" in footer
@@ -271,7 +271,7 @@ def test_tokens_of_thoughts_are_told_and_are_not_the_text_s_speed():
     assert "thinking" not in ANSWER.footer()
 
 
-def test_thoughts_that_nobody_has_counted_are_estimated_for_the_speed_alone():
+def test_uncounted_thinking_is_estimated_for_the_speed_only():
     """By their length, beside that of the text."""
     uncounted = replace(THOUGHT, usage=Usage(10, 4020), text="x" * 100, reasoning="x" * 3920)
     assert uncounted.tokens_per_second == pytest.approx(99)
@@ -279,17 +279,17 @@ def test_thoughts_that_nobody_has_counted_are_estimated_for_the_speed_alone():
     assert uncounted.thought == "Thought for 12 s"
 
 
-def test_thoughts_of_which_nobody_knows_the_time_are_named():
+def test_thinking_without_a_time_is_mentioned():
     assert replace(THOUGHT, thinking=None, usage=Usage(1, 2)).thought == "Thought"
     assert replace(THOUGHT, thinking=None, reasoning="").thought == ""
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])
-def test_an_empty_answer_says_so(finish):
+def test_an_empty_answer_is_marked(finish):
     assert "the answer is empty" in replace(ANSWER, text=" \n", finish=finish).footer()
     assert "empty" not in replace(ANSWER, text="", others=("Hi",), finish=finish).footer()
 
 
 @pytest.mark.parametrize("finish", ["stopped", "broken off", "tool_calls", "content_filter"])
-def test_an_empty_answer_that_says_why_does_not(finish):
+def test_an_empty_answer_with_another_reason_is_not_marked(finish):
     assert "empty" not in replace(ANSWER, text="", finish=finish).footer()

@@ -87,7 +87,7 @@ def test_the_row_and_the_cell_agree(patient, together, answer, stream, came):
 
 
 @pytest.mark.parametrize("count", NO_COUNTS)
-def test_a_count_that_is_none_is_ours(session, together, count):
+def test_an_invalid_count_is_replaced_by_ours(session, together, count):
     told = frames(chunk("", "stop", usage={"prompt_tokens": 9, "completion_tokens": count}))
     together.plan = [Answer([*UNTOLD[:-1], told])]
     with closing(session.stream(session.request("Hi"))) as deltas:
@@ -97,7 +97,7 @@ def test_a_count_that_is_none_is_ours(session, together, count):
     assert row(session)["cost_nanodollars"] > 49 * 600
 
 
-def test_a_count_of_the_first_chunk_alone_is_not_the_answers(session, together):
+def test_a_count_of_the_first_chunk_is_not_the_count_of_the_answer(session, together):
     first = frames(chunk("A", **usage(9, 1)), done=False)
     together.plan = [Answer([first, *UNTOLD])]
     with closing(session.stream(session.request("Hi"))) as deltas:
@@ -105,7 +105,7 @@ def test_a_count_of_the_first_chunk_alone_is_not_the_answers(session, together):
     assert row(session)["completion_tokens"] > 40
 
 
-def test_our_own_count_passes_no_budget(session, together):
+def test_our_own_count_exceeds_no_budget(session, together):
     """A server that keeps `max_tokens`, and says nothing of its tokens."""
     together.plan = [Answer(UNTOLD)]
     request = session.request("Hi", max_tokens=8)
@@ -139,7 +139,7 @@ def test_ctrl_c_while_a_call_waits_for_its_next_try_costs_nothing(patient, toget
     assert finalize(collector, "stopped", sent=caught.value.sent).cost == 0
 
 
-def test_whoever_asks_is_told_the_same(patient, together):
+def test_all_ways_to_ask_agree_on_the_cost(patient, together):
     together.plan = [Answer(UNTOLD)]
     assert patient.ask("Hi", max_tokens=8).cost == 17 * TOKEN
     together.plan = [refusal(429, {"error": "no"}, retry_after="20")]
@@ -150,7 +150,7 @@ def test_whoever_asks_is_told_the_same(patient, together):
     assert caught.value.completion.cost == 0
 
 
-def test_a_price_that_nobody_knows_stays_unknown(session, together, monkeypatch):
+def test_an_unknown_price_stays_unknown(session, together, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", together.url)
     monkeypatch.setenv("OPENAI_API_KEY", "canary-key-4711")
     collector = Collector(session.request("Hi", model="openai:m", stream=False))
@@ -187,7 +187,7 @@ CHARGE = {"prompt_tokens": 9, "completion_tokens": 5, "cost": 0.0042}
         [frames({**chunk("Hi", "stop"), "usage": {**CHARGE, "cost": {"total_cost": "0.0042"}}})],
     ],
 )
-def test_a_charge_that_is_told_is_the_cost_at_any_price(session, together, unpriced, steps):
+def test_a_reported_charge_is_the_cost_at_any_price(session, together, unpriced, steps):
     completion = unpriced(*steps)
     assert completion.cost == Decimal("0.0042")
     assert " · $0.0042 · " in completion.footer()
@@ -200,7 +200,7 @@ def test_a_charge_that_is_told_is_the_cost_at_any_price(session, together, unpri
     assert answer.cost == Decimal("0.0042")
 
 
-def test_a_low_charge_is_the_cost_as_well(session, together):
+def test_a_low_reported_charge_is_the_cost(session, together):
     """Whatever its tokens, which we counted, would cost at the list price."""
     told = frames({"choices": [], "usage": {"cost": "0.000000010"}})
     together.plan = [Answer([*UNTOLD[:-1], frames(chunk("", "stop"), done=False), told])]
@@ -208,7 +208,7 @@ def test_a_low_charge_is_the_cost_as_well(session, together):
     assert row(session)["cost_nanodollars"] == 10
 
 
-def test_a_broken_answer_of_unknown_price_costs_something_unknown(session, unpriced):
+def test_a_broken_answer_of_unknown_price_has_an_unknown_cost(session, unpriced):
     completion = unpriced(frames(chunk("Hi"), done=False), CUT)
     assert completion.cost is None
     assert "price unknown" in completion.footer()
@@ -216,14 +216,14 @@ def test_a_broken_answer_of_unknown_price_costs_something_unknown(session, unpri
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 503])
-def test_what_was_refused_was_counted_by_nobody(session, together, status):
+def test_a_refused_call_has_no_count(session, together, status):
     together.plan = [refusal(status, {"error": "no"})]
     with pytest.raises(MixmagicError):
         session.ask("Hi")
     assert (row(session)["counted"], row(session)["cost_nanodollars"]) == (None, 0)
 
 
-def test_what_was_refused_makes_no_sum_an_estimate(session, together):
+def test_a_refused_call_does_not_make_a_sum_an_estimate(session, together):
     together.plan = [
         refusal(429, {"error": "no"}),
         Answer([frames(chunk("A", "stop"), usage(9, 1))]),
@@ -235,7 +235,7 @@ def test_what_was_refused_makes_no_sum_an_estimate(session, together):
     assert (spent.calls, spent.failed, spent.estimated) == (2, 1, 0)
 
 
-def test_the_cell_counts_what_an_error_tells(session, together):
+def test_the_cell_counts_the_usage_of_an_error(session, together):
     """Its answer has begun, and the error says what it came to."""
     told = {"prompt_tokens": 9, "completion_tokens": 50}
     error = {"error": {"message": "why"}, "usage": told}
@@ -246,7 +246,7 @@ def test_the_cell_counts_what_an_error_tells(session, together):
     assert " · 9 → 50 tokens · $0.000035 · " in screen.completion.footer()
 
 
-def test_a_call_of_unknown_price_that_was_not_sent_says_nothing_of_money(session, unpriced):
+def test_a_call_of_unknown_price_that_was_not_sent_shows_no_cost(session, unpriced):
     request = session.request("Hi", model="openai:m")
     completion = finalize(Collector(request), "stopped", sent=False)
     assert "$" not in completion.footer()

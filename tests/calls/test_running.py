@@ -25,7 +25,7 @@ def call(session, together):
     return begin
 
 
-def test_its_pieces_are_the_answer(call):
+def test_a_reader_gets_the_pieces_and_the_answer(call):
     made = call(*together("Hello", " there"))
     assert "".join(str(delta) for delta in made.deltas()) == "Hello there"
     assert made.result(timeout=60).text == "Hello there"
@@ -33,11 +33,11 @@ def test_its_pieces_are_the_answer(call):
     assert list(made.deltas()) == [], "each piece is read once"
 
 
-def test_its_answer_is_there_though_nobody_reads_its_pieces(call):
+def test_the_answer_is_complete_if_nobody_reads_the_pieces(call):
     assert call(*together("Hello")).result(timeout=20).text == "Hello"
 
 
-def test_another_thread_stops_it(call, together):
+def test_another_thread_can_stop_a_call(call, together):
     made = call(frames(chunk("Half"), done=False), HANG)
     first = next(iter(made.deltas()))
     assert str(first) == "Half"
@@ -53,7 +53,7 @@ def test_another_thread_stops_it(call, together):
         list(made.deltas())
 
 
-def test_a_stop_behind_its_end_changes_nothing(call):
+def test_a_stop_after_the_end_changes_nothing(call):
     made = call(*together("Hello"))
     made.result(timeout=20)
     made.stop()
@@ -61,14 +61,14 @@ def test_a_stop_behind_its_end_changes_nothing(call):
     assert made.result(timeout=60).finish == "stop"
 
 
-def test_who_waits_too_short_is_told(call):
+def test_a_wait_that_is_too_short_raises(call):
     made = call(HANG)
     with pytest.raises(TimeoutError):
         made.result(timeout=0.01)
     made.stop()
 
 
-def test_its_error_is_raised_where_it_is_read_and_where_it_is_waited_for(call):
+def test_an_error_is_raised_for_readers_and_for_those_who_wait(call):
     made = call(frames(chunk("Half"), done=False), CUT)
     with pytest.raises(StreamBroken):
         list(made.deltas())
@@ -77,7 +77,7 @@ def test_its_error_is_raised_where_it_is_read_and_where_it_is_waited_for(call):
     assert (made.outcome().text, made.outcome().finish) == ("Half", "broken off")
 
 
-def test_what_an_error_tells_of_tokens_counts(call):
+def test_usage_of_an_error_counts(call):
     told = {"prompt_tokens": 9, "completion_tokens": 50}
     made = call(frames(chunk("Half"), {"error": {"message": "why"}, "usage": told}))
     with pytest.raises(Exception, match="why"):
@@ -109,7 +109,7 @@ def stopped(running) -> bool:
     return running.request.control.stop.wait(5)
 
 
-def test_an_interrupt_stops_what_the_cell_has_begun_and_nothing_earlier(calls, collector):
+def test_an_interrupt_stops_the_calls_of_the_cell_and_no_earlier_ones(calls, collector):
     earlier = calls.begin(collector())
     calls.begin_cell()
     own, threads = calls.begin(collector()), ran(lambda: calls.begin(collector()))
@@ -119,9 +119,7 @@ def test_an_interrupt_stops_what_the_cell_has_begun_and_nothing_earlier(calls, c
     assert not earlier.request.control.stop.is_set()
 
 
-def test_the_queue_of_an_interrupted_cells_thread_does_not_go_on_until_the_next_cell(
-    calls, collector
-):
+def test_threads_of_an_interrupted_cell_make_no_calls_until_the_next_cell(calls, collector):
     calls.begin_cell()
     calls.interrupt()
     assert ran(lambda: calls.begin(collector())).request.control.stop.is_set()
@@ -152,7 +150,7 @@ def test_without_a_cell_an_interrupt_stops_nothing(calls, collector):
     assert not calls.begin(collector()).request.control.stop.is_set()
 
 
-def test_what_was_stopped_is_kept_until_another_cell_stops_something(calls, session, together):
+def test_stopped_answers_are_kept_until_another_cell_stops_a_call(calls, session, together):
     first, second, third = (Collector(session.request(q)).completion("stopped") for q in "abc")
     calls.begin_cell()
     calls.keep(first)
@@ -164,7 +162,7 @@ def test_what_was_stopped_is_kept_until_another_cell_stops_something(calls, sess
     assert calls.stopped == [third]
 
 
-def test_a_call_is_listed_while_it_is_under_way(session, together):
+def test_a_running_call_is_listed(session, together):
     together.plan = [Answer([frames(chunk("Half"), done=False), HANG])]
     with closing(session.stream(session.request("Hi"))) as deltas:
         next(deltas)

@@ -43,19 +43,19 @@ THREE = [text(choice) for choice in (0, 1, 2, 2, 1, 0)]
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_counts_of_each_answer_on_its_end_are_added(order):
+def test_counts_on_the_end_of_each_answer_are_added(order):
     ends = [end(choice, Usage(9, (5, 7, 6)[choice])) for choice in order]
     assert tallied([*THREE, *ends]) == (Usage(9, 18), True)
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_counts_of_each_answer_behind_its_end_are_added(order):
+def test_counts_after_the_end_of_each_answer_are_added(order):
     """As llama.cpp has them: under no answer's number."""
     ends = [each for choice in order for each in (end(choice), count(9, (5, 7, 6)[choice]))]
     assert tallied([*THREE, *ends]) == (Usage(9, 18), True)
 
 
-def test_counts_of_an_answer_that_grow_are_not_added():
+def test_growing_counts_of_one_answer_are_not_added():
     """As vLLM has them: with each piece, and the whole call's at the end."""
     pieces = [text(choice, Usage(9, n)) for n in (1, 2, 3) for choice in (0, 1, 2)]
     ends = [end(choice, Usage(9, 3)) for choice in (0, 1, 2)]
@@ -64,7 +64,7 @@ def test_counts_of_an_answer_that_grow_are_not_added():
     assert tallied([*pieces, *ends, count(9, 10), count(9, 10)]) == (Usage(9, 10), True)
 
 
-def test_counts_in_the_place_of_each_answer_are_added_whoever_asked_for_several():
+def test_counts_that_are_marked_as_of_one_answer_are_added():
     frames = [end(choice, Usage(9, 5), alone=True) for choice in (0, 1)]
     for answers in (1, 2):
         assert tallied([text(0), text(1), *frames], answers) == (Usage(9, 10), True)
@@ -74,7 +74,7 @@ def test_counts_in_the_place_of_each_answer_are_added_whoever_asked_for_several(
     assert tallied([text(0), text(1), *again], 2) == (Usage(9, 5), False)
 
 
-def test_a_count_of_the_whole_call_is_not_added_to():
+def test_a_count_of_the_whole_call_is_not_added():
     ends = [end(0), end(1), end(2)]
     assert tallied([*THREE, *ends, count(9, 18)]) == (Usage(9, 18), True)
     assert tallied([*THREE, end(0), end(1), end(2, Usage(9, 18))]) == (Usage(9, 18), True)
@@ -84,13 +84,13 @@ def test_a_count_of_the_whole_call_is_not_added_to():
     assert tallied([*THREE, *running]) == (Usage(9, 18), True)
 
 
-def test_a_count_of_the_whole_call_at_the_end_outranks_a_sum():
+def test_a_final_count_of_the_whole_call_replaces_the_sum():
     """What was told with the pieces were not counts of each answer, but of all until then."""
     running = [text(choice, Usage(9, 1 + choice)) for choice in (0, 1, 2)]
     assert tallied([*running, end(0), end(1), end(2), count(9, 3)]) == (Usage(9, 3), True)
 
 
-def test_a_sum_is_no_more_than_a_call_can_have():
+def test_a_sum_has_an_upper_limit():
     ends = [end(choice, Usage(9, 10**9 - choice)) for choice in (0, 1, 2)]
     assert tallied([*THREE, *ends]) == (Usage(9, 10**9), True)
 
@@ -105,11 +105,11 @@ def test_a_sum_is_no_more_than_a_call_can_have():
         [*THREE, end(0), end(1), end(2, Usage(9, 2), alone=True)],
     ],
 )
-def test_counts_of_some_answers_are_not_the_others(deltas):
+def test_answers_without_a_count_are_missing(deltas):
     assert not tallied(deltas)[1]
 
 
-def test_what_one_count_lacks_another_has():
+def test_counts_complete_each_other():
     dear = Usage(1000, 5, 900, charge=Decimal("0.5"))
     for told in ([dear, Usage(1000, 5)], [Usage(1000, 0), dear, Usage(0, 5)], [dear, dear]):
         assert tallied([Delta(usage=each) for each in told], 1) == (dear, True)
@@ -118,14 +118,14 @@ def test_what_one_count_lacks_another_has():
     assert tallied([Delta(usage=dear), Delta(usage=written)], 1)[0] == both
 
 
-def test_charges_of_each_answer_are_added_those_of_the_call_are_not():
+def test_charges_of_answers_are_added_and_charges_of_the_call_are_not():
     half = Usage(9, 5, charge=Decimal("0.1"))
     ends = [end(choice, half) for choice in (0, 1)]
     assert tallied([text(0), text(1), *ends], 2)[0].charge == Decimal("0.2")
     assert tallied([text(0), text(0, half), end(0, half)], 1)[0].charge == Decimal("0.1")
 
 
-def test_a_lower_count_than_before_is_doubted():
+def test_a_smaller_count_than_before_is_not_trusted():
     assert tallied([text(0, Usage(9, 5)), end(0), count(9, 2)], 1) == (Usage(9, 5), False)
     assert tallied([end(0, Usage(9, 5), alone=True), count(9, 2)], 1) == (Usage(9, 5), False)
 
@@ -152,7 +152,7 @@ DELTAS = st.lists(
 
 
 @given(DELTAS, st.integers(1, 3))
-def test_no_count_becomes_less_nor_more_than_all_together(deltas, answers):
+def test_no_count_decreases_or_exceeds_the_sum(deltas, answers):
     tally = Tally(answers)
     greatest, every = Usage(0, 0), []
     for delta in deltas:

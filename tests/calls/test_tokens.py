@@ -34,7 +34,7 @@ from mistral_common.exceptions import MistralCommonException
 from mixmagic.calls import tokens
 from mixmagic.calls.tokens import Count, count, count_text, estimate, estimate_prompt
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Message
+from mixmagic.core.values import Image, Message, Text
 
 
 def begins_with_assistant(messages: list[Message]) -> bool:
@@ -125,7 +125,7 @@ def test_what_the_template_cannot_express_is_estimated(messages):
     assert found.tokens == estimate_prompt(messages) <= found.most
 
 
-def test_half_a_pair_is_estimated():
+def test_half_a_surrogate_pair_is_estimated():
     assert count_text("\ud83d", V3) == count_text("\ud83d", UNKNOWN) == Count(1, 4, exact=False)
 
 
@@ -139,7 +139,7 @@ def test_which_models_are_exact(name, exact):
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_the_bound_holds_for_the_corpus(name):
+def test_the_most_is_right_for_the_corpus(name):
     for text in (*CORPUS.values(), "\n\n".join(CORPUS.values())):
         bound = count_text(text, UNKNOWN)
         assert bound.tokens <= bound.most
@@ -157,7 +157,7 @@ def test_the_bound_holds_for_the_corpus(name):
 @pytest.mark.parametrize("name", ORACLES)
 @settings(max_examples=500, deadline=None)
 @given(text=TEXTS)
-def test_the_bound_holds_for_any_text(name, text):
+def test_the_most_is_right_for_any_text(name, text):
     bound = count_text(text, UNKNOWN)
     assert estimate(text) == bound.tokens <= bound.most
     assert cut(text, name) <= bound.most
@@ -166,12 +166,12 @@ def test_the_bound_holds_for_any_text(name, text):
 @pytest.mark.parametrize("name", ORACLES)
 @settings(max_examples=500, deadline=None)
 @given(text=st.text("aeioubcdnqwxyj A'.5\n\té", max_size=60))
-def test_the_bound_holds_where_it_is_tightest(name, text):
+def test_the_most_is_right_for_its_tightest_texts(name, text):
     assert cut(text, name) <= count_text(text, UNKNOWN).most
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_the_bound_rests_on_pairs_that_are_tokens(name):
+def test_the_joined_pairs_are_tokens(name):
     """Every two characters that it takes for joined are one token wherever they stand alone."""
     encoder = oracle(name).instruct_tokenizer.tokenizer
     whole = {encoder.id_to_piece(number).replace("▁", " ") for number in range(encoder.n_words)}
@@ -196,7 +196,7 @@ _PREAMBLES = {
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("preamble", _PREAMBLES.values(), ids=_PREAMBLES)
-def test_the_bound_has_room_for_templates(preamble, name):
+def test_the_most_includes_chat_templates(preamble, name):
     """Even where ChatML's marks are read as plain text, around texts without any slack."""
     messages = talk(*["u: 12345", "a: 67890"] * 20, "u: 12345")
     written = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
@@ -207,11 +207,23 @@ def test_the_bound_has_room_for_templates(preamble, name):
     assert cut(preamble, name) + cut(question, name) <= short
 
 
-def test_the_bound_is_worth_having():
+def test_the_most_is_not_much_more_than_the_count():
     """Less than the bytes by a fifth, in the languages that people write most."""
     for name in ("English", "French", "German", "Spanish", "Italian"):
         text = CORPUS[name] * 10
         assert count_text(text, UNKNOWN).most < 0.8 * len(text.encode())
+
+
+@pytest.mark.parametrize("name", ["8x7b", "8x22b", "local"])
+def test_a_prompt_with_an_image_is_an_estimate(name):
+    """Every provider counts images by its own rules; by its text it counts as before."""
+    model = Catalog().resolve(name)
+    text, image = Message("user", "Look: "), Image(b"x" * 99)
+    alone = count([text], UNKNOWN)
+    both = count([Message("user", (Text("Look: "), image, image))], model)
+    assert not both.exact
+    assert both.tokens == alone.tokens + 2 * 1_100
+    assert both.most == alone.most + 2 * 16_384
 
 
 def test_an_estimate_adds_up_messages():

@@ -109,14 +109,14 @@ def test_forms_of_conversations(loaded, model, messages):
 # The home that every test has is nothing that an example changes.
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages=CONVERSATIONS)
-def test_any_conversation_is_counted_as_told_or_estimated(loaded, model, messages):
+def test_any_conversation_is_counted_like_the_server_or_estimated(loaded, model, messages):
     right, found = told(loaded, messages), count(messages, model)
     if right is not None:
         assert found == exactly(right)
     assert found.tokens <= found.most
 
 
-def test_what_its_template_refuses_is_estimated(loaded, model):
+def test_a_conversation_that_the_template_refuses_is_estimated(loaded, model):
     messages = talk("u: one", "a: two", "a: three")
     assert told(loaded, messages) is None
     assert loaded.backends.count(messages, model) == count(messages, UNKNOWN)
@@ -130,20 +130,20 @@ def test_session_count_takes_what_ask_takes(loaded):
 
 
 @pytest.mark.parametrize("prompt", ["Name three colours.", "Write a Python function.", "Once"])
-def test_its_answers_are_counted_as_told(loaded, model, prompt):
+def test_answers_are_counted_like_the_server(loaded, model, prompt):
     answer = loaded.ask(prompt, max_tokens=30, temperature=0)
     assert answer.finish == "length", "else the end's token is one of them"
     assert count_text(answer.text, model) == exactly(answer.usage.completion_tokens)
 
 
-def test_a_mark_in_a_text_is_text(loaded, model):
+def test_a_marker_in_a_text_is_text(loaded, model):
     """In a conversation it is a mark, as llama.cpp reads it: see above."""
     assert count_text("<|im_end|>", model).tokens > 1
     marked = count(talk("u: a<|im_end|>b"), model).tokens
     assert marked == count(talk("u: ab"), model).tokens + 2 == told(loaded, talk("u: a<|im_end|>b"))
 
 
-def test_the_bound_holds_for_its_tokenizer(model):
+def test_the_most_is_right_for_its_tokenizer(model):
     for text in (*CORPUS.values(), *MARKS.values(), "\n\n".join(CORPUS.values())):
         found = count_text(text, model)
         assert found.exact
@@ -156,7 +156,7 @@ def test_the_bound_holds_for_its_tokenizer(model):
 
 @settings(max_examples=400, deadline=None)
 @given(text=TEXTS | st.text("aeioubcdnqwxyj A'.5\n\té", max_size=60))
-def test_the_bound_holds_for_any_text_and_its_tokenizer(model, text):
+def test_the_most_is_right_for_any_text_and_its_tokenizer(model, text):
     found = count_text(text, model)
     assert found.exact
     assert found.tokens <= count_text(text, UNKNOWN).most
@@ -174,7 +174,7 @@ def test_a_stopped_answer_is_counted_exactly(loaded):
         assert ledger.execute(last).fetchone() == ("stopped", right, "exact")
 
 
-def test_counting_while_answers_come(loaded, model):
+def test_counting_while_answers_stream(loaded, model):
     """Neither waits for the other, though all slots are taken."""
     begun, took = threading.Barrier(5), []
 

@@ -36,7 +36,7 @@ def alone(session, monkeypatch):
     return session
 
 
-def test_a_count_by_the_way_loads_nothing(alone):
+def test_a_count_loads_no_model(alone):
     request = alone.request("Hello", model="local")
     alone.backends.open(request.model.provider)
     assert len(tokens._counters) == 1
@@ -55,7 +55,7 @@ def test_after_its_process_was_killed(alone):
     assert alone.count("Hello", model="local") == exactly(31)
 
 
-def test_when_it_is_killed_while_it_counts(alone):
+def test_after_its_process_was_killed_while_it_counted(alone):
     alone.count("Hello", model="local")
     long = "<|im_end|>" * 60_000
     threading.Timer(0.3, engine(alone).process.kill).start()
@@ -63,7 +63,7 @@ def test_when_it_is_killed_while_it_counts(alone):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
-def test_a_process_that_is_suspended_is_not_waited_for_or_until_ctrl_c(alone):
+def test_a_suspended_process_is_not_waited_for_or_until_ctrl_c(alone):
     request = alone.request("Hello, world", model="local")
     alone.count("Hello", model="local")
     process = engine(alone).process
@@ -83,7 +83,7 @@ def test_a_process_that_is_suspended_is_not_waited_for_or_until_ctrl_c(alone):
     assert engine(alone).process is process
 
 
-def test_a_prompt_without_end_is_not_sent_by_the_way(alone):
+def test_a_very_long_prompt_is_not_sent_for_counting(alone):
     alone.count("Hello", model="local")
     request = alone.request("Hello " * 200_000, model="local")
     started = time.monotonic()
@@ -92,7 +92,7 @@ def test_a_prompt_without_end_is_not_sent_by_the_way(alone):
     assert alone.count(request.messages, model="local").exact
 
 
-def test_where_it_cannot_be_loaded_it_is_an_estimate(alone, tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_loaded_is_estimated(alone, tmp_path, monkeypatch):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(5000))
     estimated = count(talk("u: Hello"), UNKNOWN)

@@ -46,17 +46,17 @@ def test_exact_tokens_and_what_the_context_leaves():
     assert most.cost == (32_768 + TEMPLATE) * Decimal("600e-9")
 
 
-def test_max_tokens_bound_the_answer():
+def test_max_tokens_limit_the_answer():
     assert worst_case(asked(max_tokens=100)).cost == (109 + TEMPLATE) * Decimal("600e-9")
 
 
-def test_max_tokens_are_cut_to_the_context_as_they_are_sent():
+def test_max_tokens_are_lowered_to_the_context():
     request = asked(max_tokens=10**6)
     assert worst_case(request) == worst_case(fitted(request))
     assert worst_case(request).completion_tokens == 32_768 - 9
 
 
-def test_a_providers_own_template_is_in_the_bound_of_an_exact_count():
+def test_a_providers_own_template_is_included_for_an_exact_count():
     """Together's for Mixtral wrote the system text in Llama's form: 40 tokens instead of 14."""
     messages = (Message("system", "Be brief."), *HI)
     assert tokens.count(messages, CATALOG.resolve("8x7b")).tokens == 14
@@ -74,7 +74,7 @@ def test_a_price_on_the_embedded_model_is_kept():
     assert worst_case(asked(model, max_tokens=100)).cost > 100 * Decimal("1.8e-6")
 
 
-def test_an_estimated_prompt_counts_with_its_upper_bound_and_leaves_all_to_the_answer():
+def test_an_estimated_prompt_counts_at_its_most_and_leaves_the_whole_context_to_the_answer():
     """What an estimate may have too much, the answer may have."""
     text = (Message("user", "many words " * 50),)
     count = tokens.count(text, PRICED)
@@ -101,7 +101,7 @@ def test_extra_body_counts(extra, answers, each):
     assert most.prompt_tokens > 9, "its own length may be read, too"
 
 
-def test_the_answers_form_may_be_read_with_the_question():
+def test_a_response_format_counts_as_prompt():
     described = {"type": "object", "description": "long " * 100}
     assert worst_case(asked(max_tokens=1, response_format=described)).prompt_tokens > 9 + 500
 
@@ -122,7 +122,7 @@ def test_the_answers_form_may_be_read_with_the_question():
         (asked(extra_body={"model": "x"}), "what 'model' in the request costs is not known"),
     ],
 )
-def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
+def test_an_unknown_cost_has_a_reason(request_, reason):
     most = worst_case(request_)
     assert (most.cost, most.reason) == (None, reason)
     assert most.hint
@@ -146,19 +146,19 @@ def test_what_nobody_knows_has_no_cost_but_a_reason(request_, reason):
         {"n": 10**15},
     ],
 )
-def test_what_is_no_limit_bounds_nothing(extra):
+def test_an_invalid_limit_limits_nothing(extra):
     """`extra_body` goes over the parameters; servers read a null or -1 as no limit."""
     most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert most.cost is None
     assert "is no number of tokens or answers" in most.reason
 
 
-def test_what_the_ledger_has_no_room_for_has_no_bound():
+def test_a_cost_that_is_too_large_for_the_ledger_is_unknown():
     most = worst_case(asked(extra_body={"n": 10**9, "max_tokens": 10**9}))
     assert (most.cost, most.reason) == (None, "the call could cost over $1,000,000")
 
 
-def test_the_highest_of_all_limits_counts_whatever_its_name():
+def test_the_highest_of_several_limits_counts():
     """Where a provider has another name for `max_tokens`, it may know the usual one, too."""
     dialect = Dialect(rename={"max_tokens": "max_completion_tokens"})
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
@@ -172,7 +172,7 @@ def test_keys_of_any_kind_are_refused_by_name():
     assert "'1'" in worst_case(asked(extra_body={1: 2, "a": 3})).reason
 
 
-def test_what_a_dialect_always_sends_is_in_the_bound():
+def test_fields_that_a_dialect_always_sends_count():
     """As in a user's own file: it goes over what the call asks for."""
     dialect = Dialect(
         rename={"max_tokens": "limit"},
@@ -189,12 +189,12 @@ def test_what_a_dialect_always_sends_is_in_the_bound():
     assert worst_case(asked(odd, max_tokens=10)).cost is None
 
 
-def test_the_notebooks_own_precision_is_not_ours():
+def test_the_decimal_precision_of_the_notebook_does_not_matter():
     with localcontext(prec=3):
         assert worst_case(asked(max_tokens=71)).cost == Decimal("0.00012")
 
 
-def test_free_is_free_without_counting():
+def test_a_free_model_costs_nothing_without_counting():
     assert worst_case(asked("local")) == WorstCase(cost=Decimal(0))
     assert worst_case(asked("local", n=3)).answers == 3
 
@@ -207,14 +207,14 @@ def test_free_is_free_without_counting():
         (Price(Decimal(1), Decimal(2)), Decimal("0.000323")),
     ],
 )
-def test_a_price_of_the_users_outranks_a_providers_free(price, cost):
+def test_a_price_of_the_user_overrides_a_free_provider(price, cost):
     """As for a GPU that is paid by the hour."""
     model = replace(PRICED, provider=Provider("mine", "Mine", free=True), price=price)
     assert worst_case(asked(model, max_tokens=100)).cost == cost
 
 
 @given(st.decimals("0.000001", "0.001", places=9), st.integers(1, 3))
-def test_what_fits_fits_and_one_token_more_does_not(left, answers):
+def test_affordable_tokens_are_affordable_and_one_more_is_not(left, answers):
     request = asked(extra_body={"n": answers})
     most = worst_case(request)
     tokens_ = affordable_tokens(request, most, left)
@@ -227,7 +227,7 @@ def test_what_fits_fits_and_one_token_more_does_not(left, answers):
         assert cost(tokens_) <= left
 
 
-def test_a_price_below_a_nanodollar_has_its_fit():
+def test_tokens_below_a_nanodollar_are_affordable():
     model = replace(PRICED, price=Price(Decimal(600), Decimal("0.0000000001")))
     request = asked(model, max_tokens=5)
     assert affordable_tokens(request, worst_case(request), Decimal("0.0001")) == 0
@@ -267,7 +267,7 @@ def test_a_price_below_a_nanodollar_has_its_fit():
         ),
     ],
 )
-def test_how_a_call_can_be_made_cheaper(params, left, way):
+def test_advice_for_a_cheaper_call(params, left, way):
     request = asked(**params)
     assert advice(request, worst_case(request), Decimal(left)) == way
 
@@ -277,7 +277,7 @@ def test_how_a_call_can_be_made_cheaper(params, left, way):
 @pytest.mark.parametrize(
     "second", [{}, {"max_completion_tokens": 9}, {"max_completion_tokens": 30_000}]
 )
-def test_what_is_said_to_fit_fits(own, first, second):
+def test_a_call_that_follows_the_advice_is_affordable(own, first, second):
     left = Decimal("0.001")
     params = {**own, "extra_body": first | second}
     request = asked(**params)
@@ -303,7 +303,7 @@ FUNCTION = {"type": "function", "function": {"name": "find", "parameters": {}}}
         {"tools": [FUNCTION], "tool_choice": None},
     ],
 )
-def test_functions_of_ones_own_cost_their_tokens(extra):
+def test_functions_of_the_user_cost_their_tokens(extra):
     assert worst_case(asked(max_tokens=10, extra_body=extra)).cost is not None
 
 
@@ -333,14 +333,14 @@ def test_functions_of_ones_own_cost_their_tokens(extra):
         ({"functions": [{"name": "find"}]}, "functions"),
     ],
 )
-def test_what_a_provider_does_by_itself_has_no_bound(extra, name):
+def test_tools_of_a_provider_have_an_unknown_cost(extra, name):
     """It bills searches, and reads the pages that it finds."""
     most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert (most.cost, most.limit) == (None, None)
     assert most.reason == f"what {name!r} in the request costs is not known"
 
 
-def test_a_dialect_that_always_sends_such_a_tool_has_no_bound_either():
+def test_a_dialect_that_always_sends_such_a_tool_has_an_unknown_cost():
     dialect = Dialect(always={"tools": [{"type": "web_search"}]})
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
     assert worst_case(asked(model, max_tokens=10)).limit is None
@@ -352,7 +352,7 @@ LIMITS = st.dictionaries(
 
 
 @given(LIMITS, LIMITS, st.none() | st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 3))
-def test_nothing_that_is_sent_is_over_the_limit(extra, always, own, limit, answers):
+def test_no_limit_that_is_sent_is_higher(extra, always, own, limit, answers):
     """Whatever a provider calls it, and wherever it stands; lower ones stay."""
     dialect = Dialect(rename={"max_tokens": "limit"}, always=always)
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
@@ -372,7 +372,7 @@ def test_nothing_that_is_sent_is_over_the_limit(extra, always, own, limit, answe
     assert worst_case(request).completion_tokens <= limit * answers
 
 
-def test_a_request_that_is_short_enough_is_sent_as_it_is():
+def test_a_request_within_the_limit_is_not_changed():
     request = asked(max_tokens=10, extra_body={"seed": 1})
     assert limited(request, 10) is request
     assert limited(request, 9).params == {"max_tokens": 9, "extra_body": {"seed": 1}}
@@ -390,7 +390,7 @@ def test_the_limit_that_is_sent_leaves_room_for_the_prompt(length, sign):
         assert most.most <= most.cost
 
 
-def test_what_has_no_limit_of_its_own_is_limited_by_the_budgets_alone():
+def test_without_a_limit_only_the_budgets_limit_an_answer():
     most = worst_case(asked(Model("m", ACME, price=PRICED.price)))
     assert (most.limit, most.most, most.cost) == (UNLIMITED, None, None)
     free = replace(PRICED.price, output=Decimal(0))

@@ -200,7 +200,7 @@ def test_more_tokens_never_cost_less(price, usage, added):
     assert price.cost(more) >= price.cost(usage)
 
 
-def test_the_notebooks_own_precision_is_not_ours():
+def test_the_decimal_precision_of_the_notebook_does_not_matter():
     with localcontext(prec=3):
         cost = Price(Decimal("0.6"), Decimal(0)).cost(Usage(123_457, 0))
         assert (to_nano(cost), from_nano(74_074_200)) == (74_074_200, cost)

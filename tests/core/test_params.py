@@ -53,12 +53,12 @@ def test_every_parameter_has_its_cases():
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in GOOD for v in values])
-def test_what_makes_sense_passes(name, value):
+def test_valid_values_pass(name, value):
     assert check({name: value}).items() >= {name: value}.items()
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in BAD for v in values])
-def test_what_makes_none_is_refused_by_name(name, value):
+def test_invalid_values_are_refused_by_name(name, value):
     with pytest.raises(BadArguments, match=rf"^{name} cannot be ") as caught:
         check({name: value})
     assert caught.value.hint.startswith("It takes a")
@@ -124,7 +124,7 @@ def test_a_message_may_have_parts(content, says):
     ("given", "top"),
     [({"logprobs": True}, 1), ({"top_logprobs": 0}, 0), ({"logprobs": True, "top_logprobs": 5}, 5)],
 )
-def test_probabilities_are_asked_for_as_one(given, top):
+def test_logprobs_and_top_logprobs_come_together(given, top):
     assert check(given) == {"logprobs": True, "top_logprobs": top}
 
 

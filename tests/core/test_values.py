@@ -66,7 +66,7 @@ def test_requests_do_not_share_a_stop():
     assert not second.control.stop.is_set()
 
 
-def test_a_question_asked_again_has_nothing_of_the_call_before():
+def test_again_shares_no_state_with_the_call_before():
     """Neither its stop, nor its deadline, nor its callbacks; what the user chose is the same."""
     budget = Budget(Decimal(1))
     first = ask(
@@ -128,7 +128,9 @@ def test_text_of_a_message_is_that_of_its_parts(content, text, images):
         ({"extra_body": {"n": -3, "best_of": []}}, {}, 1, 1),
     ],
 )
-def test_how_many_answers_are_asked_for_and_may_come(params, always, answers, candidates):
+def test_number_of_answers_that_are_asked_for_and_may_be_received(
+    params, always, answers, candidates
+):
     """What is sent counts: `extra_body` goes over the parameters, and the dialect's own fields."""
     provider = Provider("acme", "Acme", dialect=Dialect(always=always))
     request = Request(Model("m", provider), (Message("user", "Hi"),), params)
