@@ -75,17 +75,17 @@ class Backends:
         return self._backend(provider).models(provider, key, timeout)
 
     def count(self, messages: Sequence[Message], model: Model) -> tokens.Count:
-        """The tokens of a conversation, as `tokens.count` has it.
+        """Return the number of tokens of a conversation; see `tokens.count`.
 
-        An embedded model is loaded for it, and then counts exactly, however long it takes: Ctrl-C
-        ends the wait. Where it cannot be loaded it is an estimate.
+        An embedded model is loaded if necessary, however long that takes, and counts exactly;
+        Ctrl-C ends the wait. If it cannot be loaded, the number is an estimate.
 
         Args:
             messages: The conversation, oldest first.
-            model: Who is asked.
+            model: The model to count for.
         """
         provider = model.provider
-        # No other backend is imported to count.
+        # Other backends are not imported to count.
         if provider.counts_exactly and isinstance(
             backend := self._backend(provider), CountingBackend
         ):

@@ -1,6 +1,7 @@
-"""A question that is put in another way if a model refuses it as it is: below the meter.
+"""Requests that are sent again in another form if a model refuses the first one.
 
-It stays the same question; what a model does not take is said once, and remembered.
+This happens below the meter: for the layers above, it is one request. What a model does not accept
+is shown to the user once, and remembered.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ _REFUSES = (400, 404, 405, 415, 422, 424, 500, 501)
 
 
 def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None, None]:
-    """Ask, and ask again without what is refused, as long as nothing of an answer has come.
+    """Send a request; send it again without what is refused, until an answer begins.
 
     Args:
-        request: The question.
-        known: What models do not take; what is found out is added.
+        request: The request.
+        known: The habits of models; new ones are added.
         send: Makes one call.
 
     Raises:
-        MixmagicError: Of the last call, if it cannot be put in another way.
+        MixmagicError: The last call failed, and the request has no other form.
     """
     call = _Call(request, known)
     while True:
@@ -65,10 +66,10 @@ def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None,
 
 
 class _Call:
-    """One question, as it is put next.
+    """A request in the form that is sent next.
 
     Attributes:
-        url: Where the API starts.
+        url: The base URL of the API.
         body: The request's JSON.
         refused: True if it was refused in another form.
         begun: True if an answer has begun.
@@ -85,10 +86,10 @@ class _Call:
         self._put()
 
     def another_way(self, error: MixmagicError) -> bool:
-        """Put the question in another way that an error suggests; return False if there is none.
+        """Take another form that an error suggests; return False if there is none.
 
         Raises:
-            MixmagicError: The API is at neither of two places: the error of the first.
+            MixmagicError: The API is at none of the provider's URLs: the error of the first one.
         """
         if self.begun or error.body is None:
             return False
@@ -105,7 +106,7 @@ class _Call:
         return True
 
     def learned(self) -> Iterator[Delta]:
-        """Remember what has been found out; yield what is to be said of it."""
+        """Remember what has been learned; yield notes on it for the user."""
         model, request, habits = self._model, self._request, self._habits
         if self._not_there is not None:
             urls.remember(model.provider, self.url)
@@ -113,15 +114,15 @@ class _Call:
         new = self._known.learn(model, self.url, self._lesson) | self._here
         self._lesson = self._here = Habits()
         yield from (Delta(note=dialects.without(model, name)) for name in left_out)
-        yield from (Delta(note=note) for note in dialects.told(model, new, left_out))
+        yield from (Delta(note=note) for note in dialects.notes(model, new, left_out))
 
     def _put(self) -> None:
-        """Put the question such that the model takes it, as far as is known."""
+        """Bring the request into the form that the model is known to accept."""
         self._habits = self._known.of(self._model, self.url) | self._lesson | self._here
         self.body, self.wrapper = dialects.adapted(self._asked, self._habits)
 
     def _learns(self, status: int, body: Any) -> bool:
-        """Learn from a refusal; return False if there is nothing new in it."""
+        """Learn from a refusal; return False if it tells nothing new."""
         found = dialects.lesson(self._model, self.body, status, body)
         if found is None or (found.renamed and self._habits.renamed):
             return False
@@ -135,7 +136,7 @@ class _Call:
 
 
 def _is_elsewhere(error: MixmagicError, model: Model) -> bool:
-    """True if an error says that there is no API at a URL: not that the model is not there."""
+    """True if an error means that the URL is wrong, and not that the model is unknown."""
     if error.status not in _NOT_THERE:
         return False
     words = provider_message(error.body)
@@ -146,6 +147,6 @@ def _is_elsewhere(error: MixmagicError, model: Model) -> bool:
 
 
 def _after(first: Delta, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:
-    """Yield a piece, and those behind it."""
+    """Yield a delta and the ones after it."""
     yield first
     yield from deltas

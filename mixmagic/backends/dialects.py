@@ -1,7 +1,6 @@
-"""What one server's model does not take of OpenAI's API: known from the catalog, or from a refusal.
+"""Parts of OpenAI's API that a model does not accept: known from the catalog, or from a refusal.
 
-A refused question is asked again without it, below the meter: it stays the same question, and a
-refused try costs nothing. No I/O.
+A refused request is sent again without them; a refusal costs nothing. No I/O.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from mixmagic.core.values import Model, Request
 # Besides parameters: the role, and the two steps of structured output.
 _SYSTEM, _SCHEMA, _JSON = "system", "json_schema", "json_object"
 _FORM = "response_format"
-# What makes no sense without another parameter.
+# Parameters that are invalid without another one.
 _DEPENDENT = {"top_logprobs": "logprobs", "stream_options": "stream"}
 _LIMITS = ("max_completion_tokens", "max_tokens")
-# What the question cannot do without.
+# Parameters that a request cannot do without.
 _NEEDED = frozenset({
     "model", "messages", "n", "best_of", "tools", "tool_choice", "functions", "function_call",
 })  # fmt: skip
 _TELLS_SCHEMA = "Answer with JSON alone that fits this JSON Schema: "
-_LONGEST = 2000  # characters of an error's words in which a reason is looked for
+_LONGEST = 2000  # characters of an error's message that are searched for a reason
 
-# Statuses that blame the question. Chat templates fail as faults of the server, too.
+# Statuses that blame the request. Chat templates also fail as errors of the server.
 _BLAMES, _FAILS, _NOT_FOUND = (400, 415, 422, 501), (424, 500), 404
 _OF_ROLES = re.compile(
     r"""roles?\ must\ alternate|alternat\w+\ (?:roles|between)|['"`]?system['"`]?\ role
@@ -62,7 +61,7 @@ _NOT_TAKEN = re.compile(
       | only\ (?:the\ default|[\d.]+\ is\ allowed)""",
     re.IGNORECASE | re.VERBOSE,
 )
-# Then a value is blamed, and the parameter is one that is taken.
+# Then a value is invalid, and the parameter itself is accepted.
 _OF_RANGE = re.compile(
     r"maximum|minimum|at most|at least|between|(?:greater|less|more|larger|smaller) than"
     r"|\brange\b|<=|>=|too (?:large|small|long|many)|supported values|must be one",
@@ -81,12 +80,12 @@ _BEFORE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a model takes in another way than it was asked for.
+    """Ways in which a model differs from OpenAI's API.
 
     Attributes:
-        refused: What it does not take: parameters under the provider's names, and `system`,
+        refused: Parameters that it does not accept, under the provider's names, and `system`,
             `response_format`, `json_schema`, `json_object`.
-        renamed: Its name of the limit of an answer behind one that it refuses.
+        renamed: Pairs of a name for the answer's limit that it refuses, and the one it accepts.
         any_root: True if the schema of an answer need not be that of an object.
     """
 
@@ -103,12 +102,12 @@ class Habits:
 
 
 class Adapted(NamedTuple):
-    """A request's JSON such that a model takes it.
+    """A request's JSON in the form that a model accepts.
 
     Attributes:
         body: The JSON.
-        wrapper: The property of the answer that holds the value that was asked for; empty if the
-            answer is that value.
+        wrapper: The property of the answer that holds the requested value; empty if the answer is
+            that value.
     """
 
     body: dict[str, Any]
@@ -129,11 +128,11 @@ class Dialects:
         self._learned: dict[tuple[int, str], Habits] = {}
 
     def of(self, model: Model, url: str) -> Habits:
-        """Return what is known of a model that is called at a URL."""
+        """Return the known habits of a model at a URL."""
         return known(model) | self._learned.get((hash(url), model.id), Habits())
 
     def learn(self, model: Model, url: str, lesson: Habits) -> Habits:
-        """Add what a refusal has told; return what of it is new."""
+        """Add what a refusal has taught; return the part that is new."""
         key = (hash(url), model.id)  # a URL may hold a password
         with self._lock:
             before = self._learned.get(key, Habits())
@@ -142,7 +141,7 @@ class Dialects:
 
 
 def known(model: Model) -> Habits:
-    """Return what the catalog says of a model."""
+    """Return the habits of a model that the catalog knows."""
     names = model.wire_names
     refuses = (*model.provider.dialect.refuses, *model.refuses)
     refused = frozenset(names.get(name, name) for name in refuses) - _limits(model)
@@ -150,7 +149,7 @@ def known(model: Model) -> Habits:
 
 
 def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
-    """Return a request's JSON such that a model with these habits takes it.
+    """Return a request's JSON in the form that a model with these habits accepts.
 
     Example:
         >>> adapted({"temperature": 0, "seed": 7}, Habits(frozenset({"temperature"}))).body
@@ -162,7 +161,7 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
     }
     for old, new in habits.renamed:
         limits = [sent.pop(name) for name in (old, new) if name in sent]
-        if limits:  # the lowest one; what is not a number is for the provider to refuse
+        if limits:  # the lowest one; the provider refuses what is not a number
             sent[new] = min(limits, key=lambda limit: limit if type(limit) is int else math.inf)
     form = body.get(_FORM)
     form = form if isinstance(form, Mapping) else {}
@@ -183,14 +182,14 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
 
 
 def left_out(request: Request, habits: Habits) -> list[str]:
-    """Return the parameters that a user has set and that are not sent."""
+    """Return the parameters that the user has set and that are not sent."""
     names, params = request.model.wire_names, request.params
     asked = {names.get(name, name) for name in params} | params.get("extra_body", {}).keys()
     return sorted((asked - {_FORM}) & habits.refused)
 
 
 def is_of_schema(lesson: Habits, body: Any) -> bool:
-    """Return True if a refusal is about one schema: another one may be taken."""
+    """Return True if a refusal is about one schema: another one may be accepted."""
     return (
         _SCHEMA in lesson.refused
         and _OF_SCHEMA.search(provider_message(body, _LONGEST)) is not None
@@ -198,7 +197,7 @@ def is_of_schema(lesson: Habits, body: Any) -> bool:
 
 
 def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Habits | None:
-    """Return what a refusal tells of a model; `None` if it is about something else.
+    """Return the habits that a refusal reveals; `None` if it is about something else.
 
     Args:
         model: The model.
@@ -224,8 +223,8 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
     return Habits(frozenset(refused - limits), frozenset((name, other) for name in limits))
 
 
-def told(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
-    """Yield what a user should read of a lesson, besides the parameters that are left out."""
+def notes(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
+    """Yield notes for the user on a lesson, except on the parameters that are left out."""
     refused, who = lesson.refused, model.name
     if _SYSTEM in refused:
         yield f"{who} takes no system prompt: it went into the first message"
@@ -240,17 +239,17 @@ def told(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterat
 
 
 def without(model: Model, name: str) -> str:
-    """Return what says that a parameter was not sent."""
+    """Return the note that a parameter was not sent."""
     return f"sent without {name}, which {model.name} does not take"
 
 
 def _limits(model: Model) -> frozenset[str]:
-    """What may hold the limit of an answer in a request's JSON."""
+    """The names under which a request's JSON may limit the answer."""
     return frozenset({*_LIMITS, model.wire_names.get("max_tokens", "max_tokens")})
 
 
 def _complaints(body: Any, words: str) -> Iterator[tuple[str, str]]:
-    """Yield what an error complains of: the field, if one is named apart, and the words."""
+    """Yield the complaints of an error: the field, if it is named separately, and the words."""
     found = False
     for part in parts(body):
         place = part.get("param") or part.get("field") or part.get("loc") or ""
@@ -265,7 +264,7 @@ def _complaints(body: Any, words: str) -> Iterator[tuple[str, str]]:
 
 
 def _blamed(sent: Mapping[str, Any], status: int, field: str, said: str) -> set[str]:
-    """What of a request a complaint blames."""
+    """The parts of a request that a complaint blames."""
     top = re.split(r"[.\[]", field.strip("#/ "), maxsplit=1)[0]
     if status in (*_BLAMES, *_FAILS) and (_OF_ROLES.search(said) or re.search(r"\brole$", field)):
         messages = sent.get("messages")
@@ -284,7 +283,7 @@ def _blamed(sent: Mapping[str, Any], status: int, field: str, said: str) -> set[
 
 
 def _named(sent: Mapping[str, Any], said: str) -> set[str]:
-    """The parameters that words say are not taken: each clause names exactly one."""
+    """The parameters that a message says are not accepted; each clause names exactly one."""
     plain = {name.replace("_", "").lower(): name for name in sent.keys() - _NEEDED}
     blamed = set()
     for clause in _CLAUSE.split(said):
@@ -304,7 +303,7 @@ def _named(sent: Mapping[str, Any], said: str) -> set[str]:
 
 
 def _marked(text: str, token: re.Match[str]) -> bool:
-    """True if a word is told apart as a parameter's name."""
+    """True if a word is marked as a parameter's name."""
     behind = text[token.end() :]
     return bool(
         _BEFORE.search(text[: token.start()])
@@ -313,7 +312,7 @@ def _marked(text: str, token: re.Match[str]) -> bool:
 
 
 def _alternating(messages: Any) -> Any:
-    """A conversation of turns of the user and the assistant, one after the other."""
+    """A conversation in which the user and the assistant take turns."""
     turns: list[dict[str, Any]] = []
     for message in messages if _is_plain(messages) else []:
         role = "user" if message["role"] == "system" else message["role"]
@@ -332,7 +331,7 @@ def _schema(form: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
-    """A conversation that tells the schema of the answer in words, if it does not yet."""
+    """A conversation that includes the schema of the answer, if it does not yet."""
     if not _is_plain(messages) or not schema:
         return messages
     if any("json schema" in message["content"].lower() for message in messages):
@@ -343,7 +342,7 @@ def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _is_plain(messages: Any) -> bool:
-    """True for a conversation of texts; `extra_body` may hold another one."""
+    """True for a conversation of plain texts; `extra_body` may hold another kind."""
     return (
         isinstance(messages, list)
         and all(

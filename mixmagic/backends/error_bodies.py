@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mixmagic.errors import one_line
 
-# Where the words of an error stand, and what else of it may hold some; its codes.
+# Fields that hold the message of an error, those that may contain such fields, and its codes.
 _NAMES = ("error", "errors", "message", "detail", "details", "msg", "status_msg", "base_resp",
           "error_description", "error_message", "error_msg", "errorMessage", "Message", "fault",
           "faultstring", "description", "reason", "title")  # fmt: skip
@@ -60,7 +60,7 @@ _OVERFLOW_WORDS = re.compile(
 _RATE = re.compile(r"per[ _-](?:second|minute|hour|day)|\b[RT]P[MD]\b|rate[ _-]?limit", re.I)
 _NUMBER = r"(?<![\w.-])(\d[\d,]{0,14})(?!\d)"
 _NUMBERS = re.compile(_NUMBER)
-# Where the number of tokens that a model takes stands, the clearest first.
+# Phrases around the number of tokens that a model accepts, the clearest first.
 _CONTEXT_LIMITS = [
     re.compile(rf"{before}{_NUMBER}{behind}", re.IGNORECASE)
     for before, behind in (
@@ -77,10 +77,10 @@ _LEAST_TOKENS, _MOST_TOKENS = 16, 10**9  # tokens; what is less or more is anoth
 
 
 def loads(text: str) -> Any:
-    """Parse JSON; half a surrogate pair, which nobody could write down, is replaced.
+    """Parse JSON; replace half surrogate pairs, which cannot be encoded.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not valid JSON.
         RecursionError: It is nested too deep.
     """
     try:
@@ -95,7 +95,7 @@ def loads(text: str) -> Any:
 
 
 def parse(raw: bytes) -> Any:
-    """The body of a refusal: JSON, or else its text."""
+    """Return the body of an error as JSON, or as text if it is not JSON."""
     text = raw.decode("utf-8-sig", "replace")
     try:
         return loads(text)
@@ -104,13 +104,13 @@ def parse(raw: bytes) -> Any:
 
 
 def provider_message(body: Any, longest: int = 200) -> str:
-    """Return the provider's own words in a body: JSON of any known shape, text, or a page's title.
+    """Return the provider's message in a body: JSON of any known shape, text, or a page's title.
 
-    An empty text if there are none. What it has answered without an error may be given, too.
+    Return an empty text if there is none. Bodies of successful responses may be given, too.
 
     Args:
-        body: As `parse` gives it.
-        longest: Characters of what is returned.
+        body: The result of `parse`.
+        longest: Maximum number of characters.
 
     Example:
         >>> provider_message({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]})
@@ -120,7 +120,7 @@ def provider_message(body: Any, longest: int = 200) -> str:
 
 
 def parts(body: Any, depth: int = _DEEPEST) -> Iterator[Mapping[str, Any]]:
-    """Yield the objects of an error's body that may say something, from the outermost on."""
+    """Yield the objects of an error's body that may hold a message, outermost first."""
     if isinstance(body, str):
         body = _inner(body)
     if isinstance(body, Mapping) and depth > 0:
@@ -140,7 +140,7 @@ def codes(body: Any) -> str:
 
 
 def _words(body: Any, depth: int) -> str:
-    """The words of a body, uncut."""
+    """The message of a body, uncut."""
     if isinstance(body, str):
         inner = _inner(body)
         return ("" if inner is body else _words(inner, depth - 1)) or _page_title(body)
@@ -160,19 +160,19 @@ def _words(body: Any, depth: int) -> str:
 
 
 def _each(values: list[Any], depth: int) -> list[str]:
-    """The words of several values, where they have some; a number says nothing beside others."""
+    """The messages of several values; numbers are left out."""
     found = [_words(v, depth - 1) for v in values if type(v) not in (int, float)]
     return list(dict.fromkeys(filter(None, found)))
 
 
 def _behind(metadata: Any) -> Any:
-    """What the provider behind OpenRouter has said: in one of two places."""
+    """The error of the provider behind OpenRouter: in one of two places."""
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
     return raw["data"] if isinstance(raw, Mapping) and "data" in raw else raw
 
 
 def _placed(words: str, body: Mapping[str, Any]) -> str:
-    """Words with the field that they are about, unless they name it."""
+    """A message with the field that it is about, unless it names the field."""
     place = body.get("loc")
     if isinstance(place, list):
         path = ".".join(str(step) for step in place if step != "body")
@@ -183,12 +183,12 @@ def _placed(words: str, body: Mapping[str, Any]) -> str:
 
 
 def _is_well(body: Mapping[str, Any]) -> bool:
-    """True if an object says that nothing is wrong: MiniMax's, beside every answer."""
+    """True if an object reports success: MiniMax's, beside every answer."""
     return "status_msg" in body and body.get("status_code") == 0
 
 
 def _inner(text: str) -> Any:
-    """The JSON that a text holds, as it does where one server quotes another's; or the text."""
+    """The JSON inside a text, if one server quotes another's; otherwise the text."""
     if text.lstrip()[:1] in ("{", "["):
         with contextlib.suppress(ValueError, RecursionError):
             return loads(text)
@@ -196,7 +196,7 @@ def _inner(text: str) -> Any:
 
 
 def _page_title(text: str) -> str:
-    """A text; of a gateway's page, which is no message, the title."""
+    """A text; if it is a gateway's HTML page, its title."""
     if text.lstrip()[:1] != "<":
         return text
     title = _TITLE.search(text[:_LONGEST_HEAD])
@@ -204,11 +204,11 @@ def _page_title(text: str) -> str:
 
 
 class Overflow(NamedTuple):
-    """By how much a prompt is too long, as far as a provider has told.
+    """Sizes that a provider reports for a prompt that is too long.
 
     Attributes:
-        tokens: Tokens that it has, or would have with its answer; `None` if unknown.
-        limit: Tokens that the model takes; `None` if unknown.
+        tokens: Tokens of the prompt, or of prompt and answer; `None` if unknown.
+        limit: Tokens that the model accepts; `None` if unknown.
     """
 
     tokens: int | None = None
@@ -219,7 +219,7 @@ def is_overflow(words: str, codes: str) -> bool:
     """Return True if an error says that the prompt is too long for the model.
 
     Args:
-        words: The provider's own words.
+        words: The provider's message.
         codes: The machine-readable parts of the error.
 
     Example:
@@ -232,7 +232,7 @@ def is_overflow(words: str, codes: str) -> bool:
 
 
 def measured(words: str) -> Overflow:
-    """Return the numbers in the words of such an error.
+    """Return the sizes in the message of such an error.
 
     Example:
         >>> measured("prompt is too long: 213462 tokens > 200000 maximum")

@@ -1,10 +1,10 @@
-"""The end of thoughts whose beginning is in the template, found in a finished answer. No I/O."""
+"""Finds the end of thoughts whose opening tag is in the template, in a finished answer. No I/O."""
 
 from __future__ import annotations
 
 import re
 
-# What opens thoughts, and what ends them.
+# Opening and closing tags of thoughts.
 PAIRS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -24,17 +24,17 @@ _SIGNS = re.compile(
     rf"|(?P<opening>{'|'.join(map(re.escape, PAIRS))})",
     re.IGNORECASE | re.MULTILINE,
 )
-# How harmony begins and ends an analysis, without its marks: some servers drop special tokens.
+# Harmony's analysis without its marks: some servers drop special tokens.
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[^a-z\s])")
 _BARE_FINAL = "assistantfinal"
-# Signs with which a sentence goes on behind a tag that it mentions.
+# Signs that continue a sentence after a tag that it mentions.
 _GOES_ON = tuple(".,;:!?)'\u201d\u2019\"")
 
 _Span = tuple[int, int]
 
 
 def last(text: str) -> _Span | None:
-    r"""Return where the last closing tag is that has no opening one, and is not literal.
+    r"""Return the place of the last closing tag that has no opening one and is not literal.
 
     Literal are tags in a code block, and those in a code span or a quotation that ends on the same
     line. Time is linear in the text's length.

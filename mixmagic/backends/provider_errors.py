@@ -1,6 +1,6 @@
-"""What a provider says when it fails, as errors with hints. No I/O.
+"""A provider's failures as errors with hints. No I/O.
 
-Sorted by status and by the machine-readable code, never by one provider's wording alone.
+They are sorted by status and machine-readable code, never by one provider's wording alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from mixmagic.errors import (
 )
 from mixmagic.keys.missing import key_hint
 
-# Refusals that the same call would meet again.
+# Statuses that the same call would get again.
 NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
-_LONGEST = 2000  # characters of an error's words in which a reason is looked for
+_LONGEST = 2000  # characters of an error's message that are searched for a reason
 _QUOTA_CODES = (
     "insufficient_quota", "billing_hard_limit", "billing_not_active", "credit_balance_exhausted",
     "exceeded_current_quota", "insufficient_balance", "insufficient_credits", "arrearage",
@@ -53,16 +53,16 @@ _OF_KEYS = re.compile(
     r"|token (?:is )?(?:invalid|expired)"
     r"|authenticat|unauthenticated|unauthori[sz]ed|\blog ?in\b"
 )
-# What a good key may not be allowed to do.
+# Things that a valid key may not be allowed to do.
 _OF_RIGHTS = re.compile(
     r"country|region|territory|location|moderat|flagged|polic|blocked|not have access"
     r"|not permitted|permission|not allowed|not enabled|access to (?:the |this )?model"
 )
 
-# Fields of an error that hold a number or a word for its kind.
+# Fields of an error that hold its status, as a number or a word.
 _STATUS_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
 _DEEPEST = 5
-# What is refused before the work begins, and may be sent again; `insufficient_quota` may not.
+# Statuses of errors that are named in words; an exhausted quota is not retried.
 _STATUSES = (
     (402, re.compile(r"insufficient[ _](?:quota|balance|credit|funds)|billing")),
     (429, re.compile(r"rate[ _]?limit|too[ _]many[ _]requests|resource[ _]exhausted|throttl")),
@@ -72,11 +72,11 @@ _STATUSES = (
 
 
 class Asked(NamedTuple):
-    """What was called, as it may be shown.
+    """The target of a call, without secrets.
 
     Attributes:
         url: The URL.
-        key: Where the key that was sent was found; empty if none was, `None` if that is not known.
+        key: The source of the key that was sent; empty if none was sent, `None` if unknown.
     """
 
     url: str = ""
@@ -93,14 +93,14 @@ def from_status(
     retry_after: float | None = None,
     asked: Asked = _NOT_KNOWN,
 ) -> MixmagicError:
-    """Return the error that an HTTP status and its body mean; it has both.
+    """Return the error for an HTTP status and its body; it carries both.
 
     Args:
         model: The model that was called.
         status: The status.
-        body: As `bodies.parse` gives it, without keys.
+        body: The result of `error_bodies.parse`, without keys.
         retry_after: Seconds that the provider asks to wait.
-        asked: What was called.
+        asked: The target of the call.
     """
     error = _refused(model, status, body, retry_after, asked)
     error.usage, error.status, error.body = reported_usage.in_error(body), status, body
@@ -110,7 +110,7 @@ def from_status(
 def _refused(
     model: Model, status: int, body: Any, retry_after: float | None, asked: Asked
 ) -> MixmagicError:
-    """The error of a status, without what its body tells of tokens."""
+    """The error for a status, without the token counts of its body."""
     provider, words, said = model.provider, provider_message(body), codes(body)
     everything = f"{provider_message(body, _LONGEST)} {said}".lower()
     quoted = f": {words}" if words else "."
@@ -132,7 +132,7 @@ def _refused(
     if status == 401 or (status == 400 and _BAD_KEY.search(everything)):
         return _bad_key(model, status, quoted, asked.key)
     if status == 403:
-        # A gateway's page is about the network; what is said in JSON may be about anything.
+        # A gateway's page is about the network; a JSON body may be about anything.
         nothing = not words and not (isinstance(body, str) and body.strip())
         if nothing or (_OF_KEYS.search(everything) and not _OF_RIGHTS.search(everything)):
             return _bad_key(model, status, quoted, asked.key)
@@ -185,7 +185,7 @@ def _refused(
 
 
 def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> MissingKey:
-    """The error of a key that is not accepted, or not there."""
+    """The error of a key that is missing or not accepted."""
     name = model.provider.key_env
     if key:
         what = f"the key was rejected ({key})"
@@ -197,9 +197,9 @@ def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> Missing
 
 
 def _is_quota(everything: str, status: int, retry_after: float | None) -> bool:
-    """True if an error says that the money is used up, and not that calls come too fast.
+    """True if an error is about money that is used up, and not about calls that come too fast.
 
-    Google calls a rate that was passed a quota, too, and says when there is room again.
+    Google also calls a rate limit a quota; then it says when to try again.
     """
     if any(code in everything for code in _QUOTA_CODES):
         return True
@@ -210,17 +210,17 @@ def _is_quota(everything: str, status: int, retry_after: float | None) -> bool:
 
 
 def _at(url: str) -> str:
-    """What was called."""
+    """The URL of the call, for a message."""
     return f" at {url}" if url else ""
 
 
 def _url_of(provider: Provider) -> str:
-    """Where a provider's URL is set."""
+    """The place to set a provider's URL, for a hint."""
     return f"its URL in its catalog file{f' or in {provider.url_env}' if provider.url_env else ''}"
 
 
 def _duration(seconds: float) -> str:
-    """A wait as people read it."""
+    """A duration in words."""
     for unit, size in (("year", 31_557_600), ("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}s" if seconds < 1e12 else "for ever"
@@ -228,7 +228,7 @@ def _duration(seconds: float) -> str:
 
 
 def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) -> MixmagicError:
-    """The error that an object inside a stream means: a status of its own, or a broken answer."""
+    """Return the error for an object inside a stream: by its status, or a broken answer."""
     body = {"error": error} if frame is None else {**frame, "error": error}
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, str) and code.isdecimal():
@@ -254,12 +254,12 @@ def is_error_frame(frame: Any) -> bool:
 
 
 def from_frame(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
-    """Return the error that a frame is, or holds, without keys.
+    """Return the error that a frame of a stream is or contains.
 
     Args:
-        model: Who was asked.
-        frame: The frame, in which gateways put one error into another.
-        begun: True if a piece of the answer has come: then the answer has broken off.
+        model: The model that was called.
+        frame: The frame, without keys; gateways nest one error inside another.
+        begun: True if a part of the answer has come: then the answer has broken off.
 
     Example:
         >>> frame = {"error": {"code": "rate_limit_exceeded", "message": "slow"}}
@@ -300,7 +300,7 @@ def _levels(frame: Any) -> Iterator[Any]:
 
 
 def _status(levels: list[Any]) -> int | None:
-    """The HTTP status that the codes of an error mean, numbers or words."""
+    """The HTTP status for the codes of an error, numbers or words."""
     values = [_fields(level).get(name) for level in reversed(levels) for name in _STATUS_FIELDS]
     for code in values:
         if isinstance(code, (int, str)) and re.fullmatch("[45][0-9][0-9]", str(code)):
@@ -310,7 +310,7 @@ def _status(levels: list[Any]) -> int | None:
 
 
 def deadline_error(label: str) -> TotalTimedOut:
-    """The error of a call that has had all its time."""
+    """Return the error of a call that has reached its deadline."""
     return TotalTimedOut(
         f"The call to {label} was not over in its time.",
         "Allow more: total_timeout in config.toml, or timeout for one call.",
@@ -318,7 +318,7 @@ def deadline_error(label: str) -> TotalTimedOut:
 
 
 def timeout_error(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
-    """The error of a wait that took too long."""
+    """Return the error of a wait that took too long."""
     if kind is ConnectTimedOut:
         return ConnectTimedOut(
             f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
@@ -339,7 +339,7 @@ def timeout_error(label: str, kind: type[TimedOut], settings: Settings) -> Timed
 
 
 def _too_long(model: Model, words: str) -> ContextTooLong:
-    """The error of a prompt that does not fit; a limit that is told outranks the catalog's."""
+    """The error of a prompt that is too long; a reported limit outranks the catalog's."""
     told = measured(words)
     limit = told.limit or model.context
     context = f" takes {limit:,} tokens in all" if limit else "'s context is full"
@@ -352,11 +352,11 @@ def _too_long(model: Model, words: str) -> ContextTooLong:
 
 
 def raise_if_ended(request: Request) -> None:
-    """Refuse to go on with a call that is stopped, or has had all its time.
+    """Raise if a call has been stopped or has reached its deadline.
 
     Raises:
-        Stopped: It is stopped.
-        TotalTimedOut: It has had all its time.
+        Stopped: It has been stopped.
+        TotalTimedOut: It has reached its deadline.
     """
     if request.control.stop.is_set():
         raise Stopped(sent=False)

@@ -1,4 +1,4 @@
-"""The tokens and the charge that a provider's JSON tells, wherever and however it does. No I/O."""
+"""Token counts and charges in a provider's JSON, in any of the forms in use. No I/O."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mixmagic.core.money import Usage, exact_sum, round_up
 _FIELDS = ("usage", "usageMetadata", "usage_metadata")
 _HOLDERS = ("x_groq", "response", "message", "delta")
 _TIMINGS = "timings"  # llama.cpp's
-# Besides `usage`: what a frame has of these is looked into.
+# Fields besides `usage` that may hold counts.
 ELSEWHERE = frozenset({*_FIELDS[1:], *_HOLDERS, _TIMINGS})
 # Objects of an error that can hold a usage object.
 _OF_ERRORS = ("error", "metadata", "data", "detail", "details", "choices", *_HOLDERS)
 _DEEPEST, _WIDEST = 5, 100
 
-# What is counted, under the names of OpenAI, Anthropic, Gemini, DeepSeek and llama.cpp.
+# Names of counts at OpenAI, Anthropic, Gemini, DeepSeek and llama.cpp.
 _BESIDE_OR_WITHIN = {
     "cached_tokens": "cached",
     "cache_write_tokens": "written",
@@ -67,14 +67,14 @@ _DIGITS = re.compile(r"[0-9]{1,10}(?:\.0{1,6})?")
 _DECIMAL = re.compile(r"\s*\+?([0-9]{1,30}\.?|[0-9]{0,30}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?\s*")
 
 
-def told(frame: Mapping[str, Any]) -> Usage | None:
-    """Return the usage that a frame, or one of its choices, tells.
+def read(frame: Mapping[str, Any]) -> Usage | None:
+    """Return the usage in a frame, or in one of its choices.
 
     Several places may hold one: the one that counts the most is taken, and a charge from any of
-    them. llama.cpp's timings are looked at only if there is no other.
+    them. llama.cpp's timings are read only if there is no other.
 
     Example:
-        >>> told({"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 5}}})
+        >>> read({"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 5}}})
         Usage(prompt_tokens=9, completion_tokens=5, ...)
     """
     found = [known for known in map(usage, _objects(frame)) if known is not None]
@@ -228,7 +228,7 @@ def _out(known: dict[str, int], prompt: int | None) -> int:
 def _charge(said: Mapping[str, Any]) -> Decimal | None:
     """US dollars that the provider says it charges, rounded up to a nanodollar.
 
-    OpenRouter's `cost` is all of it, unless the call was made with one's own key for the provider
+    OpenRouter's `cost` is all of it, unless the call was made with the user's own key for the provider
     behind it (BYOK): then it is OpenRouter's fee, and what that provider charges stands beside it.
     Perplexity's is an object, xAI's is in ticks.
     """
@@ -238,7 +238,7 @@ def _charge(said: Mapping[str, Any]) -> Decimal | None:
     behind = _number(_object(said, "cost_details").get("upstream_inference_cost"), _MOST_DOLLARS)
     cost, own_key = _number(cost, _MOST_DOLLARS), said.get("is_byok")
     if not isinstance(own_key, bool):
-        own_key = behind > cost  # without one's own key it never is
+        own_key = behind > cost  # without the user's own key it never is
     if own_key and not behind:
         return None  # the fee alone
     if charge := exact_sum([cost, behind]) if own_key else cost:

@@ -16,10 +16,10 @@ from mixmagic.errors import MixmagicError
 
 # The property that holds the value; the first that the schema itself does not mention.
 _NAMES = ("answer", "value", "result", "wrapped_answer")
-# At its root a schema must be none of these, whatever its type is.
+# Keywords that are not allowed at the root of a schema.
 _NOT_AT_ROOT = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "not", "oneOf"})
 _HOISTED = ("$schema", "$defs", "definitions")
-# What holds values, and what holds schemas by name.
+# Keywords that hold values, and those that hold schemas by name.
 _DATA = frozenset({"const", "default", "enum", "examples"})
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 # A reference to the root or into it, but not to what is defined beside it.

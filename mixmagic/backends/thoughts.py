@@ -1,4 +1,4 @@
-"""Thoughts that a model writes into the text of its answer, told apart from it. No I/O.
+"""Separates the thoughts that a model writes into its answer from the text. No I/O.
 
 Models think between tags (`<think>`, `[THINK]`, …) or in the channels of OpenAI's harmony format.
 If a server does not take the thoughts out, they come in the text; with a template that has opened
@@ -19,7 +19,7 @@ from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request, Stream
 from mixmagic.errors import MixmagicError, Stopped
 
-# The same of tags that might as well be data: only where an answer begins.
+# And tags that might as well be data: only at the beginning of an answer.
 _FIRST_PAIRS = PAIRS | {
     "<thought>": "</thought>",
     "<thoughts>": "</thoughts>",
@@ -85,7 +85,7 @@ def _parts(delta: Delta, splitter: Splitter) -> Iterator[Delta]:
     """A piece of an answer as pieces that are thoughts, or text."""
     splitter.finish = delta.finish or splitter.finish
     if delta.reasoning:
-        splitter.told(delta.reasoning)
+        splitter.take_reasoning(delta.reasoning)
     parts = splitter.feed(delta.text) if delta.text else []
     if len(parts) == 1 and parts[0] == (delta.text, ""):
         yield delta
@@ -105,7 +105,7 @@ def _parts(delta: Delta, splitter: Splitter) -> Iterator[Delta]:
 
 
 def _rest(splitters: dict[int, Splitter], *, whole: bool) -> Iterator[Delta]:
-    """What was held back of answers that have ended, and what they are instead."""
+    """Yield the held-back ends of finished answers, and their corrections."""
     for choice, splitter in splitters.items():
         for text, reasoning in splitter.close():
             yield Delta(text, reasoning, choice=choice)
@@ -151,8 +151,8 @@ class Splitter:
         self._tools: list[str] = []
         self._parts: list[tuple[bool, list[str]]] = []
 
-    def told(self, reasoning: str) -> None:
-        """Take thoughts that the server has told apart itself."""
+    def take_reasoning(self, reasoning: str) -> None:
+        """Take thoughts that the server itself has separated."""
         self._thoughts.append(reasoning)
         self._after = True
         if not self._unclosed:
@@ -374,7 +374,7 @@ class Splitter:
 
 
 def _tail(text: str, at: int, tags: tuple[str, ...]) -> int:
-    """Where the beginning of a tag is that the text ends with; its length if there is none."""
+    """The place of an unfinished tag at the end of a text; its length if there is none."""
     longest = max(map(len, tags)) - 1
     for place in range(max(at, len(text) - longest), len(text)):
         if text[place] in "<[◁":

@@ -13,24 +13,24 @@ from mixmagic.core.params import is_number
 from mixmagic.core.values import Delta, Message, Model, Part, Request, Text
 from mixmagic.errors import one_line
 
-# What a piece says, besides its end.
+# Fields of a choice with content, besides its end.
 _SAYING = frozenset({"delta", "message", "text", "logprobs"})
 _LONGEST_NAME, _MOST_NAMES = 60, 8  # of the tools that an answer calls
-# What a frame says once, for all of its answers.
+# Fields of a frame that hold for all of its answers.
 _ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *finish_reasons.FEEDBACK}
-# What most frames, and most pieces in them, do not have.
+# Fields that most frames do not have.
 _UNCOMMON = reported_usage.ELSEWHERE | {"error", *finish_reasons.FEEDBACK}
 _BESIDE_TEXT = frozenset(
     {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "usage"}
 )
-# No probability has such a logarithm; OpenAI's smallest is -9999.
+# A bound for logarithms of probabilities; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
-# More answers than anybody gives.
+# The highest index of an answer that is believed.
 _MOST_ANSWERS = 1024
 
 
 def encode(request: Request) -> dict[str, Any]:
-    """Return the JSON body of a request, as the catalog says that its model takes it."""
+    """Return the JSON body of a request, in the form that the catalog gives for its model."""
     return dialects.adapted(body(request), dialects.known(request.model)).body
 
 
@@ -66,10 +66,10 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def answers(frame: Any) -> list[Any]:
-    """A frame with a piece of each of several answers as frames with one piece each.
+    """Return a frame with pieces of several answers as frames with one piece each.
 
     The last one has the token counts. `decode` reads one piece of a frame. The end of an answer
-    that failed becomes two frames: what it says, and that it failed.
+    that failed becomes two frames: its text, and its failure.
     """
     choices = frame.get("choices") if type(frame) is dict else None
     if not isinstance(choices, list) or not choices:
@@ -120,7 +120,7 @@ def plain_text(frame: Any) -> str | None:
 
 
 def decode(model: Model, frame: Any) -> Delta:
-    """One JSON frame, of a stream or a whole answer, as a piece of the answer.
+    """Return one JSON frame, of a stream or a whole answer, as a piece of the answer.
 
     Raises:
         MixmagicError: The frame is, or holds, an error.
@@ -132,7 +132,7 @@ def decode(model: Model, frame: Any) -> Delta:
 
 
 def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
-    """One JSON frame; fails in many ways where the frame is not what it should be."""
+    """Decode a frame; raise all kinds of errors if it is malformed."""
     told: Any = frame.get("usage")
     blocked = ""
     if not _UNCOMMON.isdisjoint(frame):
@@ -146,7 +146,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise provider_errors.in_stream(model, frame.get("message"), frame)
-        usage = reported_usage.told(frame) if told else None
+        usage = reported_usage.read(frame) if told else None
         finish = "content_filter" if blocked else None
         return Delta(finish=finish, usage=usage, note=finish_reasons.note(blocked))
     choice = choices[0]
@@ -165,10 +165,10 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
             model, choice.get("error") or f"finish_reason: {word}", frame
         )
     text, reasoning, refused = _content(content if content is not None else choice.get("text"))
-    usage, alone = reported_usage.told(frame) if told else None, None
+    usage, alone = reported_usage.read(frame) if told else None, None
     if choice.get("usage") or part.get("usage"):
         alone = usage is None or not reported_usage.says(usage)
-        usage = reported_usage.told(choice) if alone else usage
+        usage = reported_usage.read(choice) if alone else usage
     if end == "content_filter":
         blocked = blocked or finish_reasons.filtered(choice, word)
     return Delta(
@@ -186,7 +186,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
 
 
 def _index(value: Any) -> int:
-    """Which of several answers a piece belongs to; the first where it does not say."""
+    """The index of the answer that a piece belongs to; 0 if it does not say."""
     return value if type(value) is int and 0 <= value < _MOST_ANSWERS else 0
 
 
@@ -207,7 +207,7 @@ def _logprobs(told: Any) -> tuple[float, ...]:
 
 
 def _text(value: Any) -> str:
-    """A text, where it is one."""
+    """A value if it is a text, otherwise an empty text."""
     return value if isinstance(value, str) else ""
 
 
@@ -246,7 +246,7 @@ def _tools(calls: Any) -> str:
 
 
 def _called(calls: Any) -> Usage | None:
-    """Our count of what a piece has of calls to tools, where it has some: nobody is shown it."""
+    """Estimated tokens of tool calls: billed, never displayed."""
     written = ""
     for call in calls if isinstance(calls, list) else [calls]:
         if isinstance(call, Mapping):

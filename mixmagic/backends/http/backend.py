@@ -43,11 +43,11 @@ from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.urls import base_url, join, shown
 
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
-# Seconds that the end of a response may take: behind `[DONE]`, and behind a finish reason alone,
-# which the token counts may follow, or behind a refusal's head.
+# Seconds that the end of a response may take: after `[DONE]`, and after a finish reason alone,
+# which token counts may follow, or after the head of an error.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
-# What is said of an answer that ended, but whose connection did not.
-_LEFT_OPEN = "the provider left the answer open behind its end: whatever came later is not in it"
+# A note on an answer that has ended, but whose response has not.
+_LEFT_OPEN = "the provider did not end the response: anything sent after the answer is missing"
 _HEADERS = {
     "accept": "*/*",
     "accept-encoding": decompression.ACCEPTED,
@@ -55,7 +55,7 @@ _HEADERS = {
     "user-agent": "mixmagic",
 }
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
-# How a response that has begun can break off.
+# The errors with which a response that has begun can break off.
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
 # A host that IDNA cannot encode, or a port that is too high, is found late.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
@@ -71,21 +71,21 @@ class HttpBackend:
         self._transport: transport.Transport | None = None
 
     def open(self, provider: Provider) -> Stream:
-        """How to ask `provider`: see `mixmagic.backends.Backends.open`."""
+        """Return the stream that asks `provider`: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = 60.0
     ) -> list[Mapping[str, Any]]:
-        """What the provider's `/models` lists: a bare array, or one under `data`.
+        """Return the models that the provider serves, as entries of OpenAI's `/models`.
 
         Args:
-            provider: Whom to ask.
-            key: The key to ask with, where it is not the one that is found.
-            timeout: Seconds that it may take.
+            provider: The provider to ask.
+            key: The key to send, if not the one that is set up.
+            timeout: Seconds that the call may take.
 
         Raises:
-            MixmagicError: It could not be asked, or answered something else.
+            MixmagicError: The call failed, or its answer is not a list.
         """
         with sealed(self.access.redact):
             return self._listed(provider, key, timeout)
@@ -161,7 +161,7 @@ class HttpBackend:
     def _accepted(
         self, model: Model, response: httpx.Response, call: network.CallConnection, key: str = ""
     ) -> None:
-        """Go on only with an answer: every status but 2xx is an error, whatever its body is."""
+        """Raise if the status is not a success."""
         if response.is_success:
             return
         call.expect(_AFTER_FINISH, IdleTimedOut)
@@ -186,13 +186,13 @@ class HttpBackend:
     def _exchange(
         self, model: Model, deadline: float, stop: Stop | None = None
     ) -> Iterator[network.CallConnection]:
-        """One question and its answer: what httpx raises becomes an error of ours."""
+        """Run one HTTP exchange; turn httpx's errors into ours."""
         call, stop = network.CallConnection(self._settings, deadline), stop or Stop()
         error: MixmagicError | Stopped
         with stop.calling(call.abort):
             try:
                 yield call
-                return  # noqa: TRY300  # what follows is for errors
+                return  # noqa: TRY300  # the rest is for errors
             except (*_BROKEN, *_OF_URLS) as raised:
                 error = self._named(model, raised, call)
             except MixmagicError as raised:
@@ -208,13 +208,13 @@ class HttpBackend:
         raise error from None
 
     def _named(self, model: Model, error: Exception, call: network.CallConnection) -> MixmagicError:
-        """The error of ours that an error of httpx means."""
+        """Return our error for an error of httpx."""
         provider = model.provider
         reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
         url = self.access.redact(shown(base_url(provider)))
         if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
             return BadArguments(
-                f"{url!r} is no URL for {provider.label}: {reason}.",
+                f"{url!r} is not a valid URL for {provider.label}: {reason}.",
                 f"Set {provider.url_env} to something like https://host/v1.",
             )
         if isinstance(error, decompression.Undecodable):
@@ -255,7 +255,7 @@ class HttpBackend:
 def _read(
     response: httpx.Response, answer: reading.ResponseReader, call: network.CallConnection
 ) -> Iterator[Delta]:
-    """The pieces of an answer that the server has begun to send."""
+    """Yield the pieces of an answer, until it ends or breaks off."""
     try:
         try:
             yield from _arriving(response, answer, call)
@@ -322,6 +322,6 @@ def _decompressed(
 
 
 def _until_cut(response: httpx.Response, call: network.CallConnection) -> Iterator[bytes]:
-    """The body of a response, as far as it can be read."""
+    """Yield the body of a response as far as it can be read."""
     with contextlib.suppress(*_BROKEN):
         yield from _decoded(response, call)

@@ -1,7 +1,7 @@
 """The content codings of HTTP, decoded in slices of bounded size. No I/O.
 
 A few kilobytes can decompress to gigabytes. So each slice is handed out before the next one is
-made, which lets the reader stop between them, and an expansion that no answer has is refused.
+made, which lets the reader stop between them, and an excessive expansion is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ACCEPTED = "gzip, deflate"
 # Bytes of the longest slice.
 SLICE = 64 * 1024
 # Decompressed bytes per received byte: JSON has 5 to 20, a model that repeats itself 100 and more.
-# `ALWAYS` bytes pass whatever their ratio: 60,000 times the same token, or the longest event.
+# `ALWAYS` bytes pass at any ratio: 60,000 times the same token, or the longest event.
 MAX_RATIO, ALWAYS = 200, sse.MAX_EVENT + 1024 * 1024
 # Codings on top of each other: urllib3's limit and curl's.
 _MOST_CODINGS = 5
 _GZIP = ("gzip", "x-gzip")
 _GZIP_MAGIC = b"\x1f\x8b"
-# What else compresses; any other word (`identity`, `utf-8`) says nothing of compression.
+# Other compressions; any other word (`identity`, `utf-8`) is ignored.
 _NOT_REQUESTED = frozenset(("br", "zstd", "compress", "x-compress", "dcb", "dcz"))
 
 
@@ -33,8 +33,8 @@ class Undecodable(ValueError):
 class Decoder:
     """Decodes the body of one response.
 
-    A body that is cut gives what its bytes hold, and bytes after a complete body are ignored, as
-    gzip, curl and browsers have it.
+    A truncated body gives what its bytes hold, and bytes after a complete body are ignored, as in
+    gzip, curl and browsers.
 
     Args:
         codings: The response's Content-Encoding.
@@ -63,14 +63,14 @@ class Decoder:
 
     @property
     def codings(self) -> int:
-        """The number of codings to take off; 0 if the body is not compressed."""
+        """The number of codings; 0 if the body is not compressed."""
         return len(self._stages)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes; yield what they decompress to, in slices of at most `SLICE` bytes.
+        """Take the next bytes; yield them decompressed, in slices of at most `SLICE` bytes.
 
-        Some slices are empty: there the reader may stop, too. Without a coding the chunk is
-        handed on as it is.
+        Some slices are empty: the reader may stop there, too. Without a coding the chunk is
+        returned unchanged.
 
         Raises:
             Undecodable: It is not valid in its coding, or decompresses to too much.
@@ -82,7 +82,7 @@ class Decoder:
         return iter(slices)
 
     def _taken_off(self, stage: _Inflater, slices: Iterable[bytes]) -> Iterator[bytes]:
-        """Take one coding off."""
+        """Remove one coding."""
         for data in slices:
             for piece in stage.feed(data):
                 if stage.size > max(ALWAYS, MAX_RATIO * self._received):

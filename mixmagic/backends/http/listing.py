@@ -1,4 +1,4 @@
-"""A provider's list of models, from wherever and in whatever shape it is served. No I/O."""
+"""A provider's list of models, in any of the shapes in use. No I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, ProviderError
 from mixmagic.keys import urls
 
-# Where a list stands that is not the whole answer, and an entry's name.
+# Fields that hold the list, and the name of an entry.
 _LISTS = ("data", "models", "items", "results")
 _NAMES = ("id", "name", "model", "model_id", "modelId")
-# What a model's context is called; and the objects of an entry that may hold it, too.
+# Fields that hold a model's context; below, the objects of an entry that may hold them, too.
 _CONTEXTS = (
     "context_length", "context_window", "max_model_len", "max_context_length", "contextLength",
     "contextWindow", "max_context_window_tokens", "max_context_tokens", "context_size",
@@ -27,14 +27,14 @@ _HOLDERS = ("limits", "capabilities", "top_provider", "model_spec", "meta")
 
 
 def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
-    """Return the body of a provider's `/models`, wherever its API starts.
+    """Return the body of a provider's `/models`, from the first base URL that has one.
 
     Args:
         provider: The provider.
-        get: Gets it from the API that starts at a URL.
+        get: Returns the body for a base URL.
 
     Raises:
-        MixmagicError: Of the first place, if it is nowhere.
+        MixmagicError: None has one: the error of the first.
     """
     first, *others = urls.base_urls(provider)
     try:
@@ -53,9 +53,9 @@ def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
 
 
 def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
-    """Return what a provider lists, each with an `id` and, if it is told, a `context_length`.
+    """Return a provider's models, each with an `id` and, if it is known, a `context_length`.
 
-    A list may be bare, or stand under `data` or `models`; its entries are objects or names.
+    The list may be bare, or under `data` or `models`; its entries are objects or names.
 
     Raises:
         ProviderError: It is not a list.
@@ -98,13 +98,13 @@ def _entry(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _held(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The objects in some objects that may tell a context, too."""
+    """The objects inside others that may hold a context, too."""
     held = (told.get(name) for told in objects for name in _HOLDERS)
     return [each for each in held if isinstance(each, dict)]
 
 
 def _contexts(objects: list[dict[str, Any]]) -> Iterator[int]:
-    """The numbers of tokens that objects tell, the likeliest first."""
+    """The context lengths in some objects, the likeliest first."""
     for told in objects:
         for name in _CONTEXTS:
             value = told.get(name)

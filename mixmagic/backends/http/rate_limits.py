@@ -1,4 +1,4 @@
-"""What a provider's headers say of its limits and of when to come back. No I/O.
+"""Rate limits, and the time to wait, in the headers of a response. No I/O.
 
 `Retry-After` is RFC 9110's; the others are customs: `x-ratelimit-*` for requests and
 `x-tokenlimit-*` for tokens (Together AI, per second, some with `-dynamic` behind the name), or
@@ -30,7 +30,7 @@ def limits(headers: Mapping[str, str], window: int) -> RateLimits:
 
     Args:
         headers: With case-insensitive names.
-        window: Seconds for which `x-ratelimit-limit` holds; 0 where unknown.
+        window: Seconds for which `x-ratelimit-limit` holds; 0 if unknown.
 
     Example:
         >>> limits({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "3"}, window=1)
@@ -38,7 +38,7 @@ def limits(headers: Mapping[str, str], window: int) -> RateLimits:
     """
     if not window:
         return RateLimits(wait=_room(headers))
-    # Where the rate is known, it is enough to keep to it.
+    # If the rate is known, it is enough to keep to it.
     return RateLimits(
         requests=_rate(headers, "x-ratelimit-limit", window),
         tokens=_rate(headers, "x-tokenlimit-limit", window),
@@ -48,7 +48,7 @@ def limits(headers: Mapping[str, str], window: int) -> RateLimits:
 def wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a refusal asks to wait; `None` if it does not say.
 
-    No time at all, or one that is over, is not a word on how long it takes.
+    A wait of zero, or a time in the past, says nothing.
 
     Example:
         >>> wait({"retry-after": "2"}), wait({"retry-after": "0"})
@@ -82,20 +82,20 @@ def _room(headers: Mapping[str, str]) -> float:
 
 
 def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
-    """A limit per second; where it has a dynamic variant too, the lower one."""
+    """A limit per second; if it also has a dynamic variant, the lower one."""
     values = [_number(headers.get(each, "")) for each in (name, f"{name}-dynamic")]
     told = [value / window for value in values if value]
     return min(told, default=None)
 
 
 def _used_up(headers: Mapping[str, str]) -> float | None:
-    """Seconds until all that is used up is there again; `None` where nothing is."""
+    """Seconds until every exhausted limit has reset; `None` if none is exhausted."""
     told = (_reset(headers, kind) for kind in _KINDS)
     return max((seconds for seconds in told if seconds is not None), default=None)
 
 
 def _reset(headers: Mapping[str, str], kind: str) -> float | None:
-    """Seconds that a limit's reset tells; `None` if the limit is not reached, or none is told."""
+    """Seconds until an exhausted limit resets; `None` if it is not exhausted or not named."""
     if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) != 0:
         return None
     return _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
@@ -126,7 +126,7 @@ def _duration(text: str) -> float | None:
 
 
 def _until(date: str, now: str) -> float | None:
-    """Seconds until an HTTP date, by the server's own clock where it tells the time."""
+    """Seconds until an HTTP date, by the server's own clock if the response has its time."""
     moment = _moment(date)
     if moment is None:
         return None

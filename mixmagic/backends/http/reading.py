@@ -1,4 +1,4 @@
-"""The bytes of a response to the pieces of an answer, or to a named error. No I/O."""
+"""Turns the bytes of a response into the pieces of an answer, or a named error. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mixmagic.keys.redact import Redactor
 
 # The longest error page that is read, in bytes.
 _LONGEST_PAGE = 1024 * 1024
-# How a stream of events begins, whatever its content type says: a field's name, or a comment.
+# The beginning of a stream of events, whose content type may be wrong: a field, or a comment.
 _FIELDS = (b"data", b"event", b"id", b"retry", b"error:", b":")
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_FIELD = 64  # bytes, generously, after which it is clear how the answer begins
@@ -69,19 +69,19 @@ class RepeatedEvent:
 
 
 class ResponseReader:
-    """One answer, streamed or whole, as it comes in.
+    """Reads one answer, streamed or not, as it comes in.
 
-    Whether it is a stream is told by its first bytes: servers' content types cannot be trusted.
+    The first bytes tell if it is a stream: servers' content types cannot be trusted.
 
     Args:
-        request: The question.
-        access: What takes the keys out, should somebody echo one.
+        request: The request.
+        access: Redacts keys, in case a server echoes one.
 
     Attributes:
-        whole: Whether the answer has said that it is complete, and nothing of it has come since.
-        done: Whether nothing more of it is to come.
-        alive: Whether the last bytes were more than a ping.
-        moved: Whether they had text, an end or token counts; meant for answers that are `whole`.
+        whole: True if the answer has said that it is complete, and none of it has come since.
+        done: True if no more of it will come.
+        alive: True if the last bytes were more than a ping.
+        moved: True if they had text, an end or token counts; for answers that are `whole`.
     """
 
     def __init__(self, request: Request, access: Credentials) -> None:
@@ -93,7 +93,7 @@ class ResponseReader:
         self._spoken = 0  # pieces that have words
         self._hasty = False  # whether the first of them has an end
         self._several = False  # whether a frame had pieces of more than one
-        self._odd: Any = None  # the last frame that is no piece of an answer, and says something
+        self._odd: Any = None  # the last frame that has a message and no piece of an answer
         self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
         self._decoder: sse.Decoder | None = None
         self._repeated = RepeatedEvent()
@@ -102,12 +102,12 @@ class ResponseReader:
 
     @property
     def doubtful(self) -> bool:
-        """True if its end has been said too early before, or is all that it has said."""
+        """True if it went on after an end, or has nothing but an end."""
         return self._resumed or not self._spoken
 
     @property
     def hasty(self) -> bool:
-        """True if more of it may come, though it has said its end: so does each piece, or may."""
+        """True if more of it may come after its end: some servers put one on each piece."""
         return self.doubtful or (self._hasty and self._spoken == 1)
 
     def feed_text(self, chunk: bytes) -> Delta | None:
@@ -146,7 +146,7 @@ class ResponseReader:
             self.alive = bool(chunk.strip())
             begun = self._size
             self._keep(chunk)
-            # Beyond its beginning it is clear that it is no stream.
+            # After its beginning it is clear that it is not a stream.
             if begun > _LONGEST_FIELD or not self._is_stream():
                 self._measure()
                 return
@@ -170,7 +170,7 @@ class ResponseReader:
             MixmagicError: The answer is not whole.
         """
         yield from self.rest(torn=self.whole)
-        # Whether `best_of` makes a provider send more answers is its own business.
+        # With `best_of` a provider may send more answers, or not.
         self.whole = self.whole or len(self._ended) >= self._least
         if self._decoder is not None and (self.whole or self._odd) and not self._said:
             raise self._empty()
@@ -181,13 +181,13 @@ class ResponseReader:
             )
 
     def rest(self, *, torn: bool) -> Iterator[Delta]:
-        """Yield what was not yet clear, or held back; afterwards `whole` is final.
+        """Yield the rest of the answer; afterwards `whole` is final.
 
         Args:
-            torn: Whether the last event, or the body, may be cut: then it is left out if it is.
+            torn: True if the last event, or the body, may be truncated: then it is left out if so.
 
         Raises:
-            MixmagicError: It is no answer, or it says that it has failed.
+            MixmagicError: It is not an answer, or it says that it has failed.
         """
         if self._decoder is None:
             body = b"".join(self._body)
@@ -201,7 +201,7 @@ class ResponseReader:
         yield from self.held()
 
     def held(self) -> Iterator[Delta]:
-        """Yield what was held back because it might have become a key."""
+        """Yield text that was held back because a key might have begun in it."""
         for choice, redactors in self._redactors.items():
             if redactors is not None:
                 text, reasoning = (each.close() for each in redactors)
@@ -209,9 +209,9 @@ class ResponseReader:
                     yield Delta(text, reasoning, choice=choice)
 
     def _keep(self, chunk: bytes) -> None:
-        """Keep bytes of which it is not clear, or clear, that they are no stream."""
+        """Buffer bytes until the format is known, or of a body that is not a stream."""
         if not self._size:
-            chunk = chunk.lstrip()  # what some servers send so that the line stays open
+            chunk = chunk.lstrip()  # some servers send blanks to keep the connection open
         if chunk:
             self._body.append(chunk)
             self._size += len(chunk)
@@ -225,11 +225,11 @@ class ResponseReader:
             )
 
     def _is_stream(self) -> bool:
-        """Whether what has come so far is the beginning of a stream of events."""
+        """True if the bytes so far begin a stream of events."""
         return b"".join(self._body).removeprefix(_BOM).lstrip().startswith(_FIELDS)
 
     def _event(self, event: sse.Event) -> Iterator[Delta]:
-        """One event as pieces of the answer."""
+        """Yield an event as pieces of the answer."""
         if event.data.startswith(_DONE):  # some put a blank behind it
             self.whole = self.done = True
         elif self.done:
@@ -238,7 +238,7 @@ class ResponseReader:
             yield from self._pieces(event.data, failed=event.type == "error")
 
     def _late(self, event: sse.Event) -> list[Delta]:
-        """Token counts that come behind the end; nothing else of it is read."""
+        """The token counts of an event after the end; nothing else of it is read."""
         try:
             deltas = list(self._pieces(event.data))
         except MixmagicError:
@@ -247,7 +247,7 @@ class ResponseReader:
         return [Delta(usage=each.usage, choice=each.choice, alone=each.alone) for each in told]
 
     def _whole(self, raw: bytes) -> Iterator[Delta]:
-        """An answer that is not streamed: it is whole, whether or not it says why it ended."""
+        """Yield an answer that is not streamed: it is whole even without a finish reason."""
         label = self._model.provider.label
         if not raw.strip():
             raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
@@ -266,21 +266,21 @@ class ResponseReader:
         yield from (each if each.finish else each._replace(finish="stop") for each in deltas)
 
     def _empty(self) -> MixmagicError:
-        """The error of an answer that says nothing; it quotes what came in its place."""
+        """The error of an empty answer; it quotes the message that came instead, if any."""
         if self._odd is not None:
             return provider_errors.from_frame(self._model, self._odd, begun=False)
         label = self._model.provider.label
         return StreamBroken(f"{label} sent an answer without content.", "Run the cell again.")
 
     def _pieces(self, text: str, *, failed: bool = False) -> Iterator[Delta]:
-        """One JSON text as pieces of the answer, without keys; `failed` if it is an error."""
+        """Yield a JSON text as pieces of the answer, without keys; `failed` if it is an error."""
         try:
             frame = error_bodies.loads(text)
             frames = wire.answers(frame)
         except (ValueError, RecursionError):
             provider = self._model.provider
             raise StreamBroken(
-                f"{provider.label} sent no JSON: {one_line(self._access.redact(text), 80)!r}",
+                f"{provider.label} sent no valid JSON: {one_line(self._access.redact(text), 80)!r}",
                 f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
             ) from None
         choices = frame.get("choices") if isinstance(frame, dict) else None
@@ -289,7 +289,7 @@ class ResponseReader:
             yield self._decoded(each, failed=failed)
 
     def _decoded(self, frame: Any, *, failed: bool) -> Delta:
-        """One JSON value as a piece of the answer, without keys."""
+        """Return a JSON value as a piece of the answer, without keys."""
         if failed or (not self._said and provider_errors.is_error_frame(frame)):
             raise provider_errors.from_frame(
                 self._model, self._access.redact(frame), begun=self._said
@@ -297,7 +297,7 @@ class ResponseReader:
         try:
             delta = wire.decode(self._model, frame)
         except MixmagicError:
-            # The same error again, from a frame without the key, whatever of it is quoted.
+            # The same error again, from a frame without the key: it quotes the frame.
             wire.decode(self._model, self._access.redact(frame))
             raise  # the key is a word of the protocol's own
         if delta.choice and not self._several:
@@ -309,7 +309,7 @@ class ResponseReader:
         return self._clean(self._noted(delta, frame))
 
     def _noted(self, delta: Delta, frame: Any) -> Delta:
-        """A piece, of which it is noted what it means for the answer's end."""
+        """Note if a piece begins, ends or resumes the answer; return the piece."""
         says = bool(delta.text or delta.reasoning or delta.tool)
         if says:
             self._spoken += 1
@@ -329,7 +329,7 @@ class ResponseReader:
         return delta
 
     def _clean(self, delta: Delta) -> Delta:
-        """A piece without keys."""
+        """Return a piece without keys."""
         if delta.finish is not None:
             delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
         if delta.note or delta.tool:
@@ -346,7 +346,7 @@ class ResponseReader:
 
 
 def _is_cut(text: str) -> bool:
-    """Whether it is no JSON, as half of it never is."""
+    """True if a text is not valid JSON, as truncated JSON never is."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -355,7 +355,7 @@ def _is_cut(text: str) -> bool:
 
 
 def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
-    """The body of a response that is no answer, as far as anybody would read it."""
+    """Return the beginning of a body that is not an answer."""
     kept, size = [], 0
     for chunk in chunks:
         kept.append(chunk)

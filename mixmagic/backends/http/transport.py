@@ -177,7 +177,7 @@ class Transport(httpx.BaseTransport):
 
     @contextlib.contextmanager
     def _checked(self) -> Iterator[None]:
-        """Turn whatever is wrong with the settings of proxies and certificates into our error."""
+        """Turn errors of the proxy and certificate settings into ours."""
         try:
             yield
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:

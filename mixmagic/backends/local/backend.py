@@ -36,14 +36,14 @@ from mixmagic.keys.credentials import Credentials
 # Answers that are generated side by side; each has the model's whole context.
 _SLOTS = 4
 _CONTEXT = 4096
-# Prompt tokens between two looks at the stop flag: about half a second on a slow core.
+# Prompt tokens between two checks of the stop flag: about half a second on a slow core.
 _BATCH = 128
 _MAX_THREADS = 8
-# Seconds between two looks for Ctrl-C, which interrupts no wait on Windows.
+# Seconds between two checks for Ctrl-C, which does not interrupt a wait on Windows.
 _TICK = 0.1
-# A `SimpleQueue` whose time is up before it begins to wait would wait for ever.
+# A `SimpleQueue` whose timeout has passed before the wait begins would wait forever.
 _SHORTEST = 0.01
-# What a count that nobody asked for may take: seconds, and characters of JSON. llama.cpp reads
+# Limits of a count that the user did not ask for: seconds, and characters of JSON. llama.cpp reads
 # 1 MB a second; of marks such as `<|im_end|>` 300 kB in the first, and then ever less.
 _BRIEFLY = 1.0
 _SHORT = 500_000
@@ -62,37 +62,37 @@ class LocalBackend:
         tokens.register(self)
 
     def open(self, provider: Provider) -> Stream:
-        """How to ask a model: see `mixmagic.backends.Backends.open`."""
+        """Return the stream that asks a model: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = math.inf
     ) -> list[Mapping[str, Any]]:
-        """The embedded model, where its weights are there."""
+        """Return the embedded model, if its weights have been fetched."""
         embedded = weights.path(self._settings.cache_dir)
         return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
 
     def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
-        """The tokens that llama.cpp will say a conversation has.
+        """Return the number of tokens that llama.cpp counts for a conversation.
 
         Args:
             messages: The conversation, oldest first.
-            model: Who is asked.
-            load: Whether to load the model where it is not, and to take the time it needs;
-                Ctrl-C ends the wait.
+            model: The model to count for.
+            load: True to load the model if necessary, however long that takes; Ctrl-C ends the
+                wait.
 
         Returns:
-            `None` where the model is not loaded, or cannot count.
+            `None` if the model is not loaded, or cannot count.
         """
         body = wire.encode(Request(model, tuple(messages), stream=False))
         return self._count(body, model, load=load)
 
     def count_text(self, text: str, model: Model) -> int | None:
-        """The tokens of a text by itself, where the model is loaded."""
+        """Return the number of tokens of a text by itself; None if the model is not loaded."""
         return self._count({"content": text, "parse_special": False}, model, load=False)
 
     def close(self) -> None:
-        """Stop the answers that are under way and free the models."""
+        """Stop all answers and free the models."""
         _shut(self._engines, self._process)
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
@@ -137,14 +137,14 @@ class LocalBackend:
             return None
 
     def _path(self, model: Model) -> Path:
-        """Where the model's GGUF file is, or will be."""
+        """The path of the model's GGUF file, which may be yet to be fetched."""
         if _embedded(model):
             return weights.path(self._settings.cache_dir)
         with sealed():  # likewise
             return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
-        """The model's GGUF file; the embedded model's is fetched the first time."""
+        """Return the model's GGUF file; fetch the embedded model's the first time."""
         model = request.model
         if _embedded(model):
             env = self._access.environment()
@@ -160,12 +160,12 @@ class LocalBackend:
         if not path.is_file():
             raise BadArguments(
                 f"There is no GGUF file {path}.",
-                "Name one (-m local:/path/model.gguf), or take the embedded model: -m local.",
+                "Name a file (-m local:/path/model.gguf), or use the embedded model: -m local.",
             )
         return path
 
     def _engine(self, path: Path, model: Model) -> EngineProcess:
-        """The model's process: one, however many threads ask at once."""
+        """Return the model's process: one, however many threads ask at once."""
         if not find_spec("xllamacpp"):
             raise MissingPackage(
                 "The embedded model needs xllamacpp, which is not installed.",
@@ -196,12 +196,12 @@ class LocalBackend:
 
 
 def _embedded(model: Model) -> bool:
-    """Whether it is the model whose weights we fetch."""
+    """True for the model whose weights we fetch."""
     return model.id == weights.path(Path()).name.partition(".")[0]
 
 
 def _returned(steps: Generator[Any, None, _Result]) -> _Result:
-    """What a generator returns; what it yields is passed over."""
+    """Run a generator and return its value; ignore what it yields."""
     with closing(steps):
         while True:
             try:
@@ -212,7 +212,7 @@ def _returned(steps: Generator[Any, None, _Result]) -> _Result:
 
 
 def _counted(answer: EngineStream, request: Request, *, patient: bool) -> int | None:
-    """The tokens that an answer to `EngineProcess.count` tells."""
+    """Return the number of tokens in the reply to `EngineProcess.count`."""
     with closing(answer):
         frames = _frames(answer, request, patient=patient)
         return next((frame["tokens"] for frame in frames), None)
@@ -221,9 +221,9 @@ def _counted(answer: EngineStream, request: Request, *, patient: bool) -> int | 
 def _frames(
     answer: EngineStream, request: Request, *, patient: bool = True
 ) -> Iterator[Mapping[str, Any]]:
-    """The JSON frames of the answer, until it ends, is closed, or has had all its time.
+    """Yield the JSON frames of the answer, until it ends, is closed, or reaches its deadline.
 
-    Unless `patient`, a process that is suspended has no time.
+    Unless `patient`, do not wait for a process that is suspended.
     """
     while True:
         left = request.control.deadline - time.monotonic()
@@ -241,7 +241,7 @@ def _frames(
 
 
 def _named(path: Path, failure: EngineFailed) -> MixmagicError:
-    """The error of ours that the end of a model's process means."""
+    """Return our error for the end of a model's process."""
     if failure.loaded:
         return StreamBroken(
             f"The embedded model broke off: {failure.reason}.",
@@ -250,7 +250,7 @@ def _named(path: Path, failure: EngineFailed) -> MixmagicError:
     if not failure.usable:
         return MissingPackage(
             f"xllamacpp is installed, but cannot be used: {failure.reason}.",
-            "Install what it lacks, or run `pip install --force-reinstall xllamacpp`.",
+            "Install the missing library, or run `pip install --force-reinstall xllamacpp`.",
         )
     return BadArguments(
         f"{path} cannot be loaded: {failure.reason}",

@@ -28,9 +28,9 @@ class EngineFailed(Exception):
     """The process cannot load the model, or has ended.
 
     Args:
-        reason: What it said.
+        reason: The error that it reported.
         loaded: True if the model had been loaded.
-        usable: False if it was xllamacpp that could not be used.
+        usable: False if xllamacpp itself cannot be used.
     """
 
     def __init__(self, reason: str, *, loaded: bool, usable: bool = True) -> None:
@@ -39,11 +39,11 @@ class EngineFailed(Exception):
 
 
 class EngineStream:
-    """One answer under way.
+    """One answer as it is generated.
 
     Attributes:
         engine: The process that generates it.
-        frames: Its JSON frames as they come; `None` at its end, `EngineFailed` where it has none.
+        frames: Its JSON frames as they come; `None` at its end, `EngineFailed` if it has none.
     """
 
     def __init__(self, engine: EngineProcess, number: int) -> None:
@@ -51,7 +51,7 @@ class EngineStream:
         self.engine, self._number = engine, number
 
     def close(self) -> None:
-        """End it: its reader at once, llama.cpp at its next token."""
+        """End the answer: its reader at once, llama.cpp at its next token."""
         self.frames.put(None)
         self.engine.send({"id": self._number})
 
@@ -60,18 +60,20 @@ class EngineProcess:
     """A process that loads a GGUF file and answers.
 
     Args:
-        options: What `backends.llama` takes.
+        options: The options of `llama.LlamaServer`.
         env: The process's environment; this process's own without its keys if `None`.
 
     Attributes:
-        ready: Whether the model is loaded.
-        answers: Those that llama.cpp has not let go of, by their numbers.
-        counts: The last few counts of tokens.
+        ready: True once the model is loaded.
+        answers: The answers that llama.cpp still works on, by number.
+        counts: The last few token counts.
     """
 
     def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self.ready = self._usable = False
-        self._silent = False  # it says no more: `poll` does not know while another thread waits
+        self._silent = (
+            False  # its output has ended: `poll` does not know while another thread waits
+        )
         self.answers: dict[int, EngineStream] = {}
         self.counts = Memo()
         self._failure = ""
@@ -98,7 +100,7 @@ class EngineProcess:
 
     @property
     def alive(self) -> bool:
-        """True if it can still be asked."""
+        """True if the process can still answer."""
         return not self._silent and self.process.poll() is None
 
     @property
@@ -131,7 +133,7 @@ class EngineProcess:
         return answer
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Let the process know something; nothing is kept for one that has ended."""
+        """Send a message to the process, unless it has ended."""
         if not self._failure:
             self._outbox.put(message)
 
@@ -154,8 +156,8 @@ class EngineProcess:
         try:
             with pipe:
                 failure = self._hear(pipe)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the answers must end
-            failure = f"it said what makes no sense: {error!r:.200}"
+        except Exception as error:  # noqa: BLE001  # any error must end the answers
+            failure = f"its output is invalid: {error!r:.200}"
             self.process.kill()
         self._silent = True
         status = self.process.wait()
@@ -170,7 +172,7 @@ class EngineProcess:
         return EngineFailed(self._failure, loaded=self.ready, usable=self._usable)
 
     def _hear(self, pipe: IO[bytes]) -> str:
-        """Hand out what the process says until it ends; return why it cannot load the model."""
+        """Hand out the process's messages until it ends; return why it cannot load the model."""
         failure = ""
         for line in pipe:
             if not line.endswith(b"\n"):  # it was killed while it wrote

@@ -40,9 +40,9 @@ class LlamaServer:
 
     Args:
         options: `path`, `context` (tokens an answer), `slots` (answers side by side), `batch`
-            (prompt tokens between two looks at the stop flag), `threads`.
-        questions: Where questions will come from.
-        out: Where frames go.
+            (prompt tokens between two checks of the stop flag), `threads`.
+        questions: The file to read questions from.
+        out: The file to write frames to.
     """
 
     def __init__(self, options: Mapping[str, Any], questions: BinaryIO, out: BinaryIO) -> None:
@@ -51,7 +51,7 @@ class LlamaServer:
         try:
             with _attended(questions.fileno()) as prefix:
                 self._server, self._counter = _load(options, prefix, self._say)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the kernel says it
+        except Exception as error:  # noqa: BLE001  # the kernel shows any error
             self._say({"failed": f"{error}" or type(error).__name__})
             raise SystemExit(1) from None
         self._say({"ready": True})
@@ -102,8 +102,8 @@ class _Counter:
     """Counts tokens by the server's HTTP routes: in their threads, no answer waits for them.
 
     Args:
-        address: Where the server listens.
-        key: What it wants to be told.
+        address: The address that the server listens on.
+        key: Its API key.
     """
 
     def __init__(self, address: str, key: str) -> None:
@@ -157,12 +157,12 @@ def _load(
 
 @contextlib.contextmanager
 def _unreachable(params: Any, prefix: str) -> Iterator[None]:
-    """Have the server listen where nobody can come, while the block starts it."""
+    """Let the server that the block starts listen where no one else can connect."""
     params.api_keys = [secrets.token_hex(32)]
     params.cors_origins, params.cors_credentials = "null", False
     folder = None
     if os.name == "posix":
-        with contextlib.suppress(OSError):  # a system without it, or where it is read-only
+        with contextlib.suppress(OSError):  # no such folder, or it is read-only
             folder = tempfile.TemporaryDirectory(prefix=prefix, dir=_TEMPORARY)
     with folder or contextlib.nullcontext():
         # It knows a socket by its ending.
@@ -222,7 +222,7 @@ def main() -> None:
     """Answer what comes in until nothing more can."""
     questions, frames = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):  # whatever llama.cpp says goes nowhere
+    for standard in (0, 1, 2):  # llama.cpp's own output is dropped
         os.dup2(nowhere, standard)
     engine = LlamaServer(json.loads(sys.argv[1]), questions, frames)
     for line in questions:

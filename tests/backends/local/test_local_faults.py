@@ -37,7 +37,7 @@ def test_what_cannot_be_read_ends_the_answers_and_the_process(tmp_path, monkeypa
     answer = engine.ask({})
     failed = answer.frames.get(timeout=20)
     assert isinstance(failed, EngineFailed)
-    assert "makes no sense" in failed.reason
+    assert "output is invalid" in failed.reason
     assert failed.loaded
     assert not engine.alive
     assert engine.answers == {}
