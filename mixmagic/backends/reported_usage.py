@@ -87,7 +87,7 @@ def read(frame: Mapping[str, Any]) -> Usage | None:
 
 def in_error(body: Any) -> Usage | None:
     """Return the usage that the body of an error tells: beside the error, or inside it."""
-    found = map(told, _nested(body, _DEEPEST))
+    found = map(read, _nested(body, _DEEPEST))
     return next((each for each in found if each is not None and says(each)), None)
 
 
@@ -228,8 +228,8 @@ def _out(known: dict[str, int], prompt: int | None) -> int:
 def _charge(said: Mapping[str, Any]) -> Decimal | None:
     """US dollars that the provider says it charges, rounded up to a nanodollar.
 
-    OpenRouter's `cost` is all of it, unless the call was made with the user's own key for the provider
-    behind it (BYOK): then it is OpenRouter's fee, and what that provider charges stands beside it.
+    OpenRouter's `cost` is all of it, unless the call was made with the user's own key for the
+    provider behind it (BYOK): then it is OpenRouter's fee, and that provider's charge is beside it.
     Perplexity's is an object, xAI's is in ticks.
     """
     cost = said.get("cost")

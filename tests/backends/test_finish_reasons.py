@@ -79,7 +79,7 @@ def test_whoever_leaves_an_answer_open_is_not_waited_for_and_it_is_said(session,
     together.plan = [Answer([frames(chunk("a"), chunk("", "stop"), done=False), HANG])]
     answer = session.ask("Hello")
     assert (answer.text, answer.finish) == ("a", "stop")
-    assert "left the answer open" in answer.footer()
+    assert "did not end the response" in answer.footer()
 
 
 def test_a_count_before_more_text_is_not_the_whole(session, together):
