@@ -1,4 +1,4 @@
-"""The exceptions of mixmagic. Imports `text` alone; all but that may import it.
+"""The exceptions of mixmagic. Every module may import them.
 
 * `MixmagicError`
     * `BadArguments`
@@ -32,7 +32,7 @@ from collections.abc import Iterable
 from mixmagic.core.terminal import encodable
 
 _LONGEST = 600
-# What a terminal would obey instead of showing, and what is no text.
+# Control characters, which a terminal obeys, and halves of surrogate pairs, which are not text.
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"  # compiled when it is used
 
 
@@ -43,13 +43,13 @@ def one_line(text: object, longest: int = _LONGEST) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> str:
-    """How a hint begins where a name is not known: with those that are like it, if any are.
+    """Return the start of a hint for an unknown name: the closest known names, or nothing.
 
     Args:
-        name: What was said.
-        names: What could have been, in any letters.
-        most: How many are told.
-        likeness: How like they must be, from 0 to 1.
+        name: The unknown name.
+        names: The known names; case does not matter.
+        most: The largest number of names in the hint.
+        likeness: The least similarity, from 0 to 1.
 
     Example:
         >>> did_you_mean("temprature", ["seed", "temperature"])
@@ -57,29 +57,27 @@ def did_you_mean(name: str, names: Iterable[str], most: int = 1, likeness: float
     """
     import difflib
 
-    known = {each.lower(): each for each in names}
+    known = {known_name.lower(): known_name for known_name in names}
     near = difflib.get_close_matches(name.lower(), known, most, likeness)
-    return f"Did you mean {' or '.join(known[each] for each in near)}? " if near else ""
+    return f"Did you mean {' or '.join(map(known.__getitem__, near))}? " if near else ""
 
 
 class MixmagicError(Exception):
-    """What happened, in one line, and one hint that cures it.
+    """An error with a message of one line, and a hint of one line that helps to fix it.
 
-    In a notebook it shows as these two lines, without a traceback, and the cell fails.
+    A notebook shows these two lines, without a traceback, and the cell fails.
 
     Args:
-        message: What happened.
-        hint: What to do about it.
+        message: The problem.
+        hint: A way to fix it.
 
     Attributes:
-        partial: What had come of the answer, a `Completion`; `None` where nothing had.
-        sent: Whether the provider may have read the question, and bill it.
-        transmitted: True if the question left this machine, whatever became of it.
-        usage: What the provider told with the error of tokens and charge, a `Usage`; `None` if it
-            told nothing.
+        partial: The answer so far, a `Completion`; `None` if there is none.
+        sent: True if the provider may have received (and will bill) the request.
+        transmitted: True if the request left this machine, received or not.
+        usage: The `Usage` that the provider reported with the error; `None` if it reported none.
         status: The HTTP status; `None` if there was none.
-        body: What the provider sent with the error, without keys: JSON, or a text; `None` if it
-            sent none.
+        body: The provider's response, redacted: JSON or a text; `None` if there was none.
     """
 
     partial: object = None
@@ -96,17 +94,17 @@ class MixmagicError(Exception):
         self.add_note(f"Hint: {self.hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled with its hint, so that it comes home from a pool of processes."""
+        """Pickle with the hint, so that the error can leave a process pool."""
         return type(self), (self.message, self.hint), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
-        """The two lines that IPython shows instead of a traceback."""
+        """Return the two lines that IPython shows instead of a traceback."""
         lines = f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"
         return list(map(encodable, lines))
 
 
 class BadArguments(MixmagicError):
-    """An option, a parameter or a settings file that makes no sense."""
+    """An option, a parameter or a settings file is invalid."""
 
 
 class MissingKey(MixmagicError):
@@ -126,25 +124,25 @@ class ContextTooLong(MixmagicError):
 
 
 class BudgetExceeded(MixmagicError):
-    """The call could cost more than a budget has left; nothing was sent.
+    """The call could cost more than remains of a budget; nothing was sent.
 
     Args:
-        message: What happened.
-        hint: What to do about it.
-        most: US dollars that the call could have cost; `None` where nothing bounds it.
-        left: US dollars that the budget has left.
+        message: The problem.
+        hint: A way to fix it.
+        most: US dollars that the call could have cost; `None` if nothing limits it.
+        remaining: US dollars that remain of the budget.
     """
 
     def __init__(
-        self, message: str, hint: str, *, most: object = None, left: object = None
+        self, message: str, hint: str, *, most: object = None, remaining: object = None
     ) -> None:
         super().__init__(message, hint)
         self.most = most
-        self.left = left
+        self.remaining = remaining
 
 
 class AnswerUnusable(MixmagicError):
-    """The answer is whole, but not in the form that was asked for; `partial` has its text."""
+    """The answer is complete, but not in the requested format; `partial` has its text."""
 
 
 class UnreadableRecord(MixmagicError):
@@ -160,20 +158,20 @@ class StoreBusy(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """A file of the user's data folder was damaged, and has been moved aside: said once."""
+    """A file of the user's data folder was damaged and is quarantined now; raised once."""
 
 
 class ProviderError(MixmagicError):
     """The provider refused the call or broke it off.
 
     Args:
-        message: What happened.
-        hint: What to do about it.
-        status: The HTTP status, or `None` where there was none.
-        retry_after: Seconds to wait before the next try, where the provider said so.
-        retryable: Whether the same call may be sent again: it has not been answered, and the
-            trouble may pass.
-        limits: What the provider said of its limits, a `RateLimits`.
+        message: The problem.
+        hint: A way to fix it.
+        status: The HTTP status; `None` if there was none.
+        retry_after: Seconds to wait before the next try; `None` if the provider did not say.
+        retryable: True if the same call may be made again: it was not answered, and the problem may
+            be temporary.
+        limits: The `RateLimits` that the provider reported.
     """
 
     def __init__(
@@ -208,7 +206,7 @@ class Unavailable(ProviderError):
 
 
 class StreamBroken(ProviderError):
-    """The answer is not whole: it broke off, or it is no answer."""
+    """The answer is incomplete, or is not an answer."""
 
     transmitted = True
 
@@ -222,11 +220,11 @@ class ConnectTimedOut(TimedOut):
 
 
 class FirstByteTimedOut(TimedOut):
-    """The question was sent, and nothing came within `first_byte_timeout`."""
+    """The request was sent, and nothing was received within `first_byte_timeout`."""
 
 
 class IdleTimedOut(TimedOut):
-    """The answer began, and nothing more came within `idle_timeout`."""
+    """The answer began, and nothing more was received within `idle_timeout`."""
 
 
 class TotalTimedOut(TimedOut):
@@ -237,9 +235,9 @@ class Stopped(KeyboardInterrupt):
     """The user stopped the call: Ctrl-C, the stop button, or `Stop.set`.
 
     Args:
-        message: What became of the call, in one line.
-        completion: What had come until then, a `Completion`, where it is known.
-        sent: Whether the provider may have read the question, and bill it.
+        message: The outcome of the call, in one line.
+        completion: The answer so far, a `Completion`; `None` if unknown.
+        sent: True if the provider may have received (and will bill) the request.
     """
 
     def __init__(
@@ -251,5 +249,5 @@ class Stopped(KeyboardInterrupt):
         self.sent = sent
 
     def _render_traceback_(self) -> list[str]:
-        """The one line that IPython shows instead of a traceback."""
+        """Return the one line that IPython shows instead of a traceback."""
         return [encodable(self.message)]

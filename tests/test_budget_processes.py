@@ -43,7 +43,7 @@ def work(thread):
             session.ask(f"{who}-{thread:02d}-{number:04d}", model="8x7b", max_tokens=50)
         except mixmagic.errors.BudgetExceeded as error:
             with lock:
-                refusals.append((str(error.most), str(error.left)))
+                refusals.append((str(error.most), str(error.remaining)))
             return
         number += 1
 
@@ -182,7 +182,7 @@ def work(thread):
             answer = session.ask(f"{who}-{thread:02d}-{number}", model="8x7b")
         except mixmagic.errors.BudgetExceeded as error:
             with lock:
-                refusals.append(str(error.left))
+                refusals.append(str(error.remaining))
         else:
             with lock:
                 done.append(answer.request.params.get("max_tokens"))

@@ -270,7 +270,7 @@ def error_from_json(data: Any, request: Request | None = None) -> MixmagicError 
 # Attributes of some errors, and their JSON types: dollars are texts.
 _ERROR_FIELDS: Mapping[str, type] = {
     "status": int, "retry_after": float, "retryable": bool, "sent": bool, "transmitted": bool,
-    "most": str, "left": str,
+    "most": str, "remaining": str,
 }  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def test_python_raises_what_the_magic_shows(desk):
         "try:\n"
         "    mixmagic.ask('Hi', max_tokens=100)\n"
         "except mixmagic.errors.BudgetExceeded as error:\n"
-        "    print(error.most, error.left < error.most, error.hint)\n"
+        "    print(error.most, error.remaining < error.most, error.hint)\n"
         "mixmagic.budget(None, per='day')\n"
         "print(mixmagic.ask('Hi', max_tokens=100), mixmagic.session().budgets())"
     )

@@ -384,5 +384,5 @@ def exceeded_error(
         f" left{under_way}, {why}; nothing was sent.",
         f"Raise it ({limit.raised_by}){', or ' * bool(way)}{way}.",
         most=most,
-        left=rest,
+        remaining=rest,
     )

@@ -68,7 +68,7 @@ def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
     assert (left.spent, left.reserved, left.remaining) == (0, 100 * TOKEN, 50 * TOKEN)
     with pytest.raises(BudgetExceeded) as caught:
         reserve(ledger, request())
-    assert (caught.value.most, caught.value.left) == (100 * TOKEN, 50 * TOKEN)
+    assert (caught.value.most, caught.value.remaining) == (100 * TOKEN, 50 * TOKEN)
     settle(ledger, reservation, 20)
     (left,) = ledger.balances(None)
     assert (left.spent, left.reserved, left.remaining) == (20 * TOKEN, 0, 130 * TOKEN)
