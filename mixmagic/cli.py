@@ -32,8 +32,8 @@ class _Terminal:
 def main(words: list[str] | None = None) -> int:
     """Run a command; return its exit status.
 
-    That is 0, 1 if it failed, 2 if there is no such command or option, 130 after Ctrl-C, and 141
-    if the reader of its output has gone, as `head` does.
+    0: success; 1: failure; 2: unknown command or option; 130: Ctrl-C; 141: the reader of the
+    output has gone, as `head` does.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors=terminal.ERRORS)
@@ -70,7 +70,7 @@ def _run(words: list[str]) -> int:
 
 
 def _is_closed_pipe(error: OSError) -> bool:
-    """Return True if nobody reads standard output: on Windows, EINVAL says so, too."""
+    """Return True if the reader of standard output has gone: on Windows that is EINVAL."""
     import errno
 
     windows = os.name == "nt" and error.errno == errno.EINVAL and not sys.stdout.isatty()

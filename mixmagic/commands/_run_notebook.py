@@ -18,7 +18,7 @@ from mixmagic.text.escape import plain
 
 
 class _ThisPython(AsyncKernelManager):
-    """Starts kernels of this Python, whatever kernels are registered."""
+    """Starts kernels of the running Python, not of the kernels that are registered."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, conversations
 from mixmagic.errors import BadArguments
-
-if TYPE_CHECKING:
-    from mixmagic.sessions import Session
+from mixmagic.sessions import Session
 
 ONLY_IN = "notebook"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
-
-if TYPE_CHECKING:
-    from mixmagic.sessions import Session
+from mixmagic.sessions import Session
 
 
 def parser(prog: str) -> Parser:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
-
-if TYPE_CHECKING:
-    from mixmagic.sessions import Session
+from mixmagic.sessions import Session
 
 
 def parser(prog: str) -> Parser:

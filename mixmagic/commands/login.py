@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import SAVED, Parser, providers
 from mixmagic.errors import BadArguments
-
-if TYPE_CHECKING:
-    from mixmagic.sessions import Session
+from mixmagic.sessions import Session
 
 
 def parser(prog: str) -> Parser:

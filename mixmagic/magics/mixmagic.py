@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported when a command runs: `%load_ext` stays light
     from mixmagic.sessions import Session
 
 
-class ModelName(Unicode[str, Any]):
+class ModelName(Unicode):  # type: ignore[type-arg]  # Colab's traitlets has no generics
     """A trait whose value is the session's model."""
 
     def get(self, obj: Any, cls: Any = None) -> str:
@@ -22,7 +22,7 @@ class ModelName(Unicode[str, Any]):
     def set(self, obj: Any, value: Any) -> None:
         from mixmagic.commands.use import canonical
 
-        obj.session.model = canonical(obj.session, value)
+        obj.session.model = canonical(obj.session, str(self.validate(obj, value)))
 
 
 class _Notebook:

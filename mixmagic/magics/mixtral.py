@@ -90,7 +90,7 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             " new cell below; it is never run automatically")  # fmt: skip
 
     def question(self, asked: Question) -> Question:
-        """Ask about the failure for `fix`; note if nobody would see a new cell."""
+        """Turn `fix` into a question; note it in the footer if new cells are impossible."""
         from dataclasses import replace
 
         from mixmagic.magics._shell import fix

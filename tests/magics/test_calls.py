@@ -1,4 +1,4 @@
-"""How the magics are called: assigned, in functions, by aliases, without a percent sign."""
+"""Calls of the magics: assigned, in functions, by aliases, without a percent sign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def desk(tmp_path_factory):
 
 
 def prompts(desk) -> list[str]:
-    """What the server was asked."""
+    """Return the prompts that the server received."""
     return [each.body["messages"][-1]["content"] for each in desk.server.received]
 
 

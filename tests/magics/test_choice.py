@@ -38,7 +38,7 @@ for name in ("ACME", "FIREWORKS"):
     desk.close()
 
 
-def test_the_footer_says_who_was_asked_and_why(desk):
+def test_the_footer_names_the_model_and_the_reason(desk):
     ran = desk.run("%%mixtral -m 8x7b\nHi", HELLO)
     assert desk.sent["model"] == "acme-mixtral"
     assert "acme:8x7b · " in ran.text

@@ -55,7 +55,7 @@ def test_a_prompt_may_begin_with_a_dash_or_have_one(dash):
         ("--max\u2011token 5 hi", "--max-tokens"),
     ],
 )
-def test_what_is_almost_an_option_is_refused_by_name(line, meant):
+def test_a_word_that_is_almost_an_option_is_refused(line, meant):
     with pytest.raises(BadArguments) as caught:
         read(line)
     assert meant in caught.value.hint
@@ -102,7 +102,7 @@ def test_the_commands_read_any_dash_too():
         assert vars(command.parse_args(words)) == {"today": True, "by": "day"}
 
 
-def test_an_expression_behind_the_conversation_is_no_name():
+def test_an_expression_after_c_is_not_a_name():
     assert read("-c {{ q }}") == ({"chat": "chat"}, "{{ q }}")
     assert read("-c -- Tell me") == ({"chat": "chat"}, "Tell me")
     assert read("-c talk {{ q }}") == ({"chat": "talk"}, "{{ q }}")

@@ -1,4 +1,4 @@
-"""`%mixtral fix`: which failure is meant, and how it is told to a model."""
+"""`%mixtral fix`: the failure that it is about, and the prompt."""
 
 from __future__ import annotations
 
@@ -172,10 +172,10 @@ def test_a_cell_that_is_not_known_is_left_out():
         ("", ["a", "b"], 0),
     ],
 )  # fmt: skip
-def test_the_mended_cell_is_the_one_most_like_it(cell, sources, place):
+def test_the_fixed_cell_is_the_most_similar_one(cell, sources, place):
     assert fixed(sources, cell) == [sources[place]]
 
 
 @pytest.mark.parametrize("sources", [[], ["%%bash\npip install x"], ["!pip install x"]])
-def test_what_is_to_be_installed_is_no_mended_cell(sources):
+def test_code_that_only_installs_is_not_the_fixed_cell(sources):
     assert fixed(sources, "import x") == []

@@ -1,4 +1,4 @@
-"""What holds in every front end: a text beside each output, one output where nobody watches."""
+"""All front ends: a text beside each output, and one output per cell if it is not live."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def shown(ran) -> list[dict[str, str]]:
 
 
 def test_each_output_has_its_text(desk):
-    """What comes on the way to it has one MIME type alone."""
+    """Outputs on the way to it have only one MIME type."""
     richer = ""
     for code, answer in {**CELLS, **LIVE}.items():
         ran = desk.run(code, *filter(None, [answer]))
@@ -103,7 +103,7 @@ def test_each_output_has_its_text(desk):
     assert all(each in richer for each in ("text/markdown", "<table", "<svg"))
 
 
-def test_where_nobody_watches_a_cell_has_one_output(desk):
+def test_a_cell_that_is_not_live_has_one_output(desk):
     for code, answer in CELLS.items():
         ran = desk.run(code, *filter(None, [answer]), live=False)
         assert ran.status == "ok", (code, ran.text)

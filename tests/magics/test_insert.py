@@ -107,7 +107,7 @@ class Notebook:
         return self.kernel.collect(message["header"]["msg_id"])
 
     def new(self, cell: str, code: str, **options) -> tuple[str, list[str]]:
-        """What is printed, and the cells that the front end is asked to insert."""
+        """Return the printed text, and the cells that the front end is asked to insert."""
         ran = self.run(cell, code, **options)
         payload = ran.reply.get("payload", [])
         assert all(not each["replace"] for each in payload)
@@ -172,7 +172,7 @@ def test_without_code_there_is_no_new_cell(notebook):
 
 
 @pytest.mark.parametrize("line", ["%%mixtral -m 8x7b -i\nHow?", "%mixtral -m 8x7b fix"])
-def test_where_nobody_watches_the_footer_says_so(desk, line):
+def test_without_an_interactive_notebook_the_footer_says_so(desk, line):
     desk.run("1 / 0")
     code = Answer(together("```python\nraise SystemError\n```"))
     ran = desk.run(line, code, live=False)

@@ -69,7 +69,7 @@ def desk(tmp_path_factory):
 
 
 def statuses(desk: Desk) -> list[str]:
-    """How the calls in the ledger ended, in their order."""
+    """Return the statuses of the calls in the ledger, in order."""
     with sqlite3.connect(desk.home / "data" / "ledger.db") as connection:
         rows = connection.execute("SELECT status FROM calls ORDER BY id").fetchall()
     connection.close()
@@ -94,7 +94,7 @@ def interrupted(desk: Desk, cell: str, count: int) -> Ran:
 
 
 def _silently(desk: Desk, expression: str) -> str:
-    """What an expression of the kernel's is, between two cells: none begins."""
+    """Evaluate an expression in the kernel without beginning a cell."""
     client = desk.kernel.client
     sent = client.execute("", silent=True, user_expressions={"asked": expression})
     reply = desk.kernel.collect(sent, timeout=20).reply

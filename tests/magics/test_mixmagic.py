@@ -36,7 +36,7 @@ def rows(ran: Ran) -> list[list[str]]:
 
 
 def listing(entries: object) -> Answer:
-    """What a provider answers to `/models`."""
+    """Return a provider's answer to `/models`."""
     return Answer([json.dumps(entries).encode()], type="application/json")
 
 
@@ -156,7 +156,7 @@ def test_live_models_asks_the_provider_and_completes_its_list(desk, answer):
     assert "$0.20" in asked.text, "its price is known from now on"
 
 
-def test_live_models_of_all_providers_says_who_could_not_be_asked(desk):
+def test_live_models_names_the_providers_that_failed(desk):
     desk.plan(listing(ENTRIES))
     ran = desk.run("%mixmagic models --live", timeout=90)
     assert len(rows(ran)) > 5
@@ -282,7 +282,7 @@ def test_doctor_says_what_is_to_mend(start_kernel, together, monkeypatch):
     assert ran.text.splitlines()[-1] == "1 to fix"
 
 
-def test_doctor_says_who_is_silent_and_names_no_setting(session, together, monkeypatch):
+def test_doctor_names_a_provider_that_does_not_answer(session, together, monkeypatch):
     monkeypatch.setattr("mixmagic.tasks.doctor._PATIENCE", 0.3)
     together.plan = [Answer([HANG])]
     [check] = [each for each in session.doctor() if each.name == "Together AI"]
@@ -306,6 +306,7 @@ def test_config_sets_the_model_and_keeps_it_when_the_next_one_is_unknown(start_k
     assert kernel.run('%config Mixmagic.model = "8x22b"').status == "ok"
     refused = kernel.run('%config Mixmagic.model = "8x7"')
     assert "No model is called '8x7'" in refused.text
+    assert "a unicode string, not the int 5" in kernel.run("%config Mixmagic.model = 5").text
     shown = kernel.run("%config Mixmagic.model")
     assert shown.text == "'8x22b'"
     assert kernel.run("%%mixtral\nHi").status == "ok"
@@ -332,7 +333,7 @@ def test_the_settings_file_and_the_environment_name_the_model(start_kernel, toge
     assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
 
 
-def test_a_wrong_settings_file_is_two_lines_that_name_it_until_it_is_mended(
+def test_a_wrong_settings_file_is_two_lines_that_name_it_until_it_is_fixed(
     start_kernel, together, home
 ):
     together.plan = [BIG]

@@ -187,7 +187,7 @@ def test_out_takes_only_a_variables_name(desk, name):
         ("-m ''", "UnknownModel", "No model is named", ""),
     ],
 )
-def test_a_wrong_line_fails_in_two_lines_and_names_the_cure(desk, line, kind, says, hint):
+def test_a_wrong_line_fails_in_two_lines_with_a_hint(desk, line, kind, says, hint):
     ran = desk.run(f"%%mixtral {line}\nHi", HELLO)
     assert_two_lines(ran, kind)
     assert says in ran.traceback[0]

@@ -1,4 +1,4 @@
-"""What goes into `%%mixtral` and what comes out, in a real kernel."""
+"""Prompts and outputs of `%%mixtral`, in a real kernel."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ class TestOut:
         assert (payload["source"], payload["text"]) == ("set_next_input", "made = 1")
         assert desk.value("'made' in globals()") is False
 
-    def test_fix_sends_the_last_failure_and_offers_the_mended_cell(self, desk):
+    def test_fix_sends_the_last_failure_and_offers_the_fixed_cell(self, desk):
         desk.run("total = 1\ntotal / 0")
         ran = desk.run("%mixtral fix", said("It divides by zero.\n```python\ntotal / 1\n```"))
         assert "total / 0" in asked(desk)
@@ -332,7 +332,7 @@ class TestOut:
 
 
 class TestHostile:
-    """What a hostile review found."""
+    """Cases that a hostile review found."""
 
     def test_a_key_among_the_values_is_taken_out(self, desk):
         desk.run("import os")

@@ -14,7 +14,13 @@ import sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 transformers = shell.input_transformer_manager.token_transformers
+def is_ours(item):
+    owner = type(item) if hasattr(type(item), "__module__") and not callable(item) else item
+    return (getattr(owner, "__module__", "") or "").startswith("mixmagic")
 ours = lambda: [
+    *(each for kind in shell.events.callbacks.values() for each in kind if is_ours(each)),
+    *(each for each in shell.Completer.custom_matchers if is_ours(each)),
+    *(each for each in shell.magics_manager.registry.values() if is_ours(each)),
     *(each for each in shell.configurables if type(each).__module__.startswith("mixmagic")),
     *(each for each in shell.ast_transformers if type(each).__module__.startswith("mixmagic")),
     *(each for each in transformers if each.__module__.startswith("mixmagic")),
@@ -42,7 +48,7 @@ def test_unloading_leaves_nothing_behind():
     said = shell(
         'print(len(ours())); shell.run_line_magic("unload_ext", "mixmagic"); print(ours())'
     )
-    assert said.split() == ["9", "[]"]
+    assert said.split() == ["17", "[]"]
 
 
 @pytest.mark.parametrize(

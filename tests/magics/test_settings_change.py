@@ -98,7 +98,7 @@ def test_timeouts_retries_and_budgets_are_followed(desk):
     assert spent.count("total") == 1, "the ledger has gone on"
 
 
-def test_a_setting_that_becomes_invalid_is_two_lines_until_it_is_mended(desk):
+def test_a_setting_that_becomes_invalid_is_two_lines_until_it_is_fixed(desk):
     assert desk.run("%mixtral Hi", HELLO).status == "ok"
     for content in (
         "model = ",

@@ -24,13 +24,13 @@ def desk(tmp_path_factory):
 
 
 def answered(ran: Ran) -> bool:
-    """Whether an answer shows, and not only the progress of loading the model."""
+    """Return True if an answer shows, not only the progress of loading the model."""
     shown = [output["data"] for output in ran.outputs if "data" in output]
     return any(not data["text/markdown"].startswith("<div ") for data in shown)
 
 
 def shows(text: str):
-    """Whether a cell shows `text` by now."""
+    """Return True if a cell shows `text` by now."""
     return lambda ran: text in ran.text
 
 

@@ -1,4 +1,4 @@
-"""What a cell says while it waits, and how a wait is stopped."""
+"""Messages of a cell that waits, and stopping it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shown(ran: Ran) -> list[str]:
     return [html.unescape(re.sub("<[^>]*>", "", data["text/markdown"])) for data in datas]
 
 
-def test_a_wait_for_the_next_try_counts_down_and_is_told_below_the_answer(desk):
+def test_a_wait_for_the_next_try_counts_down_and_is_in_the_footer(desk):
     ran = desk.run("%%mixtral\nHi", refusal(429, BUSY, retry_after="2"), HELLO)
     assert ran.status == "ok"
     first, second, *rest = shown(ran)

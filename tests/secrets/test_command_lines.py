@@ -70,7 +70,7 @@ def test_what_looks_like_a_key_is_one_without_a_name_too(desk, line, key):
     assert leaks(*said, repr(ran.reply)) == []
 
 
-def test_login_repeats_nothing_that_is_no_provider(desk):
+def test_login_does_not_repeat_an_unknown_provider(desk):
     ran = desk.run(f"%mixmagic login {KEY}")
     assert len(ran.traceback) == 2
     assert "together" in ran.traceback[1]
@@ -84,7 +84,7 @@ def test_login_repeats_nothing_that_is_no_provider(desk):
      "models together --live", "use mistralai/Mixtral-8x22B-Instruct-v0.1", "doctor", "spend",
      "use openai:keyboard-model", "What is a key?", "Why is api_key=None wrong?", "--system x"],
 )  # fmt: skip
-def test_what_is_no_key_is_not_refused(text):
+def test_other_text_is_not_refused(text):
     from mixmagic.magics.mixtral import Mixtral
 
     if not text.startswith("-s "):  # whose value is the user's text
@@ -92,7 +92,7 @@ def test_what_is_no_key_is_not_refused(text):
     Mixtral.parser().leading(text)
 
 
-def test_a_wrong_option_that_is_no_key_still_gets_its_hint(desk):
+def test_a_wrong_option_that_is_not_a_key_still_gets_its_hint(desk):
     ran = desk.run("%%mixtral --max-token 5\nHello")
     assert "Did you mean --max-tokens?" in ran.traceback[1]
 
