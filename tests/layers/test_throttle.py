@@ -152,6 +152,17 @@ def test_calls_with_the_same_deadline_go_in_the_order_in_which_they_came(gates):
     assert order(gates, *requests) == list(map(str, range(20)))
 
 
+def test_a_new_call_does_not_go_before_one_that_is_about_to_wake(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    gate = module._Gate(MODEL.provider)
+    gate.on_accepted(RateLimits(wait=1))
+    assert gate.enter(module._Call(request()))
+    clock.run(lambda: clock.sleep(2))
+    assert gate._pace.delay(clock.monotonic()) == 0
+    assert gate.enter(module._Call(request()))
+
+
 def test_another_provider_has_slots_of_its_own(gates):
     inner = Inside(opened=True)
     stream = throttle()(inner)
