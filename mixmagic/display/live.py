@@ -18,7 +18,7 @@ from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable, StoreError
 from mixmagic.sessions import Session
-from mixmagic.structured.attempts import read
+from mixmagic.structured.attempts import read_instance
 from mixmagic.structured.schema import Schema
 
 # Seconds between two looks at a call that sends nothing, or has no renderer.
@@ -139,7 +139,7 @@ class AttemptsRenderer:
     def _problem(self, completion: Completion) -> str:
         """Return why an answer does not match the schema."""
         try:
-            read(completion, self._schema)
+            read_instance(completion, self._schema)
         except AnswerUnusable as error:
             return error.message
         return "The answer does not match."

@@ -173,7 +173,7 @@ class Spend:
                 f"{cell:f}" if isinstance(cell, Decimal) else cell for cell in self._cells(row)
             )
         if path is not None:
-            _write(Path(path), text.getvalue())
+            _write_file(Path(path), text.getvalue())
         return text.getvalue()
 
     @functools.cached_property
@@ -347,7 +347,7 @@ def _missing_package(feature: str, package: str) -> MissingPackage:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def _write_file(path: Path, text: str) -> None:
     """Replace a file atomically."""
     try:
         files.write(path, text, newline="")

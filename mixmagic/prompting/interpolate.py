@@ -82,10 +82,10 @@ def expand(
         for value, share in zip(values, fair_shares(wanted, limit), strict=True):
             value.cut(share, count)
     following = iter(values)
-    return [_join(parts, following) for parts in parsed]
+    return [_fill(parts, following) for parts in parsed]
 
 
-def _join(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expanded:
+def _fill(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expanded:
     """Join the parts of one text; its expressions take the next values."""
     texts, notes = [], []
     for part in parts:

@@ -92,7 +92,7 @@ class Template:
             raise StoreError(
                 f"{path} cannot be read: {files.reason(error)}.", "Check the file."
             ) from None
-        head, body = _split(path, text)
+        head, body = _split_head(path, text)
         texts, params = _validated(path, head)
         return cls(name, body, **texts, params=params)
 
@@ -143,7 +143,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return {path.name.removesuffix(_ENDING): path for path in found}
 
 
-def _split(path: Path, text: str) -> tuple[str, str]:
+def _split_head(path: Path, text: str) -> tuple[str, str]:
     """Return a file's head and body; the head keeps its line numbers."""
     lines = text.split("\n")
     if lines[0].rstrip() == "---":

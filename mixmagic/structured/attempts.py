@@ -71,7 +71,7 @@ def with_schema(request: Request, schema: Schema) -> Request:
     return replace(request, messages=messages, params={**request.params, **form})
 
 
-def read(completion: Completion, schema: Schema) -> Any:
+def read_instance(completion: Completion, schema: Schema) -> Any:
     """Return the last value in an answer that matches `schema`, as an instance.
 
     Args:
@@ -83,7 +83,7 @@ def read(completion: Completion, schema: Schema) -> Any:
             completion.
 
     Example:
-        >>> read(completion, Schema.of(Person, "Person")).name
+        >>> read_instance(completion, Schema.of(Person, "Person")).name
     """
     return _match(completion, schema).instance
 
@@ -246,14 +246,16 @@ def find_match(answer: str, validate: Callable[[Any], Any], *, cut: bool = False
 
 def _others_note(index: int, texts: Sequence[str]) -> tuple[str, ...]:
     """Return a note about the other values, if there are any."""
-    valid = [at for at, text in enumerate(texts) if at == index or _parse(text) is not None]
+    valid = [
+        at for at, text in enumerate(texts) if at == index or _parse_leniently(text) is not None
+    ]
     note = extract.position_note(valid.index(index), len(valid), "JSON values")
     return (note,) if note else ()
 
 
 def _match_text(text: str, validate: Callable[[Any], Any]) -> Match | None:
     """Return the valid value of a JSON text; `None` if there is none."""
-    parsed = _parse(text)
+    parsed = _parse_leniently(text)
     if parsed is None:
         return None
     value, corrected, notes = parsed
@@ -265,7 +267,7 @@ def _match_text(text: str, validate: Callable[[Any], Any]) -> Match | None:
     return None
 
 
-def _parse(text: str) -> tuple[Any, str, list[str]] | None:
+def _parse_leniently(text: str) -> tuple[Any, str, list[str]] | None:
     """Return the value of a JSON text, the corrected text, and notes about corrections."""
     try:
         return extract.parse_exact(text), text, []

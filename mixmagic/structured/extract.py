@@ -119,7 +119,7 @@ def parse_exact(text: str) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    return _parse(text, exact=True)
+    return _decode(text, exact=True)
 
 
 def without_comments(text: str) -> str:
@@ -144,13 +144,13 @@ def _find_json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
     """Return the JSON value of an answer, and a note about omitted ones."""
     text = answer.strip().removeprefix("\ufeff")
     with contextlib.suppress(ValueError):
-        return _parse(text, exact=exact), ""
+        return _decode(text, exact=exact), ""
     blocks = _json_blocks(text)
     note = position_note(0, len(blocks), "JSON blocks")
     if blocks:
         text = without_comments(blocks[0])
     with contextlib.suppress(ValueError):
-        return _parse(text, exact=exact), note
+        return _decode(text, exact=exact), note
     spans = _bracket_spans(text)
     if not spans:
         raise AnswerUnusable("The answer has no JSON in it.", ASK_AGAIN)
@@ -158,7 +158,7 @@ def _find_json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
     is_list = _is_list(spans, text)
     chosen = parts if is_list else [max(parts, key=len)]
     try:
-        values = [_parse(part, exact=exact) for part in chosen]
+        values = [_decode(part, exact=exact) for part in chosen]
     except json.JSONDecodeError as error:
         near = one_line(error.doc[max(error.pos - 20, 0) : error.pos + 10], 40)
         raise AnswerUnusable(
@@ -175,7 +175,7 @@ def _find_json(answer: str, *, exact: bool = False) -> tuple[Any, str]:
     return values[0], note or (f"the longest of {count} JSON values" if count > 1 else "")
 
 
-def _parse(text: str, *, exact: bool = False) -> Any:
+def _decode(text: str, *, exact: bool = False) -> Any:
     """Return the value of a JSON text; raise `ValueError` if it is invalid."""
     try:
         return (_EXACT if exact else _DECODER).decode(text)
@@ -186,7 +186,7 @@ def _parse(text: str, *, exact: bool = False) -> Any:
 def _is_valid(text: str) -> bool:
     """Return True if a text is a JSON value."""
     try:
-        _parse(text)
+        _decode(text)
     except ValueError:
         return False
     return True

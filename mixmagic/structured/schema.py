@@ -203,7 +203,7 @@ def _of_type(source: Any, name: str) -> Schema:
             return _with_all_digits(adapter, value, result) if exact and decimals else result
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            _refuse(name, [(_path(problem["loc"]), problem["msg"]) for problem in found])
+            _refuse(name, [(_json_path(problem["loc"]), problem["msg"]) for problem in found])
         except Exception as error:  # noqa: BLE001  # the user's class may raise anything
             _refuse(name, [("$", f"{type(error).__name__}: {error}")])
 
@@ -218,7 +218,7 @@ def _with_all_digits(adapter: Any, value: Any, result: Any) -> Any:
         return result
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _json_path(location: tuple[int | str, ...]) -> str:
     """Return a path in a JSON value, such as `$.people[0].age`."""
     return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
 

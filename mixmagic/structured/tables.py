@@ -97,10 +97,10 @@ def _ruled(lines: Sequence[str]) -> list[Rows]:
         if not ("|" in lines[number - 1] and "|" in rule and _is_rule(rule)):
             number += 1
             continue
-        table = [_split(lines[number - 1], quoted)]
+        table = [_split_row(lines[number - 1], quoted)]
         number += 1
         while number < len(lines) and "|" in lines[number]:
-            table.append(_split(lines[number], quoted))
+            table.append(_split_row(lines[number], quoted))
             number += 1
         tables.append(table)
         number += 1
@@ -112,7 +112,7 @@ def _unruled(lines: Sequence[str]) -> list[Rows]:
     tables: list[Rows] = [[]]
     for line in map(str.strip, map(_unquoted, lines)):
         if len(line) > 1 and line.startswith("|") and line.endswith("|"):
-            tables[-1].append(_split(line))
+            tables[-1].append(_split_row(line))
         elif tables[-1] and not _GRID.match(line):
             tables.append([])
     return [
@@ -137,7 +137,7 @@ def _unquoted(line: str) -> str:
     return line[marks.end() :] if marks else line
 
 
-def _split(line: str, quoted: bool = False) -> list[str]:
+def _split_row(line: str, quoted: bool = False) -> list[str]:
     """Return the cells of a line of a Markdown table."""
     line = (_unquoted(line) if quoted else line).strip().removeprefix("|")
     parts = _PIPE.split(line)

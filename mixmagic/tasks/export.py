@@ -43,7 +43,7 @@ def programs() -> Mapping[str, Path]:
     return {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.txt"))}
 
 
-def check(name: str) -> None:
+def check_program(name: str) -> None:
     """Raise `BadArguments` if there is no program of this name."""
     if name not in programs():
         raise BadArguments(
@@ -71,10 +71,10 @@ def program(request: Request, name: str) -> str:
     Example:
         >>> print(program(session.request("Hi", model="8x7b"), "curl"))
     """
-    check(name)
+    check_program(name)
     provider = request.model.provider
     if provider.backend == "local":
-        return _embedded(request)
+        return _embedded_program(request)
     with sealed():
         url = _public_url(provider)
     body = encode(request)
@@ -326,7 +326,7 @@ def _is_exact(value: Any) -> bool:
     return not (isinstance(value, int) and abs(value) > _MOST_EXACT)
 
 
-def _embedded(request: Request) -> str:
+def _embedded_program(request: Request) -> str:
     """Return Python code that uses the embedded model."""
     options = {"model": request.model.name, **request.params}
     messages = [{"role": m.role, "content": m.text} for m in request.messages]

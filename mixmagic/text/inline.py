@@ -235,7 +235,7 @@ class InlineWriter:
         if self._linking:
             self._text += label
         elif to is None:
-            self._text += label + _path(source)
+            self._text += label + _path_note(source)
         else:
             heading = self._place == "heading"
             self._put(f"[{as_text(label, starts_line=False, heading=heading)}]({to})")
@@ -253,7 +253,7 @@ class InlineWriter:
         token, to = self._links.pop()
         if to is None:
             href = str(token.attrs.get("href", ""))
-            self._text += ">" if token.markup == "autolink" else _path(href)
+            self._text += ">" if token.markup == "autolink" else _path_note(href)
         else:
             self._put(f"]({to})")
             self._linking = False
@@ -329,7 +329,7 @@ def _words(tokens: Sequence[Token]) -> str:
     )
 
 
-def _path(url: str) -> str:
+def _path_note(url: str) -> str:
     """Return a disallowed address, to follow the words of its link; empty if it is allowed."""
     if address(url) is not None:
         return ""

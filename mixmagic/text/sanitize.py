@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mixmagic.text.escape import plain
 from mixmagic.text.markdown import MOST_BLOCKS, parse
-from mixmagic.text.writer import Progress, join, write
+from mixmagic.text.writer import Progress, join_blocks, write_blocks
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -124,13 +124,13 @@ class Sanitizer:
         else:
             closed, rest = Closed(), source
         progress = replace(self._progress, formulas=replace(self._progress.formulas))
-        tail = join(write(tokens[position:], progress))
+        tail = join_blocks(write_blocks(tokens[position:], progress))
         self.tail = Closed(tail, rest) if rest else Closed()
         return closed
 
     def _write(self, tokens: Sequence[Token]) -> str:
         self._left -= sum(map(_is_block, tokens))
-        return join(write(tokens, self._progress))
+        return join_blocks(write_blocks(tokens, self._progress))
 
 
 def joined(*parts: str) -> str:

@@ -60,7 +60,7 @@ class Block:
     other: bool = False
 
 
-def join(blocks: Sequence[Block], between: str = "\n\n") -> str:
+def join_blocks(blocks: Sequence[Block], between: str = "\n\n") -> str:
     """Return blocks as Markdown."""
     return between.join(block.text for block in blocks)
 
@@ -82,7 +82,7 @@ class Progress:
     formulas: FormulaCount = field(default_factory=FormulaCount)
 
 
-def write(tokens: Sequence[Token], progress: Progress) -> list[Block]:
+def write_blocks(tokens: Sequence[Token], progress: Progress) -> list[Block]:
     """Return the blocks for a parser's tokens, and update `progress`.
 
     Args:
@@ -131,7 +131,7 @@ class _Blocks:
             return [self._table()]
         if kind == "blockquote_open":
             self._quotes += 1
-            inside = join(self.until("blockquote_close")).split("\n")
+            inside = join_blocks(self.until("blockquote_close")).split("\n")
             self._quotes -= 1
             text = "\n".join(f"> {line}".rstrip(" ") for line in inside)
             return [Block("quote", text)] if any(inside) else []
@@ -194,7 +194,7 @@ class _Blocks:
                 mark = f"{min(number, 999_999_999)}{')' if other else '.'} "
             else:  # alternating, since nested empty items would make a rule
                 mark = "-+"[(opening.level // 2 + other) % 2] + " "
-            body = join(item, "\n\n" if loose else "\n").split("\n")
+            body = join_blocks(item, "\n\n" if loose else "\n").split("\n")
             lines.append((mark + body[0]).rstrip(" "))
             lines += [f"{' ' * len(mark)}{line}".rstrip(" ") for line in body[1:]]
             lines += [""] * loose

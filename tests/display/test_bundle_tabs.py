@@ -125,13 +125,13 @@ def test_any_answers_stay_in_their_panes(first, second):
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("text", ["```py\nx", "~~~~\n```", "- a\n  ```\n  b", "$$\nx", "<div>", ""])
-def test_what_is_left_open_ends_with_its_pane(text, reader):
+def test_an_unclosed_construct_ends_with_its_pane(text, reader):
     found = panes(READERS[reader](tabs_of(text, text)))
     assert [pane[:13] for pane in found] == ["Answer 1 of 2", "Answer 2 of 2"]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_has_tabs_where_a_person_watches(desk, form):
+def test_every_format_has_tabs_in_a_live_notebook(desk, form):
     texts, kind = FORMS[form]
     ran = desk.run(f"%%mixtral -n {len(texts)} -f {form}\nHi", several(*texts))
     (output,) = [each for each in ran.outputs if each["kind"] != "error"]
@@ -147,7 +147,7 @@ def test_every_form_has_tabs_where_a_person_watches(desk, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_stands_one_under_the_other_where_nobody_watches(desk, form):
+def test_every_format_is_stacked_in_a_single_output(desk, form):
     texts, kind = FORMS[form]
     ran = desk.run(f"%%mixtral -n {len(texts)} -f {form}\nHi", several(*texts), live=False)
     (output,) = [each for each in ran.outputs if each["kind"] != "error"]
@@ -158,7 +158,7 @@ def test_every_form_stands_one_under_the_other_where_nobody_watches(desk, form):
     assert output["data"][kind].count("9 → 30 tokens") == 1
 
 
-def test_where_one_answer_is_not_in_the_form_all_are_shown_as_they_came(desk):
+def test_if_one_answer_is_not_in_the_format_all_are_shown_as_text(desk):
     ran = desk.run("%%mixtral -n 2 -f json\nHi", several('{"a":1}', "I cannot."))
     (output,) = ran.outputs
     first, second = panes(output["data"]["text/html"].partition("</form>")[0] + "</form>")

@@ -56,7 +56,7 @@ def grown(ran: Ran) -> list[str]:
     return [data["text/markdown"] for data in datas]
 
 
-def test_its_last_words_show_while_it_thinks_and_all_of_them_fold_above_the_answer(desk):
+def test_last_words_show_while_it_thinks_and_all_thoughts_are_collapsed_above_the_answer(desk):
     ran = desk.run("%%mixtral -o answer\nHi", thinking_first(*pieces("Hello", " there")))
     assert ran.status == "ok", ran.text
     words = [re.sub(r"<[^>]*>", "", text) for text in grown(ran) if "thinking" in text]
@@ -81,7 +81,7 @@ def test_a_single_output_has_the_thoughts_above_the_answer(desk):
 
 
 @pytest.mark.parametrize("form", ["json", "table", "text"])
-def test_each_form_has_the_thoughts_above_it(desk, form):
+def test_each_format_has_the_thoughts_above_it(desk, form):
     answer = {"json": '{"a": 1}', "table": "|a|\n|---|\n|1|", "text": "Hello"}[form]
     ran = desk.run(f"%%mixtral -f {form}\nHi", thinking_first(*pieces(answer)), live=False)
     (output,) = ran.outputs
@@ -106,7 +106,7 @@ def test_the_thoughts_of_an_answer_that_never_came_are_shown(desk, end):
     assert "together:8x7b · " in grown(ran)[-1]
 
 
-def test_what_it_thinks_between_two_words_is_in_the_fold_in_the_end(desk):
+def test_thoughts_between_two_words_are_collapsed_at_the_end(desk):
     answer = [frames(chunk("Hello "), done=False), 0.2, thought("late idea"), 0.2]
     ran = desk.run("%%mixtral\nHi", thinking_first(*answer, *pieces("there"), words=2))
     folded, shown = (output["data"]["text/markdown"] for output in ran.outputs)
@@ -205,7 +205,7 @@ def test_a_draft_that_ends_in_a_lone_tag_folds_when_the_answer_is_whole(desk, si
     assert desk.value("answer.text") == "Hello there"
 
 
-def test_what_had_come_before_a_stop_and_was_not_drawn_yet_is_shown(desk):
+def test_text_received_before_a_stop_but_not_drawn_yet_is_shown(desk):
     """The renderer looks now and then; the call may have gone on since."""
     desk.run("%%mixtral -o answer\nHi", Answer(pieces("Hello")))
     ran = desk.run(

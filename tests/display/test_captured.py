@@ -95,7 +95,7 @@ def test_in_an_output_widget_an_answer_is_one_output(desk, widget, answer):
     assert "update_display_data" in ran.kinds, "behind the widget's block, answers stream again"
 
 
-def test_what_had_come_of_a_broken_answer_is_one_output_of_the_widget(desk):
+def test_a_broken_answer_is_one_output_of_the_widget(desk):
     ran = desk.run(
         WIDGETS["with"].format("%mixtral x"),
         Answer([frames(chunk("word0 "), done=False), 0.3, frames(chunk("word799 ")), CUT]),

@@ -63,7 +63,7 @@ def desk(tmp_path_factory):
 
 @pytest.mark.parametrize("answer", [LONG, SHORT], ids=["long", "short"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_a_cell_prints_stays_beside_each_answer(desk, cell, answer):
+def test_printed_text_of_a_cell_stays_beside_each_answer(desk, cell, answer):
     ran = desk.run(cell, answer)
     assert ran.status == "ok", ran.text[-500:]
     assert "important: 42" in str(ran.outputs)
@@ -75,7 +75,7 @@ def test_what_a_cell_prints_stays_beside_each_answer(desk, cell, answer):
         assert shown.count("together:8x7b · ") == CELLS[cell]
 
 
-def test_what_a_cell_prints_stays_beside_an_error_that_came_after_a_wait(desk):
+def test_printed_text_of_a_cell_stays_beside_an_error_after_a_wait(desk):
     busy = refusal(503, {"error": {"message": "busy"}}, retry_after="1")
     ran = desk.run("print('important: 42')\n" + MAGIC.format("'x'"), busy)
     assert ran.reply["ename"] == "Unavailable"

@@ -50,7 +50,7 @@ def names(folder: Path) -> list[str]:
 EVIL = "<script>alert(1)</script> ![x](https://example.org/?q) ```\nopen"
 
 
-def test_a_conversation_to_read_is_harmless_and_says_by_whom():
+def test_markdown_of_a_conversation_is_safe_and_names_the_authors():
     chats = Chats()
     chats.add("trip", None, EVIL, answer(EVIL, "stopped"))
     chats.add("trip", None, "~~~\nopen", answer("*fine*"))
@@ -66,7 +66,7 @@ def test_a_conversation_to_read_is_harmless_and_says_by_whom():
     assert "<em>fine</em>" in MarkdownIt("commonmark").render(text)
 
 
-def test_saved_as_json_to_the_letter(tmp_path):
+def test_a_json_file_has_the_exact_texts(tmp_path):
     chats = Chats()
     chats.add("trip", None, "Où?", answer(EVIL, "stopped"))
     path = tmp_path / "trip.json"
@@ -81,14 +81,14 @@ def test_saved_as_json_to_the_letter(tmp_path):
     assert "Où?" in path.read_text("utf-8")
 
 
-def test_saved_as_markdown_as_it_is_shown(tmp_path):
+def test_a_markdown_file_has_the_displayed_text(tmp_path):
     chats = told("one")
     path = tmp_path / "trip.MD"
     save("trip", chats.exchanges("trip"), path)
     assert path.read_text("utf-8") == f"# trip\n\n{markdown(chats.exchanges('trip'))}\n"
 
 
-def test_a_file_that_is_there_is_replaced_by_force_alone(tmp_path):
+def test_an_existing_file_is_replaced_only_with_force(tmp_path):
     chats, path = told("one"), tmp_path / "trip.json"
     path.write_text("mine")
     with pytest.raises(BadArguments, match="already exists") as error:
@@ -108,14 +108,14 @@ def test_only_two_kinds_of_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("under", ["nowhere", "file"])
-def test_a_place_that_cannot_be_written(tmp_path, under):
+def test_a_folder_that_cannot_be_written_to(tmp_path, under):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         save("trip", (), tmp_path / under / "trip.md")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to try")
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     """The part is a full device: the write fails, and the file stays as it was."""
     chats, path = told("one"), tmp_path / "trip.json"
     path.write_text("mine")

@@ -91,7 +91,7 @@ def test_a_page_stays_in_its_frame(text, page):
         ("json", "```json\n1\n```\n```json\n2\n```", "the first of 2 JSON blocks"),
     ],
 )
-def test_what_is_left_out_is_said_below(form, text, said):
+def test_omissions_are_noted_in_the_footer(form, text, said):
     assert f" · {said} · session " in FORMATS[form].whole(answered(text), "$1")["text/plain"]
     one = text[: text.index("```", 3)] + "```"
     assert " of " not in FORMATS[form].whole(answered(one), "$1")["text/plain"]
@@ -106,7 +106,7 @@ def test_a_models_name_stays_in_its_attribute():
     )
 
 
-def test_what_is_said_before_an_answer_is_no_markdown(desk, provider):
+def test_progress_messages_are_not_markdown(desk, provider):
     """A model's name may be anything."""
     provider.plan = [Answer([1.3, *streamed("Hi")])]
     ran = desk.run("%%mixtral -m 'together:<img src=x>![y](http://z)'\nHi")
@@ -116,14 +116,14 @@ def test_what_is_said_before_an_answer_is_no_markdown(desk, provider):
     assert waiting.startswith("<div ")
 
 
-def test_markdown_is_what_the_answer_shows_of_itself():
+def test_the_markdown_format_equals_the_completions_own_bundle():
     answer = answered("*a* <b>")
     assert FORMATS["markdown"].whole(answer, "$1") == answer.bundle("$1")
     growing = FORMATS["markdown"].segments()
     assert growing.feed("*a* <b>\x1b[2J") == [{"text/markdown": "*a* &lt;b>"}]
 
 
-def test_the_model_is_told_the_form_behind_the_users_own_instructions(desk, provider):
+def test_the_formats_instruction_follows_the_users_own(desk, provider):
     desk.run("%%mixtral -f html -s Briefly.\nHi")
     system = provider.received[-1].body["messages"][0]
     assert system["role"] == "system"
@@ -132,7 +132,7 @@ def test_the_model_is_told_the_form_behind_the_users_own_instructions(desk, prov
     assert [m["role"] for m in provider.received[-1].body["messages"]] == ["user"]
 
 
-def test_a_page_is_counted_while_it_comes_and_framed_at_its_end(desk, provider):
+def test_a_page_is_counted_while_it_streams_and_framed_at_its_end(desk, provider):
     provider.plan = [Answer([*streamed("<h1>", "a")[:-1], 0.5, *streamed("</h1>")])]
     ran = desk.run("%%mixtral -f html\nHi")
     shown = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
@@ -147,7 +147,7 @@ def test_a_page_in_a_saved_notebook_is_one_output(desk, provider):
     assert len(ran.outputs) == 1
 
 
-def test_an_unknown_form_is_refused_before_anything_is_sent(desk, provider):
+def test_an_unknown_format_is_refused_before_anything_is_sent(desk, provider):
     ran = desk.run("%%mixtral -f pdf\nHi")
     assert ran.reply["ename"] == "BadArguments"
     assert ran.traceback == [
@@ -177,12 +177,12 @@ def test_the_instruction_is_one_line(form):
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("text", ["", "\n", "I cannot."])
-def test_an_answer_in_another_form_is_shown_as_it_came(form, text):
+def test_an_answer_in_another_format_is_shown_as_text(form, text):
     """A stopped one too: it may be anything."""
     assert text.strip() in shown(form, text)["text/plain"]
 
 
-def test_text_is_no_markdown_and_keeps_its_blanks():
+def test_text_is_not_markdown_and_keeps_its_spaces():
     found = shown("text", "# a  *b*\n    c <b>\x1b[2J")
     assert (
         found["text/html"] == '<pre style="white-space: pre-wrap"># a  *b*\n    c &lt;b&gt;</pre>'
@@ -200,13 +200,13 @@ def test_text_is_no_markdown_and_keeps_its_blanks():
         ("~~~md\n```\na\n```\n~~~", "````md\n```\na\n```\n````", "```\na\n```"),
     ],
 )
-def test_code_is_the_code_alone(text, body, code):
+def test_the_code_format_shows_only_code(text, body, code):
     found = shown("code", text)
     assert found == {"text/markdown": body, "text/plain": code}
     assert FORMATS["code"].finished(answered(text)).value == code
 
 
-def test_json_is_set_anew_and_is_a_value():
+def test_json_is_reformatted_and_parsed():
     text = 'Sure: {"b": [1, "é"], "a": 10000000000000000000001}'
     found = shown("json", text)
     pretty = '{\n  "b": [\n    1,\n    "é"\n  ],\n  "a": 10000000000000000000001\n}'
@@ -216,11 +216,11 @@ def test_json_is_set_anew_and_is_a_value():
     assert finished.text == text
 
 
-def test_json_that_no_front_end_could_be_sent_is_escaped():
+def test_json_with_lone_surrogates_is_escaped():
     assert "\\ud800" in shown("json", '["\\ud800 é"]')["text/markdown"]
 
 
-def test_what_is_nested_too_deep_to_be_set_is_shown_as_it_came():
+def test_json_nested_too_deeply_is_shown_as_text():
     """Since Python 3.12 `json` reads deeper than it writes."""
 
     def endless(completion):
@@ -230,7 +230,7 @@ def test_what_is_nested_too_deep_to_be_set_is_shown_as_it_came():
     assert form.whole(answered("[[1]]"), "")["text/plain"].startswith("[[1]]\n\ntogether")
 
 
-def test_formulas_are_set():
+def test_formulas_are_typeset():
     found = FORMATS["latex"].whole(answered(r"\[ x^2 \]"), "$0.5")
     assert set(found) == {"text/markdown", "text/plain"}
     assert found["text/markdown"].startswith("$$x^2$$\n\n<div")
@@ -253,7 +253,7 @@ def test_a_table_is_html_and_a_frame():
     assert list(frame["a<b>"]) == ["x | y", "$1 $2"]
 
 
-def test_a_long_table_is_shown_in_part_and_bound_whole():
+def test_a_long_table_is_shown_in_part_but_parsed_whole():
     text = "| a |\n|---|\n" + "\n".join(f"| {number} |" for number in range(1500))
     found = FORMATS["table"].whole(answered(text), "")["text/html"]
     assert found.count("<tr>") == 101
@@ -261,7 +261,7 @@ def test_a_long_table_is_shown_in_part_and_bound_whole():
     assert len(FORMATS["table"].finished(answered(text)).value) == 1500
 
 
-def test_tables_that_are_left_out_are_said():
+def test_omitted_tables_are_noted():
     text = "| a |\n|---|\n| 1 |\n\n| b |\n|---|\n| 2 |"
     assert "the first of 2 tables" in FORMATS["table"].whole(answered(text), "")["text/html"]
     finished = FORMATS["table"].finished(answered(text))
@@ -291,7 +291,7 @@ def test_a_fence_in_code_does_not_end_it():
     ("form", "text"),
     [("json", '{"a": '), ("table", "none"), ("json", "[NaN]"), ("html", "I cannot."), ("html", "")],
 )
-def test_what_cannot_be_read_is_kept(form, text):
+def test_an_unreadable_answer_is_kept(form, text):
     answer = answered(text)
     with pytest.raises(AnswerUnusable) as caught:
         FORMATS[form].finished(answer)
@@ -312,7 +312,7 @@ def test_a_table_without_pandas_is_shown_and_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["markdown", "text"])
-def test_forms_that_are_text_have_no_value(form):
+def test_text_formats_have_no_value(form):
     assert FORMATS[form].finished(answered("a")) is not None
     assert FORMATS[form].finished(answered("a")).value is None
 
@@ -328,7 +328,7 @@ def test_forms_that_are_text_have_no_value(form):
         ("table", ["no ", "table"], {"text/html", "text/plain"}),
     ],
 )
-def test_every_form_is_one_output_of_a_cell(room, form, pieces, kinds):
+def test_every_format_is_one_output_of_a_cell(room, form, pieces, kinds):
     for live in (True, False):
         ran = room.run(f"%%mixtral -f {form}\nHi", Answer(streamed(*pieces)), live=live)
         (output,) = [each for each in ran.outputs if each["kind"] != "error"]

@@ -44,7 +44,7 @@ def desk(tmp_path_factory):
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_two_rounds_are_one_output_with_what_both_took(desk, live):
+def test_two_attempts_are_one_output_with_the_cost_of_both(desk, live):
     ran = desk.run(ASK, Answer(pieces("{}")), Answer(pieces('{"a"', ": 1}")), live=live)
     assert ran.status == "ok", ran.text
     assert [output["kind"] for output in ran.outputs] == ["display_data"]
@@ -53,7 +53,7 @@ def test_two_rounds_are_one_output_with_what_both_took(desk, live):
     assert desk.value("found.instance") == {"a": 1}
 
 
-def test_between_the_rounds_a_person_reads_what_was_wrong(desk):
+def test_the_problem_is_shown_between_two_attempts(desk):
     second = Answer([0.3, *pieces('{"a"', ": 1}")])
     ran = desk.run(ASK, Answer(pieces("{}")), second)
     datas = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
@@ -62,7 +62,7 @@ def test_between_the_rounds_a_person_reads_what_was_wrong(desk):
     assert shown.index("2 characters …") < shown.index(wrong) < shown.index('"a": 1')
 
 
-def test_in_a_terminal_a_line_stands_between_the_rounds(together, tmp_path):
+def test_a_terminal_shows_a_line_between_two_attempts(together, tmp_path):
     together.plan = [Answer(pieces("{", "}")), Answer(pieces('{"a"', ": 1}"))]
     path = tmp_path / "script.ipy"
     path.write_text(ASK)
@@ -82,13 +82,13 @@ def test_in_a_terminal_a_line_stands_between_the_rounds(together, tmp_path):
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_where_the_second_round_fails_the_first_is_shown(desk, live):
+def test_if_the_second_attempt_fails_the_first_is_shown(desk, live):
     ran = desk.run(ASK, Answer(pieces("{}")), refusal(503, {"error": {}}), live=live)
     assert ran.status == "error"
     assert [output["kind"] for output in ran.outputs] == ["display_data", "error"]
     assert ran.outputs[0]["data"]["text/plain"].startswith("{}\n\ntogether:8x7b · 9 → 1 tokens")
 
 
-def test_where_no_answer_came_nothing_is_shown(desk):
+def test_without_an_answer_nothing_is_shown(desk):
     ran = desk.run(ASK, refusal(503, {"error": {}}))
     assert [output["kind"] for output in ran.outputs] == ["error"]

@@ -75,7 +75,7 @@ def test_prices_are_shown_to_their_last_digit():
     assert row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))[4] == "0.00", "known to be 0"
 
 
-def test_what_goes_into_a_cache_has_a_column_where_it_has_a_price():
+def test_cache_writes_have_a_column_if_they_have_a_price():
     one = Decimal(1)
     models = [
         Model("a", ACME, price=Price(one, one, cache_write=Decimal("1.25"))),
@@ -97,7 +97,7 @@ def test_what_goes_into_a_cache_has_a_column_where_it_has_a_price():
     assert column(models[1], *models[3:]) is None
 
 
-def test_who_is_free_is_not_where_only_what_goes_into_a_cache_has_a_price():
+def test_a_model_with_a_price_for_cache_writes_is_not_free():
     price = Price(Decimal(0), Decimal(0), cache_write=Decimal("1.25"))
     assert row(price, HOME)[2:6] == ["0.00", "0.00", "as in", "1.25"]
 
@@ -110,7 +110,7 @@ def test_prices_of_a_column_have_the_same_decimals():
     assert [cells[6] for cells in rows] == ["$0.500", "$12.000", "$0.038"]
 
 
-def test_the_notebooks_own_precision_is_not_a_prices():
+def test_the_notebooks_decimal_context_does_not_affect_prices():
     price = Price(Decimal("12.34567"), Decimal("98.76543"), Decimal("0.123456"), Decimal("0.11111"))
     exact = row(price)
     assert exact[2:6] == ["12.34567", "98.76543", "0.11111", "12.3456%"]
@@ -118,7 +118,7 @@ def test_the_notebooks_own_precision_is_not_a_prices():
         assert row(price) == exact
 
 
-def test_who_is_free_by_declaration_has_the_price_that_a_file_gives():
+def test_a_free_provider_has_the_price_of_a_users_file():
     own = Price(Decimal(5), Decimal(50))
     assert row(own, HOME)[2:6] == ["5.00", "50.00", "as in", "100%"]
     assert row(Price(Decimal(0), Decimal(0)), HOME)[2:6] == ["free", "free", "free", ""]
@@ -130,7 +130,7 @@ def test_who_is_free_by_declaration_has_the_price_that_a_file_gives():
     assert table.rows[0][-1] == "$2.00"
 
 
-def test_a_price_has_its_day_or_the_day_on_which_it_was_looked_at():
+def test_a_price_has_its_start_date_or_the_date_of_its_check():
     checked, since = date(2026, 11, 22), date(2026, 10, 1)
     price = Price(Decimal(1), Decimal(1), since=since)
     assert row(price, checked=checked)[7] == "2026-10-01"
@@ -139,7 +139,7 @@ def test_a_price_has_its_day_or_the_day_on_which_it_was_looked_at():
     assert row(None, checked=checked)[7] == "", "there is no price that it could be the day of"
 
 
-def test_what_others_wrote_is_text():
+def test_names_from_other_sources_are_escaped():
     evil = '<img src="x" onerror="acted()">'
     model = Model(evil, ACME, status=evil, price=Price(Decimal(1), Decimal(1), source=evil))
     html = prices_table([Offer(model, None)], model)._repr_mimebundle_()["text/html"]
@@ -176,7 +176,7 @@ def test_the_same_calls_elsewhere():
     assert "$0" not in "".join(map("".join, table.rows))
 
 
-def test_a_total_says_what_it_lacks():
+def test_an_incomplete_total_is_marked():
     model = Model("x", ACME)
     one, two = Decimal("0.5"), Decimal("0.25")
     bills = (
@@ -201,7 +201,7 @@ def test_a_total_says_what_it_lacks():
     assert "≥: some prices are unknown" in table.caption
 
 
-def test_what_was_paid_is_a_lower_bound_where_a_price_was_not_known():
+def test_the_cost_paid_is_a_lower_bound_if_a_price_was_unknown():
     bill = Bill(ACME, (Model("x", ACME),) * 3, (Decimal(1),) * 3)
     calls = (paid("1"), paid("2", unpriced=1), paid("0", unpriced=3))
     table = elsewhere_table(Comparison(calls, (), (bill,)))
@@ -238,14 +238,14 @@ def test_bounds_and_estimates_are_marked_and_those_without_an_answer_left_out():
     assert nothing.rows == []
 
 
-def test_cached_tokens_are_told():
+def test_cached_tokens_are_noted():
     bill = Bill(ACME, (Model("x", ACME),), (Decimal(1),))
     told = elsewhere_table(Comparison((paid("1", cached=5),), (), (bill,))).caption
     assert "cached tokens" in told
     assert "cached" not in elsewhere_table(Comparison((paid("1"),), (), (bill,))).caption
 
 
-def test_nothing_to_compare_is_said():
+def test_nothing_to_compare_is_noted():
     table = elsewhere_table(Comparison((), (paid("0", unpriced=1),), ()))
     assert table.rows == []
     assert table.caption.splitlines() == [
@@ -274,7 +274,7 @@ def test_a_wrong_line_is_an_error(session, words, error, says):
         shown(session, "prices", *words)
 
 
-def test_elsewhere_is_about_what_this_session_has_asked(session, together_served):
+def test_elsewhere_compares_the_calls_of_this_session(session, together_served):
     (table,) = shown(session, "spend", "--elsewhere")
     assert table.rows == []
     for _ in range(2):
@@ -293,7 +293,7 @@ def test_elsewhere_is_about_what_this_session_has_asked(session, together_served
     assert total[1:] == row[1:]
 
 
-def test_elsewhere_leaves_out_a_call_whose_answer_nobody_saw(session, together):
+def test_elsewhere_leaves_out_a_call_without_an_answer(session, together):
     """It is counted at the most that it could cost, and by its tokens others would look cheap."""
     together.plan = [Answer([HANG])]
     request = session.request("Explain.", model="8x7b", stream=False)

@@ -90,7 +90,7 @@ def test_colours_are_readable_on_white_and_on_black():
         assert (light(colour) + 0.05) / (light("#111111") + 0.05) > 2.9, colour
 
 
-def test_nothing_is_plotted_where_nothing_was_spent():
+def test_nothing_is_plotted_without_any_cost():
     free = Spend([spent("local:free", calls=3)], "session", "model", timeline())
     assert free.picture == ""
     assert free._repr_mimebundle_() == free.table._repr_mimebundle_()
@@ -112,7 +112,7 @@ print("<svg" in html, "<table" in html)
     assert fresh(code, PYTHONPATH=str(tmp_path)) == "False True"
 
 
-def test_what_matplotlib_says_of_its_caches_is_in_no_cell():
+def test_matplotlibs_messages_about_caches_are_not_in_cells():
     code = """
 from decimal import Decimal
 from mixmagic.display.spend import Spend
@@ -200,7 +200,7 @@ print(type(figure).__mro__[1].__name__, "matplotlib.pyplot" in sys.modules)
     ],
     ids=["a nanodollar", "a fortune", "one month", "many models", "no such letters"],
 )
-def test_whatever_was_spent_can_be_plotted(drawn):
+def test_any_costs_can_be_plotted(drawn):
     ET.fromstring(plots.svg(plots.draw(drawn)))
 
 
@@ -223,7 +223,7 @@ def call_for_nothing(session: Session) -> None:
     session.ledger.record(reservation, "ok", answer)
 
 
-def test_table_and_plot_tell_the_same_whenever_they_are_shown(session, together):
+def test_table_and_plot_agree_whenever_they_are_shown(session, together):
     together.plan = [Answer(words("Hello", prompt=100_000)) for _ in range(3)]
     session.ask("Hi", model="8x7b")
     shown = read_spend(session)

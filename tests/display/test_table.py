@@ -89,7 +89,7 @@ def spent(name: str, **values) -> Spent:
     return Spent(**{**empty, "name": name, **values})
 
 
-def test_spend_adds_up_and_says_what_is_uncertain():
+def test_spend_adds_up_and_marks_uncertain_costs():
     known = spent("a:x", calls=3, stopped=1, estimated=1, prompt_tokens=1200, cost=Decimal("0.5"))
     unpriced = spent("b:y", calls=1, failed=1, unpriced=1, completion_tokens=7)
     table = spend_table([known, unpriced], "model", "this session")
@@ -112,7 +112,7 @@ def test_spend_of_nothing_is_a_total_of_nothing():
     assert table.caption == "today"
 
 
-def test_spend_shows_what_the_cache_saved_and_what_is_held_only_where_there_is_any():
+def test_spend_shows_savings_and_reservations_only_if_there_are_any():
     row = spent(
         "a:x",
         calls=2,
@@ -167,7 +167,7 @@ def test_costs_of_a_column_have_the_same_decimals_and_add_up():
     assert len({line.index(".") for line in str(table).splitlines() if "." in line}) == 1
 
 
-def test_a_saving_below_nothing_is_told():
+def test_a_negative_saving_is_noted():
     cached = {"calls": 1, "cached_tokens": 400, "cost": Decimal(1)}
     rows = [spent("a:x", saved=Decimal("0.0012"), **cached)]
     rows.append(spent("b:y", saved=Decimal("-0.0041"), **cached))
@@ -187,7 +187,7 @@ def test_calls_of_no_known_notebook_are_named_so():
     assert spend_table([spent("", calls=1)], "notebook", "all").rows[0][0] == "no notebook known"
 
 
-def test_the_foot_is_set_apart():
+def test_the_foot_is_separated():
     table = Table(["a", "b>"], [["x", "1"]], "", ["total", "<1>"])
     html = table._repr_mimebundle_()["text/html"]
     assert html.endswith("</tfoot></table>")
@@ -199,7 +199,7 @@ def test_the_foot_is_set_apart():
     assert "<tfoot>" not in Table(["a"], [["x"]])._repr_mimebundle_()["text/html"]
 
 
-def test_doctor_counts_what_is_to_mend():
+def test_doctor_counts_the_problems():
     checks = [Check("a", True, "fine"), Check("b", False, "broken"), Check("c", None, "unused")]
     table = doctor_table(checks)
     assert [row[0] for row in table.rows] == ["ok", "✗", "-"]

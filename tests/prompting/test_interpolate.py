@@ -61,12 +61,12 @@ def test_a_text_without_two_braces_comes_back_as_it_is(text):
         "{{a} " * 20_000 + "}}",
     ],
 )
-def test_braces_that_are_no_expressions_are_left_alone(text):
+def test_braces_without_an_expression_are_literal(text):
     assert expanded(text, x="never", a="never") == (text, ())
 
 
 @pytest.mark.parametrize("unit", ["{{ # ", "{{\\'"])
-def test_what_never_closes_is_read_in_linear_time(unit):
+def test_unclosed_braces_are_read_in_linear_time(unit):
     text = unit * 6_000 + "\n" + "() '' " * 6_000
     begun = time.process_time()
     assert expanded(text) == (text, ())
@@ -152,7 +152,7 @@ def test_each_is_evaluated_once_and_in_order():
         ("{{ %s }}" % ("(" * 500 + ")" * 500), "too many nested parentheses"),
     ],
 )
-def test_nothing_is_evaluated_where_something_is_no_expression(wrong, says):
+def test_nothing_is_evaluated_if_an_expression_is_invalid(wrong, says):
     calls = []
     message, hint, error = refused(f"{{{{ calls.append(1) }}}}\n{wrong}", calls=calls)
     assert isinstance(error, BadArguments)
@@ -180,13 +180,13 @@ def test_a_format_is_written_as_pythons_own(wrong, right, text):
 @pytest.mark.parametrize(
     "latex", [r"{{x^{\alpha}}}", r"\frac{{\pi}}{2}", "{{ {a b} }}", "{{ a b }}"]
 )
-def test_braces_that_are_meant_are_cured_by_a_backslash(latex):
+def test_a_backslash_makes_braces_literal(latex):
     hint = refused(latex)[1]
     assert hint == f"Hint: {LITERAL_BRACES_HINT}"
     assert expanded(latex.replace("{{", r"\{{", 1)).text == latex
 
 
-def test_nothing_is_evaluated_where_another_text_of_the_call_has_no_expression():
+def test_nothing_is_evaluated_if_another_text_of_the_call_is_invalid():
     calls = []
     with pytest.raises(BadArguments, match="not valid Python"):
         expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), limit=LIMIT, count=len)
@@ -207,7 +207,7 @@ def calls_unknown(x):
     return unknown_within + x  # noqa: F821
 
 
-def test_a_name_unknown_within_a_function_is_the_functions_failure():
+def test_an_unknown_name_inside_a_function_is_the_functions_failure():
     message, hint, _ = refused("{{ call(2) }}", call=calls_unknown)
     assert "failed: NameError: name 'unknown_within' is not defined" in message
     assert "a cell of its own" in hint
@@ -216,7 +216,7 @@ def test_a_name_unknown_within_a_function_is_the_functions_failure():
     assert "failed: NameError" in refused("{{ call(unknown_within) }}", **names)[0]
 
 
-def test_the_room_is_what_the_answer_and_the_texts_leave():
+def test_the_limit_is_the_context_without_the_answer_and_the_texts():
     assert values_limit(["abc", "de"], context=1000, answer=100, count=len) == 1000 - 100 - 128 - 5
     assert values_limit([], context=1000, answer=None, count=len) == 1000 - 250 - 128
     assert values_limit([], context=1000, answer=10**6, count=len) == 1000 - 500 - 128
@@ -224,7 +224,7 @@ def test_the_room_is_what_the_answer_and_the_texts_leave():
     assert values_limit([], context=None, answer=None, count=len) == 24_448
 
 
-def test_the_variables_that_may_be_meant():
+def test_similar_variables():
     names = ["df", "Frame", "_dff", "x"]
     assert similar_variables("dff", names) == "Did you mean df? "
     assert similar_variables("_dfg", names).startswith("Did you mean _dff")
@@ -258,7 +258,7 @@ def fail(error):
         ("{{ 10 ** 5000 }}", "failed: ValueError"),
     ],
 )
-def test_what_an_expression_raises_is_two_lines(text, says):
+def test_an_exception_of_an_expression_is_two_lines(text, says):
     names = {"fail": fail, "Broken": Broken, "BrokenError": BrokenError}
     message, hint, error = refused(text, **names)
     assert says in message
@@ -267,14 +267,14 @@ def test_what_an_expression_raises_is_two_lines(text, says):
     assert error.__cause__ is error.__context__ is None
 
 
-def test_an_error_of_ours_comes_as_it_is_and_a_stop_is_no_error():
+def test_our_own_errors_and_stops_pass_unchanged():
     over = BudgetExceeded("It could cost up to $2.", "Raise it.")
     assert refused("{{ fail(over) }}", fail=fail, over=over)[2] is over
     with pytest.raises(KeyboardInterrupt):
         expanded("{{ fail(KeyboardInterrupt()) }}", fail=fail)
 
 
-def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
+def test_large_values_are_cut_and_small_ones_stay_whole():
     text, notes = expanded(
         "{{ a }}|{{ b }}|{{ c }}", limit=1000, a="a" * 5000, b="b" * 50, c="c" * 900
     )
@@ -288,7 +288,7 @@ def test_what_does_not_fit_is_cut_and_small_values_stay_whole():
     assert [note.split()[0] for note in notes] == ["a", "c"]
 
 
-def test_texts_of_one_call_share_the_room():
+def test_texts_of_one_call_share_the_limit():
     names = {"a": "a" * 5000}
     found = expand(
         ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, limit=1000, count=len
@@ -299,7 +299,7 @@ def test_texts_of_one_call_share_the_room():
 
 
 @given(st.lists(NESTED, min_size=1, max_size=5), st.integers(400, 3000))
-def test_values_never_take_more_than_their_room(values, limit):
+def test_values_never_exceed_the_limit(values, limit):
     names = {f"v{n}": value for n, value in enumerate(values)}
     text, notes = expanded("".join(f"{{{{ {name} }}}}" for name in names), limit=limit, **names)
     assert len(text) <= limit
@@ -307,6 +307,6 @@ def test_values_never_take_more_than_their_room(values, limit):
     assert bool(notes) == (text != whole)
 
 
-def test_without_any_room_only_the_cut_is_said():
+def test_with_a_limit_of_zero_only_the_cut_is_noted():
     assert expanded("{{ a }}", limit=0, a="abc").text == "[cut to the first 0 of 3 characters]"
     assert expanded("{{ a }}", limit=-5, a="").text == ""

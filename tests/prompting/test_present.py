@@ -118,7 +118,7 @@ def test_a_plain_value_is_its_str(value, text):
 
 
 @given(VALUES)
-def test_what_is_small_is_its_repr(value):
+def test_small_values_are_their_repr(value):
     if isinstance(value, list | dict | tuple | set | bytes) and len(repr(value)) < 1000:
         expected = repr(value)
         text, cut = shown(value)
@@ -127,7 +127,7 @@ def test_what_is_small_is_its_repr(value):
 
 
 @given(VALUES, st.integers(150, 2000))
-def test_nothing_takes_more_than_its_room(value, limit):
+def test_no_value_exceeds_its_limit(value, limit):
     text, cut = shown(value, limit)
     assert len(text) <= limit
     whole = value if isinstance(value, str) else repr(value)
@@ -184,11 +184,11 @@ class OwnReprDict(dict):
         ((), "()"),
     ],
 )
-def test_what_holds_values_keeps_its_shape(value, text):
+def test_containers_keep_their_shape(value, text):
     assert shown(value) == (text, "")
 
 
-def test_of_a_long_list_the_beginning_is_shown():
+def test_the_start_of_a_long_list_is_shown():
     text, cut = shown(list(range(1_000_000)), 300)
     assert text.startswith("[0, 1, 2, 3, ")
     assert text.endswith(" more]")
@@ -198,7 +198,7 @@ def test_of_a_long_list_the_beginning_is_shown():
     assert number > 20
 
 
-def test_a_long_part_leaves_room_for_those_behind_it():
+def test_items_after_a_long_one_are_shown():
     text, cut = shown({"rows": list(range(10**5)), "text": "x" * 10**6, "last": "end"}, 600)
     assert "'rows': [0, 1, 2" in text
     assert "'text': 'xxx" in text
@@ -223,7 +223,7 @@ def test_deep_and_cyclic_values_end():
         deep = deep.pop("k")  # its destructor would recurse
 
 
-def test_huge_values_take_no_more_than_a_bound():
+def test_huge_values_take_limited_time():
     for value in (b"x" * 10**7, ["x" * 10**7], list(range(10**6))):
         assert 10 < len(shown(value).text) <= 8_000
 
@@ -237,7 +237,7 @@ class Cluster:
         return f"<Cluster n=3 inertia=0.5 at {id(self):#x}>"
 
 
-def test_a_text_that_says_something_besides_an_address_is_sent():
+def test_a_label_with_content_besides_an_address_is_sent():
     assert "inertia=0.5" in shown(Cluster()).text
 
 
@@ -253,7 +253,7 @@ def test_a_text_that_says_something_besides_an_address_is_sent():
         (lambda: pd.DataFrame({"a": [1]}).groupby("a"), "DataFrameGroupBy", "a method"),
     ],
 )
-def test_what_says_nothing_as_a_text_is_refused_with_what_does(make, kind, hint):
+def test_a_meaningless_text_is_refused_with_an_alternative(make, kind, hint):
     value = make()
     with contextlib.closing(value) if hasattr(value, "close") else contextlib.nullcontext():
         with pytest.raises(BadArguments, match=f"`made` is of type {kind}: its text") as caught:
@@ -261,7 +261,7 @@ def test_what_says_nothing_as_a_text_is_refused_with_what_does(make, kind, hint)
         assert hint in caught.value.hint
 
 
-def test_an_iterator_that_says_what_it_is_is_its_str():
+def test_an_iterator_with_a_meaningful_text_is_its_str():
     assert shown(itertools.count(5)).text == "count(5)"
 
 

@@ -81,7 +81,7 @@ def pong(depth):
     return ping(depth) if depth else reads_json()
 
 
-def test_of_a_deep_traceback_both_ends_are_shown():
+def test_both_ends_of_a_deep_traceback_are_shown():
     text = traced(ping, 100)
     assert text.count("in ping") + text.count("in pong") < 12
     assert "function(*arguments)" in text
@@ -121,7 +121,7 @@ def test_code_without_a_source_is_its_manual():
     assert shown(builtins.print).text.startswith("built-in function print(")
 
 
-def test_a_function_whose_source_is_not_known_is_no_built_in_one():
+def test_a_function_without_source_is_not_called_built_in():
     names: dict = {"functools": functools}
     # Not under "<string>": from Python 3.13 on that is the source of `python -c`, as of a worker.
     source = "def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ..."
@@ -133,7 +133,7 @@ def test_a_function_whose_source_is_not_known_is_no_built_in_one():
     assert shown([].append).text.startswith("built-in function list.append(")
 
 
-def test_a_class_whose_source_is_not_known_is_its_docstring_and_fields():
+def test_a_class_without_source_is_its_docstring_and_fields():
     names = {"__name__": "__main__", "dataclass": dataclasses.dataclass, "Enum": enum.Enum}
     cell = """
 @dataclass
@@ -193,7 +193,7 @@ print(expand([{!r}], lambda e: eval(e, names), names=(), limit=9999, count=len)[
 
 
 @_KEEPS_CLASSES
-def test_what_a_notebooks_cells_define_has_a_source(kernel):
+def test_functions_and_classes_of_cells_have_their_source(kernel):
     assert kernel.run(CELL).status == "ok"
     assert kernel.run("class Fields:\n    number: int = 4").status == "ok"
     kernel.run("Old = Plain\nclass Plain:\n    def other(self): ...")

@@ -74,7 +74,7 @@ def test_twenty_rows_are_whole():
     assert "All 20 rows:" in text
 
 
-def test_missing_values_beyond_a_million_rows_are_not_looked_for():
+def test_missing_values_are_counted_in_a_million_rows_only():
     numbers = np.zeros(1_000_002)
     numbers[[5, 1_000_001]] = np.nan
     text = shown(pd.DataFrame({"a": numbers})).text
@@ -92,7 +92,7 @@ def test_a_wide_frame_is_cut_to_fifty_columns_and_says_so():
     assert {len(row) for row in table(text)} == {50}
 
 
-def test_long_cells_are_cut_and_the_cut_is_said():
+def test_long_cells_are_cut_with_a_note():
     text, cut = shown(pd.DataFrame({"a": ["x" * 10**6, "y\n\ny"], "b": [[1] * 10**6, {"k": 1}]}))
     assert cut == "cells of 100 characters"
     assert "All 2 rows (cells of 100 characters):" in text
@@ -102,7 +102,7 @@ def test_long_cells_are_cut_and_the_cut_is_said():
     assert [cell.strip() for cell in short] == ["y y", "{'k': 1}"]
 
 
-def test_a_frame_shrinks_with_its_room():
+def test_a_frame_shrinks_with_its_limit():
     frame = pd.DataFrame({f"column {n}": range(1000) for n in range(30)})
     cuts = [shown(frame, limit).cut for limit in (8000, 4000, 2500, 1700, 700, 310)]
     assert cuts[0] == "20 of 1,000 rows"
@@ -216,14 +216,14 @@ def test_an_array_of_many_dimensions_is_not_walked_through():
 
 
 @pytest.mark.parametrize("kind", [object, str])
-def test_of_an_arrays_long_texts_the_beginnings_are_shown(kind):
+def test_the_starts_of_an_arrays_long_texts_are_shown(kind):
     text, cut = shown(np.array(["x" * 10**6] * 5, dtype=kind))
     assert text.count(f"'{'x' * 100}'… (1,000,000 in all)") == 5
     assert len(text) < 1000
     assert cut == "the starts of long texts"
 
 
-def test_an_array_shrinks_with_its_room():
+def test_an_array_shrinks_with_its_limit():
     array = np.random.default_rng(0).random((1000, 1000))
     texts = [shown(array, limit).text for limit in (2000, 700, 200)]
     assert len(texts[0]) > len(texts[1]) > len(texts[2])
@@ -273,7 +273,7 @@ BROKEN = "<Broken that raised ValueError>"
         {"tea": [10**5000, Broken()], "milk": 1},
     ],
 )
-def test_a_value_that_cannot_write_itself_costs_its_own_place_alone(value):
+def test_a_value_whose_repr_fails_is_replaced_by_a_note(value):
     text, cut = shown(value)
     assert BROKEN in text
     assert "tea" in text
@@ -301,7 +301,7 @@ All 3 rows:
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table, pa.record_batch])
-def test_the_columns_that_are_left_out_are_told_to_the_model_and_to_the_user(kind):
+def test_omitted_columns_are_noted_for_model_and_user(kind):
     columns = {f"column {number}": list(range(30)) for number in range(70)}
     text, cut = shown(kind(columns))
     assert text.split("\n")[0].endswith(": 30 rows, 70 columns")
@@ -312,7 +312,7 @@ def test_the_columns_that_are_left_out_are_told_to_the_model_and_to_the_user(kin
     assert shown(kind(columns), 800).cut == "2 of 30 rows, 8 of 70 columns"
 
 
-def test_a_series_of_polars_and_frames_without_rows_or_columns_are_told():
+def test_polars_series_and_empty_frames():
     assert shown(pl.Series("n", range(30))).cut == "20 of 30 rows"
     assert shown(pl.Series("n", [1])).text.startswith("polars Series: 1 values\n- n: Int64")
     assert "0 rows, 0 columns" in shown(pl.DataFrame()).text
@@ -330,7 +330,7 @@ def test_a_series_of_polars_and_frames_without_rows_or_columns_are_told():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_index_that_is_cut_is_told_to_the_user(value):
+def test_a_cut_index_is_noted_for_the_user(value):
     text, cut = shown(value, 4_000)
     assert text.startswith(f"pandas {type(value).__name__}: {len(value):,} values, ")
     assert re.fullmatch(rf"the first [\d,]+ of {len(value):,} items", cut), cut

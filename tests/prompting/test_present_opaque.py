@@ -90,7 +90,7 @@ FIGURE = matplotlib.figure.Figure()
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_picture_is_refused_wherever_it_stands(picture):
+def test_a_picture_is_refused_also_inside_of_containers(picture):
     assert "is a picture" in refused(picture).message
 
 
@@ -120,13 +120,13 @@ def test_a_picture_is_refused_wherever_it_stands(picture):
         (lambda: pd.DataFrame({"a": [1]}).groupby("a"), "a method"),
     ],
 )
-def test_what_says_nothing_is_refused_with_what_to_write(make, how):
+def test_a_meaningless_value_is_refused_with_an_alternative(make, how):
     value = make()
     with value if hasattr(value, "__exit__") else contextlib.nullcontext():
         assert how in refused(value).hint
 
 
-def test_a_coroutine_is_awaited_in_a_line_before():
+def test_a_coroutine_is_to_be_awaited_on_a_line_before():
     coroutine = once()
     with contextlib.closing(coroutine):
         assert "`value = await x`" in refused(coroutine).hint
@@ -161,12 +161,12 @@ def test_a_display_object_is_its_data(value, text):
 @pytest.mark.parametrize(
     "text", ["<p>Tea</p>", "<br/>", "<a> and <b>", "2 < 3", "<Person Ann, 7>", "<Cup n=3 at 0x1f>"]
 )
-def test_a_text_of_ones_own_is_sent(text):
+def test_a_users_own_repr_is_sent(text):
     made = type("Own", (), {"__repr__": lambda self: text})()
     assert shown(made).text == text
 
 
-def test_one_value_that_says_nothing_among_others_is_sent():
+def test_one_meaningless_value_among_others_is_sent():
     assert shown({"name": "Ann", "model": Bare()}).text.startswith("{'name': 'Ann', 'model': <")
     assert shown([]).text == "[]"
     assert shown([[], {}]).text == "[[], {}]"

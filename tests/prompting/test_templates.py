@@ -83,7 +83,7 @@ def test_windows_line_ends_and_a_byte_order_mark(folder):
         ("{{ cell }}", "{{ cell }} \\1 {{ secret }}", "{{ cell }} \\1 {{ secret }}"),
     ],
 )
-def test_the_cell_stands_in_its_place_or_behind(body, cell, prompt):
+def test_the_cell_replaces_its_placeholder_or_follows(body, cell, prompt):
     assert Template("t", body).prompt(cell) == prompt
 
 
@@ -139,7 +139,7 @@ def test_any_cell_comes_out_as_it_is(cell):
         ("---\nseed: 1\n---\n", 1, "not ---", "TOML"),
     ],
 )
-def test_a_damaged_head_is_told_in_two_lines_with_its_place(folder, head, line, says, hint):
+def test_an_invalid_head_is_reported_with_its_line(folder, head, line, says, hint):
     path = folder / "bad.md"
     path.write_text(head)
     with pytest.raises(BadArguments) as error:
@@ -150,7 +150,7 @@ def test_a_damaged_head_is_told_in_two_lines_with_its_place(folder, head, line, 
     assert len(error.value._render_traceback_()) == 2
 
 
-def test_a_file_that_is_no_text(folder):
+def test_a_file_that_is_not_utf_8(folder):
     (folder / "bad.md").write_bytes(b"+++\n\n+++\n\xff\xfe")
     with pytest.raises(BadArguments, match=r"bad\.md, line 4: this is not valid UTF-8") as error:
         Template.load(folder, "bad")
@@ -167,7 +167,7 @@ def test_a_file_that_may_not_be_read(folder):
 @pytest.mark.parametrize(
     "name", ["../outside", "..", "", "sub/inner", "/etc/hosts", ".hidden", "review.md", "folder"]
 )
-def test_no_name_leads_out_of_the_folder(folder, name):
+def test_no_name_leaves_the_folder(folder, name):
     (folder.parent / "outside.md").write_text("secret")
     (folder / "sub").mkdir()
     (folder / "sub" / "inner.md").write_text("secret")
@@ -202,7 +202,7 @@ def listed(folder, *words: str) -> list:
     return shown(session, "templates", *words)
 
 
-def test_the_table_says_where_they_are_and_what_they_set(folder):
+def test_the_table_has_the_folder_and_the_settings(folder):
     (folder / "a.md").write_text("+++\n")
     (table,) = listed(folder)
     assert table.columns == ["template", "task", "model", "sets", "description"]
@@ -219,7 +219,7 @@ def test_the_table_says_where_they_are_and_what_they_set(folder):
         listed(folder, "x")
 
 
-def test_an_empty_folder_says_how_to_begin_and_the_beginning_works(folder):
+def test_the_hint_for_an_empty_folder_works(folder):
     (folder / "review.md").unlink()
     (table,) = listed(folder)
     assert table.rows == []

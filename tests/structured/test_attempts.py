@@ -102,7 +102,7 @@ def test_instructions_are_put_before_a_prompt_that_has_none(session):
     assert asked.params == {"temperature": 0, "response_format": SCHEMA.response_format()}
 
 
-def test_one_repair_round_is_counted(structured, together):
+def test_one_repair_is_counted(structured, together):
     bad = '{"name": "Anna", "age": "old"}'
     found = structured(
         Answer(pieces(bad, prompt=20)), Answer(pieces('{"name": "Anna", ', '"age": 31}', prompt=50))
@@ -128,7 +128,7 @@ def test_one_repair_round_is_counted(structured, together):
     assert again["response_format"] == together.received[0].body["response_format"]
 
 
-def test_the_cost_of_two_rounds_is_exact_whatever_the_notebook_reckons_with(structured):
+def test_the_cost_of_two_attempts_is_exact_in_any_decimal_context(structured):
     with localcontext() as context:
         context.prec = 2
         found = structured(
@@ -148,7 +148,7 @@ def test_there_is_no_second_repair_and_nothing_is_lost(structured, together):
     assert partial.notes == ("repaired once",)
 
 
-def test_what_is_cut_off_is_not_asked_for_again(structured, together):
+def test_an_answer_cut_off_is_not_repaired(structured, together):
     cut = [frames(chunk('{"name": "An'), done=False), frames(chunk("", "length", **usage(9, 5)))]
     with pytest.raises(AnswerUnusable) as caught:
         structured(Answer(cut))

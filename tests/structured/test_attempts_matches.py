@@ -52,7 +52,7 @@ LAST = ("the last of 2 JSON values",)
         (f'{{ name, age and so on\n```json\n{SAID}\n```', ()),
     ],
 )  # fmt: skip
-def test_what_fits_is_found_and_what_was_fixed_is_said(answer, remarks):
+def test_a_match_is_found_and_corrections_are_noted(answer, remarks):
     found = find_match(answer, PERSON.instance)
     assert (found.instance, found.notes) == (JOHN, remarks)
 
@@ -75,7 +75,7 @@ def test_a_list_is_found(answer):
     ["No.", "{}", json.dumps([JOHN, JOHN])[:-1] + ', "x"]', json.dumps({"a": {"b": {"c": JOHN}}}),
      json.dumps({"result": JOHN, "more": 1}), '{"name": "John", "age": "30"}'],
 )  # fmt: skip
-def test_what_does_not_fit_is_not_made_to(answer):
+def test_a_value_that_does_not_match_is_refused(answer):
     with pytest.raises(AnswerUnusable):
         find_match(answer, PERSON.instance)
 
@@ -105,14 +105,14 @@ def asked(session, together, *answers):
     return ask_structured(ask, session.request("Who?"), PERSON)
 
 
-def test_one_round_is_paid_where_a_value_fits(session, together):
+def test_one_attempt_is_paid_if_a_value_matches(session, together):
     found = asked(session, together, f'Form: {{"name": "?", "age": "?"}}. [{SAID}]')
     assert (found.instance, found.attempts) == (JOHN, 1)
     assert len(together.received) == 1
     assert "the last of 2 JSON values · taken out of a list" in found.completion.footer()
 
 
-def test_thoughts_are_no_data(session, together):
+def test_thoughts_are_not_searched(session, together):
     draft = '{"name": "Jane Placeholder", "age": 99}'
     found = asked(session, together, f"<think>\nMaybe {draft}?\n</think>\n\n{SAID}")
     assert (found.instance, found.attempts) == (JOHN, 1)

@@ -49,12 +49,12 @@ def test_code_is_the_first_block_or_all(answer, code):
         ("```sh\ncd x\n```\n```py\ny\n```\n```\nz\n```", "number 2 of 3 code blocks"),
     ],
 )
-def test_blocks_that_are_left_out_are_said(answer, said):
+def test_omitted_blocks_are_noted(answer, said):
     assert extract.other_blocks_note(answer) == said
 
 
 @given(VALUES)
-def test_json_comes_back_from_wherever_it_stands(value):
+def test_json_is_found_anywhere_in_an_answer(value):
     text = json.dumps(value, ensure_ascii=False, indent=1)
     assert extract.loads(text) == value
     assert extract.loads(f"Sure:\n\n```json\n{text}\n```\nAnything else?") == value
@@ -108,7 +108,7 @@ def test_json_that_is_not_alone(answer, value):
         ("```json\n1\n```\n```\n[2]\n```", ""),
     ],
 )
-def test_json_that_is_left_out_is_said(answer, said):
+def test_omitted_json_is_noted(answer, said):
     assert extract.other_values_note(answer) == said
 
 
@@ -133,7 +133,7 @@ def test_json_that_is_left_out_is_said(answer, said):
         ("__import__('os').getcwd()", "has no JSON in it"),
     ],
 )
-def test_what_is_no_json_is_said_and_where(answer, said):
+def test_invalid_json_is_reported_with_its_position(answer, said):
     """A piece of a broken value is never taken for the value."""
     with pytest.raises(AnswerUnusable) as caught:
         extract.loads(answer)
@@ -142,7 +142,7 @@ def test_what_is_no_json_is_said_and_where(answer, said):
 
 
 @pytest.mark.parametrize("part", ['\\"', "[a ", "{ ", '{"a": ', '["[', "[0, 1)", '{"a": 1} '])
-def test_json_is_looked_for_in_linear_time(part):
+def test_json_is_found_in_linear_time(part):
     began = time.perf_counter()
     with contextlib.suppress(AnswerUnusable):
         extract.loads('So: {"' + part * (200_000 // len(part)))
@@ -168,11 +168,11 @@ def test_json_is_looked_for_in_linear_time(part):
         ("", ""),
     ],
 )
-def test_formulas_get_the_delimiters_that_everybody_knows(answer, latex):
+def test_formulas_get_dollars_as_delimiters(answer, latex):
     assert extract.latex(answer) == latex
 
 
-def test_a_number_is_exact_where_that_is_asked_for():
+def test_a_number_is_exact_on_request():
     answer = "Here: [0.1, 0.10, 1e3, 12345678901234567890.12, 7]"
     exact = extract.loads(answer, exact=True)
     assert exact == [0.1, 0.1, 1000.0, Decimal("12345678901234567890.12"), 7]

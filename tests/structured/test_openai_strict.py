@@ -86,7 +86,7 @@ def test_a_strict_copy_is_closed_and_whole(schema, sent):
         {**thing("v", v=INT, next=thing("x", x={"$ref": "#"}))},
     ],
 )
-def test_what_has_no_strict_copy_is_sent_as_it_is(schema):
+def test_a_schema_without_a_strict_copy_is_sent_unchanged(schema):
     assert strict(schema) == (schema, False)
 
 
@@ -106,7 +106,7 @@ def test_what_has_no_strict_copy_is_sent_as_it_is(schema):
         ({"$ref": "#/$defs/x"}, False),
     ],
 )
-def test_what_may_be_left_out_is_never_required_unless_null_says_so(optional, may_be_null):
+def test_optional_properties_are_required_only_if_they_allow_null(optional, may_be_null):
     schema = {**thing("a", a=INT, b=optional), "$defs": {"x": NULL}}
     assert strict(schema)[1] == may_be_null
     validator = jsonschema.Draft202012Validator(schema)
@@ -116,7 +116,7 @@ def test_what_may_be_left_out_is_never_required_unless_null_says_so(optional, ma
     assert strict({**schema, "required": ["a", "b"]})[1]
 
 
-def test_what_fits_the_copy_fits_the_schema():
+def test_values_valid_for_the_copy_are_valid_for_the_schema():
     schema = thing("a", "c", a=INT, b={"anyOf": [INT, NULL]}, c=thing("d", d=INT))
     sent, _ = strict(schema)
     value = {"a": 1, "b": None, "c": {"d": 1}}

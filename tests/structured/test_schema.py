@@ -122,7 +122,7 @@ def test_a_value_becomes_an_instance(source, value, instance):
         (LOOP, 1, "S refers to itself endlessly."),
     ],
 )
-def test_what_does_not_fit_is_said_and_where(source, value, said):
+def test_an_invalid_value_is_reported_with_its_path(source, value, said):
     assert said in problem(source, value)
 
 
@@ -146,7 +146,7 @@ def test_a_decimal_keeps_its_digits():
     assert (number, type(number)) == (float(LONG), float)
 
 
-def test_numbers_of_many_digits_are_floats_where_no_decimal_is_meant():
+def test_numbers_of_many_digits_are_floats_without_a_decimal_type():
     class Doubled(pydantic.BaseModel):
         x: float
         more: dict[str, Any]
@@ -167,7 +167,7 @@ def test_numbers_of_many_digits_are_floats_where_no_decimal_is_meant():
     assert (both.x, both.price) == (2 * float(LONG), Decimal("1.5"))
 
 
-def test_a_complaint_is_short_and_keeps_its_point():
+def test_a_validation_error_is_short():
     said = problem(AGE, {"age": "x" * 5000})
     assert said.endswith("x' is not of type 'integer'.")
     assert len(said) < 300
@@ -193,17 +193,17 @@ def test_a_complaint_is_short_and_keeps_its_point():
         (EMMA, "S is of type Book, which is not a schema."),
     ],
 )
-def test_what_is_no_schema_is_refused(source, said):
+def test_other_objects_are_refused_as_schemas(source, said):
     assert said in refused(source)[0]
 
 
-def test_an_instance_is_told_from_its_class():
+def test_an_instance_is_refused_with_its_class_as_hint():
     assert refused(Shelf(books=[]))[1] == "Use its class: --schema Shelf."
     assert refused(EMMA)[1] == "Use its class: --schema Book."
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes typing's there")
-def test_an_old_typed_dict_within_another_type_is_refused_with_what_cures_it():
+def test_an_old_typed_dict_inside_another_type_is_refused_with_a_hint():
     said, hint = refused(Street)
     assert "S is not a schema: Please use `typing_extensions.TypedDict`" in said
     assert hint.startswith("Run `from typing_extensions import TypedDict`")
@@ -217,14 +217,14 @@ def test_an_old_typed_dict_within_another_type_is_refused_with_what_cures_it():
 @pytest.mark.parametrize(
     ("source", "package"), [(AGE, "jsonschema"), (Book, "pydantic"), (Person, "pydantic")]
 )
-def test_what_is_not_installed_is_named_before_anything_is_asked(source, package, monkeypatch):
+def test_a_missing_package_is_named_before_a_call(source, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackage, match=package) as caught:
         Schema.of(source, "S")
     assert "mixmagic[schema]" in caught.value.hint
 
 
-def test_what_is_sent_has_a_name_that_providers_take():
+def test_the_sent_name_is_valid_for_providers():
     sent = Schema.of(AGE, "größe[0]").response_format()
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["name"] == "gr__e_0_"
@@ -246,14 +246,14 @@ class Loose(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize(("source", "strict"), [(Contact, False), (Entry, True), (Loose, False)])
-def test_what_may_be_left_out_or_be_anything_is_not_made_strict(source, strict):
+def test_optional_or_untyped_properties_are_not_strict(source, strict):
     sent = Schema.of(source, "S").response_format()["json_schema"]
     assert sent["strict"] == strict
     required = ["name", "phone"] if strict else Schema.of(source, "S").json["required"]
     assert sent["schema"]["required"] == required
 
 
-def test_a_schema_is_what_it_was_when_it_was_given():
+def test_later_changes_do_not_affect_a_schema():
     source = {"type": "object", "properties": {"a": {"type": "integer"}}}
     schema = Schema.of(source, "S")
     source["properties"]["b"] = {}

@@ -29,7 +29,7 @@ def column(*texts: str) -> pd.Series:
 
 
 @given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=4))
-def test_what_stands_in_cells_comes_back(rows):
+def test_the_text_of_cells_is_exact(rows):
     found = text_table("Here:\n\n" + markdown(["a", "b"], *map(list, rows)) + "\n\nDone | so.")
     assert found.columns == ("a", "b")
     assert found.rows == tuple(rows)
@@ -87,7 +87,7 @@ def test_markdown_and_csv_are_tables(answer):
         "|---|---|\n| 1 | 2 |",
     ],
 )  # fmt: skip
-def test_what_is_no_table_is_said(answer):
+def test_an_answer_without_a_table_is_refused(answer):
     with pytest.raises(AnswerUnusable, match="has no table in it"):
         data_frame(answer)
 
@@ -100,7 +100,7 @@ def test_what_is_no_table_is_said(answer):
         ("```\nname,age\nBob,3\n```", ("name", "age")),
     ],
 )
-def test_rows_of_as_many_cells_in_a_code_block_are_csv(answer, columns):
+def test_a_code_block_with_rows_of_equal_length_is_csv(answer, columns):
     assert text_table(answer).columns == columns
 
 
@@ -121,7 +121,7 @@ def test_csv_that_would_be_a_wrong_table_is_refused(csv, said):
     assert said in caught.value.message
 
 
-def test_csv_that_is_cut_off_is_filled_up_as_markdown_is():
+def test_csv_that_is_cut_off_is_padded():
     assert text_table("```csv\na,b\n1,2\n3").rows == (("1", "2"), ("3", ""))
 
 
@@ -137,7 +137,7 @@ def test_a_mark_of_a_quotation_in_a_cell_is_kept():
     assert text_table("a | b\n--|--\n> 5 | 2").rows == (("> 5", "2"),)
 
 
-def test_the_first_of_several_tables_and_how_many_are_left():
+def test_the_first_of_several_tables_is_used():
     found = text_table("\n\n".join([markdown(["a"], ["1"]), markdown(["b"], ["2"]), "|c|\n|-|"]))
     assert (found.columns, found.rows, found.others) == (("a",), (("1",),), 2)
     assert text_table("```csv\na,b\n1,2\n```\n```csv\nc,d\n3,4\n```").others == 1
@@ -191,11 +191,11 @@ def test_columns_of_numbers_are_numbers(texts, numbers, dtype):
         [".", "1"],
     ],
 )
-def test_what_may_be_something_else_stays_text(texts):
+def test_ambiguous_columns_stay_text(texts):
     assert list(column(*texts)) == texts
 
 
-def test_without_pandas_the_cells_are_there_all_the_same(monkeypatch):
+def test_the_cells_can_be_read_without_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingPackage) as caught:
         data_frame(markdown(["a"], ["1"]))
@@ -214,6 +214,6 @@ def test_equal_heads_are_told_apart_in_linear_time():
         text_table(" " * 100_000 + "x")
 
 
-def test_a_table_is_not_filled_up_without_bound():
+def test_padding_of_a_table_is_limited():
     with pytest.raises(AnswerUnusable, match="1,001 rows, one of 1,000 cells"):
         text_table("|a" * 1000 + "\n|-|" + "\n|" * 1000)

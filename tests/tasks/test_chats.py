@@ -98,7 +98,7 @@ def test_conversations_do_not_touch_each_other():
     [("stopped", "stopped"), ("broken off", "broken off"), ("length", "cut off at its token limit"),
      ("stop", ""), ("tool_calls", "")],
 )  # fmt: skip
-def test_what_came_of_an_answer_is_kept_and_marked(finish, mark):
+def test_an_incomplete_answer_is_kept_and_marked(finish, mark):
     chats = Chats()
     assert chats.add("trip", None, "Where?", answer("To the", finish))
     (kept,) = chats.exchanges("trip")
@@ -122,7 +122,7 @@ def test_a_name_is_one_word(name):
         assert "one word" in error.value.hint
 
 
-def test_a_conversation_that_is_not_there():
+def test_an_unknown_conversation():
     chats = told(Chats(), ("one", "a"), name="journey")
     for use in (chats.exchanges, chats.forget):
         with pytest.raises(BadArguments, match="no conversation 'jurney'") as error:
@@ -223,7 +223,7 @@ def test_a_long_conversation_is_counted_a_few_times_only():
     assert len(counts) <= 11
 
 
-def test_what_is_left_fits_with_the_answer_by_the_model_s_own_count(session):
+def test_the_trimmed_conversation_fits_by_the_models_own_count(session):
     """The embedded model counts: one exchange more would not fit."""
     model = session.catalog.resolve("local")
     chats = told(Chats(), *(("what is a median? " * 40 + str(n), None) for n in range(30)))
@@ -246,7 +246,7 @@ def test_what_is_left_fits_with_the_answer_by_the_model_s_own_count(session):
     [("8x7b", None, 32_768 - RESERVE), ("8x7b", 2_000, 30_768), ("8x7b", 40_000, 0),
      ("together:org/New", 100, None)],
 )  # fmt: skip
-def test_an_answer_has_its_room(name, max_tokens, room):
+def test_the_prompt_limit_leaves_tokens_for_the_answer(name, max_tokens, room):
     assert prompt_limit(Catalog().resolve(name), max_tokens) == room
 
 
@@ -254,7 +254,7 @@ def test_a_short_context_is_not_all_reserved():
     assert prompt_limit(replace(LOCAL, context=1_000), None) == 750
 
 
-def test_what_the_footer_says():
+def test_the_footers_note():
     assert trim_note(0) == ""
     assert trim_note(1) == "without the oldest exchange, to fit the context"
     assert trim_note(12) == "without the 12 oldest exchanges, to fit the context"

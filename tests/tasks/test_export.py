@@ -75,7 +75,7 @@ def asking(provider, text="Hello", *, stream=True, **params):
     return Request(Model("org/Model-1", provider), (Message("user", text),), params, stream=stream)
 
 
-def test_every_form_is_tried_here():
+def test_every_program_is_tested():
     assert list(programs()) == sorted(FORMS)
 
 
@@ -104,7 +104,7 @@ def test_javascript_can_stand_in_a_page(params, provider):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_simple_one_too(form, provider, server, tmp_path):
+def test_a_simple_request(form, provider, server, tmp_path):
     request = asking(provider, temperature=0)
     ran = run(form, program(request, form), tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -132,7 +132,7 @@ def test_several_answers_are_printed_one_after_the_other(form, params, provider,
 
 
 @pytest.mark.parametrize("form", ["curl", "python", "js"])
-def test_a_key_that_is_not_needed_is_not_missed(form, provider, server, tmp_path, monkeypatch):
+def test_an_optional_key_may_be_unset(form, provider, server, tmp_path, monkeypatch):
     request = asking(replace(provider, key_required=False))
     code = program(request, form)
     assert run(form, code, tmp_path).returncode == 0
@@ -146,7 +146,7 @@ def test_a_key_that_is_not_needed_is_not_missed(form, provider, server, tmp_path
 
 
 @pytest.mark.parametrize("form", ["together", "openai"])
-def test_the_packages_are_given_some_key_where_none_is_needed(
+def test_the_packages_get_a_dummy_key_if_none_is_needed(
     form, provider, server, tmp_path, monkeypatch
 ):
     monkeypatch.delenv("ACME_API_KEY")
@@ -156,7 +156,7 @@ def test_the_packages_are_given_some_key_where_none_is_needed(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_refusal_is_seen(form, provider, server, tmp_path):
+def test_an_error_of_the_provider_is_shown(form, provider, server, tmp_path):
     server.plan = [refusal(400, {"error": {"message": "no such thing"}})]
     ran = run(form, program(asking(provider), form), tmp_path)
     assert "no such thing" in ran.stdout + ran.stderr
@@ -174,7 +174,7 @@ def test_the_providers_of_the_catalog(form, session):
         assert ("random_seed" in code) == (name == "mistral:8x7b")
 
 
-def test_a_shell_s_history_replaces_nothing(provider, server, tmp_path):
+def test_history_expansion_changes_nothing(provider, server, tmp_path):
     """Where one is pasted into, an exclamation mark may stand for an earlier line."""
     request = asking(provider, "Hello! !x !! 'a!' \"!b\"")
     code = program(request, "curl")
@@ -186,7 +186,7 @@ def test_a_shell_s_history_replaces_nothing(provider, server, tmp_path):
 @pytest.mark.parametrize(
     "params", [{"response_format": FORM}, {"seed": 2**63}, {"seed": 2**53 + 1}]
 )
-def test_what_javascript_would_make_of_a_value(params, provider, server, tmp_path):
+def test_javascript_sends_the_exact_values(params, provider, server, tmp_path):
     """A key `__proto__` would be no key there, and a large number another one."""
     request = asking(provider, **params)
     ran = run("js", program(request, "js"), tmp_path)
@@ -250,7 +250,7 @@ def test_together_s_package_needs_its_path(provider, monkeypatch):
     assert "https://host/api/v4" in program(asking(provider), "openai")
 
 
-def test_an_unknown_form_suggests_the_nearest(provider):
+def test_an_unknown_program_suggests_the_nearest(provider):
     with pytest.raises(BadArguments, match="no program 'pyhton'") as caught:
         program(asking(provider), "pyhton")
     assert caught.value.hint == (
@@ -295,7 +295,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'\"\\$`!\n\
 
 @given(text=TEXTS, number=st.integers(-(2**70), 2**70))
 @settings(max_examples=200, deadline=None)
-def test_python_says_any_text(text, number):
+def test_python_represents_any_text(text, number):
     provider = Provider("acme", "Acme", base_url="https://host/v1", key_env="ACME_API_KEY")
     request = asking(provider, text, extra_body={"x": {text: [text, number]}})
     for form in ("python", "together", "openai"):
@@ -311,7 +311,7 @@ def test_python_says_any_text(text, number):
 @given(texts=st.lists(TEXTS, min_size=50, max_size=50), number=st.integers(-(2**70), 2**70))
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @pytest.mark.parametrize("form", ["curl", "js"])
-def test_shell_and_javascript_say_any_text(form, texts, number, tmp_path_factory):
+def test_shell_and_javascript_represent_any_text(form, texts, number, tmp_path_factory):
     """The program's last step, sending, is replaced by printing: many texts in one process."""
     provider = Provider("acme", "Acme", base_url="https://host/v1", key_env="ACME_API_KEY")
     params = {"extra_body": {"x": [{text: text} for text in texts], "number": number % 2**60}}

@@ -26,7 +26,7 @@ from mixmagic.text.mathematics import formula, looks_like_mathematics
         r"\$5",
     ],
 )
-def test_what_draws_signs_passes_as_it_is(body):
+def test_harmless_formulas_pass_unchanged(body):
     assert formula(body) in (body, body + "{}")
 
 
@@ -50,7 +50,7 @@ def test_what_draws_signs_passes_as_it_is(body):
         r"\begin{matrix}" * 7 + r"\end{matrix}" * 7, r"a \cr " * 61 + "b", r"\:" + "\\",
     ],
 )  # fmt: skip
-def test_what_does_more_is_refused(body):
+def test_other_commands_are_refused(body):
     assert formula(body) is None
 
 
@@ -70,7 +70,7 @@ def test_what_does_more_is_refused(body):
         (r"a = \$", r"a = \${}"),
     ],
 )
-def test_what_a_reader_could_take_for_its_own_is_written_apart(body, written):
+def test_syntax_of_other_parsers_is_spaced_apart(body, written):
     assert formula(body) == written
 
 
@@ -89,7 +89,7 @@ def test_no_bar_is_in_a_table():
         )
     ).map("".join)
 )  # fmt: skip
-def test_what_is_written_stays_as_it_is_and_ends_before_its_delimiter(body):
+def test_a_written_formula_is_stable_and_cannot_escape_its_delimiter(body):
     written = formula(body)
     if written is not None:
         assert formula(written) == written
@@ -111,7 +111,7 @@ def test_what_is_written_stays_as_it_is_and_ends_before_its_delimiter(body):
         ("see below", False, False),
     ],
 )
-def test_escaped_brackets_are_no_formulas(body, inline, display):
+def test_escaped_brackets_are_not_formulas(body, inline, display):
     assert looks_like_mathematics(body, display=False) is inline
     assert looks_like_mathematics(body, display=True) is display
 

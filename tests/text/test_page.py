@@ -32,7 +32,7 @@ def inside(source: str) -> tuple[str, str]:
         '<input type="checkbox" checked=""><button>go</button>',
     ],
 )
-def test_what_shows_something_stays(page):
+def test_visible_content_stays(page):
     assert inside(page)[1] == page
 
 
@@ -150,7 +150,7 @@ def test_no_mixture_acts_or_calls(parts):
     assert head.count("<style>") == head.count("</style>") == 2
 
 
-def test_its_height_goes_by_its_content_within_bounds():
+def test_the_height_depends_on_the_content_within_limits():
     heights = [
         float(re.search(r"height: ([\d.]+)em", frame(source, "t"))[1])
         for source in (
@@ -171,7 +171,7 @@ def test_a_page_without_colors_follows_the_theme():
     assert "background: white" in frame("<style>p { color: #333 }</style><p>a</p>", "t")
 
 
-def test_what_has_no_element_is_no_page():
+def test_text_without_elements_is_not_a_page():
     assert is_page("<p>x")
     assert not is_page("I cannot do that: 1 < 2 > 0")
 
@@ -182,7 +182,7 @@ def test_a_storm_of_tags_is_work_in_proportion():
 
 
 @pytest.mark.parametrize("tag", ["div", "b", "table><tr><td", "svg><g", "ul><li"])
-def test_a_page_that_is_nested_very_deep_is_shown_as_its_source(tag):
+def test_a_page_nested_too_deeply_is_shown_as_source(tag):
     """A browser's process ends while it lays several hundred levels out."""
     page = f"<{tag} title='</i></i>' style='display:inline-block'>" * 300 + "x"
     shown = html.unescape(frame(page, "t"))

@@ -120,7 +120,7 @@ def test_ordinary_markdown_stays_as_it_is(text):
         ("a&NewLine;# b", "a # b"),
     ],
 )
-def test_what_could_act_is_written_otherwise(text, written):
+def test_active_syntax_is_escaped(text, written):
     assert sanitize(text) == written
 
 
@@ -301,7 +301,7 @@ def test_pieces_make_what_the_whole_makes():
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_what_a_terminal_would_obey_is_found_between_pieces(step):
+def test_control_sequences_are_found_across_pieces(step):
     text = "a\x1b[31mb\x1b]8;;http://x\x1b\\c\r\nd\re"
     sanitizer = Sanitizer()
     parts = [sanitizer.feed(text[at : at + step]) for at in range(0, len(text), step)]
@@ -328,7 +328,7 @@ def test_a_closed_block_is_parsed_once():
         ("words", " and more", "and more"),
     ],
 )
-def test_a_cut_closes_what_is_open_and_goes_on(text, rest, tail):
+def test_a_cut_closes_the_open_part_and_continues(text, rest, tail):
     sanitizer = Sanitizer()
     before = sanitizer.feed(text) + sanitizer.cut()
     behind = sanitizer.feed(rest) + sanitizer.close()

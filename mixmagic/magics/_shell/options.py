@@ -139,7 +139,7 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
     if options.program is not None:
         from mixmagic.tasks import export
 
-        export.check(options.program)
+        export.check_program(options.program)
         if out is not None or options.insert:
             raise BadArguments(
                 "--as prints a program and sends nothing: there is no answer for -o or -i.",

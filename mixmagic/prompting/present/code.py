@@ -122,14 +122,14 @@ def _manual(value: Any) -> str:
     if inspect.isclass(value):
         about = vars(value).get("__doc__")  # an inherited docstring describes the base
         about = inspect.cleandoc(about) if isinstance(about, str) else ""
-        return "\n".join(filter(None, (f"class {name}{signature}", about, _fields(value))))
+        return "\n".join(filter(None, (f"class {name}{signature}", about, _class_fields(value))))
     about = inspect.getdoc(value) or ""
     if hasattr(inspect.unwrap(value), "__code__"):
         return f"function {name}{signature}, whose source is unknown\n{about}".rstrip()
     return f"built-in function {name}{signature}\n{about}".rstrip()
 
 
-def _fields(kind: type) -> str:
+def _class_fields(kind: type) -> str:
     """Return a class's own fields with their default values; empty if it has none."""
     hints = _annotations(kind)
     # Methods, properties and slots have `__get__`.

@@ -196,14 +196,14 @@ def _items(value: object) -> tuple[str, Iterable[tuple[Any, ...]], int, str] | N
         brackets = ("{}" if pairs or members else "[]") if named else _BRACKETS[own_repr]
         name = f"{kind.__name__}(" if named else ""
         return name + brackets[0], items, size, brackets[1] + (")" if named else "")
-    names = _fields(value)
+    names = _repr_fields(value)
     if names is None:
         return None
     fields = ((_Field(f"{name}="), getattr(value, name)) for name in names)
     return f"{kind.__qualname__}(", fields, len(names), ")"
 
 
-def _fields(value: object) -> list[str] | None:
+def _repr_fields(value: object) -> list[str] | None:
     """Return the fields of a dataclass or named tuple; `None` if it defines its own `__repr__`."""
     own_repr = type(value).__repr__
     if isinstance(value, tuple) and getattr(own_repr, "__module__", "") == "collections":
