@@ -84,7 +84,7 @@ class Session:
         # Outermost first.
         layers = [
             notes(self.settings),
-            resolve(self.selected, self.backends.access.require),
+            resolve(self.catalog, self.available, self.backends.access.require),
             fit(),
             meter(self.ledger, self._notebook_path, self.calls),
             retry(self.settings),
@@ -168,7 +168,7 @@ class Session:
     ) -> tuple[str, str]:
         """Return the name of the model that a call asks for, and why if a task has chosen it.
 
-        It depends on no key: `selected` finds the provider.
+        It depends on no key: `select` finds the provider.
 
         Args:
             model: The name that the call gives, if any.
@@ -207,21 +207,17 @@ class Session:
         )
         return selection
 
-    def selected(self, request: Request) -> Selection:
-        """Return the model that would answer a request now, and the reason as for `select`.
+    def resolved(self, request: Request) -> Request:
+        """Return a request with the model that would answer it now, for what sends nothing.
 
         Example:
-            >>> session.selected(session.request("Hi", model="8x7b")).model.provider.name
+            >>> session.resolved(session.request("Hi", model="8x7b")).model.provider.name
             'together'
         """
         selection: Selection = lazy.load("mixmagic.layers.resolve").selected(
             request, self.catalog, self.available
         )
-        return selection
-
-    def resolved(self, request: Request) -> Request:
-        """Return a request with the model that would answer it now, for what sends nothing."""
-        return replace(request, model=self.selected(request).model)
+        return replace(request, model=selection.model)
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None

@@ -15,12 +15,13 @@ from server import Answer
 from server import together as words
 
 import mixmagic
+from mixmagic.core import lazy
 from mixmagic.errors import BadArguments, BudgetExceeded
 from mixmagic.sessions import Session
 from mixmagic.structured.schema import Schema
 
 PARTS = {
-    "settings": "mixmagic.settings.Settings.load",
+    "settings": "mixmagic.core.settings.Settings.load",
     "catalog": "mixmagic.catalog.Catalog",
     "ledger": "mixmagic.store.ledger.ledger.Ledger",
     "backends": "mixmagic.backends.Backends",
@@ -243,3 +244,72 @@ def test_a_timeout_is_a_time(session, timeout):
 def test_a_number_asks_the_same_question_in_every_form(session):
     one, other = (session.request("Hi", model="local", temperature=zero) for zero in (0, -0.0))
     assert repr(one.params) == repr(other.params) == "{'temperature': 0}"
+
+
+def test_a_retry_waits_without_a_slot_of_its_own(session, together, monkeypatch):
+    """Retry is above throttle: another call has the only slot while the first one waits."""
+    monkeypatch.setattr("mixmagic.layers.retry._FIRST", 0.0)
+    order = []
+    stack = importlib.import_module("mixmagic.layers").stack
+
+    def spied(layers, stream):
+        order.extend(layer.__qualname__.partition(".")[0] for layer in layers)
+        return stack(layers, stream)
+
+    monkeypatch.setattr("mixmagic.layers.stack", spied)
+    assert session.stream
+    assert order == ["notes", "resolve", "fit", "meter", "retry", "throttle"]
+
+
+def test_closing_closes_the_ledger_and_the_connections(session, together):
+    together.plan = [Answer(words("Hi"))] * 2
+    session.ask("Hi", model="together:8x7b")
+    closed = []
+    for name in ("ledger", "backends"):
+        part = getattr(session, name)
+        close = part.close
+        part.close = lambda name=name, close=close: (closed.append(name), close())
+    session.close()
+    assert sorted(closed) == ["backends", "ledger"]
+    assert session.ask("Hi", model="together:8x7b").text == "Hi", "it can still be used"
+    Session().close()  # which has made nothing yet
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+def test_a_forked_child_makes_what_has_locks_sockets_or_answers_anew(session, together):
+    together.plan = [Answer(words("Hi"))]
+    session.ask("Hi", model="together:8x7b")
+    names = ("backends", "stream", "available", "calls")
+    _ = session.available
+    assert all(name in vars(session) for name in names)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(sum(name in vars(session) for name in names))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert all(name in vars(session) for name in names), "the parent goes on with its own"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 0.0, float("nan"), True, "5"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(session, timeout):
+    with pytest.raises(BadArguments, match="timeout cannot be"):
+        session.request("Hi", timeout=timeout)
+
+
+def test_who_stops_a_move_of_the_notebook_keeps_nobody_waiting(session, tmp_path, monkeypatch):
+    """Another call goes on under the old path while the ledger takes its time."""
+    notebook = tmp_path / "old.ipynb"
+    notebook.touch()
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    assert session.notebook == str(notebook)
+    inside, free = threading.Event(), threading.Event()
+    monkeypatch.setattr(session.ledger, "rename_notebook", lambda *_: (inside.set(), free.wait(20)))
+    notebook.rename(tmp_path / "new.ipynb")
+    mover = threading.Thread(target=lambda: session.notebook)
+    mover.start()
+    assert inside.wait(10)
+    assert session.notebook == str(notebook)
+    assert lazy.lock.acquire(timeout=5)
+    lazy.lock.release()
+    free.set()
+    mover.join(10)
+    assert session.notebook == str(tmp_path / "new.ipynb")

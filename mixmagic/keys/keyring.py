@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
+import sys
 from collections.abc import Callable
 
 from mixmagic.core import lazy
@@ -52,9 +54,7 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
     failure: StoreError | Stopped
     try:
         with sealed(redact):
-            for plugin in importlib.metadata.entry_points(group="keyring.backends"):
-                with contextlib.suppress(Exception):  # keyring goes on without it, too
-                    lazy.load(plugin.module)
+            _import_plugins()
             run = getattr(keyring, action)
             return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")
     except KeyboardInterrupt:  # while it asks to be unlocked
@@ -63,3 +63,13 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
         reason = redact(str(error)) or "it gives no reason"
         failure = StoreError(f"The system's keyring cannot be used: {reason}.", remedy)
     raise failure
+
+
+@functools.cache
+def _import_plugins() -> None:
+    """Import keyring's plug-ins, such that no fork can interrupt that; no keyring is opened."""
+    metadata = sys.modules.get("importlib_metadata", importlib.metadata)  # as keyring does
+    with lazy.lock:
+        for plugin in metadata.entry_points(group="keyring.backends"):
+            with contextlib.suppress(Exception):  # keyring goes on without it, too
+                importlib.import_module(plugin.module)

@@ -15,21 +15,27 @@ from mixmagic.catalog.selection import Selection, select
 from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
 
 
-def resolve(selection: Callable[[Request], Selection], require: Callable[[Model], None]) -> Layer:
+def resolve(
+    catalog: Catalog,
+    is_available: Callable[[Provider], bool],
+    require: Callable[[Model], None],
+) -> Layer:
     """Replace a request's model by the one that answers; a delta says which, and why.
 
     Args:
-        selection: Returns the model that answers a request: see `selected`.
+        catalog: The models that can be named.
+        is_available: Returns True for a provider that is set up.
         require: Raises `MissingKey` if a model cannot be called for lack of a key.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            choice = selection(request)
-            require(choice.model)
-            if choice.model != request.model or choice.reason:
-                yield Delta(model=choice.model, note=choice.reason)
-            yield from inner(replace(request, model=choice.model))
+            selection = selected(request, catalog, is_available)
+            model = selection.model
+            require(model)
+            if model != request.model or selection.reason:
+                yield Delta(model=model, note=selection.reason)
+            yield from inner(replace(request, model=model))
 
         return stream
 

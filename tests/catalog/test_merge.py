@@ -67,6 +67,8 @@ def test_together_s_prices_lose_their_float_artefacts(given, expected):
 def test_openrouter_s_prices_are_for_one_token():
     known = price("openrouter", prompt="0.00000054", completion="0.0000024", image="0")
     assert known == dollars("0.54", "2.4")
+    tiny = price("openrouter", prompt="0.000000000125", completion="0.000000035")
+    assert tiny == dollars("0.000125", "0.035"), "cheap models are not rounded to cents"
     assert price("openrouter", prompt="0", completion="0") == FREE
     assert price("openrouter", prompt="1", completion="1") == dollars("1e6", "1e6")
 

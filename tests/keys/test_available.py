@@ -81,17 +81,21 @@ def test_a_server_of_a_user_s_own_file_that_needs_no_key_is_set_up():
     assert not is_available(Credentials(Path("nowhere/.env")), replace(mine, base_url=""))
 
 
-def test_what_the_keyring_says_holds_for_a_minute(known, slow, monkeypatch):
+def test_what_the_keyring_says_holds_for_a_minute(known, slow):
     assert not any(known(FIREWORKS) for _ in range(9))
     assert slow.asked == ["fireworks"]
     slow.kept["fireworks"] = "canary-key-4711"
     assert not known(FIREWORKS)
-    monkeypatch.setattr(available, "_KEPT_FOR", -1.0)
+    now = time.monotonic()
+    for seconds, found in ((58, False), (61, True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(available.time, "monotonic", lambda seconds=seconds: now + seconds)
+            assert known(FIREWORKS) == found
     known.forget()
-    assert known(FIREWORKS)
     slow.kept.clear()
     assert known(FIREWORKS), "what it has said is kept: `Credentials.store` alone takes it away"
     known._credentials.store(FIREWORKS, "")
+    known.forget()
     assert not known(FIREWORKS)
 
 
@@ -105,6 +109,13 @@ def test_the_environment_and_the_file_are_looked_at_each_time(known, tmp_path, m
     assert known(FIREWORKS)
     (tmp_path / ".env").write_text("")
     assert not known(FIREWORKS)
+    (tmp_path / ".env").write_text("FIREWORKS_API_KEY=canary-key-4711")
+    assert known(FIREWORKS)
+    same_size, times = "FIREWORKS_API_KET=canary-key-4711", (tmp_path / ".env").stat()
+    (tmp_path / ".env").write_text(same_size)
+    os.utime(tmp_path / ".env", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not known(FIREWORKS), "neither its size nor its time of change has changed"
+    (tmp_path / ".env").write_text("")
     assert not known(OLLAMA)
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
     assert known(OLLAMA)

@@ -284,10 +284,9 @@ def test_a_dialects_own_name_for_the_limit_is_sent(session, together):
     request = session.request("Hi", extra_body={"max_tokens": 9000})
     dialect = replace(request.model.provider.dialect, rename={"max_tokens": "max_output"})
     provider = replace(request.model.provider, dialect=dialect)
-    with closing(
-        session.stream(replace(request, model=replace(request.model, provider=provider)))
-    ) as d:
-        list(d)
+    model = replace(request.model, provider=provider)
+    with closing(session.stream(replace(request, model=model, asked=""))) as deltas:
+        list(deltas)
     body = together.received[0].body
     assert body["max_output"] == body["max_tokens"] < 0.002 / 600e-9
 

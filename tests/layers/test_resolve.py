@@ -199,4 +199,4 @@ price = { input = "0.01", output = "0.01" }
     monkeypatch.setenv("ACME_API_KEY", "canary-key-4711")
     session = Session()
     for prompt, provider in (("Hi", "acme"), ("word " * 2_000, "fireworks")):
-        assert session.selected(session.request(prompt)).model.provider.name == provider
+        assert session.resolved(session.request(prompt)).model.provider.name == provider

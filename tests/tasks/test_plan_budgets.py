@@ -55,6 +55,15 @@ def test_an_answer_that_is_shortened_is_said(session):
     assert f"at most {tokens} tokens" in str(plan_table(plan))
 
 
+def test_a_budget_that_is_just_enough_neither_shortens_nor_refuses(session):
+    session.budget(CALL)
+    plan = session.plan(session.request("Hi", max_tokens=1000))
+    assert (plan.refused, plan.waits, plan.clamped) == (None, None, None)
+    assert plan.worst_case.cost == CALL
+    session.budget(CALL - Decimal("1e-9"))
+    assert session.plan(session.request("Hi", max_tokens=1000)).clamped is not None
+
+
 def test_a_model_of_unknown_context_gets_what_the_budgets_buy(session, home):
     (home / "config" / "catalog").mkdir(parents=True)
     (home / "config" / "catalog" / "t.toml").write_text(
