@@ -1,4 +1,4 @@
-"""Every call becomes a row, whatever becomes of the call."""
+"""Each call becomes a row, however it ends."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_answer_of_several_that_has_ended_is_not_all_of_them(session):
     assert row["completion_tokens"] > 300
 
 
-def test_a_count_that_came_with_the_first_of_two_answers_is_not_both_s(session):
+def test_a_count_that_came_with_the_first_of_two_answers_is_not_for_both(session):
     def send(request):
         yield Delta("Yes.")
         yield Delta(finish="stop", usage=Usage(9, 2))
@@ -123,7 +123,7 @@ def test_a_reader_that_goes_while_its_call_waits_pays_nothing(session, streamed)
     assert rows(session) == []
 
 
-def test_a_bill_that_is_too_high_is_said_and_can_be_corrected(session, together):
+def test_a_bill_above_the_worst_case_is_noted_and_can_be_corrected(session, together):
     together.plan = [Answer([frames(chunk("Hi"), chunk(finish="stop"), usage(9, 10**9))])]
     (note,) = session.ask("Hi", max_tokens=10).notes
     assert note == (
@@ -158,7 +158,7 @@ def test_an_error_is_failed_with_its_reason(session, together, answer, expected)
     assert row["cost_nanodollars"] == nanodollars
 
 
-def test_a_call_without_a_key_is_none(session, monkeypatch):
+def test_a_call_without_a_key_leaves_no_row(session, monkeypatch):
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
     with pytest.raises(MissingKey):
         drain(session, session.request("Hi"))
@@ -216,7 +216,7 @@ def test_the_row_is_open_while_the_answer_comes_and_closed_after_the_connection(
     assert rows(session)[0]["status"] == "ok"
 
 
-def test_an_error_of_ours_is_failed_by_its_name_alone(tmp_path, session):
+def test_an_internal_error_is_recorded_by_its_name_alone(tmp_path, session):
     def broken(request):
         yield Delta("x")
         raise ZeroDivisionError("with a secret")
@@ -292,7 +292,7 @@ def test_an_unwritable_ledger_shows_in_the_cells_footer(home, start_kernel, toge
     assert "2 to fix" in doctor.text
 
 
-def test_an_unstreamed_answer_that_nobody_waited_for_costs_what_it_could_have(session, together):
+def test_an_unstreamed_answer_that_timed_out_costs_its_worst_case(session, together):
     """The provider goes on, and bills it."""
     together.plan = [Answer(HELLO), Answer([20.0, b"{}"], type="application/json")]
     drain(session, session.request("Hi"))  # so that the time goes into the second call alone

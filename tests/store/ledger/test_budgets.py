@@ -1,4 +1,4 @@
-"""Budgets: which apply, what they forbid, and that no file's fate loosens one."""
+"""Budgets: which apply, what they forbid, and that no damaged file removes one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make(tmp_path):
         ledger.database.close()
 
 
-def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
+def test_the_worst_case_of_a_call_is_reserved_until_it_is_recorded(make):
     ledger = make()
     ledger.set_limit("session", 150 * TOKEN)
     reservation = reserve(ledger, request())
@@ -75,7 +75,7 @@ def test_what_a_call_may_cost_is_held_until_it_is_settled(make):
     reserve(ledger, request())
 
 
-def test_a_budget_holds_to_the_nanodollar(make):
+def test_a_budget_is_exact_to_the_nanodollar(make):
     ledger = make()
     ledger.set_limit("session", 100 * TOKEN - Decimal("1e-9"))
     reservation = reserve(ledger, request())
@@ -94,7 +94,7 @@ def test_a_refusal_leaves_nothing_behind(make):
     assert ledger.database.rows("SELECT * FROM totals") == []
 
 
-def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(make):
+def test_a_refusal_names_the_worst_case_the_remaining_budget_and_two_ways_out(make):
     ledger = make()
     ledger.set_limit("month", 60 * TOKEN)
     under_way = [reserve(ledger, request(max_tokens=1))]
@@ -115,7 +115,7 @@ def test_a_refusal_says_what_it_would_have_cost_what_is_left_and_two_ways_on(mak
     assert caught.value.hint == "Raise it (`%mixmagic budget DOLLARS --per month`)."
 
 
-def test_what_would_fit_fits_the_tightest_of_the_budgets(make):
+def test_the_suggested_max_tokens_fit_the_tightest_budget(make):
     ledger = make()
     ledger.set_limit("session", 60 * TOKEN)
     ledger.set_limit("month", 50 * TOKEN)
@@ -127,7 +127,7 @@ def test_what_would_fit_fits_the_tightest_of_the_budgets(make):
     reserve(ledger, request(max_tokens=fits))
 
 
-def test_every_budget_is_for_its_own_calls(make):
+def test_each_budget_limits_its_own_calls(make):
     mine, other = make(), make("another")
     limit = 150 * TOKEN
     mine.set_limit("session", limit)
@@ -156,7 +156,7 @@ def test_a_cells_budget_is_shared_by_the_calls_that_carry_it(make):
     reserve(ledger, request(budget=cell, max_tokens=61))
 
 
-def test_the_settings_hold_besides_what_is_set(make):
+def test_limits_from_the_settings_apply_as_well(make):
     ledger = make(day="0.00006", session="1")
     ledger.set_limit("day", Decimal(5))
     reserve(ledger, request())
@@ -168,7 +168,7 @@ def test_the_settings_hold_besides_what_is_set(make):
     assert ledger.budgets.session == Decimal("0.5")
 
 
-def test_a_limit_that_is_set_while_a_call_waits_holds_for_it(make):
+def test_a_limit_that_is_set_while_a_call_waits_applies_to_it(make):
     """It waits for the very transaction that sets the limit."""
     mine, other = make(), make("another")
     settle(other, reserve(other, request()), 20)
@@ -199,7 +199,7 @@ def test_a_budget_is_seen_by_other_ledgers_at_once(make):
     reserve(other, request())
 
 
-def test_free_calls_pass_any_budget_and_unknown_prices_none(make):
+def test_free_calls_pass_any_budget_and_calls_of_unknown_price_none(make):
     ledger = make()
     ledger.set_limit("session", Decimal(0))
     reserve(ledger, request("local"))
@@ -244,7 +244,7 @@ def test_a_day_and_a_month_end(make, monkeypatch):
         on(noon)  # the clock went back
 
 
-def test_a_damaged_ledger_takes_no_limit_with_it(make):
+def test_a_damaged_ledger_loses_no_limit(make):
     ledger = make()
     reserve(ledger, request("local"))
     ledger.set_limit("day", Decimal(0))
@@ -294,7 +294,7 @@ DEEP = 200_000
     ],
     ids=lambda value: f"{value!r:.30}",
 )
-def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
+def test_limits_that_cannot_be_read_forbid_every_call(make, text, why):
     ledger = make()
     ledger.set_limit("day", Decimal(1))
     content = text if isinstance(text, bytes) else text.encode()
@@ -311,7 +311,7 @@ def test_limits_that_cannot_be_read_forbid_everything(make, text, why):
     reserve(ledger, request())
 
 
-def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
+def test_limits_may_be_numbers_and_their_names_in_any_script(make):
     ledger = make()
     ledger.budgets.path.parent.mkdir(exist_ok=True)
     ledger.budgets.path.write_text('{"day": 0.1, "month": 3, "notebook:/ä.ipynb": "0.20"}', "utf-8")
@@ -321,7 +321,7 @@ def test_limits_may_be_numbers_too_and_of_names_in_any_letters(make):
     assert {left.limit.dollars for left in ledger.balances(None)} == {Decimal("1e-9"), Decimal(3)}
 
 
-def test_limits_may_be_written_by_an_editor_that_begins_files_with_a_mark(make):
+def test_limits_may_begin_with_a_byte_order_mark(make):
     ledger = make()
     ledger.set_limit("day", Decimal(1))
     ledger.budgets.path.write_text('\N{BOM}{"day": 1e-3, "month": "$2"}', "utf-8")
@@ -329,8 +329,8 @@ def test_limits_may_be_written_by_an_editor_that_begins_files_with_a_mark(make):
     assert limits == [Decimal("0.001"), 2]
 
 
-def test_limits_that_are_no_file_forbid_everything_and_nobody_waits_for_them(make):
-    """A pipe would be waited for."""
+def test_limits_in_a_folder_or_a_pipe_forbid_everything(make):
+    """Reading a pipe would wait."""
     ledger = make()
     ledger.set_limit("day", Decimal(1))
     ledger.budgets.path.unlink()
@@ -370,7 +370,7 @@ def test_limits_set_at_once_are_all_kept(make):
     assert kept == {f"notebook:/{number}.ipynb": str(number) for number in range(8)}
 
 
-def test_a_notebook_that_is_not_known_has_no_budget(make):
+def test_an_unknown_notebook_cannot_have_a_budget(make):
     with pytest.raises(BadArguments, match="The notebook is not known"):
         make().set_limit("notebook", Decimal(1), None)
 
@@ -384,7 +384,7 @@ def test_an_amount_is_what_is_written(given, read):
 
 
 @pytest.mark.parametrize("given", ["", "much", "-1", -0.01, float("nan"), "inf", True, 10**7, None])
-def test_no_amount_is_refused(given):
+def test_an_invalid_amount_is_refused(given):
     with pytest.raises(BadArguments, match="An amount of dollars cannot be"):
         parse_dollars(given)
 
@@ -401,11 +401,12 @@ def test_a_change_is_seen_whether_the_file_has_another_time_or_another_inode(mak
     """The new limit has as many characters as the old one."""
     mine, other = make(), make("another")
     mine.set_limit("day", Decimal(1))
-    written = mine.budgets.path.stat()
-    for limit in (2, 3):
-        other.set_limit("day", Decimal(limit))
-        if limit == 3:  # a clock that stands still
-            os.utime(mine.budgets.path, ns=(written.st_atime_ns, written.st_mtime_ns))
+    for limit in (1, 2):
         assert [left.limit.dollars for left in mine.balances(None)] == [limit]
+        before = mine.budgets.path.stat()
+        other.set_limit("day", Decimal(limit + 1))
+        if limit == 2:  # as if the clock stood still
+            os.utime(mine.budgets.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [left.limit.dollars for left in mine.balances(None)] == [3]
     mine.budgets.path.write_text('{"day": "4"}')  # by an editor: the inode stays
     assert [left.limit.dollars for left in mine.balances(None)] == [4]

@@ -1,4 +1,4 @@
-"""The spend record: every call has its row, money is exact, and an unknown price is never 0."""
+"""The spend record: each call has a row, money is exact, and an unknown price is never 0."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_call_is_a_row_before_it_is_sent_and_all_of_it_when_it_has_ended(ledge
     assert row["cost_nanodollars"] == 14 * 600
 
 
-def test_costs_are_whole_nanodollars_in_the_file(ledger):
+def test_costs_are_integer_nanodollars_in_the_file(ledger):
     odd = Model("odd", Provider("x", "X"), price=Price(Decimal("0.1234"), Decimal("0.0001")))
     call(ledger, request(odd), prompt=3, answer=7)
     with closing(sqlite3.connect(ledger.database.path)) as connection:
@@ -114,7 +114,7 @@ def test_an_unknown_price_is_null_and_a_free_call_is_zero(ledger, price, stored,
     assert (sum_.cost, sum_.unpriced) == (spent, unpriced)
 
 
-def test_sums_are_exact_where_floats_are_not(ledger):
+def test_sums_are_exact_although_floats_are_not(ledger):
     tenth = Model("m", Provider("x", "X"), price=Price(Decimal("0.1"), Decimal(0)))
     for _ in range(3):
         call(ledger, request(tenth), prompt=1_000_000)
@@ -237,7 +237,7 @@ def test_a_call_of_another_host_is_lost_after_a_day(ledger):
     assert rows(ledger)[0]["status"] == "lost"
 
 
-def test_a_lost_call_is_settled_by_hand(ledger):
+def test_a_lost_call_is_resolved_by_hand(ledger):
     reservation = reserve(ledger, request())
     with pytest.raises(BadArguments, match="No call with the number"):
         ledger.resolve(reservation.number, Decimal(1))
@@ -287,7 +287,7 @@ def test_a_call_outlives_the_file_that_it_began_in(ledger):
     assert (cheap.stopped, dear.open) == (1, 1)
 
 
-def test_who_finds_the_file_damaged_when_a_call_ends_tells_the_next_one(ledger):
+def test_damage_found_at_the_end_of_a_call_is_reported_by_the_next_call(ledger):
     reservation = reserve(ledger, request())
     ledger.close()
     ledger.database.path.write_bytes(b"no database at all, " * 300)
@@ -300,7 +300,7 @@ def test_who_finds_the_file_damaged_when_a_call_ends_tells_the_next_one(ledger):
     assert under_way.number == 2
 
 
-def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
+def test_a_call_that_is_never_recorded_is_lost_and_not_reserved_forever(ledger):
     """As after Ctrl-C in the wrong moment."""
     reserve(ledger, request())
     gc.collect()
@@ -313,7 +313,7 @@ def test_a_call_that_nobody_settles_is_lost_not_held_for_ever(ledger):
     assert [row["status"] for row in rows(ledger)] == ["lost", "ok"]
 
 
-def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
+def test_a_resolved_call_stays_resolved(ledger):
     """Also when the process gives it up that made it, and was taken for another."""
     reservation = reserve(ledger, request())
     with ledger.database.transaction() as connection:
@@ -327,7 +327,7 @@ def test_what_a_person_says_of_a_lost_call_stays_said(ledger):
     assert ledger.spent()[0].cost == Decimal("0.001")
 
 
-def test_what_is_given_up_is_settled_by_a_better_word(ledger):
+def test_a_call_that_was_presumed_lost_is_recorded_after_all(ledger):
     reservation = reserve(ledger, request())
     ledger.presume_lost(reservation)
     ledger.sweep()
@@ -337,7 +337,7 @@ def test_what_is_given_up_is_settled_by_a_better_word(ledger):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_childs_copy_of_a_call_ends_nothing(ledger):
+def test_a_forked_childs_copy_of_a_call_changes_nothing(ledger):
     reservation = reserve(ledger, request())
     if (pid := os.fork()) == 0:
         ledger.record(reservation, "stopped", completion(request()))
@@ -350,7 +350,7 @@ def test_a_forked_childs_copy_of_a_call_ends_nothing(ledger):
     assert [row["status"] for row in rows(ledger)] == ["ok"]
 
 
-def test_what_interrupts_a_transaction_harms_it_not(ledger):
+def test_a_call_that_ends_inside_a_transaction_does_not_disturb_it(ledger):
     """A signal's handler, or the garbage collector, ends another call in the middle of it."""
     mine, other = reserve(ledger, request()), reserve(ledger, request())
     with ledger.database.transaction() as connection:
@@ -363,7 +363,7 @@ def test_what_interrupts_a_transaction_harms_it_not(ledger):
     assert of_the_day(ledger) == (2 * 14 * 600 * Decimal("1e-9"), 0)
 
 
-def test_what_other_threads_say_while_an_ending_is_written_is_neither_lost_nor_in_the_way(ledger):
+def test_an_outcome_that_changes_while_it_is_written_is_not_lost(ledger):
     first, second = reserve(ledger, request()), reserve(ledger, request())
     ledger.presume_lost(first)
     ledger.presume_lost(second)
@@ -376,7 +376,7 @@ def test_what_other_threads_say_while_an_ending_is_written_is_neither_lost_nor_i
     assert rows(ledger)[1]["cost_nanodollars"] == 7
 
 
-def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
+def test_damage_is_reported_even_if_only_the_budgets_are_read(ledger):
     ledger.set_limit("day", Decimal(1))
     call(ledger, request())
     ledger.close()
@@ -385,7 +385,7 @@ def test_damage_is_told_even_where_only_the_budgets_are_looked_at(ledger):
         Ledger(ledger.database.path.parent, "next").balances(None)
 
 
-def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(ledger):
+def test_a_call_of_another_host_and_one_that_cost_too_much_are_resolved_by_hand(ledger):
     elsewhere, dear, plain = (reserve(ledger, request()) for _ in range(3))
     with ledger.database.transaction() as connection:
         connection.execute(
@@ -401,13 +401,13 @@ def test_a_call_of_another_host_and_one_that_cost_too_much_are_settled_by_hand(l
     assert of_the_day(ledger) == (1 + 14 * 600 * Decimal("1e-9"), 0)
 
 
-def test_half_a_surrogate_pair_in_a_providers_words_costs_no_row(ledger):
+def test_a_lone_surrogate_in_a_providers_message_loses_no_row(ledger):
     reservation = reserve(ledger, request())
     ledger.record(reservation, "failed", completion(request()), "StreamBroken: \ud800!")
     assert rows(ledger)[0]["error"] == "StreamBroken: ?!"
 
 
-def test_the_price_that_was_paid_is_kept_with_where_it_is_from(ledger):
+def test_a_row_keeps_the_price_with_its_source(ledger):
     price = Price(
         Decimal("0.6"),
         Decimal("1.8"),
@@ -471,7 +471,7 @@ def test_closing_writes_what_is_owed(ledger):
         assert connection.execute("SELECT status FROM calls").fetchall() == [("lost",)]
 
 
-def test_a_models_name_that_is_no_text_is_kept_as_far_as_it_can_be(ledger):
+def test_a_lone_surrogate_in_a_models_id_is_replaced(ledger):
     call(ledger, request(Model("half \ud83d", Provider("x", "X"))))
     assert [row["model"] for row in rows(ledger)] == ["half ?"]
 

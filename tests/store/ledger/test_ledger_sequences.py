@@ -51,7 +51,7 @@ WORK = st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=THREADS)
 
 
 class Worker(threading.Thread):
-    """Does what it is told with calls of its own, and looks at the books behind each step."""
+    """Runs random steps on calls, and checks the ledger after each step."""
 
     def __init__(self, ledger: Ledger, steps: list, cell: Budget) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Worker(threading.Thread):
 
 
 def spent(reservation: Reservation, share: int) -> Completion:
-    """An answer that costs a share of what was reserved, to the nanodollar."""
+    """An answer that costs an exact share of what was reserved."""
     cost = (reservation.most * share / 100).quantize(Decimal("1e-9"))
     usage = Usage(1, 1, charge=cost)
     return Completion("", usage, cost, "stop", reservation.request, 1.0, None)

@@ -109,7 +109,7 @@ def test_every_row_and_sum_is_carried_over(path):
     assert [tuple(row) for row in rows] == [("live", 0, None)]
 
 
-def test_calls_are_found_by_their_job_and_no_state_is_forbidden(path):
+def test_calls_are_found_by_their_job_and_any_status_is_allowed(path):
     ledger = Ledger(path.parent, "s")
     with ledger.database.transaction() as connection:
         connection.execute(
@@ -136,7 +136,7 @@ def request() -> Request:
     return Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 
 
-def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(path):
+def test_an_earlier_mixmagic_with_the_file_open_is_stopped_with_a_message(path):
     """It ends the call that is under way, and is stopped when it is about to make the next."""
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         old.execute(RESERVE, (time.time(),))
@@ -158,7 +158,7 @@ def test_an_earlier_mixmagic_that_has_it_open_is_told_and_writes_nothing_wrong(p
     ledger.close()
 
 
-def test_a_process_of_this_version_is_told_of_a_newer_one_in_two_lines(path):
+def test_a_process_of_this_version_names_a_newer_one_in_two_lines(path):
     ledger = Ledger(path.parent, "s")
     ledger.balances(None)
     newer = Database(path, [*MIGRATIONS, "ALTER TABLE calls ADD COLUMN more TEXT"])

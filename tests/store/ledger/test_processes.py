@@ -1,4 +1,4 @@
-"""Which process an id means, and whether it still runs."""
+"""Ids of processes, and if their process still runs."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def identified(pid: int, later: float = 0.0) -> str:
     return f"{platform.node()}/{pid}@{psutil.Process(pid).create_time() + later:.2f}"
 
 
-def test_this_process_runs_and_no_id_is_one_of_a_process_that_has_ended():
+def test_this_process_runs_and_a_missing_id_means_an_ended_process():
     assert processes.own_process_id() == identified(os.getpid())
     assert processes.has_exited(processes.own_process_id()) is False
     assert processes.has_exited(None) is True
 
 
-def test_a_process_with_the_number_of_an_earlier_one_is_another():
-    """The start is computed from the clock, which may be set a little meanwhile."""
+def test_a_process_that_reuses_the_number_of_an_earlier_one_is_another_process():
+    """The start time is computed from the clock, which may have been adjusted."""
     for later, exited in ((1.5, False), (-1.5, False), (3.0, True), (-3.0, True)):
         assert processes.has_exited(identified(os.getpid(), later)) is exited
 
 
-def test_a_process_of_another_host_may_be_anything():
+def test_the_state_of_a_process_on_another_host_is_unknown():
     assert processes.has_exited("another-host/1@1.00") is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no zombies")
-def test_a_zombie_has_ended():
-    """Its parent may never ask for its status, as a kernel's manager that was killed."""
+def test_a_zombie_counts_as_ended():
+    """Its parent may never wait for it, such as a kernel's manager that was killed."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     name = identified(child.pid)
     assert processes.has_exited(name) is False

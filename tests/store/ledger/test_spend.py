@@ -1,4 +1,4 @@
-"""Sums of the spend record: whatever is asked, they are those of the calls themselves."""
+"""Reports of the spend record: their sums equal those of the calls."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def call(ledger: Ledger, model: Model = CHEAP, at: float = NOON, notebook="a.ipy
 
 
 def lose(ledger: Ledger, *reservations: Reservation) -> None:
-    """Let calls be those of a process that is no more."""
+    """Make calls those of a process that has ended."""
     with ledger.database.transaction() as connection:
         for reservation in reservations:
             connection.execute("UPDATE calls SET owner = NULL WHERE id = ?", (reservation.number,))
@@ -118,7 +118,7 @@ def test_sums_over_any_groups_are_those_of_the_calls(actions):
 
 
 def check_budgets(ledger: Ledger) -> None:
-    """What the budgets go by is what the rows say."""
+    """Budgets use the same sums as the rows."""
     for per in ("session", "notebook", "day", "month"):
         ledger.set_limit(per, Decimal(1000), "a.ipynb")
     lefts = ledger.balances("a.ipynb")
@@ -163,7 +163,7 @@ def dollars(nanodollars: int) -> Decimal:
 
 
 def check_timeline(ledger: Ledger, period: Period, cost: Decimal) -> None:
-    """Whatever it is that is drawn, it ends at what was spent."""
+    """Every curve ends at the amount that was spent."""
     drawn = timeline(ledger.database, ledger.session, period)
     assert sum((c for _, c in drawn.models), Decimal(0)) == cost
     assert all(c > 0 for _, c in drawn.models)
@@ -212,7 +212,7 @@ def test_groups_are_the_dearest_first_and_days_in_their_order(ledger):
     assert [row.name for row in ledger.spent("all", "status")] == ["ok"]
 
 
-def test_a_call_that_was_settled_is_lost_no_more(ledger):
+def test_a_resolved_call_does_not_count_as_lost(ledger):
     held = begin(ledger, DEAR)
     lose(ledger, held)
     (before,) = ledger.spent()
@@ -301,7 +301,7 @@ _CURVE = "SELECT started_at, cost_nanodollars FROM calls WHERE {} = 'x' ORDER BY
         _CURVE.format("day"),
     ],
 )
-def test_no_report_reads_all_calls(ledger, query):
+def test_reports_use_indexes(ledger, query):
     plan = [row["detail"] for row in ledger.database.rows(f"EXPLAIN QUERY PLAN {query}")]
     assert all("INDEX calls_" in step for step in plan), plan
 
@@ -342,14 +342,14 @@ def test_a_total_is_exact_whatever_the_notebook_has_set(ledger):
     assert added == Decimal("0.8592594") + Decimal("6.2716057")
 
 
-def test_a_saving_is_below_nothing_where_cached_tokens_cost_more(ledger):
+def test_a_saving_is_negative_if_cached_tokens_cost_more(ledger):
     odd = replace(DEAR, price=replace(DEAR.price, cached=Decimal(5)))
     call(ledger, odd, prompt=1000, cached_tokens=400)
     (row,) = ledger.spent()
     assert row.saved == Decimal("-0.00076")
 
 
-def test_more_tokens_from_the_cache_than_there_were_save_no_more_than_all(ledger):
+def test_cached_tokens_beyond_the_prompt_save_nothing_more(ledger):
     call(ledger, DEAR, prompt=1000, cached_tokens=5000)
     (row,) = ledger.spent()
     assert row.saved == 1000 * (Decimal("3.1") - Decimal("0.3")) / 10**6
@@ -362,7 +362,7 @@ def test_two_months_are_shown_day_by_day(ledger):
     assert names == [day(NOON - 62 * DAY), day(NOON)]
 
 
-def test_a_curve_never_begins_below_nothing(ledger):
+def test_a_curve_never_starts_below_zero(ledger):
     """A call may end between the query for the totals and the one for the calls."""
     with ledger.database.transaction() as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""SQLite files as they are: threads, transactions, migrations, files of others."""
+"""SQLite files: threads, transactions, migrations, files of other versions."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_an_empty_file_is_a_new_one(tmp_path):
 
 
 def test_a_block_that_goes_on_after_its_transaction_has_failed_is_not_kept_in_part(database):
-    """SQLite ends a transaction by itself on some errors: what follows would stand alone."""
+    """SQLite ends a transaction itself on some errors: later statements would be committed."""
 
     def block(after: str) -> None:
         with database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Damaged files: moved aside whole, said once, nothing new is harmed."""
+"""Damaged files are moved aside complete and reported once, and no new row is lost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_many(database: Database, count: int = 300) -> None:
 
 
 def moved(path: Path, word: str = "damaged") -> list[Path]:
-    """What was moved aside, with its logs."""
+    """Return the files that were moved aside, with their logs."""
     found = sorted(path.parent.glob(f"{path.stem}.{word}-*"))
     assert all(
         re.fullmatch(rf"notes\.{word}-\d{{8}}-\d{{6}}(-\d+)?\.db(-\w+)?", each.name)
@@ -52,7 +52,7 @@ def moved(path: Path, word: str = "damaged") -> list[Path]:
 
 @pytest.fixture
 def path(tmp_path):
-    """A whole file of some forty pages."""
+    """An undamaged file of some forty pages."""
     database = Database(tmp_path / "notes.db", [FIRST])
     add_many(database)
     database.close()
@@ -99,7 +99,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_is_moved_aside_whole_and_said_once(path, damage, use):
+def test_a_damaged_file_is_moved_aside_complete_and_reported_once(path, damage, use):
     damage(path)
     content = path.read_bytes()
     database = Database(path, [FIRST])
@@ -131,7 +131,7 @@ CACHE_USES = {
 
 @pytest.mark.parametrize("use", CACHE_USES.values(), ids=CACHE_USES)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_cache_is_recreated_without_a_word(path, damage, use):
+def test_a_damaged_cache_is_recreated_silently(path, damage, use):
     damage(path)
     cache = open_cache(path, *([SECOND] if use is CACHE_USES["migrate"] else []))
     lenient = contextlib.suppress(StoreDamaged)  # a transaction cannot be begun anew
@@ -171,7 +171,7 @@ def test_a_cache_of_a_newer_version_is_refused_and_left_alone(path):
     newer.close()
 
 
-def test_a_log_beside_an_emptied_cache_is_not_taken_for_its_own(path):
+def test_a_cache_ignores_the_log_of_an_emptied_file(path):
     cache = open_cache(path)
     add(cache, "old")
     log = path.with_name(f"{path.name}-wal").read_bytes()
@@ -184,7 +184,7 @@ def test_a_log_beside_an_emptied_cache_is_not_taken_for_its_own(path):
     cache.close()
 
 
-def test_a_text_that_is_none_is_damage(path):
+def test_a_text_that_is_not_utf_8_is_damage(path):
     replace(path, b"0007 0007", b"0007 \xf8007")
     database = Database(path, [FIRST])
     with pytest.raises(StoreDamaged):
@@ -193,7 +193,7 @@ def test_a_text_that_is_none_is_damage(path):
     database.close()
 
 
-def test_a_mistake_of_ours_is_no_damage(path):
+def test_a_wrong_query_is_not_damage(path):
     database = Database(path, [FIRST])
     with pytest.raises(StoreError, match="no such column"):
         database.rows("SELECT none FROM notes")
@@ -208,7 +208,7 @@ def test_a_mistake_of_ours_is_no_damage(path):
     database.close()
 
 
-def test_the_tables_of_a_newer_version_are_no_damage(path):
+def test_the_tables_of_a_newer_version_are_not_damage(path):
     old, new = Database(path, [FIRST]), Database(path, [FIRST, "DROP TABLE notes"])
     texts(old)
     new.rows("SELECT 1")
@@ -222,7 +222,7 @@ def test_the_tables_of_a_newer_version_are_no_damage(path):
     new.close()
 
 
-def test_a_log_that_an_emptied_file_has_left_is_kept(path):
+def test_the_log_of_an_emptied_file_is_kept(path):
     """SQLite alone would delete it."""
     database = Database(path, [FIRST])
     add(database, "new")
@@ -236,7 +236,7 @@ def test_a_log_that_an_emptied_file_has_left_is_kept(path):
     database.close()
 
 
-def test_damage_that_is_met_in_the_middle_of_a_transaction(path):
+def test_damage_that_is_found_in_a_transaction(path):
     overwrite(path, PAGE, noise(PAGE * 20))
     database = Database(path, [FIRST])
 
@@ -285,8 +285,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("where", ["head", "middle", "all", "cut"])
-def test_a_damaged_log_leaves_a_file_of_whole_transactions(tmp_path, where):
-    """SQLite takes what does not add up for a commit that a power cut broke off."""
+def test_a_damaged_log_leaves_a_file_of_complete_transactions(tmp_path, where):
+    """SQLite ignores commits whose checksums are wrong: a power cut may have broken them off."""
     path = tmp_path / "notes.db"
     killed = f"""
 import os, signal
@@ -320,7 +320,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     database.close()
 
 
-def test_earlier_ones_are_never_overwritten(path):
+def test_earlier_quarantined_files_are_never_overwritten(path):
     contents = []
     for number in range(4):
         contents.append(noise(5000) + bytes([number]))
@@ -330,7 +330,7 @@ def test_earlier_ones_are_never_overwritten(path):
     assert sorted(each.read_bytes() for each in moved(path)) == sorted(contents)
 
 
-def test_threads_that_find_the_same_damage_say_it_once_and_lose_nothing_new(path):
+def test_threads_that_find_the_same_damage_report_it_once_and_lose_no_new_row(path):
     overwrite(path, PAGE, noise(PAGE * 20))
 
     def use(number: int) -> list[str]:
@@ -380,7 +380,7 @@ database.close()
 
 
 @pytest.mark.parametrize("before", ["open", "closed"])
-def test_processes_that_find_the_same_damage_say_it_once_and_lose_nothing_new(path, before):
+def test_processes_that_find_the_same_damage_report_it_once_and_lose_no_new_row(path, before):
     """Whether they have the damaged file open already, or are about to open it."""
     workers = [
         subprocess.Popen(

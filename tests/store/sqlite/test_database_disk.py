@@ -1,4 +1,4 @@
-"""Full disks and read-only folders: refused at once and as a whole, read, and well again."""
+"""Full disks and read-only folders: refused at once, still readable, usable again later."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refused(work, *words):
 
 
 def run(script: str, *words: object) -> str:
-    """What a process of its own prints; it must end well."""
+    """Run a process that must succeed; return what it prints."""
     ran = subprocess.run(
         [sys.executable, "-c", ADD + script, *map(str, words)],
         capture_output=True, text=True, timeout=60, check=False,
@@ -68,14 +68,14 @@ def texts(database: Database) -> list[str]:
 
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str):
-    """A small filesystem in memory; skips where that is not allowed."""
+    """A small filesystem in memory."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
     if (
         shutil.which("mount") is None
         or subprocess.run(command, check=False, timeout=120).returncode
     ):
-        pytest.skip("only who may mount can have a small disk")
+        pytest.skip("needs the right to mount a filesystem of its own")
     try:
         yield
     finally:
@@ -89,7 +89,7 @@ def small_disk(tmp_path):
 
 
 def fill(folder: Path) -> Path:
-    """Leave not a byte."""
+    """Fill a disk to its last byte."""
     filling = folder / "filling"
     with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -175,13 +175,13 @@ def test_a_new_file_on_a_full_disk(small_disk):
 
 @pytest.fixture
 def open_folder():
-    """A folder that every user may look into, which pytest's own are not."""
+    """A folder that every user can read, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
-# A folder's permissions do not bind root.
+# Root may write to any folder, so a process of root's gives its rights up first.
 NOBODY = """
 if os.getuid() == 0:
     os.setgroups([])
@@ -190,7 +190,16 @@ if os.getuid() == 0:
 """
 
 
-def lock(folder: Path) -> None:
+def run_as_nobody(script: str, *words: object) -> str:
+    """Run a process without root's rights."""
+    modules = "import os, sqlite3, urllib.parse, mixmagic.store.sqlite.database"
+    check = [sys.executable, "-c", f"import os\n{NOBODY}\n{modules}"]
+    if subprocess.run(check, capture_output=True, timeout=60, check=False).returncode:
+        pytest.skip("this Python, or mixmagic, lies in a folder that only root can read")
+    return run(NOBODY + script, *words)
+
+
+def make_read_only(folder: Path) -> None:
     for file in folder.iterdir():
         file.chmod(0o444)
     folder.chmod(0o555)
@@ -204,7 +213,7 @@ def test_a_read_only_folder_is_read_and_not_written(open_folder, journal):
     add(database, "one")
     database.rows(f"PRAGMA journal_mode={journal}")
     database.close()
-    lock(folder)
+    make_read_only(folder)
     script = """
 for _ in range(2):
     assert texts() == ["one"]
@@ -216,7 +225,7 @@ older = open_database(path, [])
 assert "newer mixmagic" in str(refused(older.rows, "SELECT 1"))
 print(database.check(), *sorted(each.name for each in path.parent.iterdir()))
 """
-    said = run(NOBODY + script, folder / "notes.db", FIRST)
+    said = run_as_nobody(script, folder / "notes.db", FIRST)
     assert said == "ok notes.db notes.db-lock\n"
 
 
@@ -231,18 +240,18 @@ def test_a_read_only_folder_with_a_log_is_read_with_it(open_folder):
     database.close()
     for file, content in kept.items():
         file.write_bytes(content)
-    lock(folder)
+    make_read_only(folder)
     script = """
 for _ in range(2):
     assert texts() == ["in the file", "in the log"]
     refused(add, "two")
 """
-    run(NOBODY + script, folder / "notes.db", FIRST)
+    run_as_nobody(script, folder / "notes.db", FIRST)
     folder.chmod(0o755)
     (folder / "notes.db-shm").unlink()
     folder.chmod(0o555)
     # Nobody can read the log without the memory: better nothing than less than there is.
-    run(NOBODY + "refused(texts)", folder / "notes.db", FIRST)
+    run_as_nobody("refused(texts)", folder / "notes.db", FIRST)
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "missing", "damaged"])
@@ -258,7 +267,7 @@ def test_what_cannot_be_written_is_refused_at_once(open_folder, what):
         open_folder.chmod(0o555)
         script = "refused(add, 'two'); refused(texts)"
     else:
-        lock(folder)
+        make_read_only(folder)
         folder.chmod(0o777 if what == "file" else 0o555)
         script = "refused(add, 'two'); assert texts() == ['one']"
     if what == "damaged":
@@ -267,7 +276,7 @@ for _ in range(2):
     for error in (refused(add, "two"), refused(texts)):
         assert "is damaged and cannot be replaced" in str(error), error
 """
-    run(NOBODY + script, folder / "notes.db", FIRST)
+    run_as_nobody(script, folder / "notes.db", FIRST)
 
 
 def test_a_read_only_filesystem(small_disk):

@@ -1,4 +1,4 @@
-"""SIGKILL at any instant: what was committed is there, all of it, and nothing by halves."""
+"""SIGKILL at any moment: every commit is there, and no transaction is there in part."""
 
 from __future__ import annotations
 

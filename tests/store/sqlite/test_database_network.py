@@ -1,4 +1,4 @@
-"""Network folders: a rollback journal, and no memory that is shared."""
+"""Network folders: a rollback journal, and no shared memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that another process quarantines while they are open: noticed, and nothing mixed up."""
+"""Files that another process sets aside while they are open."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_many(database: Database, count: int = 300) -> None:
 
 
 def moved(path: Path, word: str = "damaged") -> list[Path]:
-    """What was moved aside, with its logs."""
+    """Return the files that were moved aside, with their logs."""
     found = sorted(path.parent.glob(f"{path.stem}.{word}-*"))
     assert all(
         re.fullmatch(rf"notes\.{word}-\d{{8}}-\d{{6}}(-\d+)?\.db(-\w+)?", each.name)
@@ -48,7 +48,7 @@ def moved(path: Path, word: str = "damaged") -> list[Path]:
 
 @pytest.fixture
 def path(tmp_path):
-    """A whole file of some forty pages."""
+    """An undamaged file of some forty pages."""
     database = Database(tmp_path / "notes.db", [FIRST])
     add_many(database)
     database.close()
@@ -66,7 +66,7 @@ def overwrite(path: Path, start: int, content: bytes) -> None:
         file.write(content)
 
 
-def test_who_has_the_moved_file_open_notices_at_the_next_use(path):
+def test_a_process_with_the_moved_file_open_notices_at_its_next_use(path):
     mine, other = Database(path, [FIRST]), Database(path, [FIRST])
     assert len(texts(mine)) == 300
     overwrite(path, PAGE, noise(PAGE * 20))
@@ -81,7 +81,7 @@ def test_who_has_the_moved_file_open_notices_at_the_next_use(path):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_damage_that_another_finds_a_moment_earlier_is_not_said_again(path, inside):
+def test_damage_that_another_process_finds_first_is_not_reported_again(path, inside):
     """A query begins anew with the new file; a transaction that had begun fails."""
     mine, other = Database(path, [FIRST]), Database(path, [FIRST])
     mine.rows("SELECT 1")
@@ -115,7 +115,7 @@ def test_damage_that_another_finds_a_moment_earlier_is_not_said_again(path, insi
     other.close()
 
 
-def test_a_move_that_was_broken_off_by_a_kill_is_finished(path):
+def test_a_move_that_a_kill_broke_off_is_finished(path):
     """The file was gone already, its log not yet, and another process has both open."""
     old = Database(path, [FIRST])
     add(old, "old")
@@ -131,7 +131,7 @@ def test_a_move_that_was_broken_off_by_a_kill_is_finished(path):
     new.close()
 
 
-def test_a_link_stays_and_what_it_points_to_is_moved(path, tmp_path):
+def test_a_link_stays_and_its_target_is_moved(path, tmp_path):
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "ledger.db"
     link.symlink_to(path)

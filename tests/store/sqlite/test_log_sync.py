@@ -72,7 +72,7 @@ assert {sync[1:] for sync in syncs} == {("notes.db-wal", "mixmagic-log-sync")}
     run(script, tmp_path / "notes.db")
 
 
-def test_a_transaction_that_fails_needs_no_sync(tmp_path):
+def test_a_failed_transaction_is_not_synced(tmp_path):
     script = """
 database = open_it()
 try:
@@ -194,7 +194,7 @@ def test_a_log_is_left_to_the_thread_and_a_rollback_journal_is_not(tmp_path, mon
     database.close()
 
 
-def test_a_sync_takes_no_lock_of_sqlites_away(tmp_path):
+def test_a_sync_does_not_drop_the_locks_of_sqlite(tmp_path):
     """Closing any descriptor of the database itself would: then two processes could write."""
     database = Database(tmp_path / "notes.db", [FIRST])
     with database.transaction():
@@ -222,7 +222,7 @@ except StoreBusy:
     database.close()
 
 
-def test_no_budget_is_raised_before_what_was_spent_is_on_the_disk(tmp_path):
+def test_a_budget_is_raised_after_earlier_spending_is_on_the_disk(tmp_path):
     script = """
 from decimal import Decimal
 from mixmagic.store.ledger.ledger import Ledger

@@ -1,4 +1,4 @@
-"""Which filesystem a path lies on, by the tables of real systems and by this one's."""
+"""The filesystem of a path, by tables of real systems and by this system's own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_innermost_mount_holds_a_path(path, kind):
     assert network_filesystem.filesystem_type(LINUX, path) == kind
 
 
-def test_no_table_says_nothing():
+def test_an_empty_table_gives_an_empty_type():
     assert network_filesystem.filesystem_type("", "/home/ada") == ""
 
 
@@ -77,7 +77,7 @@ def test_no_table_says_nothing():
         ("/nowhere/yet", ""),
     ],
 )
-def test_networks_are_told_from_disks(tmp_path, monkeypatch, path, kind):
+def test_network_filesystems_are_distinguished_from_disks(tmp_path, monkeypatch, path, kind):
     table = tmp_path / "mountinfo"
     table.write_text(LINUX, "utf-8")
     monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", table)
@@ -111,7 +111,7 @@ def test_links_are_followed(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a table of Linux")
 def test_this_systems_own_table_is_read(tmp_path):
-    """A real mount, with what its table writes in octal."""
+    """A real mount, with characters that the table writes in octal."""
     folder = tmp_path / "a b\tc\\d ü"
     folder.mkdir()
     before = network_filesystem.filesystem_type(
@@ -139,8 +139,8 @@ def test_this_systems_own_table_is_read(tmp_path):
         subprocess.run(["umount", folder], check=True, timeout=120)
 
 
-def test_where_there_is_no_such_table_psutil_is_asked(tmp_path, monkeypatch):
-    """As on macOS; first what psutil says of this system, then of a Mac."""
+def test_without_a_table_psutil_is_used(tmp_path, monkeypatch):
+    """As on macOS: first with the disks of this system, then with those of a Mac."""
     import psutil
 
     monkeypatch.setattr(network_filesystem, "_MOUNT_TABLE", tmp_path / "none")

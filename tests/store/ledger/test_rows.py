@@ -1,4 +1,4 @@
-"""What cannot be written to the ledger now is written later, once, and also if the process ends."""
+"""Rows that cannot be written now are written later, once, even if the process ends."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_ending_is_written_by_itself_as_soon_as_the_lock_is_gone(ledger):
 
 
 def test_calls_that_begin_and_end_while_it_is_locked_are_written_once_each(ledger):
-    """Whether they end before or after the lock is gone, or nobody says how."""
+    """If they end before the lock is released, or after it, or are never recorded."""
     path = ledger.database.path
     with locked(path):
         early, late, forgotten = begin(), begin(), begin()
@@ -102,7 +102,7 @@ def test_calls_that_begin_and_end_while_it_is_locked_are_written_once_each(ledge
     assert sum(row.calls for row in ledger.spent()) == 3
 
 
-def test_a_call_that_was_never_sent_is_not_written_later_either(ledger):
+def test_a_call_that_was_never_sent_is_not_written_later(ledger):
     path = ledger.database.path
     with locked(path):
         reservation = begin()
@@ -124,7 +124,7 @@ sys.stdin.readline()
 
 
 def ask(cwd: Path) -> subprocess.Popen[str]:
-    """A process that asks, and ends when it is told to."""
+    """Start a process that makes a call, and ends after a line on its standard input."""
     return subprocess.Popen(
         [sys.executable, "-c", ASK], cwd=cwd,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -151,7 +151,7 @@ def test_a_process_that_ends_in_order_writes_its_calls_when_the_lock_is_gone(
     process.communicate(timeout=60)
 
 
-def test_a_process_that_ends_waits_no_more_than_its_time(home, together, tmp_path):
+def test_a_process_that_ends_waits_for_a_limited_time(home, together, tmp_path):
     together.plan = [Answer(pieces("Hello"))]
     Ledger(home / "data", "s").sweep()
     process = ask(tmp_path)
@@ -164,7 +164,7 @@ def test_a_process_that_ends_waits_no_more_than_its_time(home, together, tmp_pat
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_waits_for_no_lock_and_its_child_writes_nothing_of_its_parents(ledger):
+def test_a_fork_waits_for_no_lock_and_the_child_does_not_write_its_parents_rows(ledger):
     path = ledger.database.path
     reservation = begin()
     ledger.reserve(reservation)
