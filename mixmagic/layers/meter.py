@@ -99,7 +99,7 @@ class _Reach(IntEnum):
 
 
 class _Call:
-    """What has become of one call.
+    """The state of one call, and its end.
 
     Attributes:
         reservation: Its reservation in the ledger.
@@ -204,7 +204,7 @@ class _Call:
 
 
 def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
-    """Return what a try that failed may cost; `None` if it is surely not billed."""
+    """Return the cost of a try that failed; `None` if it is certainly not billed."""
     price = reservation.request.model.price
     if isinstance(usage := error.usage, Usage):
         return Tried(bill(usage, price), reported=True)
@@ -212,12 +212,12 @@ def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
 
 
 def _clamped(limit: int, name: str) -> Delta:
-    """Return what to say of an answer that is too short for want of money."""
+    """Return a note on an answer that a budget has cut short."""
     return Delta(note=f"{name} had room for {limit:,} tokens")
 
 
 def _priced(completion: Completion) -> bool:
-    """Return True if somebody knows what a call costs."""
+    """Return True if the cost of a call is known: from its price, or from the provider."""
     return completion.model.price is not None or completion.usage.charge is not None
 
 

@@ -1,4 +1,5 @@
-"""Files in the user's data folder that survive the kernel: the ledger, budgets.
+"""Files in the user's data folder that outlive the kernel: the ledger and the budgets.
 
-May import `catalog`, `tokens`, `settings` and what stands below them.
+Imports `calls`, `core` and what stands below them; `layers` and above may import it. To keep a new
+kind of record: a package of its own on `store.sqlite`.
 """

@@ -55,13 +55,13 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What has been spent and reserved of a limit.
+    """The amounts spent and reserved of a limit.
 
     Attributes:
         limit: The limit.
         spent: US dollars that calls have cost, lost ones at their worst case.
         reserved: US dollars that calls under way may cost at most, and that jobs have reserved.
-        returning: Part of `reserved` that a call may wait for: other calls, which go on, hold it.
+        returning: Part of `reserved` that a call may wait for: other calls will free it.
     """
 
     limit: Limit

@@ -186,7 +186,7 @@ class Ledger:
     ) -> None:
         """Close a call's row with its outcome, or delete it.
 
-        What cannot be written now is written as soon as possible.
+        If it cannot be written now, it is written as soon as possible.
 
         Args:
             reservation: The call.

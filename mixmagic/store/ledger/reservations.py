@@ -45,7 +45,7 @@ class Entry:
         budgeted: True if budgets apply to the call.
         began: When the call began, on the monotonic clock.
         moved: When the last piece of its answer came, or when it began, likewise.
-        thread: The thread that asked last, and holds the call open.
+        thread: The thread that reads the answer.
     """
 
     row: dict[str, Any]
@@ -60,7 +60,7 @@ class Entry:
         self.moved = self.began
 
     def move(self) -> None:
-        """Note that a piece of the answer has come, and which thread asked for it."""
+        """Note that a piece of the answer has come, and which thread reads it."""
         self.moved, self.thread = time.monotonic(), threading.get_ident()
 
     @property
@@ -69,13 +69,13 @@ class Entry:
         return time.monotonic() - self.moved <= _STILL
 
     def mine(self) -> bool:
-        """Return True if this very thread holds the call open."""
+        """Return True if this very thread reads the answer: it cannot wait for the call to end."""
         return self.process == os.getpid() and self.thread == threading.get_ident()
 
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """What one call has reserved in the ledger.
+    """The reservation of one call in the ledger.
 
     Attributes:
         request: The call, as it is sent: a budget sets its `max_tokens`, and may lower it.
@@ -222,7 +222,7 @@ class Waiters:
         behind = _is_behind(others.fetchall(), limits, waiter)
         if not (behind or not self.is_first(limits, waiter)):
             return False
-        # The others may wait for the very call that this thread holds open.
+        # The others may wait for a call whose answer this very thread is reading.
         return not any(entry.mine() for entry in self._calls().values())
 
     def with_returning(self, query: Query, balances: Sequence[Balance]) -> list[Balance]:

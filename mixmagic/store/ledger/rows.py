@@ -1,6 +1,6 @@
 """The ledger's rows and running totals, and the writer of this process's rows.
 
-What cannot be written when a call begins or ends is written as soon as it can be.
+A row that cannot be written when its call begins or ends is written as soon as possible.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Spent:
         open: Calls that are under way.
         stopped: Calls that the user stopped.
         failed: Calls that failed.
-        lost: Calls whose process ended before they did, and that nobody has resolved since.
+        lost: Calls whose process ended before they did, and that have not been resolved since.
         prompt_tokens: Tokens of the prompts.
         cached_tokens: Those of them that a provider had in its cache.
         completion_tokens: Tokens of the answers.

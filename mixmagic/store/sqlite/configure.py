@@ -19,7 +19,7 @@ UNWRITABLE = (*_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.
 # Milliseconds that a migration waits for readers, who can keep a rollback journal from growing.
 _MIGRATION = 60_000
 
-# What the use of a file can raise.
+# The errors that the use of a file can raise.
 Failure = sqlite3.Error | OSError | UnicodeDecodeError
 FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
 

@@ -51,7 +51,7 @@ class Database:
             `sync`; on a network folder at once.
         on_damage: `keep` moves a damaged file aside and raises `StoreDamaged`; `recreate` deletes
             it and goes on with a new one, and raises only if a transaction was under way.
-        loss: What a damaged file takes with it, for the message of `StoreDamaged`.
+        loss: Consequence of the damage, for the message of `StoreDamaged`.
 
     Attributes:
         lock: Excludes the other threads of this process from the file. No thread holds it while
