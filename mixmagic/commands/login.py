@@ -32,6 +32,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         known = ", ".join(session.catalog.providers)
         raise BadArguments("There is no such provider.", f"Providers are {known}.")
     provider = keyed(session.provider(name))
+    session.backends.access.check_keyring(provider)  # a typed key would be lost
     try:
         key = Secret(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))
     except (NotImplementedError, EOFError):  # as a kernel says it, and a terminal

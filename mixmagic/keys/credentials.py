@@ -204,6 +204,16 @@ class Credentials:
             finally:
                 self._kept.pop(provider.name, None)
 
+    def check_keyring(self, provider: Provider) -> None:
+        """Check that the system's keyring can be used, before a key is asked for.
+
+        Raises:
+            MissingPackage: There is no keyring.
+            StoreError: It cannot be used.
+        """
+        with self._lock(provider):
+            keyring.get(provider, self.redact)
+
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that needs no keys."""
         return without_keys(self._key_names)

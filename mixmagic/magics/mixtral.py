@@ -31,7 +31,7 @@ class Mixtral(ModelMagics):
 Send the cell to a language model; the answer streams in below it.
 
     %%mixtral -m local -t 0 -o answer
-    Explain in two sentences what this function does: {{ my_function }}
+    Explain in two sentences what this cell does: {{ In[-2] }}
 
 In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to keep the Completion.
 `--` ends the options. Without an API key, run `%mixmagic use local` first: it makes the small

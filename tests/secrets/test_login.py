@@ -219,7 +219,7 @@ def test_ctrl_c_while_the_key_is_asked_for(empty):
 
 def test_ctrl_c_while_the_keyring_asks_to_be_unlocked(empty):
     empty.trouble.write_text("stop it")
-    ran = empty.login(KEY)
+    ran = empty.kernel.run("%mixmagic login together")
     assert (ran.status, ran.traceback) == ("error", ["Stopped."])
 
 
@@ -229,7 +229,7 @@ def test_ctrl_c_while_the_keyring_asks_to_be_unlocked(empty):
 )
 def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, trouble):
     empty.trouble.write_text(trouble)
-    said = two_lines(empty.login(KEY), "StoreError")
+    said = two_lines(empty.kernel.run("%mixmagic login together"), "StoreError")
     assert "keyring cannot be used" in said
     assert "Set TOGETHER_API_KEY in the environment, or in a file .env" in said
     assert "keyring cannot be used" in two_lines(
@@ -262,6 +262,7 @@ def test_nothing_but_the_keyring_has_the_key(empty):
 
 def test_without_a_prompt_the_other_ways_are_named(together, monkeypatch):
     """Under nbclient, papermill and nbconvert."""
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     client = notebook_client("%load_ext mixmagic", "%mixmagic login together")
     client.allow_errors = True
     client.execute(cleanup_kc=True)
@@ -285,7 +286,7 @@ def test_without_a_keyring_calls_work_and_login_says_what_to_do(tmp_path, how):
         said = two_lines(place.ask(), "MissingKey")
         assert "TOGETHER_API_KEY is not set" in said
         kind = "MissingPackage" if how == "not installed" else "StoreError"
-        said = two_lines(place.login(KEY), kind)
+        said = two_lines(place.kernel.run("%mixmagic login together"), kind)
         assert ("pip install" in said) is (how == "not installed")
         assert "in a file .env beside the notebook" in said
         (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
