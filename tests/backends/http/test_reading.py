@@ -9,6 +9,7 @@ import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
 from mixmagic.backends.http import backend
+from mixmagic.backends.http.reading import RepeatedEvent, ResponseReader
 from mixmagic.core.money import Usage
 from mixmagic.errors import MixmagicError, ProviderError, RateLimited, StreamBroken, Unavailable
 
@@ -201,3 +202,67 @@ def test_an_answer_without_content_has_the_usage_that_it_tells(session, together
     with pytest.raises(StreamBroken, match="without content") as caught:
         session.ask("Hello", stream=False)
     assert caught.value.usage == Usage(10, 390)
+
+
+CONTENTS = [" word", "", " \u00e9\u4e2d", '"', "\\", "a\\nb", "\n", "\t", "\x7f", "\u2028",
+            "\u200d", "\U0001f600", '","content":"', "data: ", "0", " " * 300]  # fmt: skip
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_an_event_that_repeats_another_one_reads_as_its_json(ascii_only):
+    """The text that its JSON has, or None: then it is parsed."""
+
+    def event(text: str) -> bytes:
+        frame = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}
+        return f"data: {json.dumps(frame, ensure_ascii=ascii_only)}\n\n".encode()
+
+    for first in CONTENTS:
+        repeated = RepeatedEvent()
+        repeated.learn(event(first), first)
+        for second in CONTENTS:
+            assert repeated.text(event(second)) in (None, second)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b'data: {"content":"Hi" ,"x":1}\n\n', b'data: {"content":"Hi","x":2}\n\n', b'data: {"content"',
+     b'data: {"content":"Hi","content":"Ho","x":1}\n\n', b'data: {"content":"a\rb","x":1}\n\n',
+     b'data: {"content":"","x":1}\n\n', b'data: {"content":"Hi","x":1}\n\ndata: {"x":1}\n\n',
+     b'data: {"content":"a\n\ndata: b","x":1}\n\n', b"data: [DONE]\n\n"],
+)  # fmt: skip
+def test_an_event_that_differs_is_left_to_the_parser(other):
+    repeated = RepeatedEvent()
+    repeated.learn(b'data: {"content":" Hi","x":1}\n\n', " Hi")
+    assert repeated.text(b'data: {"content":" there","x":1}\n\n') == " there"
+    assert repeated.text(other) is None
+
+
+def test_events_that_never_repeat_are_soon_no_longer_learned():
+    repeated = RepeatedEvent()
+    for number in range(100):
+        repeated.learn(b'data: {"content":"Hi","x":%d}\n\n' % number, "Hi")
+    assert repeated.text(b'data: {"content":"Ho","x":99}\n\n') is None
+
+
+def test_repeated_events_give_the_same_deltas_in_any_chunking(session):
+    """The key is redacted in them, too, and what is behind the end is not text."""
+    key = "canary-key-4711"
+    words = ["It", " is", " canary", "-key", "-47", "11", " now", "!", "\n", "So", " on", "."]
+    steps = [frames(chunk(word), done=False) for word in words]
+    steps += [frames(chunk("", "stop"), done=False), frames(chunk("late")), b": ping\n\n"]
+
+    def read(chunks) -> tuple[str, list]:
+        reader = ResponseReader(session.request("Hi", model="local"), access)
+        deltas = []
+        for data in chunks:
+            delta = reader.feed_text(data)
+            deltas += [delta] if delta is not None else reader.feed(data)
+        deltas += reader.close()
+        return "".join(delta.text for delta in deltas), [d.finish for d in deltas if d.finish]
+
+    access = session.backends.access
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOGETHER_API_KEY", key)
+        whole = b"".join(steps)
+        assert read(steps) == read([whole]) == read([whole[i : i + 1] for i in range(len(whole))])
+        assert read(steps)[0].startswith("It is [key] now!")
