@@ -10,6 +10,7 @@ import json
 import math
 import re
 import string
+import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ _FILES = {
 }
 _Encode = Callable[[bytes], Sequence[int]]
 _loaded: dict[str, _Encode | None] = {}
+# Seconds until packages that are missing are looked for again, and when that is, by tokenizer.
+_LOOK_AGAIN = 5.0
+_missing_until: dict[str, float] = {}
 # Counts that are remembered: the layers of a call count the same texts.
 _REMEMBERED = 8
 
@@ -288,9 +292,12 @@ def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> in
 
 def _encoder(tokenizer: str) -> _Encode | None:
     """Return the encoder of a tokenizer; `None` if it is unknown, or its packages are missing."""
-    if tokenizer not in _FILES:
+    if tokenizer not in _FILES or time.monotonic() < _missing_until.get(tokenizer, 0.0):
         return None
-    return lazy.get_or_make(_loaded, tokenizer, lambda: _load(_FILES[tokenizer]))
+    encode = lazy.get_or_make(_loaded, tokenizer, lambda: _load(_FILES[tokenizer]))
+    if encode is None:
+        _missing_until[tokenizer] = time.monotonic() + _LOOK_AGAIN
+    return encode
 
 
 def _load(file: str) -> _Encode | None:

@@ -236,6 +236,7 @@ def test_an_estimate_adds_up_messages():
 @pytest.fixture
 def unloaded(monkeypatch):
     monkeypatch.setattr(tokens, "_loaded", {})
+    monkeypatch.setattr(tokens, "_missing_until", {})
 
 
 @pytest.mark.parametrize("package", ["sentencepiece", "mistral_common"])
@@ -245,7 +246,17 @@ def test_without_a_package_it_is_an_estimate(package, unloaded, monkeypatch):
         patched.setitem(sys.modules, package, None)  # as if it were not installed
         assert count(messages, V1) == count(messages, UNKNOWN)
         assert not count_text("Hello", V3).exact
+    tokens._missing_until.clear()  # some seconds later
     assert count(messages, V1) == Count(9, 9, exact=True)  # installed without a restart
+
+
+def test_a_missing_package_is_not_looked_for_at_each_count(unloaded, monkeypatch):
+    looked, load = [], tokens._load
+    monkeypatch.setattr(tokens, "_load", lambda file: looked.append(file) or load(file))
+    monkeypatch.setitem(sys.modules, "mistral_common", None)
+    for number in range(20):
+        assert not count_text(f"Hello {number}", V1).exact
+    assert len(looked) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model", "half"])
@@ -264,6 +275,7 @@ def test_a_file_that_is_missing_or_broken_is_an_estimate(content, unloaded, tmp_
     monkeypatch.setattr(tokens, "find_spec", lambda _: fake)
     assert not count(talk("u: Hello"), V1).exact
     shutil.copy(Path(there, "data", name), tmp_path / "data")
+    tokens._missing_until.clear()  # some seconds later
     assert count(talk("u: Hello"), V1) == Count(9, 9, exact=True)
 
 

@@ -174,7 +174,8 @@ def test_another_provider_has_slots_of_its_own(gates):
 
 
 @pytest.mark.parametrize("paced", [False, True], ids=["for a slot", "for the pace"])
-def test_a_waiting_call_is_stopped_at_once_and_leaves_nothing(gates, paced):
+def test_a_waiting_call_is_stopped_at_once_and_leaves_nothing(gates, monkeypatch, paced):
+    monkeypatch.setattr(module, "_PATIENCE", 9 * TIMEOUT)  # it does not look by itself
     stream = throttle()(Inside())
     with closing(stream(request(9 if paced else 1))) as first:
         next(first)
@@ -214,13 +215,15 @@ def test_ctrl_c_while_a_call_waits_says_that_nothing_was_sent(interrupts):
     assert len(inside.order) == 1
 
 
-def test_a_call_whose_time_is_over_stops_waiting_and_leaves_nothing(gates):
-    stream = throttle()(Inside())
+def test_a_call_whose_time_is_over_stops_waiting_and_leaves_nothing(gates, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE", TIMEOUT / 2)  # it does not look by itself
+    stream, started = throttle()(Inside()), time.monotonic()
     with closing(stream(request())) as first:
         next(first)
         with pytest.raises(TotalTimedOut):
             drain(stream, request(seconds=0.1))
     assert is_empty(gates[0])
+    assert time.monotonic() - started < TIMEOUT / 2
 
 
 def test_a_stream_that_is_closed_before_it_was_read_takes_no_slot(gates):
