@@ -129,7 +129,7 @@ def test_a_dry_run_shows_what_it_would_cost_and_sends_nothing(desk):
     assert rows["context"] == "under 0.1% of 32,768 tokens for the prompt"
     assert rows["cost at most"] == "$0.000378"
     assert rows["cost likely"].startswith("about $0.0000")
-    assert "of $1.00 left; after this call at least $0.99" in rows["this session's budget"]
+    assert "of $1.00 remaining; after this call at least $0.99" in rows["this session's budget"]
     assert "Nothing was sent." in ran.text
     assert desk.server.received == []
     assert desk.value("str(plan.worst_case.cost)") == "0.000378000"
