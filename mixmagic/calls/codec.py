@@ -1,8 +1,8 @@
 """The one JSON form of requests, completions, usage and errors.
 
-Whatever stores or sends a call uses it: cache, cassettes, jobs, saved comparisons. Every object
-has a version, `v`; values that are their defaults are left out, and dollars are texts. There are no
-keys, headers or URLs in it: a provider is its name alone.
+The cache, cassettes, jobs and saved comparisons use it. Every object has a version, `v`. Defaults
+are left out, and dollars are strings. A provider is its name alone: no key, header or URL is
+written.
 
 May import `completion` and what stands below it.
 """
@@ -37,16 +37,16 @@ from mixmagic.errors import MixmagicError, Stopped, UnreadableRecord
 
 VERSION = 1
 
-# Finds the catalog's row for a provider's name and a model's id.
+# Returns the catalog row of a provider's name and a model's id.
 FindModel = Callable[[str, str], Model | None]
 _T = TypeVar("_T")
 
-# Digits before the point of an amount of dollars.
+# Digits of dollars before the decimal point, at most.
 _MOST_DIGITS = 12
 
 
 def _reads(what: str) -> Callable[[Callable[..., _T]], Callable[..., _T]]:
-    """Have a function that reads JSON raise `UnreadableRecord` for whatever is wrong with it."""
+    """Make a reader raise `UnreadableRecord` if its JSON is damaged, or of a newer version."""
 
     def decorate(read: Callable[..., _T]) -> Callable[..., _T]:
         @wraps(read)
@@ -99,7 +99,7 @@ def request_to_json(request: Request, *, portable: bool = False) -> dict[str, An
         v=VERSION,
         asked=asked,
         model=row,
-        messages=[_message_to_json(message) for message in request.messages] or None,
+        messages=[_message_to_json(message) for message in request.messages],
         params=without_defaults(request.params),
         stream=None if request.stream else False,
     )
@@ -111,7 +111,7 @@ def request_from_json(data: Any, find: FindModel | None = None) -> Request:
 
     Args:
         data: The JSON.
-        find: Finds the model's catalog row; without a row, one of the recorded values is made.
+        find: Returns the catalog row of the model; if there is none, the recorded values are used.
 
     Raises:
         UnreadableRecord: The JSON is damaged, or of a newer version.
@@ -267,7 +267,7 @@ def error_from_json(data: Any, request: Request | None = None) -> MixmagicError 
     return error
 
 
-# Attributes of some errors, and their JSON types: dollars are texts.
+# Attributes of some errors, and their types in JSON; dollars are strings.
 _ERROR_FIELDS: Mapping[str, type] = {
     "status": int, "retry_after": float, "retryable": bool, "sent": bool, "transmitted": bool,
     "most": str, "remaining": str,
@@ -342,7 +342,7 @@ def _filled(**values: Any) -> dict[str, Any]:
 
 
 def _get(data: Any, name: str, type_: type, *default: Any) -> Any:
-    """Return a field of JSON, of which the type is checked.
+    """Return a field of JSON, after a check of its type.
 
     Raises:
         KeyError: It is missing.
@@ -359,7 +359,7 @@ def _get(data: Any, name: str, type_: type, *default: Any) -> Any:
 
 
 def _items(data: Any, name: str, type_: type) -> list[Any]:
-    """Return a list of JSON, of which the items' type is checked."""
+    """Return a list of JSON, after a check of the types of its items."""
     items = _get(data, name, list, [])
     return [_get({name: item}, name, type_) for item in items]
 

@@ -1,8 +1,8 @@
 """The two keys of a request: in the answer cache, and in cassettes.
 
-A key is a hash of what can change the answer. Equal questions have one key, in whatever order, type
-of number or sequence they are written; other text is another question, so Unicode is not
-normalized.
+A key is a hash of everything that can change the answer. Two requests that differ only in the order
+of parameters, in the type of a number or in explicit defaults have the same key. Another spelling
+is another question: Unicode is not normalized.
 
 May import `params`, `values` and what stands below them.
 """
@@ -20,7 +20,7 @@ from typing import Any
 from mixmagic.core.params import canonical, without_defaults
 from mixmagic.core.values import Message, Model, Request, Text
 
-# Part of each key: a change of how keys are made gives them another number.
+# Part of every key: increase it if keys are computed in another way.
 VERSION = 1
 
 # Files up to this size are hashed whole, larger ones by samples of this many bytes.
@@ -31,13 +31,13 @@ _PORTS = {"http": 80, "https": 443}
 def cache_key(request: Request, endpoint: str | Path) -> str:
     """Return the key of a request in the answer cache, 32 hex digits.
 
-    Equal for equal questions to the same model at the same endpoint. The name that was asked for
-    does not count, nor does what cannot change the answer: `stream` and `control`.
+    It is the same for equal questions to the same model at the same endpoint. It does not include
+    `asked`, `stream` or `control`, which cannot change the answer.
 
     Args:
         request: The question; its model is the one that will answer.
-        endpoint: The provider's base URL, or the file of a local model. Other content of the file
-            is another endpoint, whatever its path.
+        endpoint: The provider's base URL, or the file of a local model, of which the content counts
+            and the path does not.
 
     Raises:
         OSError: The file cannot be read.
@@ -68,8 +68,8 @@ def cache_key(request: Request, endpoint: str | Path) -> str:
 def cassette_key(request: Request) -> str:
     """Return the key of a request in a cassette, 32 hex digits: the same on every machine.
 
-    It has the name that was asked for in the place of the model, which depends on the keys that are
-    set, and neither endpoint nor folder.
+    It includes the name that was asked for, and not the model, which depends on the API keys of the
+    user. It includes neither the endpoint nor the folder of a local model.
     """
     model = request.model
     name = request.asked or f"{model.provider.name}:{model.id}"
@@ -105,7 +105,7 @@ def _question(request: Request) -> dict[str, Any]:
 
 
 def _content_for_key(message: Message) -> Any:
-    """Return the content of a message; an image by its hash, one text as itself."""
+    """Return the content of a message, with hashes in place of images."""
     content = message.content
     if isinstance(content, tuple) and len(content) == 1 and isinstance(content[0], Text):
         content = content[0].text
@@ -120,18 +120,16 @@ def _content_for_key(message: Message) -> Any:
 def _ordered(value: Any) -> Any:
     """Return canonical JSON in which the order of a schema's properties counts.
 
-    Models answer in the order of the schema; no other order in an object changes an answer.
+    Models answer in that order. The order of other objects does not change an answer.
     """
     if isinstance(value, list):
         return [_ordered(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: [[key, _ordered(each)] for key, each in item.items()]
-        if name == "properties" and isinstance(item, dict)
-        else _ordered(item)
-        for name, item in value.items()
-    }
+    ordered = {name: _ordered(item) for name, item in value.items()}
+    if isinstance(properties := ordered.get("properties"), dict):
+        ordered["properties"] = {"": list(properties.items())}  # no list of pairs is equal to it
+    return ordered
 
 
 def _digest(identity: Mapping[str, Any]) -> str:
@@ -145,14 +143,14 @@ def _hash(data: bytes) -> str:
 
 
 def _content_hash(path: Path) -> str:
-    """Return a hash of a file's content, which is read once for each version of the file."""
+    """Return a hash of the content of a file, read again only if the file has changed."""
     status = path.stat()
     return _file_hash(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=32)
 def _file_hash(path: str, size: int, modified: int, _inode: int) -> str:
-    """Return a hash of a file: of all its bytes; of a large one's samples, size and time."""
+    """Return a hash of all bytes of a file; of a large file, of samples, size and time."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:  # noqa: PTH123  # a text is a key of the cache
         if size <= _WHOLE_FILE:

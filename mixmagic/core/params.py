@@ -18,14 +18,14 @@ _ROLES = ("system", "user", "assistant")
 
 
 def is_number(value: Any) -> bool:
-    """Return True if a value is a number, and not a truth value."""
+    """Return True if a value is a number, and not a boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def canonical(value: Any) -> Any:
-    """Return a JSON value in one form: whole numbers as integers, lists for tuples, texts as keys.
+    """Return a JSON value in one form: whole numbers as integers, lists for tuples, string keys.
 
-    So 0, 0.0 and -0.0 are one. A truth value is not a number.
+    So 0, 0.0 and -0.0 are one. A boolean is not a number.
 
     Raises:
         TypeError: A key cannot be one in JSON.
@@ -91,9 +91,9 @@ _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_k": (_integer(0), "a whole number of at least 0"),
     "min_p": (_number(0, 1), "a number from 0 to 1"),
     "seed": (_integer(0), "a whole number of at least 0"),
-    "stop": (_texts, "a text or a list of texts"),
+    "stop": (_texts, "a string or a list of strings"),
     "n": (_integer(1, 128), "a whole number from 1 to 128"),
-    "logprobs": (lambda value: isinstance(value, bool), "a truth value"),
+    "logprobs": (lambda value: isinstance(value, bool), "a boolean"),
     "top_logprobs": (_integer(0, 20), "a whole number from 0 to 20"),
     "presence_penalty": (_number(-2, 2), "a number from -2 to 2"),
     "frequency_penalty": (_number(-2, 2), "a number from -2 to 2"),
@@ -198,7 +198,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
         except TypeError:
             raise BadArguments(
                 f"A prompt cannot be {prompt!r:.60}.",
-                'It is a text, or a list of {"role": "user", "content": "…"}.',
+                'It is a string, or a list of {"role": "user", "content": "…"}.',
             ) from None
     if not any(_has_content(message) for message in messages):
         raise BadArguments(
@@ -211,7 +211,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
         if message.role not in _ROLES or not _is_content(message.content):
             raise BadArguments(
                 f"A message cannot be {message!r:.80}.",
-                f"Its role is one of {', '.join(_ROLES)}, its content a text or parts.",
+                f"Its role is one of {', '.join(_ROLES)}, its content a string or parts.",
             )
         if not is_json(message.text):
             raise BadArguments(
