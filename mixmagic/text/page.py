@@ -85,7 +85,7 @@ def frame(source: str, title: str) -> str:
 
 
 def _clean(source: str) -> str:
-    """Return the elements of a page that show something and call nobody."""
+    """Return the elements of a page that are visible and make no requests."""
     cleaned: str = lazy.load("nh3").clean(
         source,
         tags=_TAGS,

@@ -88,7 +88,7 @@ class _Panes(HTMLParser):
 
 
 def panes(page: str) -> list[str]:
-    """What stands in each pane."""
+    """Return the content of each pane."""
     read = _Panes(page)
     assert read.open == []
     assert not any(read.astray), read.astray

@@ -1,4 +1,4 @@
-"""Where no update arrives, the whole answer comes in one output: widgets, captures, consoles."""
+"""Front ends without updates get the whole answer in one output: widgets, captures, consoles."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def desk(tmp_path_factory):
 
 
 def answers(ran: Ran) -> list[dict[str, str]]:
-    """What was displayed, widgets apart."""
+    """Return the displayed outputs without widgets."""
     kinds = ("display_data", "update_display_data")
     datas = [m["content"]["data"] for _, m in ran.messages if m["msg_type"] in kinds]
     return [data for data in datas if "application/vnd.jupyter.widget-view+json" not in data]

@@ -46,7 +46,7 @@ def script(source: str, tmp_path, **env: str) -> subprocess.CompletedProcess[byt
 
 
 def statuses(home) -> list[str]:
-    """How the calls in the ledger ended."""
+    """Return the statuses of the calls in the ledger."""
     with sqlite3.connect(home / "data" / "ledger.db") as connection:
         found = [status for (status,) in connection.execute("SELECT status FROM calls")]
     connection.close()

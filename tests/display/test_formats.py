@@ -158,7 +158,7 @@ def test_an_unknown_format_is_refused_before_anything_is_sent(desk, provider):
 
 
 def shown(form: str, text: str) -> dict[str, str]:
-    """What a form shows of an answer, its footer taken off."""
+    """Return the bundle of an answer without its footer."""
     bundle = FORMATS[form].whole(answered(text), "$1")
     footer = answered(text).footer("$1")
     assert all("9 → 5 tokens" in each for each in bundle.values())

@@ -1,4 +1,4 @@
-"""How an answer grows in a cell: bounded rate, linear bytes, static outputs at the end."""
+"""An answer grows in a cell at a bounded rate, with linear bytes, and ends in static outputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def code(size: int) -> str:
 
 
 def datas_of(ran: Ran) -> list[dict[str, str]]:
-    """What each display that is left in the cell shows."""
+    """Return the data of each output that is left in the cell."""
     return [output["data"] for output in ran.outputs if "data" in output]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal, localcontext
@@ -295,9 +294,13 @@ def test_elsewhere_compares_the_calls_of_this_session(session, together_served):
 
 def test_elsewhere_leaves_out_a_call_without_an_answer(session, together):
     """It is counted at the most that it could cost, and by its tokens others would look cheap."""
-    together.plan = [Answer([HANG])]
     request = session.request("Explain.", model="8x7b", stream=False)
-    threading.Timer(0.3, request.control.stop.set).start()
+
+    def stop_when_received(_):
+        request.control.stop.set()
+        return Answer([HANG])
+
+    together.plan = [stop_when_received]
     with pytest.raises(Stopped):
         list(session.stream(request))
     (table,) = shown(session, "spend", "--elsewhere")

@@ -1,4 +1,4 @@
-"""How values present themselves to a model: texts, containers, code, exceptions."""
+"""Values as text for a model: strings, containers, refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VALUES = st.recursive(
 
 
 def shown(value, limit=100_000):
-    """What a model would read, a character being a token."""
+    """Return the text for a model; a character counts as a token."""
     return excerpts(value, "value").within(limit, len)
 
 

@@ -1,4 +1,4 @@
-"""How functions, classes, modules and exceptions present themselves to a model."""
+"""Functions, classes, modules and exceptions as text for a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Point:
 
 
 def shown(value, limit=100_000):
-    """What a model would read, a character being a token."""
+    """Return the text for a model; a character counts as a token."""
     return excerpts(value, "value").within(limit, len)
 
 

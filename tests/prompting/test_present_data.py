@@ -1,4 +1,4 @@
-"""How tables, arrays and plots present themselves to a model."""
+"""Tables, arrays and plots as text for a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CELLS = st.none() | st.text() | st.integers() | st.floats() | st.lists(st.text()
 
 
 def shown(value, limit=100_000):
-    """What a model would read, a character being a token."""
+    """Return the text for a model; a character counts as a token."""
     return excerpts(value, "value").within(limit, len)
 
 

@@ -26,7 +26,7 @@ from mixmagic.prompting.present import excerpts
 
 
 def shown(value, limit=100_000):
-    """What a model would read, a character being a token."""
+    """Return the text for a model; a character counts as a token."""
     return excerpts(value, "value").within(limit, len)
 
 

@@ -197,7 +197,7 @@ def test_a_listing_survives_a_damaged_template(folder):
 
 
 def listed(folder, *words: str) -> list:
-    """What `%mixmagic templates` shows."""
+    """Return the table of `%mixmagic templates`."""
     session = SimpleNamespace(settings=SimpleNamespace(templates=folder))
     return shown(session, "templates", *words)
 

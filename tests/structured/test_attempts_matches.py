@@ -1,4 +1,4 @@
-"""What fits a schema is found in an answer before a second one is paid for."""
+"""A matching value is found in an answer before a second attempt is paid for."""
 
 from __future__ import annotations
 

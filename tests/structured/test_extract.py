@@ -1,4 +1,4 @@
-"""What answers in a known form say: code, JSON, formulas."""
+"""Code, JSON and formulas are extracted from answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where schemas come from, and what they make of values."""
+"""Schemas of dicts and types, and the instances that they make of values."""
 
 from __future__ import annotations
 

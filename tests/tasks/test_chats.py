@@ -36,7 +36,7 @@ def told(chats: Chats, *asked: tuple[str, str | None], name: str = "trip", run: 
 
 
 def sent(chats: Chats, cell: Cell | None, name: str = "trip") -> list[Message]:
-    """What a cell's call has in front of its question."""
+    """Return the messages before the question of a cell's call."""
     return list(trim(chats.before(name, cell), [], None, words)[0])
 
 

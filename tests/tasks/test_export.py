@@ -175,7 +175,7 @@ def test_the_providers_of_the_catalog(form, session):
 
 
 def test_history_expansion_changes_nothing(provider, server, tmp_path):
-    """Where one is pasted into, an exclamation mark may stand for an earlier line."""
+    """In an interactive shell, an exclamation mark can expand to an earlier line."""
     request = asking(provider, "Hello! !x !! 'a!' \"!b\"")
     code = program(request, "curl")
     assert "!" not in code

@@ -17,7 +17,7 @@ _LINES = ["", "```", "```py", "~~~", "````", "   ```", "    ```", "  ~~~ sh x", 
 
 
 def read(markdown: str) -> tuple[CodeBlock, ...]:
-    """What markdown-it finds."""
+    """Return the code blocks that markdown-it finds."""
     return tuple(
         CodeBlock((token.info.split() or [""])[0], token.content.removesuffix("\n"))
         for token in _READER.parse(markdown)

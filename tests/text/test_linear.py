@@ -1,4 +1,4 @@
-"""Whatever a model writes, reading it takes time linear in its length: the kernel waits for it."""
+"""Reading any answer takes time linear in its length: the kernel waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pandoc and nbconvert make of an answer: no TeX, directive, or attribute of its own."""
+"""pandoc and nbconvert write no TeX, directives or attributes of an answer."""
 
 from __future__ import annotations
 

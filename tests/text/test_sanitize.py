@@ -1,4 +1,4 @@
-"""What a model writes cannot act, whoever reads its Markdown; what it says is all there."""
+"""Nothing in sanitized Markdown acts in any parser, and no visible text is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READERS = {"mistune": markdown2html_mistune, "markdown-it": _COMMONMARK.render}
 
 
 def read(markdown: str) -> str:
-    """What a person reads of Markdown, white space folded."""
+    """Return the visible text of Markdown, with white space folded."""
     return " ".join(words(_COMMONMARK.render(markdown)).split())
 
 
@@ -168,7 +168,7 @@ _PIECES = (
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from(_PIECES), max_size=40))
 def test_no_word_is_lost(pieces):
-    """However deep or odd: in order, and once."""
+    """The words stay in order, once each, at any depth."""
     text = "".join(f"{piece}w{number}x " for number, piece in enumerate(pieces))
     assert re.findall(r"w\d+x", read(sanitize(text))) == re.findall(r"w\d+x", text)
 
@@ -228,7 +228,7 @@ STORMS = [
 
 
 def _work(text: str) -> int:
-    """How many calls of functions it takes to sanitize a text."""
+    """Return the number of function calls that sanitizing a text takes."""
     calls = 0
 
     def count(frame, event, argument):
