@@ -491,20 +491,3 @@ def test_on_end_is_not_called_for_a_call_that_was_never_sent(session):
     next(stream)
     stream.close()
     assert (ends, rows(session)) == ([], [])
-
-
-def test_the_events_of_a_call_come_in_order(session):
-    events = []
-
-    def notify(event, running):
-        events.append((event, [row["status"] for row in rows(session)]))
-
-    list(meter(session.ledger, None, session.calls, notify)(answers)(session.request("Hi")))
-    assert events == [
-        ("begin", []),
-        ("money", ["open"]),
-        ("move", ["open"]),
-        ("move", ["open"]),
-        ("money", ["ok"]),
-        ("end", ["ok"]),
-    ]
