@@ -1,7 +1,7 @@
 """Talk to Mixtral and other language models from a notebook cell.
 
 In a notebook: `%load_ext mixmagic`, then `%%mixtral?`. In Python: `mixmagic.ask("…")`.
-Importing this module loads nothing but the standard library; names come when first used.
+Importing this module loads nothing but the standard library; names are imported at first use.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completio
     Args:
         prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
         model: A catalog name (`8x7b`, `fireworks:8x7b`, `local`) or `provider:API-string`;
-            the session's model where `None`.
-        **params: `system` (instructions), `temperature` (0 to 2), `max_tokens`, `top_p`,
-            `seed`, `stop` (a text or a list), `schema` (a JSON Schema), …
+            the session's default if `None`.
+        **params: `system` (the system prompt), `task` (such as `code`), `temperature` (0 to 2),
+            `max_tokens`, `top_p`, `seed`, `stop` (a text or a list), `schema` (a JSON Schema), …
 
     Returns:
-        The answer: `text`, `usage` (tokens), `cost` (US dollars, `None` where unknown), …
+        The answer: `text`, `usage` (tokens), `cost` (US dollars, `None` if unknown), …
 
     Raises:
-        errors.MixmagicError: What went wrong, and a hint that cures it.
+        errors.MixmagicError: The call failed; the message is followed by a hint.
 
     Example:
         >>> mixmagic.ask("Name three colours.", model="local", temperature=0)
@@ -87,7 +87,7 @@ def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completio
 def stream(
     prompt: Prompt, *, model: str | None = None, **params: Any
 ) -> Generator[Delta, None, None]:
-    """Ask a model and get the answer in pieces, as they come.
+    """Ask a model and get the answer in pieces, as they arrive.
 
     Close the iterator if you leave it early, or use `contextlib.closing`: only then does the
     model stop at once.
@@ -101,7 +101,7 @@ def stream(
         Pieces of the answer; `str(piece)` is its text.
 
     Raises:
-        errors.MixmagicError: What went wrong, and a hint that cures it.
+        errors.MixmagicError: The call failed; the message is followed by a hint.
 
     Example:
         >>> for piece in mixmagic.stream("Count to ten.", model="local"):
@@ -114,19 +114,19 @@ def stream(
 
 
 def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None:
-    """Set what may be spent at most. A call that could cost more than what is left is refused.
+    """Set a spending limit. A call that could cost more than the rest of it is refused.
 
-    What a call can cost at most is held before it is sent, so that threads, kernels and processes
-    together never pass a budget. `mixmagic.session().budgets()` says what is left.
+    The worst case of a call is reserved before it is sent, so that threads, kernels and processes
+    together never pass a budget. `mixmagic.session().budgets()` returns the balances.
 
     Args:
-        limit: US dollars; `None` takes the budget off.
+        limit: US dollars; `None` removes the budget.
         per: `session` (this one), `notebook` (this one, in all sessions), `day` or `month` (all
             sessions of this user together).
 
     Raises:
-        errors.BadArguments: No amount, no such period, or the notebook is not known.
-        errors.StoreError: The budget cannot be kept.
+        errors.BadArguments: The amount or the period is invalid, or the notebook is unknown.
+        errors.StoreError: The budget cannot be stored.
 
     Example:
         >>> mixmagic.budget("0.50", per="day")
@@ -138,14 +138,14 @@ def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None
 
 
 def spend(period: Period = "session", by: By = "model") -> Spend:
-    """What calls have cost.
+    """Return what calls have cost.
 
     Args:
-        period: Which calls: of this `session`, of `today`, of this `month`, or `all`.
-        by: What they are summed up by: `model`, `day`, `notebook` or `status`.
+        period: The calls of this `session`, of `today`, of this `month`, or `all`.
+        by: Grouping: `model`, `day`, `notebook` or `status`.
 
     Returns:
-        The sums in US dollars. It shows itself as a table, with a plot where matplotlib is
+        The sums in US dollars. It displays as a table, with a plot if matplotlib is
         installed; `total`, `frame()` (pandas), `plot()` (matplotlib) and `to_csv()` give more.
 
     Raises:
@@ -162,9 +162,9 @@ def spend(period: Period = "session", by: By = "model") -> Spend:
 
 
 def stopped() -> list[Completion]:
-    """Return what had come of the calls that were stopped last, all those of one cell together.
+    """Return what was received of the calls that were stopped last, in one cell or at once.
 
-    A cell that is interrupted stops every call that it has begun, in whatever thread.
+    Interrupting a cell stops every call that it has begun, in any thread.
 
     Example:
         >>> [answer.text for answer in mixmagic.stopped()]
@@ -175,7 +175,7 @@ def stopped() -> list[Completion]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register the magics: what `%load_ext mixmagic` calls."""
+    """Register the magics, for `%load_ext mixmagic`."""
     from mixmagic import magics
     from mixmagic.sessions import session
 
@@ -183,7 +183,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magics away: what `%unload_ext mixmagic` calls."""
+    """Remove the magics, for `%unload_ext mixmagic`."""
     from mixmagic import magics
 
     magics.unregister(shell)

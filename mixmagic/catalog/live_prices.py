@@ -1,4 +1,4 @@
-"""What a provider's own `/models` says of prices. For `catalog` alone."""
+"""Prices in a provider's own `/models` list. For `catalog` alone."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ SOURCE = "the provider's /models"
 
 
 def price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
-    """The price that an entry gives, where the provider's dialect says how; `None` where none."""
-    where = provider.dialect.live_price
-    if provider.free or not where:
+    """Return the price in an entry, if the provider's dialect says where it is."""
+    paths = provider.dialect.live_price
+    if provider.free or not paths:
         return None
-    given, taken = (_dollars(entry, where, name) for name in ("input", "output"))
-    if given is None or taken is None:
+    prompt, answer = (_dollars(entry, paths, name) for name in ("input", "output"))
+    if prompt is None or answer is None:
         return None
-    if not given and not taken and not where.get("free"):
+    if not prompt and not answer and not paths.get("free"):
         return None  # sold by the hour
-    if _dollars(entry, where, "request"):
-        return None  # and something for every call
-    # Of the cache, 0 says that there is no such price: nobody gives those tokens away.
-    cached, written = (_dollars(entry, where, name) or None for name in ("cached", "cache_write"))
-    return Price(given, taken, cached=cached, cache_write=written, source=SOURCE)
+    if _dollars(entry, paths, "request"):
+        return None  # each call costs something besides its tokens
+    # A 0 means that there is no price for the cache: nobody gives those tokens away.
+    cached, written = (_dollars(entry, paths, name) or None for name in ("cached", "cache_write"))
+    return Price(prompt, answer, cached=cached, cache_write=written, source=SOURCE)
 
 
-def _dollars(entry: Mapping[str, Any], where: Mapping[str, Any], name: str) -> Decimal | None:
-    """One of its prices, in dollars for a million tokens; `None` where it gives none."""
-    if name not in where:
+def _dollars(entry: Mapping[str, Any], paths: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return one price of an entry, in dollars per million tokens; `None` if it has none."""
+    if name not in paths:
         return None
     value: Any = entry
     try:
-        for part in where[name].split("."):
+        for part in paths[name].split("."):
             value = value[part]
         # Providers send binary floats: 0.6000000000000001 means 0.60.
-        per_million = round(Decimal(str(value)) * (1_000_000 // int(where["per"])), 6)
+        per_million = round(Decimal(str(value)) * (1_000_000 // int(paths["per"])), 6)
     except (KeyError, TypeError, ValueError, InvalidOperation):
         return None
     # Routers send -1 for "it depends": not a price.

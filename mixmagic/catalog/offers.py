@@ -1,4 +1,4 @@
-"""What a model costs at each provider that serves it, and what calls would have cost there.
+"""Prices of a model at each provider that serves it, and the cost of the same calls there.
 
 Pure functions over the catalog. May be imported by `sessions` and what stands above it.
 """
@@ -22,9 +22,8 @@ class Offer:
     """A model at one provider.
 
     Attributes:
-        model: The catalog's row: who serves it, whether it needs a key (`provider.key_required`),
-            its status, and its price with cached and batch, `since` and `source`.
-        cost: US dollars for a million tokens in and a million out; `None` where no price is known.
+        model: The catalog row, with its provider, status and price.
+        cost: US dollars for a million tokens in and a million out; `None` if no price is known.
     """
 
     model: Model
@@ -33,19 +32,19 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the calls of one model have used and cost.
+    """Usage and cost of the calls to one model.
 
     Attributes:
-        provider: Who was asked, by name.
+        provider: The name of the provider.
         model: The API string.
         prompt_tokens: Tokens in.
-        cached_tokens: Those of them that the provider had in its cache.
+        cached_tokens: Those of them that came from the provider's cache.
         completion_tokens: Tokens out.
-        cost: US dollars of the calls whose price was known; lost ones at their most.
-        unpriced: Calls whose price was not known.
-        lost: Calls of which nobody knows what they have used and cost.
+        cost: US dollars of the calls with a known price; lost ones at their worst case.
+        unpriced: Calls without a known price.
+        lost: Calls with unknown usage and cost.
         estimated: Calls whose tokens we counted, not the provider.
-        billed_tries: Tries of which nobody has seen the end, and that the provider may bill.
+        billed_tries: Failed tries that the provider may bill.
     """
 
     provider: str
@@ -66,18 +65,18 @@ class Calls:
 
     @property
     def usage(self) -> Usage:
-        """The tokens as one call's."""
+        """The tokens of all calls together."""
         return Usage(self.prompt_tokens, self.completion_tokens, self.cached_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one provider would have asked for the same calls.
+    """Cost of the same calls at one provider.
 
     Attributes:
-        provider: Who.
-        models: Its row for each model that was called; `None` where it has none.
-        costs: US dollars for each; `None` where it has no such model, or no price is known.
+        provider: The provider.
+        models: Its row for each model that was called; `None` if it has none.
+        costs: US dollars for each; `None` if it has no such model, or no price is known.
     """
 
     provider: Provider
@@ -86,7 +85,7 @@ class Bill:
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars in all; `None` where any part is not known, for the rest says nothing."""
+        """US dollars in total; `None` if any part is unknown, since the rest means nothing."""
         known = [cost for cost in self.costs if cost is not None]
         return exact_sum(known) if len(known) == len(self.costs) else None
 
@@ -96,12 +95,11 @@ class Comparison:
     """The same calls at other providers.
 
     Attributes:
-        calls: What was called, and is served by more than one provider.
-        alone: What was called, and is served by nobody else: it is compared with nothing.
-        bills: What each provider would have asked for `calls`, the cheapest first; those that
-            cannot say last.
-        unanswered: What was called, and has no tokens of an answer that anybody counted, as where
-            all calls were lost: there is nothing to compare.
+        calls: Calls to models that several providers serve.
+        alone: Calls to models that nobody else serves: there is nothing to compare.
+        bills: The cost of `calls` at each provider, the cheapest first, unknown ones last.
+        unanswered: Calls without counted tokens of an answer, such as lost ones: there is nothing
+            to compare.
     """
 
     calls: tuple[Calls, ...]
@@ -111,18 +109,18 @@ class Comparison:
 
 
 def offers(catalog: Catalog, name: str) -> list[Offer]:
-    """Who serves a model, and for how much.
+    """Return who serves a model, and at what price.
 
-    Two rows are the same model where they share a name: an alias such as `8x7b`, or an API
-    string, in any letters. What a user's file gives the alias counts as that model, too.
+    Two rows are the same model if they share a name: an alias such as `8x7b`, or an API string, in
+    any case. A row to which a user's file gives the alias counts as that model, too.
 
     Args:
         catalog: The models that can be named.
         name: A model of any provider, as for `Catalog.resolve`.
 
     Returns:
-        The cheapest first, by a million tokens in and a million out, whatever their status; those
-        of unknown price last.
+        The cheapest first, by a million tokens in and a million out, in any status; unknown prices
+        come last.
 
     Raises:
         UnknownModel: No row has this name.
@@ -140,15 +138,15 @@ def offers(catalog: Catalog, name: str) -> list[Offer]:
 
 
 def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
-    """What the same tokens would have cost at each provider that serves the same models.
+    """Return the cost of the same tokens at each provider that serves the same models.
 
-    The same model counts the same tokens everywhere. Those that came from one provider's cache
-    are priced as if they had come from the other's, at its price for them where one is known.
-    Prices are today's, not those of the day of a call.
+    The same model has the same tokens everywhere. Cached tokens are priced as if they were in the
+    other provider's cache, at its price for them if it is known. Prices are today's, not those of
+    the day of a call.
 
     Args:
         catalog: The models that can be named, with their prices.
-        rows: What was called, a row for each model.
+        rows: The calls, one row for each model.
 
     Returns:
         The bills, in US dollars.
@@ -173,24 +171,24 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
 
 
 def _same(asked: Model, models: Iterable[Model]) -> list[Model]:
-    """The rows of the same model, and the model itself where it is in none of them."""
+    """Return the rows of the same model, and the model itself if it is not among them."""
     names = _names(asked)
     rows = [model for model in models if names & _names(model)]
     return rows if asked in rows else [asked, *rows]
 
 
 def _names(model: Model) -> set[str]:
-    """What a model is called, apart from its provider."""
+    """Return the names of a model, without its provider."""
     return {name.lower() for name in (model.id, *model.aliases)}
 
 
 def _providers(models: Iterable[Model]) -> dict[str, Provider]:
-    """Who serves the models, by name."""
+    """Return the providers of the models, by name."""
     return {model.provider.name: model.provider for model in models}
 
 
 def _served(catalog: Catalog, row: Calls) -> list[Model]:
-    """The rows of what was called: its own first, then the cheapest; none where it is gone."""
+    """Return the rows of a called model: its own first, then the cheapest; none if it is gone."""
     try:
         asked, found = catalog.resolve(row.name), offers(catalog, row.name)
     except UnknownModel:
@@ -199,7 +197,7 @@ def _served(catalog: Catalog, row: Calls) -> list[Model]:
 
 
 def _bill(provider: Provider, calls: Sequence[Calls], places: Sequence[list[Model]]) -> Bill:
-    """What `provider` would have asked, at the first row in each of `places` that is its own."""
+    """Return the bill of a provider, at its first row for each model."""
     models = [
         next((model for model in found if model.provider.name == provider.name), None)
         for found in places

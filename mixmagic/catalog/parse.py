@@ -1,4 +1,4 @@
-"""What the tables of a catalog file mean, checked. For `catalog` alone."""
+"""Read and check the tables of a catalog file. For `catalog` alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from mixmagic.core.money import Price
 from mixmagic.core.values import Dialect, Model, Provider
 
-# What TOML must hold for a field of this type: a wrong one would only be found far from here.
+# The TOML type for each field type: a wrong one would only be noticed far from here.
 _TYPES = {
     "str": str,
     "bool": bool,
@@ -27,25 +27,25 @@ _TYPES = {
 }
 
 FREE = Price(Decimal(0), Decimal(0), source="free by declaration")
-# Dollars for a million tokens: what costs more is a mistake, and too much for the ledger.
+# Dollars per million tokens: a higher price is a mistake, and too much for the ledger.
 DEAREST = Decimal(1_000_000)
-# RFC 9110: what the name of a header is made of, and its value; and headers that HTTP itself needs.
+# RFC 9110: characters of a header's name and of its value; and headers that HTTP itself sets.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _RESERVED = frozenset({
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
     "host", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
-# What limits an answer, and so its cost.
+# Parameters that limit an answer, and so its cost.
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
-    """A provider from a file's head, over what is known of it."""
+    """Return a provider from the head of a file; what is not there is taken from `known`."""
     values = _fields(Provider, table)
     if "dialect" in values:
         dialect = _fields(Dialect, values["dialect"])
-        json.dumps(dialect, allow_nan=False)  # it is sent: no dates, no infinities
+        json.dumps(dialect, allow_nan=False)  # it is sent as JSON: no dates, no infinities
         _check_parameters(dialect)
         values["dialect"] = Dialect(**dialect)
     if known is not None and "base_url" in values:  # another server, with prices of its own
@@ -55,27 +55,27 @@ def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
     if "headers" in values:
         _check_headers(values["headers"])
         if known is None and "key_env" not in values:
-            values.setdefault("key_required", False)  # they carry what is needed
+            values.setdefault("key_required", False)  # the headers carry the key
     if values.get("key_header"):
         _check_headers({values["key_header"]: "key"})
     return replace(known, **values) if known else Provider(**{"label": values["name"], **values})
 
 
 def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, source: str) -> Model:
-    """A model from a file's row, over what is known of it.
+    """Return a model from a row of a file; what is not there is taken from `known`.
 
     Args:
         row: The row's table.
         served_by: Its provider.
-        known: What is known of it.
-        source: Where a price comes from that does not say so itself.
+        known: The same model as an earlier file has it, if any.
+        source: The source of a price that does not name its own.
     """
     values = _fields(Model, row)
     if values.get("context", 1) < 1:
-        values["context"] = None  # no number of tokens: it is not known
+        values["context"] = None  # not a number of tokens: unknown
     if "price" in values:
         values["price"] = _price(values["price"], source)
-        # Nobody has looked at a new price on the day on which the old one was checked.
+        # The day on which the old price was checked does not apply to the new one.
         values.setdefault("checked", None)
     elif served_by.free:
         values["price"] = FREE
@@ -88,10 +88,10 @@ def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, sour
 
 
 def _check_headers(headers: Mapping[str, Any]) -> None:
-    """Refuse headers that no request can have.
+    """Check that a request can have these headers.
 
     Raises:
-        ValueError: There is one.
+        ValueError: It cannot.
     """
     for name, value in headers.items():
         if not _HEADER.fullmatch(name) or name.lower() in _RESERVED:
@@ -104,10 +104,10 @@ def _check_headers(headers: Mapping[str, Any]) -> None:
 
 
 def _check_parameters(values: Mapping[str, Any]) -> None:
-    """Refuse a dialect that would leave an answer without its limit.
+    """Check that a dialect leaves an answer its limit.
 
     Raises:
-        TypeError: A parameter is renamed to what is not a name.
+        TypeError: A parameter is not renamed to a name.
         ValueError: A limit is left out.
     """
     for name, theirs in values.get("rename", {}).items():
@@ -119,7 +119,7 @@ def _check_parameters(values: Mapping[str, Any]) -> None:
 
 
 def _price(table: Any, source: str) -> Price:
-    """A price from a row's table; what is left out of it is not taken from an older price."""
+    """Return the price in a row's table; nothing is taken from an earlier price."""
     if not isinstance(table, dict):
         raise TypeError(f"a price is a table, not {table!r}")
     values = {"source": source, **_fields(Price, table)}
@@ -134,7 +134,7 @@ def _price(table: Any, source: str) -> Price:
 
 
 def _number(name: str, value: Any) -> Decimal:
-    """A number that can be a price."""
+    """Return a number that can be a price."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:
@@ -145,7 +145,7 @@ def _number(name: str, value: Any) -> Decimal:
 
 
 def _fields(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table's fields, refused where `cls` has none of that name."""
+    """Return the table's fields, checked against those of `cls`."""
     known = {field.name: _TYPES.get(str(field.type)) for field in dataclasses.fields(cls)}
     if extra := sorted(table.keys() - known.keys()):
         raise ValueError(f"{cls.__name__.lower()} has no field {extra[0]!r}")

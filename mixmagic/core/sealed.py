@@ -1,4 +1,4 @@
-"""Let no exception carry a key out of the code that handles it."""
+"""Keep keys out of the exceptions that leave the code which handles them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Redact = Callable[[Any], Any]
 
 
 class sealed:  # noqa: N801  # read as the block that it guards
-    """Take out of every exception that leaves the block what may hold a key.
+    """Remove from every exception that leaves the block whatever may hold a key.
 
-    That is the frames below the block, with their variables, and the exceptions that it came
-    from. Its type stays, and its message, redacted. The frame of the block itself may stay, too:
-    keys belong in the functions that it calls.
+    That is the frames below the block, with their variables, and the exceptions that caused it. Its
+    type stays, and its message, redacted. The frame of the block itself may stay, too: keys belong
+    in the functions that it calls.
 
     Args:
-        redact: Takes keys out of a text; without it messages stay as they are.
+        redact: Removes keys from a text; without it messages stay as they are.
 
     Example:
         >>> with sealed(credentials.redact):
@@ -48,7 +48,7 @@ class sealed:  # noqa: N801  # read as the block that it guards
         try:
             clean = _clean(error, self._redact)
         except Exception:  # noqa: BLE001  # close to that limit, or an exception of an odd class
-            if not isinstance(error, (RecursionError, MemoryError)):  # whose words are Python's
+            if not isinstance(error, (RecursionError, MemoryError)):  # their messages are Python's
                 error.args = ()
             return
         if clean is not error:
@@ -60,14 +60,14 @@ class sealed:  # noqa: N801  # read as the block that it guards
 
 
 def _clean(error: BaseException, redact: Redact | None) -> BaseException:
-    """Take frames and keys out of an exception and of those that it groups.
+    """Remove frames and keys from an exception and from those that it groups.
 
     Returns:
         The same exception; another one if it is a group, whose message cannot be changed.
     """
     error.__traceback__ = error.__context__ = error.__cause__ = None
     if isinstance(error, BaseExceptionGroup):
-        members = [_clean(each, redact) for each in error.exceptions]
+        members = [_clean(member, redact) for member in error.exceptions]
         message = redact(error.message) if redact is not None else error.message
         if message != error.message or not _same(members, error.exceptions):
             attributes = vars(error)
@@ -80,7 +80,7 @@ def _clean(error: BaseException, redact: Redact | None) -> BaseException:
 
 
 def _reword(error: BaseException, redact: Redact) -> None:
-    """Redact an exception's arguments, its notes and whatever else its message is made of."""
+    """Redact an exception's arguments, notes and attributes."""
     slots = [
         name
         for kind in type(error).__mro__[:-2]  # but BaseException and object
@@ -95,7 +95,7 @@ def _reword(error: BaseException, redact: Redact) -> None:
 
 
 def _redacted(value: Any, redact: Redact) -> Any:
-    """A value without keys: itself if it has none."""
+    """Return a value without keys: the same object if it has none."""
     if isinstance(value, bytes):
         text = value.decode("latin-1")
         shown = redact(text)
@@ -104,7 +104,7 @@ def _redacted(value: Any, redact: Redact) -> Any:
         items = [_redacted(item, redact) for item in value]
         return value if _same(items, value) else type(value)(items)
     if type(value) is dict:
-        return {_redacted(name, redact): _redacted(each, redact) for name, each in value.items()}
+        return {_redacted(name, redact): _redacted(item, redact) for name, item in value.items()}
     text = value if isinstance(value, str) else repr(value)
     shown = redact(text)
     return value if shown == text else shown

@@ -1,4 +1,4 @@
-"""Where files live, the settings file and the environment: read in one place, passed down.
+"""The settings file, the environment and the folders: read in one place, passed down.
 
 May import `amount`, `notebook`, `files`, `money` and `errors`.
 """
@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mixmagic.core import files, notebook
+from mixmagic.core import files, lazy, notebook
 from mixmagic.core.money import Per, parse_dollars
 from mixmagic.core.sealed import sealed
 from mixmagic.errors import BadArguments
@@ -31,29 +31,29 @@ class Settings:
 
     A later one of these wins: the defaults below, `config.toml` in `config_dir`, the
     environment (`MIXMAGIC_MODEL`, `MIXMAGIC_IDLE_TIMEOUT`, …). `MIXMAGIC_HOME` puts the first
-    three folders under one of your own.
+    three folders below another one.
 
     Attributes:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
-        data_dir: What must not be lost: the ledger.
-        cache_dir: What can be fetched again: the embedded model's weights.
+        data_dir: Files that must not be lost: the ledger.
+        cache_dir: Files that can be fetched again: the embedded model's weights.
         notebook: The notebook's canonical path; `None` if the front end does not name one.
-        folder: The notebook's, or the working folder if there is no such file, if there is one;
-            API keys may stand in a file `.env` there.
+        folder: The notebook's folder, or the working folder if there is no such file; a file `.env`
+            there may hold API keys.
         model: The default model's name; `None` if the user has chosen none.
-        live: Whether answers stream into the notebook: `None` finds out, `False` shows each
-            one once, when it is whole.
-        connect_timeout: Seconds for the name's look-up, the connection and TLS together.
-        first_byte_timeout: Seconds from the sent question to the first data of the answer. A
-            server's pings are no data; an answer that is not streamed comes all at once.
+        live: True to stream answers into the notebook, False to show each one once it is complete;
+            `None` depends on the front end.
+        connect_timeout: Seconds for DNS, the connection and TLS together.
+        first_byte_timeout: Seconds from the request to the first data of the answer. A server's
+            pings do not count; an answer that is not streamed arrives all at once.
         idle_timeout: Seconds between two pieces of data of an answer.
-        total_timeout: Seconds for a call in all, with its waits and retries.
-        max_retries: How often a call that was not answered is sent again.
-        retry_timeout: Seconds that a call may spend on waiting for its retries.
+        total_timeout: Seconds for a whole call, with its waits and retries.
+        max_retries: Number of times that a failed call is sent again.
+        retry_timeout: Seconds that a call may wait for its retries in total.
         ca_file: A PEM file of certificates to trust besides the usual ones.
-        budget_session: US dollars that each session may cost; `None` is no limit.
-        budget_day: US dollars that all sessions together may cost in a day.
-        budget_month: US dollars that all sessions together may cost in a month.
+        budget_session: US dollars that each session may spend; `None` is no limit.
+        budget_day: US dollars that all sessions together may spend in a day.
+        budget_month: US dollars that all sessions together may spend in a month.
         budget_floor: Tokens of the shortest useful answer: a call for which a budget has less
             left is refused.
     """
@@ -102,9 +102,9 @@ class Settings:
         """Read the settings file and the environment.
 
         Raises:
-            BadArguments: A setting that does not exist, or whose value makes no sense.
+            BadArguments: A setting does not exist, or its value is invalid.
         """
-        with sealed():  # the environment, which holds keys, is a variable of what is called
+        with sealed():  # frames below have the environment, which holds keys, as a variable
             return cls._load(os.environ if environ is None else environ)
 
     def version(self) -> object:
@@ -148,7 +148,7 @@ def _working_folder() -> Path:
         return Path()
 
 
-# A setting's name and what it takes.
+# The type of each setting.
 _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
 _VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _KINDS))
 # As bytes, if the system has them: nothing must be decoded to see whether it has changed.
@@ -165,7 +165,7 @@ _TAKES = {
 
 
 def _folders(home: str) -> tuple[Path, Path, Path]:
-    """The folders for configuration, data and cache."""
+    """Return the folders for configuration, data and cache."""
     if home:
         try:
             root = Path(home).expanduser().absolute()
@@ -175,14 +175,12 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
                 "Name a folder by its whole path.",
             ) from None
         return root / "config", root / "data", root / "cache"
-    import platformdirs  # here, because it is needed at the first call and not before
-
-    dirs = platformdirs.PlatformDirs("mixmagic", appauthor=False)
+    dirs = lazy.load("platformdirs").PlatformDirs("mixmagic", appauthor=False)
     return dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The settings file as a dict, empty where there is none."""
+    """Return the settings file as a dict; empty if there is none."""
     try:
         return files.toml(files.read(path))
     except FileNotFoundError:
@@ -195,11 +193,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _converted(text: str, kind: str) -> Any:
-    """A text of the environment as what its setting takes, where it can be that."""
+    """Convert a text of the environment to the type of its setting, if it can be converted."""
     try:
         if kind == "bool | None":
             return _TRUTH[text.lower()]
-        # Python also reads `1_0` as ten, and the digits of all scripts.
+        # Python also accepts `1_0` as ten, and the digits of all scripts.
         if kind in ("float", "int") and text.isascii() and "_" not in text:
             return float(text) if kind == "float" else int(text)
     except (KeyError, ValueError):
@@ -208,7 +206,7 @@ def _converted(text: str, kind: str) -> Any:
 
 
 def _checked(name: str, value: Any, path: Path) -> Any:
-    """Return a setting's value; refuse a setting that does not exist, or that it cannot be."""
+    """Return a setting's value, checked; raise if there is no such setting."""
     if name not in _KINDS:
         near = difflib.get_close_matches(name, _KINDS, 1) or list(_KINDS)
         raise BadArguments(
@@ -218,14 +216,14 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     if kind == "Decimal | None":
         with contextlib.suppress(BadArguments):
             return parse_dollars(value)
-    sensible = {
+    valid = {
         "str": type(value) is str,
         "str | None": type(value) is str,
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
         "int": type(value) is int and value >= 0,
     }
-    if not sensible.get(kind):
+    if not valid.get(kind):
         raise BadArguments(
             f"The setting {name!r} cannot be {value!r:.80} ({path} or {_variable(name)}).",
             f"It takes {_TAKES[kind]}.",

@@ -1,4 +1,4 @@
-"""The headers that a catalog file adds to every request; `$NAME` in one stands for a variable."""
+"""Names and values of the headers in a catalog file; `$NAME` in a value stands for a variable."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def key_header(provider: Provider) -> tuple[str, str]:
 
 def variables(provider: Provider) -> list[str]:
     """Return the environment variables that the provider's headers name."""
-    found = (each for text in provider.headers.values() for each in _VARIABLE.finditer(text))
-    return list(dict.fromkeys(each["name"] for each in found))
+    texts = provider.headers.values()
+    names = (match["name"] for text in texts for match in _VARIABLE.finditer(text))
+    return list(dict.fromkeys(names))
 
 
 def filled(text: str, value: Callable[[str], str]) -> str:

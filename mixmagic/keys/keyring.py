@@ -29,7 +29,7 @@ def get(provider: Provider, redact: Redact) -> Secret:
 
 
 def put(provider: Provider, key: Secret, redact: Redact) -> None:
-    """Keep the provider's key; an empty one is taken out.
+    """Store the provider's key; an empty one removes it.
 
     Raises:
         MissingPackage: There is no keyring.
@@ -42,7 +42,7 @@ def put(provider: Provider, key: Secret, redact: Redact) -> None:
 
 
 def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secret:
-    """Let the keyring do something; what it raises becomes an error of ours."""
+    """Call a function of the keyring; turn its exceptions into ours."""
     remedy = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
     try:
         keyring = lazy.load("keyring")

@@ -1,7 +1,8 @@
-"""What can happen to a call: one file each, a function around the stream.
+"""Layers: functions around the stream of a call, one file each, named after what they do.
 
-A layer may import `backends`, `store` and what stands below them. It uses `yield from` or
-closes its inner stream explicitly: a bare `for` would settle before the backend lets go.
+May be imported by `sessions`, whose `stream` lists them in order: a new layer is one more file,
+and one more line there. A layer uses `yield from`, or closes its inner stream explicitly: after a
+bare `for` it would end before the backend has closed its connection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What cannot fit into a model's context is refused before anything is sent or recorded."""
+"""Refuse a prompt that cannot fit into the context, before anything is sent or recorded."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from mixmagic.errors import ContextTooLong
 
 
 def fit() -> Layer:
-    """Refuse a prompt that is too long; leave the answer no more than what remains.
+    """Refuse a prompt that is too long; limit the answer to the rest of the context.
 
-    Where the tokens are an estimate, only what is over by far is refused: the provider knows.
+    If the tokens are an estimate, only a prompt far over the limit is refused: the provider knows.
     """
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            asked = request.params.get("max_tokens")
+            wanted = request.params.get("max_tokens")
             request = fitted(request)
-            room = request.params.get("max_tokens")
-            if asked == room:
+            limit = request.params.get("max_tokens")
+            if wanted == limit:
                 yield from inner(request)
                 return
             with closing(inner(request)) as deltas:
                 for delta in deltas:
                     yield delta
                     if delta.finish == "length":
-                        yield Delta(note=f"its context had room for {room:,} tokens, not {asked:,}")
+                        yield Delta(
+                            note=f"its context had room for {limit:,} tokens, not {wanted:,}"
+                        )
 
         return stream
 
@@ -37,10 +39,10 @@ def fit() -> Layer:
 
 
 def fitted(request: Request) -> Request:
-    """The request with a `max_tokens`, where it has one, that its context has room for.
+    """Return the request with its `max_tokens`, if any, lowered to what the context has left.
 
     Raises:
-        ContextTooLong: The prompt leaves none.
+        ContextTooLong: The prompt leaves nothing.
     """
     model = request.model
     if model.context is None:
@@ -53,7 +55,8 @@ def fitted(request: Request) -> Request:
         raise ContextTooLong(
             f"The prompt is too long: {about}{prompt.tokens:,} tokens, and {model.name} takes"
             f" {model.context:,} with the answer.",
-            "Shorten it, or take a model with a longer context (8x22b: 65,536); nothing was sent.",
+            "Shorten it, or use a model with a longer context (`%mixmagic models`); nothing was"
+            " sent.",
         )
     room = max(model.context - prompt.tokens, 1)
     if request.params.get("max_tokens", 0) <= room:

@@ -1,4 +1,4 @@
-"""Checks what a person would check when something does not work. May be asked for anywhere."""
+"""Checks of everything that an answer needs, for when something does not work."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from mixmagic.store.sqlite import network_filesystem
 from mixmagic.store.sqlite.database import Database
 
 _PACKAGES = ("mixmagic", "ipython", "ipykernel", "httpx", "xllamacpp", "keyring")
-# Seconds that a provider has to answer.
+# Seconds to wait for a provider.
 _PATIENCE = 4.0
-# Days after which prices and names should be looked at again.
+# Days after which prices and names should be checked again.
 _FRESH = 180
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's.
+    """One line of the report.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether it is well; `None` where it is not set up and need not be.
-        detail: What was found, and what to do about it.
+        name: The subject of the check.
+        ok: True if it works; `None` if it is not set up and need not be.
+        detail: The finding, and what to do about it.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Check:
 
     @property
     def mark(self) -> str:
-        """One sign for a person's eye."""
+        """The result as one sign."""
         return {True: "ok", False: "✗", None: "-"}[self.ok]
 
 
@@ -63,11 +63,11 @@ def examine(
     The providers that are set up are asked for their list of models; nothing else is sent.
 
     Args:
-        settings: Where files live.
+        settings: The folders, among others.
         catalog: The models that can be named.
-        backends: The ways to the providers, and their keys.
-        ledger: The spend record's file.
-        select: Returns the default model.
+        backends: The connections to the providers, and their keys.
+        ledger: The file of the spend record.
+        select: Returns the model that is used by default.
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
@@ -79,23 +79,26 @@ def examine(
         yield Check("working folder", False, advice)
     yield _try("model", lambda: _describe(select()))
     yield _catalog(catalog)
-    asked = _asked(select)
-    remote = [each for each in catalog.providers.values() if each.key_env or each.headers]
-    for look in [_begin(_provider, backends, each, asked == each.name) for each in remote]:
-        yield from look.result()
+    default = _default_provider(select)
+    providers = catalog.providers.values()
+    remote = [provider for provider in providers if provider.key_env or provider.headers]
+    for checks in [
+        _begin(_provider, backends, provider, default == provider.name) for provider in remote
+    ]:
+        yield from checks.result()
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
-    yield _embedded(settings, required=asked == "local")
+    yield _embedded(settings, required=default == "local")
 
 
-def _begin(look: Callable[..., list[Check]], *of: object) -> Future[list[Check]]:
-    """Begin to look, in a thread that nobody waits for after Ctrl-C, as a pool's exit would."""
+def _begin(check: Callable[..., list[Check]], *args: object) -> Future[list[Check]]:
+    """Start a check in a daemon thread: a pool would wait for it after Ctrl-C."""
     future: Future[list[Check]] = Future()
 
     def run() -> None:
         try:
-            future.set_result(look(*of))
-        except BaseException as error:  # noqa: BLE001  # raised again where the result is taken
+            future.set_result(check(*args))
+        except BaseException as error:  # noqa: BLE001  # raised again by `result`
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -103,7 +106,7 @@ def _begin(look: Callable[..., list[Check]], *of: object) -> Future[list[Check]]
 
 
 def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Check]:
-    """A provider's key, and whether it can be reached with it."""
+    """Check a provider's key and its connection."""
     key, where = backends.access.find(provider)
     name = f"key: {provider.label}"
     if key:
@@ -119,14 +122,14 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
         return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
     started = time.monotonic()
 
-    def url() -> str:  # it is found out which of two places answers
+    def url() -> str:  # of two possible ones, that which answered
         return str(backends.access.redact(shown(base_url(provider))))
 
-    # One's own server need not run; where a key is set, an answer is expected.
+    # A server on this machine need not be running; with a key, an answer is expected.
     ok = False if needed or key else None
     try:
         count = len(backends.models(provider, timeout=_PATIENCE))
-    except TotalTimedOut:  # the doctor's own time: no setting allows more
+    except TotalTimedOut:  # this check's own limit: no setting allows more
         found = f"{url()}: no answer within {_PATIENCE:g} s"
     except MixmagicError as error:
         found = f"{error.message} {error.hint}"
@@ -137,7 +140,7 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
 
 
 def _catalog(catalog: Catalog) -> Check:
-    """How old the catalog's rows are."""
+    """Check the age of the catalog's rows."""
     dates = [model.checked for model in catalog.models if model.checked]
     oldest = min(dates, default=datetime.now(UTC).date())
     age = (datetime.now(UTC).date() - oldest).days
@@ -148,16 +151,16 @@ def _catalog(catalog: Catalog) -> Check:
     return Check("catalog", True, rows)
 
 
-def _try(name: str, look: Callable[[], str]) -> Check:
-    """A check that is well unless it raises."""
+def _try(name: str, check: Callable[[], str]) -> Check:
+    """Return a check that succeeds unless it raises."""
     try:
-        return Check(name, True, look())
+        return Check(name, True, check())
     except MixmagicError as error:
         return Check(name, False, f"{error.message} {error.hint}")
 
 
 def _version(package: str) -> str:
-    """The version of an installed package."""
+    """Return the version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -165,14 +168,14 @@ def _version(package: str) -> str:
 
 
 def _describe(selection: Selection) -> str:
-    """A model and what should be known of it."""
+    """Return a model's name, provider and notes."""
     model = selection.model
     where = f"{model.name} at {model.provider.label}"
     return " · ".join(filter(None, (where, selection.reason, model.about)))
 
 
-def _asked(select: Callable[[], Selection]) -> str:
-    """The provider of the model that is asked by default."""
+def _default_provider(select: Callable[[], Selection]) -> str:
+    """Return the name of the default model's provider; empty if there is no such model."""
     try:
         return select().model.provider.name
     except MixmagicError:
@@ -180,7 +183,7 @@ def _asked(select: Callable[[], Selection]) -> str:
 
 
 def _writable(settings: Settings) -> str:
-    """The data folder, written to for a moment."""
+    """Write a temporary file into the data folder, and return its path."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.data_dir) as file:
@@ -188,13 +191,13 @@ def _writable(settings: Settings) -> str:
     except OSError as error:
         raise StoreError(
             f"{settings.data_dir} cannot be written: {error.strerror}.",
-            "Mend its permissions, free some space, or set MIXMAGIC_HOME to another folder.",
+            "Fix its permissions, free some space, or set MIXMAGIC_HOME to another folder.",
         ) from None
     return str(settings.data_dir)
 
 
 def _intact(ledger: Database) -> str:
-    """The ledger, read through."""
+    """Read the whole ledger, and return its path and size."""
     found = ledger.check()
     if found != "ok":
         raise StoreError(f"{ledger.path} is damaged: {found}.", "Move it away: a new one is begun.")
@@ -202,12 +205,12 @@ def _intact(ledger: Database) -> str:
     found = f"{ledger.path}, {count:,} calls"
     if kind := network_filesystem.network_type(ledger.path):
         journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
-        found += f", on a network folder ({kind}): {journal}; caps hold as far as its locks do"
+        found += f", on a network folder ({kind}): {journal}; budgets hold as far as its locks do"
     return found
 
 
 def _embedded(settings: Settings, *, required: bool) -> Check:
-    """The embedded model: its library and its weights."""
+    """Check the embedded model's library and weights."""
     library, path = _version("xllamacpp"), weights.path(settings.cache_dir)
     if library == "not installed":
         return Check(

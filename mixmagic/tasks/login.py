@@ -1,4 +1,4 @@
-"""Keep a provider's API key in the system's keyring, or take it out."""
+"""Store a provider's API key in the system's keyring, or remove it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mixmagic.errors import BadArguments, MissingKey, MixmagicError
 from mixmagic.keys.redact import Secret
 
 _WRONG = "mixmagic-checks-this"
-# Seconds that a provider has to refuse it.
+# Seconds to wait for a provider to refuse it.
 _PATIENCE = 10.0
 
 
 class Kept(NamedTuple):
-    """A key that is in the keyring now.
+    """A key that is now in the keyring.
 
     Attributes:
-        models: How many models the provider lists.
-        checked: Whether that says that it accepts the key: some list them to anybody.
+        models: Number of models that the provider lists.
+        checked: True if the provider has accepted the key; some list their models without one.
     """
 
     models: int
@@ -27,10 +27,10 @@ class Kept(NamedTuple):
 
 
 def keyed(provider: Provider) -> Provider:
-    """The provider, where it takes API keys.
+    """Return the provider if it takes API keys.
 
     Raises:
-        BadArguments: It takes none.
+        BadArguments: It takes no API key.
     """
     if not provider.key_env:
         raise BadArguments(f"{provider.label} takes no API key.", "Just ask it.")
@@ -38,19 +38,19 @@ def keyed(provider: Provider) -> Provider:
 
 
 def login(backends: Backends, provider: Provider, key: str) -> Kept:
-    """Check an API key with its provider, and keep it in the system's keyring.
+    """Check an API key with its provider, and store it in the system's keyring.
 
     Args:
-        backends: The way to the provider.
-        provider: Whose key it is.
-        key: The key; it is never shown or written anywhere else.
+        backends: The connections to the providers.
+        provider: The provider.
+        key: The key; it is never shown, or written anywhere else.
 
     Returns:
-        What the provider said of it.
+        The number of its models, and whether the key has been checked.
 
     Raises:
-        BadArguments: The provider takes no key, or there is none.
-        MixmagicError: The key is not accepted, or cannot be kept.
+        BadArguments: The provider takes no key, or the key is empty.
+        MixmagicError: The key is not accepted, or cannot be stored.
 
     Example:
         >>> login(session.backends, session.provider("together"), getpass.getpass())
@@ -66,18 +66,18 @@ def login(backends: Backends, provider: Provider, key: str) -> Kept:
 
 
 def _checks_keys(backends: Backends, provider: Provider) -> bool:
-    """Whether the provider refuses to list its models for a key that is none."""
+    """Return True if the provider refuses to list its models for an invalid key."""
     try:
         backends.models(provider, _WRONG, _PATIENCE)
     except MissingKey:
         return True
-    except MixmagicError as error:  # some say 400; other trouble says nothing of keys
+    except MixmagicError as error:  # some answer 400; other errors say nothing about keys
         return getattr(error, "status", None) == 400
     return False
 
 
 def logout(backends: Backends, provider: Provider) -> None:
-    """Take a provider's API key out of the system's keyring.
+    """Remove a provider's API key from the system's keyring.
 
     Raises:
         BadArguments: The provider takes no key.

@@ -1,4 +1,4 @@
-"""Tokens and cost of a call before it is made. Nothing is sent."""
+"""Tokens and cost of a call before it is made; nothing is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixmagic.core.values import Request
 from mixmagic.layers.fit import fitted
 from mixmagic.store.ledger.budgets import Balance, Grant, grant
 
-# Tokens of an answer, where nothing is known of its model's.
+# Tokens of an answer of a model without earlier answers.
 _USUAL = 300
 
 
@@ -23,17 +23,17 @@ class Plan:
 
     Attributes:
         request: The call, as it would be sent now: a budget may lower its `max_tokens`.
-        prompt: Its tokens in.
+        prompt: Tokens of the prompt.
         worst_case: The most that it can take and cost.
-        answer: The likely tokens out, of each of its answers.
-        limit: Their limit; `None` where nothing limits them.
-        answers: The model's earlier answers that `answer` is the mean of; 0 where it is assumed.
-        likely: US dollars that it is likely to cost; `None` where no price is known.
-        balances: Those of the limits that apply to it.
-        refused: The one that forbids the call; `None` if none does.
-        waits: The one of which other calls have reserved what this one would wait for; `None` if it
-            would not wait.
-        clamped: The one with too little left for all that was asked for; `None` if all have enough.
+        answer: Likely tokens of each answer.
+        limit: Their limit; `None` if there is none.
+        answers: Number of earlier answers that `answer` is the mean of; 0 if it is assumed.
+        likely: Likely cost in US dollars; `None` if the price is unknown.
+        balances: The balances of the limits that apply to it.
+        refused: The balance that forbids the call, if any.
+        waits: The balance that the call would wait for, until other calls release their
+            reservations; `None` if it would not wait.
+        clamped: The balance that buys fewer tokens than requested, if any.
     """
 
     request: Request
@@ -62,10 +62,10 @@ def plan(
 
     Args:
         request: The call.
-        prompt: Its tokens in.
-        balances: Those of the limits that apply to it.
-        answers: How many answers of the model are known.
-        answered: Their tokens, in all.
+        prompt: Tokens of the prompt.
+        balances: The balances of the limits that apply to it.
+        answers: Number of known answers of the model.
+        answered: Their tokens in total.
         floor: Tokens of the shortest useful answer.
 
     Raises:

@@ -87,7 +87,7 @@ def test_the_doctor_says_what_a_network_folder_means(network, tmp_path):
     )
     assert doctor._intact(far) == (
         f"{far.path}, 0 calls, on a network folder (nfs4): rollback journal;"
-        " caps hold as far as its locks do"
+        " budgets hold as far as its locks do"
     )
     assert doctor._intact(near) == f"{near.path}, 0 calls"
     far.close()
