@@ -42,7 +42,7 @@ class Tally:
         self._answers = answers
         self._whole: Usage | None = None  # the largest count of all answers together
         self._alone: dict[int, Usage] = {}  # the largest count of each one alone
-        self._each = False  # True if each one is surely counted alone
+        self._counted_apart = False  # True if answers are surely counted alone
         self._in_turn = False  # True if the count of each one follows its end
         self._uncounted: set[int] = set()  # answers that have ended since the last count
 
@@ -79,41 +79,41 @@ class Tally:
 
     def missing(self, begun: Set[int]) -> Set[int]:
         """Return the answers that have begun and have no count, if others have one of their own."""
-        return begun - self._alone.keys() if self._each else set()
+        return begun - self._alone.keys() if self._counted_apart else set()
 
     def _counted_alone(self, delta: Delta, usage: Usage) -> int | None:
         """Return the answer that is counted alone; `None` if the count is of all of them."""
         if delta.alone:
-            self._each = True
+            self._counted_apart = True
             return delta.choice
         if self._answers == 1 or delta.alone is False or not usage.completion_tokens:
             return None
         early = len(self.ended) < self._answers  # it cannot be of all of them
         if delta.text or delta.reasoning or delta.finish:
-            self._each = self._each or early
+            self._counted_apart = self._counted_apart or early
             return delta.choice
         if len(self._uncounted) == 1 and (early or self._in_turn):
-            self._each = self._in_turn = True
+            self._counted_apart = self._in_turn = True
             return next(iter(self._uncounted))
         return None
 
     def _add_whole(self, now: Usage) -> None:
         """Take a count of all answers together."""
-        less = any(_less(now, each) for each in (self._whole, *self._alone.values()))
+        less = any(_less(now, count) for count in (self._whole, *self._alone.values()))
         before = self.usage
         self._whole = _largest(self._whole, now)
         if not less:  # it includes the others
-            for each in self._alone.values():
-                self._whole = _largest(self._whole, each)
+            for count in self._alone.values():
+                self._whole = _largest(self._whole, count)
             if before and now.charge is None:
                 self._whole = replace(self._whole, charge=before.charge)
             self._alone.clear()
-            self._each = False
+            self._counted_apart = False
         self.behind = {0} if less else set()
 
     def _add_alone(self, choice: int, now: Usage) -> None:
         """Take a count of one answer."""
-        if not self._each:
+        if not self._counted_apart:
             self.behind.clear()  # it may be of all of them
         self.behind.discard(choice)
         was = self._alone.get(choice)
@@ -134,7 +134,7 @@ def _largest(one: Usage | None, other: Usage) -> Usage:
     prompt = max(one.prompt_tokens, other.prompt_tokens)
     cached = max(one.cached_tokens, other.cached_tokens)
     written = max(one.cache_write_tokens, other.cache_write_tokens)
-    charges = [each.charge for each in (one, other) if each.charge is not None]
+    charges = [usage.charge for usage in (one, other) if usage.charge is not None]
     return Usage(
         prompt,
         max(one.completion_tokens, other.completion_tokens),

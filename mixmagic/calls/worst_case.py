@@ -92,10 +92,10 @@ def worst_case(request: Request) -> WorstCase:
         >>> worst_case(session.request("Hi", model="8x7b", max_tokens=100)).cost
         Decimal('0.000137400')
     """
-    model, params, over = request.model, request.params, _over(request)
-    counts_asked: list[Any] = [params.get("n"), *(over.get(key) for key in _ANSWERS)]
+    model, params, overrides = request.model, request.params, _overrides(request)
+    counts_asked: list[Any] = [params.get("n"), *(overrides.get(key) for key in _ANSWERS)]
     answers: int = max([1, *(count for count in counts_asked if _is_count(count))])
-    if _free(model):
+    if _is_free(model):
         return WorstCase(cost=Decimal(0), answers=answers)
     always, extra = model.provider.dialect.always, params.get("extra_body", {})
     prompt = tokens.count(request.messages, model)
@@ -104,8 +104,8 @@ def worst_case(request: Request) -> WorstCase:
     most = prompt.most + sum(len(json.dumps(form)) for form in forms if form)
     if prompt.exact and not model.provider.counts_exactly:
         most += len(request.messages) * _PER_MESSAGE + _PER_PROMPT
-    name = _limit(model)
-    counts = {key: over[key] for key in (name, *_ANSWERS, *_LIMITS) if key in over}
+    name = _limit_name(model)
+    counts = {key: overrides[key] for key in (name, *_ANSWERS, *_LIMITS) if key in overrides}
     limits = {key: counts[key] for key in (name, *_LIMITS) if key in counts}
     if name not in limits and "max_tokens" in params:
         room = _MOST if model.context is None else max(model.context - prompt.tokens, 1)
@@ -114,7 +114,7 @@ def worst_case(request: Request) -> WorstCase:
     if model.price is None:
         reason = f"the price of {model.name} is not known"
         hint = "Give it in a catalog file (README, Models)"
-    elif unknown := sorted(str(key) for key in _unbounded(over) - {name}):
+    elif unknown := sorted(str(key) for key in _unpriced(overrides) - {name}):
         reason = f"the cost of {unknown[0]!r} in the request is not known"
         hint = "Leave it out of extra_body"
     elif odd := [key for key, value in counts.items() if not _is_count(value)]:
@@ -144,16 +144,16 @@ def worst_case(request: Request) -> WorstCase:
     return WorstCase(most, completion, cost, answers=answers, limit=limit, most=needed)
 
 
-def limited(request: Request, limit: int) -> Request:
+def with_limit(request: Request, limit: int) -> Request:
     """Return the request with every limit in it lowered to `limit` tokens for each answer.
 
     Example:
-        >>> limited(session.request("Hi", extra_body={"max_tokens": 900}), 100).params
+        >>> with_limit(session.request("Hi", extra_body={"max_tokens": 900}), 100).params
         {'extra_body': {'max_tokens': 100}, 'max_tokens': 100}
     """
-    name, params = _limit(request.model), request.params
-    over = _over(request)
-    lowered = {key: limit for key in (name, *_LIMITS) if over.get(key, 0) > limit}
+    name, params = _limit_name(request.model), request.params
+    overrides = _overrides(request)
+    lowered = {key: limit for key in (name, *_LIMITS) if overrides.get(key, 0) > limit}
     if not lowered and params.get("max_tokens", _MOST + 1) <= limit:
         return request
     extra = {**params.get("extra_body", {}), **lowered}
@@ -161,26 +161,26 @@ def limited(request: Request, limit: int) -> Request:
     return replace(request, params={**sent, "extra_body": extra} if extra else sent)
 
 
-def _free(model: Model) -> bool:
+def _is_free(model: Model) -> bool:
     """Return True if a provider gives its model away, and the user has set no price on it."""
     return model.provider.free and (model.price is None or model.price.free)
 
 
-def _over(request: Request) -> dict[Any, Any]:
+def _overrides(request: Request) -> dict[Any, Any]:
     """Return the fields that override a call's parameters when `wire` encodes it."""
     dialect = request.model.provider.dialect
     streaming = dialect.streaming if request.stream else {}
     return {**dialect.always, **streaming, **request.params.get("extra_body", {})}
 
 
-def _unbounded(over: Mapping[Any, Any]) -> set[Any]:
+def _unpriced(overrides: Mapping[Any, Any]) -> set[Any]:
     """Return the fields of a body that may cost more than the tokens of prompt and answer."""
-    unknown = over.keys() - _HARMLESS
+    unknown = overrides.keys() - _HARMLESS
     # Nothing runs the user's functions; a provider's own tools search and read at a price.
-    tools = over.get("tools", [])
+    tools = overrides.get("tools", [])
     if isinstance(tools, list) and all(_is_function(tool) for tool in tools):
         unknown.discard("tools")
-    choice = over.get("tool_choice")
+    choice = overrides.get("tool_choice")
     if choice is None or isinstance(choice, str) or _is_function(choice):
         unknown.discard("tool_choice")
     return unknown
@@ -191,7 +191,7 @@ def _is_function(tool: Any) -> bool:
     return isinstance(tool, Mapping) and tool.get("type") == "function"
 
 
-def _limit(model: Model) -> str:
+def _limit_name(model: Model) -> str:
     """Return a provider's name for `max_tokens`."""
     return model.wire_names.get("max_tokens", "max_tokens")
 
@@ -221,10 +221,10 @@ def advice(request: Request, worst: WorstCase, remaining: Decimal) -> str:
     if not room:
         schema = " with its schema" if "response_format" in request.params else ""
         return f"ask less: no --max-tokens is low enough, the prompt{schema} costs too much"
-    name, over = _limit(request.model), _over(request)
+    name, overrides = _limit_name(request.model), _overrides(request)
     # These are sent in any case, one of them instead of `max_tokens`.
-    fixed = [key for key in dict.fromkeys((name, *_LIMITS)) if over.get(key, 0) > room]
+    fixed = [key for key in dict.fromkeys((name, *_LIMITS)) if overrides.get(key, 0) > room]
     ways = [f"a {' and a '.join(map(repr, fixed))} of {room} in extra_body"] if fixed else []
-    if name not in over and request.params.get("max_tokens", _MOST) > room:
+    if name not in overrides and request.params.get("max_tokens", _MOST) > room:
         ways.append(f"--max-tokens {room}")
     return f"ask for less: {' and '.join(ways)} would fit"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from mixmagic.calls.tokens import Count
-from mixmagic.calls.worst_case import WorstCase, limited, worst_case
+from mixmagic.calls.worst_case import WorstCase, with_limit, worst_case
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Request
 from mixmagic.layers.fit import fitted
@@ -79,7 +79,7 @@ def plan(
     model, most = request.model, worst_case(request)
     got, refused = _granted(request, most, balances, floor)
     if got.tokens:
-        request = limited(request, got.tokens)
+        request = with_limit(request, got.tokens)
         out = got.tokens * most.answers
         cost = None if model.price is None else model.price.most(most.prompt_tokens, out)
         most = replace(most, completion_tokens=out, cost=cost, reason="", hint="")

@@ -18,7 +18,7 @@ from mixmagic.calls.worst_case import (
     WorstCase,
     advice,
     affordable_tokens,
-    limited,
+    with_limit,
     worst_case,
 )
 from mixmagic.catalog import Catalog
@@ -64,7 +64,7 @@ def test_a_providers_own_template_is_included_for_an_exact_count():
 
 
 def test_the_embedded_models_template_is_our_own():
-    provider = Provider("mine", "Mine", backend="local", free=True)
+    provider = Provider("mine", "Mine", backend="local", free=True, counts_exactly=True)
     model = replace(PRICED, provider=provider, tokenizer="mistral-v1")
     assert worst_case(asked(model)).prompt_tokens == 9
 
@@ -357,7 +357,7 @@ def test_no_limit_that_is_sent_is_higher(extra, always, own, limit, answers):
     dialect = Dialect(rename={"max_tokens": "limit"}, always=always)
     model = replace(PRICED, provider=Provider("acme", "Acme", dialect=dialect))
     params = {} if own is None else {"max_tokens": own}
-    request = limited(asked(model, **params, extra_body=extra | {"n": answers}), limit)
+    request = with_limit(asked(model, **params, extra_body=extra | {"n": answers}), limit)
     body = encode(request)
     sent = {
         name: body[name]
@@ -374,8 +374,8 @@ def test_no_limit_that_is_sent_is_higher(extra, always, own, limit, answers):
 
 def test_a_request_within_the_limit_is_not_changed():
     request = asked(max_tokens=10, extra_body={"seed": 1})
-    assert limited(request, 10) is request
-    assert limited(request, 9).params == {"max_tokens": 9, "extra_body": {"seed": 1}}
+    assert with_limit(request, 10) is request
+    assert with_limit(request, 9).params == {"max_tokens": 9, "extra_body": {"seed": 1}}
 
 
 @given(st.integers(0, 30_000), st.sampled_from(["a ", "漢", "0", "\n"]))

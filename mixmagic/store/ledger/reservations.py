@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.calls.worst_case import WorstCase, limited
+from mixmagic.calls.worst_case import WorstCase, with_limit
 from mixmagic.core.cancel import Wakeup
 from mixmagic.core.money import from_nano
 from mixmagic.core.values import Request
@@ -124,7 +124,7 @@ class Reservation:
     def grant(self, grant: Grant) -> None:
         """Fit the call into what its budgets have left."""
         worst, price = self.worst_case, self.request.model.price
-        self.request, self.most, self.clamp = limited(self.asked, grant.tokens), worst.most, None
+        self.request, self.most, self.clamp = with_limit(self.asked, grant.tokens), worst.most, None
         if grant.tightest is not None and price is not None:
             self.most = price.most(worst.prompt_tokens, grant.tokens * worst.answers)
             self.clamp = grant.tokens, grant.tightest.limit.name
