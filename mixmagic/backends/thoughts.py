@@ -62,17 +62,18 @@ def apart(inner: Stream) -> Stream:
         with closing(inner(request)) as deltas:
             try:
                 for delta in deltas:
-                    if not (delta.text or delta.reasoning or delta.finish) or delta.refusal:
+                    text, thought, finish = delta[:3]
+                    if not (text or thought or finish) or delta.refusal:
                         yield delta
                         continue
                     splitter = splitters.get(delta.choice)
                     if splitter is None:
                         splitter = Splitter(opened=request.model.thinks)
                         splitters[delta.choice] = splitter
-                    if not (delta.finish or delta.reasoning) and splitter.takes(delta.text):
-                        yield delta
-                    else:
+                    if thought or finish or not splitter.takes(text):
                         yield from _parts(delta, splitter)
+                    else:
+                        yield delta
             except (MixmagicError, Stopped):
                 yield from _rest(splitters, whole=False)
                 raise

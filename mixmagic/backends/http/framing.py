@@ -32,25 +32,31 @@ class ResponseCutter:
         (b'Hi', b'!?')
     """
 
-    __slots__ = ("_in_head", "_left", "_line_by_line", "_tail", "rest")
+    __slots__ = ("_in_chunks", "_in_head", "_left", "_line_by_line", "_tail", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
         self._in_head = True
         self._tail = b""  # the last bytes of a head that has not ended
         self._left: int | None = None  # bytes of a body whose length is known
-        self._line_by_line = False  # the last chunk may have begun
+        self._in_chunks = False  # and the last one has not begun
+        self._line_by_line = False  # it may have begun
 
     def begin_head(self) -> None:
         """Expect the head of the next response."""
         self._in_head, self._tail, self._left, self._line_by_line = True, b"", None, False
+        self._in_chunks = False
 
     def begin_body(self, length: int | None) -> None:
         """Expect a body: of `length` bytes, or in chunks or up to the connection's end if None."""
         self._in_head, self._left = False, length
+        self._in_chunks = length is None
 
     def cut(self, data: bytes) -> bytes:
         """Return what to hand out of `data`, which is all that is at hand; keep the rest."""
+        if self._in_chunks and data[:1] != b"0" and b"\n0" not in data:
+            self.rest = b""  # as for nearly all pieces of an answer
+            return data
         if self._in_head:
             return self._cut_head(data)
         if self._left is not None:
@@ -58,10 +64,8 @@ class ResponseCutter:
             self._left -= len(data)
             return data
         if not self._line_by_line:
-            if data[:1] != b"0" and b"\n0" not in data:  # nearly all pieces of an answer
-                self.rest = b""
-                return data
             self._line_by_line = _LAST_CHUNK.search(data) is not None
+            self._in_chunks = not self._line_by_line
         end = data.find(b"\n") + 1 if self._line_by_line else 0
         end = end or len(data)
         self.rest = data[end:]

@@ -99,12 +99,14 @@ class CallConnection:
         """
         if self.aborted:
             raise httpcore.ReadError("aborted")
+        now = time.monotonic()
         if self.moved:
-            idle = self._settings.idle_timeout
-            self.expect(idle, IdleTimedOut)
-            if self.timeout_error is IdleTimedOut:
+            self.moved, idle = False, self._settings.idle_timeout
+            self._until, self.timeout_error = now + idle, IdleTimedOut
+            if self._until <= self._deadline:
                 return idle  # the same each time, so that the socket's timeout is set once
-        seconds = self._until - time.monotonic()
+            self._until, self.timeout_error = self._deadline, TotalTimedOut
+        seconds = self._until - now
         if seconds <= 0:
             raise httpcore.ReadTimeout
         return seconds
