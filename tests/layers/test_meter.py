@@ -31,6 +31,7 @@ from mixmagic.errors import (
 )
 from mixmagic.layers.meter import meter
 from mixmagic.sessions import Session
+from mixmagic.store.ledger import rows as store_rows
 from mixmagic.store.ledger.ledger import Ledger
 
 HALF = [frames(chunk("Half"), chunk(" an"), done=False)]
@@ -409,7 +410,7 @@ class TestOnEnd:
         assert rows(session)[0]["status"] == "ok"
 
 
-def test_an_interrupt_at_the_end_of_a_call_loses_no_money(session):
+def test_an_interrupt_at_the_end_of_a_call_loses_no_money(session, monkeypatch):
     """Its traceback may keep the call's frames alive for long."""
 
     class Interrupted(Calls):
@@ -422,6 +423,7 @@ def test_an_interrupt_at_the_end_of_a_call_loses_no_money(session):
     stream = meter(session.ledger, None, Interrupted())(send)(session.request("Hi"))
     with pytest.raises(KeyboardInterrupt) as kept:
         list(stream)
+    monkeypatch.setattr(store_rows, "_GRACE", 0.0)
     session.ledger.sweep()
     assert [row["status"] for row in rows(session)] == ["lost"]
     assert kept.value.__traceback__ is not None

@@ -207,7 +207,7 @@ class Ledger:
         self._writer.record(entry, outcome)
 
     def presume_lost(self, reservation: Reservation) -> None:
-        """Let a call that is over count as lost until `record` says better."""
+        """Let a call that is over count as lost, unless `record` is called within a moment."""
         if (entry := reservation.own_entry) is not None:
             self._writer.presume_lost(entry)
 
@@ -368,7 +368,7 @@ class Ledger:
     def _new_entry(self, reservation: Reservation, *, budgeted: bool) -> Entry:
         """Return a call's new row: from now on the call counts as lost unless it is recorded."""
         entry = Entry(rows.new_row(reservation, self.session), budgeted=budgeted)
-        reservation.entry, reservation.on_lost = entry, self._writer.presume_lost
+        reservation.entry, reservation.on_lost = entry, self._writer.lose
         return entry
 
     def _short(

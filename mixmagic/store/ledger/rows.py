@@ -34,6 +34,8 @@ _BRIEFLY = 0.4
 # Seconds between two tries to write what is owed, at first and at most, and how long a process
 # that ends keeps trying.
 _FIRST_PAUSE, _LONGEST_PAUSE, _AT_EXIT = 0.25, 4.0, 10.0
+# Seconds after which a call that is over, and has not been recorded, is lost.
+_GRACE = 2.0
 # Seconds between two notes to other processes which calls go on.
 _NOTED = 2.0
 
@@ -267,6 +269,7 @@ class RowWriter:
         self.damage: StoreDamaged | None = None
         # Outcomes that are not written yet: `None` for a call that was never sent.
         self._owed: dict[Entry, Outcome | None] = {}
+        self._presumed: dict[Entry, float] = {}  # calls that are over, since when
         self._missing: dict[Entry, None] = {}  # calls under way whose rows are not in the file yet
         self._thread: threading.Thread | None = None
         self._noted = 0.0  # when other processes were told which calls go on
@@ -280,7 +283,8 @@ class RowWriter:
     def owes(self) -> bool:
         """True if something is not written yet."""
         own = os.getpid()  # a forked child has copies of its parent's entries
-        return any(entry.process == own for entry in (*self._owed, *self._missing))
+        entries = (*self._owed, *self._missing, *self._presumed)
+        return any(entry.process == own for entry in entries)
 
     def add(self, connection: sqlite3.Connection, entry: Entry) -> None:
         """Add a call's row, within a transaction."""
@@ -303,6 +307,7 @@ class RowWriter:
         Raises:
             StoreError: It cannot be done yet.
         """
+        self._presumed.pop(entry, None)
         self._owed[entry] = outcome
         try:
             if not self._recorded_at_once(entry):
@@ -329,8 +334,15 @@ class RowWriter:
         return False
 
     def presume_lost(self, entry: Entry) -> None:
-        """Let a call that is over count as lost until `record` says better."""
-        self._owed[entry] = Outcome("lost", None, entry.row["held_nanodollars"])
+        """Let a call that is over count as lost, unless `record` is called within a moment.
+
+        Until then its money stays reserved: others wait for it, and do not take it for spent.
+        """
+        self._presumed[entry] = time.monotonic()
+
+    def lose(self, entry: Entry) -> None:
+        """Let a call count as lost until `record` says better."""
+        self._owed.setdefault(entry, Outcome("lost", None, entry.row["held_nanodollars"]))
 
     def note_progress(self, entry: Entry) -> None:
         """Note that a piece of a call's answer has come; tell other processes now and then."""
@@ -362,9 +374,12 @@ class RowWriter:
 
     def _write_owed(self, connection: sqlite3.Connection) -> Callable[[], None] | None:
         """Write what is owed, within a transaction; return what to call after the commit."""
-        if not (self._owed or self._missing):
+        if not (self._owed or self._missing or self._presumed):
             return None
-        own = os.getpid()
+        own, now = os.getpid(), time.monotonic()
+        for entry, since in self._presumed.copy().items():
+            if now - since >= _GRACE and self._presumed.pop(entry, None) is not None:
+                self.lose(entry)
         ended: dict[Entry, tuple[Outcome | None, int | None]] = {}
         begun: dict[Entry, int] = {}
         for entry, outcome in self._owed.copy().items():

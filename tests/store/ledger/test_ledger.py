@@ -24,6 +24,7 @@ from mixmagic.catalog import FREE, Catalog
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, StoreDamaged, StoreError
+from mixmagic.store.ledger import rows as store_rows
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 from mixmagic.store.ledger.rows import Outcome
@@ -33,6 +34,12 @@ from mixmagic.store.sqlite.database import Database
 
 CATALOG = Catalog()
 HI = (Message("user", "Hi"),)
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch):
+    """A call that is over is lost at once, if it is not recorded."""
+    monkeypatch.setattr(store_rows, "_GRACE", 0.0)
 
 
 @pytest.fixture
@@ -490,3 +497,14 @@ def test_another_thread_s_transaction_records_a_call_too(ledger):
     recorder.join(10)
     assert [row["status"] for row in rows(ledger)] == ["ok", "ok"]
     assert commits.count("COMMIT") == 1
+
+
+def test_a_call_that_is_being_recorded_is_not_taken_for_lost(ledger, monkeypatch):
+    """Otherwise others would take its worst case for spent, and would not wait for the rest."""
+    monkeypatch.setattr(store_rows, "_GRACE", 60.0)
+    over, other = reserve(ledger, request()), reserve(ledger, request())
+    ledger.presume_lost(over)
+    ledger.record(other, "ok", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["open", "ok"]
+    ledger.record(over, "ok", completion(request()))
+    assert [row["status"] for row in rows(ledger)] == ["ok", "ok"]

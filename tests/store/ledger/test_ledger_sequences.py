@@ -18,6 +18,7 @@ from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Budget, Price, Usage
 from mixmagic.core.values import Control, Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreBusy
+from mixmagic.store.ledger import rows as store_rows
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 
@@ -48,6 +49,12 @@ STEP = st.tuples(
     st.booleans(),  # with a budget of the cell's own
 )
 WORK = st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=THREADS)
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch):
+    """A call that is over is lost at once, if it is not recorded."""
+    monkeypatch.setattr(store_rows, "_GRACE", 0.0)
 
 
 class Worker(threading.Thread):
