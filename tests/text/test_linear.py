@@ -66,7 +66,7 @@ READERS = {
     "json": values,
     "latex": extract.latex,
     "table": table,
-    "html": formats._html,
+    "html": formats._find_html,
     "fix": fix,
 }
 
