@@ -117,9 +117,9 @@ def test_a_response_format_counts_as_prompt():
         ),
         (
             asked(extra_body={"n": 2, "service_tier": "flex"}),
-            "what 'service_tier' in the request costs is not known",
+            "the cost of 'service_tier' in the request is not known",
         ),
-        (asked(extra_body={"model": "x"}), "what 'model' in the request costs is not known"),
+        (asked(extra_body={"model": "x"}), "the cost of 'model' in the request is not known"),
     ],
 )
 def test_an_unknown_cost_has_a_reason(request_, reason):
@@ -150,7 +150,7 @@ def test_an_invalid_limit_limits_nothing(extra):
     """`extra_body` goes over the parameters; servers read a null or -1 as no limit."""
     most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert most.cost is None
-    assert "is no number of tokens or answers" in most.reason
+    assert "is not a number of tokens or answers" in most.reason
 
 
 def test_a_cost_that_is_too_large_for_the_ledger_is_unknown():
@@ -337,7 +337,7 @@ def test_tools_of_a_provider_have_an_unknown_cost(extra, name):
     """It bills searches, and reads the pages that it finds."""
     most = worst_case(asked(max_tokens=10, extra_body=extra))
     assert (most.cost, most.limit) == (None, None)
-    assert most.reason == f"what {name!r} in the request costs is not known"
+    assert most.reason == f"the cost of {name!r} in the request is not known"
 
 
 def test_a_dialect_that_always_sends_such_a_tool_has_an_unknown_cost():
