@@ -59,16 +59,12 @@ class Outcome(NamedTuple):
 
 
 def outcome(status: Status, completion: Completion, error: str | None) -> Outcome:
-    """Return the outcome of a call. An answer from a cache or a cassette costs nothing."""
+    """Return the outcome of a call, by its completion and the reason why it failed."""
     usage, cost, first = completion.usage, completion.cost, completion.ttft
-    if completion.origin != "live":
-        cost_nanodollars: int | None = 0
-    else:
-        cost_nanodollars = None if cost is None else to_nano(cost)
     return Outcome(
         status,
         None if error is None else encodable(error),
-        cost_nanodollars,
+        None if cost is None else to_nano(cost),
         completion.origin,
         usage.prompt_tokens,
         usage.cached_tokens,

@@ -382,3 +382,12 @@ def test_of_many_lost_calls_the_newest_are_listed(ledger):
             [(NOON, day())] * 120,
         )
     assert [row.number for row in lost(ledger.database)] == list(range(120, 20, -1))
+
+
+def test_an_answer_from_a_cache_saves_no_tokens_at_its_provider(ledger):
+    reservation, usage = begin(ledger, DEAR), Usage(1000, 100, cached_tokens=400)
+    asked = reservation.request
+    cached = Completion("", usage, Decimal(0), "stop", asked, 1.0, None, origin="cache")
+    ledger.record(reservation, "ok", cached)
+    (row,) = ledger.spent()
+    assert (row.cost, row.saved) == (0, 0)
