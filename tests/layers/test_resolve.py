@@ -132,7 +132,9 @@ def test_completion_footer_and_ledger_know_who_answered(layered, session):
     assert [row.name for row in session.ledger.spent()] == [f"fireworks:{answer.model.id}"]
 
 
-def test_a_lacking_key_is_told_before_anything_is_recorded(session):
+def test_a_lacking_key_is_told_before_anything_is_recorded(session, monkeypatch):
+    """The meter, which is below, is not reached."""
+    monkeypatch.setattr(session.calls, "begin", None)
     request = session.request("Hello", model="together:8x7b")
     with closing(session.stream(request)) as deltas, pytest.raises(MissingKey):
         next(deltas)
