@@ -343,6 +343,15 @@ class TestLocalFile:
         other.write_bytes(file.read_bytes())
         assert cache_key(self.local(other), other) == cache_key(self.local(file), file)
 
+    def test_all_of_it_counts(self, file, monkeypatch):
+        monkeypatch.setattr(identity, "_SAMPLE", 16)
+        before = cache_key(self.local(file), file)
+        data = file.read_bytes()
+        for position in (15, 16, 500, 1003):
+            file.write_bytes(data[:position] + b"x" + data[position + 1 :])
+            os.utime(file, ns=(position, position))
+            assert cache_key(self.local(file), file) != before
+
     def test_a_large_one_is_hashed_by_samples(self, file, monkeypatch):
         monkeypatch.setattr(identity, "_WHOLE_FILE", 100)
         monkeypatch.setattr(identity, "_SAMPLE", 16)
