@@ -64,3 +64,10 @@ def test_options_are_read_and_never_changed(build):
         question.options, raw=True
     )
     assert question.options == Options(temperature=0.0, insert=True)
+
+
+def test_the_calls_of_a_cell_are_urgent_also_when_it_asks_again(build, session):
+    request = build("-t 0")
+    assert request.control.urgent
+    assert request.again().control.urgent
+    assert not session.request("Hi").control.urgent
