@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from server import Answer, chunk, frames
@@ -205,6 +206,44 @@ def test_a_call_that_ctrl_c_stops_ends(session, together):
     heard.wait("end")
     (end,) = (event for event in heard if event.kind == "end")
     assert end.completion.finish == "stopped"
+
+
+def test_a_call_whose_begin_is_queued_as_well_begins_once():
+    """It is under way when the subscription begins, and its event comes right after."""
+    call = SimpleNamespace(collector=SimpleNamespace(received=(0, 0)))
+    hub, heard, free = events.Events(lambda: [call]), Heard(), threading.Event()
+    unsubscribe = hub.subscribe(lambda event: (heard(event), free.wait(30)))
+    heard.wait("begin")
+    hub.emit(events.Event("begin", call))
+    hub.emit(events.Event("money"))
+    free.set()
+    heard.wait("money")
+    unsubscribe()
+    assert heard.kinds("begin") == ["begin"]
+
+
+def test_what_is_queued_when_a_subscriber_leaves_is_not_delivered():
+    hub, heard, last = events.Events(list), [], Heard()
+    queued = threading.Event()
+
+    def leaves(event) -> None:
+        heard.append(event)
+        queued.wait(30)
+        unsubscribe()
+
+    unsubscribe = hub.subscribe(leaves)
+    hub.emit(events.Event("begin", object()))
+    hub.subscribe(last)
+    for _ in range(5):
+        hub.emit(events.Event("begin", object()))
+    queued.set()
+    last.wait("begin", 5)
+    thread = next(each for each in threading.enumerate() if each.name == "mixmagic-events")
+    assert thread.daemon
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        assert len(heard) <= 1
+        time.sleep(0.02)
 
 
 def test_of_too_many_events_the_oldest_are_dropped_and_the_rest_goes_on(monkeypatch):
