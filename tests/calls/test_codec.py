@@ -303,6 +303,7 @@ class TestDamage:
             {"role": "boss", "content": "Hi"},
             {"role": "user"},
             {"role": "user", "content": [{"image": "not base64!", "type": "image/png"}]},
+            {"role": "user", "content": [{"image": "aGk=!", "type": "image/png"}]},
             {"role": "user", "content": ["Hi"]},
             {"role": "user", "content": [{"sound": ""}]},
         ],

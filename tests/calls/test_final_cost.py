@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import closing
 from decimal import Decimal
 
@@ -53,8 +54,17 @@ def row(session):
     return found
 
 
-def stop_soon():
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+def stop_soon(server):
+    """Interrupt half a second after the server has received the question."""
+
+    def interrupt():
+        deadline = time.monotonic() + 20
+        while not server.received and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +82,7 @@ def test_the_row_and_the_cell_agree(patient, together, answer, stream, came):
     together.plan = [answer]
     request, screen = patient.request("Hi", max_tokens=40, stream=stream), Quiet(None)
     if answer.status == 429 or HANG in answer.steps:
-        stop_soon()
+        stop_soon(together)
     try:
         completion = show(patient, request, screen)
     except Stopped as stopped:
@@ -132,7 +142,7 @@ def test_ctrl_c_while_a_call_waits_for_its_next_try_costs_nothing(patient, toget
     together.plan = [refusal(429, {"error": "no"}, retry_after="20")]
     request = patient.request("Hi")
     collector = Collector(request)
-    stop_soon()
+    stop_soon(together)
     with closing(patient.stream(request)) as deltas, pytest.raises(KeyboardInterrupt) as caught:
         list(map(collector.add, deltas))
     assert row(patient)["cost_nanodollars"] == 0
@@ -143,7 +153,7 @@ def test_all_ways_to_ask_agree_on_the_cost(patient, together):
     together.plan = [Answer(UNTOLD)]
     assert patient.ask("Hi", max_tokens=8).cost == 17 * TOKEN
     together.plan = [refusal(429, {"error": "no"}, retry_after="20")]
-    stop_soon()
+    stop_soon(together)
     with pytest.raises(Stopped, match=r"^Stopped: 0 tokens kept") as caught:
         patient.ask("Hi")
     assert caught.value.message.endswith(" in mixmagic.stopped(), priced as $0.")
