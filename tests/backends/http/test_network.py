@@ -268,7 +268,8 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
     def descriptors():
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    together.plan = [Answer([HI, HANG])]
+    together.plan = [whole("Hi"), Answer([HI, HANG])]
+    session.ask("Hello", model="8x7b")  # starts the threads that stay
     threads = threading.active_count()
     stopped_call()
     before = descriptors()
