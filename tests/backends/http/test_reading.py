@@ -266,3 +266,14 @@ def test_repeated_events_give_the_same_deltas_in_any_chunking(session):
         whole = b"".join(steps)
         assert read(steps) == read([whole]) == read([whole[i : i + 1] for i in range(len(whole))])
         assert read(steps)[0].startswith("It is [key] now!")
+
+
+def test_an_event_within_a_line_that_has_begun_is_part_of_that_line(session):
+    reader = ResponseReader(session.request("Hi", model="local"), session.backends.access)
+    event = frames(chunk(" Hi"), done=False)
+    assert [*reader.feed(event)]
+    assert reader.feed_text(event)
+    assert not [*reader.feed(b"data: ")]
+    assert reader.feed_text(event) is None
+    with pytest.raises(StreamBroken, match="no valid JSON"):
+        list(reader.feed(event))
