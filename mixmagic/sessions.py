@@ -292,7 +292,7 @@ class Session:
 
     @property
     def stopped(self) -> list[Completion]:
-        """What was received of the calls that were stopped last, in one cell or at once."""
+        """The partial answers of the calls that were stopped last, in one cell or at once."""
         return list(self.calls.stopped)
 
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:

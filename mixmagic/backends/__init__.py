@@ -1,6 +1,6 @@
 """Backends: the ways to reach a model, one module for each wire protocol named in the catalog.
 
-May import `keys`, `catalog`, `calls` and what stands below them; `layers` and `sessions` use it.
+May import `keys`, `catalog`, `calls` and the packages below them; `layers` and `sessions` use it.
 To add a protocol `x`, write `backends/x/backend.py` with a class `XBackend(settings, credentials)`
 that has the methods of `Backend`.
 """

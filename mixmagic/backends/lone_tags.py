@@ -16,7 +16,7 @@ PAIRS = {
     "<|start_thinking|>": "<|end_thinking|>",
     "<|channel>thought": "<channel|>",
 }
-# A line that may begin or end a code block: its marks, and what stands behind them.
+# A line that may begin or end a code block: its marks, and the text behind them.
 FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\n]*)")
 _SIGNS = re.compile(
     r"(?P<fence>^[ \t]*(?:`{3,}|~{3,})[^\n]*$)|(?P<end>\n)|(?P<ticks>`+)|(?P<quote>\")|\\[^\n]"

@@ -4,7 +4,7 @@ The cache, cassettes, jobs and saved comparisons use it. Every object has a vers
 are left out, and dollars are strings. A provider is its name alone: no key, header or URL is
 written.
 
-May import `completion` and what stands below it.
+May import `completion` and the packages below it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Makes an answer of the pieces of a stream.
 
-May import `completion`, `tally`, `tokens` and what stands below them.
+May import `completion`, `tally`, `tokens` and the packages below them.
 """
 
 from __future__ import annotations

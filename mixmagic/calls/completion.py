@@ -1,6 +1,6 @@
 """The answer to a request, as a value that can show itself.
 
-May import `text`, `values` and what stands below them.
+May import `text`, `values` and the packages below them.
 """
 
 from __future__ import annotations

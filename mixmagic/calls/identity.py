@@ -4,7 +4,7 @@ A key is a hash of everything that can change the answer. Two requests that diff
 of parameters, in the type of a number or in explicit defaults have the same key. Another spelling
 is another question: Unicode is not normalized.
 
-May import `params`, `values` and what stands below them.
+May import `params`, `values` and the packages below them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Adds up the token counts and charges that a provider reports in the pieces of a stream.
 
-May import `values` and what stands below it.
+May import `values` and the packages below it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MOST_TOKENS = 10**9
 
 
 class Tally:
-    """The provider's counts of one call. No count becomes smaller, and none is added twice.
+    """The provider's counts of one call. No count becomes smaller or is added twice.
 
     Most providers count the whole call, some repeatedly as it grows. Of several answers, some
     count each one alone: on its own pieces or, like llama.cpp, after its end.

@@ -1,6 +1,6 @@
 """Count tokens: exactly with the model's own tokenizer, or else as a declared estimate.
 
-May import `values` and what stands below it.
+May import `values` and the packages below it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The most that a call can cost, before it is made.
 
-May import `tokens` and what stands below it.
+May import `tokens` and the packages below it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ SOURCE = "the provider's /models"
 
 
 def price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
-    """Return the price in an entry, if the provider's dialect says where it is."""
+    """Return the price in an entry, if the provider's dialect names its place."""
     paths = provider.dialect.live_price
     if provider.free or not paths:
         return None

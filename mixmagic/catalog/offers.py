@@ -1,6 +1,6 @@
 """Prices of a model at each provider that serves it, and the cost of the same calls there.
 
-Pure functions over the catalog. May be imported by `sessions` and what stands above it.
+Pure functions over the catalog. May be imported by `sessions` and the packages above it.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def select(
 
     Only a bare alias such as `8x7b` is several providers' (see `Catalog.serving`). Providers that
     serve the model today come first, then dedicated endpoints, then servers that need no key. If
-    none is set up, it is the catalog's first row. A retired row is never preferred.
+    no provider is set up, it is the catalog's first row. A retired row is never preferred.
 
     Args:
         name: A model, as for `Catalog.resolve`.

@@ -19,7 +19,7 @@ def parser(prog: str) -> Parser:
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Fetch the weights, and say where they are."""
+    """Download the weights and print their path."""
     out.print(str(install(session)))
 
 

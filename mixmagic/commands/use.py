@@ -37,5 +37,5 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     out.print(
         f"Using {model.name} in this session ({about.rstrip('.')}).\n"
         f'For all sessions, put model = "{session.model}" into config.toml'
-        " (`%mixmagic doctor` shows where it is)."
+        " (`%mixmagic doctor` shows its path)."
     )

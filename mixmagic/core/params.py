@@ -1,6 +1,6 @@
 """Validate messages and sampling parameters.
 
-May import `values` and what stands below it.
+May import `values` and the packages below it.
 """
 
 from __future__ import annotations

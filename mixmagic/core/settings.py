@@ -51,7 +51,7 @@ class Settings:
         max_retries: Number of times that a failed call is sent again.
         retry_timeout: Seconds that a call may wait for its retries in total.
         ca_file: A PEM file of certificates to trust besides the usual ones.
-        budget_session: US dollars that each session may spend; `None` is no limit.
+        budget_session: US dollars that each session may spend; `None` means no limit.
         budget_day: US dollars that all sessions together may spend in a day.
         budget_month: US dollars that all sessions together may spend in a month.
         budget_floor: Tokens of the shortest useful answer: a call for which a budget has less

@@ -1,4 +1,4 @@
-"""Which providers the user has set up. May be imported by `sessions` and what stands above it."""
+"""The providers that are set up. May be imported by `sessions` and the packages above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a provider is and with which key it is called, looked up whenever a call is sent.
+"""A provider's URL and key, looked up whenever a call is sent.
 
 The one place that touches keys; all that it has seen is kept out of what is shown.
 """

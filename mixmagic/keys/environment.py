@@ -95,7 +95,7 @@ def _parsed(path: Path) -> Mapping[str, str]:
         raw = path.read_bytes()
     except OSError:
         return {}
-    # As Windows writes it, too. One wrong character in a comment is no reason to stop.
+    # As Windows writes it, too. One invalid character in a comment does not matter.
     text = raw.decode("utf-16" if raw.startswith(_UTF_16) else "utf-8-sig", "replace")
     values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: (value or "").strip() for name, value in values.items()}

@@ -14,7 +14,7 @@ _BEARER = "Bearer "
 
 
 def key_header(provider: Provider) -> tuple[str, str]:
-    """Return the header that carries the provider's key, and what stands before the key in it.
+    """Return the header that carries the provider's key, and the text before the key in it.
 
     Example:
         >>> key_header(Provider("azure", "Azure", key_header="api-key"))

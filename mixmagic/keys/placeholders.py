@@ -55,8 +55,8 @@ def is_secret(value: str, *, typed: bool = False) -> bool:
     of a text would damage it.
 
     Args:
-        value: What stands in the place of a key.
-        typed: True if a person has typed it when asked for a key: then a word is one, too.
+        value: A value that is used as a key.
+        typed: True if the user has typed it when asked for a key: then a word is a secret, too.
 
     Example:
         >>> is_secret("sk-no-key-required"), is_secret("gsk_8fK2mQ9xW2rT7uY5")

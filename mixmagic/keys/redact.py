@@ -1,9 +1,9 @@
-r"""Take keys out of what is shown: out of whole values, and of texts that come in pieces.
+r"""Redact keys in whole values, and in texts that come in pieces.
 
-A key is found in any case, with characters between that nobody sees, and in its usual encodings:
-with escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at each of the
-three places where it may begin in a longer Base64 text. So is a part of it that has half of its
-characters and at least eight, or that has forty-eight.
+A key is found in any case, with invisible characters in it, and in its usual encodings: with
+escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at each of the three
+offsets in a longer Base64 text. So is a part of a key that has half of its characters and at least
+eight, or that has forty-eight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a provider's API is: its base URL, what is joined to it, and what may be shown of it.
+"""URLs of a provider's API: the base URL, paths joined to it, and forms that may be shown.
 
 A URL with a path is used as it stands. A bare host may have its API at `/v1`, as OpenAI has, or at
 its root, as Perplexity has: both are tried, and the one that answers is remembered.
@@ -120,7 +120,7 @@ def _configured(provider: Provider) -> str:
 
 @functools.lru_cache(256)
 def _candidates(url: str) -> tuple[str, ...]:
-    """Where an API may start whose URL is set to `url`."""
+    """Return the base URLs at which the API of a configured URL may be found."""
     if _is_careless(url):
         return (url,)
     head, _, query = url.partition("#")[0].partition("?")

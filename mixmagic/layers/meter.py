@@ -91,7 +91,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
 
 
 class _Reach(IntEnum):
-    """How far the question of a call has come."""
+    """The farthest point that a request has reached."""
 
     LOCAL = 0  # it never left this machine: no call was made
     TRANSMITTED = 1  # it left this machine, but the provider does not work on it

@@ -48,14 +48,15 @@ def selected(
     """Return the model that answers a request: at the provider that is chosen by keys and prices.
 
     Args:
-        request: The request; one without an asked name keeps its model.
+        request: The request; it keeps its model if that is not the first row of the asked name.
         catalog: The models that can be named.
         is_available: Returns True for a provider that is set up.
 
     Raises:
         UnknownModel: The name is in the catalog no longer.
     """
-    if not request.asked:
+    first = catalog.serving(request.asked)[0] if request.asked else None
+    if first != request.model:
         return Selection(request.model)
 
     def fits(model: Model) -> bool:

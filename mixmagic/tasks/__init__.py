@@ -1,4 +1,4 @@
-"""What people want done: functions over streams, models and stores.
+"""The chores that people want done: functions over streams, models and stores.
 
-May import `layers` and what stands below it, not `session`.
+May import `layers` and the packages below it, not `session`.
 """

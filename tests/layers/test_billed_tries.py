@@ -305,10 +305,10 @@ def test_a_call_that_is_stopped_in_its_providers_queue_is_none(session, together
     request = session.request("Hi")
     provider = replace(request.model.provider, max_in_flight=1)
     model = replace(request.model, provider=provider)
-    first = replace(request, model=model, asked="")
+    first = replace(request, model=model)
     with closing(session.stream(first)) as deltas:
         assert str(next(deltas))
-        second = replace(session.request("Hi"), model=model, asked="")
+        second = replace(session.request("Hi"), model=model)
         threading.Timer(0.3, second.control.stop.set).start()
         with pytest.raises(Stopped), closing(session.stream(second)) as waiting:
             list(waiting)

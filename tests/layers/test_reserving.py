@@ -285,7 +285,7 @@ def test_a_dialects_own_name_for_the_limit_is_sent(session, together):
     dialect = replace(request.model.provider.dialect, rename={"max_tokens": "max_output"})
     provider = replace(request.model.provider, dialect=dialect)
     model = replace(request.model, provider=provider)
-    with closing(session.stream(replace(request, model=model, asked=""))) as deltas:
+    with closing(session.stream(replace(request, model=model))) as deltas:
         list(deltas)
     body = together.received[0].body
     assert body["max_output"] == body["max_tokens"] < 0.002 / 600e-9

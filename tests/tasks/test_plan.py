@@ -53,7 +53,7 @@ def test_a_schemas_plan_says_that_there_may_be_a_second_round(session, form, tol
 def test_a_price_of_the_users_is_in_the_plan(session):
     model = replace(session.catalog.resolve("ollama:8x7b"), price=Price(Decimal(5), Decimal(50)))
     request = session.request("Hi", model="ollama:8x7b", max_tokens=10)
-    request = replace(request, model=model, asked="")  # a name would be resolved to its row
+    request = replace(request, model=model)
     assert "free" not in str(plan_table(session.plan(request)))
 
 

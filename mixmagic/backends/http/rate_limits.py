@@ -89,7 +89,7 @@ def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
 
 
 def _used_up(headers: Mapping[str, str]) -> float | None:
-    """Seconds until every exhausted limit has reset; `None` if none is exhausted."""
+    """Seconds until every exhausted limit has reset; `None` if no limit is exhausted."""
     told = (_reset(headers, kind) for kind in _KINDS)
     return max((seconds for seconds in told if seconds is not None), default=None)
 

@@ -103,6 +103,8 @@ class Transport(httpx.BaseTransport):
     ) -> httpx.Response:
         """Send a request once; over a new connection if `fresh`."""
         url = request.url
+        if url.userinfo:  # a base URL with a user's name and password
+            request = next(httpx.BasicAuth(url.username, url.password).auth_flow(request))
         sent = httpcore.Request(
             request.method,
             httpcore.URL(

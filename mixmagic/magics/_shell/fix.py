@@ -154,7 +154,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def fixed(sources: list[str], cell: str) -> list[str]:
-    r"""Return the fixed cell among the sources of an answer, in a list; an empty list if none is.
+    r"""Return the fixed cell among the sources of an answer, in a list, or an empty list.
 
     It is the source in the language of the cell that failed that is most like it without being the
     same. Others are output, or install packages.

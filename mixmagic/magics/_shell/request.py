@@ -143,6 +143,9 @@ class RequestBuilder:
         answer, context = self._params.get("max_tokens"), self._context()
         limit = values_limit([*texts, *beside], context=context, answer=answer, count=count)
         access = self._session.backends.access
+        # A key that is in the keyring alone is known, and kept out of values, once it is read.
+        name, _ = self._session.asked_name(self._model, task=self._task)
+        access.find(self._session.select(name).model.provider)
 
         def redacted() -> list[list[str]]:
             expanded = expand(texts, _evaluator(names), names=names, limit=limit, count=count)

@@ -1,5 +1,5 @@
 """The record of spending: one row for each call, reservations, budgets, reports.
 
-Imports `store.sqlite`, `calls` and what stands below them; `layers` and above may import it. To
+Imports `store.sqlite`, `calls` and the packages below them; `layers` and above may import it. To
 add a column: a migration in `schema`.
 """

@@ -68,7 +68,7 @@ def session_id() -> str:
 
 
 def parent_process_id() -> str:
-    """Return the id of the process whose worker this one is; its own id if it is no worker."""
+    """Return the id of the process whose worker this one is; its own id if it is not a worker."""
     process = _multiprocessing().parent_process()
     with contextlib.suppress(_psutil().Error):
         if process is not None:

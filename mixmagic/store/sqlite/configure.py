@@ -1,4 +1,4 @@
-"""How a SQLite file is opened, migrated and, if it cannot be written, only read."""
+"""Open a SQLite file, migrate it and, if it cannot be written, only read it."""
 
 from __future__ import annotations
 
