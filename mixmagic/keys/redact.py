@@ -1,8 +1,8 @@
 r"""Redact keys in whole values, and in texts that come in pieces.
 
 A key is found in any case, with invisible characters in it, and in its usual encodings: with
-escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at each of the three
-offsets in a longer Base64 text. So is a part of a key that has half of its characters and at least
+escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at any
+offset in a longer Base64 text. So is a part of a key that has half of its characters and at least
 eight, or that has forty-eight.
 """
 
