@@ -6,20 +6,51 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from mixmagic.backends import dialects, finish_reasons, provider_errors, reported_usage
+from mixmagic.backends import dialects, provider_errors, reported_usage
 from mixmagic.calls import tokens
 from mixmagic.core.money import Usage
 from mixmagic.core.params import is_number
 from mixmagic.core.values import Delta, Message, Model, Part, Request, Text
 from mixmagic.errors import one_line
 
+# Why an answer ended: in our words, and in those of all providers.
+_FINISH_WORDS = {
+    "": "null none nil undefined unspecified in_progress",
+    "stop": """
+        eos eos_token eos_token_found end_turn end_of_turn end_of_text endoftext im_end
+        stop_sequence stop_token stop_word stop_words complete completed finish finished done end
+        success normal
+        """,
+    "length": """
+        max_tokens max_output_tokens max_completion_tokens max_new_tokens max_length
+        max_tokens_reached model_length model_context_window_exceeded context_length
+        context_length_exceeded context_window_exceeded token_limit length_limit
+        length_limit_reached truncated
+        """,
+    "content_filter": """
+        content_filtered content_filtering content_policy_violation safety sensitive blocked
+        blocklist prohibited_content spii recitation image_safety moderation guardrail_intervened
+        guardrails error_toxic violation
+        """,
+    "refusal": "refused",
+    "tool_calls": "tool_call tool_use tool function_call unexpected_tool_call",
+    "error": """
+        errored failed failure abort aborted cancel cancelled canceled interrupted network_error
+        server_error internal_error internal_server_error model_error engine_error upstream_error
+        provider_error timeout timed_out insufficient_system_resource overloaded model_overloaded
+        unavailable service_unavailable malformed_function_call
+        """,
+}
+_FINISHES = {word: end for end, words in _FINISH_WORDS.items() for word in [end, *words.split()]}
+_FEEDBACK = ("promptFeedback", "prompt_feedback")  # Gemini's: why it refuses a prompt
+_LONGEST_REASON = 80  # characters of a reason
 # Fields of a choice with content, besides its end.
 _SAYING = frozenset({"delta", "message", "text", "logprobs"})
 _LONGEST_NAME, _MOST_NAMES = 60, 8  # of the tools that an answer calls
 # Fields of a frame that hold for all of its answers.
-_ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *finish_reasons.FEEDBACK}
+_ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *_FEEDBACK}
 # Fields that most frames do not have.
-_UNCOMMON = reported_usage.ELSEWHERE | {"error", *finish_reasons.FEEDBACK}
+_UNCOMMON = reported_usage.ELSEWHERE | {"error", *_FEEDBACK}
 _BESIDE_TEXT = frozenset(
     {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "usage"}
 )
@@ -92,7 +123,7 @@ def _fails(choice: Any) -> bool:
     """True if a piece says that its answer has failed."""
     if type(choice) is not dict or (word := choice.get("finish_reason")) is None:
         return False
-    return finish_reasons.end(word)[0] == "error"
+    return finish_reason(word)[0] == "error"
 
 
 def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -141,14 +172,14 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         groq = frame.get("x_groq")
         if groq and groq.get("error"):
             raise provider_errors.in_stream(model, groq["error"], frame)
-        told, blocked = True, finish_reasons.blocked(frame)
+        told, blocked = True, _block_reason(frame)
     choices = frame.get("choices")
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise provider_errors.in_stream(model, frame.get("message"), frame)
         usage = reported_usage.read(frame) if told else None
         finish = "content_filter" if blocked else None
-        return Delta(finish=finish, usage=usage, note=finish_reasons.note(blocked))
+        return Delta(finish=finish, usage=usage, note=_reason_note(blocked))
     choice = choices[0]
     part = choice.get("delta") or choice.get("message") or {}
     finish = choice.get("finish_reason")
@@ -159,7 +190,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         calls = part.get("tool_calls") or part.get("function_call")
         refusal = part.get("refusal")
     index, logprobs = choice.get("index"), choice.get("logprobs")
-    end, word = finish_reasons.end(finish)
+    end, word = finish_reason(finish)
     if end == "error":
         raise provider_errors.in_stream(
             model, choice.get("error") or f"finish_reason: {word}", frame
@@ -170,13 +201,13 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         alone = usage is None or not reported_usage.says(usage)
         usage = reported_usage.read(choice) if alone else usage
     if end == "content_filter":
-        blocked = blocked or finish_reasons.filtered(choice, word)
+        blocked = blocked or _filters(choice, word)
     return Delta(
         text=text + _text(refusal),
         reasoning=reasoning or _text(thought),
         finish=end or None,
         usage=usage or (_called(calls) if calls else None),
-        note=finish_reasons.note(blocked),
+        note=_reason_note(blocked),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
         alone=alone,
@@ -255,3 +286,43 @@ def _called(calls: Any) -> Usage | None:
                 said = (function.get("name"), function.get("arguments"))
                 written += "".join(str(each) for each in said if each)
     return Usage(0, tokens.estimate(written), counted="estimate") if written else None
+
+
+def finish_reason(finish: Any) -> tuple[str, str]:
+    """Return why an answer ended in our words and in the provider's; empty if it has not.
+
+    Ours are `stop`, `length`, `content_filter`, `refusal`, `tool_calls`, and `error` if the answer
+    is not whole; a word that is not known stays as it is.
+
+    Example:
+        >>> finish_reason("FinishReason.MAX_TOKENS")
+        ('length', 'MAX_TOKENS')
+    """
+    if not isinstance(finish, str):
+        return "", ""
+    word = finish.strip().strip("<|>").rpartition("FinishReason.")[2].removeprefix("FINISH_REASON_")
+    return _FINISHES.get(word.lower().replace("-", "_").replace(" ", "_"), word), word
+
+
+def _block_reason(frame: Mapping[str, Any]) -> str:
+    """Return why the provider has refused the prompt, in Gemini's form; empty if it has not."""
+    for name in _FEEDBACK:
+        feedback = frame.get(name)
+        if isinstance(feedback, Mapping):
+            reason = feedback.get("blockReason") or feedback.get("block_reason")
+            if finish_reason(reason)[0]:
+                return finish_reason(reason)[1]
+    return ""
+
+
+def _filters(choice: Mapping[str, Any], word: str) -> str:
+    """Return what a filter ended an answer for: its categories, as Azure has them, or the word."""
+    results = choice.get("content_filter_results")
+    found = results.items() if isinstance(results, Mapping) else ()
+    names = [name for name, value in found if isinstance(value, Mapping) and value.get("filtered")]
+    return ", ".join(map(str, names)) or ("" if word == "content_filter" else word)
+
+
+def _reason_note(reason: str) -> str:
+    """Return a note on the reason that a provider gives; empty if it gives none."""
+    return f"the provider's reason: {one_line(reason, _LONGEST_REASON)}" if reason else ""

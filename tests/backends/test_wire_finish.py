@@ -7,7 +7,7 @@ import json
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, usage
 
-from mixmagic.backends import finish_reasons
+from mixmagic.backends import wire
 from mixmagic.backends.http import backend
 from mixmagic.core.money import Usage
 from mixmagic.errors import IdleTimedOut, RateLimited, StreamBroken, Unavailable
@@ -100,7 +100,7 @@ def test_a_count_before_more_text_is_not_the_whole(session, together):
     ],
 )  # fmt: skip
 def test_words_for_the_same_end(said, meant):
-    assert finish_reasons.end(said)[0] == meant
+    assert wire.finish_reason(said)[0] == meant
 
 
 @pytest.mark.parametrize("word", ["abort", "network_error", "insufficient_system_resource",
