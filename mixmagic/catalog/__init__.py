@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mixmagic.catalog import genai_prices, live_prices, parse
+from mixmagic.catalog import parse, price_sources
 from mixmagic.catalog.parse import FREE
 from mixmagic.core import files
 from mixmagic.core.values import Model, Provider
@@ -163,15 +163,15 @@ class Catalog:
             if not isinstance(model_id, str) or not model_id:
                 continue
             key = (provider.name, model_id)
-            row = known.get(model_id) or Model(model_id, provider, source=live_prices.SOURCE)
+            row = known.get(model_id) or Model(model_id, provider, source=price_sources.LIVE)
             context = entry.get("context_length")
             open_to_live = row.context is None or key in self._live_contexts
             if type(context) is int and context > 0 and open_to_live:
                 self._live_contexts.add(key)
                 row = replace(row, context=context)
             row = replace(row, status="available")
-            if row.price is None or row.price.source == live_prices.SOURCE:
-                price = live_prices.price(provider, entry)
+            if row.price is None or row.price.source == price_sources.LIVE:
+                price = price_sources.live_price(provider, entry)
                 row = replace(row, price=price, checked=None if price else row.checked)
             merged[key] = known[model_id] = row
         self._models.update(merged)  # in one step: other threads may be merging, too
@@ -242,7 +242,7 @@ def priced(model: Model) -> Model:
     free = model.provider.free and not model.price
     if model.context is not None and model.price:
         return model
-    context, price = genai_prices.facts(model)
+    context, price = price_sources.package_facts(model)
     changes: dict[str, Any] = {"price": FREE} if free else {}
     if model.context is None and context is not None:
         changes["context"] = context

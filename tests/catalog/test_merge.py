@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Answer, refusal
 
-from mixmagic.catalog import FREE, Catalog, genai_prices
+from mixmagic.catalog import FREE, Catalog, price_sources
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model
 from mixmagic.errors import BadArguments, MissingKey, MixmagicError, ProviderError
@@ -37,7 +37,7 @@ def merge(provider: str, *entries) -> list[Model]:
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """What a provider tells is looked at alone."""
-    genai_prices._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

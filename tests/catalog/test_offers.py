@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 
 import pytest
 
-from mixmagic.catalog import Catalog, genai_prices
+from mixmagic.catalog import Catalog, price_sources
 from mixmagic.catalog import offers as module
 from mixmagic.catalog.offers import Calls, elsewhere, offers
 from mixmagic.core.money import Price
@@ -24,7 +24,7 @@ MILLION = 1_000_000
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """The package's own prices alone: those of genai-prices change with its releases."""
-    genai_prices._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

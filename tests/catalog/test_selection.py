@@ -7,7 +7,7 @@ import sys
 import pytest
 from command_lines import shown
 
-from mixmagic.catalog import Catalog, genai_prices
+from mixmagic.catalog import Catalog, price_sources
 from mixmagic.catalog.selection import (
     GUIDE,
     TASKS,
@@ -22,7 +22,7 @@ from mixmagic.errors import BadArguments, UnknownModel
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """The package's own prices alone: those of genai-prices change with its releases."""
-    genai_prices._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

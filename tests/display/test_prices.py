@@ -12,7 +12,7 @@ from command_lines import shown
 from server import HANG, Answer
 from server import together as words
 
-from mixmagic.catalog import Catalog, genai_prices
+from mixmagic.catalog import Catalog, price_sources
 from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer, elsewhere, offers
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
@@ -27,7 +27,7 @@ HOME = Provider("home", "Home", key_required=False, free=True)
 @pytest.fixture(autouse=True)
 def _no_other_prices(monkeypatch):
     """The package's own prices alone: those of genai-prices change with its releases."""
-    genai_prices._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 

@@ -1,6 +1,7 @@
-"""Prices that our files lack, from the optional package genai-prices. For `catalog` alone.
+"""Prices that our files lack: from a provider's `/models` list, or from the package genai-prices.
 
-Its prices are those of its release, read from its own files; nothing is fetched.
+The optional package's prices are those of its release, read from its own files; nothing is fetched.
+For `catalog` alone.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import functools
 import os
 import urllib.parse
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
 
 from mixmagic.catalog.parse import DEAREST
 from mixmagic.core import lazy
@@ -22,7 +24,44 @@ if TYPE_CHECKING:  # imported at the first price that our files lack
     from genai_prices.types import PriceCalculation, TieredPrices
 
 
-def facts(model: Model) -> tuple[int | None, Price | None]:
+LIVE = "the provider's /models"  # the source of a live price
+
+
+def live_price(provider: Provider, entry: Mapping[str, Any]) -> Price | None:
+    """Return the price in an entry, if the provider's dialect names its place."""
+    paths = provider.dialect.live_price
+    if provider.free or not paths:
+        return None
+    prompt, answer = (_dollars(entry, paths, name) for name in ("input", "output"))
+    if prompt is None or answer is None:
+        return None
+    if not prompt and not answer and not paths.get("free"):
+        return None  # sold by the hour
+    if _dollars(entry, paths, "request"):
+        return None  # each call costs something besides its tokens
+    # A 0 means that there is no price for the cache: nobody gives those tokens away.
+    cached, written = (_dollars(entry, paths, name) or None for name in ("cached", "cache_write"))
+    return Price(prompt, answer, cached=cached, cache_write=written, source=LIVE)
+
+
+def _dollars(entry: Mapping[str, Any], paths: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return one price of an entry, in dollars per million tokens; `None` if it has none."""
+    if name not in paths:
+        return None
+    value: Any = entry
+    try:
+        for part in paths[name].split("."):
+            value = value[part]
+        # Providers send binary floats: 0.6000000000000001 means 0.60.
+        per_million = round(Decimal(str(value)) * (1_000_000 // int(paths["per"])), 6)
+    except (KeyError, TypeError, ValueError, InvalidOperation):
+        return None
+    # Routers send -1 for "it depends": not a price.
+    known = per_million.is_finite() and 0 <= per_million <= DEAREST
+    return per_million.normalize() if known else None
+
+
+def package_facts(model: Model) -> tuple[int | None, Price | None]:
     """Return the context and the price of a model, for what the catalog lacks.
 
     If a price depends on a prompt's length, it is the highest one, because a budget must hold: a
@@ -38,13 +77,13 @@ def facts(model: Model) -> tuple[int | None, Price | None]:
         if the provider's URL leads to another server.
 
     Example:
-        >>> facts(Model("gpt-4o", Catalog().providers["openai"]))[0]
+        >>> package_facts(Model("gpt-4o", Catalog().providers["openai"]))[0]
         128000
     """
     if not _applies(model.provider):
         return None, None
     try:
-        return _facts(model.provider.genai_prices, model.id, datetime.now(UTC).date())
+        return _dated_facts(model.provider.genai_prices, model.id, datetime.now(UTC).date())
     except ImportError:
         return None, None
 
@@ -71,7 +110,7 @@ def _host(url: str) -> str:
 
 
 @functools.lru_cache(4096)
-def _facts(provider: str, model: str, day: date) -> tuple[int | None, Price | None]:
+def _dated_facts(provider: str, model: str, day: date) -> tuple[int | None, Price | None]:
     """Return the context and the price of a model on a day, by the package's names."""
     genai_prices = lazy.load("genai_prices")
     try:
@@ -85,10 +124,12 @@ def _facts(provider: str, model: str, day: date) -> tuple[int | None, Price | No
         return None, None
     context = entry.model.context_window
     known = type(context) is int and context > 0
-    return context if known else None, _price(entry, f"genai-prices {genai_prices.__version__}")
+    return context if known else None, _package_price(
+        entry, f"genai-prices {genai_prices.__version__}"
+    )
 
 
-def _price(entry: PriceCalculation, source: str) -> Price | None:
+def _package_price(entry: PriceCalculation, source: str) -> Price | None:
     """Return the price of the package's entry; `None` if it is not sold by the token."""
     listed = entry.model_price
     prompt, answer = _highest(listed.input_mtok), _highest(listed.output_mtok)

@@ -11,8 +11,7 @@ import genai_prices
 import pytest
 from genai_prices import data_snapshot, types
 
-from mixmagic.catalog import FREE, Catalog
-from mixmagic.catalog import genai_prices as others
+from mixmagic.catalog import FREE, Catalog, price_sources
 from mixmagic.core.money import Price
 
 TODAY = datetime.now(UTC).date()
@@ -75,11 +74,11 @@ def listed():
     snapshot = data_snapshot.DataSnapshot(
         [types.Provider("openai", "OpenAI", r"https://api\.openai\.com", models=models)], False
     )
-    others._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     data_snapshot.set_custom_snapshot(snapshot)
     yield
     data_snapshot.set_custom_snapshot(None)
-    others._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
 
 
 def price(name: str) -> Price | None:
@@ -205,7 +204,7 @@ def test_what_the_provider_tells_outranks_it():
 
 
 def test_without_the_package_such_prices_are_unknown(monkeypatch):
-    others._facts.cache_clear()
+    price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     assert price("openai:gpt-4o") is None
     assert price("openrouter:8x7b") is None
