@@ -1,20 +1,24 @@
-"""Makes an answer of the pieces of a stream.
+"""Makes an answer of the pieces of a stream: its text, its token counts and its final cost.
 
-May import `completion`, `tally`, `tokens` and the packages below them.
+May import `completion`, `tokens`, `worst_case` and the packages below them.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
 
 from mixmagic.calls import tokens
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.tally import Tally
-from mixmagic.core.money import Usage, bill
+from mixmagic.calls.worst_case import worst_case
+from mixmagic.core.money import Usage, bill, exact_sum
 from mixmagic.core.values import Delta, Origin, Request, Timing, Tried
 from mixmagic.errors import Stopped
+
+# More tokens than a call can have; the ledger can price no more.
+_MOST_TOKENS = 10**9
 
 
 class Collector:
@@ -234,6 +238,71 @@ class Collector:
         )
 
 
+def finalize(
+    collector: Collector, finish: str = "", *, sent: bool = True, unseen: bool = False
+) -> Completion:
+    """Return the answer of a call that is over, priced; our own counts at most at the worst case.
+
+    Args:
+        collector: The answer that was received.
+        finish: Reason why the call ended, if the stream itself did not end: `stopped`,
+            `broken off`.
+        sent: True if the provider may have received the question.
+        unseen: True if the provider may have generated, and may bill, more than was received.
+
+    Example:
+        >>> finalize(collector, "stopped", sent=False).cost
+        Decimal('0')
+    """
+    completion = collector.completion(finish)
+    if completion.origin != "live":
+        return completion  # nothing was sent
+    completion = _last_try(collector, completion, sent=sent, unseen=unseen)
+    return _with_tries(completion, collector.tried) if collector.tried else completion
+
+
+def _with_tries(completion: Completion, tried: Sequence[Tried]) -> Completion:
+    """Add the possible costs of the tries that failed."""
+    usage, costs = completion.usage, [completion.cost, *(each.cost for each in tried)]
+    unsure = sum(not each.reported for each in tried)
+    if unsure and not usage.total_tokens:
+        usage = replace(usage, counted="estimate")  # nobody knows what was generated
+    notes = list(completion.notes)
+    for count, verb in ((unsure, "may have been"), (len(tried) - unsure, "was")):
+        if count:
+            tries = "1 earlier try" if count == 1 else f"{count} earlier tries"
+            notes.append(f"{tries} {'were' if verb == 'was' and count > 1 else verb} billed")
+    return replace(
+        completion,
+        usage=usage,
+        cost=None if None in costs else exact_sum(filter(None, costs)),
+        billed_tries=completion.billed_tries + unsure,
+        notes=tuple(notes),
+    )
+
+
+def _last_try(
+    collector: Collector, completion: Completion, *, sent: bool, unseen: bool
+) -> Completion:
+    """Return the answer with the cost of the last try, without those before it."""
+    request, usage, price = collector.request, completion.usage, completion.model.price
+    if not (sent or collector.begun or collector.usage):
+        # A call that was refused costs nothing, and nobody has counted anything.
+        return replace(completion, usage=Usage(0, 0, counted=None), cost=Decimal(0))
+    if not usage.estimated or usage.charge is not None or price is None:
+        return completion
+    worst = worst_case(request)
+    if (completion.at_most or unseen) and collector.usage is None:
+        # Nobody saw what was generated, and the provider may have gone on.
+        return replace(completion, cost=worst.cost, billed_tries=int(worst.cost != 0))
+    most = worst.completion_tokens
+    if most is None or usage.completion_tokens <= most:
+        return completion
+    usage = replace(usage, completion_tokens=most, counted="estimate")
+    charge = collector.usage and collector.usage.charge  # of the answer when it was told
+    return replace(completion, usage=usage, cost=max(price.cost(usage), charge or Decimal(0)))
+
+
 def stopped_with(completion: Completion, where: str = "") -> Stopped:
     """Return the exception of a call that the user stopped: what is kept, and what it costs.
 
@@ -246,3 +315,133 @@ def stopped_with(completion: Completion, where: str = "") -> Stopped:
     if "$" in price:
         price = f"priced as {price}{': it may be billed in full' * completion.at_most}"
     return Stopped(f"Stopped: {', '.join(filter(None, (kept, price)))}.", completion)
+
+
+class Tally:
+    """The provider's counts of one call. No count becomes smaller or is added twice.
+
+    Most providers count the whole call, some repeatedly as it grows. Of several answers, some
+    count each one alone: on its own pieces or, like llama.cpp, after its end.
+
+    Args:
+        answers: The number of answers that may be received.
+
+    Attributes:
+        ended: The answers that have ended.
+        behind: The answers of which more was received since they were counted.
+
+    Example:
+        >>> tally = Tally(2)
+        >>> for choice in (0, 1):
+        ...     tally.add(Delta(finish="stop", usage=Usage(9, 5), choice=choice))
+        >>> tally.usage
+        Usage(prompt_tokens=9, completion_tokens=10, ...)
+    """
+
+    def __init__(self, answers: int) -> None:
+        self.ended: set[int] = set()
+        self.behind: set[int] = set()
+        self._answers = answers
+        self._whole: Usage | None = None  # the largest count of all answers together
+        self._alone: dict[int, Usage] = {}  # the largest count of each one alone
+        self._counted_apart = False  # True if answers are surely counted alone
+        self._in_turn = False  # True if the count of each one follows its end
+        self._uncounted: set[int] = set()  # answers that have ended since the last count
+
+    def add(self, delta: Delta) -> None:
+        """Take a piece with a count, or with the end of an answer."""
+        if delta.finish:
+            self.ended.add(delta.choice)
+            self._uncounted.add(delta.choice)
+        if delta.usage is not None:
+            choice = self._counted_alone(delta, delta.usage)
+            if choice is None:
+                self._add_whole(delta.usage)
+            else:
+                self._add_alone(choice, delta.usage)
+            self._uncounted.clear()
+
+    @property
+    def usage(self) -> Usage | None:
+        """The counts so far of all answers together; `None` if there are none."""
+        counts = list(self._alone.values())
+        charges = [count.charge for count in counts if count.charge is not None]
+        usage = self._whole
+        for count in counts:
+            usage = _largest(usage, count)
+        if usage is None or not counts:
+            return usage
+        together = Usage(
+            0,
+            min(sum(count.completion_tokens for count in counts), _MOST_TOKENS),
+            charge=exact_sum(charges) if charges else None,
+            reasoning_tokens=min(sum(count.reasoning_tokens for count in counts), _MOST_TOKENS),
+        )
+        return _largest(usage, together)
+
+    def missing(self, begun: Set[int]) -> Set[int]:
+        """Return the answers that have begun and have no count, if others have one of their own."""
+        return begun - self._alone.keys() if self._counted_apart else set()
+
+    def _counted_alone(self, delta: Delta, usage: Usage) -> int | None:
+        """Return the answer that is counted alone; `None` if the count is of all of them."""
+        if delta.alone:
+            self._counted_apart = True
+            return delta.choice
+        if self._answers == 1 or delta.alone is False or not usage.completion_tokens:
+            return None
+        early = len(self.ended) < self._answers  # it cannot be of all of them
+        if delta.text or delta.reasoning or delta.finish:
+            self._counted_apart = self._counted_apart or early
+            return delta.choice
+        if len(self._uncounted) == 1 and (early or self._in_turn):
+            self._counted_apart = self._in_turn = True
+            return next(iter(self._uncounted))
+        return None
+
+    def _add_whole(self, now: Usage) -> None:
+        """Take a count of all answers together."""
+        less = any(_less(now, count) for count in (self._whole, *self._alone.values()))
+        before = self.usage
+        self._whole = _largest(self._whole, now)
+        if not less:  # it includes the others
+            for count in self._alone.values():
+                self._whole = _largest(self._whole, count)
+            if before and now.charge is None:
+                self._whole = replace(self._whole, charge=before.charge)
+            self._alone.clear()
+            self._counted_apart = False
+        self.behind = {0} if less else set()
+
+    def _add_alone(self, choice: int, now: Usage) -> None:
+        """Take a count of one answer."""
+        if not self._counted_apart:
+            self.behind.clear()  # it may be of all of them
+        self.behind.discard(choice)
+        was = self._alone.get(choice)
+        if _less(now, was):
+            self.behind.add(choice)
+        self._alone[choice] = _largest(was, now)
+
+
+def _less(now: Usage, was: Usage | None) -> bool:
+    """Return True if fewer tokens are counted than before: one of the counts is wrong."""
+    return was is not None and now.completion_tokens < was.completion_tokens
+
+
+def _largest(one: Usage | None, other: Usage) -> Usage:
+    """Return the larger of each count of two."""
+    if one is None:
+        return other
+    prompt = max(one.prompt_tokens, other.prompt_tokens)
+    cached = max(one.cached_tokens, other.cached_tokens)
+    written = max(one.cache_write_tokens, other.cache_write_tokens)
+    charges = [usage.charge for usage in (one, other) if usage.charge is not None]
+    return Usage(
+        prompt,
+        max(one.completion_tokens, other.completion_tokens),
+        cached,
+        cache_write_tokens=min(written, prompt - cached),
+        charge=max(charges, default=None),
+        reasoning_tokens=max(one.reasoning_tokens, other.reasoning_tokens),
+    )

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 
-from mixmagic.calls.collector import Collector, stopped_with
+from mixmagic.calls.collector import Collector, finalize, stopped_with
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.final_cost import finalize
 from mixmagic.calls.interrupts import Calls, asker
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request, Stream

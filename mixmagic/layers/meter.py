@@ -11,10 +11,9 @@ from contextlib import closing
 from dataclasses import replace
 from enum import IntEnum
 
-from mixmagic.calls.collector import Collector
+from mixmagic.calls.collector import Collector, finalize
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.events import Event
-from mixmagic.calls.final_cost import finalize
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Usage, bill

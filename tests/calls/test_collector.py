@@ -9,9 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from mixmagic.calls.collector import Collector, stopped_with
+from mixmagic.calls.collector import Collector, finalize, stopped_with
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.final_cost import finalize
 from mixmagic.catalog import FREE
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Delta, Message, Model, Provider, Request, Timing

@@ -12,8 +12,7 @@ from decimal import Decimal
 import pytest
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage
 
-from mixmagic.calls.collector import Collector
-from mixmagic.calls.final_cost import finalize
+from mixmagic.calls.collector import Collector, finalize
 from mixmagic.core.money import NANO
 from mixmagic.display.live import show
 from mixmagic.display.renderers import SingleOutputRenderer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmagic.calls.tally import Tally
+from mixmagic.calls.collector import Tally
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta
 
