@@ -10,15 +10,15 @@ from mixmagic.core.values import Provider
 from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.headers import variables
 
-# Seconds for which an answer is kept: asking the keyring takes a while.
-_KEPT_FOR = 60.0
+# Seconds to cache a result: asking the keyring takes a while.
+_CACHED_FOR = 60.0
 
 
 def is_available(credentials: Credentials, provider: Provider) -> bool:
     """Return True if the user has set a provider up: its key, or a server that needs none.
 
-    A server that needs no key is set up if its variable names it (`OLLAMA_HOST`), or if a user's
-    file does; whether it is running is not known before it is called.
+    A server that needs no key is set up if an environment variable (`OLLAMA_HOST`) or the user's
+    catalog file has its URL. It need not be running.
     """
     if credentials.lacking(provider):
         return False
@@ -48,13 +48,13 @@ class Availability:
         state = (*map(_is_set, names), self._credentials.dotenv.version())
         before, until, answer = self._answers.get(provider.name, (None, 0.0, False))
         if before != state or time.monotonic() > until:
-            # No lock is held: a keyring may take long, and may ask for a password.
+            # Without a lock: a keyring may be slow, or ask for a password.
             answer = is_available(self._credentials, provider)
-            self._answers[provider.name] = (state, time.monotonic() + _KEPT_FOR, answer)
+            self._answers[provider.name] = (state, time.monotonic() + _CACHED_FOR, answer)
         return answer
 
     def forget(self) -> None:
-        """Forget all answers: the keyring has changed."""
+        """Clear the cache, because the keyring has changed."""
         self._answers.clear()
 
 

@@ -1,6 +1,6 @@
-"""A provider's URL and key, looked up whenever a call is sent.
+"""A provider's URL and key, looked up for every call.
 
-The one place that touches keys; all that it has seen is kept out of what is shown.
+The only module that reads keys. Every key that it has read is redacted from all output.
 """
 
 from __future__ import annotations
@@ -28,64 +28,64 @@ from mixmagic.keys.placeholders import is_secret
 from mixmagic.keys.redact import Fingerprints, Redactor, Secret
 from mixmagic.keys.urls import base_url, host_of, is_here, query_secrets
 
-# A URL's user and password; and with a slash in the password that should have been escaped.
+# A URL's user and password; the second pattern allows an unescaped slash in the password.
 _USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
-_CARELESS_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
+_UNESCAPED_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
 
 
 def _url_secrets(url: str) -> Iterator[str]:
-    """Yield what must not be shown of a URL that may hold a user and a password, or a key."""
+    """Yield the secrets in a URL: its user and password, and the keys in its query."""
     yield from query_secrets(url)
     url = url if "://" in url else f"http://{url}"
-    if found := _USER.search(url) or _CARELESS_USER.search(url):
-        user, colon, password = found[0].partition(":")
+    if match := _USER.search(url) or _UNESCAPED_USER.search(url):
+        user, colon, password = match[0].partition(":")
         secret = password if colon else user
         sent = f"{urllib.parse.unquote(user)}:{urllib.parse.unquote(password)}"
         yield base64.b64encode(sent.encode()).decode()
-        # An unescaped password is quoted in part, as an invalid port.
+        # Errors quote a part of an unescaped password, as an invalid port.
         yield from map(urllib.parse.unquote, (secret, *re.split(r"[/?#]", secret)))
 
 
 class Credentials:
-    """The keys of one process's providers.
+    """The providers' keys, in one process.
 
-    A key stands in the environment, in a file `.env` beside the notebook, or in the system's
-    keyring: the first that has it. The first two are looked at for each call. All keys that stand
-    there are secrets from the start, whether they are used or not, and stay so.
+    A key is read from the environment, a `.env` file next to the notebook, or the system's keyring,
+    in this order. The first two are read again for each call. All keys in them are secrets from the
+    start, used or not, and remain secrets if they are removed.
 
     Args:
-        dotenv: The file `.env`; it need not exist.
-        providers: Whose variables hold keys, whatever they are called.
+        dotenv: The `.env` file; it need not exist.
+        providers: The providers; their variables hold keys, regardless of the variables' names.
 
     Attributes:
-        dotenv: The file `.env`.
+        dotenv: The `.env` file.
     """
 
     def __init__(self, dotenv: Path, providers: Iterable[Provider] = ()) -> None:
         self.dotenv = DotEnv(dotenv)
         self._providers = tuple(providers)
-        self._key_names = {each.key_env for each in self._providers if each.key_env}
+        self._key_names = {provider.key_env for provider in self._providers if provider.key_env}
         self._key_names.update(*map(variables, self._providers))
-        self._url_names = {each.url_env for each in self._providers if each.url_env}
-        # Of each variable, if it holds a key and if it holds a URL; empty if it holds neither.
+        self._url_names = {provider.url_env for provider in self._providers if provider.url_env}
+        # By variable: True if it holds a key, True if it holds a URL; empty if it holds neither.
         self._kinds: dict[str, tuple[()] | tuple[bool, bool]] = {}
-        # What the keyring answered, and when: asking it takes a while.
+        # The keyring's answers and their times: asking it takes a while.
         self._kept: dict[str, tuple[Secret, float]] = {}
         self._asking: dict[str, threading.Lock] = {}
         self._secrets: set[Secret] = set()
         self._compiled = (0, Fingerprints(()))
-        for each in self._providers:
-            self._note_url(each.base_url)
-            for header, text in each.headers.items():
+        for provider in self._providers:
+            self._note_url(provider.base_url)
+            for header, text in provider.headers.items():
                 if is_confidential(header):  # its scheme, as in `Basic`, is not secret
                     self._noted(filled(text, lambda _: "").rpartition(" ")[2])
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled without what it has found."""
+        """Pickle without the secrets."""
         return type(self), (self.dotenv.path, self._providers)
 
     def find(self, provider: Provider) -> tuple[Secret, str]:
-        """Return the provider's key and where it stands; two empty texts if there is none."""
+        """Return the provider's key and its source; two empty strings if there is none."""
         name = provider.key_env
         if not name:
             return Secret(), ""
@@ -96,30 +96,30 @@ class Credentials:
             return key, where
 
     def source(self, provider: Provider, key: str = "") -> str | None:
-        """Return where the key of a call stands; empty if it has none, `None` if it is not known.
+        """Return the source of a call's key; empty if it has no key, `None` if unknown.
 
         Args:
-            provider: The provider that is called.
-            key: The key, if it is not the one that is found.
+            provider: The provider to call.
+            key: The key to send, if not the one that is set up.
         """
         where = "the one that was given" if key else self.find(provider)[1]
         return where or (None if provider.headers else "")
 
     def lacking(self, provider: Provider) -> list[str]:
-        """Return the variables that the provider's headers name and that have no value."""
+        """Return the variables in the provider's headers that are not set."""
         with sealed():
             return [name for name in variables(provider) if not self._variable(name)[0]]
 
     def is_set_up(self, provider: Provider) -> bool:
-        """Return True if somebody means to use the provider: a key, a URL, or this machine."""
+        """Return True if the provider has a key or a URL of the user's, or is on this machine."""
         with sealed():
-            named = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
-        own = is_here(host_of(provider.base_url.partition("://")[2]))
-        headed = bool(variables(provider)) and not self.lacking(provider)
-        return named or own or headed or any(self.find(provider))
+            has_url = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
+        is_local = is_here(host_of(provider.base_url.partition("://")[2]))
+        has_headers = bool(variables(provider)) and not self.lacking(provider)
+        return has_url or is_local or has_headers or any(self.find(provider))
 
     def require(self, model: Model) -> None:
-        """Check that a call to a model has the key, and the variables, that it needs.
+        """Check that the key and the variables that a call to a model needs are set.
 
         Raises:
             MissingKey: As for `headers`.
@@ -128,54 +128,54 @@ class Credentials:
             self.headers(model)
 
     def headers(self, model: Model, key: str = "") -> dict[str, str]:
-        """Return the headers of a call: the key's, and those of the catalog file, which outrank it.
+        """Return the headers of a call: the key's, overridden by those of the catalog file.
 
         Args:
-            model: The model that is called.
-            key: The key, if it is not the one that is found.
+            model: The model to call.
+            key: The key to send, if not the one that is set up.
 
         Raises:
-            MissingKey: There is none and one is needed, or it cannot be one; or a variable that a
-                header names has no value.
+            MissingKey: A key is needed and not set, or is not valid; or a variable in a header is
+                not set, or not valid.
         """
         provider = model.provider
         self._note_url(base_url(provider))
-        found = self._noted(key, typed=True) if key else self.find(provider)[0]
-        if not found and provider.key_required:
+        secret = self._noted(key, typed=True) if key else self.find(provider)[0]
+        if not secret and provider.key_required:
             raise missing_key(model)
-        if not (found.isascii() and found.isprintable()) or " " in found:
+        if not (secret.isascii() and secret.isprintable()) or " " in secret:
             raise MissingKey(
-                f"{provider.key_env} holds characters that no key has.",
+                f"{provider.key_env} has characters that are not valid in a key.",
                 f"Copy the key again (from {provider.key_url or provider.label}).",
             )
         name, scheme = key_header(provider)
-        sent: dict[str, str] = {name.lower(): Secret(scheme + found)} if found else {}
-        for header, text in provider.headers.items():
-            sent[header.lower()] = self._header(model, header, text)
+        sent: dict[str, str] = {name.lower(): Secret(scheme + secret)} if secret else {}
+        for header, template in provider.headers.items():
+            sent[header.lower()] = self._header(model, header, template)
         return sent
 
-    def _header(self, model: Model, header: str, text: str) -> Secret:
-        """Return the value of one header of the catalog file."""
+    def _header(self, model: Model, header: str, template: str) -> Secret:
+        """Return the value of a header of the catalog file."""
 
         def value(name: str) -> str:
-            found = self._variable(name)[0]
-            if not found:
+            secret = self._variable(name)[0]
+            if not secret:
                 raise missing_variable(model, name, header)
-            if not (found.isascii() and found.isprintable()):
+            if not (secret.isascii() and secret.isprintable()):
                 raise MissingKey(
-                    f"{name} holds characters that the header {header} cannot have.",
-                    f"Set {name} again: letters, digits and signs of ASCII, on one line.",
+                    f"{name} has characters that are not valid in the header {header}.",
+                    f"Set {name} again, to printable ASCII on one line.",
                 )
-            return found.reveal()
+            return secret.reveal()
 
-        return Secret(filled(text, value))
+        return Secret(filled(template, value))
 
     def exposure(self, model: Model, host: str, proxy: str = "") -> str:
-        """Return a warning about a call without TLS that shows a key to others, or an empty text.
+        """Return a warning if a call sends a key over a network without TLS, or an empty string.
 
         Args:
-            model: The model that is called.
-            host: The host that is called.
+            model: The model to call.
+            host: The host to call.
             proxy: The host of the proxy that the call goes through, if any.
         """
         if not self._sends_secrets(model.provider) or (is_here(host) and not proxy):
@@ -187,17 +187,17 @@ class Credentials:
         """Return True if a call carries a secret: as the key, in another header or in the URL."""
         with sealed():
             keys = [self.find(provider)[0], *(self._variable(n)[0] for n in variables(provider))]
-            found = [*map(Secret.reveal, keys), *query_secrets(base_url(provider))]
-            return any(map(is_secret, found))
+            values = [*map(Secret.reveal, keys), *query_secrets(base_url(provider))]
+            return any(map(is_secret, values))
 
     def store(self, provider: Provider, key: str) -> None:
-        """Put a key into the system's keyring; an empty one takes it out.
+        """Store a key in the system's keyring; an empty key deletes the stored one.
 
         Raises:
-            MissingPackage: There is no keyring.
-            StoreError: It does not take it.
+            MissingPackage: The package keyring is not installed.
+            StoreError: The keyring cannot be used.
         """
-        key = secret = self._noted(key, typed=True)  # `key`, too: for the frames of a traceback
+        key = secret = self._noted(key, typed=True)  # a traceback shows the value of `key`
         with self._lock(provider):
             try:
                 keyring.put(provider, secret, self.redact)
@@ -205,11 +205,11 @@ class Credentials:
                 self._kept.pop(provider.name, None)
 
     def check_keyring(self, provider: Provider) -> None:
-        """Check that the system's keyring can be used, before a key is asked for.
+        """Check that the system's keyring can be used, before asking the user for a key.
 
         Raises:
-            MissingPackage: There is no keyring.
-            StoreError: It cannot be used.
+            MissingPackage: The package keyring is not installed.
+            StoreError: The keyring cannot be used.
         """
         with self._lock(provider):
             keyring.get(provider, self.redact)
@@ -219,7 +219,7 @@ class Credentials:
         return without_keys(self._key_names)
 
     def redact(self, value: Any) -> Any:
-        """Return a text, or a JSON value, without any key: see `Fingerprints.redact`."""
+        """Return a text or JSON value with its keys redacted: see `Fingerprints.redact`."""
         return self._fingerprints().redact(value)
 
     def redactors(self) -> tuple[Redactor, Redactor] | None:
@@ -228,52 +228,52 @@ class Credentials:
         return (Redactor(known), Redactor(known)) if known else None
 
     def clean(self, record: logging.LogRecord) -> bool:
-        """Filter the logs of the libraries below: everything is kept, but for the keys."""
+        """Redact a log record: a filter for the loggers of HTTP libraries. It drops no record."""
         record.msg, record.args = self.redact(record.getMessage()), None
         return True
 
     def _fingerprints(self) -> Fingerprints:
-        """Return those of all secrets that are known, or that stand where keys are found."""
+        """Return the fingerprints of all secrets, those now in the environment included."""
         with sealed():
             self._note_variables()
-            # Secrets are only ever added: so many are the same ones. A copy is made in one step,
-            # for other threads may be adding to them.
+            # Secrets are never removed, so an equal number means the same ones. `copy` is atomic:
+            # other threads may be adding secrets.
             if len(self._secrets) != self._compiled[0]:
                 secrets = self._secrets.copy()
                 self._compiled = (len(secrets), Fingerprints(map(Secret.reveal, secrets)))
         return self._compiled[1]
 
     def _note_variables(self) -> None:
-        """Note the keys, and the passwords in URLs, of the environment and the file `.env`."""
-        for place in (os.environ, self.dotenv):
-            for name in place:
+        """Add the keys, and the passwords in URLs, of the environment and the `.env` file."""
+        for environment in (os.environ, self.dotenv):
+            for name in environment:
                 kind = self._kinds.get(name)
                 if kind is None:
                     is_key = name in self._key_names or sounds_secret(name)
                     is_url = name in self._url_names or sounds_like_url(name)
                     kind = self._kinds[name] = (is_key, is_url) if is_key or is_url else ()
                 if kind:
-                    value = place.get(name) or ""
+                    value = environment.get(name) or ""
                     if kind[0]:
                         self._noted(value)
                     if kind[1]:
                         self._note_url(value)
 
     def _note_url(self, url: str) -> None:
-        """Note the user, the password and the keys of a URL: they may be echoed, too."""
+        """Add the user, the password and the keys in a URL: a server may echo them, too."""
         if "@" in url or "?" in url:
             for secret in _url_secrets(url):
                 self._noted(secret)
 
     def _noted(self, key: str, *, typed: bool = False) -> Secret:
-        """Return a key, which is never shown from now on, unless it is a mere placeholder."""
+        """Add a key to the secrets, unless it is a placeholder; return it."""
         secret = Secret(key.strip())
         if secret not in self._secrets and is_secret(secret.reveal(), typed=typed):
             self._secrets.add(secret)
         return secret
 
     def _variable(self, name: str) -> tuple[Secret, str]:
-        """Return a variable's value, which is a secret, and where it stands."""
+        """Return the value of a variable, which is a secret, and its source."""
         if value := self._noted(os.environ.get(name, "")):
             return value, f"{name} is set in the environment"
         if value := self._noted(self.dotenv.get(name)):
@@ -281,15 +281,15 @@ class Credentials:
         return Secret(), ""
 
     def _in_keyring(self, provider: Provider) -> Secret:
-        """Return the key in the system's keyring, or an empty text.
+        """Return the key in the system's keyring, or an empty string.
 
-        It is asked once, however many threads want to know, and again if it had no key that the
-        provider needs: somebody may have put it there meanwhile.
+        The answer is cached, and shared by threads that ask at the same time. A required key that
+        was not there is asked for again: the user may have stored it since.
         """
-        begun = time.monotonic()
+        now = time.monotonic()
         with self._lock(provider):
-            key, asked = self._kept.get(provider.name, (Secret(), -math.inf))
-            if key or asked >= begun or (asked > 0 and not provider.key_required):
+            key, asked_at = self._kept.get(provider.name, (Secret(), -math.inf))
+            if key or asked_at >= now or (asked_at > 0 and not provider.key_required):
                 return key
             try:
                 key = self._noted(keyring.get(provider, self.redact).reveal())
@@ -299,5 +299,5 @@ class Credentials:
             return key
 
     def _lock(self, provider: Provider) -> threading.Lock:
-        """Return what one thread at a time holds that asks the keyring for a provider's key."""
+        """Return the lock to hold while the keyring is asked for a provider's key."""
         return self._asking.setdefault(provider.name, threading.Lock())

@@ -1,4 +1,4 @@
-"""Variables that may hold keys, in the environment and in a file `.env`."""
+"""Variables that may hold keys, in the environment and in a `.env` file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECRET = re.compile(
     r"(?:^|_)(?:KEYS?|TOKEN|PAT|PASS)_?\d*$|[^_]_PWD$|API_?KEY|SECRET|PASSWO?R?D|PASSPHRASE",
     re.IGNORECASE,
 )
-# Of these the value says where a secret is, or what it is called.
+# The values of these are the location or the name of a secret, not the secret.
 _PLACE = re.compile(r"_(?:FILE|PATH|DIR|DIRECTORY|FOLDER|NAME|HOST|ENDPOINT)$", re.IGNORECASE)
 _URL = re.compile(r"(?:^|_)(?:PROXY|UR[LI]|DSN|HOST|BASE|ENDPOINT)$", re.IGNORECASE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -43,7 +43,7 @@ def without_keys(named: Collection[str] = ()) -> dict[str, str]:
     """Return this process's environment for a process that needs no keys.
 
     Args:
-        named: Variables that hold keys, whatever they are called.
+        named: Variables that hold keys, regardless of their names.
     """
     with sealed():
         return {
@@ -54,7 +54,7 @@ def without_keys(named: Collection[str] = ()) -> dict[str, str]:
 
 
 class DotEnv:
-    """A file `.env`, read again only when it has changed.
+    """A `.env` file, read again only when it has changed.
 
     Args:
         path: The file; it need not exist.
@@ -65,15 +65,15 @@ class DotEnv:
         self._read: tuple[object, Mapping[str, str]] = (None, {})
 
     def version(self) -> tuple[int, ...] | None:
-        """Return what changes with the file; `None` if there is none."""
+        """Return a value that changes when the file does; `None` if there is no file."""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
     def get(self, name: str) -> str:
-        """Return the value of a variable, or an empty text."""
+        """Return the value of a variable, or an empty string."""
         return self._values().get(name, "")
 
     def __iter__(self) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _parsed(path: Path) -> Mapping[str, str]:
         raw = path.read_bytes()
     except OSError:
         return {}
-    # As Windows writes it, too. One invalid character in a comment does not matter.
+    # UTF-16 if it was written on Windows. An invalid character in a comment does not matter.
     text = raw.decode("utf-16" if raw.startswith(_UTF_16) else "utf-8-sig", "replace")
     values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: (value or "").strip() for name, value in values.items()}

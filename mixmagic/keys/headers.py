@@ -32,22 +32,22 @@ def variables(provider: Provider) -> list[str]:
 
 
 def filled(text: str, value: Callable[[str], str]) -> str:
-    """Return a header's value with `value(NAME)` in the place of each `$NAME` or `${NAME}`."""
-    return _VARIABLE.sub(lambda found: value(found["name"]), text)
+    """Return a header's value with each `$NAME` or `${NAME}` replaced by `value(NAME)`."""
+    return _VARIABLE.sub(lambda match: value(match["name"]), text)
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
-    """Return a header's value in pieces, each with True if it is the name of a variable.
+    """Split a header's value into pieces, each with True if it is the name of a variable.
 
     Example:
         >>> pieces("Basic ${ACME_KEY}")
         [('Basic ', False), ('ACME_KEY', True)]
     """
-    found, at = [], 0
+    split, at = [], 0
     for variable in _VARIABLE.finditer(text):
-        found += [(text[at : variable.start()], False), (variable["name"], True)]
+        split += [(text[at : variable.start()], False), (variable["name"], True)]
         at = variable.end()
-    return [(piece, is_name) for piece, is_name in (*found, (text[at:], False)) if piece]
+    return [(piece, is_name) for piece, is_name in (*split, (text[at:], False)) if piece]
 
 
 def is_confidential(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The system's keyring, if the package `keyring` is installed. For `keys.credentials` alone."""
+"""The system's keyring, if the package `keyring` is installed. Used only by `keys.credentials`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixmagic.core.values import Provider
 from mixmagic.errors import MissingPackage, Stopped, StoreError
 from mixmagic.keys.redact import Secret
 
-_SERVICE = "mixmagic"  # the name that our keys are filed under
+_SERVICE = "mixmagic"  # the service name under which keys are stored
 Redact = Callable[[str], str]
 
 
@@ -22,8 +22,8 @@ def get(provider: Provider, redact: Redact) -> Secret:
     """Return the provider's key; empty if there is none.
 
     Raises:
-        MissingPackage: There is no keyring.
-        StoreError: It cannot be used.
+        MissingPackage: The package keyring is not installed.
+        StoreError: The keyring cannot be used.
     """
     return _do(redact, "get_password", provider)
 
@@ -32,8 +32,8 @@ def put(provider: Provider, key: Secret, redact: Redact) -> None:
     """Store the provider's key; an empty one removes it.
 
     Raises:
-        MissingPackage: There is no keyring.
-        StoreError: It does not take it.
+        MissingPackage: The package keyring is not installed.
+        StoreError: The keyring cannot be used.
     """
     if key:
         _do(redact, "set_password", provider, key)
@@ -48,7 +48,7 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
         keyring = lazy.load("keyring")
     except ImportError:
         raise MissingPackage(
-            "Keeping keys needs the package keyring, which is not installed.",
+            "Storing keys needs the package keyring, which is not installed.",
             f'Run `pip install "mixmagic[keyring]"`. Or: {remedy}',
         ) from None
     failure: StoreError | Stopped
@@ -57,7 +57,7 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
             _import_plugins()
             run = getattr(keyring, action)
             return Secret(run(_SERVICE, provider.name, *(key.reveal() for key in keys)) or "")
-    except KeyboardInterrupt:  # while it asks to be unlocked
+    except KeyboardInterrupt:  # the user refused to unlock it
         failure = Stopped(sent=False)
     except Exception as error:  # noqa: BLE001  # a plug-in's errors have no common base
         reason = redact(str(error)) or "it gives no reason"
@@ -67,9 +67,9 @@ def _do(redact: Redact, action: str, provider: Provider, *keys: Secret) -> Secre
 
 @functools.cache
 def _import_plugins() -> None:
-    """Import keyring's plug-ins, such that no fork can interrupt that; no keyring is opened."""
+    """Import keyring's plug-ins so that no fork can interrupt it; do not open a keyring."""
     metadata = sys.modules.get("importlib_metadata", importlib.metadata)  # as keyring does
     with lazy.lock:
         for plugin in metadata.entry_points(group="keyring.backends"):
-            with contextlib.suppress(Exception):  # keyring goes on without it, too
+            with contextlib.suppress(Exception):  # keyring also skips a broken plug-in
                 importlib.import_module(plugin.module)

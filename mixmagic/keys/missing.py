@@ -24,7 +24,7 @@ def missing_variable(model: Model, name: str, header: str) -> MissingKey:
 
 
 def key_hint(model: Model) -> str:
-    """Return how to get a key, and how to do without one."""
+    """Return a hint on how to get a key, and how to do without one."""
     provider = model.provider
     where = f" (from {provider.key_url})" if provider.key_url else ""
     setting = (

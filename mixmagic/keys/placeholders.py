@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-# Characters of the shortest secret: shorter ones are not distinctive enough to be searched for.
+# Length of the shortest secret: shorter ones are not distinctive enough to search for.
 SHORTEST = 8
-# Letters of the longest value that may be ordinary words, digits of the longest plain number.
+# Longest value that may be ordinary words, in letters; longest plain number, in digits.
 _LONGEST_WORD, _LONGEST_NUMBER = 15, 11
-# Letters per word, on average: random letters change their case more often.
+# Fewest letters per word, on average: random letters change case more often.
 _SHORTEST_WORD = 2.5
 _TRIVIAL_DIGITS = 4
 _SEQUENCES = tuple(
@@ -17,7 +17,7 @@ _SEQUENCES = tuple(
     for direction in (row, row[::-1])
 )
 _SHORTEST_SEQUENCE = 3
-# What documentation, examples and local servers put in the place of a key.
+# Words that documentation, examples and local servers use in place of a key.
 _VOCABULARY = frozenset(
     """
     access accesstoken account actual add admin ai all allowed an and anon anonymous any anything
@@ -48,15 +48,15 @@ _SEPARATED = re.compile(r"[^\W_]+(?:[-_. /:'][^\W_]+)*")
 
 
 def is_secret(value: str, *, typed: bool = False) -> bool:
-    """Return True if a value must be kept out of whatever is shown.
+    """Return True if a value must be redacted from all output.
 
     False for values of fewer than eight characters, placeholders (`sk-no-key-required`,
-    `token-abc123`), ordinary words and short numbers: they protect nothing, and taking them out
-    of a text would damage it.
+    `token-abc123`), ordinary words and short numbers: they protect nothing, and redacting them
+    would damage ordinary text.
 
     Args:
         value: A value that is used as a key.
-        typed: True if the user has typed it when asked for a key: then a word is a secret, too.
+        typed: True if the user typed it when asked for a key: then even a word is a secret.
 
     Example:
         >>> is_secret("sk-no-key-required"), is_secret("gsk_8fK2mQ9xW2rT7uY5")
@@ -69,7 +69,7 @@ def is_secret(value: str, *, typed: bool = False) -> bool:
 
 
 def _is_placeholder(value: str) -> bool:
-    """True if a value consists of a placeholder's words, and of digits that anybody could guess."""
+    """True if a value consists of words and digits that placeholders are made of."""
     return all(map(_is_trivial, _RUNS.findall(value)))
 
 

@@ -1,9 +1,9 @@
-r"""Redact keys in whole values, and in texts that come in pieces.
+r"""Redact keys in whole values, and in streamed text.
 
-A key is found in any case, with invisible characters in it, and in its usual encodings: with
-escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at any
-offset in a longer Base64 text. So is a part of a key that has half of its characters and at least
-eight, or that has forty-eight.
+A key is found in upper or lower case, with invisible characters in it, and in the usual encodings:
+with escapes (`%73`, `&#115;`, `\u0073`, `\163`, `\_`), in hexadecimal, and in Base64 at each of the
+three offsets in a longer Base64 text. A part of a key is redacted if it has at least half of the
+key's characters and eight of them, or forty-eight.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, SupportsIndex
 
 HIDDEN = "[key]"
-_DEEPEST = 50  # levels of a nested value; what is deeper is dropped
-# Every run of `_WINDOW` characters that a text shares with a key counts. Such a run has a shorter
-# one of `_LOOK` at some multiple of `_STEP` from any place: most texts need no closer comparison.
+_DEEPEST = 50  # levels of a nested value; deeper ones are dropped
+# A match is a run of `_WINDOW` characters that a text shares with a key. A run of `_LOOK` at every
+# `_STEP`th character hits each match, so that most texts need no closer comparison.
 _WINDOW, _LOOK, _STEP = 8, 4, 5
-# Characters of the shortest key of which a half is as secret as the whole; a shorter one is
-# searched for as a word of its own.
+# Length of the shortest key of which half is as secret as the whole. A shorter key counts only as
+# a whole word.
 _LONG = 12
-# Characters of a part that counts however long the key is: encoded keys are broken into lines.
-# No fewer, for other tokens may begin in the same way: a JWT does with 37 characters.
+# Length of a part that counts however long the key is: encoded keys are broken into lines.
+# Not less, because other tokens may begin in the same way: JWTs share 37 characters.
 _MOST = 48
 # The user and the password of a URL.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
-# Characters that nobody sees, or that are dropped before a text is shown: they part no key.
+# Characters that are invisible, or dropped before display: a key may have them in it.
 _UNSEEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
-# One escaped character, also where the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
+# One escaped character, even if the escape itself was escaped: `%2573`, `&amp;#115;`, `\\u0073`.
 _ESCAPE = re.compile(
     r"""%(?:25){0,3}(?P<percent>[0-9a-f]{2})
       | &(?:amp;){0,3}(?P<entity>(?:\#[0-9]{1,16} | \#x[0-9a-f]{1,16} | [a-z]{1,8});?)
@@ -41,8 +41,8 @@ _ESCAPE = re.compile(
                  | UNSEEN)""".replace("UNSEEN", _UNSEEN),
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
-_NOBODY_SEES = re.compile(_UNSEEN)
-# A text without these has nothing to be unescaped.
+_INVISIBLE = re.compile(_UNSEEN)
+# A text without these has nothing to unescape.
 _SIGNS = re.compile(rf"[\\%&]|{_UNSEEN}")
 # The end of a text that may be the beginning of an escaped character.
 _BEGUN = re.compile(
@@ -53,16 +53,16 @@ _BEGUN = re.compile(
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _LONGEST_ESCAPE = 40
-# Characters that are held back at most, with those that nobody sees: more of these are dropped.
+# Characters to hold back at most; if there are more, the invisible ones are dropped.
 _MOST_HELD = 100
-# The hyphens of typographers; and the one letter that is two in lower case.
+# Typographic hyphens; and the one letter whose lower case is two characters.
 _PLAIN = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u0130", "-----i")
 
 
 class Secret(str):
-    """A text that does not show itself: not when it is formatted, nor in a traceback's variables.
+    """A string that hides itself when it is formatted, and in a traceback's variables.
 
-    `reveal()` is the text itself. Joined to another text with `+` it is plain, too.
+    `reveal()` returns the plain string, and so does `+`.
 
     Example:
         >>> key = Secret("sk-0123")
@@ -82,37 +82,37 @@ class Secret(str):
         return HIDDEN
 
     def __getitem__(self, at: SupportsIndex | slice) -> Secret:
-        return Secret(super().__getitem__(at))  # rich cuts long texts before it shows them
+        return Secret(super().__getitem__(at))  # rich truncates long strings before display
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A key is not pickled.")
+        raise TypeError("A key cannot be pickled.")
 
     def reveal(self) -> str:
-        """Return the text, for the one place that it is sent to."""
+        """Return the plain string, for the code that sends it."""
         return str.__str__(self)
 
 
 class Fingerprints:
-    """All secrets, in all encodings, compiled into sets that texts are compared with.
+    """All secrets, in all encodings, compiled into sets to compare texts with.
 
     Args:
-        secrets: The secrets; they are kept in no other form.
+        secrets: The secrets; they are not stored in any other form.
     """
 
     __slots__ = ("_begins", "_looks", "_needs", "_tails", "_words")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # Windows of the secrets; the characters that a run of them must have to be taken out.
+        # Windows of the secrets, and the length from which a run of them is redacted.
         self._needs: dict[str, int] = {}
         self._looks: set[str] = set()
-        self._begins: set[str] = set()  # shorter than a look
+        self._begins: set[str] = set()  # beginnings shorter than `_LOOK`
         self._tails: set[str] = set()  # their last characters
         self._words: set[str] = set()  # the short secrets
         for secret in secrets:
             half = 2 if len(secret) >= _LONG else 1
             # Escapes of bytes are read byte by byte.
             by_bytes = secret.encode(errors="surrogateescape").decode("latin-1")
-            by_bytes = _NOBODY_SEES.sub("", by_bytes)
+            by_bytes = _INVISIBLE.sub("", by_bytes)
             for spelling in {_lower(secret), _unescaped(secret), _lower(by_bytes)}:
                 self._begins.update(spelling[:size] for size in range(1, _LOOK))
                 self._tails.update(spelling[: _LOOK - 1])
@@ -133,14 +133,13 @@ class Fingerprints:
         self._looks.update(spelling[at : at + _LOOK] for at in range(len(spelling) - _LOOK + 1))
 
     def redact(self, value: Any, depth: int = _DEEPEST) -> Any:
-        """Return a text, or a JSON value, without keys and without the passwords of URLs.
+        """Return a text or JSON value without keys and without the passwords in URLs.
 
-        Redact before anything is cut to length: of a key that is cut, too little may be left to
-        be recognized.
+        Redact before truncating: a truncated key may be too short to recognize.
 
         Args:
-            value: What is to be shown.
-            depth: How many levels of it are kept.
+            value: The text or JSON value.
+            depth: The number of nested levels to keep.
         """
         if isinstance(value, str):
             if not self.is_clear(_unescaped(value)):
@@ -149,13 +148,13 @@ class Fingerprints:
         if isinstance(value, (Mapping, list)) and not depth:
             return None
         if isinstance(value, Mapping):
-            return {self.redact(name): self.redact(each, depth - 1) for name, each in value.items()}
+            return {self.redact(name): self.redact(item, depth - 1) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.redact(each, depth - 1) for each in value]
+            return [self.redact(item, depth - 1) for item in value]
         return value
 
     def is_clear(self, text: str) -> bool:
-        """Return True if a text, unescaped, has no part of a secret, nor the beginning of one."""
+        """Return True if unescaped text has no part of a secret, and does not begin one."""
         looks = self._looks
         for at in range(len(text) - _LOOK, -1, -_STEP):
             if text[at : at + _LOOK] in looks:
@@ -165,7 +164,7 @@ class Fingerprints:
     def begun(self, text: str) -> int:
         """Return how many characters at the end of a text may be the beginning of a secret.
 
-        Any part of a secret counts that has at least `_LOOK` characters, and its first ones.
+        Any part of a secret of at least `_LOOK` characters counts, and its first few characters.
         """
         size = _LOOK
         if text[-size:] in self._looks:
@@ -178,7 +177,7 @@ class Fingerprints:
         return 0
 
     def runs(self, text: str) -> Iterator[tuple[int, int, int]]:
-        """Yield what a text, unescaped, shares with secrets: from, to, and how much is too much."""
+        """Yield the runs that unescaped text shares with secrets: start, end, limit to redact."""
         at, last = 0, len(text) - _WINDOW
         while at <= last:
             if (need := self._needs.get(text[at : at + _WINDOW])) is not None:
@@ -190,7 +189,7 @@ class Fingerprints:
             at += 1
 
     def is_word(self, run: str) -> bool:
-        """Return True for a short secret, which counts only as a word of its own."""
+        """Return True for a short secret, which counts only as a whole word."""
         return run in self._words
 
     def is_part(self, text: str, begin: int, end: int) -> bool:
@@ -200,14 +199,14 @@ class Fingerprints:
 
 
 class Redactor:
-    """Takes keys out of a text that comes in pieces, however it was cut.
+    """Redacts keys in streamed text, wherever it is split.
 
-    The end of a piece that may become a key is held back until the next piece: never more than
-    48 characters, each of which may be escaped. Of a part of a key that is not its beginning
-    up to three characters may be shown, if a piece ended behind them.
+    The end of a piece is held back if it may begin a key: at most 48 characters, each of which may
+    be escaped. Up to three characters of a key are shown if a piece ends after them, and the text
+    has only a part of the key that is not its beginning.
 
     Args:
-        fingerprints: Those of the secrets.
+        fingerprints: The fingerprints of the secrets.
 
     Example:
         >>> redactor = Redactor(Fingerprints(["gsk_8fK2mQ9xW2rT7uY5"]))
@@ -220,12 +219,12 @@ class Redactor:
     def __init__(self, fingerprints: Fingerprints) -> None:
         self._fingerprints = fingerprints
         self._held = ""
-        # The last characters before what is held, unescaped; and if they are part of a key that
-        # has been replaced, so that what continues it is, too.
+        # The last characters before the held ones, unescaped; and True if they end a redacted
+        # part of a key, so that its continuation is redacted, too.
         self._seen, self._hiding = "", False
 
     def feed(self, text: str) -> str:
-        """Take the next piece; return what can be shown."""
+        """Take the next piece; return the text that is safe to show."""
         if not (self._held or self._hiding or _SIGNS.search(text)):
             seen = self._seen + (text.lower() if text.isascii() else _lower(text))
             if self._fingerprints.is_clear(seen):
@@ -238,7 +237,7 @@ class Redactor:
         return self._next(self._held + text, last=True)
 
     def _next(self, raw: str, *, last: bool) -> str:
-        """Return what can be shown of a text, and hold the rest."""
+        """Return the part of a text that is safe to show, and hold the rest."""
         rest = ""
         if not last and (begun := _BEGUN.search(raw, max(len(raw) - _LONGEST_ESCAPE, 0))):
             raw, rest = raw[: begun.start()], raw[begun.start() :]
@@ -256,7 +255,7 @@ class Redactor:
                     break
                 if end - begin < need or self._fingerprints.is_part(text, begin, end):
                     continue
-                if not new < at > begin:  # it is none that lies across the last one
+                if not new < at > begin:  # it does not overlap the last one
                     shown += [raw[ends[at - new] : ends[max(begin, at) - new]], HIDDEN]
             at, hiding = end, is_open
         if not (last or hiding):
@@ -264,7 +263,7 @@ class Redactor:
         hold = max(hold, at)
         shown.append(raw[ends[at - new] : ends[hold - new]])
         held = raw[ends[hold - new] :]
-        self._held = (held if len(held) <= _MOST_HELD else _ESCAPE.sub(_seen, held)) + rest
+        self._held = (held if len(held) <= _MOST_HELD else _ESCAPE.sub(_visible, held)) + rest
         self._seen, self._hiding = text[:hold][1 - _WINDOW :], hiding
         return "".join(shown)
 
@@ -282,7 +281,7 @@ def _unescaped(text: str) -> str:
 
 
 def _aligned(text: str) -> tuple[str, Sequence[int]]:
-    """Return a text, unescaped, and where each of its characters begins; and where it ends."""
+    """Return a text, unescaped, with the offset of each character, and of the end."""
     if not _SIGNS.search(text):
         return _lower(text), range(len(text) + 1)
     pieces: list[str] = []
@@ -300,14 +299,14 @@ def _aligned(text: str) -> tuple[str, Sequence[int]]:
         at = escape.end()
     pieces.append(text[at:])
     begins += range(at, len(text) + 1)
-    begins[0] = 0  # what nobody sees belongs to the character before it, or to the first
+    begins[0] = 0  # invisible characters belong to the one before them, or to the first
     return _lower("".join(pieces)), begins
 
 
 def _character(escape: re.Match[str]) -> str:
     """Return the character that an escape stands for, or the escape if it stands for none.
 
-    Nothing for a character that nobody sees.
+    Empty for an invisible character.
     """
     kind = escape.lastgroup
     if kind is None:
@@ -324,18 +323,18 @@ def _character(escape: re.Match[str]) -> str:
         character = chr(code) if code <= sys.maxunicode else escape[0]
     if len(character) > 1:
         return escape[0]
-    return "" if _NOBODY_SEES.fullmatch(character) else character
+    return "" if _INVISIBLE.fullmatch(character) else character
 
 
-def _seen(escape: re.Match[str]) -> str:
-    """Return an escape, or nothing if nobody sees what it stands for."""
+def _visible(escape: re.Match[str]) -> str:
+    """Return an escape, or an empty string if it stands for an invisible character."""
     return escape[0] if _character(escape) else ""
 
 
 def _encoded(secret: str) -> Iterator[str]:
-    """Yield what a secret is in hexadecimal and in Base64, in lower case.
+    """Yield a secret in hexadecimal and in Base64, in lower case.
 
-    In Base64 only the characters that no neighbor has a part in, for each of the three places.
+    In Base64, at each of the three offsets, only the characters that depend on it alone.
     """
     raw = secret.encode(errors="surrogateescape")
     yield raw.hex()

@@ -1,7 +1,7 @@
-"""URLs of a provider's API: the base URL, paths joined to it, and forms that may be shown.
+"""URLs of a provider's API: the base URL, paths joined to it, and secrets in them.
 
-A URL with a path is used as it stands. A bare host may have its API at `/v1`, as OpenAI has, or at
-its root, as Perplexity has: both are tried, and the one that answers is remembered.
+A URL with a path is used as is. A bare host may have its API at `/v1`, like OpenAI, or at its root,
+like Perplexity: both are tried, and the one that answers is remembered.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from mixmagic.core.values import Provider
 from mixmagic.keys.environment import sounds_secret
 from mixmagic.keys.redact import HIDDEN
 
-# What is pasted with the URL of a whole endpoint.
+# The path of an endpoint, in a URL that was pasted whole.
 _ENDPOINT = re.compile(r"(?:^|/)(chat/completions|completions|models)$", re.IGNORECASE)
-# Parameters of a query that hold a secret, besides those that are called like a variable of one.
+# Query parameters that hold a secret, besides those whose names `sounds_secret` recognizes.
 _SECRET = re.compile(r"^(?:sig|signature|code|auth|authorization|credentials?|jwt|sid)$", re.I)
-# The base URLs that have answered, by the first one that is tried.
+# The base URLs that have answered, by the first candidate.
 _answered: dict[str, str] = {}
 
 
 def base_url(provider: Provider) -> str:
-    """Return where the provider's API starts: the environment's URL, else the catalog's.
+    """Return the base URL of the provider's API: the environment's, else the catalog's.
 
     Example:
         >>> base_url(Catalog().providers["together"])
@@ -37,49 +37,49 @@ def base_url(provider: Provider) -> str:
 
 
 def base_urls(provider: Provider) -> tuple[str, ...]:
-    """Return where the provider's API may start, the likeliest place first."""
+    """Return the possible base URLs of the provider's API, the likeliest first."""
     with sealed():
         urls = _candidates(_configured(provider))
-        found = _answered.get(urls[0], urls[0])
-        return (found, *(url for url in urls if url != found))
+        first = _answered.get(urls[0], urls[0])
+        return (first, *(url for url in urls if url != first))
 
 
 def remember(provider: Provider, url: str) -> None:
-    """Note that the provider's API starts at `url`, one of its `base_urls`."""
+    """Remember that `url`, one of the provider's `base_urls`, is the right one."""
     with sealed():
         _answered[_candidates(_configured(provider))[0]] = url
 
 
 def join(base: str, path: str) -> str:
-    """Return the URL of an endpoint; a query stays behind its path.
+    """Return the URL of an endpoint; a query stays after the path.
 
     Example:
         >>> join("https://host/openai/deployments/x?api-version=2024-10-21", "chat/completions")
         'https://host/openai/deployments/x/chat/completions?api-version=2024-10-21'
     """
-    if _is_careless(base):
+    if _has_unescaped_password(base):
         return f"{base}/{path}"
     head, mark, query = base.partition("?")
     return f"{head.rstrip('/')}/{path}{mark}{query}"
 
 
-def shown(url: str) -> str:
-    """Return a URL as it may be shown: of its query only versions.
+def redact_query(url: str) -> str:
+    """Return a URL without the values in its query, except versions.
 
-    The user and the password are for `Credentials.redact`.
+    The user and password are left to `Credentials.redact`.
 
     Example:
-        >>> shown("https://host/v1?api-version=2024-10-21&key=0123456789")
+        >>> redact_query("https://host/v1?api-version=2024-10-21&key=0123456789")
         'https://host/v1?api-version=2024-10-21&key=[key]'
     """
-    if _is_careless(url):
+    if _has_unescaped_password(url):
         return url
     head, mark, query = url.partition("?")
-    return f"{head}{mark}{'&'.join(map(_shown_item, query.split('&')))}"
+    return f"{head}{mark}{'&'.join(map(_redact_parameter, query.split('&')))}"
 
 
 def query_secrets(url: str) -> Iterator[str]:
-    """Yield the values of a URL's query that must not be shown anywhere."""
+    """Yield the secrets in a URL's query."""
     for item in url.partition("?")[2].partition("#")[0].split("&"):
         name, _, value = item.partition("=")
         plain = urllib.parse.unquote_plus(name).replace("-", "_").replace(".", "_")
@@ -89,7 +89,7 @@ def query_secrets(url: str) -> Iterator[str]:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL without a scheme, or an empty text."""
+    """Return the host of a URL without a scheme, or an empty string."""
     try:
         return urllib.parse.urlsplit(f"//{url}").hostname or ""
     except ValueError:
@@ -106,22 +106,22 @@ def is_here(host: str) -> bool:
 
 
 def _configured(provider: Provider) -> str:
-    """The URL that is set, with a scheme."""
+    """The configured URL, with a scheme."""
     url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
     if url and "://" not in url:
-        own = urllib.parse.urlsplit(provider.base_url)
-        # As Ollama reads OLLAMA_HOST; a key is never sent unencrypted for lack of a scheme.
+        default = urllib.parse.urlsplit(provider.base_url)
+        # As Ollama reads OLLAMA_HOST. But a missing scheme never sends a key unencrypted.
         scheme = "https" if provider.key_required and not is_here(host_of(url)) else "http"
         host, rest = re.match(r"([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]  # it always matches
-        port = f":{own.port}" if own.port and not re.search(r":\d+$", host) else ""
+        port = f":{default.port}" if default.port and not re.search(r":\d+$", host) else ""
         url = f"{scheme}://{host}{port}{rest}"
     return url or provider.base_url
 
 
 @functools.lru_cache(256)
 def _candidates(url: str) -> tuple[str, ...]:
-    """Return the base URLs at which the API of a configured URL may be found."""
-    if _is_careless(url):
+    """Return the possible base URLs for a configured URL, the likeliest first."""
+    if _has_unescaped_password(url):
         return (url,)
     head, _, query = url.partition("#")[0].partition("?")
     scheme, mark, rest = head.partition("://")
@@ -132,20 +132,20 @@ def _candidates(url: str) -> tuple[str, ...]:
         start, name = path[: endpoint.start()], endpoint[1].lower()
         if name != "models":
             paths = [start] if start else ["", "v1"]
-        else:  # which some have in the base URL itself: Azure AI Foundry
+        else:  # may be part of the base URL: Azure AI Foundry's
             paths = [start, path] if start else [path, "v1", ""]
-    behind = f"?{query}" if query else ""
-    return tuple(f"{scheme}{mark}{host}{f'/{each}' * bool(each)}{behind}" for each in paths)
+    suffix = f"?{query}" if query else ""
+    return tuple(f"{scheme}{mark}{host}{f'/{path}' * bool(path)}{suffix}" for path in paths)
 
 
-def _shown_item(item: str) -> str:
-    """One parameter of a query, as it may be shown."""
+def _redact_parameter(item: str) -> str:
+    """One query parameter without its value, except a version."""
     name, equals, value = item.partition("=")
     if not equals:
         return HIDDEN if item else ""
     return item if not value or "version" in name.lower() else f"{name}={HIDDEN}"
 
 
-def _is_careless(url: str) -> bool:
-    """True if a password has signs that should have been escaped: then it is not a valid URL."""
+def _has_unescaped_password(url: str) -> bool:
+    """True if a password has unescaped punctuation: then the URL is not valid."""
     return re.match(r"[^/?#]*://[^/?#@]*:[^/?#@]*[?#].*@", url) is not None

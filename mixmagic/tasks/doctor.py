@@ -20,7 +20,7 @@ from mixmagic.catalog.selection import Selection
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
-from mixmagic.keys.urls import base_url, shown
+from mixmagic.keys.urls import base_url, redact_query
 from mixmagic.store.sqlite import network_filesystem
 from mixmagic.store.sqlite.database import Database
 
@@ -123,7 +123,7 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
     started = time.monotonic()
 
     def url() -> str:  # of two possible ones, that which answered
-        return str(backends.access.redact(shown(base_url(provider))))
+        return str(backends.access.redact(redact_query(base_url(provider))))
 
     # A server on this machine need not be running; with a key, an answer is expected.
     ok = False if needed or key else None

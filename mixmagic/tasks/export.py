@@ -25,7 +25,7 @@ from mixmagic.core.sealed import sealed
 from mixmagic.core.values import Provider, Request
 from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.keys.headers import key_header, pieces, variables
-from mixmagic.keys.urls import base_url, join, shown
+from mixmagic.keys.urls import base_url, join, redact_query
 
 # Keyword arguments of both official packages; others go into `extra_body`.
 _KEYWORDS = {
@@ -108,7 +108,7 @@ def _public_url(provider: Provider) -> str:
     """Return the provider's URL; raise `BadArguments` if it has a password."""
     url = base_url(provider)
     parts = urllib.parse.urlsplit(url)
-    if "@" in parts.netloc or shown(url) != url:
+    if "@" in parts.netloc or redact_query(url) != url:
         raise BadArguments(
             f"The URL in {provider.url_env or 'the catalog'} has a password, which cannot be part"
             " of a program.",

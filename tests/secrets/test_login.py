@@ -200,7 +200,7 @@ def test_a_key_is_reported_accepted_only_if_a_wrong_one_is_refused(empty, wrong,
 @pytest.mark.parametrize(
     ("typed", "kind", "says"),
     [("", "BadArguments", "There is no key"), ("  ", "BadArguments", "There is no key"),
-     ("canary and more", "MissingKey", "characters that no key has")],
+     ("canary and more", "MissingKey", "characters that are not valid in a key")],
 )  # fmt: skip
 def test_an_impossible_key_is_not_sent(empty, typed, kind, says):
     assert says in two_lines(empty.login(typed), kind)

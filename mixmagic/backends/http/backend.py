@@ -40,7 +40,7 @@ from mixmagic.errors import (
     one_line,
 )
 from mixmagic.keys.credentials import Credentials
-from mixmagic.keys.urls import base_url, join, shown
+from mixmagic.keys.urls import base_url, join, redact_query
 
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 # Seconds that the end of a response may take: after `[DONE]`, and after a finish reason alone,
@@ -169,7 +169,7 @@ class HttpBackend:
         headers = response.headers
         moved = headers.get("location", "") if response.is_redirect else ""
         body = self.access.redact({"error": moved} if moved else error_bodies.parse(raw))
-        url = self.access.redact(shown(str(response.request.url)))
+        url = self.access.redact(redact_query(str(response.request.url)))
         asked = provider_errors.Asked(url, self.access.source(model.provider, key))
         error = provider_errors.from_status(
             model, response.status_code, body, rate_limits.wait(headers), asked
@@ -211,7 +211,7 @@ class HttpBackend:
         """Return our error for an error of httpx."""
         provider = model.provider
         reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
-        url = self.access.redact(shown(base_url(provider)))
+        url = self.access.redact(redact_query(base_url(provider)))
         if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
             return BadArguments(
                 f"{url!r} is not a valid URL for {provider.label}: {reason}.",
