@@ -1,6 +1,6 @@
-"""Parts of OpenAI's API that a model does not accept: known from the catalog, or from a refusal.
+"""Parts of OpenAI's API that a model does not accept, from the catalog or from a refusal.
 
-A refused request is sent again without them; a refusal costs nothing. No I/O.
+A refused request is sent again without them. A refusal is free. No I/O.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mixmagic.backends import schema_roots
 from mixmagic.backends.error_bodies import codes, is_overflow, parts, provider_message
 from mixmagic.core.values import Model, Request
 
-# Besides parameters: the role, and the two steps of structured output.
+# Not parameters: a role, and the two types of structured output.
 _SYSTEM, _SCHEMA, _JSON = "system", "json_schema", "json_object"
 _FORM = "response_format"
 # Parameters that are invalid without another one.
@@ -30,7 +30,7 @@ _NEEDED = frozenset({
 _TELLS_SCHEMA = "Answer with JSON alone that fits this JSON Schema: "
 _LONGEST = 2000  # characters of an error's message that are searched for a reason
 
-# Statuses that blame the request. Chat templates also fail as errors of the server.
+# Statuses for an invalid request. The failure of a chat template is a server error, too.
 _BLAMES, _FAILS, _NOT_FOUND = (400, 415, 422, 501), (424, 500), 404
 _OF_ROLES = re.compile(
     r"""roles?\ must\ alternate|alternat\w+\ (?:roles|between)|['"`]?system['"`]?\ role
@@ -61,7 +61,7 @@ _NOT_TAKEN = re.compile(
       | only\ (?:the\ default|[\d.]+\ is\ allowed)""",
     re.IGNORECASE | re.VERBOSE,
 )
-# Then a value is invalid, and the parameter itself is accepted.
+# Words that blame a value: the parameter itself is accepted.
 _OF_RANGE = re.compile(
     r"maximum|minimum|at most|at least|between|(?:greater|less|more|larger|smaller) than"
     r"|\brange\b|<=|>=|too (?:large|small|long|many)|supported values|must be one",
@@ -80,13 +80,13 @@ _BEFORE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Ways in which a model differs from OpenAI's API.
+    """Differences between a model's API and OpenAI's.
 
     Attributes:
-        refused: Parameters that it does not accept, under the provider's names, and `system`,
-            `response_format`, `json_schema`, `json_object`.
-        renamed: Pairs of a name for the answer's limit that it refuses, and the one it accepts.
-        any_root: True if the schema of an answer need not be that of an object.
+        refused: Parameters that the model does not accept, under the provider's names, and
+            `system`, `response_format`, `json_schema`, `json_object`.
+        renamed: Pairs of the name for the answer's limit that it refuses and the one it accepts.
+        any_root: True if an answer's schema may be of any type, not only an object.
     """
 
     refused: frozenset[str] = frozenset()
@@ -132,7 +132,7 @@ class Dialects:
         return known(model) | self._learned.get((hash(url), model.id), Habits())
 
     def learn(self, model: Model, url: str, lesson: Habits) -> Habits:
-        """Add what a refusal has taught; return the part that is new."""
+        """Add the habits that a refusal has revealed; return the new ones."""
         key = (hash(url), model.id)  # a URL may hold a password
         with self._lock:
             before = self._learned.get(key, Habits())
@@ -161,7 +161,7 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
     }
     for old, new in habits.renamed:
         limits = [sent.pop(name) for name in (old, new) if name in sent]
-        if limits:  # the lowest one; the provider refuses what is not a number
+        if limits:  # the lowest one; the provider will refuse one that is not a number
             sent[new] = min(limits, key=lambda limit: limit if type(limit) is int else math.inf)
     form = body.get(_FORM)
     form = form if isinstance(form, Mapping) else {}
@@ -182,14 +182,14 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
 
 
 def left_out(request: Request, habits: Habits) -> list[str]:
-    """Return the parameters that the user has set and that are not sent."""
+    """Return the parameters that the user set, but that are not sent."""
     names, params = request.model.wire_names, request.params
-    asked = {names.get(name, name) for name in params} | params.get("extra_body", {}).keys()
-    return sorted((asked - {_FORM}) & habits.refused)
+    requested = {names.get(name, name) for name in params} | params.get("extra_body", {}).keys()
+    return sorted((requested - {_FORM}) & habits.refused)
 
 
 def is_of_schema(lesson: Habits, body: Any) -> bool:
-    """Return True if a refusal is about one schema: another one may be accepted."""
+    """Return True if a refusal is about this schema only: another one may be accepted."""
     return (
         _SCHEMA in lesson.refused
         and _OF_SCHEMA.search(provider_message(body, _LONGEST)) is not None
@@ -203,19 +203,19 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
         model: The model.
         sent: The request's JSON.
         status: The refusal's status.
-        body: Its body, as `bodies.parse` gives it.
+        body: The result of `error_bodies.parse` for its body.
 
     Example:
-        >>> said = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
-        >>> lesson(model, {"seed": 7}, 400, said).refused
+        >>> refusal = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
+        >>> lesson(model, {"seed": 7}, 400, refusal).refused
         frozenset({'seed'})
     """
     words = provider_message(body, _LONGEST)
     if is_overflow(words, codes(body)):
         return None
     refused: set[str] = set()
-    for field, said in _complaints(body, words):
-        refused |= _blamed(sent, status, field, said)
+    for field, complaint in _complaints(body, words):
+        refused |= _blamed(sent, status, field, complaint)
     limits = refused & _limits(model)
     other = next((name for name in _LIMITS if name not in limits), "")
     if not refused or (limits and not other):  # an answer without a limit could cost anything
@@ -225,68 +225,70 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
 
 def notes(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
     """Yield notes for the user on a lesson, except on the parameters that are left out."""
-    refused, who = lesson.refused, model.name
+    refused, model_name = lesson.refused, model.name
     if _SYSTEM in refused:
-        yield f"{who} takes no system prompt: it went into the first message"
+        yield f"{model_name} does not accept a system prompt: it was sent in the first message"
     if _SCHEMA in refused:
-        yield f"{who} takes no JSON Schema: it was asked for JSON in words"
+        yield f"{model_name} does not accept a JSON Schema: the prompt asks for JSON instead"
     if _JSON in refused:
-        yield f"{who} takes no response_format: it was asked for JSON in words"
+        yield f"{model_name} does not accept response_format: the prompt asks for JSON instead"
     for old, new in sorted(lesson.renamed):
-        yield f"sent with {new} for {old}, which {who} does not take"
+        yield f"sent with {new} instead of {old}, which {model_name} does not accept"
     for name in sorted(refused - {_SYSTEM, _SCHEMA, _JSON, *left_out}):
         yield without(model, name)
 
 
 def without(model: Model, name: str) -> str:
     """Return the note that a parameter was not sent."""
-    return f"sent without {name}, which {model.name} does not take"
+    return f"sent without {name}, which {model.name} does not accept"
 
 
 def _limits(model: Model) -> frozenset[str]:
-    """The names under which a request's JSON may limit the answer."""
+    """The possible names of the answer's limit in a request's JSON."""
     return frozenset({*_LIMITS, model.wire_names.get("max_tokens", "max_tokens")})
 
 
 def _complaints(body: Any, words: str) -> Iterator[tuple[str, str]]:
     """Yield the complaints of an error: the field, if it is named separately, and the words."""
-    found = False
+    has_texts = False
     for part in parts(body):
-        place = part.get("param") or part.get("field") or part.get("loc") or ""
-        if isinstance(place, list):
-            place = ".".join(str(step) for step in place if step != "body")
+        field = part.get("param") or part.get("field") or part.get("loc") or ""
+        if isinstance(field, list):
+            field = ".".join(str(step) for step in field if step != "body")
         texts = [text[:_LONGEST] for text in part.values() if isinstance(text, str)]
         if texts:
-            found = True
-            yield (place if isinstance(place, str) else ""), "\n".join(texts)
-    if not found:
+            has_texts = True
+            yield (field if isinstance(field, str) else ""), "\n".join(texts)
+    if not has_texts:
         yield "", words
 
 
-def _blamed(sent: Mapping[str, Any], status: int, field: str, said: str) -> set[str]:
+def _blamed(sent: Mapping[str, Any], status: int, field: str, complaint: str) -> set[str]:
     """The parts of a request that a complaint blames."""
     top = re.split(r"[.\[]", field.strip("#/ "), maxsplit=1)[0]
-    if status in (*_BLAMES, *_FAILS) and (_OF_ROLES.search(said) or re.search(r"\brole$", field)):
+    if status in (*_BLAMES, *_FAILS) and (
+        _OF_ROLES.search(complaint) or re.search(r"\brole$", field)
+    ):
         messages = sent.get("messages")
         return {_SYSTEM} if _alternating(messages) != messages else set()
     if _FORM in sent and (top in (_FORM, "messages", "") or top not in sent):
         pattern = _NAMES_FORM if status == _NOT_FOUND else _OF_FORM
-        if status in (*_BLAMES, _NOT_FOUND) and (top == _FORM or pattern.search(said)):
+        if status in (*_BLAMES, _NOT_FOUND) and (top == _FORM or pattern.search(complaint)):
             kind = sent[_FORM].get("type") if isinstance(sent[_FORM], Mapping) else None
             return {kind} if kind in (_SCHEMA, _JSON) else {_FORM}
     if status not in _BLAMES:
         return set()
     if top in sent:
-        clear = _NOT_TAKEN.search(said) and not _OF_RANGE.search(said)
+        clear = _NOT_TAKEN.search(complaint) and not _OF_RANGE.search(complaint)
         return {top} - _NEEDED if clear else set()
-    return _named(sent, said)
+    return _named(sent, complaint)
 
 
-def _named(sent: Mapping[str, Any], said: str) -> set[str]:
-    """The parameters that a message says are not accepted; each clause names exactly one."""
+def _named(sent: Mapping[str, Any], complaint: str) -> set[str]:
+    """The parameters that a message says are not accepted, from clauses that name exactly one."""
     plain = {name.replace("_", "").lower(): name for name in sent.keys() - _NEEDED}
     blamed = set()
-    for clause in _CLAUSE.split(said):
+    for clause in _CLAUSE.split(complaint):
         text = _ADVICE.sub("", clause)
         if not _NOT_TAKEN.search(text) or _OF_RANGE.search(text):
             continue
@@ -304,19 +306,19 @@ def _named(sent: Mapping[str, Any], said: str) -> set[str]:
 
 def _marked(text: str, token: re.Match[str]) -> bool:
     """True if a word is marked as a parameter's name."""
-    behind = text[token.end() :]
+    after = text[token.end() :]
     return bool(
         _BEFORE.search(text[: token.start()])
-        or re.match(r"\W?\s*(?:param|arg|field|option|propert)|\s*:", behind)
+        or re.match(r"\W?\s*(?:param|arg|field|option|propert)|\s*:", after)
     )
 
 
 def _alternating(messages: Any) -> Any:
-    """A conversation in which the user and the assistant take turns."""
+    """A conversation in which the user and the assistant alternate."""
     turns: list[dict[str, Any]] = []
     for message in messages if _is_plain(messages) else []:
         role = "user" if message["role"] == "system" else message["role"]
-        if turns and turns[-1]["role"] == role:  # as the first Mixtral's own template has it
+        if turns and turns[-1]["role"] == role:  # like the first Mixtral's template
             turns[-1]["content"] += f"\n\n{message['content']}"
         else:
             turns.append({**message, "role": role})
@@ -331,7 +333,7 @@ def _schema(form: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
-    """A conversation that includes the schema of the answer, if it does not yet."""
+    """A conversation with the schema of the answer added, unless it has one."""
     if not _is_plain(messages) or not schema:
         return messages
     if any("json schema" in message["content"].lower() for message in messages):
@@ -342,12 +344,12 @@ def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _is_plain(messages: Any) -> bool:
-    """True for a conversation of plain texts; `extra_body` may hold another kind."""
+    """True for messages of plain text only; those in `extra_body` may be anything."""
     return (
         isinstance(messages, list)
         and all(
-            isinstance(each, dict) and isinstance(each.get("content"), str) and "role" in each
-            for each in messages
+            isinstance(item, dict) and isinstance(item.get("content"), str) and "role" in item
+            for item in messages
         )
         and bool(messages)
     )

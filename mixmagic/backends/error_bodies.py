@@ -20,10 +20,10 @@ _HOLDERS = ("error", "errors", "message", "detail", "details", "metadata", "raw"
 _CODES = ("type", "code", "error_type", "status", "error_code", "status_code", "reason")
 _DEEPEST, _WIDEST = 8, 100  # levels, items
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
-_LONGEST_HEAD = 4096  # characters of a page in which its title is looked for
+_LONGEST_HEAD = 4096  # characters of a page that are searched for its title
 _HALF = re.compile("[\ud800-\udfff]")
-_parse = json.JSONDecoder().decode  # json.loads without its looks at options
-_parse_from = json.JSONDecoder().raw_decode  # and without looking for blanks
+_parse = json.JSONDecoder().decode  # json.loads without its checks of options
+_parse_from = json.JSONDecoder().raw_decode  # and without skipping whitespace
 
 # How providers say that a prompt is too long for a model: as a code, or in words.
 _OVERFLOW_CODES = (
@@ -33,7 +33,7 @@ _OVERFLOW_CODES = (
     "model_context_window_exceeded",
     "request_too_large",
 )
-# Words about the prompt alone: the limit of an answer is not the context's.
+# Only about the prompt: the limit of an answer is another one.
 _OVERFLOW_WORDS = re.compile(
     r"""context[ _-]?(?:length|size|window|limit|overflow)|max(?:imum)?\ context
       | max_(?:model|seq)_len
@@ -56,7 +56,7 @@ _OVERFLOW_WORDS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# A limit of the account's, which passes.
+# A temporary limit of the account.
 _RATE = re.compile(r"per[ _-](?:second|minute|hour|day)|\b[RT]P[MD]\b|rate[ _-]?limit", re.I)
 _NUMBER = r"(?<![\w.-])(\d[\d,]{0,14})(?!\d)"
 _NUMBERS = re.compile(_NUMBER)
@@ -73,7 +73,7 @@ _CONTEXT_LIMITS = [
         ("", r" (?:tokens? )?max(?:imum)?\b"),
     )
 ]
-_LEAST_TOKENS, _MOST_TOKENS = 16, 10**9  # tokens; what is less or more is another number
+_LEAST_TOKENS, _MOST_TOKENS = 16, 10**9  # other numbers are not token counts
 
 
 def loads(text: str) -> Any:
@@ -129,18 +129,18 @@ def parts(body: Any, depth: int = _DEEPEST) -> Iterator[Mapping[str, Any]]:
             if name in body:
                 yield from parts(body[name], depth - 1)
     elif isinstance(body, list) and depth > 0:
-        for each in body[:_WIDEST]:
-            yield from parts(each, depth - 1)
+        for item in body[:_WIDEST]:
+            yield from parts(item, depth - 1)
 
 
 def codes(body: Any) -> str:
     """Return the machine-readable parts of an error's body, in one text."""
-    said = (str(part[name]) for part in parts(body) for name in _CODES if part.get(name))
-    return " ".join(dict.fromkeys(said))
+    values = (str(part[name]) for part in parts(body) for name in _CODES if part.get(name))
+    return " ".join(dict.fromkeys(values))
 
 
 def _words(body: Any, depth: int) -> str:
-    """The message of a body, uncut."""
+    """The message of a body, not truncated."""
     if isinstance(body, str):
         inner = _inner(body)
         return ("" if inner is body else _words(inner, depth - 1)) or _page_title(body)
@@ -149,41 +149,41 @@ def _words(body: Any, depth: int) -> str:
     if depth <= 0:
         return ""
     if isinstance(body, list):
-        return "; ".join(_each(body[:_WIDEST], depth))
-    if _is_well(body):
+        return "; ".join(_messages(body[:_WIDEST], depth))
+    if _is_success(body):
         return ""
-    said = _each([body[name] for name in _NAMES if name in body], depth)
-    if said and "error" in body and " " not in said[0]:  # a code; its meaning stands beside it
-        said = [": ".join(said[:2])]
-    said = [*said[:1], *_each([_behind(body.get("metadata"))], depth)]
-    return _placed(": ".join(dict.fromkeys(said)), body)
+    messages = _messages([body[name] for name in _NAMES if name in body], depth)
+    if messages and "error" in body and " " not in messages[0]:  # a code; its meaning is next to it
+        messages = [": ".join(messages[:2])]
+    messages = [*messages[:1], *_messages([_upstream_error(body.get("metadata"))], depth)]
+    return _with_field(": ".join(dict.fromkeys(messages)), body)
 
 
-def _each(values: list[Any], depth: int) -> list[str]:
-    """The messages of several values; numbers are left out."""
-    found = [_words(v, depth - 1) for v in values if type(v) not in (int, float)]
-    return list(dict.fromkeys(filter(None, found)))
+def _messages(values: list[Any], depth: int) -> list[str]:
+    """The messages of several values, except numbers."""
+    messages = [_words(v, depth - 1) for v in values if type(v) not in (int, float)]
+    return list(dict.fromkeys(filter(None, messages)))
 
 
-def _behind(metadata: Any) -> Any:
-    """The error of the provider behind OpenRouter: in one of two places."""
+def _upstream_error(metadata: Any) -> Any:
+    """The error of the provider behind OpenRouter: `raw`, or `data` in it."""
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
     return raw["data"] if isinstance(raw, Mapping) and "data" in raw else raw
 
 
-def _placed(words: str, body: Mapping[str, Any]) -> str:
+def _with_field(words: str, body: Mapping[str, Any]) -> str:
     """A message with the field that it is about, unless it names the field."""
-    place = body.get("loc")
-    if isinstance(place, list):
-        path = ".".join(str(step) for step in place if step != "body")
+    location = body.get("loc")
+    if isinstance(location, list):
+        path = ".".join(str(step) for step in location if step != "body")
         return f"{path}: {words}" if path and words and path not in words else words
     param = body.get("param")
     named = isinstance(param, str) and param.strip() and param not in words
     return f"{words} ({param})" if words and named else words
 
 
-def _is_well(body: Mapping[str, Any]) -> bool:
-    """True if an object reports success: MiniMax's, beside every answer."""
+def _is_success(body: Mapping[str, Any]) -> bool:
+    """True if an object reports success: MiniMax's, which comes with every answer."""
     return "status_msg" in body and body.get("status_code") == 0
 
 
@@ -232,7 +232,7 @@ def is_overflow(words: str, codes: str) -> bool:
 
 
 def measured(words: str) -> Overflow:
-    """Return the sizes in the message of such an error.
+    """Return the sizes in the message of an error for which `is_overflow` is true.
 
     Example:
         >>> measured("prompt is too long: 213462 tokens > 200000 maximum")
@@ -240,8 +240,8 @@ def measured(words: str) -> Overflow:
     """
     if "string too long" in words.lower():
         return Overflow()  # in characters
-    found = next(filter(None, (each.search(words) for each in _CONTEXT_LIMITS)), None)
-    limit = _count(found[1]) if found else 0
+    match = next(filter(None, (pattern.search(words) for pattern in _CONTEXT_LIMITS)), None)
+    limit = _count(match[1]) if match else 0
     if not _LEAST_TOKENS <= limit <= _MOST_TOKENS:
         return Overflow()
     most = max(map(_count, _NUMBERS.findall(words)))

@@ -13,7 +13,7 @@ from mixmagic.core.params import is_number
 from mixmagic.core.values import Delta, Message, Model, Part, Request, Text
 from mixmagic.errors import one_line
 
-# Why an answer ended: in our words, and in those of all providers.
+# Finish reasons: ours, and the words of all providers for each.
 _FINISH_WORDS = {
     "": "null none nil undefined unspecified in_progress",
     "stop": """
@@ -42,12 +42,12 @@ _FINISH_WORDS = {
         """,
 }
 _FINISHES = {word: end for end, words in _FINISH_WORDS.items() for word in [end, *words.split()]}
-_FEEDBACK = ("promptFeedback", "prompt_feedback")  # Gemini's: why it refuses a prompt
+_FEEDBACK = ("promptFeedback", "prompt_feedback")  # Gemini's reason for refusing a prompt
 _LONGEST_REASON = 80  # characters of a reason
-# Fields of a choice with content, besides its end.
-_SAYING = frozenset({"delta", "message", "text", "logprobs"})
+# Fields of a choice with content; the others are about its end.
+_CONTENT = frozenset({"delta", "message", "text", "logprobs"})
 _LONGEST_NAME, _MOST_NAMES = 60, 8  # of the tools that an answer calls
-# Fields of a frame that hold for all of its answers.
+# Fields of a frame that apply to all of its answers.
 _ONCE = {"usage", "error", *reported_usage.ELSEWHERE, *_FEEDBACK}
 # Fields that most frames do not have.
 _UNCOMMON = reported_usage.ELSEWHERE | {"error", *_FEEDBACK}
@@ -56,17 +56,17 @@ _BESIDE_TEXT = frozenset(
 )
 # A bound for logarithms of probabilities; OpenAI's smallest is -9999.
 _LEAST_LIKELY = 1e6
-# The highest index of an answer that is believed.
+# Indexes of answers from here on are not believed.
 _MOST_ANSWERS = 1024
 
 
 def encode(request: Request) -> dict[str, Any]:
-    """Return the JSON body of a request, in the form that the catalog gives for its model."""
+    """Return the JSON body of a request, without the parts that the catalog says are refused."""
     return dialects.adapted(body(request), dialects.known(request.model)).body
 
 
 def body(request: Request) -> dict[str, Any]:
-    """Return the JSON body of a request under its provider's names; `extra_body` as it is."""
+    """Return the JSON body of a request under its provider's names, with `extra_body` as is."""
     model = request.model
     dialect, names, params = model.provider.dialect, model.wire_names, dict(request.params)
     extra = params.pop("extra_body", {})
@@ -97,26 +97,29 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def answers(frame: Any) -> list[Any]:
-    """Return a frame with pieces of several answers as frames with one piece each.
+    """Split a frame with pieces of several answers into frames with one piece each.
 
-    The last one has the token counts. `decode` reads one piece of a frame. The end of an answer
-    that failed becomes two frames: its text, and its failure.
+    `decode` reads only one piece of a frame. The last frame has the token counts. The end of an
+    answer that failed is split into two frames: its text, and its failure.
     """
     choices = frame.get("choices") if type(frame) is dict else None
     if not isinstance(choices, list) or not choices:
         return [frame]
     if len(choices) > 1:
-        if len({each.get("index") for each in choices if isinstance(each, Mapping)}) < len(choices):
-            # They do not say which is which: then it is their order.
+        indexes = {choice.get("index") for choice in choices if isinstance(choice, Mapping)}
+        if len(indexes) < len(choices):  # they are not told apart: number them in order
             choices = [
-                {**each, "index": place} if isinstance(each, Mapping) else each
-                for place, each in enumerate(choices)
+                {**choice, "index": index} if isinstance(choice, Mapping) else choice
+                for index, choice in enumerate(choices)
             ]
     elif not _fails(choices[0]):
         return [frame]
-    parts = [part for each in choices for part in (_parted(each) if _fails(each) else (each,))]
+    pieces = [
+        piece for choice in choices for piece in (_split(choice) if _fails(choice) else (choice,))
+    ]
     bare = {name: value for name, value in frame.items() if name not in _ONCE}
-    return [{**bare, "choices": [each]} for each in parts[:-1]] + [{**frame, "choices": parts[-1:]}]
+    first = [{**bare, "choices": [piece]} for piece in pieces[:-1]]
+    return [*first, {**frame, "choices": pieces[-1:]}]
 
 
 def _fails(choice: Any) -> bool:
@@ -126,14 +129,14 @@ def _fails(choice: Any) -> bool:
     return finish_reason(word)[0] == "error"
 
 
-def _parted(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The last piece of an answer that failed: what it says, and that it failed."""
-    silent = {name: value for name, value in choice.items() if name not in _SAYING}
-    return {**choice, "finish_reason": None}, silent
+def _split(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Split the last piece of an answer that failed: its content, and its failure."""
+    failure = {name: value for name, value in choice.items() if name not in _CONTENT}
+    return {**choice, "finish_reason": None}, failure
 
 
 def plain_text(frame: Any) -> str | None:
-    """Return the text of a frame that has nothing else, as nearly all have; None if it has more."""
+    """Return the text of a frame with nothing else, as in nearly all; None if it has more."""
     if type(frame) is not dict or not _UNCOMMON.isdisjoint(frame) or frame.get("usage"):
         return None
     choices = frame.get("choices")
@@ -163,8 +166,8 @@ def decode(model: Model, frame: Any) -> Delta:
 
 
 def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
-    """Decode a frame; raise all kinds of errors if it is malformed."""
-    told: Any = frame.get("usage")
+    """Decode a frame; raise any of the errors that `decode` catches if it is malformed."""
+    has_usage: Any = frame.get("usage")
     blocked = ""
     if not _UNCOMMON.isdisjoint(frame):
         if frame.get("error"):
@@ -172,12 +175,12 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         groq = frame.get("x_groq")
         if groq and groq.get("error"):
             raise provider_errors.in_stream(model, groq["error"], frame)
-        told, blocked = True, _block_reason(frame)
+        has_usage, blocked = True, _block_reason(frame)
     choices = frame.get("choices")
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise provider_errors.in_stream(model, frame.get("message"), frame)
-        usage = reported_usage.read(frame) if told else None
+        usage = reported_usage.read(frame) if has_usage else None
         finish = "content_filter" if blocked else None
         return Delta(finish=finish, usage=usage, note=_reason_note(blocked))
     choice = choices[0]
@@ -196,9 +199,9 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
             model, choice.get("error") or f"finish_reason: {word}", frame
         )
     text, reasoning, refused = _content(content if content is not None else choice.get("text"))
-    usage, alone = reported_usage.read(frame) if told else None, None
+    usage, alone = reported_usage.read(frame) if has_usage else None, None
     if choice.get("usage") or part.get("usage"):
-        alone = usage is None or not reported_usage.says(usage)
+        alone = usage is None or not reported_usage.is_informative(usage)
         usage = reported_usage.read(choice) if alone else usage
     if end == "content_filter":
         blocked = blocked or _filters(choice, word)
@@ -206,46 +209,46 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         text=text + _text(refusal),
         reasoning=reasoning or _text(thought),
         finish=end or None,
-        usage=usage or (_called(calls) if calls else None),
+        usage=usage or (_tool_usage(calls) if calls else None),
         note=_reason_note(blocked),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
         alone=alone,
         refusal=refused or bool(_text(refusal)),
-        tool=_tools(calls) if calls else "",
+        tool=_tool_names(calls) if calls else "",
     )
 
 
 def _index(value: Any) -> int:
-    """The index of the answer that a piece belongs to; 0 if it does not say."""
+    """The index of the answer that a piece belongs to; 0 if it is not given."""
     return value if type(value) is int and 0 <= value < _MOST_ANSWERS else 0
 
 
-def _logprobs(told: Any) -> tuple[float, ...]:
-    """The logarithms of a piece's probabilities: numbers alone, for a text could hold a key.
+def _logprobs(value: Any) -> tuple[float, ...]:
+    """The log probabilities of a piece: only the numbers, because a text could contain a key.
 
-    OpenAI's form; Together's: one number of a streamed piece, a list of a whole answer.
+    In OpenAI's form, or in Together's: a number for a streamed piece, a list for a whole answer.
     """
-    numbers: Any = [told]
-    if isinstance(told, Mapping):
-        tokens = told.get("content")
-        numbers = told.get("token_logprobs")
+    numbers: Any = [value]
+    if isinstance(value, Mapping):
+        tokens = value.get("content")
+        numbers = value.get("token_logprobs")
         if isinstance(tokens, list):
-            numbers = [each.get("logprob") for each in tokens if isinstance(each, Mapping)]
+            numbers = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
     if not isinstance(numbers, list):
         return ()
-    return tuple(float(each) for each in numbers if is_number(each) and abs(each) < _LEAST_LIKELY)
+    return tuple(float(n) for n in numbers if is_number(n) and abs(n) < _LEAST_LIKELY)
 
 
 def _text(value: Any) -> str:
-    """A value if it is a text, otherwise an empty text."""
+    """A value if it is a string, otherwise an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def _content(content: Any) -> tuple[str, str, bool]:
-    """Text and reasoning of a message's content, and whether the text is a refusal.
+    """Text and reasoning of a message's content, and True if the text is a refusal.
 
-    The content is a text, or a list of typed parts.
+    The content is a string, or a list of typed parts.
     """
     if not isinstance(content, list):
         return _text(content), "", False
@@ -264,7 +267,7 @@ def _content(content: Any) -> tuple[str, str, bool]:
     return "".join(text), "".join(reasoning), refused
 
 
-def _tools(calls: Any) -> str:
+def _tool_names(calls: Any) -> str:
     """The names of the tools that a piece calls."""
     names = []
     for call in calls if isinstance(calls, list) else [calls]:
@@ -276,23 +279,23 @@ def _tools(calls: Any) -> str:
     return ", ".join(dict.fromkeys(names[:_MOST_NAMES]))
 
 
-def _called(calls: Any) -> Usage | None:
-    """Estimated tokens of tool calls: billed, never displayed."""
+def _tool_usage(calls: Any) -> Usage | None:
+    """Estimated tokens of tool calls, which are billed, but not displayed."""
     written = ""
     for call in calls if isinstance(calls, list) else [calls]:
         if isinstance(call, Mapping):
             function = call.get("function", call)
             if isinstance(function, Mapping):
-                said = (function.get("name"), function.get("arguments"))
-                written += "".join(str(each) for each in said if each)
+                fields = (function.get("name"), function.get("arguments"))
+                written += "".join(str(field) for field in fields if field)
     return Usage(0, tokens.estimate(written), counted="estimate") if written else None
 
 
 def finish_reason(finish: Any) -> tuple[str, str]:
-    """Return why an answer ended in our words and in the provider's; empty if it has not.
+    """Return an answer's finish reason, in our words and in the provider's; empty if unfinished.
 
     Ours are `stop`, `length`, `content_filter`, `refusal`, `tool_calls`, and `error` if the answer
-    is not whole; a word that is not known stays as it is.
+    is incomplete. An unknown word is returned as is.
 
     Example:
         >>> finish_reason("FinishReason.MAX_TOKENS")
@@ -305,7 +308,7 @@ def finish_reason(finish: Any) -> tuple[str, str]:
 
 
 def _block_reason(frame: Mapping[str, Any]) -> str:
-    """Return why the provider has refused the prompt, in Gemini's form; empty if it has not."""
+    """Return the provider's reason for refusing a prompt, in Gemini's form; empty if it did not."""
     for name in _FEEDBACK:
         feedback = frame.get(name)
         if isinstance(feedback, Mapping):
@@ -316,10 +319,10 @@ def _block_reason(frame: Mapping[str, Any]) -> str:
 
 
 def _filters(choice: Mapping[str, Any], word: str) -> str:
-    """Return what a filter ended an answer for: its categories, as Azure has them, or the word."""
+    """Return a content filter's categories, in Azure's form, or its own word."""
     results = choice.get("content_filter_results")
-    found = results.items() if isinstance(results, Mapping) else ()
-    names = [name for name, value in found if isinstance(value, Mapping) and value.get("filtered")]
+    items = results.items() if isinstance(results, Mapping) else ()
+    names = [name for name, value in items if isinstance(value, Mapping) and value.get("filtered")]
     return ", ".join(map(str, names)) or ("" if word == "content_filter" else word)
 
 

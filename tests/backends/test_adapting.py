@@ -89,7 +89,7 @@ def test_a_refused_schema_is_asked_for_as_an_object(session, picky, status, body
     assert answer.text == '{"age": 30}'
     assert [form(each.body) for each in server.received] == ["json_schema", "json_object"]
     assert '"age"' in server.received[1].body["messages"][-1]["content"]
-    assert sum("takes no JSON Schema" in note for note in answer.notes) == 1
+    assert sum("does not accept a JSON Schema" in note for note in answer.notes) == 1
     again = ask(session, schema=PERSON)  # it is known by now
     assert again.text == '{"age": 30}'
     assert [form(each.body) for each in server.received][2:] == ["json_object"]
@@ -132,7 +132,7 @@ def test_a_schema_that_is_refused_for_itself_does_not_tell_of_others(session, pi
     server = picky(lambda sent: (400, openai(words)) if form(sent) and refuses(sent) else None)
     odd = {**PERSON, "properties": {"never": {"type": "integer"}}, "required": []}
     answer = ask(session, schema=odd)
-    assert any("takes no JSON Schema" in note for note in answer.notes)
+    assert any("does not accept a JSON Schema" in note for note in answer.notes)
     ask(session, schema=PERSON)
     kinds = [form(each.body) for each in server.received]
     assert kinds == ["json_schema", "json_object", "json_schema"]
