@@ -1,4 +1,4 @@
-"""Backends: the ways to reach a model, one module for each wire protocol named in the catalog.
+"""Backends: the ways to reach a model, one package for each protocol named in the catalog.
 
 May import `keys`, `catalog`, `calls` and the packages below them; `layers` and `sessions` use it.
 To add a protocol `x`, write `backends/x/backend.py` with a class `XBackend(settings, credentials)`
@@ -23,7 +23,7 @@ class Backend(Protocol):
     """A way to reach the models of a provider."""
 
     def open(self, provider: Provider) -> Stream:
-        """Return the stream that asks the provider's models."""
+        """Return the function that sends a request to a model of the provider."""
 
     def models(
         self, provider: Provider, key: str = "", timeout: float = 60.0
@@ -56,7 +56,7 @@ class Backends:
         self._made: dict[str, Backend] = {}
 
     def open(self, provider: Provider) -> Stream:
-        """Return the stream that asks the models of `provider`."""
+        """Return the function that sends a request to a model of `provider`."""
         return thoughts.apart(self._backend(provider).open(provider))
 
     def models(
@@ -85,7 +85,7 @@ class Backends:
             model: The model to count for.
         """
         provider = model.provider
-        # Other backends are not imported to count.
+        # Do not import a backend only to count.
         if provider.counts_exactly and isinstance(
             backend := self._backend(provider), CountingBackend
         ):

@@ -1,7 +1,7 @@
-"""Requests that are sent again in another form if a model refuses the first one.
+"""Requests sent again in another form if a model refuses the first one.
 
-This happens below the meter: for the layers above, it is one request. What a model does not accept
-is shown to the user once, and remembered.
+This happens below the meter: the layers above see one request. The user is told once what a model
+does not accept; it is remembered.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _REFUSES = (400, 404, 405, 415, 422, 424, 500, 501)
 
 
 def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None, None]:
-    """Send a request; send it again without what is refused, until an answer begins.
+    """Send a request; send it again without the refused parts, until an answer begins.
 
     Args:
         request: The request.
         known: The habits of models; new ones are added.
-        send: Makes one call.
+        send: The function that makes a call.
 
     Raises:
         MixmagicError: The last call failed, and the request has no other form.
@@ -56,7 +56,7 @@ def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None,
                         return
                     yield delta
                 yield from call.learned()
-            return  # noqa: TRY300  # what follows is for errors
+            return  # noqa: TRY300  # the rest is for errors
         except MixmagicError as error:
             if not call.another_way(error):
                 if not call.begun and error.status is not None and error.status not in _REFUSES:
@@ -86,10 +86,10 @@ class _Call:
         self._put()
 
     def another_way(self, error: MixmagicError) -> bool:
-        """Take another form that an error suggests; return False if there is none.
+        """Use another form, suggested by an error; return False if there is none.
 
         Raises:
-            MixmagicError: The API is at none of the provider's URLs: the error of the first one.
+            MixmagicError: No URL of the provider's has the API: the error of the first one.
         """
         if self.begun or error.body is None:
             return False
@@ -99,14 +99,14 @@ class _Call:
             self.url, *self._other_urls = self._other_urls
         elif is_elsewhere and self._not_there is not None:
             raise self._not_there from None
-        elif not self._learns(error.status or 400, error.body):  # in a stream it may have none
+        elif not self._learns(error.status or 400, error.body):  # none in a stream
             return False
         self.refused = True
         self._put()
         return True
 
     def learned(self) -> Iterator[Delta]:
-        """Remember what has been learned; yield notes on it for the user."""
+        """Remember the habits that refusals have revealed; yield notes for the user."""
         model, request, habits = self._model, self._request, self._habits
         if self._not_there is not None:
             urls.remember(model.provider, self.url)
@@ -117,33 +117,33 @@ class _Call:
         yield from (Delta(note=note) for note in dialects.notes(model, new, left_out))
 
     def _put(self) -> None:
-        """Bring the request into the form that the model is known to accept."""
+        """Change the request to the form that the model is known to accept."""
         self._habits = self._known.of(self._model, self.url) | self._lesson | self._here
         self.body, self.wrapper = dialects.adapted(self._asked, self._habits)
 
     def _learns(self, status: int, body: Any) -> bool:
-        """Learn from a refusal; return False if it tells nothing new."""
-        found = dialects.lesson(self._model, self.body, status, body)
-        if found is None or (found.renamed and self._habits.renamed):
+        """Learn from a refusal; return False if it reveals nothing new."""
+        lesson = dialects.lesson(self._model, self.body, status, body)
+        if lesson is None or (lesson.renamed and self._habits.renamed):
             return False
-        if self._habits | found == self._habits:
+        if self._habits | lesson == self._habits:
             return False
-        if dialects.is_of_schema(found, body):  # another one may be taken
-            self._here |= found
+        if dialects.is_of_schema(lesson, body):  # another schema may be accepted
+            self._here |= lesson
         else:
-            self._lesson |= found
+            self._lesson |= lesson
         return True
 
 
 def _is_elsewhere(error: MixmagicError, model: Model) -> bool:
-    """True if an error means that the URL is wrong, and not that the model is unknown."""
+    """True if an error means that the URL is wrong, not that the model is unknown."""
     if error.status not in _NOT_THERE:
         return False
     words = provider_message(error.body)
     if re.search(r"\bmodel\b", words, re.IGNORECASE) or (model.id and model.id in words):
         return False
-    told = error.body.get("error") if isinstance(error.body, Mapping) else None
-    return not isinstance(told, Mapping) or _OF_PATHS.search(words) is not None
+    details = error.body.get("error") if isinstance(error.body, Mapping) else None
+    return not isinstance(details, Mapping) or _OF_PATHS.search(words) is not None
 
 
 def _after(first: Delta, deltas: Generator[Delta, None, None]) -> Generator[Delta, None, None]:

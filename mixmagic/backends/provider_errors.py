@@ -1,6 +1,6 @@
-"""A provider's failures as errors with hints. No I/O.
+"""Errors with hints for the failures that a provider reports. No I/O.
 
-They are sorted by status and machine-readable code, never by one provider's wording alone.
+They are classified by status and machine-readable code, never only by one provider's wording.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mixmagic.errors import (
 )
 from mixmagic.keys.missing import key_hint
 
-# Statuses that the same call would get again.
+# Statuses that a retry would get again.
 NEVER_AGAIN = (400, 401, 402, 403, 404, 422)
 _NOT_SERVED = ("non-serverless", "model_not_available", "model_not_found")
 _LONGEST = 2000  # characters of an error's message that are searched for a reason
@@ -62,7 +62,7 @@ _OF_RIGHTS = re.compile(
 # Fields of an error that hold its status, as a number or a word.
 _STATUS_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
 _DEEPEST = 5
-# Statuses of errors that are named in words; an exhausted quota is not retried.
+# Statuses for errors that have only a name; an exhausted quota is not retried.
 _STATUSES = (
     (402, re.compile(r"insufficient[ _](?:quota|balance|credit|funds)|billing")),
     (429, re.compile(r"rate[ _]?limit|too[ _]many[ _]requests|resource[ _]exhausted|throttl")),
@@ -111,16 +111,18 @@ def _refused(
     model: Model, status: int, body: Any, retry_after: float | None, asked: Asked
 ) -> MixmagicError:
     """The error for a status, without the token counts of its body."""
-    provider, words, said = model.provider, provider_message(body), codes(body)
-    everything = f"{provider_message(body, _LONGEST)} {said}".lower()
+    provider, words, error_codes = model.provider, provider_message(body), codes(body)
+    everything = f"{provider_message(body, _LONGEST)} {error_codes}".lower()
     quoted = f": {words}" if words else "."
-    if status in (400, 403, 413, 422) and is_overflow(provider_message(body, _LONGEST), said):
+    if status in (400, 403, 413, 422) and is_overflow(
+        provider_message(body, _LONGEST), error_codes
+    ):
         return _too_long(model, provider_message(body, _LONGEST))
     if status == 402 or (status in (400, 403, 429) and _is_quota(everything, status, retry_after)):
         return ProviderError(
             f"{provider.label} answered {status}: no credit, or its quota or spending limit is used"
             f" up{quoted}",
-            "Add credit or raise the limit there, or take another provider's row.",
+            "Add credit or raise the limit there, or use another provider.",
             status=status,
         )
     if status in (400, 404) and any(sign in everything for sign in _NOT_SERVED):
@@ -132,20 +134,20 @@ def _refused(
     if status == 401 or (status == 400 and _BAD_KEY.search(everything)):
         return _bad_key(model, status, quoted, asked.key)
     if status == 403:
-        # A gateway's page is about the network; a JSON body may be about anything.
-        nothing = not words and not (isinstance(body, str) and body.strip())
-        if nothing or (_OF_KEYS.search(everything) and not _OF_RIGHTS.search(everything)):
+        # A page without a message is a gateway's, and says nothing about the key.
+        is_empty = not words and not (isinstance(body, str) and body.strip())
+        if is_empty or (_OF_KEYS.search(everything) and not _OF_RIGHTS.search(everything)):
             return _bad_key(model, status, quoted, asked.key)
         return ProviderError(
             f"{provider.label} answered 403: it refuses this call{quoted}",
-            "It does not say that the key is wrong: check what your account and your network may"
-            " do, or take another model or provider (`%mixmagic models`).",
+            "The key itself may be fine: check the permissions of your account and your network,"
+            " or use another model or provider (`%mixmagic models`).",
             status=status,
         )
-    if status == 404 and not model.id:  # its `/models` was asked for
+    if status == 404 and not model.id:  # the request was for `/models`
         return ProviderError(
             f"{provider.label} answered 404 for the list of its models{_at(asked.url)}{quoted}",
-            f"It may have none; else check {_url_of(provider)}.",
+            f"It may not have one; otherwise check {_url_of(provider)}.",
             status=status,
         )
     if status == 404:
@@ -166,15 +168,15 @@ def _refused(
     if status >= 500 or status in (408, 409):
         return Unavailable(
             f"{provider.label} answered {status}{quoted}",
-            "The trouble is on its side: run the cell again in a moment.",
+            "The problem is on its side: run the cell again in a moment.",
             status=status,
             retry_after=retry_after,
             retryable=True,
         )
     if 300 <= status < 400:
         return ProviderError(
-            f"{provider.label} answered {status}: it sends calls elsewhere{quoted}",
-            f"Set {provider.url_env or 'its URL'} to where its API is: a key is not sent on.",
+            f"{provider.label} answered {status}, a redirect{quoted}",
+            f"Set {provider.url_env or 'its URL'} to the API's URL: redirects are not followed.",
             status=status,
         )
     return ProviderError(
@@ -188,25 +190,27 @@ def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> Missing
     """The error of a key that is missing or not accepted."""
     name = model.provider.key_env
     if key:
-        what = f"the key was rejected ({key})"
+        problem = f"the key was rejected ({key})"
     elif key is None:
-        what = f"the key{f' ({name})' if name else ''} is missing or not accepted"
+        problem = f"the key{f' ({name})' if name else ''} is missing or not accepted"
     else:
-        what = f"it needs a key{f', and {name} is not set' if name else ''}"
-    return MissingKey(f"{model.provider.label} answered {status}: {what}{quoted}", key_hint(model))
+        problem = f"it needs a key{f', and {name} is not set' if name else ''}"
+    return MissingKey(
+        f"{model.provider.label} answered {status}: {problem}{quoted}", key_hint(model)
+    )
 
 
 def _is_quota(everything: str, status: int, retry_after: float | None) -> bool:
-    """True if an error is about money that is used up, and not about calls that come too fast.
+    """True if an error is about an exhausted quota, not about a rate limit.
 
-    Google also calls a rate limit a quota; then it says when to try again.
+    Google calls both a quota, but says when to try again for a rate limit.
     """
     if any(code in everything for code in _QUOTA_CODES):
         return True
     if _CREDIT.search(everything):
         return True
-    passes = retry_after is not None or _PASSES.search(everything) is not None
-    return status == 429 and not passes and "exceeded your current quota" in everything
+    is_temporary = retry_after is not None or _PASSES.search(everything) is not None
+    return status == 429 and not is_temporary and "exceeded your current quota" in everything
 
 
 def _at(url: str) -> str:
@@ -215,7 +219,7 @@ def _at(url: str) -> str:
 
 
 def _url_of(provider: Provider) -> str:
-    """The place to set a provider's URL, for a hint."""
+    """The setting of a provider's URL, for a hint."""
     return f"its URL in its catalog file{f' or in {provider.url_env}' if provider.url_env else ''}"
 
 
@@ -223,12 +227,12 @@ def _duration(seconds: float) -> str:
     """A duration in words."""
     for unit, size in (("year", 31_557_600), ("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}s" if seconds < 1e12 else "for ever"
+            return f"{seconds / size:,.0f} {unit}s" if seconds < 1e12 else "forever"
     return f"{seconds:g} s"
 
 
 def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) -> MixmagicError:
-    """Return the error for an object inside a stream: by its status, or a broken answer."""
+    """Return the error for an object inside a stream: by its status, or as a broken answer."""
     body = {"error": error} if frame is None else {**frame, "error": error}
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, str) and code.isdecimal():
@@ -241,8 +245,8 @@ def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) 
         failure = _too_long(model, provider_message(body, _LONGEST))
     else:
         failure = StreamBroken(
-            f"{model.provider.label} broke the answer off: {words}",
-            "What came until then is kept; run the cell again for a whole answer.",
+            f"{model.provider.label} broke off the answer: {words}",
+            "The part received is kept; run the cell again for a complete answer.",
         )
     failure.usage, failure.body = reported_usage.in_error(body), body
     return failure
@@ -259,7 +263,7 @@ def from_frame(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
     Args:
         model: The model that was called.
         frame: The frame, without keys; gateways nest one error inside another.
-        begun: True if a part of the answer has come: then the answer has broken off.
+        begun: True if a part of the answer was received: then the answer is broken off.
 
     Example:
         >>> frame = {"error": {"code": "rate_limit_exceeded", "message": "slow"}}
@@ -269,23 +273,23 @@ def from_frame(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
     levels = list(_levels(frame))
     inner = levels[-1]
     status = None if begun else _status(levels)
-    said = provider_message(inner) or provider_message(frame)
+    words = provider_message(inner) or provider_message(frame)
     if status is not None:
-        return from_status(model, status, {**_fields(frame), "error": said})
-    failure = in_stream(model, {**_fields(inner), "message": said}, _fields(frame))
+        return from_status(model, status, {**_fields(frame), "error": words})
+    failure = in_stream(model, {**_fields(inner), "message": words}, _fields(frame))
     if begun or not isinstance(failure, StreamBroken):
         return failure
     empty = StreamBroken(
-        f"{model.provider.label} sent an error in the place of an answer:"
-        f" {said or 'it gave no reason'}",
-        "Nothing of an answer came: run the cell again, or check the model and the parameters.",
+        f"{model.provider.label} sent an error instead of an answer:"
+        f" {words or 'it gave no reason'}",
+        "No answer was received: run the cell again, or check the model and the parameters.",
     )
     empty.usage = failure.usage
     return empty
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
-    """The fields of an object; none of anything else."""
+    """The fields of an object; empty for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -300,7 +304,7 @@ def _levels(frame: Any) -> Iterator[Any]:
 
 
 def _status(levels: list[Any]) -> int | None:
-    """The HTTP status for the codes of an error, numbers or words."""
+    """The HTTP status for the codes of an error, which may be numbers or words."""
     values = [_fields(level).get(name) for level in reversed(levels) for name in _STATUS_FIELDS]
     for code in values:
         if isinstance(code, (int, str)) and re.fullmatch("[45][0-9][0-9]", str(code)):
@@ -312,13 +316,13 @@ def _status(levels: list[Any]) -> int | None:
 def deadline_error(label: str) -> TotalTimedOut:
     """Return the error of a call that has reached its deadline."""
     return TotalTimedOut(
-        f"The call to {label} was not over in its time.",
+        f"The call to {label} took too long.",
         "Allow more: total_timeout in config.toml, or timeout for one call.",
     )
 
 
 def timeout_error(label: str, kind: type[TimedOut], settings: Settings) -> TimedOut:
-    """Return the error of a wait that took too long."""
+    """Return the error for a timeout."""
     if kind is ConnectTimedOut:
         return ConnectTimedOut(
             f"{label} cannot be reached: no connection within {settings.connect_timeout:g} s.",
@@ -329,24 +333,24 @@ def timeout_error(label: str, kind: type[TimedOut], settings: Settings) -> Timed
         return deadline_error(label)
     if kind is FirstByteTimedOut:
         return FirstByteTimedOut(
-            f"{label} sent nothing of an answer for {settings.first_byte_timeout:g} s.",
+            f"{label} sent no part of an answer for {settings.first_byte_timeout:g} s.",
             "Run the cell again; first_byte_timeout in config.toml allows more.",
         )
     return kind(
         f"{label} sent nothing more for {settings.idle_timeout:g} s.",
-        "What came until then is kept; idle_timeout in config.toml allows more.",
+        "The part received is kept; idle_timeout in config.toml allows more.",
     )
 
 
 def _too_long(model: Model, words: str) -> ContextTooLong:
-    """The error of a prompt that is too long; a reported limit outranks the catalog's."""
-    told = measured(words)
-    limit = told.limit or model.context
+    """The error for a prompt that is too long; a reported limit overrides the catalog's."""
+    overflow = measured(words)
+    limit = overflow.limit or model.context
     context = f" takes {limit:,} tokens in all" if limit else "'s context is full"
-    needed = f", and this call needs {told.tokens:,}" if told.tokens else ""
+    needed = f", and this call needs {overflow.tokens:,}" if overflow.tokens else ""
     return ContextTooLong(
         f"The prompt is too long: {model.name}{context}{needed} ({one_line(words, 200)}).",
-        "Shorten the prompt, lower --max-tokens, or take a model with a longer context"
+        "Shorten the prompt, lower --max-tokens, or use a model with a longer context"
         " (8x22b: 65,536).",
     )
 

@@ -1,6 +1,6 @@
 """Schemas whose root is not an object: wrapped in one for a provider, unwrapped in its answer.
 
-OpenAI's structured output takes objects alone. No I/O.
+OpenAI's structured output accepts only objects. No I/O.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from mixmagic.core.values import Delta
 from mixmagic.errors import MixmagicError
 
-# The property that holds the value; the first that the schema itself does not mention.
+# Names for the property that holds the value; the first that is not in the schema is used.
 _NAMES = ("answer", "value", "result", "wrapped_answer")
 # Keywords that are not allowed at the root of a schema.
 _NOT_AT_ROOT = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "not", "oneOf"})
@@ -22,17 +22,17 @@ _HOISTED = ("$schema", "$defs", "definitions")
 # Keywords that hold values, and those that hold schemas by name.
 _DATA = frozenset({"const", "default", "enum", "examples"})
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
-# A reference to the root or into it, but not to what is defined beside it.
+# A reference to the root or into it, but not to the definitions, which stay at the root.
 _INSIDE = re.compile(r"#(?:/(?!\$?def(?:s|initions)/)|\Z)")
 _BLANKS = " \t\r\n"
-_LONGEST_BEGIN = 1000  # characters, generously, after which it is clear how an answer begins
+_LONGEST_BEGIN = 1000  # characters that are more than enough to tell if an answer is wrapped
 
 
 def wrapped(form: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """Return a `response_format` whose schema is an object's, and the property that was added.
 
     Args:
-        form: A `response_format`; one that needs no wrapper is returned as it is, with an empty
+        form: A `response_format`. One that needs no wrapper is returned unchanged, with an empty
             name.
 
     Example:
@@ -58,14 +58,14 @@ def wrapped(form: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 
 
 def is_object(schema: Mapping[str, Any]) -> bool:
-    """Return True if the root of a schema is what structured output takes."""
+    """Return True if structured output accepts the root of a schema."""
     return schema.get("type") == "object" and not _NOT_AT_ROOT & schema.keys()
 
 
 def unwrapped(deltas: Generator[Delta, None, None], name: str) -> Iterator[Delta]:
     """Yield the pieces of an answer without the object around it.
 
-    An answer that does not begin with that object is left alone.
+    An answer that does not begin with that object is left unchanged.
 
     Args:
         deltas: The pieces of an answer.
@@ -87,14 +87,14 @@ def unwrapped(deltas: Generator[Delta, None, None], name: str) -> Iterator[Delta
 
 
 def _rest(answers: Mapping[int, _Unwrapper]) -> Iterator[Delta]:
-    """Yield what is still held of answers that are over."""
+    """Yield the text that is held back of answers that have ended."""
     for choice, answer in answers.items():
         if text := answer.close():
             yield Delta(text, choice=choice)
 
 
 class _Unwrapper:
-    """Takes the object around a value out of a JSON text that comes in pieces."""
+    """Removes the object around a value from a streamed JSON text."""
 
     def __init__(self, name: str) -> None:
         self._open = re.compile(rf'\s*\{{\s*"{name}"\s*:\s*')
@@ -105,7 +105,7 @@ class _Unwrapper:
         self._shown: list[str] = []
 
     def feed(self, text: str) -> str:
-        """Take the next piece; return what can be shown."""
+        """Take the next piece; return the text that is surely part of the value."""
         if not self._begins and not self._wrapped:
             return text
         self._held.append(text)
@@ -113,8 +113,8 @@ class _Unwrapper:
             return "" if len(self._held) > 1 else self._show(len(text))
         if self._begins:
             text = "".join(self._held)
-            if found := self._open.match(text):
-                self._wrapped, self._held = True, [text[found.end() :]]
+            if opening := self._open.match(text):
+                self._wrapped, self._held = True, [text[opening.end() :]]
             elif len(text) < _LONGEST_BEGIN and self._prefix.startswith("".join(text.split())):
                 return ""
             self._begins = False
@@ -125,7 +125,7 @@ class _Unwrapper:
         return self._show(len(rest) - 1 if rest.endswith("}") else None)
 
     def _show(self, end: int | None) -> str:
-        """Return what is held up to a place, and hold the rest."""
+        """Return the held text up to an index, and hold the rest."""
         text = "".join(self._held)
         shown, rest = text[:end], "" if end is None else text[end:]
         self._held = [rest] if rest else []
@@ -133,22 +133,22 @@ class _Unwrapper:
         return shown
 
     def close(self) -> str:
-        """Return what is held, unless it closes the object that was taken off."""
+        """Return the held text, unless it closes the object that was removed."""
         held, self._held = "".join(self._held), []
         return "" if self._wrapped and "}" in held and _is_json("".join(self._shown)) else held
 
 
 def _moved(schema: Any, root: str, *, named: bool = False) -> Any:
-    """A schema that stands elsewhere: references to its root and into it lead to `root`."""
+    """A schema with references to its root, and into it, changed to `root`."""
     if isinstance(schema, list):
-        return [_moved(each, root) for each in schema]
+        return [_moved(item, root) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     if named:
-        return {name: _moved(each, root) for name, each in schema.items()}
+        return {name: _moved(item, root) for name, item in schema.items()}
     copy = {
-        key: each if key in _DATA else _moved(each, root, named=key in _NAMED)
-        for key, each in schema.items()
+        key: item if key in _DATA else _moved(item, root, named=key in _NAMED)
+        for key, item in schema.items()
     }
     reference = schema.get("$ref")
     if isinstance(reference, str) and _INSIDE.match(reference):

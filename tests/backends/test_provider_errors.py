@@ -279,4 +279,4 @@ def test_errors_inside_a_stream(error, kind):
 @pytest.mark.parametrize("error", [{}, None, "", [], 0])
 def test_an_error_inside_a_stream_without_a_reason(error):
     made = provider_errors.in_stream(OLLAMA, error)
-    assert made.message == "Ollama broke the answer off: it gave no reason"
+    assert made.message == "Ollama broke off the answer: it gave no reason"

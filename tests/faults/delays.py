@@ -17,7 +17,7 @@ def for_ever(step: bytes) -> list[bytes | float]:
 
 
 FIRST_BYTE = [
-    Fault(name, FirstByteTimedOut, (answer,), stream=stream, says="sent nothing of an answer")
+    Fault(name, FirstByteTimedOut, (answer,), stream=stream, says="sent no part of an answer")
     for name, answer, stream in [
         ("nothing", streamed(HANG), None),
         ("half a head", raw(CHUNKED[:20], HANG), None),
@@ -58,11 +58,11 @@ IDLE.append(
 )  # fmt: skip
 
 TOTAL = [
-    Fault("text for ever", TotalTimedOut, (streamed(*for_ever(HI)),), "Hi", says="in its time"),
+    Fault("text for ever", TotalTimedOut, (streamed(*for_ever(HI)),), "Hi", says="took too long"),
     Fault("empty pieces for ever", TotalTimedOut, (streamed(*for_ever(b"data: {}\n\n")),),
-          says="in its time"),
+          says="took too long"),
     Fault("JSON for ever", TotalTimedOut, (body(document()[:-9], *for_ever(b"1")),), stream=False,
-          says="in its time"),
+          says="took too long"),
 ]  # fmt: skip
 
 # The answer is whole, but its end does not come: that is not waited for as long as for data.
