@@ -139,7 +139,7 @@ def test_a_deep_recursion_shows_no_key_wherever_it_ends(session, together):
             errors.append(error)
     assert len(errors) > 60
     assert [each for each in errors if leaks(shown(each))] == []
-    assert len(together.received) > 3, "some of them failed after the question was sent"
+    assert len(together.received) > 2, "at least one failed after the question was sent"
 
 
 def last(trace, count: int):
