@@ -30,7 +30,7 @@ from mixmagic.errors import (
     UnknownModel,
     one_line,
 )
-from mixmagic.keys.missing import key_hint
+from mixmagic.keys.credentials import key_hint
 
 # Statuses that a retry would get again.
 NEVER_AGAIN = (400, 401, 402, 403, 404, 422)

@@ -6,28 +6,32 @@ The only module that reads keys. Every key that it has read is redacted from all
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
+import importlib.metadata
 import logging
 import math
 import os
 import re
+import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mixmagic.core import lazy
 from mixmagic.core.sealed import sealed
 from mixmagic.core.values import Model, Provider
-from mixmagic.errors import MissingKey, MissingPackage, StoreError
-from mixmagic.keys import keyring
+from mixmagic.errors import MissingKey, MissingPackage, Stopped, StoreError
 from mixmagic.keys.environment import DotEnv, sounds_like_url, sounds_secret, without_keys
 from mixmagic.keys.headers import filled, is_confidential, key_header, variables
-from mixmagic.keys.missing import missing_key, missing_variable
 from mixmagic.keys.placeholders import is_secret
 from mixmagic.keys.redact import Fingerprints, Redactor, Secret
 from mixmagic.keys.urls import base_url, host_of, is_here, query_secrets
 
+_KEYRING_SERVICE = "mixmagic"  # the name that our keys are filed under
 # A URL's user and password; the second pattern allows an unescaped slash in the password.
 _USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 _UNESCAPED_USER = re.compile(r"(?<=://)[^/?#\s:]*:.+(?=@)")
@@ -200,7 +204,7 @@ class Credentials:
         key = secret = self._noted(key, typed=True)  # a traceback shows the value of `key`
         with self._lock(provider):
             try:
-                keyring.put(provider, secret, self.redact)
+                _put_in_keyring(provider, secret, self.redact)
             finally:
                 self._kept.pop(provider.name, None)
 
@@ -212,7 +216,7 @@ class Credentials:
             StoreError: The keyring cannot be used.
         """
         with self._lock(provider):
-            keyring.get(provider, self.redact)
+            _from_keyring(provider, self.redact)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that needs no keys."""
@@ -292,7 +296,7 @@ class Credentials:
             if key or asked_at >= now or (asked_at > 0 and not provider.key_required):
                 return key
             try:
-                key = self._noted(keyring.get(provider, self.redact).reveal())
+                key = self._noted(_from_keyring(provider, self.redact).reveal())
             except (MissingPackage, StoreError):
                 key = Secret()
             self._kept[provider.name] = (key, time.monotonic())
@@ -301,3 +305,92 @@ class Credentials:
     def _lock(self, provider: Provider) -> threading.Lock:
         """Return the lock to hold while the keyring is asked for a provider's key."""
         return self._asking.setdefault(provider.name, threading.Lock())
+
+
+def missing_key(model: Model) -> MissingKey:
+    """Return the error of a call for which there is no key."""
+    provider = model.provider
+    return MissingKey(
+        f"{provider.label} needs an API key, and {provider.key_env} is not set.", key_hint(model)
+    )
+
+
+def missing_variable(model: Model, name: str, header: str) -> MissingKey:
+    """Return the error of a call whose header names a variable that has no value."""
+    return MissingKey(
+        f"{model.provider.label} needs the header {header}, and {name} is not set.",
+        f"Set {name} in the environment or in a file .env beside the notebook;"
+        " `%mixmagic use local` needs no key.",
+    )
+
+
+def key_hint(model: Model) -> str:
+    """Return a hint on how to get a key, and how to do without one."""
+    provider = model.provider
+    where = f" (from {provider.key_url})" if provider.key_url else ""
+    setting = (
+        f"Set {provider.key_env}{where} in the environment or in a file .env beside the notebook,"
+        f" or run `%mixmagic login {provider.name}`; "
+    )
+    return f"{setting if provider.key_env else ''}`%mixmagic use local` needs no key."
+
+
+def _from_keyring(provider: Provider, redact: Callable[[str], str]) -> Secret:
+    """Return the provider's key; empty if there is none.
+
+    Raises:
+        MissingPackage: The package keyring is not installed.
+        StoreError: The keyring cannot be used.
+    """
+    return _call_keyring(redact, "get_password", provider)
+
+
+def _put_in_keyring(provider: Provider, key: Secret, redact: Callable[[str], str]) -> None:
+    """Store the provider's key; an empty one removes it.
+
+    Raises:
+        MissingPackage: The package keyring is not installed.
+        StoreError: The keyring cannot be used.
+    """
+    if key:
+        _call_keyring(redact, "set_password", provider, key)
+    elif _from_keyring(provider, redact):
+        _call_keyring(redact, "delete_password", provider)
+
+
+def _call_keyring(
+    redact: Callable[[str], str], action: str, provider: Provider, *keys: Secret
+) -> Secret:
+    """Call a function of the keyring; turn its exceptions into ours."""
+    remedy = f"Set {provider.key_env} in the environment, or in a file .env beside the notebook."
+    try:
+        keyring = lazy.load("keyring")
+    except ImportError:
+        raise MissingPackage(
+            "Storing keys needs the package keyring, which is not installed.",
+            f'Run `pip install "mixmagic[keyring]"`. Or: {remedy}',
+        ) from None
+    failure: StoreError | Stopped
+    try:
+        with sealed(redact):
+            _import_plugins()
+            run = getattr(keyring, action)
+            return Secret(
+                run(_KEYRING_SERVICE, provider.name, *(key.reveal() for key in keys)) or ""
+            )
+    except KeyboardInterrupt:  # the user refused to unlock it
+        failure = Stopped(sent=False)
+    except Exception as error:  # noqa: BLE001  # a plug-in's errors have no common base
+        reason = redact(str(error)) or "it gives no reason"
+        failure = StoreError(f"The system's keyring cannot be used: {reason}.", remedy)
+    raise failure
+
+
+@functools.cache
+def _import_plugins() -> None:
+    """Import keyring's plug-ins so that no fork can interrupt it; do not open a keyring."""
+    metadata = sys.modules.get("importlib_metadata", importlib.metadata)  # as keyring does
+    with lazy.lock:
+        for plugin in metadata.entry_points(group="keyring.backends"):
+            with contextlib.suppress(Exception):  # keyring also skips a broken plug-in
+                importlib.import_module(plugin.module)

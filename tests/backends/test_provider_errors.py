@@ -19,7 +19,7 @@ from mixmagic.errors import (
     Unavailable,
     UnknownModel,
 )
-from mixmagic.keys.missing import missing_key
+from mixmagic.keys.credentials import missing_key
 
 CATALOG = Catalog()
 TOGETHER = CATALOG.resolve("8x7b")
