@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from mixmagic.catalog import FREE
+from mixmagic.commands.doctor import doctor_table
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
-from mixmagic.display.doctor import doctor_table
 from mixmagic.display.prices import models_table
 from mixmagic.display.spend import spend_table
 from mixmagic.display.table import Table
