@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.commands._parser import HelpAsked
+from mixmagic.core.sealed import sealed
 from mixmagic.core.terminal import write
-from mixmagic.errors import MixmagicError, Stopped
+from mixmagic.core.values import Message
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
 from mixmagic.magics._shell import calling
 from mixmagic.magics._shell.options import Options, Question, check
-from mixmagic.magics._shell.request import RequestBuilder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mixmagic.calls.completion import Completion
     from mixmagic.core.values import Request
     from mixmagic.display.formats import Format
     from mixmagic.magics._shell.model_magics import ModelMagics
+    from mixmagic.prompting.templates import Template
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema
+    from mixmagic.tasks.chats import Cell, Exchange
 
 
 def run(magic: ModelMagics, line: str, cell: str | None) -> Any:
@@ -131,3 +142,175 @@ def _keep(shell: Any, options: Options, completion: object, value: object) -> No
         shell.displayhook.update_user_ns(completion)
     if options.out is not None:
         shell.user_ns[options.out] = value
+
+
+class RequestBuilder:
+    """Builds the request of one cell.
+
+    Args:
+        session: The session that asks.
+        names: The variables for the cell's expressions.
+        question: The prompt and its options.
+        cell: The cell's identity, if it continues a conversation.
+
+    Attributes:
+        notes: Notes for the footer.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        names: Mapping[str, Any],
+        question: Question,
+        cell: Cell | None = None,
+    ) -> None:
+        self.notes = list(question.notes)
+        self._session, self._names, self._cell = session, names, cell
+        self._options = question.options
+        self._prompt = question.prompt
+        self._model, self._task = self._options.model, self._options.task
+        self._params = self._options.parameters
+
+    def build(self, instruction: str = "", schema: Schema | None = None) -> Request:
+        """Return the request.
+
+        Args:
+            instruction: The text that the answer's format adds to the system prompt.
+            schema: The answer's schema. Values leave room for it; it is added by the caller.
+
+        Raises:
+            MixmagicError: An expression fails, or a template is wrong.
+        """
+        options, template = self._options, self._template()
+        system, prompt = options.system or "", self._prompt
+        beside = [instruction] if schema is None else [instruction, json.dumps(schema.json)]
+        if not options.raw:
+            system, prompt = self._expanded([system, prompt], beside)
+        if template is not None:
+            system, prompt = self._filled(template, system, prompt, beside)
+        self._prompt = prompt
+        if options.chat is not None:
+            self.notes.append(f"conversation {options.chat}")
+        earlier = self._earlier()
+        turns = [turn for exchange in earlier for turn in exchange.messages]
+        request = self._session.request(
+            [*turns, Message("user", prompt)],
+            model=self._model,
+            task=self._task,
+            system="\n\n".join(filter(None, (system, instruction))),
+            stream=not options.no_stream,
+            budget=options.budget,
+            **self._params,
+        )
+        request.control.urgent = True
+        return self._continued(request, earlier) if earlier else request
+
+    def remember(self, completion: Completion) -> None:
+        """Add the exchange to its conversation, if it is in one."""
+        if (chat := self._options.chat) is not None:
+            self._session.chats.add(chat, self._cell, self._prompt, completion)
+
+    def _template(self) -> Template | None:
+        """Read the template, if one is named; it sets what the options leave open."""
+        if (name := self._options.template) is None:
+            return None
+        from mixmagic.prompting.templates import Template
+
+        folder = self._session.settings.templates
+        template = Template.load(folder, name)
+        if self._model is None and template.model is not None:
+            with _naming(template, folder):
+                self._session.catalog.resolve(template.model)
+            self._model = template.model
+        self._task = self._task or template.task
+        self._params = {**template.params, **self._params}
+        return template
+
+    def _filled(
+        self, template: Template, system: str, prompt: str, beside: list[str]
+    ) -> tuple[str, str]:
+        """Insert the cell into a template; return the system prompt and the prompt."""
+        cell = prompt
+        with _naming(template, self._session.settings.templates):
+            if not system and template.system is not None:
+                (system,) = self._expanded([template.system], [*beside, cell], cell=cell)
+            around = [*beside, cell, system]
+            prompt = template.prompt(
+                cell, lambda body: self._expanded([body], around, cell=cell)[0]
+            )
+        return system, prompt
+
+    def _context(self) -> int | None:
+        """Return the context that values must fit into: of a task's models, the longest."""
+        name, _ = self._session.asked_name(self._model, task=self._task, tokens=sys.maxsize)
+        return self._session.catalog.resolve(name).context
+
+    def _expanded(self, texts: list[str], beside: list[str], **more: Any) -> list[str]:
+        """Replace the expressions of texts by their values, without the keys among them.
+
+        Args:
+            texts: Texts, such as the system prompt and the prompt.
+            beside: Other texts of the request, for which the values must leave room.
+            more: More variables.
+        """
+        if not any("{{" in text for text in texts):
+            return texts
+        from mixmagic.calls.tokens import high_estimate as count
+        from mixmagic.prompting.interpolate import expand, values_limit
+
+        names = {**self._names, **more}
+        answer, context = self._params.get("max_tokens"), self._context()
+        limit = values_limit([*texts, *beside], context=context, answer=answer, count=count)
+        access = self._session.backends.access
+        # A key that is in the keyring alone is known, and kept out of values, once it is read.
+        name, _ = self._session.asked_name(self._model, task=self._task)
+        access.find(self._session.select(name).model.provider)
+
+        def redacted() -> list[list[str]]:
+            expanded = expand(texts, _evaluator(names), names=names, limit=limit, count=count)
+            return [access.redact([prompt.text, *prompt.notes]) for prompt in expanded]
+
+        try:
+            with sealed(access.redact):
+                shown = redacted()
+        except BadArguments as error:
+            raise BadArguments(*access.redact([error.message, error.hint])) from None
+        self.notes += [note for _, *notes in shown for note in notes]
+        return [text for text, *_ in shown]
+
+    def _earlier(self) -> tuple[Exchange, ...]:
+        """Return the conversation before this cell."""
+        if self._options.chat is None:
+            return ()
+        return self._session.chats.before(self._options.chat, self._cell)
+
+    def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
+        """Return the request with as much of its conversation as fits into the context."""
+        from mixmagic.calls.tokens import high_estimate_prompt
+        from mixmagic.tasks.chats import prompt_limit, trim, trim_note
+
+        system = [message for message in request.messages if message.role == "system"]
+        messages, dropped = trim(
+            earlier,
+            [*system, request.messages[-1]],
+            prompt_limit(request.model, request.params.get("max_tokens")),
+            high_estimate_prompt,
+        )
+        if dropped:
+            self.notes.append(trim_note(dropped))
+        return replace(request, messages=messages)
+
+
+@contextmanager
+def _naming(template: Template, folder: Path) -> Iterator[None]:
+    """Name the template's file in errors about it."""
+    try:
+        yield
+    except (BadArguments, UnknownModel) as error:
+        file = folder / f"{template.name}.md"
+        raise type(error)(f"{file}: {error.message}", error.hint) from None
+
+
+def _evaluator(names: dict[str, Any]) -> Callable[[str], Any]:
+    """Return a function that evaluates an expression, given its variables."""
+    return lambda source: eval(source, names)  # noqa: S307  # the user's own code

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from mixmagic.magics._shell.answer import RequestBuilder
 from mixmagic.magics._shell.options import Options, Question
-from mixmagic.magics._shell.request import RequestBuilder
 from mixmagic.magics.mixtral import Mixtral
 
 TEMPLATE = """\
