@@ -135,7 +135,8 @@ def test_the_commands_are_found_without_importing_them():
         "assert commands.names() == sorted(commands.names()) and 'spend' in commands.names()\n"
         "print([name for name in sys.modules if name.startswith('mixmagic.commands.')])"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "[]\n"
 
 

@@ -193,7 +193,7 @@ class SocketStream(httpcore.NetworkStream):
         self.call: CallConnection | None = None
         self._cutter = ResponseCutter()
         self._timeout: float | None = -1.0  # the one that the socket has; none yet
-        self._used = False
+        self._used = self._ended = False
         _active_call().attach(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -215,6 +215,7 @@ class SocketStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from None
         if call.stale and data:
             call.stale = False
+        self._ended = not data  # with TLS, long before the socket ends
         return cutter.cut(data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -279,7 +280,7 @@ class SocketStream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks for: an idle connection that is readable is not reused."""
         if info == "is_readable":
-            return bool(self._cutter.rest) or _is_readable(self.socket)
+            return self._ended or bool(self._cutter.rest) or _is_readable(self.socket)
         if info == "ssl_object":
             return self.socket if isinstance(self.socket, (ssl.SSLSocket, _TLSInTLS)) else None
         return {"socket": self.socket}.get(info)
