@@ -93,7 +93,7 @@ def test_a_refused_schema_is_asked_for_as_an_object(session, picky, status, body
     again = ask(session, schema=PERSON)  # it is known by now
     assert again.text == '{"age": 30}'
     assert [form(each.body) for each in server.received][2:] == ["json_object"]
-    assert not [note for note in again.notes if "takes no" in note]
+    assert not [note for note in again.notes if "does not accept" in note]
     assert [status for status, _ in costs(session)] == ["ok", "ok"]
     assert costs(session)[0][1] == Decimal("0.000019")  # 9 tokens in, 1 out
 
@@ -161,7 +161,7 @@ def test_a_refused_system_role_goes_into_the_first_turn(session, picky, status, 
     assert [each.body["messages"] for each in server.received][1:] == [
         [{"role": "user", "content": "Be brief.\n\nHi"}]
     ]
-    assert sum("no system prompt" in note for note in answer.notes) == 1
+    assert sum("a system prompt" in note for note in answer.notes) == 1
     talk = [*SYSTEM, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Bye"}]
     assert not [note for note in ask(session, talk).notes if "system" in note]
     roles = [message["role"] for message in server.received[2].body["messages"]]
@@ -183,7 +183,7 @@ def test_instructions_and_schema_may_both_be_refused(session, picky):
     first = server.received[-1].body["messages"]
     assert [each["role"] for each in first] == ["user"]
     assert '"age"' in first[0]["content"]
-    assert len([note for note in answer.notes if "takes no" in note]) == 3
+    assert len([note for note in answer.notes if "does not accept" in note]) == 3
     assert costs(session) == [("ok", Decimal("0.000019"))]
 
 
