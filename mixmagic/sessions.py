@@ -7,14 +7,14 @@ May import `tasks` and everything below them.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
 from mixmagic.core.lazy import cached
-from mixmagic.errors import BadArguments, StoreError
+from mixmagic.errors import StoreError
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from collections.abc import Callable, Generator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.core.notebook import Place
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
-    from mixmagic.core.values import Delta, Model, Provider, Request, Stream
+    from mixmagic.core.values import Delta, Model, Request, Stream
     from mixmagic.keys.available import Availability
     from mixmagic.store.ledger.budgets import Balance
     from mixmagic.store.ledger.ledger import Ledger
@@ -63,7 +63,6 @@ class Session:
         self._version: object = None  # of the settings that were read
         self._model: str | None = None
         self._place: Place | None = None
-        self._moving = threading.Lock()
         self._of_process = of_process
         _sessions.add(self)
 
@@ -224,20 +223,11 @@ class Session:
     ) -> Count:
         """Count the tokens of a prompt with the model's chat template; nothing is sent.
 
-        An embedded model is loaded for it.
-
-        Args:
-            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name or `provider:API-string`; the session's default if `None`.
-            system: The system prompt.
+        An embedded model is loaded for it. The arguments are those of `request`.
 
         Returns:
             `tokens`, and True as `exact` if the model's own tokenizer counted; else `most` is the
             upper bound of an estimate.
-
-        Raises:
-            BadArguments: The prompt is empty.
-            UnknownModel: No catalog row has this name.
 
         Example:
             >>> session.count("Hello", model="local")
@@ -298,12 +288,7 @@ class Session:
     def budget(self, limit: Dollars | None, *, per: Per = "session") -> None:
         """Set a spending limit, or remove it: see `mixmagic.budget`."""
         from mixmagic.core.money import parse_dollars
-        from mixmagic.store.ledger.budgets import PERIODS
 
-        if per not in tuple(PERIODS):  # it may be anything
-            raise BadArguments(
-                f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
-            )
         self.ledger.set_limit(per, None if limit is None else parse_dollars(limit), self.notebook)
 
     def budgets(self) -> list[Balance]:
@@ -314,42 +299,17 @@ class Session:
         """
         return self.ledger.balances(self.notebook)
 
-    def models(self, provider: str | None = None) -> list[Model]:
-        """Return the catalog's rows, of one provider or of all.
-
-        Raises:
-            BadArguments: There is no such provider.
-        """
-        wanted = None if provider is None else self.provider(provider)
-        return [row for row in self.catalog.models if wanted in (None, row.provider)]
-
     def live_models(self, provider: str) -> list[Model]:
         """Ask a provider for its models; return them, completed from the catalog.
 
         Afterwards the catalog knows these models and their prices too.
 
-        Args:
-            provider: A provider's name, as in `catalog.providers`.
-
         Raises:
             BadArguments: There is no such provider.
             MixmagicError: The request failed.
         """
-        asked = self.provider(provider)
+        asked = self.catalog.provider(provider)
         return self.catalog.merge(asked, self.backends.models(asked))
-
-    def provider(self, name: str) -> Provider:
-        """Return a provider of the catalog.
-
-        Raises:
-            BadArguments: There is no such provider.
-        """
-        providers = self.catalog.providers
-        if name not in providers:
-            raise BadArguments(
-                f"There is no provider {name!r}.", f"Providers are {', '.join(providers)}."
-            )
-        return providers[name]
 
     def doctor(self) -> list[Check]:
         """Check what an answer needs, one line each; providers that are set up are asked."""
@@ -429,10 +389,7 @@ class Session:
 
     @property
     def notebook(self) -> str | None:
-        """The notebook's canonical path; `None` if the front end does not name one.
-
-        If it is renamed, its budget and its calls in the ledger are renamed, too.
-        """
+        """The notebook's canonical path, followed if it is renamed; `None` if it has no name."""
         named = self.settings.notebook
         if named is None:
             self._place = None
@@ -442,22 +399,18 @@ class Session:
             from mixmagic.core.notebook import Place
 
             place = self._place = Place(named)
-        now = place.now()
-        if now != place.path and self._moving.acquire(blocking=False):
-            try:
-                self.ledger.rename_notebook(_as_text(place.path), _as_text(now))
-                place.follow(now)
+        with suppress(StoreError):  # tried again at the next call
+            if place.follow(self._rename_notebook):
                 self.__dict__.pop("stream", None)
-            except StoreError:
-                pass  # tried again at the next call
-            finally:
-                self._moving.release()
-        return self._notebook_path
+        return place.text
+
+    def _rename_notebook(self, before: str, after: str) -> None:
+        self.ledger.rename_notebook(before, after)  # a ledger is made only if it is needed
 
     @property
     def _notebook_path(self) -> str | None:
         """The notebook's path as it was found last."""
-        return None if self._place is None else _as_text(self._place.path)
+        return None if self._place is None else self._place.text
 
     @cached
     def catalog(self) -> Catalog:
@@ -519,12 +472,6 @@ class Session:
             self.__dict__.pop(name, None) for name in ("backends", "stream", "available", "calls")
         ]
         _of_the_parent.append(made)
-        self._moving = threading.Lock()
-
-
-def _as_text(path: str) -> str:
-    """Return a path that can be stored: half a surrogate pair is replaced."""
-    return path.encode(errors="replace").decode()
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -92,6 +92,18 @@ class Catalog:
         """The providers by name."""
         return self._providers
 
+    def provider(self, name: str) -> Provider:
+        """Return a provider.
+
+        Raises:
+            BadArguments: There is no such provider.
+        """
+        if name not in self._providers:
+            raise BadArguments(
+                f"There is no provider {name!r}.", f"Providers are {', '.join(self._providers)}."
+            )
+        return self._providers[name]
+
     @property
     def models(self) -> tuple[Model, ...]:
         """All rows, by provider; Together AI's come first."""

@@ -31,7 +31,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     if name not in session.catalog.providers:  # but perhaps a key: not repeated
         known = ", ".join(session.catalog.providers)
         raise BadArguments("There is no such provider.", f"Providers are {known}.")
-    provider = keyed(session.provider(name))
+    provider = keyed(session.catalog.provider(name))
     session.backends.access.check_keyring(provider)  # a typed key would be lost
     try:
         key = Secret(getpass.getpass(f"API key of {provider.label} (not shown, not saved here): "))

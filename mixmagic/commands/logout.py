@@ -20,7 +20,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     """Remove the key."""
     from mixmagic.tasks.login import logout
 
-    provider = session.provider(options.provider)
+    provider = session.catalog.provider(options.provider)
     logout(session.backends, provider)
     session.available.forget()
     out.print(f"{provider.label}: the key has been removed from the system's keyring.")

@@ -45,7 +45,10 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         if options.live:
             listed = [_count(session, name) for name in session.catalog.providers]
             caption = " · ".join(listed)
-        rows = session.models(options.provider)
+        rows = list(session.catalog.models)
+        if options.provider:
+            provider = session.catalog.provider(options.provider)
+            rows = [row for row in rows if row.provider == provider]
     out.show(models_table(rows, _default(session), caption))
 
 

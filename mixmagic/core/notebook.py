@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import unicodedata
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 VARIABLE = "JPY_SESSION_NAME"
 # Folders and files that are searched for a notebook that was renamed.
@@ -34,13 +35,33 @@ class Place:
     def __init__(self, path: str) -> None:
         self.named = self.path = path
         self._identity = _identity(path)
+        self._moving = threading.Lock()
         self._missed: object = None  # the state of its folder when it was not found
 
-    def now(self) -> str:
-        """Return the path of the notebook now; the last one if it cannot be found.
+    @property
+    def text(self) -> str:
+        """The path as a text that can be stored: half of a surrogate pair is replaced."""
+        return _as_text(self.path)
 
-        `path` stays as it is: see `follow`.
+    def follow(self, rename: Callable[[str, str], object]) -> bool:
+        """Find the notebook; return True if it was moved.
+
+        Args:
+            rename: A function of the old and the new path. If it raises, the path stays the old
+                one until the next call.
         """
+        now = self._now()
+        if now == self.path or not self._moving.acquire(blocking=False):
+            return False  # or another thread is renaming it
+        try:
+            rename(self.text, _as_text(now))
+            self.path = now
+        finally:
+            self._moving.release()
+        return True
+
+    def _now(self) -> str:
+        """Return the path of the notebook now; the last one if it cannot be found."""
         found = _identity(self.path)
         if self._identity is None or found == self._identity:
             self._identity = found
@@ -53,10 +74,6 @@ class Place:
             self._missed = state
             self._identity = found or self._identity  # replaced by a new file of its name
         return self.path
-
-    def follow(self, path: str) -> None:
-        """Set the notebook's new path."""
-        self.path = path
 
 
 def path(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -81,6 +98,10 @@ def canonical(spelling: str) -> str:
     On a filesystem that ignores case, names are spelled as their folders list them.
     """
     return _listed(os.path.realpath(os.path.expanduser(spelling)))  # noqa: PTH111  # Path's fails without a home
+
+
+def _as_text(path: str) -> str:
+    return path.encode(errors="replace").decode()
 
 
 def _identity(path: str) -> _Identity | None:

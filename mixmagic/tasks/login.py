@@ -53,7 +53,7 @@ def login(backends: Backends, provider: Provider, key: str) -> Kept:
         MixmagicError: The key is not accepted, or cannot be stored.
 
     Example:
-        >>> login(session.backends, session.provider("together"), getpass.getpass())
+        >>> login(session.backends, session.catalog.provider("together"), getpass.getpass())
     """
     key = Secret(key.strip())  # for the frames of a traceback
     keyed(provider)

@@ -249,7 +249,7 @@ def test_requests_and_models_can_be_hashed(session):
     request = session.request("Hi", model="local", temperature=0)
     assert len({request, replace(request, stream=False)}) == 1
     assert len({request, session.request("Hi", model="local", temperature=1)}) == 2
-    assert len(set(session.models())) == len(session.models())
+    assert len(set(session.catalog.models)) == len(session.catalog.models)
     assert len(set(session.catalog.providers.values())) == len(session.catalog.providers)
 
 

@@ -320,7 +320,7 @@ def test_the_next_price_does_not_change_a_call_under_way(session, together):
     together.plan = [Answer(HELLO)]
     with closing(session.stream(session.request("Hi"))) as deltas:
         next(deltas)
-        provider, model = session.provider("together"), session.catalog.resolve("8x7b")
+        provider, model = session.catalog.provider("together"), session.catalog.resolve("8x7b")
         catalog = session.catalog
         catalog._models[provider.name, model.id] = replace(
             model, price=Price(Decimal(9), Decimal(9))

@@ -80,7 +80,11 @@ def test_no_frame_of_a_refused_login_holds_the_key(session, together, monkeypatc
     monkeypatch.delenv("TOGETHER_API_KEY")
     together.plan = [ECHOES["401"]]
     assert (
-        leaks(shown(failure(lambda: login(session.backends, session.provider("together"), KEY))))
+        leaks(
+            shown(
+                failure(lambda: login(session.backends, session.catalog.provider("together"), KEY))
+            )
+        )
         == []
     )
     assert together.received[0].headers["authorization"] == f"Bearer {KEY}"
@@ -100,7 +104,7 @@ def test_no_frame_of_a_keyring_that_fails_holds_the_key(session, monkeypatch, ki
             raise kind(sent.decode())
 
     monkeypatch.setattr(keyring.core, "_keyring_backend", Echoes())
-    provider = session.provider("together")
+    provider = session.catalog.provider("together")
     error = failure(lambda: session.backends.access.store(provider, KEY))
     assert isinstance(error, Stopped if kind is KeyboardInterrupt else StoreError)
     assert leaks(shown(error)) == []

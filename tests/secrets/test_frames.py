@@ -67,7 +67,7 @@ def calls(session: Session) -> dict[str, object]:
         "mixmagic.ask": lambda: mixmagic.ask("Hello", model="8x7b"),
         "mixmagic.stream": lambda: list(mixmagic.stream("Hello", model="8x7b")),
         "models": lambda: session.live_models("together"),
-        "login": lambda: login(session.backends, session.provider("together"), KEY),
+        "login": lambda: login(session.backends, session.catalog.provider("together"), KEY),
     }
 
 
@@ -162,7 +162,7 @@ def test_no_error_of_a_keyring_holds_the_key(session, monkeypatch, name, method)
     setattr(Raises, method, Raises.fails)
     monkeypatch.setattr(keyring.core, "_keyring_backend", Raises())
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
-    access, provider = session.backends.access, session.provider("together")
+    access, provider = session.backends.access, session.catalog.provider("together")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)  # so that it is known
     if method == "set_password":
         assert leaks(shown(caught(lambda: access.store(provider, KEY)))) == []
@@ -186,7 +186,7 @@ def test_a_file_env_that_cannot_be_read_in_peace_shows_no_key(
     monkeypatch.delenv("TOGETHER_API_KEY")
     (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     monkeypatch.setattr(dotenv, "dotenv_values", interrupted)
-    error = caught(lambda: session.backends.access.find(session.provider("together")))
+    error = caught(lambda: session.backends.access.find(session.catalog.provider("together")))
     error.args = ()  # its words are not ours: nobody knows the key yet
     assert isinstance(error, kind)
     assert leaks(shown(error)) == []

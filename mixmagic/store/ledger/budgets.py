@@ -121,9 +121,13 @@ class Budgets:
             path: The notebook's path.
 
         Raises:
-            BadArguments: The notebook is not known.
+            BadArguments: There is no such period, or the notebook is not known.
             StoreError: The file cannot be written; it stays as it was.
         """
+        if per not in tuple(PERIODS):  # it may be anything
+            raise BadArguments(
+                f"There is no budget per {per!r:.40}.", f"Budgets are per {', '.join(PERIODS)}."
+            )
         if per == "notebook" and path is None:
             raise BadArguments(
                 "The notebook is not known: this front end does not name it.",

@@ -237,7 +237,7 @@ class Ledger:
         """Set what may be spent in a period, or remove the limit with `None`.
 
         Raises:
-            BadArguments: The notebook is not known.
+            BadArguments: There is no such period, or the notebook is not known.
             StoreError: The limit cannot be written.
         """
         processes.parent_process_id()  # imports what it needs before the file is locked

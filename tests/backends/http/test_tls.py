@@ -170,7 +170,7 @@ def test_no_switch_of_the_environment_turns_the_check_off(session, secure, monke
 def test_listings_logins_and_the_doctor_check_it_too(session, secure):
     for work in (
         lambda: session.live_models("together"),
-        lambda: login(session.backends, session.provider("together"), KEY),
+        lambda: login(session.backends, session.catalog.provider("together"), KEY),
     ):
         with pytest.raises(Unavailable, match="is not trusted"):
             work()

@@ -133,7 +133,7 @@ def test_many_calls_share_pools_of_sixteen(session, provider, monkeypatch):
         return whole("Hi")
 
     provider.plan = [plan]
-    http = session.backends._backend(session.provider("together")).transport
+    http = session.backends._backend(session.catalog.provider("together")).transport
     with ThreadPoolExecutor(40) as pool:
         answers = [pool.submit(ask, session, stream=False) for _ in range(40)]
         for _ in answers:
