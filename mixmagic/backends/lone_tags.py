@@ -1,4 +1,4 @@
-"""Finds the end of thoughts whose opening tag is in the template, in a finished answer. No I/O."""
+"""Finds the end of thoughts in a finished answer, if only their closing tag is in it. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAIRS = {
     "<|start_thinking|>": "<|end_thinking|>",
     "<|channel>thought": "<channel|>",
 }
-# A line that may begin or end a code block: its marks, and the text behind them.
+# A line that may begin or end a code block: its marks, and the text after them.
 FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\n]*)")
 _SIGNS = re.compile(
     r"(?P<fence>^[ \t]*(?:`{3,}|~{3,})[^\n]*$)|(?P<end>\n)|(?P<ticks>`+)|(?P<quote>\")|\\[^\n]"
@@ -34,17 +34,17 @@ _Span = tuple[int, int]
 
 
 def last(text: str) -> _Span | None:
-    r"""Return the place of the last closing tag that has no opening one and is not literal.
+    r"""Return the span of the last closing tag that has no opening one and is not literal.
 
-    Literal are tags in a code block, and those in a code span or a quotation that ends on the same
+    A tag is literal if it is in a code block, or in a code span or quotation that ends on the same
     line. Time is linear in the text's length.
 
     Example:
         >>> last("A draft.\n</think>\nHi")
         (9, 17)
     """
-    if _BARE_ANALYSIS.match(text) and (place := text.rfind(_BARE_FINAL)) > 0:
-        return place, place + len(_BARE_FINAL)
+    if _BARE_ANALYSIS.match(text) and (index := text.rfind(_BARE_FINAL)) > 0:
+        return index, index + len(_BARE_FINAL)
     reader = _Reader(text)
     for sign in _SIGNS.finditer(text):
         if sign.lastgroup is not None:
@@ -54,11 +54,11 @@ def last(text: str) -> _Span | None:
 
 
 class _Reader:
-    """Reads the signs of a text, with a method for each kind.
+    """Reads the marks in a text, with a method for each kind.
 
     Attributes:
         found: The last closing tag so far that is surely not literal.
-        fenced: Those since the beginning of a code block, which may not end.
+        fenced: The closing tags since the beginning of a code block, which may not end.
     """
 
     def __init__(self, text: str) -> None:
@@ -76,7 +76,7 @@ class _Reader:
         marks, info = line.groups() if line else ("", "")
         if not self._fence:
             self._fence = "" if marks[0] == "`" and "`" in info else marks
-        elif info.strip():  # another one begins: the thoughts have not ended theirs
+        elif info.strip():  # another one begins: the one in the thoughts had no end
             self.found = self.fenced[-1] if self.fenced else self.found
             self._fence = marks
             self.fenced.clear()
@@ -85,7 +85,7 @@ class _Reader:
             self.fenced.clear()
 
     def end(self, sign: re.Match[str] | None = None) -> None:
-        """The end of a line: what has not ended on it was none."""
+        """The end of a line: a code span or quotation that has not ended was not one."""
         self.found = self._quoted[-1] if self._quoted else self.found
         self._quoted.clear()
         self._ticks, self._quote = "", False
@@ -107,7 +107,7 @@ class _Reader:
             self._quoted.clear()
 
     def opening(self, sign: re.Match[str]) -> None:
-        """An opening tag, which was literal."""
+        """An opening tag, which is literal."""
         self._opened += 1
 
     def closing(self, sign: re.Match[str]) -> None:
@@ -122,6 +122,6 @@ class _Reader:
             self.found = sign.span()
 
     def _is_mentioned(self, start: int, end: int) -> bool:
-        """True if a sentence goes on right behind a tag within it."""
+        """True if a tag is in a line of text, and a sentence continues right after it."""
         begins_line = not start or self._text[start - 1] == "\n"
         return not begins_line and self._text.startswith(_GOES_ON, end)

@@ -1,9 +1,9 @@
-"""Separates the thoughts that a model writes into its answer from the text. No I/O.
+"""Separates the thoughts in an answer from its text. No I/O.
 
 Models think between tags (`<think>`, `[THINK]`, …) or in the channels of OpenAI's harmony format.
-If a server does not take the thoughts out, they come in the text; with a template that has opened
-them, only their end does. An opening tag counts where a line begins, and not in a code block; a
-closing one not between quotation marks or backticks.
+If a server does not separate the thoughts, they are in the text; if the chat template has the
+opening tag, only the closing one is. An opening tag counts at the beginning of a line, but not in a
+code block; a closing tag counts unless it is between quotation marks or backticks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request, Stream
 from mixmagic.errors import MixmagicError, Stopped
 
-# And tags that might as well be data: only at the beginning of an answer.
+# With tags that may also be data: they count only at the beginning of an answer.
 _FIRST_PAIRS = PAIRS | {
     "<thought>": "</thought>",
     "<thoughts>": "</thoughts>",
@@ -51,10 +51,10 @@ _CLOSING_TAGS = tuple(PAIRS.values())
 
 
 def apart(inner: Stream) -> Stream:
-    """Return a stream whose thoughts are `reasoning`, whatever they look like in `inner`'s text.
+    """Return a stream in which the thoughts in `inner`'s text are `reasoning`.
 
-    A closing tag without an opening one is found when the answer ends: the last piece says then
-    what text and thoughts are instead.
+    A closing tag without an opening one is recognized when the answer ends: then the last piece has
+    the corrected text and thoughts, as `instead`.
     """
 
     def stream(request: Request) -> Generator[Delta, None, None]:
@@ -83,7 +83,7 @@ def apart(inner: Stream) -> Stream:
 
 
 def _parts(delta: Delta, splitter: Splitter) -> Iterator[Delta]:
-    """A piece of an answer as pieces that are thoughts, or text."""
+    """Yield a piece of an answer as pieces of thoughts or text."""
     splitter.finish = delta.finish or splitter.finish
     if delta.reasoning:
         splitter.take_reasoning(delta.reasoning)
@@ -115,13 +115,13 @@ def _rest(splitters: dict[int, Splitter], *, whole: bool) -> Iterator[Delta]:
 
 
 class Splitter:
-    r"""Tells the thoughts of one answer from its text, piece by piece, in linear time.
+    r"""Separates the thoughts of one answer from its text, piece by piece, in linear time.
 
     Args:
-        opened: True if the model's template has opened the thoughts.
+        opened: True if the model's chat template has the opening tag.
 
     Attributes:
-        finish: Why the answer has ended, as far as it is known.
+        finish: The finish reason, once it is known.
 
     Example:
         >>> splitter = Splitter(opened=False)
@@ -153,7 +153,7 @@ class Splitter:
         self._parts: list[tuple[bool, list[str]]] = []
 
     def take_reasoning(self, reasoning: str) -> None:
-        """Take thoughts that the server itself has separated."""
+        """Take thoughts that the server has separated."""
         self._thoughts.append(reasoning)
         self._after = True
         if not self._unclosed:
@@ -176,7 +176,7 @@ class Splitter:
         return self._read(text, last=False)
 
     def close(self) -> list[tuple[str, str]]:
-        """The answer has ended: return what was held back."""
+        """Return the text that was held back: the answer has ended."""
         text, self._held = self._held, ""
         parts = self._read(text, last=True)
         if self._fresh and self._blanks and not self._after:
@@ -184,25 +184,25 @@ class Splitter:
         return parts
 
     def hidden(self) -> tuple[Usage | None, str]:
-        """Our count of the tags that were taken out, and the tools that were called; once."""
+        """Return an estimate for the removed tags, and the called tools; each only once."""
         tags, self._hidden = "".join(self._hidden), []
         tools, self._tools = self._tools, []
         count = Usage(0, tokens.estimate(tags), counted="estimate") if tags else None
         return count, ", ".join(tools)
 
     def instead(self, *, whole: bool) -> tuple[str, str] | None:
-        """Return text and thoughts if they are not what they seemed; after `close`.
+        """Return corrected text and thoughts, if they were misread; call it after `close`.
 
         Args:
-            whole: True if the answer has come to its end.
+            whole: True if the answer has ended normally.
         """
         text, thoughts = "".join(self._text), "".join(self._thoughts)
         if self._unclosed and not text.strip() and whole and self.finish != "length":
-            return thoughts, ""  # the server has taken the thoughts out: this is the answer
-        place = lone_tags.last(text)
-        if place is None:
+            return thoughts, ""  # the server has removed the thoughts: this is the answer
+        span = lone_tags.last(text)
+        if span is None:
             return None
-        start, end = place
+        start, end = span
         return text[end:].lstrip("\r\n \t") if end else text, thoughts + text[:start]
 
     def _read(self, text: str, *, last: bool) -> list[tuple[str, str]]:
@@ -219,7 +219,7 @@ class Splitter:
         return [("", text) if thought else (text, "") for thought, text in joined]
 
     def _emit(self, text: str, *, thought: bool) -> None:
-        """Give out a piece."""
+        """Add a piece to those that are returned."""
         if not text:
             return
         (self._thoughts if thought else self._text).append(text)
@@ -229,7 +229,7 @@ class Splitter:
         self._before = text[-1]
 
     def _in_thoughts(self, text: str, at: int, ending: re.Pattern[str], *, last: bool) -> int:
-        """Read thoughts as far as they go."""
+        """Read thoughts up to their end."""
         if self._lead:
             at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it always matches
             if at == len(text):
@@ -297,7 +297,7 @@ class Splitter:
         return at
 
     def _in_line(self, text: str, at: int, *, last: bool) -> int:
-        """Read a line of text to its end, or to a mark of harmony."""
+        """Read a line of text to its end, or to one of harmony's marks."""
         if self._harmony and not self._fence:
             sign = _MARK_OR_END.search(text, at)
             if sign is not None and sign[0] != "\n":
@@ -336,18 +336,18 @@ class Splitter:
             self._fence = ""
 
     def _may_open(self, text: str, at: int) -> bool:
-        """True if the rest may become a tag, or a head of harmony's."""
+        """True if the rest may be the beginning of a tag, or of one of harmony's heads."""
         rest = text[at:] if len(text) - at <= _LONGEST_HEAD else ""
         tag = rest.lstrip(" ").lower()
         if len(rest) - len(tag) > 3 or not rest:
             return False
         pairs = _FIRST_PAIRS if self._fresh else PAIRS
-        return any(each.startswith(tag) for each in (*pairs, *_HEADS)) or bool(
+        return any(word.startswith(tag) for word in (*pairs, *_HEADS)) or bool(
             _HEAD_BEGUN.match(rest)
         )
 
     def _open(self, opening: re.Match[str], closings: tuple[str, ...]) -> int:
-        """Begin thoughts behind their opening tag."""
+        """Begin thoughts after their opening tag."""
         self._opened = False
         self._hidden.append(opening[1])
         self._thoughts_until(closings)
@@ -360,11 +360,11 @@ class Splitter:
         self._before, self._lead, self._after = "", True, True
 
     def _head(self, head: re.Match[str]) -> int:
-        """Begin a message of harmony's: only that of the channel `final` is the answer."""
+        """Begin a message of harmony's: only those of the channel `final` are the answer."""
         self._harmony, self._opened, self._after = True, False, True
         self._hidden.append(head[0])
-        said = f"{head['role'] or ''} {head['channel'] or ''}"
-        if (recipient := _RECIPIENT.search(said)) is not None:
+        head_text = f"{head['role'] or ''} {head['channel'] or ''}"
+        if (recipient := _RECIPIENT.search(head_text)) is not None:
             self._tools.append(recipient[1][:60])
         channel = (head["channel"] or "final").strip()
         if channel.startswith("final") and recipient is None:
@@ -375,11 +375,11 @@ class Splitter:
 
 
 def _tail(text: str, at: int, tags: tuple[str, ...]) -> int:
-    """The place of an unfinished tag at the end of a text; its length if there is none."""
+    """The index of an unfinished tag at the end of a text; the text's length if there is none."""
     longest = max(map(len, tags)) - 1
-    for place in range(max(at, len(text) - longest), len(text)):
-        if text[place] in "<[◁":
-            rest = text[place:].lower()
+    for index in range(max(at, len(text) - longest), len(text)):
+        if text[index] in "<[◁":
+            rest = text[index:].lower()
             if any(tag.startswith(rest) for tag in tags):
-                return place
+                return index
     return len(text)

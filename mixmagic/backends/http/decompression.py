@@ -1,7 +1,7 @@
 """The content codings of HTTP, decoded in slices of bounded size. No I/O.
 
-A few kilobytes can decompress to gigabytes. So each slice is handed out before the next one is
-made, which lets the reader stop between them, and an excessive expansion is refused.
+A few kilobytes can decompress to gigabytes. So a reader can stop after each slice, before the next
+one is decompressed, and an excessive ratio is an error.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from mixmagic.backends.http import sse
 ACCEPTED = "gzip, deflate"
 # Bytes of the longest slice.
 SLICE = 64 * 1024
-# Decompressed bytes per received byte: JSON has 5 to 20, a model that repeats itself 100 and more.
-# `ALWAYS` bytes pass at any ratio: 60,000 times the same token, or the longest event.
+# Decompressed bytes per received byte: 5 to 20 for JSON, over 100 for a model that repeats itself.
+# `ALWAYS` bytes are allowed at any ratio: the same token 60,000 times, or the longest event.
 MAX_RATIO, ALWAYS = 200, sse.MAX_EVENT + 1024 * 1024
-# Codings on top of each other: urllib3's limit and curl's.
+# Codings applied to one body; urllib3 and curl have the same limit.
 _MOST_CODINGS = 5
 _GZIP = ("gzip", "x-gzip")
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -27,14 +27,14 @@ _NOT_REQUESTED = frozenset(("br", "zstd", "compress", "x-compress", "dcb", "dcz"
 
 
 class Undecodable(ValueError):
-    """A body that is not valid in its coding, or decompresses to more than any answer has."""
+    """A body that is not valid in its coding, or decompresses to too much."""
 
 
 class Decoder:
     """Decodes the body of one response.
 
-    A truncated body gives what its bytes hold, and bytes after a complete body are ignored, as in
-    gzip, curl and browsers.
+    A truncated body is decoded as far as possible, and bytes after a complete body are ignored, as
+    in gzip, curl and browsers.
 
     Args:
         codings: The response's Content-Encoding.
@@ -51,7 +51,7 @@ class Decoder:
         names = [name.strip().lower() for name in codings.split(",")]
         if unknown := _NOT_REQUESTED.intersection(names):
             raise Undecodable(f"it is encoded as {min(unknown)}, which was not requested")
-        # In the order in which they were applied: the last one is taken off first.
+        # Listed in the order in which they were applied: the last one is removed first.
         self._stages = [
             _Inflater(gzip=name in _GZIP)
             for name in reversed(names)
@@ -94,14 +94,14 @@ class _Inflater:
     """One coding: gzip with all of its members, or deflate with or without zlib's header.
 
     Attributes:
-        size: Bytes that it has made.
+        size: Bytes that it has decompressed.
     """
 
     def __init__(self, *, gzip: bool) -> None:
         self.size = 0
         self._gzip = gzip
         self._begun = self._ended = False
-        self._head = b""  # the first bytes, until it is clear what they begin
+        self._head = b""  # the first bytes, until there are enough to identify the format
         self._inflate: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -128,13 +128,13 @@ class _Inflater:
                 self._ended = not self._gzip
             else:
                 data = self._inflate.unconsumed_tail
-                # A slice that is full may not be all that these bytes hold.
+                # If the slice is full, there may be more.
                 if not data and len(piece) < SLICE:
                     return
         yield b""
 
     def _opened(self, data: bytes) -> zlib._Decompress | None:
-        """The decompressor for what begins here; `None` if it is bytes after the body's end."""
+        """The decompressor for data that begins here; `None` for bytes after the body's end."""
         begun, self._begun = self._begun, True
         if self._gzip:
             follows = begun and not data.startswith(_GZIP_MAGIC)

@@ -1,8 +1,8 @@
 """The end of an HTTP response, found in the bytes of its connection. No I/O.
 
-HTTP/1.1 reuses a connection. Bytes behind the end of a response would be read as the beginning of
-the next one, so a connection that has any is not reused. httpcore's parser keeps them to itself;
-here they are never handed to it.
+HTTP/1.1 reuses a connection. Bytes after the end of a response would be read as the beginning of
+the next one, so a connection that has any is not reused. httpcore's parser hides such bytes, so
+they are never passed to it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-# The line of a chunk of no bytes, the last one, or the beginning of that line.
+# The line of the empty last chunk, or the beginning of that line.
 _LAST_CHUNK = re.compile(rb"(?:\A|\n)0+(?:[ \t;\r]|\Z)")
 
 
 class ResponseCutter:
-    r"""Cuts received bytes wherever a response may end, so that a reader can stop there.
+    r"""Splits received bytes wherever a response may end, so that a reader can stop there.
 
-    The reader takes one piece, parses it, and asks for the next one only if the response goes on.
-    When it has read the whole response, `rest` holds what came behind it.
+    The reader parses one piece, and takes the next one only if the response continues. When it has
+    read the whole response, `rest` has the bytes after it.
 
     Attributes:
-        rest: Bytes that have been received and not yet handed out.
+        rest: Bytes that have been received, but not returned.
 
     Example:
         >>> cutter = ResponseCutter()
@@ -39,8 +39,8 @@ class ResponseCutter:
         self._in_head = True
         self._tail = b""  # the last bytes of a head that has not ended
         self._left: int | None = None  # bytes of a body whose length is known
-        self._in_chunks = False  # and the last one has not begun
-        self._line_by_line = False  # it may have begun
+        self._in_chunks = False  # True if the last chunk has not begun
+        self._line_by_line = False  # True if it may have begun
 
     def begin_head(self) -> None:
         """Expect the head of the next response."""
@@ -53,7 +53,7 @@ class ResponseCutter:
         self._in_chunks = length is None
 
     def cut(self, data: bytes) -> bytes:
-        """Return what to hand out of `data`, which is all that is at hand; keep the rest."""
+        """Return the part of `data`, all the bytes at hand, to parse next; keep the rest."""
         if self._in_chunks and data[:1] != b"0" and b"\n0" not in data:
             self.rest = b""  # as for nearly all pieces of an answer
             return data
@@ -72,7 +72,7 @@ class ResponseCutter:
         return data[:end]
 
     def _cut_head(self, data: bytes) -> bytes:
-        """Cut behind the blank line that ends a head."""
+        """Split after the blank line that ends a head."""
         before = len(self._tail)
         blank = _BLANK_LINE.search(self._tail + data)
         end = blank.end() - before if blank else len(data)

@@ -14,7 +14,7 @@ from mixmagic.keys import urls
 # Fields that hold the list, and the name of an entry.
 _LISTS = ("data", "models", "items", "results")
 _NAMES = ("id", "name", "model", "model_id", "modelId")
-# Fields that hold a model's context; below, the objects of an entry that may hold them, too.
+# Fields for a model's context length; below, objects of an entry that may have these fields.
 _CONTEXTS = (
     "context_length", "context_window", "max_model_len", "max_context_length", "contextLength",
     "contextWindow", "max_context_window_tokens", "max_context_tokens", "context_size",
@@ -34,7 +34,7 @@ def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
         get: Returns the body for a base URL.
 
     Raises:
-        MixmagicError: None has one: the error of the first.
+        MixmagicError: All of them failed: the error of the first.
     """
     first, *others = urls.base_urls(provider)
     try:
@@ -42,13 +42,13 @@ def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
     except MixmagicError as error:
         for url in others if error.status in _NOT_THERE else ():
             try:
-                found = get(url)
+                body = get(url)
             except MixmagicError as late:
                 if late.status not in _NOT_THERE:
                     raise
             else:
                 urls.remember(provider, url)
-                return found
+                return body
         raise
 
 
@@ -64,50 +64,50 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
         >>> entries(provider, b'{"data": [{"name": "x", "max_model_len": 8192}]}')
         [{'name': 'x', 'max_model_len': 8192, 'id': 'x', 'context_length': 8192}]
     """
-    found = parse(raw)
-    if isinstance(found, dict):
-        name = next((name for name in _LISTS if name in found), "")
-        # Ollama without models says null.
-        listed = found[name] or [] if name and "error" not in found else None
+    parsed = parse(raw)
+    if isinstance(parsed, dict):
+        name = next((name for name in _LISTS if name in parsed), "")
+        # Ollama's list is null if it has no models.
+        listed = parsed[name] or [] if name and "error" not in parsed else None
     else:
-        listed = found
+        listed = parsed
     if not isinstance(listed, list):
-        words = provider_message(found)
+        words = provider_message(parsed)
         raise ProviderError(
             f"{provider.label} answered /models with something that is not a list"
             f"{f': {words}' if words else '.'}",
             f"Check {provider.url_env or 'the URL'}.",
         )
-    made = ({"id": each} if isinstance(each, str) else each for each in listed)
-    return [_entry(each) for each in made if isinstance(each, dict)]
+    made = ({"id": entry} if isinstance(entry, str) else entry for entry in listed)
+    return [_entry(entry) for entry in made if isinstance(entry, dict)]
 
 
-def _entry(told: dict[str, Any]) -> dict[str, Any]:
+def _entry(fields: dict[str, Any]) -> dict[str, Any]:
     """One entry under OpenAI's names."""
-    entry = dict(told)
-    names = [told[name] for name in _NAMES if isinstance(told.get(name), str) and told[name]]
-    if names and "://" in names[0]:  # GitHub's are the addresses of a registry
+    entry = dict(fields)
+    names = [fields[name] for name in _NAMES if isinstance(fields.get(name), str) and fields[name]]
+    if names and "://" in names[0]:  # GitHub's ids are URLs of a registry
         names = names[1:] or names
     if names:
         entry["id"] = names[0]
-    inner = _held([told])
-    context = next(_contexts([told, *inner, *_held(inner)]), None)
+    inner = _inner([fields])
+    context = next(_contexts([fields, *inner, *_inner(inner)]), None)
     if context is not None:
         entry["context_length"] = context
     return entry
 
 
-def _held(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The objects inside others that may hold a context, too."""
-    held = (told.get(name) for told in objects for name in _HOLDERS)
-    return [each for each in held if isinstance(each, dict)]
+def _inner(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects inside others that may have a context length."""
+    values = (fields.get(name) for fields in objects for name in _HOLDERS)
+    return [value for value in values if isinstance(value, dict)]
 
 
 def _contexts(objects: list[dict[str, Any]]) -> Iterator[int]:
     """The context lengths in some objects, the likeliest first."""
-    for told in objects:
+    for fields in objects:
         for name in _CONTEXTS:
-            value = told.get(name)
+            value = fields.get(name)
             if isinstance(value, str) and _DIGITS.fullmatch(value):
                 value = int(value)
             if type(value) is int and value > 0:

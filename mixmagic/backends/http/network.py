@@ -1,8 +1,8 @@
-"""Network connections that another thread can abort, and that keep to the call's timeouts.
+"""Network connections that another thread can abort, and that respect the call's timeouts.
 
-For `transport` alone. A thread that waits in a socket's read is not woken by closing its response;
-shutting the socket down wakes it at once. And a read timeout starts anew with each byte, so that a
-server's pings would keep a call alive for ever. So every connection knows the call that uses it.
+Used only by `transport`. Closing a response does not wake a thread that is reading its socket, but
+shutting the socket down does. And a read timeout starts again with each byte, so that a server's
+pings could keep a call alive forever. So every connection knows the call that uses it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from mixmagic.errors import (
 )
 
 _thread = threading.local()
-_METHODS = (b"POST ", b"GET ")  # and not CONNECT, which is for a proxy
+_METHODS = (b"POST ", b"GET ")  # not CONNECT, which is for a proxy
 _WRITE_SIZE = 16 * 1024
 _TLS_RECORD_SIZE = 16 * 1024
 _Result = TypeVar("_Result")
 
 
 class Socket(Protocol):
-    """The methods that are used of a socket, with or without TLS."""
+    """The methods that this module uses of a socket, with or without TLS."""
 
     def recv(self, size: int, /) -> bytes: ...
     def send(self, data: bytes, /) -> int: ...
@@ -52,17 +52,17 @@ class CallConnection:
 
     Args:
         settings: The timeouts.
-        deadline: When the call must be over, on the monotonic clock.
+        deadline: The time when the call must be over, on the monotonic clock.
 
     Attributes:
-        timeout_error: The error of the current wait, if it takes too long.
+        timeout_error: The error to raise if the current wait takes too long.
         sent: True once a part of the request has been written.
         unsent: True if a part of the request could not be written.
-        stale: True if the request went over a connection that an earlier request had used, and no
-            byte of an answer has come: the server may have closed it before it read anything.
+        stale: True if the request was sent over a reused connection and no byte of the response has
+            been received: the server may have closed the connection without reading it.
         aborted: True if the call has been aborted.
-        moved: Set it when a part of the answer has come: the next wait has the whole idle timeout.
-        accepted: True once the server has answered with a status of success.
+        moved: Set this to True when a part of the answer is received: it restarts the idle timeout.
+        accepted: True once the server has answered with a success status.
     """
 
     def __init__(self, settings: Settings, deadline: float) -> None:
@@ -77,7 +77,7 @@ class CallConnection:
         self.expect(settings.connect_timeout, ConnectTimedOut)
 
     def expect(self, seconds: float, error: type[TimedOut]) -> None:
-        """Set the timeout of what comes next, and the error if it takes longer."""
+        """Set the timeout of the next wait, and the error to raise if it takes longer."""
         self.moved = False
         self._until, self.timeout_error = time.monotonic() + seconds, error
         if self._until > self._deadline:
@@ -85,16 +85,16 @@ class CallConnection:
 
     @property
     def over(self) -> bool:
-        """True if the call has been aborted, or takes too long."""
+        """True if the call has been aborted, or the current wait takes too long."""
         if self.moved:
             self.expect(self._settings.idle_timeout, IdleTimedOut)
         return self.aborted or time.monotonic() >= self._until
 
     def remaining(self) -> float:
-        """Return the seconds until the current wait takes too long.
+        """Return the seconds until the current wait times out.
 
         Raises:
-            httpcore.ReadTimeout: It does already.
+            httpcore.ReadTimeout: It has timed out.
             httpcore.ReadError: The call has been aborted.
         """
         if self.aborted:
@@ -104,7 +104,7 @@ class CallConnection:
             self.moved, idle = False, self._settings.idle_timeout
             self._until, self.timeout_error = now + idle, IdleTimedOut
             if self._until <= self._deadline:
-                return idle  # the same each time, so that the socket's timeout is set once
+                return idle  # always the same value, so that the socket's timeout is set once
             self._until, self.timeout_error = self._deadline, TotalTimedOut
         seconds = self._until - now
         if seconds <= 0:
@@ -114,8 +114,8 @@ class CallConnection:
     def connect(
         self, resolver: Resolver, host: str, port: int, source: str | None, options: Iterable[Any]
     ) -> socket.socket:
-        """Return a connected socket; end at once if the call is aborted, or after its timeout."""
-        if self.sent:  # a request that is sent again
+        """Return a connected socket; stop if the call is aborted, or after its timeout."""
+        if self.sent:  # the request is sent again
             self.expect(self._settings.connect_timeout, ConnectTimedOut)
         resolver.ask(host, port, self._addresses)
         try:
@@ -129,40 +129,40 @@ class CallConnection:
             raise httpcore.ConnectError(str(error)) from None
 
     def _wait_for_addresses(self) -> Addresses | Exception:
-        """Return the host's addresses as soon as they are known."""
+        """Wait for the host's addresses, and return them."""
         while True:
-            # In steps: Python's queue can miss the end of a wait that a signal made late.
+            # In steps: a wait that a signal interrupts near its end may never end.
             with contextlib.suppress(queue.Empty):
                 return self._addresses.get(timeout=min(max(self.remaining(), 0.01), 0.1))
 
     def on_write(self, data: bytes, *, reused: bool) -> None:
-        """Note that a part of the request, or of a proxy's handshake, is about to be written."""
+        """Record that a part of the request, or of a proxy's handshake, is about to be written."""
         if data.startswith(_METHODS):
             self.sent, self.stale = True, reused
         if self.sent:
             self.expect(self._settings.first_byte_timeout, FirstByteTimedOut)
 
     def use(self, sock: Socket | None) -> None:
-        """Note the socket to shut down if the call is aborted."""
+        """Set the socket to shut down if the call is aborted."""
         with self._lock:
             self._socket = sock
             if self.aborted:
                 self.abort()
 
     def attach(self, stream: SocketStream) -> None:
-        """Use `stream` from now on, in whatever thread it is read."""
+        """Use `stream` from now on, no matter in which thread it is read."""
         stream.call, self._stream = self, stream
         self.use(stream.socket)
 
     def detach(self) -> None:
-        """Let go of the connection: from now on it may be another call's."""
+        """Release the connection: from now on, another call may use it."""
         with self._lock:
             self._socket, stream, self._stream = None, self._stream, None
         if stream is not None:
             stream.call = None
 
     def abort(self) -> None:
-        """Shut the connection down: its reader and the server both see it end."""
+        """Shut the connection down: both its reader and the server see its end."""
         with self._lock:
             self.aborted = True
             self._addresses.put(OSError("aborted"))
@@ -172,7 +172,7 @@ class CallConnection:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make this the call of whatever connection this thread opens or writes to."""
+        """Attach this call to every connection that this thread opens or writes to."""
         _thread.call = self
         try:
             yield
@@ -181,23 +181,23 @@ class CallConnection:
 
 
 class SocketStream(httpcore.NetworkStream):
-    """A socket that knows the call it is used for, and hands out no byte behind a response.
+    """A socket that knows the call that uses it, and returns no bytes after a response.
 
     Attributes:
         socket: The socket, with or without TLS.
-        call: The call that uses it; None between two calls.
+        call: The call that uses it; `None` between calls.
     """
 
     def __init__(self, sock: Socket) -> None:
         self.socket = sock
         self.call: CallConnection | None = None
         self._cutter = ResponseCutter()
-        self._timeout: float | None = -1.0  # the one that the socket has; none yet
+        self._timeout: float | None = -1.0  # the socket's timeout; not set yet
         self._used = self._ended = False
         _active_call().attach(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return the next bytes of the response; none of what follows it."""
+        """Return the next bytes of the response, but none after its end."""
         cutter = self._cutter
         if cutter.rest:
             return cutter.cut(cutter.rest)
@@ -236,7 +236,7 @@ class SocketStream(httpcore.NetworkStream):
 
     def _send(self, data: bytes, call: CallConnection) -> None:
         while data:
-            self._timeout = call.remaining()  # each piece has only what is left of the time
+            self._timeout = call.remaining()  # the time is for all pieces together
             try:
                 self.socket.settimeout(self._timeout)
                 data = data[self.socket.send(data) :]
@@ -260,7 +260,7 @@ class SocketStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Return the connection with TLS; on top of TLS, if a proxy has it already."""
+        """Return the connection with TLS: inside TLS, if the one to a proxy has it already."""
         call, secured = _active_call(), self.socket
         try:
             secured = tls = _with_tls(secured, ssl_context, server_hostname)
@@ -269,7 +269,7 @@ class SocketStream(httpcore.NetworkStream):
             tls.do_handshake()
         except BaseException as error:
             call.use(None)
-            secured.close()  # nobody else does
+            secured.close()  # httpcore does not
             if isinstance(error, TimeoutError):
                 raise httpcore.ConnectTimeout from None
             if isinstance(error, OSError):
@@ -278,7 +278,7 @@ class SocketStream(httpcore.NetworkStream):
         return SocketStream(secured)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for: an idle connection that is readable is not reused."""
+        """Return information for httpcore, which does not reuse a readable idle connection."""
         if info == "is_readable":
             return self._ended or bool(self._cutter.rest) or _is_readable(self.socket)
         if info == "ssl_object":
@@ -287,9 +287,9 @@ class SocketStream(httpcore.NetworkStream):
 
 
 class _TLSInTLS:
-    """TLS within a connection that has TLS: to a server, through a proxy that itself speaks TLS.
+    """TLS inside TLS: a connection to a server through a proxy with an `https` URL.
 
-    `ssl` wraps only plain sockets.
+    The module `ssl` wraps only plain sockets.
     """
 
     def __init__(self, inner: Socket, context: ssl.SSLContext, server_hostname: str | None) -> None:
@@ -315,7 +315,7 @@ class _TLSInTLS:
         return self._run(lambda: self._tls.write(data))
 
     def _run(self, operation: Callable[[], _Result]) -> _Result:
-        """Run an operation of TLS; pass its bytes on until it is done."""
+        """Run a TLS operation; transfer its bytes until it is done."""
         while True:
             try:
                 result = operation()
@@ -336,7 +336,7 @@ class _TLSInTLS:
 
 
 class NetworkBackend(httpcore.NetworkBackend):
-    """Opens the connections of the calls that are active in their threads."""
+    """Opens a connection for the call that is active in the current thread."""
 
     def __init__(self) -> None:
         self._resolver = Resolver()
@@ -362,7 +362,7 @@ def _active_call() -> CallConnection:
 def _with_tls(
     sock: Socket, context: ssl.SSLContext, server_hostname: str | None
 ) -> ssl.SSLSocket | _TLSInTLS:
-    """Return a socket with TLS whose handshake is still to be done."""
+    """Return a socket with TLS, before its handshake."""
     if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
         return context.wrap_socket(
             sock, server_hostname=server_hostname, do_handshake_on_connect=False
@@ -374,17 +374,17 @@ def _shut_down(sock: Socket) -> None:
     """Shut down a socket that another thread may be reading."""
     while isinstance(sock, _TLSInTLS):
         sock = sock.inner
-    # Not SSLSocket.shutdown, which would first take the TLS away from the thread that reads.
+    # Not SSLSocket.shutdown, which would discard the TLS state that the reading thread uses.
     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # type: ignore[arg-type]
 
 
 def _is_readable(sock: Socket) -> bool:
-    """True if a socket has bytes, or its end, that nobody has read."""
+    """True if a socket has unread bytes, or its end."""
     if sock.fileno() < 0:
         return True
     if isinstance(sock, (ssl.SSLSocket, _TLSInTLS)) and sock.pending():
         return True
-    if hasattr(select, "poll"):  # `select` takes no large descriptors
+    if hasattr(select, "poll"):  # `select` does not accept large descriptors
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))

@@ -1,7 +1,7 @@
 """Rate limits, and the time to wait, in the headers of a response. No I/O.
 
-`Retry-After` is RFC 9110's; the others are customs: `x-ratelimit-*` for requests and
-`x-tokenlimit-*` for tokens (Together AI, per second, some with `-dynamic` behind the name), or
+`Retry-After` is RFC 9110's; the others are conventions: `x-ratelimit-*` for requests and
+`x-tokenlimit-*` for tokens (Together AI, per second, some with the suffix `-dynamic`), or
 `x-ratelimit-*-requests` and `-tokens` (OpenAI, Groq).
 """
 
@@ -20,25 +20,25 @@ _KINDS = ("", "-dynamic", "-requests", "-tokens")
 _BUCKETS = ("-requests", "-tokens")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
-# Numbers above these are moments, not durations: seconds and milliseconds since 1970.
 _LONGEST = 64  # characters
+# Numbers above these are times, not durations: seconds and milliseconds since 1970.
 _EPOCH, _EPOCH_MS = 1e9, 1e11
 
 
 def limits(headers: Mapping[str, str], window: int) -> RateLimits:
-    """The limits that a response's headers tell.
+    """Return the rate limits in a response's headers.
 
     Args:
-        headers: With case-insensitive names.
-        window: Seconds for which `x-ratelimit-limit` holds; 0 if unknown.
+        headers: The headers, with case-insensitive names.
+        window: Seconds that `x-ratelimit-limit` applies to; 0 if unknown.
 
     Example:
         >>> limits({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "3"}, window=1)
         RateLimits(requests=20.0, tokens=None, wait=0.0)
     """
     if not window:
-        return RateLimits(wait=_room(headers))
-    # If the rate is known, it is enough to keep to it.
+        return RateLimits(wait=_next_call(headers))
+    # If the rate is known, no wait is needed.
     return RateLimits(
         requests=_rate(headers, "x-ratelimit-limit", window),
         tokens=_rate(headers, "x-tokenlimit-limit", window),
@@ -46,9 +46,9 @@ def limits(headers: Mapping[str, str], window: int) -> RateLimits:
 
 
 def wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a refusal asks to wait; `None` if it does not say.
+    """Return the seconds that a refusal asks to wait; `None` if it does not.
 
-    A wait of zero, or a time in the past, says nothing.
+    A wait of zero, or until a time in the past, is ignored.
 
     Example:
         >>> wait({"retry-after": "2"}), wait({"retry-after": "0"})
@@ -56,46 +56,46 @@ def wait(headers: Mapping[str, str]) -> float | None:
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     after = headers.get("retry-after", "")
-    told = (
+    waits = (
         milliseconds and milliseconds / 1000,
         _duration(after) or _until(after, headers.get("date", "")),
         _used_up(headers),
         _duration(headers.get("x-ratelimit-reset", "")),
     )
-    return next((seconds for seconds in told if seconds), None)
+    return next((seconds for seconds in waits if seconds), None)
 
 
-def _room(headers: Mapping[str, str]) -> float:
-    """Seconds until there is room for one call more; 0 if there is some.
+def _next_call(headers: Mapping[str, str]) -> float:
+    """Seconds until the next call is allowed; 0 if it is now.
 
-    Of `-requests` and `-tokens`, `reset` is the time to a full bucket, as OpenAI and Groq have it:
-    room for one comes that much sooner.
+    For `-requests` and `-tokens` (OpenAI, Groq), `reset` is the time until the bucket is full
+    again; the time for one more is that divided by the limit.
     """
-    told = []
+    waits = []
     for kind in _KINDS:
         seconds = _reset(headers, kind)
         if seconds and kind in _BUCKETS:
             limit = _number(headers.get(f"x-ratelimit-limit{kind}", ""))
             seconds = seconds / limit if limit else 0.0
-        told.append(seconds or 0.0)
-    return max(told)
+        waits.append(seconds or 0.0)
+    return max(waits)
 
 
 def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
     """A limit per second; if it also has a dynamic variant, the lower one."""
-    values = [_number(headers.get(each, "")) for each in (name, f"{name}-dynamic")]
-    told = [value / window for value in values if value]
-    return min(told, default=None)
+    values = [_number(headers.get(header, "")) for header in (name, f"{name}-dynamic")]
+    rates = [value / window for value in values if value]
+    return min(rates, default=None)
 
 
 def _used_up(headers: Mapping[str, str]) -> float | None:
     """Seconds until every exhausted limit has reset; `None` if no limit is exhausted."""
-    told = (_reset(headers, kind) for kind in _KINDS)
-    return max((seconds for seconds in told if seconds is not None), default=None)
+    resets = (_reset(headers, kind) for kind in _KINDS)
+    return max((seconds for seconds in resets if seconds is not None), default=None)
 
 
 def _reset(headers: Mapping[str, str], kind: str) -> float | None:
-    """Seconds until an exhausted limit resets; `None` if it is not exhausted or not named."""
+    """Seconds until an exhausted limit resets; `None` if it is not exhausted, or unknown."""
     if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) != 0:
         return None
     return _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
@@ -111,8 +111,8 @@ def _number(text: str) -> float | None:
 
 
 def _duration(text: str) -> float | None:
-    """Seconds, from `2`, `2.5`, `350ms`, `1m12s`, or a moment as seconds or ms since 1970."""
-    if len(text) > _LONGEST:  # the pattern below takes its time
+    """Seconds, from `2`, `2.5`, `350ms`, `1m12s`, or a time as seconds or ms since 1970."""
+    if len(text) > _LONGEST:  # the pattern below is slow
         return None
     number = _number(text)
     if number is None:

@@ -1,13 +1,13 @@
-"""Host names looked up and sockets connected, such that aborting a call ends both at once.
+"""Resolve host names and connect sockets so that aborting a call ends both at once.
 
-For `network` alone. Neither the system's name resolution nor its connecting can be interrupted: the
-first runs in a thread that is left behind, the second in small steps.
+Used only by `network`. Neither operation can be interrupted: name resolution runs in a thread that
+is abandoned, and connecting is done in small steps.
 """
 
 from __future__ import annotations
 
 import contextlib
-import encodings.idna  # noqa: F401  # else in the middle of a first look-up: a fork may come then
+import encodings.idna  # noqa: F401  # or the first look-up imports it, and a fork may interrupt that
 import os
 import queue
 import selectors
@@ -20,12 +20,12 @@ from typing import Any
 # The result of `socket.getaddrinfo`.
 Addresses = Sequence[tuple[Any, ...]]
 Results = queue.SimpleQueue[Addresses | Exception]
-# Seconds between two checks if the connection is still wanted.
+# Seconds between two checks if the call has been aborted.
 _TICK = 0.05
 
 
 class Resolver:
-    """Resolves host names, each in one thread, however many calls wait for it."""
+    """Resolves host names, each in one thread, no matter how many calls wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Resolver:
 
     def ask(self, host: str, port: int, results: Results) -> None:
         """Put the host's addresses, or the error, into `results` as soon as they are known."""
-        with contextlib.suppress(OSError, UnicodeError):  # an address needs no thread
+        with contextlib.suppress(OSError, UnicodeError):  # an IP address needs no thread
             results.put(_addresses(host, port, socket.AI_NUMERICHOST))
             return
         with self._lock:
@@ -72,14 +72,14 @@ def connect(
 
     Args:
         addresses: The addresses to try, in this order; each gets its share of the time.
-        remaining: Returns the seconds until the timeout; raises if it has passed, or if the
-            connection is no longer wanted.
+        remaining: Returns the seconds until the timeout; raises if it has passed, or if the call
+            has been aborted.
         use: Called with each socket before it is connected.
         source: The local address to use.
         options: Arguments for `setsockopt`.
 
     Raises:
-        OSError: None of them accepts.
+        OSError: No address accepts the connection.
     """
     failure = OSError("it has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -106,7 +106,7 @@ def connect(
 def _connect(
     sock: socket.socket, address: Any, remaining: Callable[[], float], seconds: float
 ) -> None:
-    """Connect in small steps, so that an aborted call does not wait."""
+    """Connect in small steps, so that aborting the call ends the wait."""
     until = time.monotonic() + seconds
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):

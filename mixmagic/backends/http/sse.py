@@ -1,29 +1,29 @@
 """Server-sent events: bytes in any chunking to events. No I/O.
 
-The WHATWG rules (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
-frames that real servers send and the rules would lose: an `error:` field (llama.cpp), and a
-last event without its blank line. An event with empty data says nothing and is left out.
+Follows the WHATWG rules (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
+exceptions for real servers: an `error:` field (llama.cpp) is an event, and so is a last event
+without its blank line. Events with empty data are dropped.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# The longest event, in bytes: far over what a model says at once, under what hurts.
+# The longest event, in bytes: far more than a model sends at once, but little memory.
 MAX_EVENT = 16 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class Event(NamedTuple):
-    """One event: its type (`message` unless it says otherwise) and its data."""
+    """One event: its type (`message` by default) and its data."""
 
     type: str
     data: str
 
 
 class EventTooLong(ValueError):
-    """An event is longer than `MAX_EVENT`; `events` are those that were complete before it."""
+    """An event is longer than `MAX_EVENT`; `events` has the complete ones before it."""
 
     events: list[Event]
 
@@ -40,11 +40,11 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self._start = b""  # the first bytes, until it is clear whether they are a BOM
+        self._start = b""  # the first bytes, while they may be a part of a BOM
         self._started = False
         self._tail: list[bytes] = []  # a line that has not ended
         self._tail_size = 0
-        self._size = 0  # bytes of the event that has not ended, in the lines that have
+        self._size = 0  # bytes in the complete lines of an event that has not ended
         self._after_cr = False
         self._type = ""
         self._data: list[bytes] = []
@@ -53,7 +53,7 @@ class Decoder:
     def whole(self, chunk: bytes) -> str | None:
         """Return the data of bytes that are one event of one line; None if `feed` must read them.
 
-        Nearly all servers send each event by itself: so it costs a fraction of the time.
+        A fast path: nearly all servers send each event as one chunk.
         """
         if not (self.at_rest and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")):
             return None
@@ -97,7 +97,7 @@ class Decoder:
         for line in lines:
             if line or self._type or len(self._data) != 1:
                 self._line(line, events)
-            else:  # the blank line behind one line of data: nearly every event
+            else:  # the blank line after one line of data: nearly every event
                 self._size = 0
                 if data := self._data.pop():
                     events.append(Event("message", data.decode("utf-8", "replace")))
@@ -108,7 +108,7 @@ class Decoder:
         self.at_rest = not (self._tail or self._data or self._type or self._after_cr)
 
     def close(self) -> list[Event]:
-        """The stream has ended: return what its last, unfinished event says, if anything."""
+        """Return the last, unfinished event, if there is one: the stream has ended."""
         events: list[Event] = []
         last = self._start.removeprefix(_BOM) + b"".join(self._tail)
         if last:

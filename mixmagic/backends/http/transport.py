@@ -1,7 +1,7 @@
 """The HTTP transport of a process: httpcore's connection pools, proxies and certificates.
 
-httpx's own transport has no argument for a network backend, which is what makes a call stop at
-once. For `backends.http` alone.
+httpx's own transport has no argument for a network backend, which is needed to stop a call at once.
+Used only by `backends.http`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mixmagic.backends.http import network
 from mixmagic.core import lazy
 from mixmagic.errors import BadArguments
 
-# Calls of one pool at the same time. At each request and each end httpcore walks through all of a
-# pool's connections: several small pools take much less time than a large one.
+# Calls of one pool at the same time. At the beginning and the end of each request httpcore loops
+# over all connections of the pool: several small pools are much faster than a large one.
 _CALLS_PER_POOL = 16
 _KEEP_ALIVE = 30.0  # seconds that an idle connection is kept
-# The name of the extension of a request that holds its `CallConnection`.
+# The request extension for its `CallConnection`.
 CALL = "mixmagic.call"
 _FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError,
              httpcore.ProxyError, httpcore.UnsupportedProtocol)  # fmt: skip
@@ -35,12 +35,12 @@ _FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.Protocol
 class Transport(httpx.BaseTransport):
     """Sends requests whose connections can be aborted.
 
-    A request carries its `network.CallConnection` as the extension `CALL`. Proxies and certificates
-    are those of the environment in which the transport first needs them.
+    A request has its `network.CallConnection` as the extension `CALL`. Proxies and certificates are
+    read from the environment when the transport is created.
 
     Args:
         ca_file: A PEM file of certificates to trust besides the usual ones; may be empty.
-        redact: Takes keys out of a message.
+        redact: Removes keys from a message.
 
     Attributes:
         trusted: The certificates that servers and proxies are checked with.
@@ -54,7 +54,7 @@ class Transport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._pools: dict[httpx.URL | None, list[_Pool]] = {}
         self._routes: dict[tuple[str, str, int | None], httpx.Proxy | None] = {}
-        # A session that is dropped without having been closed leaves no connection behind.
+        # So that a session that is dropped without being closed leaves no connections open.
         weakref.finalize(self, _close, self._pools).atexit = False
         self._network = network.NetworkBackend()
         with self._checked():
@@ -65,10 +65,10 @@ class Transport(httpx.BaseTransport):
 
     @property
     def connections(self) -> list[httpcore.ConnectionInterface]:
-        """The connections in use, and those kept for the next calls."""
+        """The connections in use, and the idle ones."""
         with self._lock:
             pools = [pool for pools in self._pools.values() for pool in pools]
-        return [each for pool in pools for each in pool.connections.connections]
+        return [connection for pool in pools for connection in pool.connections.connections]
 
     def proxy_host(self, url: httpx.URL) -> str:
         """Return the host of the proxy that a request goes through; empty if it needs none."""
@@ -76,11 +76,11 @@ class Transport(httpx.BaseTransport):
         return "" if proxy is None else proxy.url.host
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; return its response, whose body is yet to be read.
+        """Send a request; return its response, with a body that has not been read.
 
-        A server without TLS may close an idle connection just when a request is on its way. Such
-        a request is sent once more, over a new connection, if no byte of an answer has come:
-        servers nearby do not bill. For others it is an error.
+        A server may close an idle connection just when a request is sent. Without TLS, the request
+        is sent once more, over a new connection, if no byte of a response was received: local
+        servers are free. With TLS, this is an error.
         """
         call: network.CallConnection = request.extensions[CALL]
         with _as_httpx():
@@ -133,8 +133,8 @@ class Transport(httpx.BaseTransport):
             pools = self._pools.setdefault(None if proxy is None else proxy.url, [])
             if len(pools) > 1 and pools[-1].is_unused():
                 unused = pools.pop()
-            rooms = () if fresh else pools
-            pool = next((each for each in rooms if each.calls < _CALLS_PER_POOL), None)
+            usable = () if fresh else pools
+            pool = next((pool for pool in usable if pool.calls < _CALLS_PER_POOL), None)
             if pool is None:
                 pool = _Pool(self._make(proxy))
                 pools.append(pool)
@@ -190,7 +190,7 @@ class Transport(httpx.BaseTransport):
 
 
 class _Pool:
-    """A pool of httpcore's, and how many calls use it."""
+    """A pool of httpcore's, and the number of calls that use it."""
 
     def __init__(self, connections: httpcore.ConnectionPool) -> None:
         self.connections = connections
@@ -198,18 +198,18 @@ class _Pool:
         self.left = 0.0
 
     def is_unused(self) -> bool:
-        """True if no call has used it for so long that its connections have expired."""
+        """Return True if no call has used it since its connections expired."""
         return not self.calls and time.monotonic() - self.left > _KEEP_ALIVE
 
 
 def _close(pools: Mapping[httpx.URL | None, Iterable[_Pool]]) -> None:
-    for each in pools.values():
-        for pool in each:
+    for group in pools.values():
+        for pool in group:
             pool.connections.close()
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of a response: as it came, not decompressed."""
+    """The body of a response as received, not decompressed."""
 
     def __init__(
         self, content: Any, call: network.CallConnection, leave: Callable[[], None]
@@ -222,7 +222,7 @@ class _Body(httpx.SyncByteStream):
         with _as_httpx():
             for chunk in self._content:
                 yield chunk
-                if call.aborted:  # some chunks may be at hand
+                if call.aborted:  # there may be chunks that have been received
                     raise httpcore.ReadError("aborted")
         self.close()
 
@@ -230,7 +230,7 @@ class _Body(httpx.SyncByteStream):
         """Give the connection back, or close it if the body has not been read to its end."""
         if not self._closed:
             self._closed = True
-            self._call.detach()  # first: behind the next line it may be another call's
+            self._call.detach()  # first: after the next line, another call may use it
             try:
                 self._content.close()
             finally:
@@ -247,7 +247,7 @@ def _as_httpx() -> Iterator[None]:
 
 
 def _length(status: int, headers: httpx.Headers) -> int | None:
-    """Return the bytes of a body; None if it is in chunks, or ends with its connection."""
+    """Return the length of a body; None if it is chunked, or ends with its connection."""
     if status in (204, 304):
         return 0
     length = headers.get("content-length")
@@ -259,7 +259,7 @@ def _proxy(url: httpx.URL, proxies: dict[str, str]) -> httpx.Proxy | None:
 
     Raises:
         ImportError: It is a SOCKS proxy, and socksio is not installed.
-        ValueError: It is not a proxy's URL.
+        ValueError: It is not a valid URL for a proxy.
     """
     named = proxies.get(url.scheme) or proxies.get("all")
     if not named or _is_exempt(url, proxies.get("no", "").split(",")):
@@ -276,7 +276,7 @@ def _proxy(url: httpx.URL, proxies: dict[str, str]) -> httpx.Proxy | None:
 
 
 def _is_exempt(url: httpx.URL, entries: Iterable[str]) -> bool:
-    """True if a URL's host is to be reached directly: by NO_PROXY, or the system's settings."""
+    """True if NO_PROXY or the system's settings exempt a URL's host from the proxy."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     return (
