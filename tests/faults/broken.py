@@ -85,18 +85,18 @@ _STREAMED = [
     broken("gzip, ended early", streamed(*gzipped(HI, ANSWER)[:1], headers=GZIP), text="Hi"),
     broken("gzip, corrupt", streamed(*gzipped(HI), b"\xff" * 99, headers=GZIP), text="Hi"),
     broken("gzip that is none", streamed(HI, FINAL, headers=GZIP)),
-    broken("an encoding nobody asked for", streamed(gzip.compress(ANSWER)), says="no valid JSON"),
+    broken("an encoding nobody asked for", streamed(gzip.compress(ANSWER)), says="invalid JSON"),
 ]
 
 _WHOLE = [
     broken("JSON, cut", body(document()[:-9], CUT), stream=False),
     broken("JSON, reset", body(document()[:-9], RESET), stream=False),
-    broken("JSON, ended early", body(document()[:-9]), stream=False, says="no valid JSON"),
+    broken("JSON, ended early", body(document()[:-9]), stream=False, says="invalid JSON"),
     broken("JSON, no length, cut", raw(head(), document()[:-9], CUT), stream=False),
     broken("JSON, a length too long, cut inside",
            raw(head(content_length="999"), document()[:-9], CUT), stream=False),
     broken("JSON, a length too short",
-           raw(head(content_length="9") + document()), stream=False, says="no valid JSON"),
+           raw(head(content_length="9") + document()), stream=False, says="invalid JSON"),
     broken("JSON, gzip, cut", streamed(gzip.compress(document())[:30], CUT, headers=GZIP,
            type=JSON), stream=False),
     broken("JSON, gzip, corrupt", streamed(gzip.compress(document())[:30], b"\xff" * 99,

@@ -164,7 +164,7 @@ _GARBAGE = [
 ]  # fmt: skip
 
 _NO_ANSWER = [
-    no_answer("HTML", HTML, says="no valid JSON"),
+    no_answer("HTML", HTML, says="invalid JSON"),
     Fault("HTML from a gateway", StreamBroken, (Answer([HTML], type="text/html"),), stream=None),
     no_answer("an empty object", b"{}"),
     no_answer("an empty list", b"[]"),
@@ -172,8 +172,8 @@ _NO_ANSWER = [
     no_answer("a JSON number", b"7"),
     no_answer("no choices in JSON", b'{"choices": []}'),
     no_answer("a choice without a message", b'{"choices": [{}]}'),
-    no_answer("two answers in one", document() + document(), says="no valid JSON"),
-    no_answer("an answer of plain text", b"Hi there", says="no valid JSON"),
+    no_answer("two answers in one", document() + document(), says="invalid JSON"),
+    no_answer("an answer of plain text", b"Hi there", says="invalid JSON"),
     no_answer("an answer in UTF-16", codecs.BOM_UTF16_LE + document().decode().encode("utf-16-le")),
     no_answer("an answer nested deep", b'{"choices":' * DEEP),
     *(

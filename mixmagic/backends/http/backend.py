@@ -1,6 +1,6 @@
-"""OpenAI-compatible servers: POST requests, and server-sent events in answer to them.
+"""OpenAI-compatible servers: POST requests, answered with server-sent events.
 
-It and `transport` alone import httpx; the session imports them at the first call that needs them.
+Only this module and `transport` import httpx. They are imported at the first call that needs them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.urls import base_url, join, redact_query
 
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
-# Seconds that the end of a response may take: after `[DONE]`, and after a finish reason alone,
-# which token counts may follow, or after the head of an error.
+# Seconds to wait for the end of a response: after `[DONE]`; and after a finish reason, which token
+# counts may follow, or after the head of an error.
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
-# A note on an answer that has ended, but whose response has not.
+# A note on an answer that is complete, although its response has not ended.
 _LEFT_OPEN = "the provider did not end the response: anything sent after the answer is missing"
 _HEADERS = {
     "accept": "*/*",
@@ -54,15 +54,15 @@ _HEADERS = {
     "connection": "keep-alive",
     "user-agent": "mixmagic",
 }
-_LONGEST_LISTING = 16 * 1024 * 1024  # bytes: OpenRouter's is about half of one
-# The errors with which a response that has begun can break off.
+_LONGEST_LISTING = 16 * 1024 * 1024  # bytes; OpenRouter's is about half a megabyte
+# The errors that can break off a response.
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
-# A host that IDNA cannot encode, or a port that is too high, is found late.
+# Errors of an invalid URL: IDNA cannot encode the host, or the port is too high.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
 
 
 class HttpBackend:
-    """Every HTTP provider, over one transport that is made at the first call."""
+    """All HTTP providers, over one transport that is created at the first call."""
 
     def __init__(self, settings: Settings, access: Credentials) -> None:
         self.access, self._settings = access, settings
@@ -71,7 +71,7 @@ class HttpBackend:
         self._transport: transport.Transport | None = None
 
     def open(self, provider: Provider) -> Stream:
-        """Return the stream that asks `provider`: see `mixmagic.backends.Backends.open`."""
+        """Return the function that sends a request: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
     def models(
@@ -101,7 +101,7 @@ class HttpBackend:
 
     @property
     def transport(self) -> transport.Transport:
-        """The transport of this process, made when first needed."""
+        """The transport, created when first needed."""
         if (made := self._transport) is not None:
             return made
         with lazy.lock, self._lock:  # in this order, as everywhere
@@ -124,8 +124,8 @@ class HttpBackend:
                     self._accepted(model, response, call, key)
                     return reading.page(_decoded(response, call), _LONGEST_LISTING)
 
-        found = listing.entries(provider, listing.fetch(provider, get))
-        return list(self.access.redact(found))
+        entries = listing.entries(provider, listing.fetch(provider, get))
+        return list(self.access.redact(entries))
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         with sealed(self.access.redact):
@@ -161,14 +161,14 @@ class HttpBackend:
     def _accepted(
         self, model: Model, response: httpx.Response, call: network.CallConnection, key: str = ""
     ) -> None:
-        """Raise if the status is not a success."""
+        """Raise the error of a response whose status is not a success."""
         if response.is_success:
             return
         call.expect(_AFTER_FINISH, IdleTimedOut)
         raw = reading.page(_until_cut(response, call))
         headers = response.headers
-        moved = headers.get("location", "") if response.is_redirect else ""
-        body = self.access.redact({"error": moved} if moved else error_bodies.parse(raw))
+        location = headers.get("location", "") if response.is_redirect else ""
+        body = self.access.redact({"error": location} if location else error_bodies.parse(raw))
         url = self.access.redact(redact_query(str(response.request.url)))
         asked = provider_errors.Asked(url, self.access.source(model.provider, key))
         error = provider_errors.from_status(
@@ -199,7 +199,7 @@ class HttpBackend:
                 error = raised
             except KeyboardInterrupt:
                 error = Stopped(sent=call.sent)
-        if stop.is_set():  # a shut connection can look like anything
+        if stop.is_set():  # the connection was shut down, which can cause any error
             error = Stopped(sent=call.sent)
         if isinstance(error, MixmagicError):
             error.transmitted = call.sent
@@ -227,14 +227,14 @@ class HttpBackend:
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Unavailable(
                 f"{provider.label}'s certificate at {url} is not trusted: {reason}.",
-                "If it is your organisation's own, name its CA's PEM file: set ca_file in"
-                " config.toml, or MIXMAGIC_CA_FILE.",
+                "If your organization issued it, set ca_file in config.toml, or MIXMAGIC_CA_FILE,"
+                " to the PEM file of its CA.",
             )
         if isinstance(error, httpx.ProxyError):
             return Unavailable(
                 f"The proxy does not let a call to {provider.label} through: {reason}.",
                 "Check the proxy: HTTPS_PROXY, with its user and password, and NO_PROXY.",
-                retryable=not reason.startswith("4"),  # a status of its own
+                retryable=not reason.startswith("4"),  # the proxy's status
             )
         if isinstance(error, httpx.ConnectError):
             return Unavailable(
@@ -246,8 +246,8 @@ class HttpBackend:
                 retryable=True,
             )
         return StreamBroken(
-            f"The connection to {provider.label} broke before the answer was whole.",
-            "What came until then is kept; run the cell again for a whole answer.",
+            f"The connection to {provider.label} broke before the answer was complete.",
+            "The part received is kept; run the cell again for a complete answer.",
             retryable=call.unsent,
         )
 
@@ -275,7 +275,7 @@ def _read(
 def _arriving(
     response: httpx.Response, answer: reading.ResponseReader, call: network.CallConnection
 ) -> Iterator[Delta]:
-    """Yield the pieces of an answer as they arrive, each in its time."""
+    """Yield the pieces of an answer as they arrive, within the timeouts."""
     done = False
     for chunk in _decoded(response, call):
         if (delta := answer.feed_text(chunk)) is not None:
@@ -284,7 +284,7 @@ def _arriving(
             continue
         yield from answer.feed(chunk)
         if answer.done:
-            # The connection's end is awaited, so that it can be used again, but not for long.
+            # Wait briefly for the end of the response, so that its connection can be reused.
             if not done:
                 call.expect(_AFTER_DONE, IdleTimedOut)
                 done = True
@@ -298,10 +298,10 @@ def _arriving(
 def _decoded(response: httpx.Response, call: network.CallConnection) -> Iterable[bytes]:
     """Return the body of a response, decompressed.
 
-    httpx's own decoder decompresses all that a chunk holds at once, however much that is.
+    httpx's own decoder decompresses a whole chunk at once, no matter how large the result is.
 
     Raises:
-        httpx.ReadTimeout: While it is read: the call is stopped, or something takes too long.
+        httpx.ReadTimeout: The call was stopped, or a wait took too long.
         Undecodable: The body cannot be decompressed.
     """
     decoder = decompression.Decoder(response.headers.get("content-encoding", ""))
@@ -312,7 +312,7 @@ def _decoded(response: httpx.Response, call: network.CallConnection) -> Iterable
 def _decompressed(
     chunks: Iterable[bytes], decoder: decompression.Decoder, call: network.CallConnection
 ) -> Iterator[bytes]:
-    """Yield decompressed slices, between which a stop and the time count."""
+    """Yield decompressed slices; between them, check if the call was stopped or timed out."""
     for chunk in chunks:
         for piece in decoder.feed(chunk):
             if call.over:
@@ -322,6 +322,6 @@ def _decompressed(
 
 
 def _until_cut(response: httpx.Response, call: network.CallConnection) -> Iterator[bytes]:
-    """Yield the body of a response as far as it can be read."""
+    """Yield as much of a response's body as can be read."""
     with contextlib.suppress(*_BROKEN):
         yield from _decoded(response, call)

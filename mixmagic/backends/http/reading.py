@@ -1,4 +1,4 @@
-"""Turns the bytes of a response into the pieces of an answer, or a named error. No I/O."""
+"""Turns the bytes of a response into the pieces of an answer, or one of our errors. No I/O."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mixmagic.keys.redact import Redactor
 
 # The longest error page that is read, in bytes.
 _LONGEST_PAGE = 1024 * 1024
-# The beginning of a stream of events, whose content type may be wrong: a field, or a comment.
+# The beginning of an event stream, because content types may be wrong: a field, or a comment.
 _FIELDS = (b"data", b"event", b"id", b"retry", b"error:", b":")
 _BOM = b"\xef\xbb\xbf"
-_LONGEST_FIELD = 64  # bytes, generously, after which it is clear how the answer begins
+_LONGEST_FIELD = 64  # bytes that are more than enough to tell if the answer is a stream
 _DONE = "[DONE]"
 _CONTENT = b'"content":'
 _MOST_MISSES = 16
 
 
 class RepeatedEvent:
-    r"""Reads events that repeat an earlier one except for their text, without parsing their JSON.
+    r"""Reads events that differ from an earlier one only in their text, without parsing JSON.
 
     Example:
         >>> event = RepeatedEvent()
@@ -41,7 +41,7 @@ class RepeatedEvent:
         self._misses = 0
 
     def text(self, chunk: bytes) -> str | None:
-        """Return the text of an event; None if it is not the known one, or its text has escapes."""
+        """Return the text of an event; None if it differs otherwise, or the text has escapes."""
         if not (self._before and chunk.startswith(self._before) and chunk.endswith(self._after)):
             return None
         raw = chunk[len(self._before) : -len(self._after)]
@@ -54,11 +54,11 @@ class RepeatedEvent:
         return text
 
     def learn(self, chunk: bytes, text: str) -> None:
-        """Note an event and the text that it has, for the next ones."""
+        """Learn the form of an event from its text, for the next ones."""
         if self._misses >= _MOST_MISSES:  # this server's events differ
             return
         self._misses += 1
-        # Within a string the quotation marks would be escaped: this is a member, and the only one.
+        # In a string the quotation marks would be escaped: so this is a member, and the only one.
         start = chunk.find(_CONTENT)
         if start >= 0 and start == chunk.rfind(_CONTENT):
             quoted = f'"{text}"'.encode()
@@ -69,7 +69,7 @@ class RepeatedEvent:
 
 
 class ResponseReader:
-    """Reads one answer, streamed or not, as it comes in.
+    """Reads one answer, streamed or not, as it is received.
 
     The first bytes tell if it is a stream: servers' content types cannot be trusted.
 
@@ -78,10 +78,10 @@ class ResponseReader:
         access: Redacts keys, in case a server echoes one.
 
     Attributes:
-        whole: True if the answer has said that it is complete, and none of it has come since.
-        done: True if no more of it will come.
+        whole: True if the answer has a finish reason, and nothing was received after it.
+        done: True if the end of the stream was received.
         alive: True if the last bytes were more than a ping.
-        moved: True if they had text, an end or token counts; for answers that are `whole`.
+        moved: True if the last bytes had text, a finish reason or token counts.
     """
 
     def __init__(self, request: Request, access: Credentials) -> None:
@@ -89,11 +89,11 @@ class ResponseReader:
         self._said = self._resumed = False
         self._model, self._access = request.model, access
         self._least, self._most = request.answers, request.candidates
-        self._ended: set[int] = set()  # which of them have
-        self._spoken = 0  # pieces that have words
-        self._hasty = False  # whether the first of them has an end
-        self._several = False  # whether a frame had pieces of more than one
-        self._odd: Any = None  # the last frame that has a message and no piece of an answer
+        self._ended: set[int] = set()  # indexes of the answers with a finish reason
+        self._spoken = 0  # pieces with content
+        self._hasty = False  # True if the first of them has a finish reason
+        self._several = False  # True if a frame had pieces of more than one answer
+        self._odd: Any = None  # the last frame with a message and no piece of an answer
         self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
         self._decoder: sse.Decoder | None = None
         self._repeated = RepeatedEvent()
@@ -102,19 +102,18 @@ class ResponseReader:
 
     @property
     def doubtful(self) -> bool:
-        """True if it went on after an end, or has nothing but an end."""
+        """True if the answer continued after a finish reason, or has nothing else."""
         return self._resumed or not self._spoken
 
     @property
     def hasty(self) -> bool:
-        """True if more of it may come after its end: some servers put one on each piece."""
+        """True if the answer may continue: some servers send a finish reason with each piece."""
         return self.doubtful or (self._hasty and self._spoken == 1)
 
     def feed_text(self, chunk: bytes) -> Delta | None:
-        """Take bytes that are one event with nothing but more text of the only answer.
+        """Take bytes that are one event with only text; return it, or None for any other bytes.
 
-        Nearly all chunks of an answer are such, and cost a fraction of the time. Return None if
-        the bytes are anything else: then `feed` must take them.
+        A fast path for nearly all chunks of an answer. If it returns None, call `feed`.
         """
         if not self._said or self._ended or self._decoder is None or not self._decoder.at_rest:
             return None
@@ -136,18 +135,18 @@ class ResponseReader:
         return Delta(text)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """Take the next bytes; yield the pieces that they complete, those before an error too.
+        """Take the next bytes; yield the pieces that they complete, even if an error follows.
 
         Raises:
-            MixmagicError: It is not an answer, or it says that it has failed.
+            MixmagicError: The bytes are not an answer, or report an error.
         """
         self.moved = False
         if self._decoder is None:
             self.alive = bool(chunk.strip())
-            begun = self._size
+            size_before = self._size
             self._keep(chunk)
-            # After its beginning it is clear that it is not a stream.
-            if begun > _LONGEST_FIELD or not self._is_stream():
+            # After its beginning, an answer cannot turn out to be a stream.
+            if size_before > _LONGEST_FIELD or not self._is_stream():
                 self._measure()
                 return
             self._decoder = sse.Decoder()
@@ -164,30 +163,30 @@ class ResponseReader:
             raise StreamBroken(f"{self._model.provider.label} sent {too_long}.", "Ask for less.")
 
     def close(self) -> Iterator[Delta]:
-        """The response has ended: yield the last pieces.
+        """Yield the last pieces: the response has ended.
 
         Raises:
-            MixmagicError: The answer is not whole.
+            MixmagicError: The answer is incomplete.
         """
         yield from self.rest(torn=self.whole)
-        # With `best_of` a provider may send more answers, or not.
+        # With `best_of` a provider may send more answers than it must.
         self.whole = self.whole or len(self._ended) >= self._least
         if self._decoder is not None and (self.whole or self._odd) and not self._said:
             raise self._empty()
         if not self.whole:
             raise StreamBroken(
-                f"{self._model.provider.label} ended the answer before it was whole.",
-                "What came until then is kept; run the cell again for a whole answer.",
+                f"{self._model.provider.label} ended the answer before it was complete.",
+                "The part received is kept; run the cell again for a complete answer.",
             )
 
     def rest(self, *, torn: bool) -> Iterator[Delta]:
         """Yield the rest of the answer; afterwards `whole` is final.
 
         Args:
-            torn: True if the last event, or the body, may be truncated: then it is left out if so.
+            torn: True to drop the last event, or the body, if it is truncated.
 
         Raises:
-            MixmagicError: It is not an answer, or it says that it has failed.
+            MixmagicError: The rest is not an answer, or reports an error.
         """
         if self._decoder is None:
             body = b"".join(self._body)
@@ -201,17 +200,17 @@ class ResponseReader:
         yield from self.held()
 
     def held(self) -> Iterator[Delta]:
-        """Yield text that was held back because a key might have begun in it."""
+        """Yield text that was held back because it may begin a key."""
         for choice, redactors in self._redactors.items():
             if redactors is not None:
-                text, reasoning = (each.close() for each in redactors)
+                text, reasoning = (redactor.close() for redactor in redactors)
                 if text or reasoning:
                     yield Delta(text, reasoning, choice=choice)
 
     def _keep(self, chunk: bytes) -> None:
-        """Buffer bytes until the format is known, or of a body that is not a stream."""
+        """Buffer bytes while the format is unknown, or of a body that is not a stream."""
         if not self._size:
-            chunk = chunk.lstrip()  # some servers send blanks to keep the connection open
+            chunk = chunk.lstrip()  # some servers send whitespace to keep the connection open
         if chunk:
             self._body.append(chunk)
             self._size += len(chunk)
@@ -230,7 +229,7 @@ class ResponseReader:
 
     def _event(self, event: sse.Event) -> Iterator[Delta]:
         """Yield an event as pieces of the answer."""
-        if event.data.startswith(_DONE):  # some put a blank behind it
+        if event.data.startswith(_DONE):  # some servers add a space
             self.whole = self.done = True
         elif self.done:
             yield from self._late(event)
@@ -238,35 +237,40 @@ class ResponseReader:
             yield from self._pieces(event.data, failed=event.type == "error")
 
     def _late(self, event: sse.Event) -> list[Delta]:
-        """The token counts of an event after the end; nothing else of it is read."""
+        """The token counts of an event after the end; the rest is ignored."""
         try:
             deltas = list(self._pieces(event.data))
         except MixmagicError:
             return []
-        told = [each for each in deltas if each.usage is not None and not each.usage.estimated]
-        return [Delta(usage=each.usage, choice=each.choice, alone=each.alone) for each in told]
+        return [
+            Delta(usage=delta.usage, choice=delta.choice, alone=delta.alone)
+            for delta in deltas
+            if delta.usage is not None and not delta.usage.estimated
+        ]
 
     def _whole(self, raw: bytes) -> Iterator[Delta]:
-        """Yield an answer that is not streamed: it is whole even without a finish reason."""
+        """Yield an answer that is not streamed: it is complete even without a finish reason."""
         label = self._model.provider.label
         if not raw.strip():
             raise StreamBroken(f"{label} sent an empty answer.", "Run the cell again.")
         deltas = []
         try:
             for delta in self._pieces(raw.decode("utf-8-sig", "replace")):
-                deltas.append(delta)  # noqa: PERF402  # they are kept if it raises
+                deltas.append(delta)  # noqa: PERF402  # needed even if it raises
         except MixmagicError:
             yield from deltas
             raise
         if not self._said:
             empty = self._empty()
-            empty.usage = empty.usage or next((each.usage for each in deltas if each.usage), None)
+            empty.usage = empty.usage or next(
+                (delta.usage for delta in deltas if delta.usage), None
+            )
             raise empty
         self.whole = True
-        yield from (each if each.finish else each._replace(finish="stop") for each in deltas)
+        yield from (delta if delta.finish else delta._replace(finish="stop") for delta in deltas)
 
     def _empty(self) -> MixmagicError:
-        """The error of an empty answer; it quotes the message that came instead, if any."""
+        """The error for an empty answer; it quotes the message that was sent instead, if any."""
         if self._odd is not None:
             return provider_errors.from_frame(self._model, self._odd, begun=False)
         label = self._model.provider.label
@@ -280,13 +284,13 @@ class ResponseReader:
         except (ValueError, RecursionError):
             provider = self._model.provider
             raise StreamBroken(
-                f"{provider.label} sent no valid JSON: {one_line(self._access.redact(text), 80)!r}",
-                f"Check {provider.url_env or 'the URL'}: is an OpenAI-compatible API there?",
+                f"{provider.label} sent invalid JSON: {one_line(self._access.redact(text), 80)!r}",
+                f"Check {provider.url_env or 'the URL'}: is it an OpenAI-compatible API?",
             ) from None
         choices = frame.get("choices") if isinstance(frame, dict) else None
         self._several = self._several or (isinstance(choices, list) and len(choices) > 1)
-        for each in frames:
-            yield self._decoded(each, failed=failed)
+        for answer_frame in frames:
+            yield self._decoded(answer_frame, failed=failed)
 
     def _decoded(self, frame: Any, *, failed: bool) -> Delta:
         """Return a JSON value as a piece of the answer, without keys."""
@@ -297,21 +301,21 @@ class ResponseReader:
         try:
             delta = wire.decode(self._model, frame)
         except MixmagicError:
-            # The same error again, from a frame without the key: it quotes the frame.
+            # The error quotes the frame: raise it again from a frame without keys.
             wire.decode(self._model, self._access.redact(frame))
-            raise  # the key is a word of the protocol's own
+            raise  # redacting removed the error: the key is one of the protocol's words
         if delta.choice and not self._several:
-            # Of answers that come one in a frame, no more are read than were asked for: the index
-            # of some servers counts frames, or begins at 1.
+            # If each frame has one answer, there are no more answers than requested: the index of
+            # some servers counts frames, or begins at 1.
             delta = delta._replace(choice=delta.choice % self._most)
         if delta.text or delta.finish or delta.usage:
             self.moved = True
-        return self._clean(self._noted(delta, frame))
+        return self._clean(self._tracked(delta, frame))
 
-    def _noted(self, delta: Delta, frame: Any) -> Delta:
-        """Note if a piece begins, ends or resumes the answer; return the piece."""
-        says = bool(delta.text or delta.reasoning or delta.tool)
-        if says:
+    def _tracked(self, delta: Delta, frame: Any) -> Delta:
+        """Record if a piece begins, ends or resumes the answer; return the piece."""
+        has_content = bool(delta.text or delta.reasoning or delta.tool)
+        if has_content:
             self._spoken += 1
             if delta.choice in self._ended and not self.done:
                 self._ended.discard(delta.choice)
@@ -319,8 +323,8 @@ class ResponseReader:
                 delta = delta._replace(resumed=True)
         if delta.finish is not None:
             self._ended.add(delta.choice)
-            self._hasty = says
-        if says or delta.finish is not None:
+            self._hasty = has_content
+        if has_content or delta.finish is not None:
             self._said = True
             if not self.done:
                 self.whole = len(self._ended) >= self._most
@@ -335,7 +339,7 @@ class ResponseReader:
         if delta.note or delta.tool:
             note, tool = self._access.redact([delta.note, delta.tool])
             delta = delta._replace(note=note, tool=tool)
-        if delta.choice not in self._redactors:  # each answer is a text of its own
+        if delta.choice not in self._redactors:  # each answer is a separate text
             self._redactors[delta.choice] = self._access.redactors()
         if (redactors := self._redactors[delta.choice]) is not None:
             if delta.text and (shown := redactors[0].feed(delta.text)) is not delta.text:
@@ -346,7 +350,7 @@ class ResponseReader:
 
 
 def _is_cut(text: str) -> bool:
-    """True if a text is not valid JSON, as truncated JSON never is."""
+    """True if a text is not valid JSON: truncated JSON never is."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -356,10 +360,10 @@ def _is_cut(text: str) -> bool:
 
 def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
     """Return the beginning of a body that is not an answer."""
-    kept, size = [], 0
+    received, size = [], 0
     for chunk in chunks:
-        kept.append(chunk)
+        received.append(chunk)
         size += len(chunk)
         if size > longest:
             break
-    return b"".join(kept)
+    return b"".join(received)

@@ -275,5 +275,5 @@ def test_an_event_within_a_line_that_has_begun_is_part_of_that_line(session):
     assert reader.feed_text(event)
     assert not [*reader.feed(b"data: ")]
     assert reader.feed_text(event) is None
-    with pytest.raises(StreamBroken, match="no valid JSON"):
+    with pytest.raises(StreamBroken, match="invalid JSON"):
         list(reader.feed(event))
