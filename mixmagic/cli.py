@@ -38,7 +38,7 @@ def main(words: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors=terminal.ERRORS)
     try:
-        status = _run(sys.argv[1:] if words is None else words)
+        status = _run_command(sys.argv[1:] if words is None else words)
         print(end="", flush=True)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -52,7 +52,7 @@ def main(words: list[str] | None = None) -> int:
     return status
 
 
-def _run(words: list[str]) -> int:
+def _run_command(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(mixmagic.__version__)
         return 0

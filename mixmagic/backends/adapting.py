@@ -29,7 +29,7 @@ _OF_PATHS = re.compile(
 _REFUSES = (400, 404, 405, 415, 422, 424, 500, 501)
 
 
-def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None, None]:
+def send_adapted(request: Request, known: Dialects, send: Send) -> Generator[Delta, None, None]:
     """Send a request; send it again without the refused parts, until an answer begins.
 
     Args:
@@ -40,7 +40,7 @@ def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None,
     Raises:
         MixmagicError: The last call failed, and the request has no other form.
     """
-    call = _Call(request, known)
+    call = _AdaptedRequest(request, known)
     while True:
         try:
             with closing(send(call.url, call.body)) as deltas:
@@ -65,7 +65,7 @@ def ask(request: Request, known: Dialects, send: Send) -> Generator[Delta, None,
                 raise
 
 
-class _Call:
+class _AdaptedRequest:
     """A request in the form that is sent next.
 
     Attributes:
@@ -114,7 +114,7 @@ class _Call:
         new = self._known.learn(model, self.url, self._lesson) | self._here
         self._lesson = self._here = Habits()
         yield from (Delta(note=dialects.without(model, name)) for name in left_out)
-        yield from (Delta(note=note) for note in dialects.notes(model, new, left_out))
+        yield from (Delta(note=note) for note in dialects.lesson_notes(model, new, left_out))
 
     def _put(self) -> None:
         """Change the request to the form that the model is known to accept."""

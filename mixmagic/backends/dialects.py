@@ -203,7 +203,7 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
         model: The model.
         sent: The request's JSON.
         status: The refusal's status.
-        body: The result of `error_bodies.parse` for its body.
+        body: The result of `error_bodies.parse_body` for its body.
 
     Example:
         >>> refusal = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
@@ -223,7 +223,7 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
     return Habits(frozenset(refused - limits), frozenset((name, other) for name in limits))
 
 
-def notes(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
+def lesson_notes(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
     """Yield notes for the user on a lesson, except on the parameters that are left out."""
     refused, model_name = lesson.refused, model.name
     if _SYSTEM in refused:
@@ -281,10 +281,10 @@ def _blamed(sent: Mapping[str, Any], status: int, field: str, complaint: str) ->
     if top in sent:
         clear = _NOT_TAKEN.search(complaint) and not _OF_RANGE.search(complaint)
         return {top} - _NEEDED if clear else set()
-    return _named(sent, complaint)
+    return _named_parameters(sent, complaint)
 
 
-def _named(sent: Mapping[str, Any], complaint: str) -> set[str]:
+def _named_parameters(sent: Mapping[str, Any], complaint: str) -> set[str]:
     """The parameters that a message says are not accepted, from clauses that name exactly one."""
     plain = {name.replace("_", "").lower(): name for name in sent.keys() - _NEEDED}
     blamed = set()

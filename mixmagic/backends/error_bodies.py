@@ -94,7 +94,7 @@ def loads(text: str) -> Any:
     return value
 
 
-def parse(raw: bytes) -> Any:
+def parse_body(raw: bytes) -> Any:
     """Return the body of an error as JSON, or as text if it is not JSON."""
     text = raw.decode("utf-8-sig", "replace")
     try:
@@ -241,13 +241,13 @@ def measured(words: str) -> Overflow:
     if "string too long" in words.lower():
         return Overflow()  # in characters
     match = next(filter(None, (pattern.search(words) for pattern in _CONTEXT_LIMITS)), None)
-    limit = _count(match[1]) if match else 0
+    limit = _comma_number(match[1]) if match else 0
     if not _LEAST_TOKENS <= limit <= _MOST_TOKENS:
         return Overflow()
-    most = max(map(_count, _NUMBERS.findall(words)))
+    most = max(map(_comma_number, _NUMBERS.findall(words)))
     return Overflow(most if limit < most <= _MOST_TOKENS else None, limit)
 
 
-def _count(text: str) -> int:
+def _comma_number(text: str) -> int:
     """A number, with or without commas."""
     return int(text.replace(",", ""))

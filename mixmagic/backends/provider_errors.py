@@ -98,7 +98,7 @@ def from_status(
     Args:
         model: The model that was called.
         status: The status.
-        body: The result of `error_bodies.parse`, without keys.
+        body: The result of `error_bodies.parse_body`, without keys.
         retry_after: Seconds that the provider asks to wait.
         asked: The target of the call.
     """

@@ -67,7 +67,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}(?:\.0{1,6})?")
 _DECIMAL = re.compile(r"\s*\+?([0-9]{1,30}\.?|[0-9]{0,30}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?\s*")
 
 
-def read(frame: Mapping[str, Any]) -> Usage | None:
+def usage_in(frame: Mapping[str, Any]) -> Usage | None:
     """Return the usage in a frame, or in one of its choices.
 
     If there are several, the one with the most tokens is returned, with the highest charge of all.
@@ -87,7 +87,7 @@ def read(frame: Mapping[str, Any]) -> Usage | None:
 
 def in_error(body: Any) -> Usage | None:
     """Return the usage in the body of an error: next to the error, or inside it."""
-    usages = map(read, _nested(body, _DEEPEST))
+    usages = map(usage_in, _nested(body, _DEEPEST))
     return next((usage for usage in usages if usage is not None and is_informative(usage)), None)
 
 
@@ -109,7 +109,7 @@ def usage(reported: Any) -> Usage | None:
     known = _counts(reported, _WORDS, {})
     charge = None if _CHARGES.isdisjoint(reported) else _charge(reported)
     if _LIFETIMES in reported:
-        counts = filter(None, map(_count, _object(reported, _LIFETIMES).values()))
+        counts = filter(None, map(_token_count, _object(reported, _LIFETIMES).values()))
         known["written apart"] = max(known.get("written apart", 0), min(sum(counts), _MOST_TOKENS))
     prompt, read, written = _prompt(reported, known)
     out = _out(known, prompt)
@@ -158,7 +158,7 @@ def _timed(timings: Any) -> Usage | None:
     """The counts of llama.cpp's timings, whose prompt does not include cached tokens."""
     if not isinstance(timings, dict):
         return None
-    counts, cached = usage(timings), _count(timings.get("cache_n")) or 0
+    counts, cached = usage(timings), _token_count(timings.get("cache_n")) or 0
     return counts and Usage(counts.prompt_tokens + cached, counts.completion_tokens, cached)
 
 
@@ -169,7 +169,7 @@ def _counts(
     for name, value in reported.items():
         kind = words.get(name)
         if kind is not None:
-            number = _count(value)
+            number = _token_count(value)
             if number is not None and number >= known.get(kind, 0):
                 known[kind] = number
         elif words is _WORDS and name in _DETAILS and isinstance(value, dict):
@@ -177,7 +177,7 @@ def _counts(
     return known
 
 
-def _count(value: Any) -> int | None:
+def _token_count(value: Any) -> int | None:
     """A number of tokens, or `None` if it is not one; some proxies turn 9 into 9.0 or "9"."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = float(value)
@@ -198,7 +198,7 @@ def _prompt(reported: Mapping[str, Any], known: dict[str, int]) -> tuple[int | N
     read, stored = known.get("read apart", 0), known.get("written apart", 0)
     if separate := read + stored:
         prompt_tokens = prompt or 0
-        if _count(reported.get("prompt_tokens")):
+        if _token_count(reported.get("prompt_tokens")):
             is_separate = (
                 separate > prompt_tokens or known.get("total") == prompt_tokens + separate + answer
             )
@@ -237,21 +237,21 @@ def _charge(reported: Mapping[str, Any]) -> Decimal | None:
     cost = reported.get("cost")
     if isinstance(cost, dict):
         cost = cost.get("total_cost")
-    upstream = _number(
+    upstream = _positive_number(
         _object(reported, "cost_details").get("upstream_inference_cost"), _MOST_DOLLARS
     )
-    cost, own_key = _number(cost, _MOST_DOLLARS), reported.get("is_byok")
+    cost, own_key = _positive_number(cost, _MOST_DOLLARS), reported.get("is_byok")
     if not isinstance(own_key, bool):
         own_key = upstream > cost  # never without the user's own key
     if own_key and not upstream:
         return None  # only the fee is known
     if charge := exact_sum([cost, upstream]) if own_key else cost:
         return round_up(charge)
-    ticks = _number(reported.get("cost_in_usd_ticks"), _MOST_DOLLARS * _TICKS)
+    ticks = _positive_number(reported.get("cost_in_usd_ticks"), _MOST_DOLLARS * _TICKS)
     return round_up(ticks, _TICKS) if ticks else None
 
 
-def _number(value: Any, most: int) -> Decimal:
+def _positive_number(value: Any, most: int) -> Decimal:
     """A positive number, or a string of one; 0 if it is not one, or over `most`."""
     if type(value) is int:
         number = Decimal(value)

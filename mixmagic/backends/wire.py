@@ -180,7 +180,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
     if not choices:
         if frame.get("object") == "error":  # Mistral's flat form
             raise provider_errors.in_stream(model, frame.get("message"), frame)
-        usage = reported_usage.read(frame) if has_usage else None
+        usage = reported_usage.usage_in(frame) if has_usage else None
         finish = "content_filter" if blocked else None
         return Delta(finish=finish, usage=usage, note=_reason_note(blocked))
     choice = choices[0]
@@ -199,22 +199,22 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
             model, choice.get("error") or f"finish_reason: {word}", frame
         )
     text, reasoning, refused = _content(content if content is not None else choice.get("text"))
-    usage, alone = reported_usage.read(frame) if has_usage else None, None
+    usage, alone = reported_usage.usage_in(frame) if has_usage else None, None
     if choice.get("usage") or part.get("usage"):
         alone = usage is None or not reported_usage.is_informative(usage)
-        usage = reported_usage.read(choice) if alone else usage
+        usage = reported_usage.usage_in(choice) if alone else usage
     if end == "content_filter":
         blocked = blocked or _filters(choice, word)
     return Delta(
-        text=text + _text(refusal),
-        reasoning=reasoning or _text(thought),
+        text=text + _string(refusal),
+        reasoning=reasoning or _string(thought),
         finish=end or None,
         usage=usage or (_tool_usage(calls) if calls else None),
         note=_reason_note(blocked),
         choice=_index(index),
         logprobs=() if logprobs is None else _logprobs(logprobs),
         alone=alone,
-        refusal=refused or bool(_text(refusal)),
+        refusal=refused or bool(_string(refusal)),
         tool=_tool_names(calls) if calls else "",
     )
 
@@ -240,7 +240,7 @@ def _logprobs(value: Any) -> tuple[float, ...]:
     return tuple(float(n) for n in numbers if is_number(n) and abs(n) < _LEAST_LIKELY)
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     """A value if it is a string, otherwise an empty string."""
     return value if isinstance(value, str) else ""
 
@@ -251,7 +251,7 @@ def _content(content: Any) -> tuple[str, str, bool]:
     The content is a string, or a list of typed parts.
     """
     if not isinstance(content, list):
-        return _text(content), "", False
+        return _string(content), "", False
     text, reasoning, refused = [], [], False
     for part in content:
         if isinstance(part, str):
@@ -260,7 +260,7 @@ def _content(content: Any) -> tuple[str, str, bool]:
             inner = part.get("thinking")
             reasoning.append(inner if isinstance(inner, str) else _content(inner or [])[0])
         elif part.get("type") == "refusal":
-            text.append(_text(part.get("refusal")))
+            text.append(_string(part.get("refusal")))
             refused = True
         else:
             text.append(part.get("text") or "")

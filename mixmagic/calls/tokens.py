@@ -294,13 +294,13 @@ def _encoder(tokenizer: str) -> _Encode | None:
     """Return the encoder of a tokenizer; `None` if it is unknown, or its packages are missing."""
     if tokenizer not in _FILES or time.monotonic() < _missing_until.get(tokenizer, 0.0):
         return None
-    encode = lazy.get_or_make(_loaded, tokenizer, lambda: _load(_FILES[tokenizer]))
+    encode = lazy.get_or_make(_loaded, tokenizer, lambda: _load_encoder(_FILES[tokenizer]))
     if encode is None:
         _missing_until[tokenizer] = time.monotonic() + _LOOK_AGAIN
     return encode
 
 
-def _load(file: str) -> _Encode | None:
+def _load_encoder(file: str) -> _Encode | None:
     """Return the encoder of a file of mistral-common, without its import, which takes 0.5 s."""
     spec = find_spec("mistral_common")
     if spec is None or not spec.submodule_search_locations:

@@ -161,7 +161,7 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
     shared = [(row, found) for row, found in served if len(_providers(found)) > 1]
     calls, places = [row for row, _ in shared], [found for _, found in shared]
     providers = _providers(model for found in places for model in found)
-    bills = [_bill(provider, calls, places) for provider in providers.values()]
+    bills = [_provider_bill(provider, calls, places) for provider in providers.values()]
     return Comparison(
         tuple(calls),
         tuple(row for row, found in served if len(_providers(found)) < 2),
@@ -172,12 +172,12 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
 
 def _same(asked: Model, models: Iterable[Model]) -> list[Model]:
     """Return the rows of the same model, and the model itself if it is not among them."""
-    names = _names(asked)
-    rows = [model for model in models if names & _names(model)]
+    names = _model_names(asked)
+    rows = [model for model in models if names & _model_names(model)]
     return rows if asked in rows else [asked, *rows]
 
 
-def _names(model: Model) -> set[str]:
+def _model_names(model: Model) -> set[str]:
     """Return the names of a model, without its provider."""
     return {name.lower() for name in (model.id, *model.aliases)}
 
@@ -196,7 +196,9 @@ def _served(catalog: Catalog, row: Calls) -> list[Model]:
     return sorted((offer.model for offer in found), key=lambda model: model != asked)
 
 
-def _bill(provider: Provider, calls: Sequence[Calls], places: Sequence[list[Model]]) -> Bill:
+def _provider_bill(
+    provider: Provider, calls: Sequence[Calls], places: Sequence[list[Model]]
+) -> Bill:
     """Return the bill of a provider, at its first row for each model."""
     models = [
         next((model for model in found if model.provider.name == provider.name), None)

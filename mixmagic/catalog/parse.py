@@ -127,13 +127,13 @@ def _price(table: Any, source: str) -> Price:
         if name not in values:
             raise ValueError(f"a price needs an {name}: {table}")
     for name in values.keys() - {"since", "source"}:
-        values[name] = _number(name, values[name])
+        values[name] = _price_number(name, values[name])
     if values.get("batch", 0) > 1:
         raise ValueError(f"batch is a factor from 0 to 1, not {table['batch']}")
     return Price(**values)
 
 
-def _number(name: str, value: Any) -> Decimal:
+def _price_number(name: str, value: Any) -> Decimal:
     """Return a number that can be a price."""
     try:
         number = Decimal(str(value))

@@ -62,7 +62,7 @@ class NotebookRunner(NotebookClient):
             self._print("\n".join(content["traceback"]) + "\n")
         elif kind in ("display_data", "update_display_data", "execute_result"):
             display = content.get("transient", {}).get("display_id", "")
-            self._grow(display, _text(content["data"]).rstrip())
+            self._grow(display, _output_text(content["data"]).rstrip())
         return super().process_message(msg, cell, cell_index)
 
     def _grow(self, display: str, text: str) -> None:
@@ -80,7 +80,7 @@ class NotebookRunner(NotebookClient):
             self._last = text
 
 
-def _text(data: dict[str, str]) -> str:
+def _output_text(data: dict[str, str]) -> str:
     """Return the text of an output; an answer that is still arriving has only Markdown."""
     markdown = re.sub(r"<[^>]*>", "", data.get("text/markdown", ""))
     return data.get("text/plain") or plain(html.unescape(markdown))

@@ -55,7 +55,7 @@ def _lab(folder: Path, env: Mapping[str, str]) -> int:
     """Open the quickstart notebook in JupyterLab; return its status."""
     notebook = folder / _NAME
     if not notebook.exists():  # never overwrite the user's edits
-        _write(notebook, _quickstart())
+        _write_file(notebook, _quickstart())
     command = [sys.executable, "-m", "jupyterlab", str(notebook)]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
@@ -89,8 +89,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(
         notebook, resources={"metadata": {"name": "mixmagic quickstart"}}
     )
-    _write(folder / _NAME, nbformat.writes(notebook))
-    _write(folder / "quickstart.html", page)
+    _write_file(folder / _NAME, nbformat.writes(notebook))
+    _write_file(folder / "quickstart.html", page)
     out.print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
     out.print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
     if failure:
@@ -107,7 +107,7 @@ def _quickstart() -> str:
     raise StoreError("The quickstart notebook is missing.", "Install mixmagic again.")
 
 
-def _write(path: Path, text: str) -> None:
+def _write_file(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

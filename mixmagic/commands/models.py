@@ -43,7 +43,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         rows = session.live_models(options.provider)
     else:
         if options.live:
-            listed = [_count(session, name) for name in session.catalog.providers]
+            listed = [_live_count(session, name) for name in session.catalog.providers]
             caption = " · ".join(listed)
         rows = list(session.catalog.models)
         if options.provider:
@@ -52,7 +52,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     out.show(models_table(rows, _default(session), caption))
 
 
-def _count(session: Session, provider: str) -> str:
+def _live_count(session: Session, provider: str) -> str:
     """Ask a provider for its models; return how many it has, or why it did not say."""
     try:
         return f"{provider}: {len(session.live_models(provider))} models"

@@ -106,7 +106,7 @@ def _resolve(session: Session, words: list[str]) -> Table:
     caption = "Record a provider's bill: `spend --resolve NUMBER DOLLARS`."
     sweep(session)
     if words:
-        number, cost = _bill(words)
+        number, cost = _number_and_cost(words)
         session.ledger.resolve(number, cost)
         caption = f"Recorded: call {number} cost {format_column([cost])[0]}."
     rows = lost(session.ledger.database)
@@ -133,7 +133,7 @@ def _resolve(session: Session, words: list[str]) -> Table:
     )
 
 
-def _bill(words: list[str]) -> tuple[int, Decimal]:
+def _number_and_cost(words: list[str]) -> tuple[int, Decimal]:
     """Return a call's number and its cost."""
     from mixmagic.core.money import parse_dollars
 

@@ -18,7 +18,7 @@ def parser(prog: str) -> Parser:
     return args
 
 
-def canonical(session: Session, name: str) -> str:
+def full_name(session: Session, name: str) -> str:
     """Return the full name of a model; a name that several providers serve as it is.
 
     Raises:
@@ -30,7 +30,7 @@ def canonical(session: Session, name: str) -> str:
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """Change the session's model."""
-    session.model = canonical(session, options.model)
+    session.model = full_name(session, options.model)
     selection = session.select()
     model = selection.model
     about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))

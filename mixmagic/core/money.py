@@ -251,7 +251,7 @@ def parse_dollars(value: object) -> Decimal:
         >>> parse_dollars("$0.50")
         Decimal('0.50')
     """
-    read = _read(value)
+    read = _to_number(value)
     if read is None or not 0 <= read <= _MOST:
         raise BadArguments(
             f"An amount of dollars cannot be {_quoted(value)}.",
@@ -262,7 +262,7 @@ def parse_dollars(value: object) -> Decimal:
     return from_nano(to_nano(read)) if exponent < -9 else read.copy_abs()  # type: ignore[operator]  # it is finite
 
 
-def _read(value: object) -> Decimal | None:
+def _to_number(value: object) -> Decimal | None:
     """Return the number that a value stands for; `None` if it is not a number."""
     if isinstance(value, bool):
         return None

@@ -52,7 +52,7 @@ def _json_key(name: Any) -> str:
     raise TypeError(name)
 
 
-def _number(low: float, high: float) -> Callable[[Any], bool]:
+def _number_between(low: float, high: float) -> Callable[[Any], bool]:
     """Return a check for a number from `low` to `high`."""
     return lambda value: is_number(value) and low <= value <= high
 
@@ -85,19 +85,19 @@ def _texts(value: Any) -> bool:
 
 # The check of each parameter, and its description. A provider may accept less, and says so.
 _KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "temperature": (_number(0, 2), "a number from 0 to 2"),
+    "temperature": (_number_between(0, 2), "a number from 0 to 2"),
     "max_tokens": (_integer(1, 10**9), "a whole number of at least 1 and at most 1,000,000,000"),
-    "top_p": (_number(0, 1), "a number from 0 to 1"),
+    "top_p": (_number_between(0, 1), "a number from 0 to 1"),
     "top_k": (_integer(0), "a whole number of at least 0"),
-    "min_p": (_number(0, 1), "a number from 0 to 1"),
+    "min_p": (_number_between(0, 1), "a number from 0 to 1"),
     "seed": (_integer(0), "a whole number of at least 0"),
     "stop": (_texts, "a string or a list of strings"),
     "n": (_integer(1, 128), "a whole number from 1 to 128"),
     "logprobs": (lambda value: isinstance(value, bool), "a boolean"),
     "top_logprobs": (_integer(0, 20), "a whole number from 0 to 20"),
-    "presence_penalty": (_number(-2, 2), "a number from -2 to 2"),
-    "frequency_penalty": (_number(-2, 2), "a number from -2 to 2"),
-    "repetition_penalty": (_number(0, 10), "a number from 0 to 10"),
+    "presence_penalty": (_number_between(-2, 2), "a number from -2 to 2"),
+    "frequency_penalty": (_number_between(-2, 2), "a number from -2 to 2"),
+    "repetition_penalty": (_number_between(0, 10), "a number from 0 to 10"),
     "schema": (_object, "a JSON Schema, as a dict"),
     "response_format": (_object, "a dict, as in OpenAI's API"),
     "extra_body": (_object, "a dict that is merged into the request's JSON"),

@@ -123,7 +123,7 @@ class Settings:
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
-        values = _read(config / _FILE)
+        values = _read_table(config / _FILE)
         for name, kind in _KINDS.items():
             if given := environ.get(_variable(name)):
                 values[name] = _converted(given, kind)
@@ -179,7 +179,7 @@ def _folders(home: str) -> tuple[Path, Path, Path]:
     return dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> dict[str, Any]:
     """Return the settings file as a dict; empty if there is none."""
     try:
         return files.toml(files.read(path))

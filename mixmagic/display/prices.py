@@ -119,7 +119,7 @@ def elsewhere_table(comparison: Comparison) -> Table:
     return Table(
         [head for head, _ in columns],
         rows,
-        "\n".join(_notes(comparison, "".join(map("".join, [*rows, foot])))),
+        "\n".join(_comparison_notes(comparison, "".join(map("".join, [*rows, foot])))),
         foot if calls else (),
     )
 
@@ -180,7 +180,7 @@ def _costs_at(bill: Bill, calls: Sequence[Calls]) -> list[str]:
     return [*("not served" if model is None else cost for model, cost in parts), total]
 
 
-def _notes(comparison: Comparison, cells: str) -> list[str]:
+def _comparison_notes(comparison: Comparison, cells: str) -> list[str]:
     """Return the notes for a comparison; `cells` is all text of the table."""
     notes = ["the same tokens at today's prices" if comparison.calls else "nothing to compare"]
     if not (comparison.calls or comparison.unanswered):

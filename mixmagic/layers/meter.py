@@ -63,7 +63,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
-            call = _Call(ledger, Reservation(request, notebook, worst_case(request)))
+            call = _MeteredCall(ledger, Reservation(request, notebook, worst_case(request)))
             reservation, collector = call.reservation, call.collector
             running = calls.begin(collector)
             try:
@@ -204,7 +204,7 @@ class _Reach(IntEnum):
     READ = 2  # the provider may have read it, and may bill it
 
 
-class _Call:
+class _MeteredCall:
     """The state of one call, and its end.
 
     Attributes:

@@ -37,7 +37,7 @@ def throttle() -> Layer:
         def stream(request: Request) -> Generator[Delta, None, None]:
             provider = request.model.provider
             gate = gates.get(provider.name) or gates.setdefault(provider.name, _Gate(provider))
-            call, accepted = _Call(request), False
+            call, accepted = _ThrottledCall(request), False
             try:
                 if wakeup := gate.enter(call):
                     yield from gate.wait(call, wakeup)
@@ -61,7 +61,7 @@ def throttle() -> Layer:
     return layer
 
 
-class _Call:
+class _ThrottledCall:
     """One call: new, perhaps in the queue (it has a wakeup), then inside (it has been sent)."""
 
     __slots__ = ("rank", "request", "sent_at", "tokens", "urgent", "wakeup")
@@ -74,7 +74,7 @@ class _Call:
         self.sent_at = math.inf
         self.wakeup: Wakeup | None = None
 
-    def __lt__(self, other: _Call) -> bool:
+    def __lt__(self, other: _ThrottledCall) -> bool:
         return self.rank < other.rank
 
 
@@ -85,9 +85,9 @@ class _Gate:
         self._label, self._slots = provider.label, provider.max_in_flight
         self._pace, self._lock = Pace(), threading.Lock()
         self._inside = 0
-        self._queue: list[_Call] = []  # a heap
+        self._queue: list[_ThrottledCall] = []  # a heap
 
-    def enter(self, call: _Call) -> Wakeup | None:
+    def enter(self, call: _ThrottledCall) -> Wakeup | None:
         """Let a call in, or queue it and return the wakeup to `wait` with.
 
         Raises:
@@ -105,7 +105,7 @@ class _Gate:
             heapq.heappush(self._queue, call)
             return call.wakeup
 
-    def wait(self, call: _Call, wakeup: Wakeup) -> Generator[Delta, None, None]:
+    def wait(self, call: _ThrottledCall, wakeup: Wakeup) -> Generator[Delta, None, None]:
         """Wait in the queue; a stop, or the call's deadline, ends that at once."""
         control, next_message = call.request.control, time.monotonic() + _PATIENCE
         try:
@@ -127,7 +127,7 @@ class _Gate:
         except KeyboardInterrupt:
             raise Stopped(sent=False) from None
 
-    def leave(self, call: _Call) -> None:
+    def leave(self, call: _ThrottledCall) -> None:
         """Give up a call's slot, or its place in the queue."""
         with self._lock:
             if call.sent_at < math.inf:
@@ -144,7 +144,7 @@ class _Gate:
                 self._pace.on_limits(time.monotonic(), limits)
                 self._wake_first()
 
-    def on_refused(self, call: _Call, error: RateLimited) -> None:
+    def on_refused(self, call: _ThrottledCall, error: RateLimited) -> None:
         """Learn from a refusal; its error then tells if the provider accepts other calls."""
         with self._lock:
             now = time.monotonic()
@@ -152,13 +152,13 @@ class _Gate:
                 self._pace.on_limits(now, error.limits)
             error.others_accepted = self._pace.on_refused(now, call.sent_at, error.retry_after)
 
-    def _delay(self, call: _Call, now: float) -> float:
+    def _delay(self, call: _ThrottledCall, now: float) -> float:
         """Return the seconds until the call may go in; 0 if it may go in now."""
         if self._inside >= self._slots:
             return _PATIENCE  # unknown: a call that leaves wakes it
         return self._pace.blocked(now) if call.urgent else self._pace.delay(now)
 
-    def _let_in(self, call: _Call, now: float) -> None:
+    def _let_in(self, call: _ThrottledCall, now: float) -> None:
         # In one statement, so that no interrupt comes between.
         self._inside, call.sent_at = self._inside + 1, now
         self._pace.on_sent(now, call.tokens)

@@ -37,8 +37,8 @@ def register(shell: InteractiveShell, session: Session) -> None:
         ours |= magics.magics["line"].keys()
         if isinstance(magics, ModelMagics):
             asking[magics.name] = magics
-    calling.install(hooks, asking, ours)
-    tab_completion.install(hooks, session, asking)
+    calling.add_transformers(hooks, asking, ours)
+    tab_completion.add_completer(hooks, session, asking)
 
 
 def unregister(shell: InteractiveShell) -> None:

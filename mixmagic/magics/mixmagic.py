@@ -20,9 +20,9 @@ class ModelName(Unicode):  # type: ignore[type-arg]  # Colab's traitlets has no 
         return str(obj.session.model)
 
     def set(self, obj: Any, value: Any) -> None:
-        from mixmagic.commands.use import canonical
+        from mixmagic.commands.use import full_name
 
-        obj.session.model = canonical(obj.session, str(self.validate(obj, value)))
+        obj.session.model = full_name(obj.session, str(self.validate(obj, value)))
 
 
 class _Notebook:

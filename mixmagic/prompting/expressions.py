@@ -46,14 +46,14 @@ class Expression(NamedTuple):
     text: str
 
 
-def parse(text: str) -> Iterator[Literal | Expression]:
+def parse_prompt(text: str) -> Iterator[Literal | Expression]:
     """Yield the literal texts and the expressions of a prompt, in order.
 
     Raises:
         BadArguments: The text between `{{` and `}}` is not a Python expression.
 
     Example:
-        >>> list(parse("Explain {{ error }}."))
+        >>> list(parse_prompt("Explain {{ error }}."))
         [Literal(text='Explain '), Expression(source='error', text='error'), Literal(text='.')]
     """
     finders = [_EndFinder(text, short_comments=short) for short in (False, True)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from mixmagic.errors import BadArguments, MixmagicError, did_you_mean, one_line
-from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Literal, parse
+from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Literal, parse_prompt
 from mixmagic.prompting.present import excerpts
 from mixmagic.prompting.truncate import CountTokens, Excerpt, Excerpts, fair_shares
 
@@ -69,7 +69,7 @@ def expand(
         >>> [one.text for one in both]
         ['Be 1.', '42?']
     """
-    parsed = [list(parse(text)) for text in texts]
+    parsed = [list(parse_prompt(text)) for text in texts]
     known = list(names)
     values = [
         _Value(part, evaluate, known, limit, count)

@@ -101,7 +101,7 @@ def code_blocks(markdown: str) -> tuple[CodeBlock, ...]:
     text = markdown.replace("\r\n", "\n").replace("\r", "\n")
     levels = min(_MAX_NESTING, _MAX_LINE_READS // (text.count("\n") + 1))
     found = _Found()
-    _parser().block.parse(text, _parser(), {"levels": levels}, found)
+    _block_parser().block.parse(text, _block_parser(), {"levels": levels}, found)
     return found.all()
 
 
@@ -131,7 +131,7 @@ class _Found(list["Token"]):
 
 
 @functools.cache
-def _parser() -> MarkdownIt:
+def _block_parser() -> MarkdownIt:
     """Return a parser of blocks, which threads share and nobody modifies."""
     rules = lazy.load("markdown_it.rules_block")
     # Without this, it would drop the text beyond its nesting limit.

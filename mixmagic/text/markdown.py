@@ -69,11 +69,11 @@ def parse(text: str, env: dict[str, Any] | None = None) -> Sequence[Token]:
         >>> [token.type for token in parse("a $b$")[1].children]
         ['text', 'math']
     """
-    return _parser().parse(text, {} if env is None else env)
+    return _markdown_parser().parse(text, {} if env is None else env)
 
 
 @functools.cache
-def _parser() -> MarkdownIt:
+def _markdown_parser() -> MarkdownIt:
     parser: MarkdownIt = lazy.load("markdown_it").MarkdownIt(
         "commonmark",
         # Beyond this limit the parser drops text; `_deep` prevents reaching it.

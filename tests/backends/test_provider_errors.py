@@ -71,7 +71,7 @@ def reads_well(error: MixmagicError) -> None:
     ids=["JSON", "empty", "HTML", "text"],
 )
 def test_every_status_is_an_error_that_says_it(status, kind, body, words):
-    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse(body))
+    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(body))
     # A body without words leaves it open: it is the key in most cases.
     assert type(error) is (MissingKey if (status, body) == (403, b"") else kind)
     assert str(status) in error.message
@@ -91,7 +91,7 @@ def test_every_status_is_an_error_that_says_it(status, kind, body, words):
     ],
 )
 def test_a_model_that_is_not_served_names_the_three_ways_out(status, body):
-    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse(body))
+    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(body))
     assert type(error) is UnknownModel
     assert TOGETHER.id in error.message
     assert TOGETHER.note in error.message
@@ -103,7 +103,7 @@ def test_a_model_that_is_not_served_names_the_three_ways_out(status, body):
 
 @pytest.mark.parametrize("name", ["together:x", "mistral:x", "ollama:x", "openai:x", "fireworks:x"])
 def test_every_provider_has_a_way_out_of_404(name):
-    error = provider_errors.from_status(CATALOG.resolve(name), 404, error_bodies.parse(b""))
+    error = provider_errors.from_status(CATALOG.resolve(name), 404, error_bodies.parse_body(b""))
     assert "models" in error.hint
     reads_well(error)
 
@@ -121,17 +121,20 @@ def test_every_provider_has_a_way_out_of_404(name):
     ],
 )
 def test_context_is_told_by_code_or_words_not_by_status(status, body):
-    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse(body))
+    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(body))
     assert type(error) is ContextTooLong
     assert "takes 32,768 tokens in all" in error.message
     assert "longer context" in error.hint
     reads_well(error)
-    assert type(provider_errors.from_status(TOGETHER, 500, error_bodies.parse(body))) is Unavailable
+    assert (
+        type(provider_errors.from_status(TOGETHER, 500, error_bodies.parse_body(body)))
+        is Unavailable
+    )
 
 
 def test_context_of_unknown_size():
     error = provider_errors.from_status(
-        replace(TOGETHER, context=None), 400, error_bodies.parse(said("context length"))
+        replace(TOGETHER, context=None), 400, error_bodies.parse_body(said("context length"))
     )
     assert "context is full" in error.message
     reads_well(error)
@@ -139,7 +142,7 @@ def test_context_of_unknown_size():
 
 def test_a_refused_key_names_its_variable_and_two_cures():
     error = provider_errors.from_status(
-        TOGETHER, 401, error_bodies.parse(said("Invalid API key provided"))
+        TOGETHER, 401, error_bodies.parse_body(said("Invalid API key provided"))
     )
     assert "TOGETHER_API_KEY" in error.message
     assert "https://api.together.ai/settings/api-keys" in error.hint
@@ -150,22 +153,29 @@ def test_a_refused_key_names_its_variable_and_two_cures():
 
 
 def test_no_credit_is_told_from_other_refusals():
-    error = provider_errors.from_status(TOGETHER, 402, error_bodies.parse(said("limit reached")))
+    error = provider_errors.from_status(
+        TOGETHER, 402, error_bodies.parse_body(said("limit reached"))
+    )
     assert "no credit" in error.message
     assert "Add credit" in error.hint
 
 
 def test_rate_limit_keeps_the_wait():
-    error = provider_errors.from_status(TOGETHER, 429, error_bodies.parse(said("slow down")), 2.5)
+    error = provider_errors.from_status(
+        TOGETHER, 429, error_bodies.parse_body(said("slow down")), 2.5
+    )
     assert (error.status, error.retry_after) == (429, 2.5)
     assert "slow down" in error.message
     assert "2.5 s" in error.message
     assert (
         "wait"
-        not in provider_errors.from_status(TOGETHER, 429, error_bodies.parse(b"")).message.lower()
+        not in provider_errors.from_status(
+            TOGETHER, 429, error_bodies.parse_body(b"")
+        ).message.lower()
     )
     assert (
-        provider_errors.from_status(TOGETHER, 503, error_bodies.parse(b""), 1.0).retry_after == 1.0
+        provider_errors.from_status(TOGETHER, 503, error_bodies.parse_body(b""), 1.0).retry_after
+        == 1.0
     )
 
 
@@ -203,7 +213,9 @@ def test_rate_limit_keeps_the_wait():
 )
 def test_the_provider_s_words_in_every_shape(body, words):
     assert error_bodies.provider_message(body) == words
-    assert error_bodies.provider_message(error_bodies.parse(json.dumps(body).encode())) == words
+    assert (
+        error_bodies.provider_message(error_bodies.parse_body(json.dumps(body).encode())) == words
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,12 +230,12 @@ def test_the_provider_s_words_in_every_shape(body, words):
     ],
 )
 def test_the_provider_s_words_outside_json(raw, words):
-    assert error_bodies.provider_message(error_bodies.parse(raw)) == words
+    assert error_bodies.provider_message(error_bodies.parse_body(raw)) == words
 
 
 @given(st.integers(300, 599), st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_no_body_brings_a_foreign_error(status, raw):
-    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse(raw))
+    error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(raw))
     assert len(error._render_traceback_()) == 2
 
 
@@ -243,7 +255,7 @@ JSON = st.recursive(
 @given(st.sampled_from([400, 404, 429, 500]), JSON)
 def test_no_json_brings_a_foreign_error(status, body):
     error = provider_errors.from_status(
-        TOGETHER, status, error_bodies.parse(json.dumps(body).encode())
+        TOGETHER, status, error_bodies.parse_body(json.dumps(body).encode())
     )
     assert isinstance(error, MixmagicError)
     assert isinstance(provider_errors.in_stream(OLLAMA, body), MixmagicError)
@@ -251,7 +263,10 @@ def test_no_json_brings_a_foreign_error(status, body):
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"error":' * 100_000], ids=["list", "object"])
 def test_a_body_without_bottom_brings_no_foreign_error(raw):
-    assert type(provider_errors.from_status(TOGETHER, 500, error_bodies.parse(raw))) is Unavailable
+    assert (
+        type(provider_errors.from_status(TOGETHER, 500, error_bodies.parse_body(raw)))
+        is Unavailable
+    )
 
 
 @pytest.mark.parametrize(

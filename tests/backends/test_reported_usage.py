@@ -72,8 +72,8 @@ def test_tokens_of_thoughts_are_counted_once(said, out):
 def test_gemini_s_thoughts_are_beside_its_answer(said, known):
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
     told = dict(zip(names, said, strict=True))
-    assert reported_usage.read({"usageMetadata": told}) == Usage(*known)
-    assert reported_usage.read({"usage": told}) == Usage(*known)
+    assert reported_usage.usage_in({"usageMetadata": told}) == Usage(*known)
+    assert reported_usage.usage_in({"usage": told}) == Usage(*known)
 
 
 @pytest.mark.parametrize(
@@ -223,16 +223,16 @@ def test_counts_may_be_written_as_texts(write):
     ],
 )
 def test_of_counts_in_several_places_the_greatest_is_taken(others):
-    assert reported_usage.read({**others, "usage": halves(10, 5)}) == TOLD
+    assert reported_usage.usage_in({**others, "usage": halves(10, 5)}) == TOLD
     charged = {**others, "usage": halves(10, 5, cost=0.25)}
-    assert reported_usage.read(charged) == Usage(10, 390, charge=Decimal("0.250000000"))
+    assert reported_usage.usage_in(charged) == Usage(10, 390, charge=Decimal("0.250000000"))
 
 
 def test_timings_are_looked_at_only_where_nothing_else_counts():
     timings = {"cache_n": 30, "prompt_n": 4, "predicted_n": 3}
-    assert reported_usage.read({"timings": timings}) == Usage(34, 3, 30)
-    assert reported_usage.read({"timings": timings, "usage": SAID}) == TOLD
-    assert reported_usage.read({"timings": {"n": 1.5}}) is None
+    assert reported_usage.usage_in({"timings": timings}) == Usage(34, 3, 30)
+    assert reported_usage.usage_in({"timings": timings, "usage": SAID}) == TOLD
+    assert reported_usage.usage_in({"timings": {"n": 1.5}}) is None
 
 
 @pytest.mark.parametrize(
@@ -434,5 +434,5 @@ def test_tokens_of_thoughts_are_read_wherever_they_are_told(said):
 @pytest.mark.parametrize("count", [10**9 + 1, 10**12, "1000000001"])
 def test_a_count_that_no_call_can_have_is_none(count):
     """A wrong price would be drawn from it."""
-    assert reported_usage.read({"usage": halves(9, count)}).completion_tokens == 0
-    assert reported_usage.read({"usage": halves(9, 10**9)}).completion_tokens == 10**9
+    assert reported_usage.usage_in({"usage": halves(9, count)}).completion_tokens == 0
+    assert reported_usage.usage_in({"usage": halves(9, 10**9)}).completion_tokens == 10**9

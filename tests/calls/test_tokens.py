@@ -251,8 +251,8 @@ def test_without_a_package_it_is_an_estimate(package, unloaded, monkeypatch):
 
 
 def test_a_missing_package_is_not_looked_for_at_each_count(unloaded, monkeypatch):
-    looked, load = [], tokens._load
-    monkeypatch.setattr(tokens, "_load", lambda file: looked.append(file) or load(file))
+    looked, load = [], tokens._load_encoder
+    monkeypatch.setattr(tokens, "_load_encoder", lambda file: looked.append(file) or load(file))
     monkeypatch.setitem(sys.modules, "mistral_common", None)
     for number in range(20):
         assert not count_text(f"Hello {number}", V1).exact
@@ -303,8 +303,8 @@ assert heavy() == ["sentencepiece"], heavy()
 
 
 def test_threads_load_once_and_agree(unloaded, monkeypatch):
-    loads, results, load = [], [], tokens._load
-    monkeypatch.setattr(tokens, "_load", lambda file: loads.append(file) or load(file))
+    loads, results, load = [], [], tokens._load_encoder
+    monkeypatch.setattr(tokens, "_load_encoder", lambda file: loads.append(file) or load(file))
     start, texts = threading.Barrier(8), list(CORPUS.values())
 
     def work() -> None:

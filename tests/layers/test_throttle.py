@@ -157,10 +157,10 @@ def test_a_new_call_does_not_go_before_one_that_is_about_to_wake(monkeypatch):
     monkeypatch.setattr(module, "time", clock)
     gate = module._Gate(MODEL.provider)
     gate.on_accepted(RateLimits(wait=1))
-    assert gate.enter(module._Call(request()))
+    assert gate.enter(module._ThrottledCall(request()))
     clock.run(lambda: clock.sleep(2))
     assert gate._pace.delay(clock.monotonic()) == 0
-    assert gate.enter(module._Call(request()))
+    assert gate.enter(module._ThrottledCall(request()))
 
 
 def test_a_call_that_looks_by_itself_does_not_go_before_the_first(monkeypatch):
@@ -169,7 +169,7 @@ def test_a_call_that_looks_by_itself_does_not_go_before_the_first(monkeypatch):
     monkeypatch.setattr(module, "Wakeup", clock.wakeup)
     gate = module._Gate(MODEL.provider)
     gate.on_accepted(RateLimits(wait=0.5))
-    calls = [module._Call(Request(MODEL, ())) for _ in range(2)]
+    calls = [module._ThrottledCall(Request(MODEL, ())) for _ in range(2)]
     wakeups = [gate.enter(call) for call in calls]
 
     def wait(number, seconds):
@@ -269,9 +269,9 @@ def test_a_stream_that_is_closed_while_it_waits_leaves_the_queue(gates, monkeypa
 @pytest.mark.parametrize("leaving", range(7))
 def test_a_call_that_leaves_the_queue_leaves_the_others_in_order(gates, leaving):
     gate = module._Gate(request().model.provider)
-    inside = module._Call(request())
+    inside = module._ThrottledCall(request())
     assert gate.enter(inside) is None
-    calls = [module._Call(request(seconds=TIMEOUT + (3 * n) % 7)) for n in range(7)]
+    calls = [module._ThrottledCall(request(seconds=TIMEOUT + (3 * n) % 7)) for n in range(7)]
     assert all(map(gate.enter, calls))
     gate.leave(calls[leaving])
     rest = sorted(calls[:leaving] + calls[leaving + 1 :])
@@ -287,7 +287,7 @@ def test_if_the_first_in_the_queue_leaves_it_the_next_one_looks_at_once(gates, m
     stream = throttle()(Inside(opened=True))
     assert drain(stream, request(9)) == "Hi"
     gates[0].on_accepted(RateLimits(wait=0.3))
-    first = module._Call(request(9, seconds=TIMEOUT / 2))
+    first = module._ThrottledCall(request(9, seconds=TIMEOUT / 2))
     assert gates[0].enter(first)
     second = threading.Thread(target=drain, args=(stream, request(9)), daemon=True)
     second.start()
@@ -391,7 +391,7 @@ def test_a_refusal_says_if_others_get_through(gates):
     with pytest.raises(RateLimited) as caught:
         drain(stream, request())
     assert not caught.value.others_accepted
-    accepted = module._Call(request())
+    accepted = module._ThrottledCall(request())
     assert gates[0].enter(accepted) is None
     gates[0].leave(accepted)
     with pytest.raises(RateLimited) as caught:
@@ -411,7 +411,7 @@ def test_an_urgent_call_does_not_wait_for_the_pace_and_the_others_pay(gates):
     stream = throttle()(Inside(opened=True))
     assert drain(stream, request(9)) == "Hi"
     gates[0].on_accepted(RateLimits(requests=0.1))
-    waiting = module._Call(request(9))
+    waiting = module._ThrottledCall(request(9))
     assert gates[0].enter(waiting)
     before = gates[0]._pace.delay(time.monotonic())
     assert drain(stream, request(9, urgent=True)) == "Hi"
@@ -455,7 +455,7 @@ def test_a_user_sees_each_second_what_a_call_waits_for(monkeypatch, limits, mess
     gate._pace.on_sent(started, 0)
 
     def wait():
-        call = module._Call(Request(MODEL, ()))
+        call = module._ThrottledCall(Request(MODEL, ()))
         for delta in gate.wait(call, gate.enter(call)):
             seen.append((clock.monotonic() - started, delta.progress))  # noqa: PERF401
 

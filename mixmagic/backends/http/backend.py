@@ -129,7 +129,7 @@ class HttpBackend:
 
     def _stream(self, request: Request) -> Generator[Delta, None, None]:
         with sealed(self.access.redact):
-            yield from adapting.ask(
+            yield from adapting.send_adapted(
                 request, self._dialects, lambda url, body: self._call(request, url, body)
             )
 
@@ -156,7 +156,7 @@ class HttpBackend:
                     limits=rate_limits.limits(response.headers, provider.dialect.rate_window)
                 )
                 answer = reading.ResponseReader(request, self.access)
-                yield from _read(response, answer, call)
+                yield from _read_answer(response, answer, call)
 
     def _accepted(
         self, model: Model, response: httpx.Response, call: network.CallConnection, key: str = ""
@@ -168,7 +168,7 @@ class HttpBackend:
         raw = reading.page(_until_cut(response, call))
         headers = response.headers
         location = headers.get("location", "") if response.is_redirect else ""
-        body = self.access.redact({"error": location} if location else error_bodies.parse(raw))
+        body = self.access.redact({"error": location} if location else error_bodies.parse_body(raw))
         url = self.access.redact(redact_query(str(response.request.url)))
         asked = provider_errors.Asked(url, self.access.source(model.provider, key))
         error = provider_errors.from_status(
@@ -252,7 +252,7 @@ class HttpBackend:
         )
 
 
-def _read(
+def _read_answer(
     response: httpx.Response, answer: reading.ResponseReader, call: network.CallConnection
 ) -> Iterator[Delta]:
     """Yield the pieces of an answer, until it ends or breaks off."""

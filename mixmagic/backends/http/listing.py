@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mixmagic.backends.error_bodies import parse, provider_message
+from mixmagic.backends.error_bodies import parse_body, provider_message
 from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, ProviderError
 from mixmagic.keys import urls
@@ -64,7 +64,7 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
         >>> entries(provider, b'{"data": [{"name": "x", "max_model_len": 8192}]}')
         [{'name': 'x', 'max_model_len': 8192, 'id': 'x', 'context_length': 8192}]
     """
-    parsed = parse(raw)
+    parsed = parse_body(raw)
     if isinstance(parsed, dict):
         name = next((name for name in _LISTS if name in parsed), "")
         # Ollama's list is null if it has no models.

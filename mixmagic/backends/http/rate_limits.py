@@ -54,7 +54,7 @@ def wait(headers: Mapping[str, str]) -> float | None:
         >>> wait({"retry-after": "2"}), wait({"retry-after": "0"})
         (2.0, None)
     """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
+    milliseconds = _finite_number(headers.get("retry-after-ms", ""))
     after = headers.get("retry-after", "")
     waits = (
         milliseconds and milliseconds / 1000,
@@ -75,7 +75,7 @@ def _next_call(headers: Mapping[str, str]) -> float:
     for kind in _KINDS:
         seconds = _reset(headers, kind)
         if seconds and kind in _BUCKETS:
-            limit = _number(headers.get(f"x-ratelimit-limit{kind}", ""))
+            limit = _finite_number(headers.get(f"x-ratelimit-limit{kind}", ""))
             seconds = seconds / limit if limit else 0.0
         waits.append(seconds or 0.0)
     return max(waits)
@@ -83,7 +83,7 @@ def _next_call(headers: Mapping[str, str]) -> float:
 
 def _rate(headers: Mapping[str, str], name: str, window: int) -> float | None:
     """A limit per second; if it also has a dynamic variant, the lower one."""
-    values = [_number(headers.get(header, "")) for header in (name, f"{name}-dynamic")]
+    values = [_finite_number(headers.get(header, "")) for header in (name, f"{name}-dynamic")]
     rates = [value / window for value in values if value]
     return min(rates, default=None)
 
@@ -96,12 +96,12 @@ def _used_up(headers: Mapping[str, str]) -> float | None:
 
 def _reset(headers: Mapping[str, str], kind: str) -> float | None:
     """Seconds until an exhausted limit resets; `None` if it is not exhausted, or unknown."""
-    if _number(headers.get(f"x-ratelimit-remaining{kind}", "")) != 0:
+    if _finite_number(headers.get(f"x-ratelimit-remaining{kind}", "")) != 0:
         return None
     return _duration(headers.get(f"x-ratelimit-reset{kind}", ""))
 
 
-def _number(text: str) -> float | None:
+def _finite_number(text: str) -> float | None:
     """A finite number that is not negative."""
     try:
         number = float(text)
@@ -114,7 +114,7 @@ def _duration(text: str) -> float | None:
     """Seconds, from `2`, `2.5`, `350ms`, `1m12s`, or a time as seconds or ms since 1970."""
     if len(text) > _LONGEST:  # the pattern below is slow
         return None
-    number = _number(text)
+    number = _finite_number(text)
     if number is None:
         parts = _PART.findall(text)
         whole = "".join(value + unit for value, unit in parts) == text.strip()

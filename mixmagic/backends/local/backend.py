@@ -110,7 +110,7 @@ class LocalBackend:
                     ended += delta.finish is not None
                     yield delta
             except EngineFailed as failure:
-                raise _named(path, failure) from None
+                raise _process_error(path, failure) from None
         if request.control.stop.is_set():
             raise Stopped
         if ended < request.answers:
@@ -240,7 +240,7 @@ def _frames(
         yield frame
 
 
-def _named(path: Path, failure: EngineFailed) -> MixmagicError:
+def _process_error(path: Path, failure: EngineFailed) -> MixmagicError:
     """Return our error for the end of a model's process."""
     if failure.loaded:
         return StreamBroken(

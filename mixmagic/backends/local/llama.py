@@ -50,7 +50,7 @@ class LlamaServer:
         self._stopped: dict[int, threading.Event] = {}
         try:
             with _attended(questions.fileno()) as prefix:
-                self._server, self._counter = _load(options, prefix, self._say)
+                self._server, self._counter = _load_model(options, prefix, self._say)
         except Exception as error:  # noqa: BLE001  # the kernel shows any error
             self._say({"failed": f"{error}" or type(error).__name__})
             raise SystemExit(1) from None
@@ -133,7 +133,7 @@ class _Counter:
             return json.loads(connection.getresponse().read())
 
 
-def _load(
+def _load_model(
     options: Mapping[str, Any], prefix: str, say: Callable[[Mapping[str, Any]], None]
 ) -> tuple[Any, _Counter]:
     """Return the server of a GGUF file, and its counter of tokens."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mixmagic.tasks.chats import Cell, Exchange
 
 
-def run(magic: ModelMagics, line: str, cell: str | None) -> Any:
+def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     """Run a magic: see `ModelMagics.answer`."""
     session, shell = magic.session, magic.shell
     try:
@@ -52,7 +52,7 @@ def run(magic: ModelMagics, line: str, cell: str | None) -> Any:
         return _plan(magic, _as_sent(session, request, schema), options.out)
     completion: Any = None
     try:
-        completion, value = _ask(magic, request, builder.notes, form, schema)
+        completion, value = _show_answer(magic, request, builder.notes, form, schema)
     except Stopped as stopped:
         completion = value = stopped.completion
         raise
@@ -96,7 +96,7 @@ def _plan(magic: ModelMagics, request: Request, out: str | None) -> Any:
     return plan
 
 
-def _ask(
+def _show_answer(
     magic: ModelMagics, request: Request, notes: list[str], form: Format, schema: Schema | None
 ) -> tuple[Any, Any]:
     """Show the answer as it arrives; return it, and the value for `-o`."""

@@ -24,7 +24,7 @@ _RUN = ("run_line_magic", "run_cell_magic")
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
-def install(hooks: Hooks, asking: Container[str], ours: Container[str]) -> None:
+def add_transformers(hooks: Hooks, asking: Container[str], ours: Container[str]) -> None:
     """Let some magics ask in any line, and treat their aliases as the magics themselves.
 
     Args:

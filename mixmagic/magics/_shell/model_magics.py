@@ -92,4 +92,4 @@ class ModelMagics(Magics):
         """
         from mixmagic.magics._shell import answer
 
-        return answer.run(self, line, cell)
+        return answer.run_magic(self, line, cell)

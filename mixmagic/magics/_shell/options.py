@@ -181,8 +181,8 @@ def add_shared(parser: Parser) -> None:
         " have probability P")  # fmt: skip
     add("--seed", type=whole, metavar="N", help="make sampling reproducible, if the model supports"
         " it")  # fmt: skip
-    add("--stop", action="append", type=_text, metavar="TEXT", help="end the answer before TEXT,"
-        " in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
+    add("--stop", action="append", type=_unescaped, metavar="TEXT", help="end the answer before"
+        " TEXT, in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
     add = functools.partial(parser.add, to="answer")
     add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
         " .usage, .cost, …) in a variable; with -f code, json, latex or table, and with --schema,"
@@ -195,7 +195,7 @@ def add_shared(parser: Parser) -> None:
     add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
 
 
-def _text(written: str) -> str:
+def _unescaped(written: str) -> str:
     r"""Return a text in which `\n`, `\t` and `\\` are replaced."""
     signs = {"n": "\n", "t": "\t", "\\": "\\"}
     return re.sub(r"\\([nt\\])", lambda sign: signs[sign[1]], written)

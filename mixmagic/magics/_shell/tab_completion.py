@@ -49,7 +49,7 @@ class _Offer(NamedTuple):
         return cls(kind, fragment, [text for text in texts if text and text.startswith(fragment)])
 
 
-def install(hooks: Hooks, session: Session, asking: Mapping[str, ModelMagics]) -> None:
+def add_completer(hooks: Hooks, session: Session, asking: Mapping[str, ModelMagics]) -> None:
     """Complete the lines of `%mixmagic` and of the magics that ask a model."""
     if hasattr(completer, "context_matcher"):
         magics = _TabCompletion(hooks.shell, session, asking)
@@ -121,20 +121,22 @@ class _TabCompletion:
             if name not in parser.commands:
                 return None
             parser = parser.commands[name]
-        awaited, count = _read(parser, words)
+        awaited, count = _awaited_option(parser, words)
         if (offer := self._of_option(parser, awaited, fragment)) is not None:
             return offer
         positionals = parser.positionals[count:]
         values = self._values(positionals[0]) if positionals else None
         if values is not None:
-            return _Offer.of("value", fragment, values if fragment else [*values, *_named(parser)])
-        return None if fragment else _Offer.of("option", "", _named(parser))
+            return _Offer.of(
+                "value", fragment, values if fragment else [*values, *_visible_options(parser)]
+            )
+        return None if fragment else _Offer.of("option", "", _visible_options(parser))
 
     def _of_asking(self, magic: ModelMagics, typed: str, *, is_cell: bool) -> _Offer | None:
         """Complete the line of a magic that asks a model."""
         words, fragment = _split(typed)
         parser = magic.parser()
-        awaited, count = _read(parser, words)
+        awaited, count = _awaited_option(parser, words)
         if count:  # the prompt has begun
             return self._in_braces(typed)
         if (offer := self._of_option(parser, awaited, fragment)) is not None:
@@ -144,7 +146,7 @@ class _TabCompletion:
         first = () if is_cell else magic.words
         if fragment:
             return _Offer.of("command", fragment, first) if first else None
-        return _Offer.of("option", "", [*first, *_named(parser)])
+        return _Offer.of("option", "", [*first, *_visible_options(parser)])
 
     def _of_option(self, parser: Parser, awaited: Argument | None, fragment: str) -> _Offer | None:
         """Complete an option's name or value."""
@@ -190,7 +192,7 @@ class _TabCompletion:
             owner = _attribute(owner, attribute)
         if owner is _UNKNOWN:
             return None
-        return _Offer.of("attribute", name["last"], _sorted(_names(owner), name["last"]))
+        return _Offer.of("attribute", name["last"], _sorted(_attribute_names(owner), name["last"]))
 
 
 def _split(typed: str) -> tuple[list[str], str]:
@@ -200,12 +202,12 @@ def _split(typed: str) -> tuple[list[str], str]:
     return words, fragment
 
 
-def _named(parser: Parser) -> list[str]:
+def _visible_options(parser: Parser) -> list[str]:
     """Return the options that are offered before any letter is typed: all but help."""
     return [name for name in parser.options if name not in ("-h", "--help")]
 
 
-def _read(parser: Parser, words: list[str]) -> tuple[Argument | None, int]:
+def _awaited_option(parser: Parser, words: list[str]) -> tuple[Argument | None, int]:
     """Return the option that awaits its value, if any, and the number of other words."""
     awaited: Argument | None = None
     count = 0
@@ -237,7 +239,7 @@ def _attribute(owner: Any, name: str) -> Any:
     return _UNKNOWN if hasattr(type(attribute), "__get__") else attribute
 
 
-def _names(owner: Any) -> list[str]:
+def _attribute_names(owner: Any) -> list[str]:
     """Return the names of an object's attributes; none if it fails to list them."""
     try:
         return [name for name in dir(owner) if isinstance(name, str)]

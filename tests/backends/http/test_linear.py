@@ -50,7 +50,7 @@ def said(text: str) -> bytes:
 def refuse(words: str) -> None:
     sent = {"model": "m", "messages": [], "temperature": 0, "response_format": {"type": "x"}}
     body = {"error": {"message": words}}
-    provider_errors.from_status(MODEL, 400, error_bodies.parse(json.dumps(body).encode()))
+    provider_errors.from_status(MODEL, 400, error_bodies.parse_body(json.dumps(body).encode()))
     dialects.lesson(MODEL, sent, 400, body)
 
 
