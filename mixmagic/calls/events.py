@@ -1,6 +1,6 @@
-"""Events of a session's calls for its subscribers, who can neither slow nor break a call.
+"""Events of a session's calls for its subscribers, which can neither slow nor break a call.
 
-A call only appends to a queue; each subscriber is called on a daemon thread of its own.
+A call only appends to a queue; each subscriber is called on its own daemon thread.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mixmagic.calls.completion import Completion
     from mixmagic.calls.interrupts import Running
 
-# Seconds between two looks at the calls: a call's progress is told at most 20 times a second.
+# Seconds between two checks of the calls: progress is reported at most 20 times a second.
 _INTERVAL = 0.05
-# Begins and ends that wait for a slow subscriber; of more, the oldest are dropped.
+# Events that wait for a slow subscriber; if there are more, the oldest are dropped.
 _MOST_WAITING = 10_000
 _IDLE = 3600.0
 _log = logging.getLogger("mixmagic")
@@ -35,7 +35,7 @@ class Event(NamedTuple):
         call: The call; `None` for `money`.
         characters: Length of the answer so far, thoughts included.
         tokens: Pieces of the answer so far: about one token each.
-        completion: For `end`, what the call came to; `None` if nothing was sent.
+        completion: For `end`, the call's result; `None` if nothing was sent.
     """
 
     kind: Literal["begin", "progress", "end", "money"]
@@ -61,7 +61,7 @@ class Events:
         self._lock = threading.Lock()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with each event from now on; return a function that ends that."""
+        """Call `subscriber` with each event from now on; return a function to unsubscribe."""
         subscription = _Subscription(subscriber, self._running)
 
         def unsubscribe() -> None:
@@ -89,7 +89,7 @@ class _Subscription:
         self._waiting: deque[Event] = deque(maxlen=_MOST_WAITING)
         self._wakeup = Wakeup()
         self._closed = self._overflowed = self._failed = False
-        # Calls whose begin is delivered, and whose end is not, with their last progress.
+        # Calls whose `begin` was delivered, and `end` was not, with their last progress.
         self._open: dict[int, Event] = {}
         self._thread = threading.Thread(target=self._run, name="mixmagic-events", daemon=True)
 
@@ -142,13 +142,13 @@ class _Subscription:
             self._send(Event("money"))
 
     def _begin(self, call: Running) -> None:
-        """Deliver the begin of a call, once."""
+        """Deliver the `begin` of a call, once."""
         if id(call) not in self._open:
             self._open[id(call)] = Event("progress", call)
             self._send(Event("begin", call))
 
     def _send(self, event: Event) -> None:
-        """Call the subscriber; its first exception is logged."""
+        """Call the subscriber; log its first exception."""
         if self._closed:
             return
         try:

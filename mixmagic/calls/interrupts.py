@@ -1,4 +1,4 @@
-"""The running calls of a session, and which of them an interrupt stops."""
+"""The running calls of a session, and the choice of those that an interrupt stops."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Calls:
         """Register a call.
 
         The call is stopped at once if its thread was started or used by an interrupted cell, so
-        that a thread pool with a long queue stops. The next cell ends that.
+        that a thread pool with a long queue stops, too. This lasts until the next cell.
         """
         thread = asker.get() or threading.get_ident()
         running = Running(collector.request, collector, time.monotonic(), thread)

@@ -1,4 +1,4 @@
-"""Run a call: in this thread, or in a thread of its own that others can watch and stop."""
+"""Run a call: in this thread, or in a separate thread that others can watch and stop."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mixmagic.core.values import Delta, Request, Stream
 
 
 def outcome(collector: Collector, error: BaseException | None, *, stopped: bool) -> Completion:
-    """Return the answer of a call that is over, whole or not.
+    """Return the answer of a call that has ended, complete or not.
 
     Args:
         collector: The answer that was received.
-        error: The exception that ended the call; `None` if the answer ended.
-        stopped: True if the user stopped it.
+        error: The exception that ended the call; `None` if the answer is complete.
+        stopped: True if the user stopped the call.
     """
     if stopped:
         return finalize(collector, "stopped", sent=getattr(error, "sent", True))
@@ -37,7 +37,7 @@ def run(stream: Stream, request: Request, calls: Calls) -> Completion:
         calls: Keeps the completion if the user stops the call.
 
     Raises:
-        Stopped: The user stopped the call; its `completion` is what was received.
+        Stopped: The user stopped the call; its `completion` is the answer so far.
         MixmagicError: The call failed.
     """
     collector = Collector(request)
@@ -53,10 +53,10 @@ def run(stream: Stream, request: Request, calls: Calls) -> Completion:
 
 
 class Call:
-    """A call in a thread of its own: any thread may watch it, or stop it.
+    """A call in a separate thread: any thread may watch or stop it.
 
-    Readers wait on instances of `SimpleQueue` alone, into which a signal handler may put something
-    at any moment: it is reentrant, and other locks are not.
+    Readers wait only on instances of `SimpleQueue`: it is reentrant, unlike locks, so that a signal
+    handler can call `put` at any time.
 
     Args:
         stream: The function that makes the call.
@@ -65,7 +65,7 @@ class Call:
     Attributes:
         request: The question.
         collector: The answer so far; its times are those of the call, not of its reader.
-        error: The exception that ended the call; `None` if the answer ended.
+        error: The exception that ended the call; `None` if the answer is complete.
         ended: True once a reader has reached the end.
 
     Example:
@@ -132,7 +132,7 @@ class Call:
         return stopped and (self.error is not None or self._thread.is_alive())
 
     def outcome(self) -> Completion:
-        """Return the answer, whole or not."""
+        """Return the answer, complete or not."""
         return outcome(self.collector, self.error, stopped=self.stopped)
 
     def take(self, timeout: float) -> Iterator[Delta]:

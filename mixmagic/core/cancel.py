@@ -1,4 +1,4 @@
-"""Cancellation: a token that any thread sets, and that ends whatever waits inside a call.
+"""Cancellation: a token that any thread can set, and that ends all waiting in a call.
 
 `Request.control.stop` carries it through every layer and backend.
 Imports nothing of the project.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 class Wakeup:
     """Wakes one waiting thread, now or when it begins to wait; a signal handler may call it.
 
-    `threading.Event` does not do: a signal handler can meet its lock, which is not re-entrant.
+    Not a `threading.Event`: a signal handler could deadlock on its lock, which is not reentrant.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Wakeup:
 
     def wake(self) -> None:
         """Wake the waiting thread, or the next one that waits."""
-        with contextlib.suppress(RuntimeError):  # it was called already
+        with contextlib.suppress(RuntimeError):  # `wake` was called before
             self._lock.release()
 
     def wait(self, timeout: float) -> bool:
@@ -34,13 +34,13 @@ class Wakeup:
 class Stop:
     """A cancellation token: set once, never cleared.
 
-    It has no lock, since a signal handler may call `set` while its own thread is anywhere in this
-    class: shared state changes in single atomic steps.
+    It has no lock, because a signal handler may call `set` while its thread is running a method of
+    this class: shared state changes in single atomic steps.
     """
 
     def __init__(self) -> None:
         self._stopped = False
-        # The thread that removes a callback runs it, so that it runs once.
+        # The thread that removes a callback runs it, so that it runs only once.
         self._callbacks: list[Callable[[], None]] = []
 
     def __reduce__(self) -> tuple[type[Stop], tuple[()]]:

@@ -1,7 +1,7 @@
-"""Reading and writing of the user's files: complete, or an error.
+"""Read and write the user's files: completely, or raise an error.
 
-A damaged file is an `OSError` or a `ValueError`, whose `reason` fits in one line. Imports nothing
-of the project.
+A damaged file raises an `OSError` or a `ValueError`, whose `reason` fits on one line. Imports
+nothing of the project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 # Largest file that is read, in bytes; longest TOML, in characters; deepest nesting of TOML.
 _MAX_BYTES, _MAX_TOML, _MAX_DEPTH = 64 * 1024 * 1024, 1024 * 1024, 32
-# A key of too many parts: tomllib takes memory for the square of their number.
+# A key of too many parts: tomllib's memory grows with the square of their number.
 _LONG_KEY = (
     r"""(?m)(?:^|[\[{,])[ \t]*+(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
     rf"{{{_MAX_DEPTH}}}"
@@ -28,7 +28,7 @@ def read(path: Path) -> str:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is not a regular file, is too long, or is not UTF-8.
+        ValueError: It is not a regular file, too long, or not UTF-8.
 
     Example:
         >>> read(Path("notes.md"))
@@ -55,7 +55,7 @@ def toml(text: str) -> dict[str, Any]:
         >>> toml("a.b = 1")
         {'a': {'b': 1}}
     """
-    import tomllib  # here, because most people have no such file
+    import tomllib  # here, because most users have no TOML file
 
     if len(text) > _MAX_TOML:
         raise ValueError(f"it has over {_MAX_TOML:,} characters")
@@ -96,18 +96,18 @@ def reason(error: Exception) -> str:
 
 
 def write(path: Path, text: str, *, newline: str | None = None) -> None:
-    """Write a file in UTF-8, or leave it as it was, even if the power fails.
+    """Write a file in UTF-8, or leave it unchanged, even after a power failure.
 
-    It is on the disk when this returns.
+    The file is on the disk when this function returns.
 
     Args:
-        path: The file, in a folder that exists. A link stays, and its target is written.
+        path: The file, in a folder that exists. If it is a link, its target is written.
         text: The file's whole text.
         newline: As for `open`.
 
     Raises:
-        OSError: It cannot be written.
-        ValueError: Its name is not a valid one.
+        OSError: The file cannot be written.
+        ValueError: The file's name is not valid.
 
     Example:
         >>> write(Path("notes.md"), "Tea.")
@@ -119,7 +119,7 @@ def write(path: Path, text: str, *, newline: str | None = None) -> None:
         with part.open("w", encoding="utf-8", newline=newline) as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # or the new name could reach the disk before the text
+            os.fsync(file.fileno())  # or the rename could reach the disk before the text
         _replace(part, real)
         _sync_folder(real.parent)
     finally:

@@ -1,22 +1,22 @@
 """Fork safety: lazy values and imports that no fork can interrupt.
 
-A forked child has its parent's memory and locks, but not its threads: a lock or an import that
-another thread was holding stays so in the child for ever. Imports nothing of the project.
+A forked child has its parent's memory and locks, but not its threads: a lock that another thread
+held, or an import that it had begun, never ends in the child. Imports nothing of the project.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import logging  # noqa: F401  # takes its lock before a fork: behind ours, as imports do
+import logging  # noqa: F401  # it acquires its own lock before a fork, which must happen after ours
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Self, TypeVar, overload
 
-# No process forks while another thread holds it. Code that needs other locks too takes it first,
-# and nobody waits for the network, a keyring or another thread's transaction while holding it.
+# No process forks while another thread holds this lock. Code that needs other locks acquires it
+# first. Never wait for the network, a keyring or another thread's transaction while holding it.
 lock = threading.RLock()
 _around: list[tuple[Callable[[], None], Callable[[], None]]] = []
 _this = threading.local()
@@ -27,11 +27,11 @@ _Key = TypeVar("_Key")
 
 
 class cached(Generic[_Owner, _Made]):  # noqa: N801  # used as a decorator
-    """A property whose value is made at its first use: once, by one thread, before any fork.
+    """A property whose value is computed at its first use: once, by one thread, not during a fork.
 
-    Imports inside the function are safe, too. The value is kept in the instance's `__dict__`; take
-    it out of there to have it made again. The standard library's `cached_property` has no lock
-    since Python 3.12.
+    Imports in the function are safe, too. The value is in the instance's `__dict__`; delete it
+    there to compute it again. The standard library's `cached_property` has had no lock since
+    Python 3.12.
     """
 
     def __init__(self, make: Callable[[_Owner], _Made]) -> None:
@@ -46,15 +46,15 @@ class cached(Generic[_Owner, _Made]):  # noqa: N801  # used as a decorator
     def __get__(self, instance: _Owner | None, owner: type) -> Self | _Made:
         if instance is None:
             return self
-        # Once made, it is found in the instance's `__dict__`, without this method.
+        # Later accesses find the value in the instance's `__dict__`, without calling this method.
         made: dict[str, _Made] = instance.__dict__
         return get_or_make(made, self._name, lambda: self._make(instance))
 
 
 def get_or_make(values: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
-    """Return `values[key]`; make it first if it is missing: once, by one thread, before any fork.
+    """Return `values[key]`; make it first if it is missing: once, by one thread, not in a fork.
 
-    `None` is not kept: it is made again the next time.
+    `None` is not cached: it is computed again the next time.
     """
     if (value := values.get(key)) is None:
         with lock:
@@ -64,7 +64,7 @@ def get_or_make(values: dict[_Key, _Made], key: _Key, make: Callable[[], _Made])
 
 
 def load(name: str) -> Any:
-    """Import a module at its first use, such that no fork can interrupt the import.
+    """Import a module at its first use, so that no fork can interrupt the import.
 
     Example:
         >>> load("json").dumps([1])
@@ -78,7 +78,7 @@ def load(name: str) -> Any:
 
 @contextlib.contextmanager
 def _without_lost_folder() -> Iterator[None]:
-    """Take the working folder out of `sys.path` if it has been deleted: `pkgutil` fails on it."""
+    """Remove a deleted working folder from `sys.path`: `pkgutil` would fail on it."""
     try:
         os.getcwd()  # noqa: PTH109  # pathlib would be imported for it
         lost = []
@@ -94,7 +94,7 @@ def _without_lost_folder() -> Iterator[None]:
 
 
 def on_fork(before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Call `before` ahead of every fork, and `after` behind it in the parent and the child."""
+    """Call `before` before every fork, and `after` after it, in the parent and in the child."""
     _around.append((before, after))
 
 

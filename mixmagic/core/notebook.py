@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 VARIABLE = "JPY_SESSION_NAME"
-# Folders and files that are searched for a notebook that was renamed.
+# Folders and files to search at most for a renamed notebook.
 _MOST = 5_000
 _Identity = tuple[int, int]
 
@@ -21,15 +21,15 @@ _Identity = tuple[int, int]
 class Place:
     """The path of a notebook, which may be renamed or moved while its kernel runs.
 
-    The front end gives the path from when the kernel started. A renamed file keeps its inode: it is
-    searched for near its old path.
+    The front end gives only the path at the kernel's start. A renamed file keeps its inode, by
+    which it is found near its old path.
 
     Args:
-        path: Its canonical path; the file need not exist.
+        path: The notebook's canonical path; the file need not exist.
 
     Attributes:
-        named: The path as it was given.
-        path: The path as it was found last.
+        named: The path that was passed.
+        path: The last known path.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,19 +40,19 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The path as a text that can be stored: half of a surrogate pair is replaced."""
+        """The path as a text that can be stored, with lone surrogates replaced."""
         return _as_text(self.path)
 
     def follow(self, rename: Callable[[str, str], object]) -> bool:
         """Find the notebook; return True if it was moved.
 
         Args:
-            rename: A function of the old and the new path. If it raises, the path stays the old
-                one until the next call.
+            rename: Called with the old and the new path. If it raises, `path` is unchanged until
+                the next call.
         """
         now = self._now()
         if now == self.path or not self._moving.acquire(blocking=False):
-            return False  # or another thread is renaming it
+            return False  # not moved, or another thread is renaming it
         try:
             rename(self.text, _as_text(now))
             self.path = now
@@ -61,18 +61,18 @@ class Place:
         return True
 
     def _now(self) -> str:
-        """Return the path of the notebook now; the last one if it cannot be found."""
-        found = _identity(self.path)
-        if self._identity is None or found == self._identity:
-            self._identity = found
+        """Return the notebook's current path; the last known one if it cannot be found."""
+        identity = _identity(self.path)
+        if self._identity is None or identity == self._identity:
+            self._identity = identity
             return self.path
-        state = found, _changed(os.path.dirname(self.path))  # noqa: PTH120
+        state = identity, _changed(os.path.dirname(self.path))  # noqa: PTH120
         if state != self._missed:
             moved = _search(self.path, self._identity)
             if moved is not None:
                 return moved
             self._missed = state
-            self._identity = found or self._identity  # replaced by a new file of its name
+            self._identity = identity or self._identity  # replaced by a new file with its name
         return self.path
 
 
@@ -85,9 +85,9 @@ def path(environ: Mapping[str, str] = os.environ) -> str | None:
         >>> path({"JPY_SESSION_NAME": "/home/ada/../ada/notes.ipynb"})
         '/home/ada/notes.ipynb'
     """
-    named = environ.get(VARIABLE)
+    spelling = environ.get(VARIABLE)
     try:
-        return canonical(named) if named else None
+        return canonical(spelling) if spelling else None
     except OSError:  # a relative path, and the working folder has been deleted
         return None
 
@@ -107,14 +107,15 @@ def _as_text(path: str) -> str:
 def _identity(path: str) -> _Identity | None:
     """Return the device and inode of a file, which a rename keeps; `None` if there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116  # half surrogate pairs and all
+        status = os.stat(path)  # noqa: PTH116  # lone surrogates, too
     except (OSError, ValueError):
         return None
-    return (found.st_dev, found.st_ino) if found.st_ino and stat.S_ISREG(found.st_mode) else None
+    is_file = status.st_ino and stat.S_ISREG(status.st_mode)
+    return (status.st_dev, status.st_ino) if is_file else None
 
 
 def _changed(folder: str) -> int | None:
-    """Return when a file was last added to a folder or removed from it."""
+    """Return the time when a file was last added to a folder or removed from it."""
     try:
         return os.stat(folder).st_mtime_ns  # noqa: PTH116
     except OSError:
@@ -122,23 +123,23 @@ def _changed(folder: str) -> int | None:
 
 
 def _search(path: str, identity: _Identity) -> str | None:
-    """Search for a file in and below its old folder, then above; return its path."""
+    """Search for a file in and below its old folder, then in and below the parent."""
     folder, name = os.path.split(path)
     suffix = os.path.splitext(name)[1]  # noqa: PTH122
-    left = _MOST
-    passed: set[str] = set()
+    remaining = _MOST
+    searched: set[str] = set()
     for start in (folder, os.path.dirname(folder)):  # noqa: PTH120
         folders = deque([start])  # the nearest first
-        while folders and left > 0:
+        while folders and remaining > 0:
             current = folders.popleft()
-            if current in passed:
+            if current in searched:
                 continue
-            passed.add(current)
+            searched.add(current)
             try:
                 entries = list(os.scandir(current))
             except OSError:
                 continue
-            left -= len(entries)
+            remaining -= len(entries)
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
@@ -155,7 +156,7 @@ def _listed(path: str) -> str:
     if not name:
         return path
     folder = _listed(folder)
-    spelled = os.path.join(folder, name)  # noqa: PTH118  # half surrogate pairs and all
+    spelled = os.path.join(folder, name)  # noqa: PTH118  # lone surrogates, too
     other = os.path.join(folder, name.swapcase())  # noqa: PTH118
     try:
         if other == spelled or not os.path.samefile(spelled, other):  # noqa: PTH121

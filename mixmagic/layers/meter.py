@@ -107,8 +107,8 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
 def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, None]:
     """Reserve what a call may cost.
 
-    Under a budget it waits, until the call's deadline, for money that other calls have reserved,
-    and for a locked ledger. A call without one goes on if the ledger cannot be written: a note
+    Under a budget, wait until the call's deadline for money that other calls have reserved, or for
+    a locked ledger. Without one, the call goes on if the ledger cannot be written, with a note that
     says so.
 
     Raises:
@@ -185,7 +185,7 @@ def _sleep(ledger: Ledger, waiter: Waiter, version: int, until: float) -> None:
 
 @contextmanager
 def _queued(ledger: Ledger, reservation: Reservation) -> Iterator[Waiter]:
-    """Put a call behind those that wait already, for as long as the block runs."""
+    """Put a call at the end of the queue of waiting calls, while the block runs."""
     waiter = Waiter(active=True)
     ledger.waiters.add(waiter)
     try:

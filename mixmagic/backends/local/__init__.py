@@ -1,5 +1,5 @@
-"""Embedded models: llama.cpp in a process of its own.
+"""Embedded models: llama.cpp in a separate process.
 
-Imports `backends` and the packages below it; only `backends` opens it, by name, and `cli` and the
-doctor its `weights`. To change what runs in the process: `llama`, a script of its own.
+Imports `backends` and the packages below it. Only `backends` imports it, by name; `cli` and the
+doctor import its `weights`. The script `llama` runs in the process.
 """

@@ -1,4 +1,4 @@
-"""Embedded models: llama.cpp in a process of its own, speaking the same JSON as a server."""
+"""Embedded models: llama.cpp in a separate process, with the same JSON as a server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mixmagic.errors import (
 )
 from mixmagic.keys.credentials import Credentials
 
-# Answers that are generated side by side; each has the model's whole context.
+# Answers that are generated at the same time; each has the model's whole context.
 _SLOTS = 4
 _CONTEXT = 4096
 # Prompt tokens between two checks of the stop flag: about half a second on a slow core.
@@ -41,10 +41,10 @@ _BATCH = 128
 _MAX_THREADS = 8
 # Seconds between two checks for Ctrl-C, which does not interrupt a wait on Windows.
 _TICK = 0.1
-# A `SimpleQueue` whose timeout has passed before the wait begins would wait forever.
+# If the timeout of a `SimpleQueue` passes before the wait begins, it waits forever.
 _SHORTEST = 0.01
-# Limits of a count that the user did not ask for: seconds, and characters of JSON. llama.cpp reads
-# 1 MB a second; of marks such as `<|im_end|>` 300 kB in the first, and then ever less.
+# Limits of a count that the user did not ask for: seconds, and characters of JSON. llama.cpp counts
+# 1 MB a second; of marks such as `<|im_end|>` 300 kB in the first second, and less in later ones.
 _BRIEFLY = 1.0
 _SHORT = 500_000
 _Result = TypeVar("_Result")
@@ -62,7 +62,7 @@ class LocalBackend:
         tokens.register(self)
 
     def open(self, provider: Provider) -> Stream:
-        """Return the stream that asks a model: see `mixmagic.backends.Backends.open`."""
+        """Return the function that sends a request: see `mixmagic.backends.Backends.open`."""
         return self._stream
 
     def models(
@@ -100,7 +100,7 @@ class LocalBackend:
         engine = self._engine(path, request.model)
         if not engine.ready:
             yield Delta(progress=f"loading {request.model.id} …")
-        # Streamed in any case: only then can it be stopped.
+        # Always streamed, because only a stream can be stopped.
         answer = engine.ask(wire.encode(replace(request, stream=True)))
         ended = 0
         with closing(answer), request.control.stop.calling(answer.close):
@@ -118,7 +118,7 @@ class LocalBackend:
 
     def _count(self, body: Mapping[str, Any], model: Model, *, load: bool) -> int | None:
         if model.provider.backend != "local" or os.getpid() != self._process:
-            return None  # another's model, or the parent's engines in a forked child
+            return None  # another backend's model, or the parent's engines in a forked child
         written = json.dumps(body)
         wait = math.inf if load else _BRIEFLY
         request = Request(model, (), control=Control(deadline=time.monotonic() + wait))
@@ -126,10 +126,10 @@ class LocalBackend:
             if load:
                 engine = self._engine(_returned(self._weights(request)), model)
             else:
-                found = self._engines.get(self._path(model))
-                if found is None or not (found.ready and found.alive) or len(written) > _SHORT:
+                loaded = self._engines.get(self._path(model))
+                if loaded is None or not (loaded.ready and loaded.alive) or len(written) > _SHORT:
                     return None
-                engine = found
+                engine = loaded
             return engine.counts.get(
                 written, lambda: _counted(engine.count(body), request, patient=load)
             )
@@ -137,10 +137,10 @@ class LocalBackend:
             return None
 
     def _path(self, model: Model) -> Path:
-        """The path of the model's GGUF file, which may be yet to be fetched."""
+        """The path of the model's GGUF file, which may not be fetched yet."""
         if _embedded(model):
             return weights.path(self._settings.cache_dir)
-        with sealed():  # likewise
+        with sealed():  # `expanduser` reads the environment
             return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
@@ -165,7 +165,7 @@ class LocalBackend:
         return path
 
     def _engine(self, path: Path, model: Model) -> EngineProcess:
-        """Return the model's process: one, however many threads ask at once."""
+        """Return the model's process; concurrent threads share one."""
         if not find_spec("xllamacpp"):
             raise MissingPackage(
                 "The embedded model needs xllamacpp, which is not installed.",
@@ -179,12 +179,12 @@ class LocalBackend:
                     "context": model.context or _CONTEXT,
                     "slots": _SLOTS,
                     "batch": _BATCH,
-                    # One core is left to the notebook: llama.cpp's threads wait for each other by
-                    # spinning, so that with too few cores it falls from 80 tokens a second to one.
+                    # One core is left for the notebook. llama.cpp's threads busy-wait for each
+                    # other: with too few cores, 80 tokens a second become one.
                     "threads": min(max(cores() - 1, 1), _MAX_THREADS),
                 }
                 try:
-                    with sealed():  # the environment is a variable of what is called
+                    with sealed():  # the environment is a local variable of the callee
                         engine = EngineProcess(options, self._access.environment())
                 except (OSError, RuntimeError) as error:  # no memory, no process or thread left
                     raise Unavailable(
@@ -221,9 +221,9 @@ def _counted(answer: EngineStream, request: Request, *, patient: bool) -> int | 
 def _frames(
     answer: EngineStream, request: Request, *, patient: bool = True
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON frames of the answer, until it ends, is closed, or reaches its deadline.
+    """Yield the JSON frames of the answer until it ends, is closed, or reaches its deadline.
 
-    Unless `patient`, do not wait for a process that is suspended.
+    Do not wait for a suspended process, unless `patient`.
     """
     while True:
         left = request.control.deadline - time.monotonic()
@@ -245,7 +245,7 @@ def _process_error(path: Path, failure: EngineFailed) -> MixmagicError:
     if failure.loaded:
         return StreamBroken(
             f"The embedded model broke off: {failure.reason}.",
-            "What came until then is kept; run the cell again: it is loaded anew.",
+            "The part received is kept; run the cell again: the model is loaded again.",
         )
     if not failure.usable:
         return MissingPackage(

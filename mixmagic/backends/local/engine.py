@@ -1,4 +1,4 @@
-"""The kernel's end of an embedded model's process. For `backends.local` alone."""
+"""The kernel's side of an embedded model's process. Used only by `backends.local`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mixmagic.calls.tokens import Memo
 from mixmagic.core import lazy
 from mixmagic.keys.environment import without_keys
 
-# Seconds that the process has to end by itself.
+# Seconds to wait for the process to end by itself.
 _PATIENCE = 2.0
-# Statuses of a process that was killed: what it did then is not the reason.
+# Statuses of a process that was killed: its end says nothing about xllamacpp.
 _KILLED = (-9, -15)
 
 
@@ -43,7 +43,7 @@ class EngineStream:
 
     Attributes:
         engine: The process that generates it.
-        frames: Its JSON frames as they come; `None` at its end, `EngineFailed` if it has none.
+        frames: Its JSON frames as they arrive; at its end `None`, or `EngineFailed`.
     """
 
     def __init__(self, engine: EngineProcess, number: int) -> None:
@@ -51,7 +51,7 @@ class EngineStream:
         self.engine, self._number = engine, number
 
     def close(self) -> None:
-        """End the answer: its reader at once, llama.cpp at its next token."""
+        """Stop the answer: its reader stops at once, llama.cpp after its current token."""
         self.frames.put(None)
         self.engine.send({"id": self._number})
 
@@ -65,31 +65,30 @@ class EngineProcess:
 
     Attributes:
         ready: True once the model is loaded.
-        answers: The answers that llama.cpp still works on, by number.
+        answers: The answers that llama.cpp is working on, by number.
         counts: The last few token counts.
     """
 
     def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self.ready = self._usable = False
-        self._silent = (
-            False  # its output has ended: `poll` does not know while another thread waits
-        )
+        # True once its output has ended: `poll` does not see its end while another thread waits.
+        self._silent = False
         self.answers: dict[int, EngineStream] = {}
         self.counts = Memo()
         self._failure = ""
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        # Written by a thread of its own: while the model is loaded, nobody reads.
+        # Written by a thread, because the process does not read while it loads the model.
         self._outbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         script = Path(__file__).with_name("llama.py")
         self.process = subprocess.Popen(
-            # -P: its folder has modules that are called as the standard library's.
+            # -P: modules in its folder have names of the standard library's.
             [sys.executable, "-P", str(script), json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=without_keys() if env is None else env,
-            # Ctrl-C goes to all processes of a terminal's or a kernel's group.
+            # Otherwise Ctrl-C would reach it, too, as a member of the terminal's process group.
             start_new_session=True,
         )
         for work, pipe in (
@@ -105,7 +104,7 @@ class EngineProcess:
 
     @property
     def suspended(self) -> bool:
-        """True if the system does not let the process run, until somebody continues it."""
+        """True if the process is suspended, as by SIGSTOP."""
         psutil = lazy.load("psutil")
         try:
             status = psutil.Process(self.process.pid).status()
@@ -155,7 +154,7 @@ class EngineProcess:
     def _read(self, pipe: IO[bytes]) -> None:
         try:
             with pipe:
-                failure = self._hear(pipe)
+                failure = self._dispatch(pipe)
         except Exception as error:  # noqa: BLE001  # any error must end the answers
             failure = f"its output is invalid: {error!r:.200}"
             self.process.kill()
@@ -171,11 +170,11 @@ class EngineProcess:
     def _failed(self) -> EngineFailed:
         return EngineFailed(self._failure, loaded=self.ready, usable=self._usable)
 
-    def _hear(self, pipe: IO[bytes]) -> str:
-        """Hand out the process's messages until it ends; return why it cannot load the model."""
+    def _dispatch(self, pipe: IO[bytes]) -> str:
+        """Pass on the process's messages until it ends; return its error, if it reported one."""
         failure = ""
         for line in pipe:
-            if not line.endswith(b"\n"):  # it was killed while it wrote
+            if not line.endswith(b"\n"):  # the process was killed while writing
                 break
             message = json.loads(line)
             if (number := message.get("id")) is None:
@@ -190,7 +189,7 @@ class EngineProcess:
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     with contextlib.suppress(AttributeError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

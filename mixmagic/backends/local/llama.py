@@ -1,15 +1,14 @@
-"""The process that an embedded model lives in: a script, run by `backends.local` alone.
+"""The script of an embedded model's process. Run only by `backends.local`.
 
-llama.cpp has it to itself, so that neither its loading, which nothing can interrupt, nor its
-faults reach the notebook's kernel. It reads questions from its standard input and writes frames
-to its standard output, one JSON object a line, and ends when its input does: with the kernel,
-however that ends. Imports nothing of the project.
+llama.cpp runs in a separate process so that neither its loading, which cannot be interrupted, nor
+its crashes affect the notebook's kernel. The process reads questions from its standard input and
+writes frames to its standard output, one JSON object per line. It ends when its input does, so it
+never outlives the kernel. Imports nothing of the project.
 
-xllamacpp's server insists on listening. Where the system has Unix sockets it gets one, in a
-folder that only this user can enter and that is gone as soon as the server is up, or this process
-has been killed; elsewhere a loopback port. In both cases a random key is needed and no web page's
-origin is allowed. This process alone goes on using it, to count tokens: xllamacpp has no method
-for that.
+xllamacpp's server always listens. If the system has Unix sockets, it listens on one, in a folder
+that only this user can enter and that is deleted once the server is up, or this process has been
+killed; otherwise on a loopback port. In both cases it requires a random key, and allows no web
+page's origin. Only this process uses it, to count tokens: xllamacpp has no method for that.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# Not the user's own TMPDIR: a socket's path may have only about 100 bytes.
+# Not the user's TMPDIR: a socket's path is limited to about 100 bytes.
 _TEMPORARY = "/tmp"  # noqa: S108  # the folder made in it has a random name, and is this user's
 
 
 class LlamaServer:
-    """A loaded model, and the answers that are under way.
+    """A loaded model, and the answers under way.
 
     Args:
-        options: `path`, `context` (tokens an answer), `slots` (answers side by side), `batch`
+        options: `path`, `context` (tokens per answer), `slots` (answers at the same time), `batch`
             (prompt tokens between two checks of the stop flag), `threads`.
         questions: The file to read questions from.
         out: The file to write frames to.
@@ -50,11 +49,11 @@ class LlamaServer:
         self._stopped: dict[int, threading.Event] = {}
         try:
             with _attended(questions.fileno()) as prefix:
-                self._server, self._counter = _load_model(options, prefix, self._say)
+                self._server, self._counter = _load_model(options, prefix, self._write)
         except Exception as error:  # noqa: BLE001  # the kernel shows any error
-            self._say({"failed": f"{error}" or type(error).__name__})
+            self._write({"failed": f"{error}" or type(error).__name__})
             raise SystemExit(1) from None
-        self._say({"ready": True})
+        self._write({"ready": True})
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Begin an answer or a count, or stop an answer."""
@@ -65,7 +64,7 @@ class LlamaServer:
             ).start()
             return
         if body is None:
-            if stopped := self._stopped.get(number):  # it may end at any moment
+            if stopped := self._stopped.get(number):  # the answer may have ended
                 stopped.set()
             return
         self._stopped[number] = threading.Event()
@@ -74,32 +73,32 @@ class LlamaServer:
     def _answer(self, number: int, body: Mapping[str, Any]) -> None:
         stopped = self._stopped[number]
 
-        def frame(each: Mapping[str, Any]) -> bool:
+        def send(frame: Mapping[str, Any]) -> bool:
             if not stopped.is_set():
-                self._say({"id": number, "frame": each})
+                self._write({"id": number, "frame": frame})
             return stopped.is_set()  # True stops the generation
 
         try:
-            self._server.handle_chat_completions(body, frame)
+            self._server.handle_chat_completions(body, send)
         except RuntimeError as error:
-            frame({"error": str(error)})
+            send({"error": str(error)})
         finally:
             del self._stopped[number]
-            self._say({"id": number, "end": True})
+            self._write({"id": number, "end": True})
 
     def _count(self, number: int, body: Mapping[str, Any]) -> None:
-        self._say({"id": number, "frame": {"tokens": self._counter.count(body)}})
-        self._say({"id": number, "end": True})
+        self._write({"id": number, "frame": {"tokens": self._counter.count(body)}})
+        self._write({"id": number, "end": True})
 
-    def _say(self, message: Mapping[str, Any]) -> None:
+    def _write(self, message: Mapping[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
-        with self._lock, contextlib.suppress(OSError):  # its reader is gone, and so are we soon
+        with self._lock, contextlib.suppress(OSError):  # the kernel has ended
             self._out.write(line)
             self._out.flush()
 
 
 class _Counter:
-    """Counts tokens by the server's HTTP routes: in their threads, no answer waits for them.
+    """Counts tokens with the server's HTTP routes, whose threads do not delay the answers.
 
     Args:
         address: The address that the server listens on.
@@ -108,27 +107,27 @@ class _Counter:
 
     def __init__(self, address: str, key: str) -> None:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        scheme, _, self._place = address.partition("://")
+        scheme, _, self._target = address.partition("://")
         self._unix = scheme == "unix"
         if self._unix and hasattr(os, "O_PATH"):
-            # Linux alone lets us in without the name, which is soon gone.
-            self._place = f"/proc/self/fd/{os.open(self._place, os.O_PATH)}"
+            # Only on Linux can a socket be used after its path has been deleted.
+            self._target = f"/proc/self/fd/{os.open(self._place, os.O_PATH)}"
 
     def count(self, body: Mapping[str, Any]) -> int | None:
-        """The tokens of a body with `messages`, in the model's template, or of its `content`."""
+        """Return the tokens of a body's `messages`, in the model's template, or `content`."""
         try:
             if "messages" in body:
                 return int(self._post("/v1/chat/completions/input_tokens", body)["input_tokens"])
             return len(self._post("/tokenize", body)["tokens"])
         except (OSError, http.client.HTTPException, ValueError, KeyError):
-            return None  # it cannot be reached, or its template has no form for the messages
+            return None  # the server cannot be reached, or the template rejects the messages
 
     def _post(self, route: str, body: Mapping[str, Any]) -> Any:
-        connection = http.client.HTTPConnection("localhost" if self._unix else self._place)
+        connection = http.client.HTTPConnection("localhost" if self._unix else self._target)
         with contextlib.closing(connection):
             if self._unix:
                 connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.connect(self._place)
+                connection.sock.connect(self._target)
             connection.request("POST", route, json.dumps(body), self._headers)
             return json.loads(connection.getresponse().read())
 
@@ -150,14 +149,14 @@ def _load_model(
     params.cache_ram_mib = 0
     params.verbosity = -1
     with _unreachable(params, prefix):
-        say({"usable": True})  # what fails from here on is the model's fault, not the package's
+        say({"usable": True})  # later failures are the model's fault, not the package's
         server = xllamacpp.Server(params)
         return server, _Counter(server.listening_address, params.api_keys[0])
 
 
 @contextlib.contextmanager
 def _unreachable(params: Any, prefix: str) -> Iterator[None]:
-    """Let the server that the block starts listen where no one else can connect."""
+    """Make the server that is started in the block listen where no one else can connect."""
     params.api_keys = [secrets.token_hex(32)]
     params.cors_origins, params.cors_credentials = "null", False
     folder = None
@@ -165,7 +164,7 @@ def _unreachable(params: Any, prefix: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # no such folder, or it is read-only
             folder = tempfile.TemporaryDirectory(prefix=prefix, dir=_TEMPORARY)
     with folder or contextlib.nullcontext():
-        # It knows a socket by its ending.
+        # The ending makes it a Unix socket.
         params.hostnames = ["127.0.0.1" if folder is None else f"{folder.name}/llama.sock"]
         yield
 
@@ -174,12 +173,12 @@ def _unreachable(params: Any, prefix: str) -> Iterator[None]:
 def _attended(questions: int) -> Iterator[str]:
     """Yield a prefix for temporary folders, which are removed even if this process is killed.
 
-    llama.cpp loads with Python's lock held. So a second process attends to the loading: it ends
-    this one with the kernel, and cleans up after it. It is forked: nothing may have started threads
-    before.
+    llama.cpp holds Python's lock while it loads. So a second process watches the loading: it kills
+    this one if the kernel ends, and removes its folders. It is forked: no threads may have been
+    started before.
 
     Args:
-        questions: The file descriptor whose other end the kernel has.
+        questions: The file descriptor of the pipe from the kernel.
     """
     prefix = f"mixmagic-{secrets.token_hex(4)}-"
     if not hasattr(os, "fork"):
@@ -197,20 +196,20 @@ def _attended(questions: int) -> Iterator[str]:
     try:
         yield prefix
     finally:
-        with contextlib.suppress(OSError):  # it may have been killed, too
+        with contextlib.suppress(OSError):  # the second process may have been killed
             os.write(writer, b".")
         os.close(writer)
         os.waitpid(attendant, 0)
 
 
 def _attend(loading: int, questions: int, reader: int, prefix: str) -> None:
-    """Wait for a byte from the process that loads; clean up if it ends, or the kernel does."""
-    os.setsid()  # a signal to that process's group does not reach this one
+    """Wait for a byte from the loading process; clean up if it ends, or the kernel does."""
+    os.setsid()  # so that a signal to that process's group does not reach this one
     for first, end in pairwise(sorted((-1, questions, reader, 1024))):
-        os.closerange(first + 1, end)  # the kernel sees that process end by its closed pipes
+        os.closerange(first + 1, end)  # or the kernel would not see that process's pipes close
     poll = select.poll()
     poll.register(reader, select.POLLIN)
-    poll.register(questions, 0)  # that it is hung up is told in any case
+    poll.register(questions, 0)  # a hang-up is always reported
     if reader not in dict(poll.poll()) and os.getppid() == loading:
         os.kill(loading, signal.SIGKILL)
     if not os.read(reader, 1):
@@ -219,7 +218,7 @@ def _attend(loading: int, questions: int, reader: int, prefix: str) -> None:
 
 
 def main() -> None:
-    """Answer what comes in until nothing more can."""
+    """Answer questions until the input ends."""
     questions, frames = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):  # llama.cpp's own output is dropped
@@ -227,7 +226,7 @@ def main() -> None:
     engine = LlamaServer(json.loads(sys.argv[1]), questions, frames)
     for line in questions:
         engine.take(json.loads(line))
-    os._exit(0)  # its threads are inside llama.cpp: nobody waits for them
+    os._exit(0)  # without waiting for the threads, which are inside llama.cpp
 
 
 if __name__ == "__main__":

