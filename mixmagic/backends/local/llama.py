@@ -111,7 +111,7 @@ class _Counter:
         self._unix = scheme == "unix"
         if self._unix and hasattr(os, "O_PATH"):
             # Only on Linux can a socket be used after its path has been deleted.
-            self._target = f"/proc/self/fd/{os.open(self._place, os.O_PATH)}"
+            self._target = f"/proc/self/fd/{os.open(self._target, os.O_PATH)}"
 
     def count(self, body: Mapping[str, Any]) -> int | None:
         """Return the tokens of a body's `messages`, in the model's template, or `content`."""
