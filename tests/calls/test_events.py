@@ -60,12 +60,18 @@ def test_a_call_begins_moves_and_ends_with_its_completion(session, together):
 
 
 def test_money_has_moved_before_it_is_told(session, together):
-    together.plan = [Answer(words("Hi"))]
-    spent = []
+    spent, seen = [], threading.Event()
+
+    def answer(_) -> Answer:
+        seen.wait(30)
+        return Answer(words("Hi"))
 
     def look(event) -> None:
         if event.kind == "money":
             spent.append(session.ledger.spent())
+            seen.set()
+
+    together.plan = [answer]
 
     session.subscribe(look)
     session.ask("Hello", **QUESTION)
