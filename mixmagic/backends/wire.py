@@ -115,7 +115,9 @@ def answers(frame: Any) -> list[Any]:
     elif not _fails(choices[0]):
         return [frame]
     pieces = [
-        piece for choice in choices for piece in (_split(choice) if _fails(choice) else (choice,))
+        piece
+        for choice in choices
+        for piece in (_content_and_failure(choice) if _fails(choice) else (choice,))
     ]
     bare = {name: value for name, value in frame.items() if name not in _ONCE}
     first = [{**bare, "choices": [piece]} for piece in pieces[:-1]]
@@ -129,7 +131,7 @@ def _fails(choice: Any) -> bool:
     return finish_reason(word)[0] == "error"
 
 
-def _split(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _content_and_failure(choice: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Split the last piece of an answer that failed: its content, and its failure."""
     failure = {name: value for name, value in choice.items() if name not in _CONTENT}
     return {**choice, "finish_reason": None}, failure

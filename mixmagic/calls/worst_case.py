@@ -95,7 +95,7 @@ def worst_case(request: Request) -> WorstCase:
     model, params, overrides = request.model, request.params, _overrides(request)
     counts_asked: list[Any] = [params.get("n"), *(overrides.get(key) for key in _ANSWERS)]
     answers: int = max([1, *(count for count in counts_asked if _is_count(count))])
-    if _is_free(model):
+    if model.free:
         return WorstCase(cost=Decimal(0), answers=answers)
     always, extra = model.provider.dialect.always, params.get("extra_body", {})
     prompt = tokens.count(request.messages, model)
@@ -159,11 +159,6 @@ def with_limit(request: Request, limit: int) -> Request:
     extra = {**params.get("extra_body", {}), **lowered}
     sent = {**params, "max_tokens": min(params.get("max_tokens", limit), limit)}
     return replace(request, params={**sent, "extra_body": extra} if extra else sent)
-
-
-def _is_free(model: Model) -> bool:
-    """Return True if a provider gives its model away, and the user has set no price on it."""
-    return model.provider.free and (model.price is None or model.price.free)
 
 
 def _overrides(request: Request) -> dict[Any, Any]:

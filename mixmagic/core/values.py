@@ -210,6 +210,11 @@ class Model:
         return alias if alias == self.provider.name else f"{self.provider.name}:{alias}"
 
     @property
+    def free(self) -> bool:
+        """True if its provider gives it away, and no price is set for it in the user's file."""
+        return self.provider.free and (self.price is None or self.price.free)
+
+    @property
     def about(self) -> str:
         """The caveat and the note, in one line."""
         return " · ".join(filter(None, (self.caveat, self.note)))

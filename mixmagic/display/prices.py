@@ -132,7 +132,7 @@ def _price_cell(model: Model, price: Decimal | None) -> Decimal | str:
 def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
     """Return a model's prices: input, output, cached input."""
     price = model.price
-    if _free(model):
+    if model.free:
         return "free", "free", "free"
     if price is None:
         return "price unknown", "price unknown", ""
@@ -141,7 +141,7 @@ def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
 
 def _cache_write(model: Model) -> Decimal | str:
     """Return the price of tokens written into the cache."""
-    if _free(model):
+    if model.free:
         return "free"
     if model.price is None:
         return ""
@@ -150,15 +150,10 @@ def _cache_write(model: Model) -> Decimal | str:
 
 def _batch(model: Model) -> str:
     """Return the price of batch jobs in percent of the normal one; arithmetic could round."""
-    if model.price is None or _free(model):
+    if model.price is None or model.free:
         return ""
     share = f"{model.price.batch:%}".removesuffix("%")
     return f"{share.rstrip('0').rstrip('.') if '.' in share else share}%"
-
-
-def _free(model: Model) -> bool:
-    """Return True if calls cost nothing; a user's file may set a price for a local model."""
-    return model.provider.free and (model.price is None or model.price.free)
 
 
 def _counts(counts: Sequence[int]) -> list[str]:
@@ -211,7 +206,7 @@ def _comparison_notes(comparison: Comparison, cells: str) -> list[str]:
 
 def _since(model: Model) -> str:
     """Return the day from which the price is valid, or in parentheses the day of its last check."""
-    if model.price is None or _free(model):
+    if model.price is None or model.free:
         return ""
     if model.price.since:
         return model.price.since.isoformat()

@@ -106,7 +106,7 @@ class _TabCompletion:
         """Complete the line of `%mixmagic`."""
         from mixmagic import commands
 
-        words, fragment = _split(typed)
+        words, fragment = _words_and_fragment(typed)
         known = commands.available("notebook")
         if not words:
             return _Offer.of("command", fragment, known)
@@ -134,7 +134,7 @@ class _TabCompletion:
 
     def _of_asking(self, magic: ModelMagics, typed: str, *, is_cell: bool) -> _Offer | None:
         """Complete the line of a magic that asks a model."""
-        words, fragment = _split(typed)
+        words, fragment = _words_and_fragment(typed)
         parser = magic.parser()
         awaited, count = _awaited_option(parser, words)
         if count:  # the prompt has begun
@@ -195,7 +195,7 @@ class _TabCompletion:
         return _Offer.of("attribute", name["last"], _sorted(_attribute_names(owner), name["last"]))
 
 
-def _split(typed: str) -> tuple[list[str], str]:
+def _words_and_fragment(typed: str) -> tuple[list[str], str]:
     """Split what has been typed into complete words, and the one at the cursor."""
     words = re.findall(_WORD, typed)
     fragment = words.pop() if words and typed.endswith(words[-1]) else ""
