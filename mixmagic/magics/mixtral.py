@@ -66,6 +66,7 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
     def add_options(cls, parser: Parser) -> None:
         """Add the options that this magic alone has."""
         from mixmagic.commands._parser import checked
+        from mixmagic.display.formats import FORMATS
 
         add = parser.add
         add("-s", "--system", to="prompt", metavar="TEXT", help="the system prompt")
@@ -82,8 +83,8 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             " answers, each of which is paid for")  # fmt: skip
         add("--logprobs", to="model", action="store_true", default=None, help="ask for the"
             " log-probabilities of the tokens (.logprobs)")  # fmt: skip
-        add("-f", "--format", to="answer", metavar="FORM", values=_formats, help="markdown, text,"
-            " code, json, latex, table; or html, shown in a sandboxed frame")  # fmt: skip
+        add("-f", "--format", to="answer", metavar="FORM", values=_formats, help="the form of the"
+            f" answer: {', '.join(FORMATS)}")  # fmt: skip
         add("--schema", to="answer", metavar="VARIABLE", values=_schemas, help="check the answer"
             " against a JSON Schema, a pydantic model, a dataclass or a TypedDict")  # fmt: skip
         add("-i", "--insert", to="answer", action="store_true", help="put the answer's code into a"

@@ -185,8 +185,7 @@ def add_shared(parser: Parser) -> None:
         " TEXT, in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
     add = functools.partial(parser.add, to="answer")
     add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
-        " .usage, .cost, …) in a variable; with -f code, json, latex or table, and with --schema,"
-        " the value")  # fmt: skip
+        " .usage, .cost, …) in a variable; or its value, with --format or --schema")  # fmt: skip
     add("--as", dest="program", metavar="FORM", values=_programs, help="print the request as curl,"
         " python, together, openai or js code; nothing is sent")  # fmt: skip
     add("--no-stream", action="store_true", help="ask for the whole answer at once")

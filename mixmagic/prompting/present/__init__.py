@@ -1,4 +1,7 @@
-"""Values as text for a model. To present a new type: one function in one of these modules."""
+"""Values as text for a model.
+
+To present a new kind of value: a function in one of these modules, and a branch that calls it.
+"""
 
 from __future__ import annotations
 
