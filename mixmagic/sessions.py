@@ -191,9 +191,6 @@ class Session:
         A bare alias that several providers serve, such as `8x7b`, means the cheapest of those
         that are set up.
 
-        Args:
-            name: As `model` for `request`.
-
         Raises:
             UnknownModel: No catalog row has this name.
 

@@ -159,10 +159,6 @@ def completion_to_json(completion: Completion) -> dict[str, Any]:
 def completion_from_json(data: Any, request: Request) -> Completion:
     """Return an answer that `completion_to_json` wrote.
 
-    Args:
-        data: The JSON.
-        request: The question that it answers.
-
     Raises:
         UnreadableRecord: The JSON is damaged, or of a newer version.
     """

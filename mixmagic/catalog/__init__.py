@@ -137,9 +137,6 @@ class Catalog:
     def serving(self, name: str) -> tuple[Model, ...]:
         """Return every row that a name means: several if providers share the alias.
 
-        Args:
-            name: As for `resolve`.
-
         Returns:
             One row for each provider, in the order of the catalog; `resolve` returns the first.
             The others are not `priced`: that may take a while.

@@ -144,10 +144,6 @@ def elsewhere(catalog: Catalog, rows: Iterable[Calls]) -> Comparison:
     other provider's cache, at its price for them if it is known. Prices are today's, not those of
     the day of a call.
 
-    Args:
-        catalog: The models that can be named, with their prices.
-        rows: The calls, one row for each model.
-
     Returns:
         The bills, in US dollars.
 

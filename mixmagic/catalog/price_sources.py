@@ -67,9 +67,6 @@ def package_facts(model: Model) -> tuple[int | None, Price | None]:
     If a price depends on a prompt's length, it is the highest one, because a budget must hold: a
     short prompt may cost less. Batch jobs are priced in full.
 
-    Args:
-        model: A model of any provider.
-
     Returns:
         Tokens that prompt and answer may have together, and US dollars per million tokens with the
         package's version as their source. `None` for what is not known: if the package is not

@@ -88,9 +88,6 @@ class Format:
     def finished(self, completion: Completion) -> Completion:
         """Return the answer with its `value`.
 
-        Args:
-            completion: The whole answer.
-
         Raises:
             AnswerUnusable: It is not in this format; `partial` is the unchanged answer.
             MissingPackage: A package that `parse` needs is missing; `partial` is the answer.

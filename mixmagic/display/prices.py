@@ -47,11 +47,7 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
 
 
 def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
-    """Return the table of a model's prices at each provider, cheapest first.
-
-    Args:
-        offers: The result of `catalog.offers.offers`, in US dollars.
-        asked: The row that the user's name for the model selects; it is marked.
+    """Return the table of a model's prices at each provider, cheapest first; `asked` is marked.
 
     Returns:
         A row for each offer. An unknown price is called unknown; it is never 0.
@@ -97,9 +93,6 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
 
 def elsewhere_table(comparison: Comparison) -> Table:
     """Return the table of the cost that the same tokens would have at other providers.
-
-    Args:
-        comparison: The result of `catalog.offers.elsewhere`, in US dollars.
 
     Returns:
         A row for each model with the cost paid, and a column for each provider.

@@ -227,13 +227,7 @@ def read_spend(session: Session, period: str = "session", by: str = "model") -> 
 
 
 def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
-    """Return the table of the cost of groups of calls and its total, without empty columns.
-
-    Args:
-        spent: The groups.
-        by: The grouping.
-        about: The period, in words.
-    """
+    """Return the table of the cost of groups of calls and its total, without empty columns."""
     everything, costs = total(spent), costs_with_total(spent)
     savings = format_column([*(row.saved for row in spent), everything.saved])
     sometimes = [name for name in _SOMETIMES if getattr(everything, name)]

@@ -119,9 +119,6 @@ class Template:
 def templates(folder: Path) -> dict[str, Template | BadArguments | StoreError]:
     """Return the templates of a folder by name; an invalid one is represented by its error.
 
-    Args:
-        folder: It need not exist.
-
     Example:
         >>> list(templates(settings.templates))
         ['review']

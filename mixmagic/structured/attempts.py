@@ -52,10 +52,6 @@ def with_schema(request: Request, schema: Schema) -> Request:
     The schema is in `response_format` and in the system prompt: not every server that enforces a
     schema shows it to the model.
 
-    Args:
-        request: The request without the schema.
-        schema: The schema of its answer.
-
     Example:
         >>> with_schema(session.request("Who wrote Emma?"), Schema.of(Person, "Person"))
     """
@@ -73,10 +69,6 @@ def with_schema(request: Request, schema: Schema) -> Request:
 
 def read_instance(completion: Completion, schema: Schema) -> Any:
     """Return the last value in an answer that matches `schema`, as an instance.
-
-    Args:
-        completion: The answer.
-        schema: Its schema.
 
     Raises:
         AnswerUnusable: It has no JSON, does not match, or is a refusal; `partial` is the
@@ -103,11 +95,6 @@ def _match(completion: Completion, schema: Schema) -> Match:
 
 def repair(request: Request, completion: Completion, problem: str) -> Request:
     """Return the request that repeats the question and tells what is wrong with the answer.
-
-    Args:
-        request: The first request.
-        completion: The answer that does not match.
-        problem: The reason, as a sentence.
 
     Example:
         >>> repair(request, completion, "$.age: 'old' is not of type 'integer'").messages[-1].role
@@ -176,10 +163,6 @@ def _structured(completion: Completion, schema: Schema, attempts: int) -> Struct
 
 def both(first: Completion, second: Completion) -> Completion:
     """Return the second completion with usage and cost of both, as the answer to the first request.
-
-    Args:
-        first: The answer that did not match.
-        second: The answer to its repair.
 
     Example:
         >>> both(first, second).notes

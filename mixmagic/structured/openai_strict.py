@@ -57,9 +57,6 @@ def strict(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     or require a property that is optional and cannot be null, the schema is sent unchanged. The
     root can have any type: a backend wraps it for providers that accept only objects.
 
-    Args:
-        schema: A JSON Schema.
-
     Returns:
         The copy, and True if it is strict.
 

@@ -57,9 +57,6 @@ def text_table(answer: str) -> TextTable:
 
     Short rows are padded with empty cells.
 
-    Args:
-        answer: The text of the answer.
-
     Raises:
         AnswerUnusable: It has no table, or one that cannot be read.
 
@@ -232,12 +229,6 @@ def data_frame(answer: str) -> pd.DataFrame:
     A column of numbers becomes numeric; its empty cells and dashes are missing values. The comma in
     `1,234` could separate thousands or decimals: such a column stays text unless one of its cells
     (`1,234,567`, `1,234.50`) decides.
-
-    Args:
-        answer: The text of the answer.
-
-    Returns:
-        A row for each row of the table, and a column for each of its columns.
 
     Raises:
         AnswerUnusable: It has no table.

@@ -38,12 +38,7 @@ def keyed(provider: Provider) -> Provider:
 
 
 def login(backends: Backends, provider: Provider, key: str) -> Kept:
-    """Check an API key with its provider, and store it in the system's keyring.
-
-    Args:
-        backends: The connections to the providers.
-        provider: The provider.
-        key: The key; it is never shown, or written anywhere else.
+    """Check an API key with its provider, and store it in the system's keyring: nowhere else.
 
     Returns:
         The number of its models, and whether the key has been checked.

@@ -29,17 +29,8 @@ def question(
 ) -> Request:
     """Return a checked request, to the first catalog row of the asked name.
 
-    Args:
-        prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-        catalog: The models that can be named.
-        asked_name: Returns the model's name, and why a task has chosen it, if one has, for a
-            number of tokens (prompt and answer together).
-        task: A task whose preset sets the temperature, unless `params` does.
-        system: The system prompt.
-        stream: True if the answer should be streamed.
-        budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
-        timeout: Seconds that the call may take in all.
-        params: Sampling parameters under their OpenAI names, and `schema`.
+    The arguments are those of `Session.request`. `asked_name` returns the model's name for a
+    number of tokens, prompt and answer together, and why a task has chosen it, if one has.
 
     Raises:
         BadArguments: The prompt is empty, or a parameter is invalid.

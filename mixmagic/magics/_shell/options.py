@@ -116,10 +116,6 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
 
     It is called before any expression of the prompt is evaluated.
 
-    Args:
-        options: The options.
-        names: The notebook's variables.
-
     Raises:
         BadArguments: An option is invalid.
     """

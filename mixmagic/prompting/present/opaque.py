@@ -62,11 +62,6 @@ def unwrapped(value: Any) -> Any:
 def refusal(value: Any, text: str, name: str) -> BadArguments | None:
     """Return the error for a value that cannot be sent as its text; its hint says what to write.
 
-    Args:
-        value: Anything.
-        text: Its `str` or `repr`.
-        name: Its expression.
-
     Returns:
         The error; `None` if the text tells the content.
 

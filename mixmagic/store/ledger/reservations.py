@@ -192,12 +192,7 @@ class Waiters:
                     taken |= waiter.limits
 
     def is_first(self, limits: Set[str], waiter: Waiter | None = None) -> bool:
-        """Return True if no call of this process that came earlier waits for one of some limits.
-
-        Args:
-            limits: Those of the call.
-            waiter: The call, if it waits itself.
-        """
+        """Return True if no earlier call of this process waits for one of some limits."""
         if self._process != os.getpid():
             return True
         with self._lock:
@@ -211,13 +206,7 @@ class Waiters:
     def is_behind(
         self, connection: sqlite3.Connection, limits: Set[str], waiter: Waiter | None
     ) -> bool:
-        """Return True if a call of any process has waited longer for one of some limits.
-
-        Args:
-            connection: The ledger's.
-            limits: Those of the call.
-            waiter: The call, if it waits itself.
-        """
+        """Return True if a call of any process has waited longer for one of some limits."""
         others = connection.execute("SELECT owner, limits, since, looked_at FROM waiting")
         behind = _is_behind(others.fetchall(), limits, waiter)
         if not (behind or not self.is_first(limits, waiter)):

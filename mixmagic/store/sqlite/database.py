@@ -149,11 +149,6 @@ class Database:
     ) -> list[sqlite3.Row]:
         """Return the rows of a query.
 
-        Args:
-            query: In SQL.
-            values: Values of its question marks.
-            timeout: As for `transaction`.
-
         Raises:
             StoreBusy: Another process kept the file locked all the time.
             StoreDamaged: The file was damaged, and has been replaced.
