@@ -53,9 +53,6 @@ def chats_table(chats: Chats) -> Table:
 class Conversation:
     """A conversation: Markdown in a notebook, text elsewhere.
 
-    Args:
-        exchanges: All exchanges.
-
     Example:
         >>> Conversation(session.chats.exchanges("trip"))
     """

@@ -26,11 +26,7 @@ class ModelName(Unicode):  # type: ignore[type-arg]  # Colab's traitlets has no 
 
 
 class _Notebook:
-    """Shows a command's results as outputs of the cell.
-
-    Args:
-        shell: IPython's shell.
-    """
+    """Shows a command's results as outputs of the cell."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell

@@ -147,12 +147,6 @@ def _keep(shell: Any, options: Options, completion: object, value: object) -> No
 class RequestBuilder:
     """Builds the request of one cell.
 
-    Args:
-        session: The session that asks.
-        names: The variables for the cell's expressions.
-        question: The prompt and its options.
-        cell: The cell's identity, if it continues a conversation.
-
     Attributes:
         notes: Notes for the footer.
     """

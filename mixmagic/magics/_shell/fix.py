@@ -75,9 +75,6 @@ class Failures:
     """Remembers the last cell that failed, neither by the user's stop nor by a call to a model.
 
     Only text is kept: frames would keep the cell's values in memory.
-
-    Args:
-        hooks: Hooks in IPython's shell.
     """
 
     def __init__(self, hooks: Hooks) -> None:

@@ -8,11 +8,7 @@ from typing import Any
 
 
 class Hooks:
-    """Adds callbacks and other things to a shell's lists, and removes them again.
-
-    Args:
-        shell: IPython's shell.
-    """
+    """Adds callbacks and other things to a shell's lists, and removes them again."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell

@@ -66,12 +66,7 @@ def _blocks(answer: Completion) -> list[CodeBlock]:
 
 
 class NewCells:
-    """Puts a new cell below the running one; the same code only once for each cell that asks.
-
-    Args:
-        session: Knows the notebook's path, if there is one.
-        hooks: Hooks in IPython's shell.
-    """
+    """Puts a new cell below the running one; the same code only once for each cell that asks."""
 
     def __init__(self, session: Session, hooks: Hooks) -> None:
         self._shell, self._session = hooks.shell, session

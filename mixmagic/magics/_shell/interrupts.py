@@ -13,13 +13,7 @@ from mixmagic.sessions import Session
 
 
 class Interrupts:
-    """Tells the session's calls when cells begin, end and are interrupted.
-
-    Args:
-        shell: IPython's shell.
-        session: The session of the calls.
-        hooks: Hooks in that shell.
-    """
+    """Tells the session's calls when cells begin, end and are interrupted."""
 
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         self._shell, self._calls = shell, session.calls
