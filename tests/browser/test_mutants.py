@@ -7,6 +7,8 @@ from attacks import ATTACKS, EVIDENCE, markup
 from attacks.mutants import MUTANTS
 
 from browser.chromium import Chromium
+from browser.front_ends import Lab
+from browser.readers import Readers
 from mixmagic.text import page
 
 pytestmark = pytest.mark.slow
@@ -22,7 +24,16 @@ def bare(playwright, chromium, tmp_path_factory):
     assert started.close() >= {"evil.test", "framed.evil.test"}
 
 
-@pytest.mark.parametrize("readers", ["lab"], indirect=True)
+@pytest.fixture(scope="module")
+def readers(bare, readers_url, readers_root):
+    """The readers of an answer, in JupyterLab's page in this Chromium."""
+    shown = Lab(bare.new_page(), readers_url, readers_root)
+    shown.load()
+    shown.open("mutants")
+    yield Readers(shown.page)
+    shown.page.close()
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_each_attack_acts_under_a_mutant(readers, mutant):
     names = [name for name, evidence in EVIDENCE.items() if evidence.get("mutant") == mutant]
@@ -44,7 +55,6 @@ def test_each_attack_has_acted():
     assert len(acted) == len(ATTACKS)
 
 
-@pytest.mark.parametrize("readers", ["lab"], indirect=True)
 def test_a_page_that_is_not_cleaned_connects(readers, monkeypatch):
     """An uncleaned page connects from inside its frame; Chromium's log shows it at the end."""
     monkeypatch.setattr(page, "_clean", lambda source: source)
