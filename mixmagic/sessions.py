@@ -386,7 +386,7 @@ class Session:
 
     @property
     def notebook(self) -> str | None:
-        """The notebook's canonical path, followed if it is renamed; `None` if it has no name."""
+        """The notebook's canonical path, also after a move; `None` if the front end names none."""
         named = self.settings.notebook
         if named is None:
             self._place = None

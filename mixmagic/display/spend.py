@@ -60,12 +60,6 @@ class Spend:
 
     Iterating gives the groups, each a `Spent`: `name`, `calls`, `prompt_tokens`, `cost`, …
 
-    Args:
-        rows: The groups.
-        period: The period of the calls.
-        by: The grouping.
-        timeline: Cost over time, for the plot; read together with the groups, so that both agree.
-
     Attributes:
         rows: The groups, most expensive first; days in their order.
         total: Their sum.
