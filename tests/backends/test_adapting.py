@@ -1,4 +1,4 @@
-"""A model that does not take a question as it is gets it in another way; that is said once."""
+"""A request that a model refuses is sent in another form, and the user is told once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYSTEM = [{"role": "system", "content": "Be brief."}, {"role": "user", "content"
 
 @pytest.fixture
 def picky(server, monkeypatch, home):
-    """Where a server stands of which `refuse` says what it does not take."""
+    """Start a server for which `refuse` decides what it does not accept."""
     folder = home / "config" / "catalog"
     folder.mkdir(parents=True)
     (folder / "openai.toml").write_text(
@@ -49,7 +49,7 @@ def ask(session, prompt="Hi", **params):
 
 
 def form(body) -> str | None:
-    """What kind of answer a request asks for."""
+    """Return the type of a request's `response_format`."""
     return body.get("response_format", {}).get("type")
 
 
@@ -108,7 +108,9 @@ def test_a_refused_schema_is_asked_for_as_an_object(session, picky, status, body
                      "response_format")),
     ],
 )  # fmt: skip
-def test_a_model_without_any_response_format_is_asked_in_words(session, picky, status, body):
+def test_a_model_without_any_response_format_gets_the_schema_in_its_prompt(
+    session, picky, status, body
+):
     server = picky(lambda sent: (status, body) if form(sent) else None)
     assert ask(session, schema=PERSON).text == '{"age": 30}'
     kinds = [form(each.body) for each in server.received]
@@ -119,14 +121,14 @@ def test_a_model_without_any_response_format_is_asked_in_words(session, picky, s
 
 
 def test_an_array_is_not_asked_for_as_an_object(session, picky):
-    """OpenAI's `json_object` forces an object, which no array is."""
+    """OpenAI's `json_object` forces an object, and an array is not one."""
     body = openai("This response_format type is unavailable now")
     server = picky(lambda sent: (400, body) if form(sent) else None, "[1, 2]")
     assert ask(session, schema=NUMBERS).text == "[1, 2]"
     assert [form(each.body) for each in server.received] == ["json_schema", None]
 
 
-def test_a_schema_that_is_refused_for_itself_does_not_tell_of_others(session, picky):
+def test_the_refusal_of_one_schema_says_nothing_about_others(session, picky):
     words = "Invalid schema for response_format 'answer': In context=('properties', 'age'), no."
     refuses = lambda sent: "never" in json.dumps(sent["response_format"])  # noqa: E731
     server = picky(lambda sent: (400, openai(words)) if form(sent) and refuses(sent) else None)
@@ -224,7 +226,7 @@ def test_a_refused_parameter_is_renamed_or_left_out(session, picky, name, status
     assert len(server.received) == 3
 
 
-def test_a_parameter_of_the_user_s_is_missed_each_time_and_told_each_time(session, picky):
+def test_a_dropped_parameter_of_the_user_s_is_reported_each_time(session, picky):
     body = openai("Unsupported parameter: 'temperature'", param="temperature")
     picky(lambda sent: (400, body) if "temperature" in sent else None)
     told = [len(ask(session, temperature=0).notes) for _ in range(3)]
@@ -245,7 +247,7 @@ def test_a_parameter_of_the_user_s_is_missed_each_time_and_told_each_time(sessio
         (429, openai("max_tokens of all calls is not supported any more this minute")),
     ],
 )
-def test_what_is_refused_for_another_reason_is_not_asked_again(session, picky, status, body):
+def test_a_refusal_for_another_reason_is_not_repeated(session, picky, status, body):
     server = picky(lambda sent: (status, body))
     with pytest.raises(MixmagicError):
         ask(session, schema=PERSON, temperature=1.9, max_tokens=9000)
@@ -286,7 +288,7 @@ def test_of_two_limits_the_lower_one_is_kept(session, picky, limit, other):
     assert server.received[-1].body["max_completion_tokens"] == 50
 
 
-def test_under_a_budget_the_renamed_limit_is_the_one_that_the_budget_buys(session, picky):
+def test_under_a_budget_the_renamed_limit_is_the_one_that_the_budget_allows(session, picky):
     body = openai("Unsupported parameter: 'max_tokens'", param="max_tokens")
     server = picky(lambda sent: (400, body) if "max_tokens" in sent else None)
     session.budget("0.001")
@@ -299,7 +301,7 @@ def test_under_a_budget_the_renamed_limit_is_the_one_that_the_budget_buys(sessio
     assert {status for status, _ in costs(session)} == {"ok"}
 
 
-def test_a_refusal_in_a_stream_that_says_nothing_else_counts_too(session, picky):
+def test_a_refusal_in_an_otherwise_empty_stream_counts_too(session, picky):
     error = {"error": {"message": "response_format is not supported", "code": 400}}
     broken = Answer([frames(error, done=False)])
     server = picky(lambda sent: (200, broken) if form(sent) == "json_schema" else None)
@@ -318,8 +320,8 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(session, picky):
     assert len(server.received) == 1
 
 
-def test_what_was_refused_is_remembered_though_the_next_try_fails(picky, monkeypatch):
-    """A rate limit between two tries is no reason to begin anew."""
+def test_a_refusal_is_remembered_even_if_the_next_try_fails(picky, monkeypatch):
+    """A rate limit between two tries does not start the series again."""
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "2")
     seen = []
 
@@ -338,14 +340,14 @@ def test_what_was_refused_is_remembered_though_the_next_try_fails(picky, monkeyp
     assert len([note for note in answer.notes if "JSON Schema" in note]) == 1
 
 
-def test_a_rate_limit_is_no_lesson(session, picky):
+def test_a_rate_limit_is_not_a_refusal_of_a_parameter(session, picky):
     server = picky(lambda sent: (429, openai("response_format is not supported now")))
     with pytest.raises(RateLimited):
         ask(session, schema=PERSON)
     assert len(server.received) == 1
 
 
-def test_each_model_and_each_server_is_known_by_itself(session, picky):
+def test_each_model_and_each_server_has_its_own_habits(session, picky):
     body = openai("response_format json_schema is not supported")
     server = picky(
         lambda sent: (400, body) if sent["model"] == "m" and form(sent) == "json_schema" else None
@@ -356,7 +358,7 @@ def test_each_model_and_each_server_is_known_by_itself(session, picky):
     assert kinds == ["json_schema", "json_object", "json_schema"]
 
 
-def test_calls_side_by_side_say_it_once(session, picky):
+def test_concurrent_calls_report_it_once(session, picky):
     body = openai("This response_format type is unavailable now")
     picky(lambda sent: (400, body) if form(sent) == "json_schema" else None)
     answers = []
@@ -372,7 +374,7 @@ def test_calls_side_by_side_say_it_once(session, picky):
     assert len([note for each in answers for note in each.notes if "JSON Schema" in note]) == 1
 
 
-def test_a_question_that_is_not_streamed_is_asked_again_too(session, picky, server):
+def test_a_request_that_is_not_streamed_is_repeated_too(session, picky, server):
     def reply(received):
         if form(received.body) == "json_schema":
             return refusal(400, openai("json_schema is not supported"))
@@ -393,7 +395,9 @@ def test_a_question_that_is_not_streamed_is_asked_again_too(session, picky, serv
          {"n_predict": 50}),
     ],
 )  # fmt: skip
-def test_what_the_catalog_says_of_a_model_is_not_tried(home, picky, row, left_out, renamed):
+def test_parameters_that_the_catalog_says_are_refused_are_not_sent(
+    home, picky, row, left_out, renamed
+):
     path = home / "config" / "catalog" / "openai.toml"
     server = picky(lambda sent: None)
     path.write_text(f'name = "openai"\n[[models]]\nid = "m"\n{row}\n')

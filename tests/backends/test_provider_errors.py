@@ -32,7 +32,7 @@ def said(message: str = "that is why", **more) -> bytes:
 
 
 def reads_well(error: MixmagicError) -> None:
-    """Two rendered lines, each one line, each saying something."""
+    """Check that message and hint are one line each, and not empty."""
     message, hint = error._render_traceback_()
     for line in (message, hint):
         assert "\n" not in line
@@ -120,7 +120,7 @@ def test_every_provider_has_a_way_out_of_404(name):
         (400, json.dumps({"object": "error", "message": "maximum context", "code": 1}).encode()),
     ],
 )
-def test_context_is_told_by_code_or_words_not_by_status(status, body):
+def test_a_context_error_is_recognized_by_code_or_words_not_by_status(status, body):
     error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(body))
     assert type(error) is ContextTooLong
     assert "takes 32,768 tokens in all" in error.message
@@ -140,7 +140,7 @@ def test_context_of_unknown_size():
     reads_well(error)
 
 
-def test_a_refused_key_names_its_variable_and_two_cures():
+def test_the_error_of_a_refused_key_names_its_variable_and_two_fixes():
     error = provider_errors.from_status(
         TOGETHER, 401, error_bodies.parse_body(said("Invalid API key provided"))
     )
@@ -152,7 +152,7 @@ def test_a_refused_key_names_its_variable_and_two_cures():
     assert missing.hint == error.hint
 
 
-def test_no_credit_is_told_from_other_refusals():
+def test_a_lack_of_credit_is_distinguished_from_other_refusals():
     error = provider_errors.from_status(
         TOGETHER, 402, error_bodies.parse_body(said("limit reached"))
     )
@@ -234,7 +234,7 @@ def test_the_provider_s_words_outside_json(raw, words):
 
 
 @given(st.integers(300, 599), st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
-def test_no_body_brings_a_foreign_error(status, raw):
+def test_no_body_raises_a_foreign_error(status, raw):
     error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(raw))
     assert len(error._render_traceback_()) == 2
 
@@ -253,7 +253,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from([400, 404, 429, 500]), JSON)
-def test_no_json_brings_a_foreign_error(status, body):
+def test_no_json_raises_a_foreign_error(status, body):
     error = provider_errors.from_status(
         TOGETHER, status, error_bodies.parse_body(json.dumps(body).encode())
     )
@@ -262,7 +262,7 @@ def test_no_json_brings_a_foreign_error(status, body):
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"error":' * 100_000], ids=["list", "object"])
-def test_a_body_without_bottom_brings_no_foreign_error(raw):
+def test_a_deeply_nested_body_raises_no_foreign_error(raw):
     assert (
         type(provider_errors.from_status(TOGETHER, 500, error_bodies.parse_body(raw)))
         is Unavailable

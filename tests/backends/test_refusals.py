@@ -1,4 +1,4 @@
-"""What refusals mean, by their codes and words: credit, keys, waits, the provider's reason."""
+"""Refusals are classified by code and words: credit, keys, waits, the provider's reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "canary-key-4711"
 
 @pytest.fixture
 def refused(session, together):
-    """The error that a refusal becomes."""
+    """Return the error for a refusal."""
 
     def refused(status, body, **headers) -> MixmagicError:
         together.plan = [refusal(status, body, **headers)]
@@ -56,7 +56,7 @@ QUOTA = [
 
 
 @pytest.mark.parametrize(("status", "body"), QUOTA)
-def test_a_quota_that_is_used_up_is_not_waited_for(together, monkeypatch, status, body):
+def test_an_exhausted_quota_is_not_waited_for(together, monkeypatch, status, body):
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "3")
     together.plan = [refusal(status, body)]
     with closing(Session()) as session, pytest.raises(MixmagicError) as caught:
@@ -79,7 +79,7 @@ def test_a_quota_that_is_used_up_is_not_waited_for(together, monkeypatch, status
         ({"detail": "Too many requests"}, {}),
     ],
 )  # fmt: skip
-def test_a_rate_that_is_passed_is_waited_for(refused, body, headers):
+def test_a_rate_limit_is_waited_for(refused, body, headers):
     error = refused(429, body, **headers)
     assert type(error) is RateLimited
     assert error.retryable
@@ -102,7 +102,7 @@ OTHER_403 = [
 
 
 @pytest.mark.parametrize("body", OTHER_403)
-def test_403_is_about_the_key_only_where_it_says_so(refused, body):
+def test_403_is_about_the_key_only_if_it_says_so(refused, body):
     error = refused(403, body)
     assert not isinstance(error, MissingKey)
     assert "TOGETHER_API_KEY" not in f"{error.message} {error.hint}"
@@ -203,7 +203,7 @@ REASONS = [
 
 @pytest.mark.parametrize(("body", "words"), REASONS)
 @pytest.mark.parametrize("status", [400, 422, 500])
-def test_the_provider_s_reason_is_quoted_wherever_it_stands(refused, body, words, status):
+def test_the_provider_s_reason_is_quoted_from_any_field(refused, body, words, status):
     error = refused(status, body)
     for each in words:
         assert each in error.message
@@ -243,7 +243,9 @@ OVERFLOWS = [
 
 @pytest.mark.parametrize(("status", "words", "limit"), OVERFLOWS)
 @pytest.mark.parametrize("shape", [said, lambda words: {"detail": words}, str.encode])
-def test_a_prompt_that_is_too_long_is_told_in_all_words(refused, status, words, limit, shape):
+def test_a_prompt_that_is_too_long_is_recognized_in_any_wording(
+    refused, status, words, limit, shape
+):
     error = refused(status, shape(words))
     assert type(error) is ContextTooLong
     if limit:
@@ -261,7 +263,7 @@ def test_a_prompt_that_is_too_long_is_told_in_all_words(refused, status, words, 
         (400, "messages: text content blocks must be non-empty"),
     ],
 )
-def test_another_limit_is_not_the_context_s(refused, status, words):
+def test_another_limit_is_not_taken_for_the_context_s(refused, status, words):
     assert not isinstance(refused(status, said(words)), ContextTooLong)
 
 
@@ -276,8 +278,8 @@ def test_another_limit_is_not_the_context_s(refused, status, words):
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_of_no_time_is_no_word(together, monkeypatch, headers, status):
-    """Then the waits grow as if nothing had been said."""
+def test_a_wait_of_zero_is_ignored(together, monkeypatch, headers, status):
+    """Then the waits grow as usual."""
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "3")
     waits = []
 
@@ -335,7 +337,7 @@ def test_a_model_s_context_is_read_under_every_name(session, together, entry):
 
 
 @pytest.mark.parametrize("context", [0, -1, True, 1.5, "many", None, [], "9" * 40])
-def test_a_context_that_is_none_is_unknown(session, together, context):
+def test_an_invalid_context_is_unknown(session, together, context):
     together.plan = [refusal(200, [{"id": "a", "context_window": context}])]
     assert [row.context for row in session.live_models("together")] == [None]
 
@@ -343,7 +345,7 @@ def test_a_context_that_is_none_is_unknown(session, together, context):
 @pytest.mark.parametrize(
     "body", [b"<html><title>Sign in</title>", {"error": "not today"}, {"data": {"id": "a"}}, 7]
 )
-def test_what_is_not_a_list_is_an_error_with_its_words(session, together, body):
+def test_a_reply_that_is_not_a_list_is_an_error_that_quotes_it(session, together, body):
     together.plan = [refusal(200, body)]
     with pytest.raises(ProviderError) as caught:
         session.live_models("together")

@@ -1,4 +1,4 @@
-"""What a provider tells of tokens and money is read wherever it stands, and counted once."""
+"""Token counts and charges are read from any field, and counted once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = Model("org/Model-1", Provider("acme", "Acme"))
 
 
 def halves(prompt=10, completion=20, total=None, **more):
-    """A usage object in OpenAI's words."""
+    """A usage object in OpenAI's form."""
     said = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
     return {name: value for name, value in said.items() if value is not None} | more
 
@@ -69,7 +69,7 @@ def test_tokens_of_thoughts_are_counted_once(said, out):
         ((11, 5, 7, 3), (11, 12)),
     ],
 )
-def test_gemini_s_thoughts_are_beside_its_answer(said, known):
+def test_gemini_s_thoughts_are_counted_separately(said, known):
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
     told = dict(zip(names, said, strict=True))
     assert reported_usage.usage_in({"usageMetadata": told}) == Usage(*known)
@@ -79,7 +79,7 @@ def test_gemini_s_thoughts_are_beside_its_answer(said, known):
 @pytest.mark.parametrize(
     "total", [0, 5, 30, 9.0, True, -1, "4,030", 10**10, None, [], float("nan")]
 )
-def test_a_total_that_is_less_or_none_lowers_no_count(total):
+def test_a_lower_or_missing_total_lowers_no_count(total):
     assert reported_usage.usage(halves() | {"total_tokens": total}) == Usage(10, 20)
     assert reported_usage.usage(halves(**thoughts(40)) | {"total_tokens": total}) == Usage(10, 60)
 
@@ -100,7 +100,7 @@ def test_a_total_that_is_less_or_none_lowers_no_count(total):
         (halves(0, 0, input_tokens=10, output_tokens=390), Usage(10, 390)),
     ],
 )
-def test_a_half_that_is_missing_is_what_the_other_leaves(said, known):
+def test_a_missing_half_is_the_total_minus_the_other(said, known):
     assert reported_usage.usage(said) == known
 
 
@@ -144,7 +144,7 @@ def anthropic(given, read, written, out=50, **more):
         (halves(0, 50, input_tokens=100, cache_read_input_tokens=90), (190, 50, 90, 0)),
     ],
 )
-def test_what_anthropic_s_input_leaves_out_is_added(said, known):
+def test_tokens_that_anthropic_s_input_does_not_include_are_added(said, known):
     prompt, out, cached, written = known
     assert reported_usage.usage(said) == Usage(prompt, out, cached, cache_write_tokens=written)
 
@@ -162,7 +162,7 @@ def test_what_anthropic_s_input_leaves_out_is_added(said, known):
         ({"cache_write_tokens": True}, 0, 0),
     ],
 )
-def test_what_goes_into_the_cache_is_a_part_of_the_prompt(details, cached, written):
+def test_tokens_written_to_the_cache_are_a_part_of_the_prompt(details, cached, written):
     known = Usage(1000, 500, cached, cache_write_tokens=written)
     assert reported_usage.usage(halves(1000, 500, prompt_tokens_details=details)) == known
     words = {"input_tokens": 1000, "output_tokens": 500, "input_tokens_details": details}
@@ -196,7 +196,7 @@ def test_counts_are_found_in_other_places(place):
     assert wire.decode(MODEL, ELSEWHERE[place]).usage == TOLD
 
 
-def test_counts_come_with_the_text_in_whatever_place():
+def test_counts_in_any_place_are_read_with_the_text():
     for place in ("usageMetadata", "x_groq", "timings"):
         said = {"usage": SAID} if place == "x_groq" else SAID
         assert wire.decode(MODEL, {**chunk("Hi"), place: said}) == Delta("Hi", usage=TOLD)
@@ -205,7 +205,7 @@ def test_counts_come_with_the_text_in_whatever_place():
 
 
 @pytest.mark.parametrize("write", [str, "{}.0".format, float])
-def test_counts_may_be_written_as_texts(write):
+def test_counts_may_be_strings(write):
     said = {name: write(number) for name, number in halves(10, 390, 4400).items()}
     assert reported_usage.usage(said | thoughts(write(4000))) == Usage(10, 4390)
     assert reported_usage.usage({"input_tokens": write(7), "output_tokens": write(0)}) == Usage(
@@ -222,13 +222,13 @@ def test_counts_may_be_written_as_texts(write):
         {"response": {"usage": SAID}, "delta": {"usage": halves(10, 2)}},
     ],
 )
-def test_of_counts_in_several_places_the_greatest_is_taken(others):
+def test_the_largest_of_several_counts_is_used(others):
     assert reported_usage.usage_in({**others, "usage": halves(10, 5)}) == TOLD
     charged = {**others, "usage": halves(10, 5, cost=0.25)}
     assert reported_usage.usage_in(charged) == Usage(10, 390, charge=Decimal("0.250000000"))
 
 
-def test_timings_are_looked_at_only_where_nothing_else_counts():
+def test_timings_are_read_only_if_there_are_no_other_counts():
     timings = {"cache_n": 30, "prompt_n": 4, "predicted_n": 3}
     assert reported_usage.usage_in({"timings": timings}) == Usage(34, 3, 30)
     assert reported_usage.usage_in({"timings": timings, "usage": SAID}) == TOLD
@@ -279,7 +279,7 @@ def test_timings_are_looked_at_only_where_nothing_else_counts():
         ({"cost": {"total_cost": "0.006"}}, "0.006"),
     ],
 )
-def test_a_charge_is_read_as_it_is_told(said, dollars):
+def test_a_charge_is_read_in_every_form(said, dollars):
     assert reported_usage.usage(halves(**said)).charge == Decimal(dollars)
     assert reported_usage.usage(said) == Usage(0, 0, charge=Decimal(dollars))
     with localcontext(prec=2, rounding=ROUND_UP) as context:
@@ -295,7 +295,7 @@ NO_NUMBERS = [
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20])
-def test_what_is_no_charge_is_not_told(value):
+def test_an_invalid_charge_is_ignored(value):
     assert reported_usage.usage(halves(cost=value)) == Usage(10, 20)
     if not isinstance(value, dict):
         assert reported_usage.usage(halves(cost={"total_cost": value})) == Usage(10, 20)
@@ -335,7 +335,7 @@ def test_an_error_without_counts_has_none(body):
     assert reported_usage.in_error(body) is None
 
 
-def test_nothing_is_looked_for_without_end():
+def test_the_search_for_counts_is_bounded():
     deep = wide = SAID
     for _ in range(5000):
         deep = {"error": {"completion_tokens_details": deep, "error": deep}}
@@ -355,14 +355,14 @@ HALF = COUNT | COUNT.map(float) | NONSENSE
 
 
 def valid(value) -> int:
-    """A count, or 0 for what is none."""
+    """A count, or 0 for any other value."""
     fits = type(value) in (int, float) and 0 <= value <= 10**9
     return int(value) if fits and value == int(value) else 0
 
 
 @given(HALF, HALF, HALF, HALF, st.sampled_from(["completion_tokens_details", "x", None]))
 @example(0, 0, 2, 1, None)
-def test_no_count_is_less_than_what_is_told_nor_more_than_all_of_it(
+def test_no_count_is_less_than_reported_or_more_than_the_sum_of_all(
     prompt, answer, total, thought, where
 ):
     said = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": total}
@@ -397,7 +397,7 @@ DOLLARS = st.decimals(0, 100, places=4)
 
 
 @given(st.dictionaries(NAMES, SAYING, max_size=8), DOLLARS, DOLLARS, st.none() | DOLLARS, DOLLARS)
-def test_whatever_is_told_fits_together_and_costs_no_more_than_its_bound(
+def test_any_reported_usage_is_consistent_and_costs_no_more_than_the_worst_case(
     said, price_in, price_out, cached, written
 ):
     known = reported_usage.usage(said)
@@ -426,13 +426,13 @@ def test_whatever_is_told_fits_together_and_costs_no_more_than_its_bound(
         {"prompt_token_count": 10, "candidates_token_count": 20, "thoughts_token_count": 4000},
     ],
 )  # fmt: skip
-def test_tokens_of_thoughts_are_read_wherever_they_are_told(said):
+def test_tokens_of_thoughts_are_read_from_any_field(said):
     known = reported_usage.usage(said)
     assert (known.completion_tokens, known.reasoning_tokens) == (4020, 4000)
 
 
 @pytest.mark.parametrize("count", [10**9 + 1, 10**12, "1000000001"])
-def test_a_count_that_no_call_can_have_is_none(count):
-    """A wrong price would be drawn from it."""
+def test_an_impossible_count_is_ignored(count):
+    """It would lead to a wrong price."""
     assert reported_usage.usage_in({"usage": halves(9, count)}).completion_tokens == 0
     assert reported_usage.usage_in({"usage": halves(9, 10**9)}).completion_tokens == 10**9

@@ -1,4 +1,4 @@
-"""A schema whose root is not an object is sent in one, and the answer comes without it."""
+"""A schema whose root is not an object is wrapped in one, and the answer is unwrapped."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def sent_schema(server) -> dict:
 
 
 def wrapped(server, written: str) -> str:
-    """A text as the value of what the schema that was sent asks for."""
+    """A text as the value of the property that was added to the schema."""
     (name,) = sent_schema(server)["properties"]
     return f'{{"{name}": {written}}}'
 
 
 @pytest.mark.parametrize(("schema", "value", "other"), CASES)
-def test_the_root_that_is_sent_is_an_object_of_the_same_values(
+def test_the_root_that_is_sent_is_an_object_with_the_same_values(
     session, together, schema, value, other
 ):
     together.plan = [Answer(pieces("x"))]
@@ -70,7 +70,7 @@ def test_the_root_that_is_sent_is_an_object_of_the_same_values(
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("form", ["{}", " {}\n", "{}  "])
-def test_the_answer_is_the_value_however_it_is_cut(session, together, case, form, size):
+def test_the_answer_is_the_value_however_it_is_split(session, together, case, form, size):
     schema, value, _ = case
 
     def reply(received):
@@ -87,7 +87,7 @@ def test_the_answer_is_the_value_however_it_is_cut(session, together, case, form
     "text",
     ["[1, 2]", "```json\n[1, 2]\n```", '{"other": [1]}', "Sorry.", '{"answer', "{", '{"answer" 1}'],
 )
-def test_an_answer_without_the_object_is_left_alone(session, together, text):
+def test_an_answer_without_the_object_is_unchanged(session, together, text):
     together.plan = [Answer(pieces(*text))]
     assert session.ask("Hi", model="8x7b", schema={"type": "array", "items": INT}).text == text
 
@@ -101,13 +101,13 @@ def test_an_answer_without_the_object_is_left_alone(session, together, text):
         ('{"answer": [1]', "[1]"),
     ],
 )
-def test_nothing_of_an_answer_that_is_cut_off_is_lost(session, together, text, kept):
+def test_no_text_of_a_truncated_answer_is_lost(session, together, text, kept):
     together.plan = [Answer([frames(chunk(text), chunk("", "length"))])]
     answer = session.ask("Hi", model="8x7b", schema={"type": "array", "items": INT})
     assert answer.text == kept
 
 
-def test_what_came_before_a_break_is_kept(session, together):
+def test_the_text_before_a_break_is_kept(session, together):
     together.plan = [Answer([frames(chunk('{"answer": [{"a": 1}'), done=False), CUT])]
     with pytest.raises(ProviderError) as caught:
         session.ask("Hi", model="8x7b", schema={"type": "array", "items": INT})
@@ -139,14 +139,14 @@ def test_an_answer_that_is_not_streamed_is_unwrapped(session, together):
         {"$id": "https://example.com/list", "type": "array", "items": INT},
     ],
 )
-def test_an_object_is_sent_and_answered_as_it_is(session, together, schema):
+def test_an_object_is_sent_and_answered_unchanged(session, together, schema):
     text = '{"answer": 1}'
     together.plan = [Answer(pieces(*text))]
     assert session.ask("Hi", model="8x7b", schema=schema).text == text
     assert sent_schema(together)["type"] == schema["type"]
 
 
-def test_where_any_root_is_taken_none_is_wrapped(session, server, monkeypatch):
+def test_no_root_is_wrapped_if_any_is_accepted(session, server, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     server.plan = [Answer(pieces("[1]"))]
     schema = {"type": "array", "items": INT}
@@ -154,7 +154,7 @@ def test_where_any_root_is_taken_none_is_wrapped(session, server, monkeypatch):
     assert sent_schema(server) == schema
 
 
-def test_a_form_of_the_user_s_own_is_wrapped_too(session, together):
+def test_the_user_s_own_response_format_is_wrapped_too(session, together):
     together.plan = [Answer(pieces('{"answer": [1]}'))]
     form = {
         "type": "json_schema",

@@ -1,4 +1,4 @@
-"""Thoughts in the text of an answer are told apart from it, wherever its pieces are cut."""
+"""Thoughts in an answer's text are separated from it, wherever it is split."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ THINKING = {
 
 
 def read(text: str, size: int = 10**9, *, model: Model = MODEL, finish: str | None = "stop"):
-    """A completion of a text that comes in pieces of this size."""
+    """A completion of a text that is streamed in pieces of this size."""
 
     def inner(request):
         for start in range(0, len(text), size):
@@ -69,7 +69,7 @@ def read(text: str, size: int = 10**9, *, model: Model = MODEL, finish: str | No
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 10**9])
 @pytest.mark.parametrize("name", THINKING)
-def test_thoughts_are_no_text(name, size):
+def test_thoughts_are_not_text(name, size):
     answer = read(THINKING[name], size)
     assert answer.text.strip() == REAL
     assert "draft" in answer.reasoning
@@ -77,7 +77,7 @@ def test_thoughts_are_no_text(name, size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 10**9])
-def test_several_thoughts_one_behind_the_other(size):
+def test_several_thoughts_in_a_row(size):
     answer = read("<think>a</think>\n<think>b</think>\nSo:\n<think>\nc</think>\nHi", size)
     assert (answer.text, answer.reasoning) == ("So:\nHi", "abc")
 
@@ -112,7 +112,7 @@ LITERAL = [
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10**9])
 @pytest.mark.parametrize("text", LITERAL)
-def test_literal_tags_stay(text, size):
+def test_literal_tags_are_kept(text, size):
     answer = read(text, size)
     assert (answer.text, answer.reasoning) == (text, "")
 
@@ -131,12 +131,12 @@ def test_the_last_of_several_closing_tags_ends_the_thoughts(size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 10**9])
-def test_thoughts_that_are_cut_off_are_thoughts(size):
+def test_truncated_thoughts_are_thoughts(size):
     answer = read("<think>a draft", size, finish="length")
     assert (answer.text, answer.reasoning, answer.finish) == ("", "a draft", "length")
 
 
-def test_an_empty_thought_is_none():
+def test_an_empty_thought_is_not_a_thought():
     answer = read("<think>\n\n</think>\n\nHi", 2)
     assert (answer.text, answer.reasoning, answer.thinking, answer.thought) == ("Hi", "", None, "")
 
@@ -160,7 +160,7 @@ def test_a_template_that_opens_the_thoughts_is_marked_in_the_catalog(text, finis
     assert (answer.text, answer.reasoning) == meant
 
 
-def test_the_thoughts_of_a_marked_model_are_told_as_they_come():
+def test_the_thoughts_of_a_marked_model_are_shown_as_they_arrive():
     def inner(request):
         for word in ("A ", "draft.", "</think>", "Hi"):
             yield Delta(word)
@@ -172,7 +172,7 @@ def test_the_thoughts_of_a_marked_model_are_told_as_they_come():
     ]  # fmt: skip
 
 
-def test_a_server_that_tells_thoughts_apart_is_believed():
+def test_thoughts_that_the_server_separates_are_kept():
     def inner(request):
         yield Delta(reasoning="A draft.")
         yield Delta("Hi", finish="stop")
@@ -211,11 +211,11 @@ def test_a_call_in_harmony_names_its_tool():
 
 @pytest.mark.parametrize("size", [1, 5, 10**9])
 def test_the_tags_are_counted_too(size):
-    """Nobody is shown them, and the provider bills them."""
+    """They are not shown, but the provider bills them."""
     assert read("<think>a</think>b", size).usage.completion_tokens > 2 + 2
 
 
-def test_whatever_breaks_off_keeps_what_was_held_back():
+def test_held_back_text_is_kept_if_the_answer_breaks_off():
     def inner(request):
         yield Delta("So:\n<thi")
         raise StreamBroken("x", "y")
@@ -239,7 +239,7 @@ def test_cuts_change_nothing(words, size, thinks):
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<[◁")), st.integers(1, 9))
-def test_text_without_tags_is_as_it_was(text, size):
+def test_text_without_tags_is_unchanged(text, size):
     if not text.lstrip().startswith("analysis"):
         assert read(text, size).text == text
 
@@ -277,7 +277,7 @@ def test_a_megabyte_takes_linear_time(name, start):
 
 @pytest.mark.parametrize("name", ["think", "harmony", "a lone closing tag", "Magistral"])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_hosted_model_s_thoughts_are_told_apart(session, together, name, streamed):
+def test_a_hosted_model_s_thoughts_are_separated(session, together, name, streamed):
     text = THINKING[name]
     end = chunk("", "stop", **usage(9, 200))
     message = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}

@@ -51,14 +51,14 @@ def test_a_plain_request():
         ("openrouter:8x7b", False),
     ],
 )
-def test_who_is_asked_for_streamed_usage(name, asks):
+def test_streamed_usage_is_requested_from_providers_that_need_it(name, asks):
     model = CATALOG.resolve(name)
     body = encode(model)
     assert body.get("stream_options") == ({"include_usage": True} if asks else None)
     assert "stream_options" not in encode(model, stream=False)
 
 
-def test_mistral_names_the_seed_otherwise():
+def test_mistral_has_another_name_for_the_seed():
     body = encode(CATALOG.resolve("mistral:8x7b"), seed=7, max_tokens=5)
     assert (body["random_seed"], body["max_tokens"]) == (7, 5)
     assert "seed" not in body
@@ -72,7 +72,7 @@ def test_a_dialect_s_own_fields():
     assert "streaming" not in encode(dialect=dialect, stream=False)
 
 
-def test_extra_body_has_the_last_word_and_is_not_used_up():
+def test_extra_body_overrides_and_is_not_consumed():
     extra = {"temperature": 0.1, "safe": False, "reasoning": {"enabled": False}}
     request = Request(
         replace(MODEL, provider=replace(MODEL.provider, dialect=Dialect(always={"safe": True}))),
@@ -139,7 +139,7 @@ def test_frames(frame, delta):
         (None, None),
     ],
 )
-def test_words_for_the_same_end(said, meant):
+def test_words_for_the_same_finish_reason(said, meant):
     assert wire.decode(MODEL, chunk("x", said)).finish == meant
 
 
@@ -178,7 +178,7 @@ def test_mistral_s_content_may_be_a_list(content, delta):
         ({}, None),
     ],
 )
-def test_a_count_may_be_half_or_none(counts, known):
+def test_a_count_may_be_incomplete_or_missing(counts, known):
     assert wire.decode(MODEL, chunk("Hi", usage=counts)) == Delta("Hi", usage=known)
 
 
@@ -195,7 +195,7 @@ def test_a_count_may_be_half_or_none(counts, known):
         ({"tool_calls": 5}, None),
     ],
 )
-def test_calls_to_tools_are_counted_by_us_where_the_frame_has_no_count(part, tokens):
+def test_tool_calls_are_estimated_if_the_frame_has_no_count(part, tokens):
     frame = {"choices": [{"delta": {"content": "Hi", **part}}]}
     told = None if tokens is None else Usage(0, tokens, counted="estimate")
     assert wire.decode(MODEL, frame)[:4] == Delta("Hi", usage=told)[:4]
@@ -242,7 +242,7 @@ def test_cached_tokens_are_a_part_of_the_prompt(said, cached):
 
 
 @pytest.mark.parametrize("prompt", [{}, {"prompt_tokens": None}, {"prompt_tokens": 0}])
-def test_nothing_is_cached_of_a_prompt_that_is_not_counted(prompt):
+def test_a_prompt_without_a_count_has_no_cached_tokens(prompt):
     counts = {**prompt, "completion_tokens": 2, "cached_tokens": 7}
     assert wire.decode(MODEL, chunk("", usage=counts)).usage == Usage(0, 2)
 
@@ -299,8 +299,8 @@ def is_a_piece_or_an_error_of_ours(frame):
 
 
 @given(ODD)
-def test_no_json_brings_a_foreign_error(frame):
-    """Whatever a server sends, no AttributeError or KeyError comes of it."""
+def test_no_json_raises_a_foreign_error(frame):
+    """No response of a server causes an AttributeError or KeyError."""
     is_a_piece_or_an_error_of_ours(frame)
 
 
@@ -321,7 +321,7 @@ def test_no_json_brings_a_foreign_error(frame):
     ],
     ids=json.dumps,
 )
-def test_odd_frames_are_pieces_or_errors_of_ours(frame):
+def test_odd_frames_are_pieces_or_our_errors(frame):
     is_a_piece_or_an_error_of_ours(frame)
 
 

@@ -1,4 +1,4 @@
-"""Several answers to one question, and their tokens' probabilities, on the wire."""
+"""Several answers to one question, and their log probabilities, in JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_several_answers_are_asked_for():
     assert encode(n=3)["n"] == 3
 
 
-def test_together_takes_the_number_alone():
+def test_together_accepts_only_the_number():
     """Its `logprobs` is OpenAI's `top_logprobs`."""
     params = {"logprobs": True, "top_logprobs": 5}
     assert encode(**params).items() >= params.items()
@@ -51,11 +51,11 @@ def test_a_piece_says_which_answer_it_belongs_to():
 
 
 @pytest.mark.parametrize("index", [None, "1", -1, True, 1.0, 10**9, [1]])
-def test_a_strange_index_is_the_first_answer_s(index):
+def test_an_invalid_index_is_the_first_answer_s(index):
     assert wire.decode(MODEL, {"choices": [choice(index, "a")]}).choice == 0
 
 
-def test_a_frame_with_several_answers_is_several_with_one():
+def test_a_frame_with_several_answers_is_split():
     frame = {"object": "x", "choices": [choice(1, "a"), choice(0, "b", "stop")], **usage(3, 4)}
     deltas = [wire.decode(MODEL, each) for each in wire.answers(frame)]
     assert deltas == [
@@ -66,13 +66,13 @@ def test_a_frame_with_several_answers_is_several_with_one():
 
 
 @pytest.mark.parametrize("frame", [None, [], "x", {}, {"choices": None}, {"choices": "ab"}])
-def test_other_frames_are_left_as_they_are(frame):
+def test_other_frames_are_unchanged(frame):
     assert wire.answers(frame) == [frame]
     assert wire.answers(chunk("a")) == [chunk("a")]
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=10))
-def test_any_list_of_answers_becomes_pieces_or_named_errors(choices):
+def test_any_list_of_answers_becomes_pieces_or_our_errors(choices):
     def decoded(frame):
         try:
             return wire.decode(MODEL, frame)
@@ -104,13 +104,13 @@ OPENAI = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"logprob
         (float("nan"), ()),
     ],
 )
-def test_probabilities_come_with_the_piece_as_numbers(told, numbers):
+def test_probabilities_are_numbers_of_their_piece(told, numbers):
     delta = wire.decode(MODEL, {"choices": [choice(0, "a", logprobs=told)]})
     assert delta == Delta("a", logprobs=numbers)
 
 
 def test_the_embedded_model_gives_several_and_their_probabilities(session: Session):
-    """llama.cpp sends the answers in turns, and counts each one by itself."""
+    """llama.cpp sends the answers in turns, and counts each separately."""
     params = {"temperature": 1, "max_tokens": 4, "seed": 1, "n": 2, "logprobs": True}
     request = session.request("Name three colours.", model="local", **params)
     with contextlib.closing(session.stream(request)) as deltas:

@@ -1,4 +1,4 @@
-"""Why an answer has ended, however a provider says so, over a real socket."""
+"""Finish reasons in every provider's form, over a real socket."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def body(message, finish="stop", status=200, **more):
 
 @pytest.fixture
 def soon(monkeypatch):
-    """An answer whose end has been said is not waited for."""
+    """Shorten the wait after the end of an answer."""
     monkeypatch.setattr(backend, "_AFTER_FINISH", 0.1)
 
 
 @pytest.mark.parametrize("word", ["stop", "length", "STOP", "eos"])
-def test_a_finish_reason_on_each_piece_cuts_nothing(session, together, soon, word):
-    """The pieces come with pauses that are longer than an end is waited for."""
+def test_a_finish_reason_on_each_piece_does_not_truncate_the_answer(session, together, soon, word):
+    """The pauses between pieces are longer than the wait after an end."""
     pieces = [step for n in range(4) for step in (frames(chunk(f"w{n} ", word), done=False), 0.3)]
     together.plan = [Answer([*pieces, frames(chunk("END", word), {"choices": [], **usage(9, 50)})])]
     answer = session.ask("Hello")
@@ -39,7 +39,9 @@ def test_a_finish_reason_on_each_piece_cuts_nothing(session, together, soon, wor
 
 @pytest.mark.parametrize("field", ["content", "reasoning"])
 @pytest.mark.parametrize("done", [True, False])
-def test_an_end_on_the_role_s_piece_ends_nothing(session, together, soon, field, done):
+def test_a_finish_reason_on_the_role_s_piece_does_not_end_the_answer(
+    session, together, soon, field, done
+):
     pieces = [{"choices": [{"delta": {field: word}}]} for word in ("a", "b", "c")]
     steps = [frames(chunk("", "stop"), done=False), 0.3]
     for each in pieces:
@@ -51,7 +53,7 @@ def test_an_end_on_the_role_s_piece_ends_nothing(session, together, soon, field,
 
 @pytest.mark.parametrize("word", ["null", "None", "NONE", "unspecified", "undefined",
                                   "FINISH_REASON_UNSPECIFIED", "in_progress", " "])  # fmt: skip
-def test_a_word_for_nothing_is_no_end(session, together, soon, word):
+def test_a_word_for_nothing_is_not_a_finish_reason(session, together, soon, word):
     pieces = [step for n in range(3) for step in (frames(chunk(f"w{n} ", word), done=False), 0.3)]
     together.plan = [Answer([*pieces, frames(chunk("END", word))]), Answer([*pieces, CUT])]
     answer = session.ask("Hello")
@@ -63,7 +65,7 @@ def test_a_word_for_nothing_is_no_end(session, together, soon, word):
 
 
 @pytest.mark.parametrize("end", [CUT, HANG])
-def test_an_end_that_was_taken_back_before_is_not_believed_where_the_connection_breaks(
+def test_a_finish_reason_after_a_false_one_is_not_believed_if_the_connection_breaks(
     session, together, monkeypatch, end
 ):
     session.settings.idle_timeout  # noqa: B018  # it is made
@@ -75,14 +77,14 @@ def test_an_end_that_was_taken_back_before_is_not_believed_where_the_connection_
     assert caught.value.partial.text == "ab"
 
 
-def test_whoever_leaves_an_answer_open_is_not_waited_for_and_it_is_said(session, together, soon):
+def test_a_response_that_stays_open_is_not_waited_for_and_noted(session, together, soon):
     together.plan = [Answer([frames(chunk("a"), chunk("", "stop"), done=False), HANG])]
     answer = session.ask("Hello")
     assert (answer.text, answer.finish) == ("a", "stop")
     assert "did not end the response" in answer.footer()
 
 
-def test_a_count_before_more_text_is_not_the_whole(session, together):
+def test_a_count_before_more_text_is_not_final(session, together):
     together.plan = [Answer([frames(chunk("a", "stop", **usage(9, 1)), *[chunk("b ")] * 50)])]
     assert session.ask("Hello").usage.completion_tokens >= 50
 
@@ -99,15 +101,15 @@ def test_a_count_before_more_text_is_not_the_whole(session, together):
         ("", ""), (None, ""), (5, ""), (["stop"], ""),
     ],
 )  # fmt: skip
-def test_words_for_the_same_end(said, meant):
+def test_words_for_the_same_finish_reason(said, meant):
     assert wire.finish_reason(said)[0] == meant
 
 
 @pytest.mark.parametrize("word", ["abort", "network_error", "insufficient_system_resource",
                                   "ERROR", "model_error", "timeout", "cancelled"])  # fmt: skip
 @pytest.mark.parametrize("streamed", [True, False])
-def test_an_answer_that_failed_is_an_error_with_what_came(session, together, word, streamed):
-    """What comes with the word is kept, too, in one body or in the last piece."""
+def test_a_failed_answer_is_an_error_with_the_text_received(session, together, word, streamed):
+    """Text next to the finish reason is kept, too, in one body or in the last piece."""
     streams = Answer([frames(chunk("half "), chunk("of it", word))])
     together.plan = [streams if streamed else body({"content": "half of it"}, word)]
     with pytest.raises(StreamBroken, match=word) as caught:
@@ -118,7 +120,7 @@ def test_an_answer_that_failed_is_an_error_with_what_came(session, together, wor
 
 @pytest.mark.parametrize("finish", [None, "", "null", ...])
 @pytest.mark.parametrize("status", [200, 201, 202, 206])
-def test_a_json_body_without_a_finish_reason_is_whole(session, together, finish, status):
+def test_a_json_body_without_a_finish_reason_is_complete(session, together, finish, status):
     choice = {"index": 0, "message": {"content": "42."}}
     choice |= {} if finish is ... else {"finish_reason": finish}
     raw = json.dumps({"choices": [choice], **usage(9, 5)}).encode()
@@ -128,7 +130,7 @@ def test_a_json_body_without_a_finish_reason_is_whole(session, together, finish,
 
 
 @pytest.mark.parametrize("status", [201, 202, 203, 206, 299])
-def test_an_answer_is_read_under_each_status_of_success(session, together, status):
+def test_an_answer_is_read_under_every_success_status(session, together, status):
     together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop", **usage(9, 5)))], status=status)]
     answer = session.ask("Hello")
     assert (answer.text, answer.usage) == ("Hi", Usage(9, 5))
@@ -194,14 +196,14 @@ def test_a_call_to_a_tool_is_named(session, together):
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_an_empty_answer_is_said(session, together, text):
+def test_an_empty_answer_is_reported(session, together, text):
     together.plan = [Answer([frames(chunk(text, "stop", **usage(9, 0)))]), body({"content": text})]
     for streamed in (True, False):
         assert "the answer is empty" in session.ask("Hello", stream=streamed).footer()
 
 
 def numbered(*indexes):
-    """Pieces of a stream with these numbers, one a word."""
+    """Pieces of a stream with these indexes, one word each."""
     return [
         {"choices": [{"index": index, "delta": {"content": f"w{at} "}, "finish_reason": None}]}
         for at, index in enumerate(indexes)
@@ -220,14 +222,14 @@ def test_a_stream_is_one_answer_unless_several_are_asked_for(session, together, 
     assert answer.finish == "stop"
 
 
-def test_no_more_answers_come_than_are_asked_for(session, together):
+def test_there_are_no_more_answers_than_requested(session, together):
     ends = [{"choices": [{"index": n, "delta": {}, "finish_reason": "stop"}]} for n in (1, 2)]
     together.plan = [Answer([frames(*numbered(1, 2, 1, 2), *ends)])]
     answer = session.ask("Hello", n=2)
     assert sorted([answer.text, *answer.others]) == ["w0 w2 ", "w1 w3 "]
 
 
-def test_a_body_s_only_answer_is_the_answer_whatever_its_number(session, together):
+def test_a_body_s_only_answer_is_read_under_any_index(session, together):
     choice = {"index": 1, "message": {"content": "Hi"}, "finish_reason": "stop"}
     raw = json.dumps({"choices": [choice]}).encode()
     together.plan = [Answer([raw], type="application/json")]
@@ -246,7 +248,7 @@ LIMITED = [
 
 @pytest.fixture
 def patient(home, monkeypatch):
-    """A session that tries again, soon."""
+    """A session that retries after a short wait."""
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "2")
     monkeypatch.setattr(retry, "_FIRST", 0.01)
     made = Session()
@@ -256,7 +258,7 @@ def patient(home, monkeypatch):
 
 @pytest.mark.parametrize("frame", LIMITED)
 @pytest.mark.parametrize("event", [b"", b"event: error\n"])
-def test_a_rate_limit_before_anything_came_is_one(patient, together, frame, event):
+def test_a_rate_limit_before_any_text_is_a_rate_limit(patient, together, frame, event):
     limited = Answer([event + frames(frame)])
     together.plan = [limited, Answer([frames(chunk("Hi", "stop", **usage(9, 5)))])]
     answer = patient.ask("Hello")
@@ -268,7 +270,7 @@ def test_a_rate_limit_before_anything_came_is_one(patient, together, frame, even
 
 
 @pytest.mark.parametrize("frame", LIMITED[:4])
-def test_a_rate_limit_behind_text_breaks_the_answer_off(patient, together, frame):
+def test_a_rate_limit_after_text_breaks_off_the_answer(patient, together, frame):
     together.plan = [Answer([frames(chunk("Hi"), frame)])]
     with pytest.raises((StreamBroken, RateLimited), match="slow") as caught:
         patient.ask("Hello")
@@ -276,7 +278,7 @@ def test_a_rate_limit_behind_text_breaks_the_answer_off(patient, together, frame
     assert len(together.received) == 1
 
 
-def test_an_overloaded_server_is_asked_again(patient, together):
+def test_a_call_to_an_overloaded_server_is_retried(patient, together):
     frame = {"error": {"message": "busy", "type": "overloaded_error"}}
     together.plan = [Answer([frames(frame)]), Answer([frames(chunk("Hi", "stop"))])]
     assert patient.ask("Hello").text == "Hi"
@@ -298,7 +300,7 @@ def test_an_overloaded_server_is_asked_again(patient, together):
     ],
 )
 @pytest.mark.parametrize("streamed", [True, False])
-def test_what_comes_in_the_place_of_an_answer_is_quoted(session, together, said, streamed):
+def test_a_message_instead_of_an_answer_is_quoted(session, together, said, streamed):
     raw = frames(said) if streamed else json.dumps(said).encode()
     together.plan = [Answer([raw], type="text/event-stream" if streamed else "application/json")]
     with pytest.raises(StreamBroken, match="no money here"):

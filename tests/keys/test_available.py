@@ -1,4 +1,4 @@
-"""Who is set up: looked for once, until something changes."""
+"""Providers that are set up: checked once, until something changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIREWORKS, OLLAMA = PROVIDERS["fireworks"], PROVIDERS["ollama"]
 
 
 class Slow(KeyringBackend):
-    """A keyring that takes its time."""
+    """A slow keyring."""
 
     priority = 1
 
@@ -66,7 +66,7 @@ def known(tmp_path, slow):
         ("local", None, False),
     ],
 )
-def test_who_is_set_up(monkeypatch, provider, variable, there):
+def test_a_provider_with_a_key_or_a_server_is_set_up(monkeypatch, provider, variable, there):
     asked = PROVIDERS[provider]
     access = Credentials(Path("nowhere/.env"))
     assert not is_available(access, asked)  # not even Ollama, whose address is this machine's
@@ -81,7 +81,7 @@ def test_a_server_of_a_user_s_own_file_that_needs_no_key_is_set_up():
     assert not is_available(Credentials(Path("nowhere/.env")), replace(mine, base_url=""))
 
 
-def test_what_the_keyring_says_holds_for_a_minute(known, slow):
+def test_the_keyring_s_answer_is_cached_for_a_minute(known, slow):
     assert not any(known(FIREWORKS) for _ in range(9))
     assert slow.asked == ["fireworks"]
     slow.kept["fireworks"] = "canary-key-4711"
@@ -99,7 +99,7 @@ def test_what_the_keyring_says_holds_for_a_minute(known, slow):
     assert not known(FIREWORKS)
 
 
-def test_the_environment_and_the_file_are_looked_at_each_time(known, tmp_path, monkeypatch):
+def test_the_environment_and_the_file_are_read_each_time(known, tmp_path, monkeypatch):
     assert not known(FIREWORKS)
     monkeypatch.setenv("FIREWORKS_API_KEY", "canary-key-4711")
     assert known(FIREWORKS)
@@ -121,7 +121,7 @@ def test_the_environment_and_the_file_are_looked_at_each_time(known, tmp_path, m
     assert known(OLLAMA)
 
 
-def test_looking_again_costs_next_to_nothing(known, tmp_path):
+def test_a_second_check_is_cheap(known, tmp_path):
     (tmp_path / ".env").write_text("".join(f"VARIABLE_{n}={n}\n" for n in range(50)))
     providers = [FIREWORKS, OLLAMA, PROVIDERS["openrouter"]]
     for each in providers:
@@ -136,7 +136,7 @@ def test_looking_again_costs_next_to_nothing(known, tmp_path):
 
 
 class Locked(KeyringBackend):
-    """A keyring that waits for its owner's password until it is told it."""
+    """A keyring that waits for the user's password."""
 
     priority = 0  # not chosen by keyring itself
 
@@ -170,8 +170,8 @@ def run(work, count: int = 1) -> list[threading.Thread]:
     return threads
 
 
-def test_a_keyring_that_waits_keeps_nobody_else_waiting(session, server, locked, monkeypatch):
-    """Neither another provider's call, nor the first of everything, nor a fork."""
+def test_a_waiting_keyring_blocks_no_other_call(session, server, locked, monkeypatch):
+    """Neither another provider's call, nor a first import, nor a fork."""
     monkeypatch.setenv("MISTRAL_API_KEY", "canary-key-4711")
     monkeypatch.setenv("MISTRAL_BASE_URL", server.url)
     server.plan = [whole("Hi")]
@@ -201,7 +201,7 @@ def test_a_keyring_that_waits_keeps_nobody_else_waiting(session, server, locked,
 
 
 class Counted:
-    """A lock that tells how many have come to it."""
+    """A lock that counts the threads that have tried to acquire it."""
 
     def __init__(self) -> None:
         self._lock, self.came = threading.Lock(), threading.Semaphore(0)
@@ -215,8 +215,8 @@ class Counted:
 
 
 @pytest.mark.parametrize("provider", [FIREWORKS, PROVIDERS["together"], OLLAMA])
-def test_a_keyring_is_asked_once_however_many_threads_want_to_know(tmp_path, locked, provider):
-    """Whether it has a key or none, and whether one is needed or not."""
+def test_concurrent_threads_ask_a_keyring_once(tmp_path, locked, provider):
+    """With or without a key, and for a provider that requires one or does not."""
     credentials, found = Credentials(tmp_path / ".env"), []
     lock = credentials._asking[provider.name] = Counted()
     threads = run(lambda: found.append(credentials.find(provider)[0]), 8)
@@ -228,7 +228,7 @@ def test_a_keyring_is_asked_once_however_many_threads_want_to_know(tmp_path, loc
     assert locked.asked == [provider.name]
 
 
-def test_several_keyrings_keys_are_asked_for_side_by_side(tmp_path, locked):
+def test_the_keyring_is_asked_for_several_keys_at_once(tmp_path, locked):
     credentials = Credentials(tmp_path / ".env")
     run(lambda: credentials.find(FIREWORKS))
     run(lambda: credentials.find(OLLAMA))
@@ -238,7 +238,7 @@ def test_several_keyrings_keys_are_asked_for_side_by_side(tmp_path, locked):
     assert {*locked.asked} == {"fireworks", "ollama"}
 
 
-def test_a_key_that_came_into_the_keyring_meanwhile_is_found(tmp_path, slow):
+def test_a_key_added_to_the_keyring_meanwhile_is_found(tmp_path, slow):
     credentials = Credentials(tmp_path / ".env")
     assert credentials.find(FIREWORKS) == ("", "")
     slow.kept["fireworks"] = "canary-key-4711"
@@ -255,7 +255,7 @@ def test_a_key_of_the_keyring_is_a_secret_once_it_was_read(tmp_path, slow):
     assert credentials.redact("canary-key-4711") == "[key]"
 
 
-def test_a_thread_that_is_interrupted_while_it_asks_leaves_the_way_free(tmp_path, monkeypatch):
+def test_an_interrupted_thread_releases_the_keyring(tmp_path, monkeypatch):
     class Interrupts(Slow):
         priority = 0
 

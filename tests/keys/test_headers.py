@@ -1,4 +1,4 @@
-"""Headers of a catalog file: variables in them, and how they are kept out of what is shown."""
+"""Headers of a catalog file: variables in them, and their redaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY, ORGANIZATION = "canary-key-0123456789", "canary-org-9876543210"
 
 @pytest.fixture
 def ask(server, home, monkeypatch):
-    """Ask a provider whose catalog file has these lines; return what is received."""
+    """Ask a provider whose catalog file has these lines; return the received request."""
     folder = home / "config" / "catalog"
     folder.mkdir(parents=True)
     for name in ("ACME_KEY", "ACME_ORG", "ACME_TOKEN"):
@@ -37,7 +37,7 @@ def ask(server, home, monkeypatch):
 
 
 def shown(error: MixmagicError) -> str:
-    """All that anybody may show of an error."""
+    """Return all texts of an error that may be shown."""
     return "".join([*error._render_traceback_(), repr(error), *traceback.format_exception(error)])
 
 
@@ -95,7 +95,7 @@ def test_key_and_headers_go_together(ask, monkeypatch):
     assert received["x-portkey-api-key"] == ORGANIZATION
 
 
-def test_an_authorization_of_one_s_own_outranks_the_key_s(ask, monkeypatch):
+def test_the_file_s_authorization_header_overrides_the_key_s(ask, monkeypatch):
     monkeypatch.setenv("ACME_KEY", KEY)
     received = ask('key_env = "ACME_KEY"\nheaders = { Authorization = "Api-Key $ACME_KEY" }')
     assert received["authorization"] == f"Api-Key {KEY}"
@@ -116,7 +116,7 @@ def test_a_variable_that_is_not_set_is_an_error_in_two_lines(ask, server, monkey
 
 
 @pytest.mark.parametrize("value", ["a\nb", "gr\u00fc\u00df", "a\x00b"[:1] + "\x7f"])
-def test_a_value_that_no_header_can_have_is_an_error(ask, server, monkeypatch, value):
+def test_a_value_that_is_not_valid_in_a_header_is_an_error(ask, server, monkeypatch, value):
     monkeypatch.setenv("ACME_ORG", f"{ORGANIZATION}{value}")
     with pytest.raises(MissingKey, match="ACME_ORG") as caught:
         ask('headers = { "X-Org" = "$ACME_ORG" }')
@@ -180,7 +180,7 @@ def test_a_secret_in_an_answer_is_not_shown(ask, monkeypatch):
         "key_header = 5",
     ],
 )
-def test_headers_that_no_request_can_have_are_refused_with_the_file_s_name(ask, lines):
+def test_invalid_headers_are_refused_with_the_file_s_name(ask, lines):
     with pytest.raises(BadArguments, match=r"acme\.toml"):
         ask(lines)
 

@@ -1,4 +1,4 @@
-"""Secrets and what only stands in a key's place: words, and values that anybody could guess."""
+"""Secrets are told from placeholders: words, and values that are easy to guess."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mixmagic.keys.placeholders import is_secret
 
 
 @pytest.mark.parametrize("value", PLACEHOLDERS)
-def test_a_placeholder_or_a_word_is_no_secret(value):
+def test_a_placeholder_or_a_word_is_not_a_secret(value):
     assert not is_secret(value)
     assert not is_secret(f' "{value}"\n')
 
@@ -37,7 +37,7 @@ def test_a_word_that_is_typed_as_a_key_is_a_secret_and_a_placeholder_is_not():
     assert not any(is_secret(value, typed=True) for value in ("sk-no-key-required", "hb3dkf"))
 
 
-def test_what_is_shorter_than_eight_characters_is_no_secret():
+def test_a_value_of_under_eight_characters_is_not_a_secret():
     assert not is_secret("hb3dkfg")
     assert not is_secret("--hb3dkfg--")
     assert is_secret("hb3dkfg9")
@@ -50,7 +50,7 @@ def test_what_is_shorter_than_eight_characters_is_no_secret():
      (string.ascii_uppercase + "234567", 16), (string.ascii_letters, 20)],
 )  # fmt: skip
 def test_random_keys_are_secrets(alphabet, size):
-    """10,000 of each: none is taken for words."""
+    """10,000 of each kind: none is mistaken for words."""
     dice = random.Random(size)
     assert all(is_secret("".join(dice.choices(alphabet, k=size))) for _ in range(10_000))
 
@@ -66,14 +66,14 @@ WORDS = sorted({word for word in re.findall(r"[A-Za-z]+", TEXT) if len(word) < 1
 NAMES = sorted({w for w in re.findall(r"[A-Za-z_]+", TEXT) if len(w.replace("_", "")) < 16})
 
 
-def test_no_english_word_is_a_secret():
-    """Whatever a person puts into the place of a key: all words of two texts and six modules."""
+def test_english_words_are_not_secrets():
+    """All words of two texts and six modules, as users may enter them instead of a key."""
     assert len(WORDS) > 2500
     assert [word for word in (*WORDS, *map(str.upper, WORDS)) if is_secret(word)] == []
 
 
 def test_few_names_of_code_are_secrets():
-    """Those that are made of many short parts."""
+    """Only those that consist of many short parts."""
     assert len([name for name in NAMES if is_secret(name)]) < len(NAMES) / 100
 
 
@@ -81,6 +81,6 @@ def test_few_names_of_code_are_secrets():
 @given(
     st.lists(st.sampled_from(["no", "key", "api", "needed", "your", "test", "local"]), min_size=1)
 )
-def test_any_number_of_a_placeholder_s_words_is_no_secret(words):
+def test_any_number_of_placeholder_words_is_not_a_secret(words):
     assert not any(is_secret(sign.join(words)) for sign in "-_ ./")
     assert not is_secret("".join(map(str.capitalize, words)))

@@ -1,4 +1,4 @@
-"""Keys in texts, whole and in pieces: found in every encoding, and nothing else is taken out."""
+"""Keys in whole and streamed texts are found in every encoding, and nothing else is redacted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cut(text: str, size: int) -> list[str]:
 @pytest.mark.parametrize("shape", KEYS)
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_a_key_is_found_in_every_encoding_in_whole_texts_and_in_pieces(shape, name):
-    """In pieces of any size; a part of a key may have three characters shown then."""
+    """In pieces of any size; then three characters of a part of a key may be shown."""
     key = KEYS[shape]
     is_part = name.startswith(("all but", "masked", "its"))
     if len(key) < 12 and is_part:
@@ -104,8 +104,8 @@ UNSEEN = ["\0", "\x1b[0m", "\x1b[38;5;12m", "\x1b]0;t\x07", "\r", "\x85", "\xad"
 
 
 @pytest.mark.parametrize("unseen", UNSEEN)
-def test_what_nobody_sees_parts_no_key(unseen):
-    """What is dropped before a text is shown, or takes no place, may be anywhere in it."""
+def test_invisible_characters_do_not_hide_a_key(unseen):
+    """Characters that are invisible, or dropped before display, may be anywhere in it."""
     fingerprints = Fingerprints([KEYS["Groq"]])
     text = f"It is {unseen.join(KEYS['Groq'])}, I think."
     assert fingerprints.redact(text) == "It is [key], I think."
@@ -123,13 +123,13 @@ def test_what_nobody_sees_parts_no_key(unseen):
      "\x1b[31mred\x1b[0m", "\0", "\x1b", "\x1b[", "\x1b]0;title", "&shy;", "\u200b\u200b",
      "\xadword"],
 )  # fmt: skip
-def test_what_nobody_sees_stays_elsewhere(text, size):
+def test_invisible_characters_elsewhere_are_kept(text, size):
     fingerprints = Fingerprints(KEYS.values())
     assert fingerprints.redact(text) == text
     assert shown(fingerprints, *cut(text, size)) == text
 
 
-def test_a_flood_of_what_nobody_sees_is_not_held_back():
+def test_a_flood_of_invisible_characters_is_not_held_back():
     for unit in ("\0", "&shy;", "\u200b"):
         redactor = Redactor(Fingerprints([KEY]))
         redactor.feed(KEY[:7])
@@ -161,7 +161,7 @@ def test_less_than_half_of_a_key_is_shown(key):
         (f"{SHORT} {SHORT}1 {SHORT}", f"[key] {SHORT}1 [key]"),
     ],
 )
-def test_a_short_key_is_taken_out_as_a_word_of_its_own(text, expected):
+def test_a_short_key_is_redacted_only_as_a_whole_word(text, expected):
     fingerprints = Fingerprints([SHORT])
     assert fingerprints.redact(text) == expected
     for size in (1, 2, 5, 8, 9):
@@ -169,7 +169,7 @@ def test_a_short_key_is_taken_out_as_a_word_of_its_own(text, expected):
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_words_and_code_stay(text):
+def test_ordinary_words_and_code_are_kept(text):
     fingerprints = Fingerprints(KEYS.values())
     source = ORDINARY[text]
     assert fingerprints.redact(source).count("[key]") == source.count("[key]")
@@ -177,7 +177,7 @@ def test_ordinary_words_and_code_stay(text):
 
 
 def parts(key: str, text: str) -> set[int]:
-    """Where a text has a part of a key that counts: by its definition, without any skill."""
+    """Return the parts of a key in a text, by definition and brute force."""
     need = max(-(-len(key) // 2), 8) if len(key) >= 12 else len(key)
     found: set[int] = set()
     for begin in range(len(text)):
@@ -192,7 +192,7 @@ LETTERS = "ab1_-Zq"
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_what_is_taken_out_is_what_counts_wherever_the_text_is_cut(data):
+def test_all_matching_parts_are_redacted_wherever_the_text_is_split(data):
     key = data.draw(st.text(LETTERS, min_size=12, max_size=24))
     slices = st.tuples(st.integers(0, 24), st.integers(0, 24)).map(lambda ends: key[slice(*ends)])
     pieces = data.draw(st.lists(st.one_of(st.text(LETTERS, max_size=6), slices), max_size=8))
@@ -211,7 +211,7 @@ def test_what_is_taken_out_is_what_counts_wherever_the_text_is_cut(data):
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([*KEYS.values()]), st.data())
-def test_a_whole_key_is_taken_out_in_the_same_way_wherever_the_text_is_cut(key, data):
+def test_a_whole_key_is_redacted_the_same_wherever_the_text_is_split(key, data):
     # A sign of an escape right before the key would be read together with its first character.
     words = st.sampled_from(["the ", "key: ", "\n", "% ", "& ", "\\ ", "sk-", "aaaa", key[:3], "é"])
     text = "".join(data.draw(st.lists(st.one_of(words, st.just(key)), max_size=6)))
@@ -234,7 +234,7 @@ def test_a_long_key_is_found_in_base64_and_hexadecimal_lines(width):
         assert all(part not in shown for part in cut(encoded, 48)[1:-1])
 
 
-def test_nothing_is_held_back_that_begins_no_key():
+def test_only_the_beginning_of_a_key_is_held_back():
     redactor = Redactor(Fingerprints([KEY]))
     pieces = ["Hello", " there", "c", "u", "canary", "!", "", "né", "İ"]
     assert [redactor.feed(piece) for piece in pieces] == [
@@ -248,7 +248,7 @@ def test_nothing_is_held_back_that_begins_no_key():
     ["%", "%2", "%25", "%2525", "%7", "&", "&am", "&amp;", "&#1", "&#x7", "&lowb", "\\", "\\\\",
      "\\u00", "\\u{7", "\\x", "\\U000000"],
 )  # fmt: skip
-def test_what_may_be_half_an_escape_is_held_back_and_then_shown(escape):
+def test_a_possible_half_of_an_escape_is_held_back_and_then_shown(escape):
     redactor = Redactor(Fingerprints([KEY]))
     assert redactor.feed(f"It is 100 {escape}") == "It is 100 "
     assert redactor.feed(" or not") == f"{escape} or not"
@@ -256,7 +256,7 @@ def test_what_may_be_half_an_escape_is_held_back_and_then_shown(escape):
     assert redactor.close() == escape
 
 
-def test_what_is_held_back_is_bounded_whatever_is_sent():
+def test_the_held_back_text_is_bounded():
     keys = [key for key in KEYS.values() if len(key) >= 12]
     for unit in ("%", "&amp;", "\\", *keys, "".join(key[: len(key) // 2] for key in keys), "ab"):
         redactor = Redactor(Fingerprints([*keys, "ab" * 20]))
@@ -265,14 +265,14 @@ def test_what_is_held_back_is_bounded_whatever_is_sent():
             assert len(redactor._held) <= 48, unit
 
 
-def test_what_a_key_continues_with_is_hidden_however_long_it_goes_on():
-    """A key that repeats itself has a part at every place of a text that does so, too."""
+def test_a_repeated_continuation_of_a_key_is_hidden():
+    """A key that repeats itself has a part at every index of a text that does so, too."""
     key = "ab12" * 6
     pieces = ["ab12" * 5] * 50
     assert shown(Fingerprints([key]), "x", *pieces, "y") == "x[key]y"
 
 
-def test_secrets_are_in_nothing_that_is_shown_of_what_searches_for_them():
+def test_fingerprints_and_redactors_do_not_show_secrets():
     fingerprints = Fingerprints([KEY])
     redactor = Redactor(fingerprints)
     redactor.feed(f"It is {KEY[:9]}")
@@ -281,12 +281,12 @@ def test_secrets_are_in_nothing_that_is_shown_of_what_searches_for_them():
         pickle.dumps(Secret(KEY))
 
 
-def test_without_secrets_nothing_is_done():
+def test_text_is_unchanged_without_secrets():
     assert not Fingerprints([])
     assert Fingerprints([]).redact({"a": [KEY, 1]}) == {"a": [KEY, 1]}
 
 
-def test_what_is_nested_too_deep_is_dropped():
+def test_values_nested_too_deep_are_dropped():
     value: object = KEY
     for _ in range(90):
         value = [value]

@@ -1,4 +1,4 @@
-"""Where a provider's API is called, and what is shown of its URL."""
+"""The URLs of a provider's API, and their redaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at(server, monkeypatch):
 
 
 def asked(session, server, model="openai:m") -> list[str]:
-    """The paths that are asked for one answer."""
+    """Return the paths that are requested for one answer."""
     before = len(server.received)
     assert session.ask("Hi", model=model).text == "ok"
     return [each.path for each in server.received[before:]]
@@ -60,7 +60,7 @@ def asked(session, server, model="openai:m") -> list[str]:
         ("/v1#top", f"/v1/{CHAT}"),
     ],
 )
-def test_a_path_is_used_as_it_stands_and_a_query_survives(session, at, path, expected):
+def test_a_path_is_used_as_is_and_a_query_is_kept(session, at, path, expected):
     assert asked(session, at(path), "openai:m") == [expected]
 
 
@@ -100,7 +100,7 @@ def test_a_bare_host_may_have_its_api_at_its_root(session, at, path):
         {"error": {"message": "No deployment m", "code": 404}},
     ],
 )
-def test_a_model_that_is_not_there_is_not_looked_for_elsewhere(session, at, body):
+def test_an_unknown_model_is_not_looked_for_at_another_url(session, at, body):
     server = at("")
     server.plan = [refusal(404, body)]
     with pytest.raises(UnknownModel):
@@ -154,7 +154,7 @@ def test_a_404_names_no_secret_of_the_url(session, server, monkeypatch, user, qu
         ("", "/v1/models"),
     ],
 )
-def test_models_are_listed_beside_the_chat(session, at, path, expected):
+def test_models_are_listed_at_the_same_base_url(session, at, path, expected):
     server = at(path)
     server.plan = [refusal(200, {"data": [{"id": "m"}]})]
     assert [row.id for row in session.live_models("openai")] == ["m"]
@@ -168,7 +168,7 @@ def test_models_of_a_bare_host_may_be_listed_at_its_root(session, at):
     assert [each.path for each in server.received] == ["/v1/models", "/models"]
 
 
-def test_a_list_that_is_nowhere_names_the_url(session, at):
+def test_the_error_of_a_missing_list_names_the_url(session, at):
     server = at("/inference")
     server.plan = [refusal(404, b"")]
     with pytest.raises(ProviderError) as caught:
@@ -176,7 +176,7 @@ def test_a_list_that_is_nowhere_names_the_url(session, at):
     assert "/inference/models" in caught.value.message
 
 
-def test_a_url_that_is_refused_elsewhere_too_is_the_first_s_error(session, at):
+def test_if_both_urls_are_refused_the_first_error_is_raised(session, at):
     server = at("")
     server.plan = [refusal(404, b"<title>nothing here</title>"), refusal(405, b"")]
     with pytest.raises(MixmagicError, match=f"/v1/{CHAT}"):

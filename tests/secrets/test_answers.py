@@ -1,4 +1,4 @@
-"""A key that a model repeats is not in the answer, wherever the answer was cut."""
+"""A key that a model repeats is not in the answer, wherever the answer is split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixmagic.sessions import Session
 SAYS, SHOWN = f"You sent {KEY}, can I?", "You sent [key], can I?"
 
 
-def test_a_key_is_not_in_an_answer_cut_anywhere(session, together):
+def test_a_key_is_not_in_an_answer_split_anywhere(session, together):
     for cut in range(len(SAYS)):
         together.plan = [in_pieces(SAYS[:cut], SAYS[cut:])]
         answer = session.ask("Hello", model="8x7b")
@@ -54,7 +54,7 @@ def test_a_key_escaped_in_json_is_found(session, together):
     assert session.ask("Hello", model="8x7b").text == "[key]"
 
 
-def test_what_only_begins_like_a_key_is_shown(session, together):
+def test_text_that_only_begins_like_a_key_is_shown(session, together):
     together.plan = [in_pieces("It ends in cana", "ry")]
     assert session.ask("Hello", model="8x7b").text == "It ends in canary"
     together.plan = [in_pieces("canary", "canary", KEY, "-key", "canary-")]
@@ -62,7 +62,7 @@ def test_what_only_begins_like_a_key_is_shown(session, together):
 
 
 def test_an_answer_that_ends_within_the_key_shows_less_than_half_of_it(session, together):
-    """Cut off at its token limit, or by a broken connection."""
+    """Truncated at its token limit, or by a broken connection."""
     for end in range(1, len(KEY)):
         shown = KEY[:end] if end < len(KEY) / 2 else "[key]"
         together.plan = [in_pieces("It is ", KEY[:end])]
@@ -121,7 +121,7 @@ def test_a_rotated_key_stays_secret(session, together, monkeypatch):
     assert session.ask("Hello", model="8x7b").text == "[key] and [key]"
 
 
-def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, monkeypatch):
+def test_a_key_with_the_beginning_of_another_is_hidden_too(session, together, monkeypatch):
     """Three keys, as after rotations that only added characters."""
     together.plan = [whole("Hi")]
     for more in ("", "-more", "-more-of-it"):
@@ -136,8 +136,8 @@ def test_a_key_that_begins_like_another_hides_nothing_of_it(session, together, m
 
 
 @pytest.mark.parametrize("key", ["a", "abc", "e"])
-def test_a_short_key_leaves_ordinary_text_alone(session, together, monkeypatch, key):
-    """Local servers accept any word as a key; such a word is not a secret."""
+def test_a_short_key_does_not_change_ordinary_text(session, together, monkeypatch, key):
+    """Local servers accept any word as a key. Such a word is not a secret."""
     monkeypatch.setenv("TOGETHER_API_KEY", key)
     text = "abc: a cab, an eel"
     together.plan = [in_pieces(*text)]
@@ -152,9 +152,7 @@ WORDS = ["test", "EMPTY", "none", "dummy", "ollama", "not-needed", "lm-studio", 
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("field", ["content", "reasoning"])
-def test_a_word_that_serves_as_a_key_stays_in_an_answer(
-    session, together, monkeypatch, word, field
-):
+def test_a_word_used_as_a_key_stays_in_an_answer(session, together, monkeypatch, word, field):
     """The usual setup of vLLM, LM Studio and Ollama."""
     monkeypatch.setenv("TOGETHER_API_KEY", word)
     text = f"This is a {word}, and {word}s are many."
@@ -168,7 +166,7 @@ def test_a_word_that_serves_as_a_key_stays_in_an_answer(
     [("admin", "The admin left."), ("admin:password", "The password of admin, a password."),
      ("admin:pass%2Fword", "Pass the pass/word."), ("administrator:x", "An administrator.")],
 )  # fmt: skip
-def test_a_word_that_serves_as_a_proxy_s_password_stays_in_an_answer(
+def test_a_word_used_as_a_proxy_s_password_stays_in_an_answer(
     home, together, monkeypatch, user, stays
 ):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{user}@127.0.0.1:9")
@@ -181,7 +179,9 @@ def test_a_word_that_serves_as_a_proxy_s_password_stays_in_an_answer(
 @pytest.mark.parametrize(
     "key", ["hb3dkfg1", "1bqdefgh", "qhfkzmbtwrcydjlp", "904817263554", "a-b_c-d.e5"]
 )
-def test_what_looks_like_a_secret_is_taken_out_of_an_answer(session, together, monkeypatch, key):
+def test_a_value_that_looks_like_a_secret_is_redacted_from_an_answer(
+    session, together, monkeypatch, key
+):
     monkeypatch.setenv("TOGETHER_API_KEY", key)
     together.plan = [in_pieces(*f"You sent {key}.")]
     assert session.ask("Hello", model="8x7b").text == "You sent [key]."
@@ -198,9 +198,7 @@ def test_a_key_that_is_a_word_changes_no_models_name_and_no_finish_reason(
     assert session.ask("Hello", model="8x7b").finish == "stop"
 
 
-def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
-    session, together, monkeypatch
-):
+def test_an_error_stays_an_error_if_the_key_is_a_protocol_s_word(session, together, monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "error")
     together.plan = [Answer([frames({"error": {"message": "why"}})])]
     with pytest.raises(StreamBroken, match="why"):
@@ -215,14 +213,14 @@ def test_a_key_that_is_a_word_of_the_protocol_makes_no_answer_of_an_error(
         ("APP_SECRET_NAME=billing-database-login", "The billing-database is down."),
     ],
 )
-def test_where_a_secret_stands_is_none(session, together, monkeypatch, variable, text):
+def test_the_location_of_a_secret_is_not_a_secret(session, together, monkeypatch, variable, text):
     monkeypatch.setenv(*variable.split("="))
     together.plan = [in_pieces(*text)]
     assert session.ask("Hello", model="8x7b").text == text
 
 
 @pytest.mark.parametrize("unseen", ["\0", "\x1b[0m", "\x08", "\x9b", "\r"])
-def test_what_is_dropped_before_it_is_shown_parts_no_key(session, together, unseen):
+def test_characters_dropped_before_display_do_not_hide_a_key(session, together, unseen):
     together.plan = [in_pieces(*f"It is {unseen.join(KEY)}.")]
     answer = session.ask("Hello", model="8x7b")
     assert leaks(*everything(answer)) == []

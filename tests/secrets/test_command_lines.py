@@ -62,7 +62,7 @@ def test_every_spelling_is_refused_with_the_reason_and_without_the_key(desk, lin
     ["sk-canary-0123456789abcdef", "fw_canary0123456789abcdef", "tgp_v1_canary0123456789abcdef",
      "canary0123456789abcdef0123456789abcdef0123456789abcdef0123456789"],
 )  # fmt: skip
-def test_what_looks_like_a_key_is_one_without_a_name_too(desk, line, key):
+def test_a_value_that_looks_like_a_key_is_refused_without_a_name_too(desk, line, key):
     ran = desk.run(line.format(key))
     assert ran.status == "error"
     assert "Never type an API key here" in ran.traceback[0]
@@ -151,8 +151,8 @@ for head in ("", "-", "--", "-k", "key", "api-", "sk-", "authorization"):
 """
 
 
-def test_a_long_line_is_looked_through_at_once():
-    """1,248 lines of 10,000 characters; in a process that can be ended."""
+def test_a_long_line_is_searched_fast():
+    """1,248 lines of 10,000 characters, in a process that can be killed."""
     subprocess.run([sys.executable, "-c", LONG], timeout=20, check=True)
 
 

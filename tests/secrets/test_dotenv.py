@@ -1,4 +1,4 @@
-"""Keys in a `.env` file beside the notebook, however it is written, are secrets from the start."""
+"""Keys in a `.env` file next to the notebook, in any format, are secrets from the start."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_every_usual_encoding(session, together, folder, encoding):
 
 
 @pytest.mark.parametrize("text", ["", "OTHER=1", "TOGETHER_API_KEY", "TOGETHER_API_KEY=", "\0\0"])
-def test_a_file_without_the_key_is_as_good_as_none(session, together, folder, text):
+def test_a_file_without_the_key_is_ignored(session, together, folder, text):
     (folder / ".env").write_text(text)
     with pytest.raises(MissingKey, match="not set"):
         session.ask("Hello", model="8x7b")
     assert together.received == []
 
 
-def test_a_folder_of_that_name_is_no_file(session, together, folder):
+def test_a_folder_of_that_name_is_ignored(session, together, folder):
     """Many virtual environments have this name."""
     (folder / ".env").mkdir()
     with pytest.raises(MissingKey, match="not set"):
@@ -78,13 +78,13 @@ def test_an_unreadable_file_is_not_a_traceback(session, together, folder, monkey
         session.ask("Hello", model="8x7b")
 
 
-def test_a_dollar_in_a_key_is_a_dollar(session, together, folder, monkeypatch):
+def test_a_dollar_sign_in_a_key_is_literal(session, together, folder, monkeypatch):
     monkeypatch.setenv("HOME_OF_KEYS", "no")
     (folder / ".env").write_text("TOGETHER_API_KEY=canary$HOME_OF_KEYS${HOME_OF_KEYS}")
     assert sent(session, together) == "canary$HOME_OF_KEYS${HOME_OF_KEYS}"
 
 
-def test_the_file_is_read_whenever_it_has_changed_and_the_environment_goes_first(
+def test_the_file_is_read_after_each_change_and_the_environment_takes_precedence(
     session, together, folder, monkeypatch
 ):
     with pytest.raises(MissingKey):
@@ -101,7 +101,7 @@ def test_the_file_is_read_whenever_it_has_changed_and_the_environment_goes_first
         session.ask("Hello", model="8x7b")
 
 
-def test_it_is_the_one_beside_the_notebook(session, together, folder, monkeypatch):
+def test_the_file_next_to_the_notebook_is_used(session, together, folder, monkeypatch):
     (folder / ".env").write_text("TOGETHER_API_KEY=of-the-working-folder")
     (folder / "work").mkdir()
     (folder / "work" / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
@@ -112,7 +112,7 @@ def test_it_is_the_one_beside_the_notebook(session, together, folder, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["", "relative.ipynb", "/nowhere/a.ipynb", "console-1"])
-def test_where_no_notebook_is_known_it_is_the_one_in_the_working_folder(
+def test_without_a_notebook_the_file_in_the_working_folder_is_used(
     session, together, folder, monkeypatch, name
 ):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
@@ -120,7 +120,7 @@ def test_where_no_notebook_is_known_it_is_the_one_in_the_working_folder(
     assert sent(session, together) == KEY
 
 
-def test_the_doctor_says_where_the_key_is_and_not_what(session, together, folder):
+def test_the_doctor_shows_the_source_of_the_key_but_not_the_key(session, together, folder):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     [check] = [each for each in session.doctor() if each.name == "key: Together AI"]
     assert check.detail == f"TOGETHER_API_KEY is in {folder / '.env'}"
@@ -189,7 +189,7 @@ FIRST = {
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_its_secrets_are_in_no_prompt_and_no_output_from_the_first_cell_on(desk, name):
+def test_its_secrets_are_in_no_prompt_or_output_from_the_first_cell_on(desk, name):
     *before, cell = FIRST[name]
     for each in before:
         desk.run(each)
@@ -204,7 +204,7 @@ def test_its_secrets_are_in_no_prompt_and_no_output_from_the_first_cell_on(desk,
 
 
 def test_they_are_in_no_answer_either(session, together, tmp_path, monkeypatch):
-    """The model has learned them from elsewhere."""
+    """The model knows them from another source."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text(DOTENV)
     together.plan = [whole(DOTENV)]
@@ -213,7 +213,7 @@ def test_they_are_in_no_answer_either(session, together, tmp_path, monkeypatch):
     assert answer.count("[key]") == len(VALUES) - 1
 
 
-def test_what_is_written_into_it_later_is_a_secret_at_once(session, together, folder):
+def test_a_secret_added_later_is_a_secret_at_once(session, together, folder):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     together.plan = [whole("Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2")]
     assert session.ask("Hello", model="together:8x7b").text == "Zq8Wn3Rt6Yb1Kc9Xv4Jm7Lp2"
@@ -254,7 +254,7 @@ print(len(opened))
 """
 
 
-def test_it_is_not_read_before_a_call_and_then_once(together, folder):
+def test_it_is_first_read_for_a_call_and_then_only_once(together, folder):
     (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     together.plan = [whole("Hi")]
     ran = subprocess.run(

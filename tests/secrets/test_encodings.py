@@ -32,7 +32,7 @@ def test_not_in_an_answer_in_pieces_of_any_size(session, together, name):
 
 
 @pytest.mark.parametrize("name", ECHOES)
-def test_not_in_an_answer_that_comes_at_once_or_as_several(session, together, name):
+def test_not_in_a_whole_answer_or_in_several(session, together, name):
     together.plan = [whole(ECHOES[name])]
     answer = session.ask("Hello", model="8x7b", stream=False)
     assert leaks(*everything(answer)) == []
@@ -51,7 +51,7 @@ def test_not_in_an_answer_that_comes_at_once_or_as_several(session, together, na
 
 
 def refusals(text: str) -> dict[str, Answer]:
-    """Bodies with a text in each place from which error messages are taken."""
+    """Bodies with a text in each field that error messages are read from."""
     hi = frames(chunk("Hi"), done=False)
     return {
         "401": refusal(401, {"error": {"message": text}}),
@@ -67,7 +67,7 @@ def refusals(text: str) -> dict[str, Answer]:
 
 
 @pytest.mark.parametrize("name", ECHOES)
-def test_not_in_an_error_nor_in_what_is_written_of_it(session, together, home, name):
+def test_not_in_an_error_or_its_traceback(session, together, home, name):
     for place, answer in refusals(ECHOES[name]).items():
         if place == "redirect" and not ECHOES[name].isascii():
             continue  # no header is sent in it
@@ -88,7 +88,7 @@ def test_not_in_an_error_nor_in_what_is_written_of_it(session, together, home, n
 
 
 @pytest.mark.parametrize("name", ECHOES)
-def test_not_in_a_listing_nor_in_the_logs(session, together, caplog, name):
+def test_not_in_a_listing_or_in_the_logs(session, together, caplog, name):
     text = ECHOES[name]
     entry = {"id": f"ours/{text}", "display_name": text, "type": [text], text: text}
     head = {"x-echo": text} if text.isascii() else {}
@@ -111,7 +111,7 @@ def test_a_gateway_s_password_is_found_like_a_key(session, together, monkeypatch
         assert echo[middle - 4 : middle + 4] not in answer.text
 
 
-def test_what_a_longer_base64_text_says_besides_is_kept(session, together):
+def test_the_rest_of_a_longer_base64_text_is_kept(session, together):
     """`{"user": …, "key": …}` in an error, as some gateways send it."""
     sent = json.dumps({"user": "me", "key": KEY, "n": 1}).encode()
     together.plan = [in_pieces(*cut(base64.b64encode(sent).decode(), 4))]
@@ -120,7 +120,7 @@ def test_what_a_longer_base64_text_says_besides_is_kept(session, together):
     assert base64.b64decode(tail[len(tail) % 4 :]).endswith(b'"n": 1}')
 
 
-def test_what_a_provider_has_masked_stays_as_it_is(session, together):
+def test_a_key_that_the_provider_has_masked_is_unchanged(session, together):
     for mask in (f"{KEY[:4]}…{KEY[-4:]}", f"{KEY[:6]}***", f"***{KEY[-5:]}"):
         together.plan = [in_pieces(*cut(f"You sent {mask}.", 2))]
         assert session.ask("Hello", model="8x7b").text == f"You sent {mask}."

@@ -1,4 +1,4 @@
-"""A key that a server echoes is neither in what can be shown of the error nor in logs."""
+"""A key that a server echoes is neither in the error nor in the logs."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_password_in_the_base_url_is_not_shown(session, together, monkeypatch,
      f"https://{PASSWORD}@127.0.0.1:9/v1", f"ftp://{USER}:{PASSWORD}@host/v1",
      f"http://{USER}:{PASSWORD}@host:port/v1", f"https://{USER}:{PASSWORD}/x@127.0.0.1:9/v1"],
 )  # fmt: skip
-def test_a_password_in_a_url_that_leads_nowhere_is_not_shown(session, together, monkeypatch, url):
+def test_a_password_in_an_unreachable_url_is_not_shown(session, together, monkeypatch, url):
     monkeypatch.setenv("TOGETHER_BASE_URL", url)
     error = failure(lambda: session.ask("Hello", model="8x7b"))
     assert leaks(*error._render_traceback_()) == []
@@ -147,7 +147,7 @@ def test_no_frame_of_a_call_that_is_not_sent_holds_a_password(session, together,
     assert leaks(shown(failure(lambda: session.ask("Hello", model="8x7b")))) == []
 
 
-def test_a_listing_that_is_nested_too_deep_is_no_reason_for_a_traceback(session, together):
+def test_a_listing_nested_too_deep_causes_no_traceback(session, together):
     raw = b'[{"id": "ours", "deep": %s}]' % (b"[" * 300 + b"]" * 300)
     together.plan = [Answer([raw], type="application/json")]
     [row] = session.live_models("together")
@@ -168,7 +168,7 @@ def test_a_stopped_call_leaves_no_key_in_any_frame(session, together):
     assert leaks(shown(error)) == []
 
 
-def test_nothing_that_has_seen_the_key_shows_it_or_is_pickled_with_it(session, together):
+def test_no_object_with_the_key_shows_or_pickles_it(session, together):
     together.plan = [whole("Hi")]
     answer = session.ask("Hello", model="8x7b")
     access = session.backends.access
@@ -195,7 +195,7 @@ def test_a_key_shows_itself_only_where_it_is_sent():
     assert type(key.reveal()) is str
 
 
-def test_a_key_is_taken_out_of_any_json(monkeypatch, tmp_path, session, together):
+def test_a_key_is_redacted_from_any_json(monkeypatch, tmp_path, session, together):
     together.plan = [whole("Hi")]
     session.ask("Hello", model="8x7b")
     access: Credentials = session.backends.access

@@ -1,4 +1,4 @@
-"""Errors of every kind while a call is sent or read: neither frames nor messages hold the key."""
+"""Errors of every kind in a call: neither their frames nor their messages hold the key."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def calls(session: Session) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", RAISED)
-def test_no_exception_takes_the_key_along(session, broken, monkeypatch, name):
+def test_no_exception_holds_the_key(session, broken, monkeypatch, name):
     monkeypatch.setattr(mixmagic.sessions, "_of_process", {"session": session})
     broken("sending", name)
     for way, call in calls(session).items():
@@ -83,7 +83,7 @@ def test_no_exception_takes_the_key_along(session, broken, monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["value", "memory", "exit", "group", "recursion", "TLS"])
 @pytest.mark.parametrize("place", PLACES)
-def test_nor_does_it_from_any_other_place(session, broken, place, name):
+def test_no_exception_from_any_other_place_holds_the_key(session, broken, place, name):
     broken(place, name)
     error = caught(calls(session)["ask"])
     assert is_the_same(error, name)
@@ -91,7 +91,7 @@ def test_nor_does_it_from_any_other_place(session, broken, place, name):
 
 
 def is_the_same(error: BaseException, name: str) -> bool:
-    """Return True if an error is the one raised, or the one that we turn it into."""
+    """Return True if an error is the one raised, or ours for it."""
     if name in BECOME_OURS:
         return isinstance(error, (MixmagicError, Stopped, type(RAISED[name]())))
     if name == "stop":  # which no generator lets through
@@ -100,7 +100,7 @@ def is_the_same(error: BaseException, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["value", "memory", "exit", "group of groups", "recursion"])
-def test_the_doctor_s_threads_bring_no_key(session, broken, name):
+def test_no_exception_in_the_doctor_s_threads_holds_the_key(session, broken, name):
     broken("sending", name)
     error = caught(session.doctor)
     assert type(error) is type(RAISED[name]())
@@ -109,7 +109,7 @@ def test_the_doctor_s_threads_bring_no_key(session, broken, name):
 
 @pytest.mark.parametrize("name", ["value", "recursion", "group's own words", "decoding"])
 def test_a_thread_that_fails_shows_no_key(session, broken, monkeypatch, name):
-    """As `threading.excepthook` receives it, and the hook of an error-collecting service."""
+    """As seen by `threading.excepthook`, and by an error-collecting service."""
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
     broken("reading", name)
@@ -173,9 +173,7 @@ def test_no_error_of_a_keyring_holds_the_key(session, monkeypatch, name, method)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError, RecursionError, SystemExit])
-def test_a_file_env_that_cannot_be_read_in_peace_shows_no_key(
-    session, together, monkeypatch, tmp_path, kind
-):
+def test_an_unreadable_env_file_shows_no_key(session, together, monkeypatch, tmp_path, kind):
     import dotenv
 
     def interrupted(stream, **_: object) -> None:

@@ -1,4 +1,4 @@
-"""A real kernel and a saved notebook: a key that every party echoes appears in neither."""
+"""A key that every server echoes is neither in a real kernel's output nor in a saved notebook."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def _ask(room):
 """
 
 
-def test_a_call_for_which_the_stack_has_no_room(place):
+def test_a_call_that_overflows_the_stack(place):
     """It ends in httpx, in h11, or in our own code."""
     kernel, server, _ = place
     ask(place, ROOM)
@@ -293,7 +293,7 @@ def test_a_call_for_which_the_stack_has_no_room(place):
     assert "Hi" in ask(place, "_ask(300)", whole("Hi"))
 
 
-def test_a_setting_that_is_wrong_shows_no_environment(home, monkeypatch):
+def test_the_error_of_an_invalid_setting_does_not_show_the_environment(home, monkeypatch):
     """The first error that a call can meet."""
     monkeypatch.setenv("TOGETHER_API_KEY", KEY)
     monkeypatch.setenv("MIXMAGIC_IDLE_TIMEOUT", "soon")

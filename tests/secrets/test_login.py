@@ -61,7 +61,7 @@ GUARDED = Answer([b'[{"id": "a"}, {"id": "b"}]'], type="application/json")
 
 
 def guarded(request: Received) -> Answer:
-    """Answer with a list of models if the key is right; else echo the key in a refusal."""
+    """Answer with a list of models if the key is right; otherwise echo it in a refusal."""
     sent = request.headers["authorization"]
     return GUARDED if sent == f"Bearer {KEY}" else refusal(401, {"error": f"Who is {sent}?"})
 
@@ -129,7 +129,7 @@ def empty(place):
     return place
 
 
-def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
+def test_a_key_that_the_provider_accepts_is_stored_and_used(empty):
     assert "needs an API key" in two_lines(empty.ask(), "MissingKey")
     ran = empty.login(f"  {KEY}\n")
     assert ran.status == "ok", ran.text
@@ -141,7 +141,7 @@ def test_a_key_that_the_provider_accepts_is_kept_and_used(empty):
     assert "in the keyring" in empty.kernel.run("%mixmagic doctor").text
 
 
-def test_a_login_and_a_logout_count_at_once(empty):
+def test_a_login_and_a_logout_take_effect_at_once(empty):
     """The presence of a key is remembered for a minute."""
     import_it = "import mixmagic; session = mixmagic.session()"
     look = f"{import_it}\nprint(session.available(session.catalog.providers['together']))"
@@ -152,7 +152,7 @@ def test_a_login_and_a_logout_count_at_once(empty):
     assert empty.kernel.run(look).text.strip() == "False"
 
 
-def test_logout_takes_it_out_and_another_kernel_s_login_puts_it_back(empty):
+def test_logout_deletes_it_and_another_kernel_s_login_restores_it(empty):
     empty.login(KEY)
     ran = empty.kernel.run("%mixmagic logout together")
     assert "Together AI: the key has been removed" in ran.text
@@ -164,7 +164,7 @@ def test_logout_takes_it_out_and_another_kernel_s_login_puts_it_back(empty):
     assert empty.ask().status == "ok"
 
 
-def test_a_key_that_the_provider_refuses_is_not_kept(empty):
+def test_a_key_that_the_provider_refuses_is_not_stored(empty):
     said = two_lines(empty.login("canary-wrong"), "MissingKey")
     assert "Together AI answered 401" in said
     assert "canary" not in said
@@ -172,7 +172,7 @@ def test_a_key_that_the_provider_refuses_is_not_kept(empty):
     assert "needs an API key" in two_lines(empty.ask(), "MissingKey")
 
 
-def test_a_key_that_is_refused_leaves_the_one_that_is_kept(empty):
+def test_a_refused_key_does_not_replace_the_stored_one(empty):
     empty.login(KEY)
     empty.login("canary-wrong")
     assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}
@@ -227,7 +227,7 @@ def test_ctrl_c_while_the_keyring_asks_to_be_unlocked(empty):
     "trouble",
     ["locked It is locked.", "system No bus", f"system has {KEY}", f"foreign has {KEY}"],
 )
-def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, trouble):
+def test_the_error_of_a_keyring_that_fails_names_the_way_without_it(empty, trouble):
     empty.trouble.write_text(trouble)
     said = two_lines(empty.kernel.run("%mixmagic login together"), "StoreError")
     assert "keyring cannot be used" in said
@@ -243,7 +243,7 @@ def test_a_keyring_that_fails_is_two_lines_that_name_the_way_without_it(empty, t
 
 @pytest.mark.parametrize("name", ["nowhere", "local"])
 @pytest.mark.parametrize("command", ["login", "logout"])
-def test_a_provider_that_is_none_or_takes_no_key(empty, command, name):
+def test_an_unknown_provider_or_one_without_a_key(empty, command, name):
     sent = empty.kernel.send(f"%mixmagic {command} {name}")
     with pytest.raises(queue.Empty):
         empty.kernel.client.get_stdin_msg(timeout=0.1)
@@ -260,7 +260,7 @@ def test_nothing_but_the_keyring_has_the_key(empty):
     assert leaks(*(each for each in written if not each.startswith(b"trouble"))) == []
 
 
-def test_without_a_prompt_the_other_ways_are_named(together, monkeypatch):
+def test_the_error_without_a_prompt_names_the_other_ways(together, monkeypatch):
     """Under nbclient, papermill and nbconvert."""
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     client = notebook_client("%load_ext mixmagic", "%mixmagic login together")

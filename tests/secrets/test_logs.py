@@ -1,4 +1,4 @@
-"""A Python process that logs everything: nothing on its streams or in its files has the key."""
+"""A Python process that logs everything: neither its output nor its files have the key."""
 
 from __future__ import annotations
 

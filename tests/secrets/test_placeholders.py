@@ -31,7 +31,7 @@ def texts(key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("key", PLACEHOLDERS)
-def test_a_placeholder_takes_nothing_out_of_a_text(session, openai, monkeypatch, key):
+def test_a_placeholder_is_not_redacted_from_a_text(session, openai, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     for text in texts(key):
         openai.plan = [Answer([frames(*map(chunk, text), chunk("", "stop"))])]
@@ -47,7 +47,7 @@ def test_a_placeholder_takes_nothing_out_of_a_text(session, openai, monkeypatch,
 
 
 @pytest.mark.parametrize("key", ["local", "localhost", "openai", "127.0.0.1", "refused"])
-def test_a_placeholder_takes_nothing_out_of_our_own_words(session, monkeypatch, key):
+def test_a_placeholder_is_not_redacted_from_our_messages(session, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
     with pytest.raises(MixmagicError, match=r"at http://localhost:1/v1: ") as caught:
@@ -57,7 +57,7 @@ def test_a_placeholder_takes_nothing_out_of_our_own_words(session, monkeypatch, 
 
 
 @pytest.mark.parametrize("shape", SECRETS)
-def test_a_key_of_any_shape_is_taken_out(session, openai, monkeypatch, shape):
+def test_a_key_of_any_form_is_redacted(session, openai, monkeypatch, shape):
     key = SECRETS[shape]
     monkeypatch.setenv("OPENAI_API_KEY", key)
     text = f"You sent {key}, and Bearer {key}."
@@ -73,7 +73,7 @@ def test_a_key_of_any_shape_is_taken_out(session, openai, monkeypatch, shape):
 
 
 @pytest.mark.parametrize("shape", SECRETS)
-def test_so_is_one_that_stands_there_and_is_not_used(session, together, monkeypatch, shape):
+def test_an_unused_key_in_the_environment_is_redacted(session, together, monkeypatch, shape):
     monkeypatch.setenv("MISTRAL_API_KEY", SECRETS[shape])
     together.plan = [whole(f"It is {SECRETS[shape]}.")]
     assert session.ask("Hello", model="together:8x7b").text == "It is [key]."

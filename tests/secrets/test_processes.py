@@ -106,12 +106,12 @@ def test_the_embedded_model_s_process_has_no_keys(session):
     check(child(os.getpid(), lambda line: any(word.endswith("llama.py") for word in line)).pid)
 
 
-def test_nor_has_one_that_only_counts_tokens(session):
+def test_a_process_that_only_counts_tokens_has_no_keys(session):
     assert session.count("Hello", model="local").exact
     check(child(os.getpid(), lambda line: any(word.endswith("llama.py") for word in line)).pid)
 
 
-def test_pip_has_none_while_it_fetches_the_weights_for_a_call(nowhere):
+def test_pip_has_no_keys_while_it_fetches_the_weights_for_a_call(nowhere):
     session = Session()
     deltas = session.stream(session.request("Hello", model="local"))
     assert next(deltas).progress
@@ -123,7 +123,7 @@ def test_pip_has_none_while_it_fetches_the_weights_for_a_call(nowhere):
     session.close()
 
 
-def test_pip_has_none_when_it_fetches_them_ahead_of_time(nowhere, tmp_path):
+def test_pip_has_no_keys_when_it_fetches_them_ahead_of_time(nowhere, tmp_path):
     install = "from mixmagic.cli import main; main(['local', 'install'])"
     with started(install, cwd=tmp_path) as process:
         check(child(process.pid, lambda line: "pip" in line).pid)
@@ -137,7 +137,7 @@ def test_without_a_catalog_pip_gets_no_variable_named_like_a_key(nowhere, tmp_pa
     fetching.close()
 
 
-def test_the_demo_s_kernel_and_what_it_starts_have_none(tmp_path):
+def test_the_demo_s_kernel_and_its_processes_have_no_keys(tmp_path):
     demo = "from mixmagic.cli import main; main(['demo', '--dir', 'out'])"
     with started(demo, cwd=tmp_path) as process:
         kernel = child(process.pid, lambda line: "ipykernel_launcher" in line)
@@ -146,7 +146,7 @@ def test_the_demo_s_kernel_and_what_it_starts_have_none(tmp_path):
         check(child(kernel.pid, lambda line: any(word.endswith("llama.py") for word in line)).pid)
 
 
-def test_the_demo_in_jupyterlab_has_none(tmp_path, monkeypatch):
+def test_the_demo_in_jupyterlab_has_no_keys(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER", "true")
     demo = "from mixmagic.cli import main; main(['demo', '--lab', '--dir', 'out'])"
     with started(demo, cwd=tmp_path) as process:
@@ -174,7 +174,7 @@ def test_names_that_sound_secret(name, monkeypatch):
      "PASSWORD_STORE_DIR", "POSTGRES_PASSWORD_FILE", "API_KEY_FILE", "SECRETS_PATH",
      "K8S_SECRET_NAME", "SECRETS_MANAGER_ENDPOINT"],
 )  # fmt: skip
-def test_names_that_do_not(name, monkeypatch):
+def test_names_that_do_not_sound_secret(name, monkeypatch):
     assert not sounds_secret(name)
     monkeypatch.setenv(name, "x")
     assert without_keys()[name] == "x"

@@ -59,14 +59,14 @@ def test_any_chunking_gives_the_bytes_that_were_encoded(codings, size):
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.integers(1, 40), st.binary(max_size=9))
-def test_gzip_members_follow_each_other_and_what_follows_the_last_is_ignored(parts, size, rest):
+def test_gzip_members_are_joined_and_bytes_after_the_last_are_ignored(parts, size, rest):
     packed = b"".join(map(gzip.compress, parts))
     if not parts or rest.startswith(b"\x1f"):
         rest = b""
     assert decoded("gzip", *split(packed + rest, size)) == b"".join(parts)
 
 
-def test_gzip_padded_with_zeros_is_whole():
+def test_gzip_padded_with_zeros_is_complete():
     assert decoded("gzip", gzip.compress(WORDS) + bytes(512)) == WORDS
 
 
@@ -76,7 +76,7 @@ def test_bytes_after_a_deflate_body_are_ignored(size):
 
 
 @pytest.mark.parametrize("codings", ["gzip", "deflate", "gzip, deflate"])
-def test_a_body_that_is_cut_gives_what_its_bytes_hold(codings):
+def test_a_truncated_body_is_decoded_as_far_as_possible(codings):
     packed = PACKED[codings](WORDS)
     for end in range(0, len(packed), 97):
         assert WORDS.startswith(decoded(codings, packed[:end]))
@@ -84,7 +84,7 @@ def test_a_body_that_is_cut_gives_what_its_bytes_hold(codings):
     assert decoded(codings) == decoded(codings, b"") == b""
 
 
-def test_a_slice_that_is_full_does_not_hide_what_its_bytes_hold_besides():
+def test_data_after_a_full_slice_is_not_lost():
     packed = zlib.compress(bytes(9 * SLICE), 1)
     for end in range(len(packed)):
         assert decoded("deflate", packed[:end]) == zlib.decompressobj().decompress(packed[:end])
@@ -105,7 +105,7 @@ def test_a_slice_that_is_full_does_not_hide_what_its_bytes_hold_besides():
         ("deflate, gzip", gzip.compress(WORDS)),
     ],
 )
-def test_what_is_not_valid_is_an_error_whatever_the_chunking(codings, body):
+def test_invalid_data_is_an_error_in_any_chunking(codings, body):
     for size in (1, 5, 10**6):
         with pytest.raises(Undecodable, match=r"it is not valid (gzip|deflate)"):
             decoded(codings, *split(body, size))
@@ -117,7 +117,7 @@ def test_a_coding_that_was_not_requested_is_an_error(codings):
         Decoder(codings)
 
 
-def test_more_codings_than_anybody_applies_are_an_error():
+def test_too_many_codings_are_an_error():
     assert decoded("gzip," * 5, *[gzip.compress(b"")]) == b""
     with pytest.raises(Undecodable, match="compressed 6 times"):
         Decoder("gzip," * 6)
@@ -164,14 +164,14 @@ def test_a_bomb_is_refused_in_bounded_slices_and_bounded_memory(name, size):
         tracemalloc.stop()
 
 
-def test_what_compresses_well_is_no_bomb():
-    """Up to `ALWAYS` any ratio passes, and beyond it every honest one."""
+def test_data_that_compresses_well_is_not_a_bomb():
+    """Any ratio is allowed up to `ALWAYS` bytes, and every plausible one beyond it."""
     same = b'data: {"choices": [{"index": 0, "delta": {"content": " the"}}]}\n\n'
     for body in (same * (ALWAYS // len(same)), noise(2**20) + bytes(2 * ALWAYS)):
         assert decoded("gzip", gzip.compress(body)) == body
 
 
-def test_there_is_a_slice_to_stop_at_whatever_little_comes_out():
+def test_there_is_a_slice_to_stop_at_even_if_it_is_empty():
     empty = gzip.compress(b"")
     assert sum(1 for _ in Decoder("gzip").feed(empty * 1000)) >= 1000
     decoder = Decoder("gzip, deflate")

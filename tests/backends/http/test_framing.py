@@ -1,4 +1,4 @@
-"""The end of a response is found in its bytes: nothing behind it reaches the parser."""
+"""The end of a response is found in its bytes: none after it reach the parser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESPONSES = {
 
 
 def read(pieces: list[bytes], length: int | None) -> tuple[bytes, bytes]:
-    """Parse a response as httpcore does; return what is left, and what the parser has kept."""
+    """Parse a response as httpcore does; return the remaining bytes, and the parser's."""
     cutter, parser, pieces = ResponseCutter(), h11.Connection(h11.CLIENT), [*pieces]
     parser.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
     parser.send(h11.EndOfMessage())
@@ -38,7 +38,7 @@ def read(pieces: list[bytes], length: int | None) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("behind", [b"", b"\r\n", b"0\r\n\r\n", b"x", NEXT])
 @pytest.mark.parametrize("name", RESPONSES)
-def test_the_parser_never_gets_what_is_behind_a_response(name, behind):
+def test_the_parser_never_gets_bytes_after_a_response(name, behind):
     response, length = RESPONSES[name]
     data = response + behind
     assert read([data], length) == (behind, b"")
@@ -47,7 +47,7 @@ def test_the_parser_never_gets_what_is_behind_a_response(name, behind):
         assert read([data[:at], data[at:]], length) == (behind, b"")
 
 
-def test_an_ordinary_chunk_is_handed_out_as_it_is():
+def test_an_ordinary_chunk_is_returned_unchanged():
     cutter = ResponseCutter()
     cutter.begin_body(None)
     chunk = b"19\r\n" + b'data: {"a":\n "b 0"}\n\n' + b"\r\n"

@@ -1,4 +1,4 @@
-"""What is sent to each provider, and what is understood of its answers, over a real socket."""
+"""Requests to each provider, and the decoding of its answers, over a real socket."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_a_whole_answer(session, hosted, name):
     assert (answer.text, answer.finish, answer.usage) == ("Grüße 世界", "stop", Usage(9, 5))
 
 
-def test_a_whole_answer_to_a_request_for_pieces(session, hosted):
-    """Some servers and proxies do not stream, whatever they are asked."""
+def test_a_whole_answer_to_a_request_for_a_stream(session, hosted):
+    """Some servers and proxies never stream."""
     hosted.plan = [whole("Hi")]
     assert ask(session, "openai:any").text == "Hi"
 
@@ -92,8 +92,8 @@ def test_a_user_s_dialect_is_sent_as_json(home, hosted):
 
 
 @pytest.mark.parametrize("part", ["prompt", "system", "stop"])
-def test_half_a_surrogate_pair_is_refused(session, hosted, part):
-    """It comes from pasting, or from a badly decoded file; no UTF-8 can hold it."""
+def test_a_lone_surrogate_is_refused(session, hosted, part):
+    """It comes from pasting, or from a badly decoded file, and cannot be encoded in UTF-8."""
     hosted.plan = [Answer(together("Hi"))]
     with pytest.raises(MixmagicError):
         session.ask(**{"prompt": "Hello", "model": "8x7b", part: "x\ud83dy"})
@@ -208,7 +208,7 @@ def test_every_dialect_in_every_chunking(session, hosted, case, size):
 
 @pytest.mark.parametrize("size", [1, 5, 100_000])
 def test_text_survives_any_cut(session, hosted, size):
-    """UTF-8 cut inside a letter, and the line ends that only Unicode knows."""
+    """UTF-8 split inside a character, and Unicode's line ends."""
     text = "Grüße, 世界 🎈 \u2028 \u2029 \u0085 ok"
     raw = json.dumps(chunk(text), ensure_ascii=False).encode()
     hosted.plan = [
@@ -220,7 +220,7 @@ def test_text_survives_any_cut(session, hosted, size):
     assert ask(session, "openai:any").text == text
 
 
-def test_pieces_come_as_they_are_sent(session, hosted):
+def test_pieces_are_received_as_they_are_sent(session, hosted):
     """The second piece is sent only after the first was received."""
     hosted.plan = [Answer([frames(chunk("Hi"), done=False), HANG])]
     request = session.request("Hello", model="together:8x7b")

@@ -1,4 +1,4 @@
-"""Compressed answers over a real socket: bombs are bounded in time, memory and what follows."""
+"""Compressed answers over a real socket: the time and memory for bombs are bounded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer(coding: str, *bodies: bytes, **options) -> Answer:
 
 
 class Fed:
-    """Notes what the reader of answers is fed, by size, and if a condition held at its end."""
+    """Records the sizes passed to the reader of answers, and if a condition held at its end."""
 
     def __init__(self, monkeypatch, condition=lambda: False, after=lambda size: None):
         self.total = self.late = self.longest = 0
@@ -71,7 +71,7 @@ def test_an_answer_in_any_requested_coding_is_read(session, together, coding, wh
     assert session.ask("Hello", model="8x7b", stream=not whole).text == "Hi"
 
 
-def test_each_piece_comes_as_soon_as_its_bytes_have(session, together):
+def test_each_piece_is_received_as_soon_as_its_bytes_are(session, together):
     packer = zlib.compressobj(wbits=31)
     first = packer.compress(HI) + packer.flush(zlib.Z_SYNC_FLUSH)
     together.plan = [Answer([first, HANG], headers={"content-encoding": "gzip"})]
@@ -94,7 +94,9 @@ def test_each_piece_comes_as_soon_as_its_bytes_have(session, together):
     ],
     ids=["empty", "pings", "no data", "types", "line ends", "words", "twice"],
 )
-def test_a_bomb_is_a_named_error_in_bounded_slices(session, together, monkeypatch, line, coding):
+def test_a_bomb_is_one_of_our_errors_in_bounded_slices(
+    session, together, monkeypatch, line, coding
+):
     """It would decompress to 50 MB."""
     monkeypatch.setattr(decompression, "ALWAYS", 2**21)
     fed = Fed(monkeypatch)
@@ -125,7 +127,7 @@ def test_the_memory_that_a_bomb_takes_is_bounded(session, together, line):
     ("line", "coding"), [(EMPTY, "gzip"), (b": ping\n\n", "gzip"), (SAID, "deflate"), (SAID, "")]
 )
 def test_a_stop_ends_a_flood_at_its_next_slice(session, together, monkeypatch, line, coding):
-    """Of 7 MB, which no bound on the ratio refuses."""
+    """A flood of 7 MB, whose ratio is allowed."""
     request = session.request("Hello", model="8x7b")
 
     def stop(size):
@@ -151,7 +153,7 @@ def test_the_time_of_a_call_ends_a_flood_at_its_next_slice(session, together, mo
     assert fed.late <= decompression.SLICE
 
 
-def test_behind_its_end_nothing_of_a_flood_is_waited_for(session, together, monkeypatch):
+def test_a_flood_after_the_end_of_an_answer_is_not_waited_for(session, together, monkeypatch):
     fed = Fed(monkeypatch)
     together.plan = [answer("gzip", HI + FINAL + EMPTY * (100 * 2**20 // len(EMPTY)))]
     completion = session.ask("Hello", model="8x7b")
@@ -161,7 +163,7 @@ def test_behind_its_end_nothing_of_a_flood_is_waited_for(session, together, monk
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip"])
-def test_an_error_page_is_decompressed_no_further_than_it_is_read(session, together, coding):
+def test_an_error_page_is_decompressed_only_as_far_as_it_is_read(session, together, coding):
     page = b'{"error": {"message": "no such key"}}'
     together.plan = [
         answer(coding, page, status=401),
@@ -181,7 +183,7 @@ def test_an_error_page_is_decompressed_no_further_than_it_is_read(session, toget
 @pytest.mark.parametrize(
     "headers", [{"content-encoding": "br"}, {"content-encoding": "gzip, zstd"}]
 )
-def test_a_coding_that_was_not_requested_is_a_named_error(session, together, headers):
+def test_a_coding_that_was_not_requested_is_one_of_our_errors(session, together, headers):
     together.plan = [Answer([HI, FINAL], headers=headers)]
     with pytest.raises(StreamBroken, match=r"(br|zstd), which was not requested"):
         session.ask("Hello", model="8x7b")
@@ -191,7 +193,7 @@ def test_a_coding_that_was_not_requested_is_a_named_error(session, together, hea
 
 
 @pytest.mark.parametrize("coding", ["identity", "utf-8", "none"])
-def test_a_word_that_names_no_compression_is_passed_over(session, together, coding):
+def test_an_unknown_coding_is_ignored(session, together, coding):
     together.plan = [Answer([HI, FINAL], headers={"content-encoding": coding})]
     assert session.ask("Hello", model="8x7b").text == "Hi"
 
@@ -199,7 +201,7 @@ def test_a_word_that_names_no_compression_is_passed_over(session, together, codi
 @pytest.mark.parametrize(
     "end", [b"\0" * 99, b"garbage", gzip.compress(b"")], ids=["zeros", "garbage", "gzip"]
 )
-def test_what_follows_a_whole_gzip_is_no_fault(session, together, end):
+def test_bytes_after_a_complete_gzip_body_are_not_an_error(session, together, end):
     body = packed("gzip", HI) + packed("gzip", FINAL) + end
     together.plan = [Answer([body], headers={"content-encoding": "gzip"})]
     assert session.ask("Hello", model="8x7b").text == "Hi"

@@ -1,4 +1,4 @@
-"""What becomes of refusals, broken answers and unreachable servers, over a real socket."""
+"""Refusals, broken answers and unreachable servers, over a real socket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HTML = b"<html><body>Bad\nGateway</body></html>"
 
 @pytest.fixture
 def fails(session, together):
-    """Ask a server that answers as planned; return the error and the text until then."""
+    """Ask a server that answers as planned; return the error and the text before it."""
 
     def fails(kind: type[MixmagicError], *plan, model="8x7b", **params):
         together.plan = list(plan) or together.plan
@@ -52,7 +52,7 @@ def reads_well(error):
 
 
 def hides_the_key(error):
-    """Not even the beginning of the key is shown, whoever shows the error, however."""
+    """Check that no way to show the error shows even the beginning of the key."""
     shown = [str(error), repr(error), *error.args, *error._render_traceback_(), *error.__notes__]
     shown += traceback.format_exception(error)
     assert "canary" not in "".join(map(str, shown))
@@ -169,7 +169,7 @@ def test_errors_under_status_200(fails, raw, kind, size):
          "LM Studio", "only pings", "only usage", "nothing", "empty object", "list", "half",
          "a login page", "empty text is an answer"],
 )  # fmt: skip
-def test_answers_that_are_not_whole(session, fails, together, answer, text):
+def test_incomplete_answers(session, fails, together, answer, text):
     if text is None:
         together.plan = [answer]
         assert session.ask("Hello", model="8x7b").text == ""
@@ -198,11 +198,11 @@ def test_answers_that_are_not_whole(session, fails, together, answer, text):
     ],
 )
 def test_an_echoed_key_is_not_shown(fails, kind, echo):
-    """Neither whole nor in part, where a long message is cut in the middle of it."""
+    """Neither the whole key nor a part of it, if a long message is truncated within it."""
     fails(kind, echo)
 
 
-def test_an_echoed_key_is_not_shown_where_json_has_escaped_it(fails, monkeypatch):
+def test_an_echoed_key_is_not_shown_if_json_has_escaped_it(fails, monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "canary/4711")
     fails(MissingKey, refusal(401, b'{"error": "no such key: canary\\/4711"}'))
     fails(StreamBroken, streamed(b'data: {"error": "no such key: canary\\u002f4711"}\n\n'))
@@ -213,7 +213,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_nobody_listens(fails, monkeypatch):
+def test_no_server_listens(fails, monkeypatch):
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("TOGETHER_BASE_URL", url)
     error, _ = fails(Unavailable)
@@ -230,7 +230,7 @@ def test_nobody_listens(fails, monkeypatch):
     ["ftp://host/v1", "://host", "http://host:port/v1",
      "http://ho\tst/v1", f"http://{'a' * 64}.example/v1", "http://a..b/v1"],
 )  # fmt: skip
-def test_a_url_that_is_none(fails, monkeypatch, url):
+def test_an_invalid_url(fails, monkeypatch, url):
     monkeypatch.setenv("TOGETHER_BASE_URL", url)
     error, _ = fails(BadArguments)
     assert "TOGETHER_BASE_URL" in error.hint
@@ -243,8 +243,8 @@ def test_an_event_without_end(fails, monkeypatch):
     assert text == "Hi"
 
 
-def test_the_server_sees_a_broken_answer_end(fails, together):
-    """What comes after an error is not waited for."""
+def test_the_server_sees_its_connection_close_after_a_broken_answer(fails, together):
+    """It does not wait for data after an error."""
     fails(StreamBroken, streamed(HI, b"data: garbage\n\n", "hang"))
     together.wait(lambda: together.received[0].closed_at)
 

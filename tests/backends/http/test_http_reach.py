@@ -1,4 +1,4 @@
-"""Where a provider is reached: URLs, keys and connections."""
+"""Calling a provider: URLs, keys and connections."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_base_urls(monkeypatch, given, starts):
         ("[::1", "https://[::1/v1"),
     ],
 )
-def test_a_key_goes_without_tls_to_this_machine_alone(monkeypatch, given, starts):
-    """Where the URL does not say how: a host that only begins like this machine is another."""
+def test_a_key_is_sent_without_tls_only_to_this_machine(monkeypatch, given, starts):
+    """If the URL has no scheme. A host that only begins like this machine is another one."""
     monkeypatch.setenv("TOGETHER_BASE_URL", given)
     assert base_url(Catalog().providers["together"]) == starts
 
@@ -110,7 +110,9 @@ def test_without_a_key_nothing_is_sent(session, together, monkeypatch, key):
 
 
 @pytest.mark.parametrize("key", ["ca nary", "canary\u2026", "canary\nx", "canary\x7f"])
-def test_a_key_that_no_header_can_hold_is_refused_unseen(session, together, monkeypatch, key):
+def test_a_key_that_is_not_valid_in_a_header_is_refused_and_not_shown(
+    session, together, monkeypatch, key
+):
     monkeypatch.setenv("TOGETHER_API_KEY", key)
     with pytest.raises(MissingKey, match="characters that are not valid in a key") as caught:
         ask(session, "8x7b")
@@ -118,7 +120,7 @@ def test_a_key_that_no_header_can_hold_is_refused_unseen(session, together, monk
     assert together.received == []
 
 
-def test_a_key_may_end_in_a_line_end(session, together, monkeypatch):
+def test_a_key_may_end_with_a_newline(session, together, monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", f" {KEY}\n")
     together.plan = [whole("Hi")]
     ask(session, "8x7b")
@@ -153,7 +155,7 @@ def test_connections_are_reused(session, scheme, request):
 
 
 def test_redirects_are_not_followed_with_the_key(session, together):
-    """A key goes to nobody but the provider."""
+    """The key is sent only to the provider."""
     together.plan = [Answer([b""], 307, {"location": together.url + "/elsewhere"}), whole("Hi")]
     with pytest.raises(ProviderError, match="answered 307"):
         ask(session, "8x7b")

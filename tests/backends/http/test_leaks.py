@@ -1,4 +1,4 @@
-"""A thousand stopped calls, at every phase and at random moments: nothing of them is left."""
+"""A thousand stopped calls, in every phase and at random times, leave nothing behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def descriptors() -> int:
 
 @contextlib.contextmanager
 def silent():
-    """The port of a server that takes connections and never says a word."""
+    """The port of a server that accepts connections and never answers."""
     taken = []
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
 
@@ -51,7 +51,7 @@ def silent():
 
 
 def answer(request):
-    """What the server does: as the question says."""
+    """Answer as the question says."""
     if request.body is None:  # it was stopped while it was sent
         return Answer([HANG])
     phase = request.body["messages"][-1]["content"]
@@ -62,7 +62,7 @@ def answer(request):
 
 @pytest.fixture
 def provider(server, monkeypatch):
-    """A server that never comes to an end, and two that never begin."""
+    """A server that never ends an answer, and two that never begin one."""
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "5")
     for name in ("TOGETHER", "MISTRAL", "FIREWORKS", "OPENROUTER"):
         monkeypatch.setenv(f"{name}_API_KEY", "canary-key-4711")
@@ -106,9 +106,9 @@ def stop_one(session: Session, number: int) -> float:
 
 
 def at_rest(session: Session, taken: list[socket.socket]) -> tuple[int, int, int]:
-    """Threads, descriptors and memory, without the connections that wait for their next use.
+    """Threads, descriptors and memory, not counting idle connections.
 
-    And without the one thread in which the system's resolver hangs.
+    Not counting the thread in which the system's resolver hangs, either.
     """
     connections = session.backends._made["http"].transport.connections
     assert all(connection.is_idle() for connection in connections)

@@ -1,4 +1,4 @@
-"""Whatever a server sends, reading it takes time linear in its length."""
+"""Reading any response takes time linear in its length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real llama.cpp HTTP server as a provider: what it streams, refuses and lets be stopped."""
+"""A real llama.cpp HTTP server as a provider: answers, refusals and stops."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_server_s_own_count_reaches_the_ledger(asked, llama, stream):
     assert answer.cost is None
 
 
-def test_ollama_s_row_reaches_it_too_and_is_free(asked, llama, monkeypatch):
+def test_ollama_s_model_reaches_it_too_and_is_free(asked, llama, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", llama.url.removesuffix("/v1"))
     monkeypatch.setenv("OLLAMA_API_KEY", KEY)
     how = {"max_tokens": 8, "temperature": 0, "seed": 7, "extra_body": AFRESH}
@@ -105,7 +105,7 @@ def test_a_reader_that_goes_away_ends_the_generation(asked, llama):
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_stop_while_it_reads_a_long_prompt_ends_the_call(asked, llama, progress):
-    """llama.cpp sees it when it writes: the next frame of progress, else the first word."""
+    """llama.cpp notices it when it writes the next frame: of progress, or the first word."""
     before = llama.total("tokens_predicted")
     extra = {**AFRESH, **ENDLESS, "return_progress": progress}
     request = asked.request(LONG, max_tokens=CONTEXT, extra_body=extra)
@@ -146,7 +146,7 @@ def test_an_answer_that_fills_the_context_is_cut_off(asked):
 
 
 @pytest.mark.parametrize("key", ["wrong-key-0815", ""])
-def test_a_key_that_is_not_the_server_s_is_named_and_hidden(asked, monkeypatch, key):
+def test_a_wrong_key_is_reported_and_hidden(asked, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(MissingKey, match=r"401.*OPENAI_API_KEY.*Invalid API Key") as caught:
         asked.ask("Hi", max_tokens=2)
@@ -181,7 +181,7 @@ def test_a_stop_text_ends_the_answer_before_it(asked):
 
 
 def test_calls_one_after_another_all_get_their_answer(asked):
-    """llama.cpp closes the connection behind each stream, though it says that it keeps it."""
+    """llama.cpp closes the connection after each stream, although it promises to keep it."""
     for number in range(20):
         answer = asked.ask("Hi", max_tokens=1, stream=number % 2 == 0)
         assert answer.usage.completion_tokens == 1
@@ -189,14 +189,14 @@ def test_calls_one_after_another_all_get_their_answer(asked):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stream", "calls"), [(True, 150), (False, 250)])
-def test_hundreds_of_calls_in_a_row_lose_none(asked, stream, calls):
+def test_hundreds_of_calls_in_a_row_are_all_answered(asked, stream, calls):
     """It keeps a connection for 100 whole answers."""
     for _ in range(calls):
         assert asked.ask("Hi", max_tokens=1, stream=stream).usage.completion_tokens == 1
 
 
 @pytest.mark.slow
-def test_streamed_and_whole_calls_on_two_threads_lose_none(asked):
+def test_streamed_and_whole_calls_on_two_threads_are_all_answered(asked):
     def ask(number: int) -> int:
         answer = asked.ask("Hi", max_tokens=1, stream=number % 3 > 0)
         return answer.usage.completion_tokens
@@ -206,14 +206,14 @@ def test_streamed_and_whole_calls_on_two_threads_lose_none(asked):
 
 
 @pytest.mark.slow
-def test_calls_around_the_server_s_five_seconds_of_idleness_lose_none(asked):
+def test_calls_around_the_server_s_idle_timeout_are_all_answered(asked):
     for wait in (4.9, 4.97, 5.0, 5.03, 5.1, 6.0):
         assert asked.ask("Hi", max_tokens=1, stream=False).usage.completion_tokens == 1
         time.sleep(wait)
     assert asked.ask("Hi", max_tokens=1, stream=False).usage.completion_tokens == 1
 
 
-def test_threads_side_by_side_get_each_their_own_answer(asked, llama):
+def test_concurrent_threads_each_get_their_own_answer(asked, llama):
     """Twice as many as the server has slots."""
     together = []
 
@@ -237,7 +237,7 @@ def test_the_frames_of_a_prompt_s_progress_come_before_the_answer(asked):
     assert deltas[-1].usage.completion_tokens == 6
 
 
-def test_what_it_serves_is_asked_live(asked):
+def test_its_models_are_listed_live(asked):
     (row,) = asked.live_models("openai")
     assert (row.id, row.name, row.price) == ("smollm2", MODEL, None)
     assert asked.catalog.resolve(MODEL) is row

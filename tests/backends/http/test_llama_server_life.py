@@ -1,4 +1,4 @@
-"""A real llama.cpp HTTP server that still loads, that is slow, and that is killed."""
+"""A real llama.cpp HTTP server that is loading, slow, or killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_server_that_is_killed_in_the_middle_leaves_a_broken_answer(monkeypatc
             session.ask("Hi", model=MODEL)
 
 
-def test_pings_are_no_answer(monkeypatch):
+def test_pings_are_not_an_answer(monkeypatch):
     """While it reads a long prompt, it sends the head, and a ping a second."""
     prompt = "word " * 8000
     body = {"messages": [{"role": "user", "content": prompt}], "stream": True}
@@ -45,9 +45,9 @@ def test_pings_are_no_answer(monkeypatch):
 
 
 def loading(monkeypatch, ask):
-    """What `ask(session)` comes to at a server that has begun to listen, and still loads.
+    """Return the result of `ask(session)` with a server that listens, and is still loading.
 
-    Its loading takes half a second: should that be missed, another server is started.
+    Loading takes half a second; if the call is too late, start another server.
     """
     for _ in range(5):
         with Llama(loaded=False) as server, closing(Session()) as session:
@@ -57,7 +57,7 @@ def loading(monkeypatch, ask):
     pytest.fail("no server was met while it loaded")
 
 
-def test_a_server_that_still_loads_its_model_says_so(monkeypatch):
+def test_a_server_that_is_loading_its_model_is_reported(monkeypatch):
     def ask(session):
         try:
             session.ask("Hi", model=MODEL, max_tokens=2)
@@ -70,7 +70,7 @@ def test_a_server_that_still_loads_its_model_says_so(monkeypatch):
     assert "Loading model" in error.message
 
 
-def test_a_server_that_still_loads_its_model_is_asked_until_it_answers(monkeypatch):
+def test_a_call_is_retried_while_the_server_loads_its_model(monkeypatch):
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "50")
 
     def ask(session):

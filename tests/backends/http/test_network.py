@@ -1,4 +1,4 @@
-"""Calls that another thread breaks off: at once, and without a trace."""
+"""Calls stopped by another thread end at once and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOON = 3.0  # seconds: far below any timeout, far above what a busy machine need
 
 
 class Call:
-    """A streamed call in a thread of its own."""
+    """A streamed call in a separate thread."""
 
     def __init__(self, session, model: str = "8x7b", **params) -> None:
         self.request = session.request("Hello", model=model, **params)
@@ -42,7 +42,7 @@ class Call:
             self.error = error
 
     def stop(self) -> None:
-        """Stop it from this thread; it must end at once, as stopped."""
+        """Stop it from this thread; check that it ends at once, as stopped."""
         self.request.control.stop.set()
         self.thread.join(SOON)
         assert not self.thread.is_alive()
@@ -77,7 +77,7 @@ def test_stop_in_the_middle_of_an_answer(session, together, stream):
     assert call.text == ("Hi" if stream else "")
 
 
-def test_stop_while_only_pings_come(session, together):
+def test_stop_while_only_pings_are_received(session, together):
     """Bytes keep coming, so that no read would ever time out."""
     together.plan = [Answer([HI, *[b":\n\n", 0.01] * 2000])]
     call = Call(session)
@@ -95,7 +95,7 @@ def test_stop_inside_an_error_s_body(session, together):
 
 
 @pytest.mark.parametrize("steps", [[HANG], [HI, HANG]], ids=["before the head", "in the middle"])
-def test_stop_on_a_connection_that_is_used_again(session, together_tls, steps):
+def test_stop_on_a_reused_connection(session, together_tls, steps):
     together = together_tls
     together.plan = [whole("Hi")]
     session.ask("Hello", model="8x7b")
@@ -111,7 +111,7 @@ def test_stop_on_a_connection_that_is_used_again(session, together_tls, steps):
 
 
 def test_stop_before_the_call(session, together):
-    """Nothing is answered to a call that is stopped before it begins."""
+    """A call that is stopped before it begins is not sent."""
     together.plan = [whole("Hi")]
     request = session.request("Hello", model="8x7b")
     request.control.stop.set()
@@ -121,7 +121,7 @@ def test_stop_before_the_call(session, together):
 
 
 def test_stop_one_of_many(session, together):
-    """The others go on: each call has its own connection."""
+    """The others continue, because each call has its own connection."""
     together.plan = [Answer([HI, HANG])]
     calls = [Call(session) for _ in range(4)]
     assert all(call.begun.wait(5) for call in calls)
@@ -133,7 +133,7 @@ def test_stop_one_of_many(session, together):
 
 
 def test_stop_after_the_end_changes_nothing(session, together_tls):
-    """The connection has gone to the next call, which must not be hit."""
+    """The connection now belongs to the next call, which must not be affected."""
     together = together_tls
     together.plan = [whole("Hi")]
     first = session.request("Hello", model="8x7b")
@@ -148,14 +148,14 @@ def test_stop_after_the_end_changes_nothing(session, together_tls):
 
 
 def first_text(session, request):
-    """A stream of which the answer has come, but whose reader has not gone on."""
+    """A stream whose answer was received, but whose reader has not continued."""
     deltas = session.stream(request)
     while not next(deltas).text:
         pass
     return deltas
 
 
-def test_a_stop_of_an_answer_that_is_here_does_not_hit_who_has_its_connection(
+def test_stopping_a_received_answer_does_not_affect_the_next_call_on_its_connection(
     session, together_tls
 ):
     together_tls.plan = [whole("One"), Answer([HI, 0.5, *as_together("there")])]
@@ -170,7 +170,7 @@ def test_a_stop_of_an_answer_that_is_here_does_not_hit_who_has_its_connection(
     deltas.close()
 
 
-def test_an_answer_that_ends_leaves_the_timeouts_of_who_has_its_connection(
+def test_an_ended_answer_does_not_change_the_next_call_s_timeouts(
     session, together_tls, monkeypatch
 ):
     monkeypatch.setenv("MIXMAGIC_IDLE_TIMEOUT", "0.7")
@@ -191,7 +191,7 @@ def test_closing_the_iterator_stops_the_call(session, together):
     assert seen_closed(together)
 
 
-def test_a_stop_is_a_stop_even_where_the_body_ends_with_its_connection(session, monkeypatch):
+def test_a_stop_is_a_stop_even_if_the_body_ends_with_its_connection(session, monkeypatch):
     """Without a length or chunks, a connection shut down looks like a whole body."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("OPENAI_BASE_URL", f"127.0.0.1:{listener.getsockname()[1]}")
@@ -206,7 +206,7 @@ def test_a_stop_is_a_stop_even_where_the_body_ends_with_its_connection(session, 
 
 
 def test_stop_while_sending(session, monkeypatch):
-    """A server that reads no more holds the call up."""
+    """The server has stopped reading."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("OPENAI_BASE_URL", f"127.0.0.1:{listener.getsockname()[1]}")
         call = Call(session, "openai:any", system="x" * 50_000_000)
@@ -217,14 +217,14 @@ def test_stop_while_sending(session, monkeypatch):
 
 
 def connecting(port: int) -> int:
-    """The connections to `port` whose handshake nobody has answered yet."""
+    """The connections to `port` whose handshake is not answered yet."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux")
 def test_stop_while_connecting(session, server, monkeypatch):
-    """A server whose queue is full answers no handshake: the stop must not wait for it."""
+    """A server with a full queue does not answer the handshake; the stop must not wait for it."""
     with blackhole() as (_, port):
         monkeypatch.setenv("OPENAI_BASE_URL", f"127.0.0.1:{port}")
         already = connecting(port)
@@ -236,8 +236,8 @@ def test_stop_while_connecting(session, server, monkeypatch):
             call.thread.join(SOON)
 
 
-def test_ctrl_c_ends_an_ask_and_keeps_what_had_come(session, together):
-    """The signal comes to the main thread while it waits in the socket's read."""
+def test_ctrl_c_ends_an_ask_and_keeps_the_answer_so_far(session, together):
+    """The signal arrives while the main thread is reading from the socket."""
     together.plan = [Answer([HI, HANG])]
 
     def interrupt():
@@ -282,7 +282,7 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
 
 
 @pytest.mark.parametrize("first", ["use", "abort"])
-def test_a_line_breaks_what_it_uses_in_either_order(first):
+def test_a_call_is_aborted_before_or_after_it_gets_its_socket(first):
     near, far = socket.socketpair()
     with near, far:
         call = CallConnection(Settings.load(), math.inf)
@@ -297,7 +297,7 @@ def test_a_line_breaks_what_it_uses_in_either_order(first):
         call.abort()
 
 
-def test_a_call_that_is_aborted_without_a_socket_shuts_the_one_that_comes_later():
+def test_a_call_aborted_without_a_socket_shuts_down_a_later_one():
     call = CallConnection(Settings.load(), math.inf)
     call.abort()
     call.use(None)
@@ -308,7 +308,7 @@ def test_a_call_that_is_aborted_without_a_socket_shuts_the_one_that_comes_later(
         assert far.recv(1) == b""
 
 
-def test_an_error_is_no_stop(session, together):
+def test_an_error_is_not_a_stop(session, together):
     together.plan = [refusal(500, {"error": {"message": "no"}})]
     call = Call(session)
     call.thread.join(SOON)

@@ -1,4 +1,4 @@
-"""The official `together` and `openai` packages beside ours, at one server that plays the same."""
+"""The official `together` and `openai` packages and ours, with the same server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = {"eos": "stop"}
 
 @pytest.fixture(autouse=True)
 def both(server, monkeypatch):
-    """The scripted server in both providers' places: one environment for their clients and ours."""
+    """The scripted server in place of both providers, for their clients and ours."""
     monkeypatch.setenv("TOGETHER_BASE_URL", server.url.removesuffix("/v1"))
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     for name in NAMES:
@@ -37,7 +37,7 @@ def both(server, monkeypatch):
 
 
 def ours(session, name: str, *, stream: bool) -> Said:
-    """What we make of the answer."""
+    """Our reading of the answer."""
     answer = session.ask(HELLO, model=f"{name}:{MODEL}", stream=stream)
     counts = (answer.usage.prompt_tokens, answer.usage.completion_tokens)
     return Said(
@@ -46,7 +46,7 @@ def ours(session, name: str, *, stream: bool) -> Said:
 
 
 def theirs(name: str, *, stream: bool) -> Said:
-    """What the official package makes of it, with our word for the end."""
+    """The official package's reading of it, with our finish reason."""
     said = read(send(name, stream=True) if stream else send(name))
     return said._replace(finish=WORDS.get(said.finish, said.finish or "stop"))
 
@@ -165,7 +165,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", STREAMS)
-def test_of_a_stream_we_make_what_they_make(session, server, name, case):
+def test_we_read_a_stream_as_they_do(session, server, name, case):
     server.plan = [Answer(STREAMS[case])]
     made = theirs(name, stream=True)
     assert made.text or made.usage, "they make nothing of it"
@@ -198,7 +198,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", WHOLE)
-def test_of_a_whole_answer_we_make_what_they_make(session, server, name, case):
+def test_we_read_a_whole_answer_as_they_do(session, server, name, case):
     raw = json.dumps(WHOLE[case], ensure_ascii=False).encode()
     server.plan = [Answer(cut(raw, 7), type="application/json")]
     assert ours(session, name, stream=False) == theirs(name, stream=False)
@@ -215,7 +215,7 @@ DETAILS = [
 
 @pytest.mark.parametrize("details", DETAILS, ids=str)
 @pytest.mark.parametrize("stream", [True, False])
-def test_of_the_details_of_a_prompt_we_make_what_openai_s_package_makes(
+def test_we_read_a_prompt_s_token_details_as_openai_s_package_does(
     session, server, details, stream
 ):
     counts = {**usage(9, 2)["usage"], "prompt_tokens_details": details}
@@ -245,7 +245,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", BROKEN)
-def test_where_a_stream_is_an_error_to_them_it_is_one_to_us(session, server, name, case):
+def test_a_stream_that_is_an_error_to_them_is_one_to_us(session, server, name, case):
     server.plan = [Answer(BROKEN[case])]
     # Not all that they raise is theirs: bad JSON and broken connections come as they are.
     with pytest.raises((*ERRORS, ValueError, httpx.TransportError)):
@@ -255,7 +255,7 @@ def test_where_a_stream_is_an_error_to_them_it_is_one_to_us(session, server, nam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stream_that_only_stops_is_whole_to_them_and_broken_to_us(session, server, name):
+def test_a_stream_that_only_stops_is_complete_to_them_and_broken_to_us(session, server, name):
     """Neither a finish reason nor `[DONE]`: a proxy that gave up looks like that."""
     server.plan = [Answer([frames(HI, done=False)])]
     assert theirs(name, stream=True).text == "Hel"
@@ -291,7 +291,7 @@ REFUSALS = sorted(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("status", "body"), REFUSALS)
-def test_statuses_are_errors_to_both_and_of_one_kind(session, server, name, status, body):
+def test_statuses_are_errors_of_the_same_kind_to_both(session, server, name, status, body):
     server.plan = [refusal(status, BODIES[body])]
     stream = status % 2 == 0
     with pytest.raises(ERRORS) as told:
@@ -308,7 +308,7 @@ def test_statuses_are_errors_to_both_and_of_one_kind(session, server, name, stat
 @pytest.mark.parametrize(
     ("status", "told"), [*((status, "") for status in STATUSES), (429, "false"), (503, "false")]
 )
-def test_what_they_send_again_we_send_again(server, monkeypatch, name, status, told):
+def test_we_retry_the_statuses_that_they_retry(server, monkeypatch, name, status, told):
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "1")
     headers = {"retry_after_ms": "1"} | ({"x_should_retry": told} if told else {})
     server.plan = [refusal(status, BODIES["openai"], **headers)]

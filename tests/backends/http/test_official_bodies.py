@@ -79,7 +79,7 @@ def both(server, monkeypatch):
 
 
 def misfits(value: Any, kind: Any, where: str = "") -> list[str]:
-    """Where a JSON value is not what a package's type says, unknown fields too."""
+    """Return the places where a JSON value does not fit a package's type, or is unknown."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in (Any, object):
         return []
@@ -154,7 +154,7 @@ def test_a_body_is_the_one_that_the_package_sends(session, server, name, case, s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_said_to_be_untyped_is(name):
+def test_fields_listed_as_untyped_are_untyped(name):
     fields = typing_extensions.get_type_hints(TYPES[name].CompletionCreateParamsStreaming)
     assert not UNTYPED[name] & fields.keys()
 

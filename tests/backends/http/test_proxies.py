@@ -1,4 +1,4 @@
-"""Proxies, through the usual environment variables: asked for what, shown what, stopped when."""
+"""Proxies from the usual environment variables: requests, secrets and stops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, authority):
-    """No proxy but the test's own; the private authority is trusted."""
+    """No proxy but the test's; the private authority is trusted."""
     for name in (*NAMES, *map(str.lower, NAMES)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
@@ -111,7 +111,7 @@ def test_listings_and_the_doctor_go_the_same_way(session, secure, start, monkeyp
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "example.com,127.0.0.1", "*"])
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_names_what_is_reached_directly(  # noqa: PLR0917  # fixtures
+def test_hosts_in_no_proxy_are_reached_directly(  # noqa: PLR0917  # fixtures
     session, secure, start, monkeypatch, name, value
 ):
     proxy = start()
@@ -121,7 +121,7 @@ def test_no_proxy_names_what_is_reached_directly(  # noqa: PLR0917  # fixtures
     assert proxy.received == []
 
 
-def test_a_proxy_without_a_scheme_is_one_by_http(session, secure, start, monkeypatch):
+def test_a_proxy_without_a_scheme_is_an_http_proxy(session, secure, start, monkeypatch):
     proxy = start()
     monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS).removeprefix("http://"))
     assert session.ask("Hello", model="8x7b").text == "Hi"
@@ -129,7 +129,7 @@ def test_a_proxy_without_a_scheme_is_one_by_http(session, secure, start, monkeyp
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-def test_a_proxy_that_refuses_a_connect_is_named_and_its_echo_is_not_shown(
+def test_a_proxy_that_refuses_a_connect_is_reported_without_its_echo(
     session, secure, start, monkeypatch, status
 ):
     proxy = start(refuse=status, echo=True)
@@ -143,7 +143,7 @@ def test_a_proxy_that_refuses_a_connect_is_named_and_its_echo_is_not_shown(
 
 
 @pytest.mark.parametrize("status", [407, 502])
-def test_a_proxy_that_refuses_plain_http_is_not_believed_with_its_echo(
+def test_an_echo_of_a_proxy_that_refuses_plain_http_is_not_shown(
     session, plain, start, monkeypatch, status
 ):
     proxy = start(refuse=status, echo=True)
@@ -154,7 +154,7 @@ def test_a_proxy_that_refuses_plain_http_is_not_believed_with_its_echo(
     assert plain.received == []
 
 
-def test_a_proxy_that_is_not_there_is_a_connection_error_and_tried_again(secure, monkeypatch, home):
+def test_an_unreachable_proxy_is_a_connection_error_and_is_retried(secure, monkeypatch, home):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("HTTPS_PROXY", f"http://{CREDENTIALS}@127.0.0.1:{port}")
@@ -171,7 +171,7 @@ def test_a_proxy_that_is_not_there_is_a_connection_error_and_tried_again(secure,
     session.close()
 
 
-def test_a_proxy_that_comes_back_serves_the_next_try(secure, start, monkeypatch):
+def test_a_proxy_that_comes_back_serves_the_retry(secure, start, monkeypatch):
     proxy = start(refuse=502)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url())
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "3")
@@ -190,7 +190,7 @@ def test_a_proxy_that_comes_back_serves_the_next_try(secure, start, monkeypatch)
      f"http://{USER}:{PASSWORD}/x@127.0.0.1:9", f"socks5://{CREDENTIALS}@127.0.0.1:9",
      f"http://{CREDENTIALS}\x01@127.0.0.1:9"],
 )  # fmt: skip
-def test_a_proxy_setting_that_makes_no_sense_is_two_lines(session, secure, monkeypatch, url):
+def test_an_invalid_proxy_setting_is_an_error_of_two_lines(session, secure, monkeypatch, url):
     if url.startswith("socks5"):
         monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("HTTPS_PROXY", url)
@@ -198,7 +198,7 @@ def test_a_proxy_setting_that_makes_no_sense_is_two_lines(session, secure, monke
     assert secure.received == []
 
 
-def test_a_proxy_setting_that_is_no_url_is_not_laid_at_the_provider_s_door(
+def test_a_proxy_setting_that_is_not_a_url_is_not_blamed_on_the_provider(
     session, secure, monkeypatch
 ):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:port")
@@ -208,7 +208,7 @@ def test_a_proxy_setting_that_is_no_url_is_not_laid_at_the_provider_s_door(
 
 
 def stopped_after(session: Session, begun) -> float:
-    """Milliseconds that a call takes to end when it is stopped once `begun()` is true."""
+    """Return the milliseconds that a call takes to end if it is stopped once `begun()` is true."""
     request = session.request("Hello", model="8x7b")
     ended: list[BaseException] = []
 
@@ -234,7 +234,7 @@ def stopped_after(session: Session, begun) -> float:
     return took
 
 
-def test_a_stop_while_the_proxy_says_nothing(session, secure, start, monkeypatch):
+def test_a_stop_while_the_proxy_is_silent(session, secure, start, monkeypatch):
     proxy = start(hang=True)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url(CREDENTIALS))
     assert stopped_after(session, lambda: proxy.received) < 500
@@ -272,7 +272,7 @@ def test_a_proxy_that_speaks_tls_itself_is_checked_like_a_provider(
     assert BASIC not in repr(secure.received)
 
 
-def test_the_settings_authority_is_good_for_a_proxy_that_speaks_tls(
+def test_the_ca_file_of_the_settings_is_used_for_a_tls_proxy(
     session, secure, start, authority, monkeypatch
 ):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -304,10 +304,10 @@ SEEN = "the key travels unencrypted through the proxy 127.0.0.1"
      "10.0.0.0/8", "127.0.0.0/8", "http://127.0.0.1", "https://127.0.0.1", ".0.0.1",
      "example.com, 127.0.0.1"],
 )  # fmt: skip
-def test_a_proxy_that_reads_the_key_is_named_and_only_if_it_does(  # noqa: PLR0917  # fixtures
+def test_a_warning_names_a_proxy_only_if_it_can_read_the_key(  # noqa: PLR0917  # fixtures
     session, plain, start, monkeypatch, name, exempt
 ):
-    """By httpx's own rules: what is said is what the proxy and the server saw."""
+    """By httpx's rules: the note matches what the proxy and the server received."""
     proxy = start()
     monkeypatch.setenv(name, proxy.url(CREDENTIALS))
     monkeypatch.setenv("NO_PROXY", exempt.format(port=plain.url.rpartition(":")[2][:-3]))
@@ -333,7 +333,9 @@ def test_a_proxy_for_other_calls_is_not_named(session, plain, start, monkeypatch
     assert proxy.received == []
 
 
-def test_nor_is_one_that_only_passes_on_what_is_encrypted(session, secure, start, monkeypatch):
+def test_a_proxy_that_only_passes_on_encrypted_data_is_not_named(
+    session, secure, start, monkeypatch
+):
     proxy = start()
     for name in ("HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url())
@@ -341,9 +343,7 @@ def test_nor_is_one_that_only_passes_on_what_is_encrypted(session, secure, start
     assert [each.method for each in proxy.received] == ["CONNECT"]
 
 
-def test_a_proxy_that_itself_speaks_tls_reads_the_key_all_the_same(
-    session, plain, start, monkeypatch, authority
-):
+def test_a_tls_proxy_that_can_read_the_key_is_named(session, plain, start, monkeypatch, authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     proxy = start(tls=context)
@@ -352,8 +352,8 @@ def test_a_proxy_that_itself_speaks_tls_reads_the_key_all_the_same(
     assert proxy.received[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_it_is_named_by_what_the_connections_were_made_with(session, plain, start, monkeypatch):
-    """The environment may change: it was read at the first call."""
+def test_the_named_proxy_is_the_one_that_connections_use(session, plain, start, monkeypatch):
+    """The environment may change later: it is read at the first call."""
     proxy = start()
 
     def sent() -> int:
@@ -370,7 +370,7 @@ def test_it_is_named_by_what_the_connections_were_made_with(session, plain, star
 
 
 @pytest.mark.parametrize("key", ["not-needed", "EMPTY", ""])
-def test_a_key_that_is_none_travels_as_it_likes(session, plain, start, monkeypatch, key):
+def test_a_placeholder_key_causes_no_warning(session, plain, start, monkeypatch, key):
     proxy = start()
     monkeypatch.setenv("HTTP_PROXY", proxy.url())
     monkeypatch.setenv("OPENAI_BASE_URL", plain.url)

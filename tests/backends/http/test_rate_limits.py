@@ -1,4 +1,4 @@
-"""What headers say of limits and of waits, in every form, and in none."""
+"""Limits and waits in headers, in every form, valid or not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_sensible(value):
 @example({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0)
 @example({"retry-after-ms": "nan", "retry-after": "inf", "x-ratelimit-reset": "-1"}, 0)
 @example({"x-ratelimit-limit": "1e308"}, 1)
-def test_no_header_raises_or_means_nonsense(headers, window):
+def test_no_header_raises_or_gives_an_invalid_value(headers, window):
     told = limits(headers, window)
     assert is_sensible(wait(headers))
     assert is_sensible(told.wait)
@@ -112,7 +112,7 @@ def test_a_date_without_the_servers_clock_is_read_by_ours():
 
 
 @pytest.mark.parametrize("unit", [1, 1000], ids=["seconds", "milliseconds"])
-def test_a_moment_since_1970_is_the_time_until_then(unit):
+def test_a_unix_timestamp_is_the_time_until_then(unit):
     at = (time.time() + 20) * unit
     assert wait({"x-ratelimit-reset": str(at)}) == pytest.approx(20, abs=5)
     assert wait({"x-ratelimit-reset": str(at - 60 * unit)}) is None
@@ -147,5 +147,5 @@ def test_limits_in_every_form(headers, window, told):
 )
 @pytest.mark.parametrize("name", ["x-ratelimit-reset", "retry-after", "retry-after-ms"])
 def test_a_header_of_any_length_is_read_at_once(name, value):
-    """No pattern takes its time over what is no duration."""
+    """No pattern is slow on text that is not a duration."""
     assert wait({name: value}) is None

@@ -1,4 +1,4 @@
-"""How much of a response is read, and what it says of tokens, over a real socket."""
+"""The end of a response, and its token counts, over a real socket."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def message(index, text, **more):
         [frames(COUNT, done=False), HANG],
     ],
 )
-def test_a_count_that_comes_at_once_behind_the_end_is_read(session, together, late):
+def test_a_count_right_after_the_end_is_read(session, together, late):
     together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop")), *late])]
     answer = session.ask("Hello")
     assert (answer.text, answer.usage) == ("Hi", Usage(10, 390))
 
 
-def test_a_count_far_behind_the_end_is_not_waited_for(session, together):
+def test_a_count_long_after_the_end_is_not_waited_for(session, together):
     together.plan = [Answer([frames(chunk("Hi"), chunk("", "stop")), 60.0, frames(COUNT)])]
     assert session.ask("Hello").usage.estimated
 
 
 @pytest.fixture
 def soon(monkeypatch):
-    """An answer whose end has been said is not waited for."""
+    """Shorten the wait after the end of an answer."""
     monkeypatch.setattr(backend, "_AFTER_FINISH", 0.1)
 
 
@@ -74,10 +74,8 @@ ASKED = [
 
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("done", [True, False])
-def test_each_answer_that_may_come_is_waited_for_however_it_is_asked_for(
-    session, together, soon, asked, done
-):
-    """Each in its turn, as llama.cpp sends them, with a pause that is longer than the wait."""
+def test_every_possible_answer_is_waited_for(session, together, soon, asked, done):
+    """One after another, as llama.cpp sends them, with a pause that is longer than the wait."""
     steps = []
     for index in range(3):
         steps += [frames(of(index, f"A{index}"), of(index, None, "stop"), done=False), 0.3]
@@ -150,7 +148,7 @@ STATUSES = {400: ProviderError, 429: RateLimited, 500: Unavailable, 504: Unavail
         [{"error": {"message": "why"}, "usage": {**TOLD, "cost_in_usd_ticks": 5_000_000_000}}],
     ],
 )
-def test_a_refusal_has_the_usage_that_its_body_tells(session, together, status, said):
+def test_a_refusal_has_the_usage_in_its_body(session, together, status, said):
     together.plan = [refusal(status, said)]
     with pytest.raises(STATUSES[status], match="why") as caught:
         session.ask("Hello")
@@ -160,7 +158,7 @@ def test_a_refusal_has_the_usage_that_its_body_tells(session, together, status, 
 @pytest.mark.parametrize(
     "said", [{"error": {"message": "why"}}, {"error": "why", "usage": {}}, b"why", b"<p>why", b""]
 )
-def test_a_refusal_that_tells_no_usage_has_none(session, together, said):
+def test_a_refusal_without_usage_in_its_body_has_none(session, together, said):
     together.plan = [refusal(500, said)]
     with pytest.raises(Unavailable) as caught:
         session.ask("Hello")
@@ -182,14 +180,14 @@ def test_a_refusal_that_tells_no_usage_has_none(session, together, said):
     ids=str,
 )
 @pytest.mark.parametrize("begun", [True, False])
-def test_an_error_in_a_stream_has_the_usage_that_it_tells(session, together, frame, begun):
+def test_an_error_in_a_stream_has_its_usage(session, together, frame, begun):
     together.plan = [Answer([frames(*[chunk("Hi")] * begun, frame)])]
     with pytest.raises(MixmagicError) as caught:
         session.ask("Hello")
     assert caught.value.usage == Usage(10, 390)
 
 
-def test_an_event_that_is_an_error_has_the_usage_that_it_tells(session, together):
+def test_an_error_event_has_its_usage(session, together):
     event = b"event: error\n" + frames({"message": "why", "usage": TOLD})
     together.plan = [Answer([event])]
     with pytest.raises(StreamBroken, match="why") as caught:
@@ -197,7 +195,7 @@ def test_an_event_that_is_an_error_has_the_usage_that_it_tells(session, together
     assert caught.value.usage == Usage(10, 390)
 
 
-def test_an_answer_without_content_has_the_usage_that_it_tells(session, together):
+def test_an_answer_without_content_has_its_usage(session, together):
     together.plan = [body(usage=TOLD)]
     with pytest.raises(StreamBroken, match="without content") as caught:
         session.ask("Hello", stream=False)
@@ -209,8 +207,8 @@ CONTENTS = [" word", "", " \u00e9\u4e2d", '"', "\\", "a\\nb", "\n", "\t", "\x7f"
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_an_event_that_repeats_another_one_reads_as_its_json(ascii_only):
-    """The text that its JSON has, or None: then it is parsed."""
+def test_an_event_that_repeats_another_one_is_read_like_its_json(ascii_only):
+    """The result is the text in its JSON, or None, which means that it must be parsed."""
 
     def event(text: str) -> bytes:
         frame = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}
@@ -237,7 +235,7 @@ def test_an_event_that_differs_is_left_to_the_parser(other):
     assert repeated.text(other) is None
 
 
-def test_events_that_never_repeat_are_soon_no_longer_learned():
+def test_learning_stops_if_events_never_repeat():
     repeated = RepeatedEvent()
     for number in range(100):
         repeated.learn(b'data: {"content":"Hi","x":%d}\n\n' % number, "Hi")
@@ -245,7 +243,7 @@ def test_events_that_never_repeat_are_soon_no_longer_learned():
 
 
 def test_repeated_events_give_the_same_deltas_in_any_chunking(session):
-    """The key is redacted in them, too, and what is behind the end is not text."""
+    """The key is redacted in them, too, and data after the end is not text."""
     key = "canary-key-4711"
     words = ["It", " is", " canary", "-key", "-47", "11", " now", "!", "\n", "So", " on", "."]
     steps = [frames(chunk(word), done=False) for word in words]

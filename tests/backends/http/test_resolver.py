@@ -1,4 +1,4 @@
-"""Resolver and connections: found, shared among calls, and let go of at once."""
+"""Name lookups and connections are shared by calls, and abandoned at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def looking_up() -> int:
 
 @pytest.fixture
 def hung(monkeypatch):
-    """A resolver that does not answer for `hung.example`; the names that it was asked."""
+    """A resolver that does not answer for `hung.example`; return the names it is asked for."""
     with hung_name(monkeypatch) as seen:
         yield seen
 
@@ -58,7 +58,7 @@ def test_a_name_is_looked_up():
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", f"{'a' * 64}.example", "a..b"])
-def test_a_name_that_cannot_be_found_says_so_to_whoever_waits(host):
+def test_an_unknown_name_is_an_error_for_all_who_wait(host):
     assert isinstance(asked(Resolver(), host).get(timeout=20), (OSError, UnicodeError))
 
 
@@ -78,7 +78,7 @@ def test_a_name_is_looked_up_again_later():
 
 
 def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(hung, home, monkeypatch):
-    """However many calls are stopped, the system is asked once."""
+    """No matter how many calls are stopped, the system is asked once."""
     monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", TIMEOUT)
     session = Session()
     session.plan(session.request("Hi", model="openai:any"))  # what a first call loads is there
@@ -104,14 +104,14 @@ def test_stops_while_a_name_is_looked_up_are_prompt_and_leave_one_thread(hung, h
         assert looking_up() == 1, number
 
 
-def test_a_name_that_takes_too_long_is_a_connection_that_does(hung, session, monkeypatch, home):
+def test_a_slow_name_lookup_is_a_connection_timeout(hung, session, monkeypatch, home):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://hung.example/v1")
     monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", "0.2")
     with pytest.raises(ConnectTimedOut):
         session.ask("Hi", model="openai:any")
 
 
-def test_the_next_address_is_tried_where_one_refuses_or_does_not_answer():
+def test_the_next_address_is_tried_if_one_refuses_or_does_not_answer():
     with blackhole() as dead, socket.create_server(("127.0.0.1", 0)) as alive:
         addresses = at(refusing(), dead, alive.getsockname())
         until, used = time.monotonic() + 3, []
@@ -131,14 +131,14 @@ def test_the_next_address_is_tried_where_one_refuses_or_does_not_answer():
         assert [each.fileno() for each in used[:-1]] == [-1, -1]
 
 
-def test_where_none_answers_the_last_one_says_why():
+def test_if_no_address_answers_the_last_error_is_raised():
     with pytest.raises(ConnectionRefusedError):
         connect(at(refusing(), refusing()), lambda: 1.0, lambda sock: None, None, ())
     with pytest.raises(OSError, match="no address"):
         connect([], lambda: 1.0, lambda sock: None, None, ())
 
 
-def test_a_socket_comes_from_where_it_should_with_its_options():
+def test_a_socket_has_its_source_address_and_options():
     option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     with socket.create_server(("127.0.0.1", 0)) as alive:
         addresses = at(alive.getsockname())
@@ -147,7 +147,7 @@ def test_a_socket_comes_from_where_it_should_with_its_options():
             assert sock.getsockopt(*option[:2])
 
 
-def test_connecting_that_is_no_longer_wanted_ends_and_closes_its_socket():
+def test_aborting_a_connection_closes_its_socket():
     class Unwanted(Exception):
         pass
 
@@ -184,7 +184,7 @@ def test_stops_while_connecting_leave_no_thread(home, monkeypatch, server):
     assert threading.active_count() <= before
 
 
-def test_refused_connections_are_named_and_the_next_call_works(session, together, monkeypatch):
+def test_a_refused_connection_is_reported_and_the_next_call_works(session, together, monkeypatch):
     url = together.url
     host, port = refusing()
     monkeypatch.setenv("TOGETHER_BASE_URL", f"http://{host}:{port}")

@@ -119,8 +119,8 @@ def test_json_comes_out_as_it_went_in(texts, end):
     assert [json.loads(event.data) for event in events] == expected
 
 
-def test_events_come_with_the_chunk_that_ends_them():
-    """Nothing is held back: a CR alone ends a line, its LF may come later."""
+def test_events_are_returned_with_the_chunk_that_ends_them():
+    """No event is held back: a CR ends a line, even if its LF comes later."""
     decoder = Decoder()
     assert decoder.feed(b"data: a\n") == []
     assert decoder.feed(b"\ndata: b\r") == [Event("message", "a")]
@@ -137,7 +137,7 @@ def test_decoders_share_nothing():
 
 
 def test_a_long_line_is_joined_once():
-    """Linear: the parts of a line wait in a list until it ends; nothing is copied again."""
+    """Linear: the parts of a line are joined only when it ends."""
     decoder, chunk = Decoder(), b"x" * 4096
     decoder.feed(b"data: ")
     for _ in range(2048):
@@ -176,7 +176,7 @@ def test_an_endless_event_is_refused(small, raw, size):
     ids=["one line", "many lines"],
 )
 def test_an_event_below_the_limit_passes_in_any_chunking(small, raw, size):
-    """However its bytes arrive, each counts once; and each event counts anew."""
+    """Each byte counts once in any chunking, and the count starts again with each event."""
     assert len(decode(cut(raw * 5, size))) == 5
 
 
@@ -187,7 +187,7 @@ def test_comments_between_events_do_not_add_up(small):
     assert decoder.feed(b"data: a\n\n") == [Event("message", "a")]
 
 
-def test_the_limit_is_far_over_what_a_model_says():
+def test_the_limit_is_far_above_any_model_s_answer():
     assert sse.MAX_EVENT >= 8 * 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""TLS: who is believed, what is sent to whom is not, and a handshake that hangs."""
+"""TLS: trusted and untrusted certificates, and a handshake that hangs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def behind(monkeypatch):
 
 
 def refused(session: Session, server: Server) -> str:
-    """The two lines of a call that sends nothing, however often it is made."""
+    """Return the error of a call that sends no request, even if it is repeated."""
     for _ in range(2):
         with pytest.raises(MixmagicError) as caught:
             session.ask("Hello", model="8x7b")
@@ -109,7 +109,7 @@ def test_the_settings_name_an_authority(  # noqa: PLR0917  # fixtures
     assert sent.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_an_authority_of_one_s_own_does_not_end_the_trust_in_the_usual_ones(
+def test_a_private_authority_does_not_replace_the_usual_ones(
     session, secure, authority, monkeypatch
 ):
     monkeypatch.setenv("MIXMAGIC_CA_FILE", str(authority.pem))
@@ -121,7 +121,7 @@ def test_an_authority_of_one_s_own_does_not_end_the_trust_in_the_usual_ones(
     assert trusted.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_an_authority_that_nobody_knows_is_refused(session, secure):
+def test_an_unknown_authority_is_refused(session, secure):
     refused(session, secure)
 
 
@@ -145,7 +145,7 @@ def test_a_certificate_that_has_expired_is_refused(session, behind, authority, m
     assert "expired" in said
 
 
-def test_a_certificate_that_signs_itself_is_refused(session, behind, tmp_path):
+def test_a_self_signed_certificate_is_refused(session, behind, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = [required("openssl"), "req", "-x509", "-nodes", "-newkey", "ec",
                "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=127.0.0.1",
@@ -182,7 +182,7 @@ def test_listings_logins_and_the_doctor_check_it_too(session, secure):
 
 @pytest.mark.parametrize("how", ["missing", "empty", "no certificate", "folder"])
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "MIXMAGIC_CA_FILE"])
-def test_an_authority_s_file_that_is_none_is_two_lines(  # noqa: PLR0917  # fixtures
+def test_an_invalid_ca_file_is_an_error_of_two_lines(  # noqa: PLR0917  # fixtures
     session, secure, monkeypatch, tmp_path, name, how
 ):
     path = tmp_path / "ca.pem"
@@ -199,7 +199,7 @@ def test_an_authority_s_file_that_is_none_is_two_lines(  # noqa: PLR0917  # fixt
     assert secure.received == []
 
 
-def test_a_server_that_speaks_no_tls_is_not_spoken_to_without(session, monkeypatch):
+def test_a_server_without_tls_is_not_called_without_it(session, monkeypatch):
     said = bytearray()
 
     def answer() -> None:
@@ -225,7 +225,7 @@ def test_a_server_that_speaks_no_tls_is_not_spoken_to_without(session, monkeypat
 
 @pytest.fixture
 def silent(monkeypatch):
-    """A server that takes connections and says nothing, not even in TLS."""
+    """A server that accepts connections and never answers, not even the TLS handshake."""
     listener = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("TOGETHER_BASE_URL", f"https://127.0.0.1:{listener.getsockname()[1]}/v1")
     taken: list[socket.socket] = []
@@ -277,7 +277,7 @@ def test_a_stop_while_the_handshake_hangs(session, silent):
     assert ended.wait(5), "the server sees it, too"
 
 
-def test_a_handshake_that_hangs_is_too_late_after_the_connection_s_time(silent, monkeypatch):
+def test_a_handshake_that_hangs_is_a_connection_timeout(silent, monkeypatch):
     monkeypatch.setenv("MIXMAGIC_CONNECT_TIMEOUT", "0.3")
     session = Session()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Connections: kept, used again, given up, and never more than one repeat of a request."""
+"""Connections are kept, reused and dropped, and a request is repeated at most once."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def connections(server) -> list[int]:
 
 @pytest.mark.parametrize("end", [CUT, RESET])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_kept_connection_that_gives_no_byte_is_replaced_once(session, together, end, stream):
+def test_a_request_on_an_idle_connection_without_a_response_is_repeated_once(
+    session, together, end, stream
+):
     together.plan = [whole("One"), Raw([end]), whole("Two")]
     assert [ask(session), ask(session, stream=stream)] == ["One", "Two"]
     first, again, fresh = connections(together)
     assert first == again != fresh
 
 
-def test_the_repeat_goes_over_a_new_connection_whatever_others_are_idle(session, together):
+def test_the_repeat_uses_a_new_connection_even_if_others_are_idle(session, together):
     seen = set()
 
     def plan(request):
@@ -68,7 +70,7 @@ def test_the_repeat_goes_over_a_new_connection_whatever_others_are_idle(session,
 
 
 @pytest.mark.parametrize("provider", ["https"], indirect=True)
-def test_behind_tls_it_is_an_error_for_it_may_be_billed(session, provider):
+def test_with_tls_it_is_an_error_because_it_may_be_billed(session, provider):
     provider.plan = [whole("One"), Raw([CUT]), whole("Two")]
     ask(session)
     with pytest.raises(StreamBroken):
@@ -76,14 +78,14 @@ def test_behind_tls_it_is_an_error_for_it_may_be_billed(session, provider):
     assert len(provider.received) == 2
 
 
-def test_a_new_connection_that_gives_no_byte_is_an_error(session, together):
+def test_a_new_connection_without_a_response_is_an_error(session, together):
     together.plan = [Raw([CUT]), whole("Two")]
     with pytest.raises(StreamBroken):
         ask(session)
     assert len(together.received) == 1
 
 
-def test_a_second_connection_that_gives_no_byte_is_an_error(session, together):
+def test_a_second_connection_without_a_response_is_an_error(session, together):
     together.plan = [whole("One"), Raw([CUT]), Raw([CUT]), whole("Two")]
     ask(session)
     with pytest.raises(StreamBroken):
@@ -92,7 +94,7 @@ def test_a_second_connection_that_gives_no_byte_is_an_error(session, together):
 
 
 @pytest.mark.parametrize("began", [b"H", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"])
-def test_a_kept_connection_that_gives_a_byte_is_an_error(session, together, began):
+def test_an_idle_connection_with_a_partial_response_is_an_error(session, together, began):
     together.plan = [whole("One"), Raw([began, CUT]), whole("Two")]
     ask(session)
     with pytest.raises(StreamBroken):
@@ -106,10 +108,8 @@ STALE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5
 @pytest.mark.parametrize("provider", SCHEMES, indirect=True)
 @pytest.mark.parametrize("behind", [b"\r\n", b"x", STALE], ids=["a line end", "a byte", "another"])
 @pytest.mark.parametrize("form", ["length", "chunks"])
-def test_a_connection_with_bytes_behind_a_response_is_not_used_again(
-    session, provider, behind, form
-):
-    """Fails should httpcore no longer ask if an idle connection is readable."""
+def test_a_connection_with_bytes_after_a_response_is_not_reused(session, provider, behind, form):
+    """Fails if a new httpcore does not check whether an idle connection is readable."""
     body = json.dumps({"choices": [{"message": {"content": "One"}, "finish_reason": "stop"}]})
     raw, json_type = body.encode(), b"content-type: application/json\r\n"
     framed = {
@@ -124,7 +124,7 @@ def test_a_connection_with_bytes_behind_a_response_is_not_used_again(
 
 @pytest.mark.parametrize("provider", SCHEMES, indirect=True)
 def test_many_calls_share_pools_of_sixteen(session, provider, monkeypatch):
-    """Which are given up when nobody has used them for as long as a connection is kept."""
+    """Pools are dropped once they are unused for as long as an idle connection is kept."""
     arrived, proceed = threading.Semaphore(0), threading.Event()
 
     def plan(request):
@@ -186,7 +186,7 @@ def resetting(listener: socket.socket, answer: bytes) -> None:
             second.sendall(answer)
 
 
-def test_a_request_that_could_not_be_sent_whole_is_sent_again(home, monkeypatch):
+def test_a_request_that_was_only_partly_sent_is_sent_again(home, monkeypatch):
     body = json.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]})
     answer = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -203,7 +203,7 @@ def test_a_request_that_could_not_be_sent_whole_is_sent_again(home, monkeypatch)
 
 
 def test_an_abort_leaves_the_tls_to_the_thread_that_reads(authority):
-    """`SSLSocket.shutdown` takes it away: a reader would then fail with a `ValueError`."""
+    """`SSLSocket.shutdown` would remove it, and the reader would fail with a `ValueError`."""
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(served)
     context = ssl.create_default_context(cafile=str(authority.pem))
@@ -218,7 +218,7 @@ def test_an_abort_leaves_the_tls_to_the_thread_that_reads(authority):
                 assert tls.read(1) == b""
 
 
-def test_its_own_proxies_are_those_of_the_environment_that_it_was_made_in(monkeypatch):
+def test_proxies_are_those_of_the_environment_at_its_creation(monkeypatch):
     """Hosts exempted by NO_PROXY: by name, by suffix, with a port, as an IPv6 address, or all."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

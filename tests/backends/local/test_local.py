@@ -1,4 +1,4 @@
-"""The embedded model itself: it conducts itself as a provider's does, from any thread."""
+"""The embedded model behaves like a provider's, in any thread."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def test_a_prompt_beyond_the_context_is_refused_and_costs_nothing(loaded):
     assert loaded.ask("Hi", max_tokens=4, temperature=0).text
 
 
-def test_it_answers_whole_where_that_is_asked(loaded):
+def test_it_does_not_stream_if_asked_not_to(loaded):
     answer = loaded.ask(QUESTION, stream=False, max_tokens=6, temperature=0)
     assert answer.usage.completion_tokens == 6
 
 
-def test_four_answers_come_side_by_side(loaded):
+def test_four_answers_are_generated_at_once(loaded):
     """Each begins before any has ended."""
     begun, ended = [], []
 
@@ -189,7 +189,7 @@ def test_a_reader_that_goes_away_ends_it_too(loaded):
 
 
 def assert_idle(session: Session) -> None:
-    """llama.cpp lets go soon, and answers again."""
+    """Check that llama.cpp soon stops, and answers again."""
     (engine,) = session.backends._made["local"]._engines.values()
     deadline = time.monotonic() + 10
     while engine.answers:
@@ -198,7 +198,7 @@ def assert_idle(session: Session) -> None:
     assert session.ask("Hi", max_tokens=2).usage.completion_tokens
 
 
-def test_a_gguf_file_of_ones_own_can_be_named(session, cache):
+def test_the_user_can_name_a_gguf_file(session, cache):
     path = weights.path(cache)
     answer = session.ask(QUESTION, model=f"local:{path}", max_tokens=4, temperature=0)
     assert answer.usage.completion_tokens == 4
@@ -207,7 +207,7 @@ def test_a_gguf_file_of_ones_own_can_be_named(session, cache):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"GGUF" + b"x" * 5000, b"no model" * 1000])
-def test_a_missing_or_broken_gguf_file_is_two_lines(session, tmp_path, capfd, content):
+def test_a_missing_or_broken_gguf_file_is_an_error_of_two_lines(session, tmp_path, capfd, content):
     path = tmp_path / "model.gguf"
     if content is not None:
         path.write_bytes(content)
@@ -220,7 +220,7 @@ def test_a_missing_or_broken_gguf_file_is_two_lines(session, tmp_path, capfd, co
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_truncated_gguf_file_is_two_lines(session, cache, tmp_path):
+def test_a_truncated_gguf_file_is_an_error_of_two_lines(session, cache, tmp_path):
     path = tmp_path / "half.gguf"
     with weights.path(cache).open("rb") as whole:
         path.write_bytes(whole.read(20_000_000))
@@ -229,7 +229,7 @@ def test_a_truncated_gguf_file_is_two_lines(session, cache, tmp_path):
     assert "cannot be loaded" in caught.value.message
 
 
-def test_the_progress_of_loading_is_told_before_the_first_answer(session):
+def test_the_progress_of_loading_is_shown_before_the_first_answer(session):
     request = session.request("Hi", model="local", max_tokens=2)
     first = [delta.progress for delta in drain(session, request) if delta.progress]
     assert first[0] == "loading SmolLM2-135M-Instruct …"
@@ -238,7 +238,7 @@ def test_the_progress_of_loading_is_told_before_the_first_answer(session):
 
 
 def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
-    """Its loading goes on: the next answer has less to wait for."""
+    """Loading continues, so that the next answer has a shorter wait."""
     request = session.request("Hi", model="local", max_tokens=2)
     with closing(session.stream(request)) as deltas:
         assert next(deltas).progress.startswith("loading")
@@ -255,7 +255,7 @@ def test_a_stop_while_it_is_loaded_does_not_wait_for_it(session):
 
 
 @pytest.mark.parametrize("moment", ["loading", "answering"])
-def test_a_process_that_ends_is_named_and_the_next_call_has_another(session, moment):
+def test_a_process_that_ends_is_reported_and_the_next_call_starts_another(session, moment):
     request = session.request("Count from 1 to 1000.", model="local", max_tokens=2000)
     with closing(session.stream(request)) as deltas:
         while moment == "answering" and not next(deltas).text:
@@ -300,8 +300,8 @@ def test_a_closed_session_can_be_asked_again(session):
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_its_thoughts_are_told_apart(loaded, streamed):
-    """It is made to think by a grammar."""
+def test_its_thoughts_are_separated_from_its_text(loaded, streamed):
+    """A grammar makes it think."""
     grammar = 'root ::= "<think>\\nA draft.\\n</think>\\n\\nHi."'
     answer = loaded.ask(QUESTION, stream=streamed, extra_body={"grammar": grammar})
     assert (answer.text, answer.reasoning) == ("Hi.", "A draft.")

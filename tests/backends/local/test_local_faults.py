@@ -1,4 +1,4 @@
-"""The embedded model's process and its reader where something goes wrong between them."""
+"""Faults between the embedded model's process and its reader."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.embedded
     "said",
     [b"no JSON", b"\xff", b"5", b'{"id": 7, "frame": {}}', b'{"id": 7, "end": true}', b'{"id": 0}'],
 )
-def test_what_cannot_be_read_ends_the_answers_and_the_process(tmp_path, monkeypatch, said):
-    """Else they would wait for all of their time."""
+def test_invalid_output_ends_the_answers_and_the_process(tmp_path, monkeypatch, said):
+    """Otherwise they would wait for their timeouts."""
     script = "import sys, time\nprint('{\"ready\": true}', flush=True)\nsys.stdin.readline()\n"
     script += f"sys.stdout.buffer.write({said + bytes([10])})\nsys.stdout.flush()\ntime.sleep(60)"
     (tmp_path / "llama.py").write_text(script)
@@ -47,21 +47,21 @@ def test_what_cannot_be_read_ends_the_answers_and_the_process(tmp_path, monkeypa
 
 
 class Ending(dict):
-    """Answers that end between a look and the next step."""
+    """Answers that end between a check and the next step."""
 
     def __contains__(self, number):
         return super().__contains__(number) and bool(self.pop(number))
 
 
-def test_an_answer_that_ends_while_it_is_stopped_harms_no_other():
+def test_an_answer_that_ends_while_it_is_stopped_affects_no_other():
     served = LlamaServer.__new__(LlamaServer)
     served._stopped = Ending({3: threading.Event()})
     served.take({"id": 3})
     served.take({"id": 4})
 
 
-def test_nothing_is_sent_of_an_answer_after_it_has_been_stopped():
-    """llama.cpp may give several tokens before it looks at what its callback returned."""
+def test_no_frame_of_an_answer_is_sent_after_it_was_stopped():
+    """llama.cpp may send several tokens before it checks the callback's result."""
     served, out, stopped = LlamaServer.__new__(LlamaServer), io.BytesIO(), []
 
     class Generating:
@@ -78,7 +78,7 @@ def test_nothing_is_sent_of_an_answer_after_it_has_been_stopped():
     assert stopped == [True, True]
 
 
-def test_a_process_that_has_ended_keeps_nothing_of_later_questions(tmp_path, monkeypatch):
+def test_a_process_that_has_ended_does_not_store_later_questions(tmp_path, monkeypatch):
     (tmp_path / "llama.py").write_text("raise SystemExit(3)")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "engine.py"))
     engine = EngineProcess({})
@@ -95,7 +95,7 @@ def test_a_process_that_has_ended_keeps_nothing_of_later_questions(tmp_path, mon
 
 
 class Watched(queue.SimpleQueue):
-    """A queue that notes for how long it is waited for."""
+    """A queue that records the timeouts of waits."""
 
     def __init__(self):
         self.waits = []
@@ -106,8 +106,8 @@ class Watched(queue.SimpleQueue):
 
 
 @pytest.mark.parametrize("left", [0.25, 1e-6, 0, -1])
-def test_its_reader_looks_up_often(left):
-    """No wait can be interrupted on Windows; and a short one need not end, before Python 3.13."""
+def test_its_reader_checks_often_for_a_stop(left):
+    """No wait can be interrupted on Windows; before Python 3.13, a short one may never end."""
     answer = EngineStream(None, 0)
     answer.frames = Watched()
     answer.frames.put({"first": 1})

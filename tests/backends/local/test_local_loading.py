@@ -1,4 +1,4 @@
-"""An embedded model that is being loaded: whatever ends it, nothing is left, and it is named."""
+"""Ends of an embedded model's process while it loads: each is reported, and leaves no files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wait(look: Callable[[], object], timeout: float = 20) -> None:
 
 @pytest.fixture
 def folder():
-    """A temporary folder of its own: a short name, for a socket's path has to fit."""
+    """A separate temporary folder, with a short name, because a socket's path is limited."""
     made = Path(tempfile.mkdtemp(prefix="mm-", dir="/tmp"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
@@ -47,7 +47,7 @@ def folder():
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """Have the model's process run a changed script; whoever forks it counts as its child."""
+    """Make the model's process run a changed script."""
 
     def change(text: str) -> None:
         (tmp_path / "llama.py").write_text(text)
@@ -58,7 +58,7 @@ def script(tmp_path, monkeypatch):
 
 @pytest.fixture
 def loading(folder, script):
-    """The script with the temporary folder in the place of /tmp."""
+    """The script with the temporary folder instead of /tmp."""
     text = SCRIPT.read_text()
     assert text.count('"/tmp"') == 1
     script(text.replace('"/tmp"', repr(str(folder))))
@@ -77,7 +77,7 @@ def running(process: psutil.Process) -> bool:
 
 
 def begin(session: Session, moment: float = -1) -> EngineProcess:
-    """Begin to load; return when a socket is there, or after some seconds."""
+    """Begin to load; return once there is a socket, or after some seconds."""
     with closing(session.stream(session.request("Hi", model="local", max_tokens=1))) as deltas:
         assert next(deltas).progress.startswith("loading")
     (engine,) = session.backends._made["local"]._engines.values()
@@ -115,7 +115,7 @@ def test_an_engine_that_ends_while_it_loads_leaves_nothing_behind(session, loadi
 
 @posix
 @pytest.mark.parametrize("moment", [each * 0.1 for each in range(12)])
-def test_at_whatever_moment_it_is_killed(session, loading, moment):
+def test_it_can_be_killed_at_any_moment(session, loading, moment):
     engine = begin(session, moment)
     processes = family(psutil.Process(engine.process.pid))
     engine.process.kill()
@@ -202,7 +202,7 @@ MISSING = "libgomp.so.1: cannot open shared object file"
         ),
     ],
 )
-def test_an_xllamacpp_that_cannot_be_used_is_named(session, script, tmp_path, code, says):
+def test_an_unusable_xllamacpp_is_reported(session, script, tmp_path, code, says):
     script(replaced(tmp_path, code))
     with pytest.raises(MissingPackage, match="xllamacpp is installed, but cannot be used") as error:
         session.ask("Hi", model="local")
@@ -214,7 +214,7 @@ def test_an_xllamacpp_that_cannot_be_used_is_named(session, script, tmp_path, co
 
 
 @pytest.mark.parametrize("moment", [0, 0.05])
-def test_a_process_that_is_killed_says_nothing_of_the_package(session, script, tmp_path, moment):
+def test_a_killed_process_is_not_blamed_on_the_package(session, script, tmp_path, moment):
     script(replaced(tmp_path, "import time; time.sleep(60)"))
     request = session.request("Hi", model="local")
     with closing(session.stream(request)) as deltas:
@@ -226,13 +226,13 @@ def test_a_process_that_is_killed_says_nothing_of_the_package(session, script, t
 
 
 @posix
-def test_a_temporary_folder_that_cannot_be_made_is_no_reason_to_fail(session, script):
+def test_it_works_without_a_temporary_folder(session, script):
     text = SCRIPT.read_text()
     script(text.replace('"/tmp"', '"/nowhere/at/all"'))
     assert session.ask("Hi", model="local", max_tokens=1).usage.completion_tokens == 1
 
 
-def test_a_process_that_cannot_be_started_is_named(session, monkeypatch):
+def test_a_process_that_cannot_be_started_is_reported(session, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(Unavailable, match="process cannot be started") as caught:
         session.ask("Hi", model="local")
@@ -240,7 +240,7 @@ def test_a_process_that_cannot_be_started_is_named(session, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["killed", "closed", "never usable"])
-def test_what_is_asked_of_a_process_that_has_ended_is_kept_nowhere(script, tmp_path, how):
+def test_questions_to_a_process_that_has_ended_are_not_stored(script, tmp_path, how):
     if how == "never usable":
         script(replaced(tmp_path, "raise ImportError"))
     path = weights.path(Path(os.environ["MIXMAGIC_HOME"]) / "cache")
@@ -262,7 +262,7 @@ def test_what_is_asked_of_a_process_that_has_ended_is_kept_nowhere(script, tmp_p
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 @pytest.mark.parametrize("moment", ["at once", "later", "before the answer"])
-def test_a_stop_of_a_suspended_process_waits_for_no_count(session, moment):
+def test_a_count_does_not_wait_for_a_suspended_process(session, moment):
     session.ask("Hi", model="local", max_tokens=1)
     request = session.request("Count from 1 to 1000.", model="local", max_tokens=2000)
     (engine,) = session.backends._made["local"]._engines.values()

@@ -1,4 +1,4 @@
-"""The embedded model in a process of its own: what it opens, writes and leaves behind."""
+"""The embedded model's process: the sockets, files and output that it leaves."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ tempfile.TemporaryDirectory = Kept
 """
 
 
-def test_while_it_starts_its_socket_is_behind_a_private_folder_and_wants_the_key(tmp_path):
-    """The folder is kept, so that the door can be tried: mode 0700, and 401 without the key."""
+def test_while_it_starts_its_socket_is_in_a_private_folder_and_requires_the_key(tmp_path):
+    """The folder, kept for the test, has mode 0700; the server answers 401 without the key."""
     (tmp_path / "sitecustomize.py").write_text(KEPT)
     found = said(
         run(
@@ -207,7 +207,7 @@ session.close()
     ],
     ids=["closed", "closed at exit", "not closed", "left unread"],
 )
-def test_the_process_ends_well_while_an_answer_is_under_way(ending):
+def test_the_process_ends_cleanly_during_an_answer(ending):
     ran = run(ASKING + ending)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ""
@@ -229,7 +229,7 @@ print(json.dumps(texts))
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within a few seconds."""
+    """Return True if a process ends within a few seconds."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -265,8 +265,8 @@ def test_it_ends_with_a_kernel_that_is_killed():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process groups")
-def test_an_interrupt_of_the_kernels_group_leaves_it_alone():
-    """As the stop button sends it: to the kernel and all that it has started."""
+def test_an_interrupt_of_the_kernel_s_process_group_does_not_reach_it():
+    """As the stop button does, which sends it to the kernel and all of its child processes."""
     with subprocess.Popen(
         [sys.executable, "-c", PRELUDE + WAITING],
         stdout=subprocess.PIPE,

