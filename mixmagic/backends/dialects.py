@@ -223,7 +223,7 @@ def lesson(model: Model, sent: Mapping[str, Any], status: int, body: Any) -> Hab
     return Habits(frozenset(refused - limits), frozenset((name, other) for name in limits))
 
 
-def lesson_notes(model: Model, lesson: Habits, left_out: Collection[str] = ()) -> Iterator[str]:
+def lesson_notes(model: Model, lesson: Habits, left_out: Collection[str]) -> Iterator[str]:
     """Yield notes for the user on a lesson, except on the parameters that are left out."""
     refused, model_name = lesson.refused, model.name
     if _SYSTEM in refused:

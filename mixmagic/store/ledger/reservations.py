@@ -191,7 +191,7 @@ class Waiters:
                 if waiter.active:
                     taken |= waiter.limits
 
-    def is_first(self, limits: Set[str], waiter: Waiter | None = None) -> bool:
+    def is_first(self, limits: Set[str], waiter: Waiter | None) -> bool:
         """Return True if no earlier call of this process waits for one of some limits."""
         if self._process != os.getpid():
             return True
