@@ -1,6 +1,6 @@
 """One user's work in one process: settings, stores, and the order of the layers.
 
-Not `session.py`: the import system would put that module in the place of `mixmagic.session()`.
+Not `session.py`: the import system would replace `mixmagic.session()` with that module.
 May import `tasks` and everything below them.
 """
 

@@ -28,6 +28,18 @@ BANNED = [
         r"\bwhat is no\b",
         r"\bnone is\b",
         r"\bsaid to\b",
+        r"\bempty texts?\b",  # empty string
+        r"\bin the place of\b",  # instead of
+        r"\bfor ever\b",
+        r"\byet to be\b",  # not yet
+        r"\bas it stands\b",  # as is
+        r"\bhanded out\b",  # returned
+        r"\bside by side\b",  # concurrently
+        r"\bnobody (has|knows|saw|sees)\b",
+        r"\boutranks?\b",  # overrides
+        r"\buntil then is kept\b",
+        r"\b(has|have) come since\b",  # received
+        r"\bwhat nobody\b",
     )
 ]
 
@@ -83,6 +95,8 @@ def test_prose_is_plain(name):
         'raise ValueError("It makes no sense.")',
         "# one where it\n# is not known",
         'x = f"{y} to mend"',
+        '"""Return a name, or an empty text."""',
+        "# nobody knows this",
     ],
 )
 def test_banned_prose_is_found(source):

@@ -106,7 +106,7 @@ def parse_body(raw: bytes) -> Any:
 def provider_message(body: Any, longest: int = 200) -> str:
     """Return the provider's message in a body: JSON of any known shape, text, or a page's title.
 
-    Return an empty text if there is none. Bodies of successful responses may be given, too.
+    Return an empty string if there is none. Bodies of successful responses are allowed, too.
 
     Args:
         body: The result of `parse`.

@@ -266,7 +266,7 @@ def _with_tries(completion: Completion, tried: Sequence[Tried]) -> Completion:
     usage, costs = completion.usage, [completion.cost, *(each.cost for each in tried)]
     unsure = sum(not each.reported for each in tried)
     if unsure and not usage.total_tokens:
-        usage = replace(usage, counted="estimate")  # nobody knows what was generated
+        usage = replace(usage, counted="estimate")  # the text generated is unknown
     notes = list(completion.notes)
     for count, verb in ((unsure, "may have been"), (len(tried) - unsure, "was")):
         if count:
@@ -287,13 +287,13 @@ def _last_try(
     """Return the answer with the cost of the last try, without those before it."""
     request, usage, price = collector.request, completion.usage, completion.model.price
     if not (sent or collector.begun or collector.usage):
-        # A call that was refused costs nothing, and nobody has counted anything.
+        # A call that was refused costs nothing, and there are no counts.
         return replace(completion, usage=Usage(0, 0, counted=None), cost=Decimal(0))
     if not usage.estimated or usage.charge is not None or price is None:
         return completion
     worst = worst_case(request)
     if (completion.at_most or unseen) and collector.usage is None:
-        # Nobody saw what was generated, and the provider may have gone on.
+        # The rest of the answer is unknown: the provider may have gone on.
         return replace(completion, cost=worst.cost, billed_tries=int(worst.cost != 0))
     most = worst.completion_tokens
     if most is None or usage.completion_tokens <= most:

@@ -102,7 +102,7 @@ class Completion:
         others: The other answers, if several were asked for.
         logprobs: The natural logarithms of the probabilities of the answer's tokens, if they were
             asked for and sent.
-        billed_tries: Tries that the provider may bill though nobody has seen their end: they are in
+        billed_tries: Tries whose end was not received, but that the provider may bill: they are in
             the cost at the most that they can cost.
         value: Value that a format or a schema read from the text: a DataFrame, an instance, …
         excerpt: The part of the text that a schema read `value` from; empty if it is all of it.
@@ -143,7 +143,7 @@ class Completion:
 
     @property
     def at_most(self) -> bool:
-        """True if `cost` is an upper limit: nobody saw all that was generated."""
+        """True if `cost` is an upper limit: the answer was not received completely."""
         if self.origin != "live":
             return False
         unseen = not self.request.stream and self.finish in _EARLY
@@ -189,7 +189,7 @@ class Completion:
 
     @property
     def _text_tokens(self) -> float:
-        """Tokens of the text; those of the thinking are estimated if nobody has counted them."""
+        """Tokens of the text; those of the thinking are estimated if they were not counted."""
         usage = self.usage
         if usage.reasoning_tokens or not self.reasoning:
             return usage.completion_tokens - usage.reasoning_tokens

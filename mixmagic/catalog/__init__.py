@@ -76,7 +76,7 @@ class Catalog:
                 model = parse.model(row, provider, self._models.pop(key, None), source)
                 if source and "aliases" in row:
                     self._renamed.add(key)
-                # The newest first: a user's alias outranks the package's.
+                # The newest first: a user's alias overrides the package's.
                 self._models = (
                     {key: model, **self._models} if known else {**self._models, key: model}
                 )
@@ -256,5 +256,5 @@ def priced(model: Model) -> Model:
     if model.context is None and context is not None:
         changes["context"] = context
     if not model.price and not free and price is not None:
-        changes |= {"price": price, "checked": None}  # nobody here has checked that one
+        changes |= {"price": price, "checked": None}  # this price was not checked
     return replace(model, **changes) if changes else model

@@ -99,7 +99,7 @@ def _applies(provider: Provider) -> bool:
 
 @functools.lru_cache(64)
 def _host(url: str) -> str:
-    """Return the host of a URL with or without a scheme, or an empty text."""
+    """Return the host of a URL with or without a scheme, or an empty string."""
     try:
         return urllib.parse.urlsplit(f"//{url.partition('://')[2] or url}").hostname or ""
     except ValueError:

@@ -13,7 +13,7 @@ Redact = Callable[[Any], Any]
 
 
 class sealed:  # noqa: N801  # read as the block that it guards
-    """Remove from every exception that leaves the block whatever may hold a key.
+    """Remove everything that may hold a key from every exception that leaves the block.
 
     That is the frames below the block, with their variables, and the exceptions that caused it. Its
     type stays, and its message, redacted. The frame of the block itself may stay, too: keys belong

@@ -29,7 +29,7 @@ _FIX = r"fix\s*(?:$|:\s*(.*))"
 
 
 def wish(prompt: str) -> str | None:
-    """Return what follows `fix:`, or an empty text for `fix` alone; `None` for other prompts.
+    """Return what follows `fix:`, or an empty string for plain `fix`; `None` for other prompts.
 
     Example:
         >>> wish("fix: without pandas")
@@ -116,7 +116,7 @@ class Failures:
         return Failure(self._cell(error), _formatted(error))
 
     def _cell(self, error: BaseException) -> str:
-        """Return the source of the cell that raised an error; an empty text if it is not found."""
+        """Return the source of the cell that raised an error; an empty string if not found."""
         files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
         files.append(str(getattr(error, "filename", "")))
         numbers = getattr(self._shell.compile, "_filename_map", {})
