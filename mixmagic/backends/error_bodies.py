@@ -62,8 +62,8 @@ _NUMBER = r"(?<![\w.-])(\d[\d,]{0,14})(?!\d)"
 _NUMBERS = re.compile(_NUMBER)
 # Phrases around the number of tokens that a model accepts, the clearest first.
 _CONTEXT_LIMITS = [
-    re.compile(rf"{before}{_NUMBER}{behind}", re.IGNORECASE)
-    for before, behind in (
+    re.compile(rf"{before}{_NUMBER}{after}", re.IGNORECASE)
+    for before, after in (
         (r"(?:<=?|>)\s*", ""),
         (r"context (?:length|size|window)(?: limit)?(?: is| of|:)?(?: only)?\s*\(?", ""),
         (r"max(?:imum)? (?:prompt|input|model|sequence) \w+:?(?: is| of)?\s*\(?", ""),
@@ -178,8 +178,8 @@ def _with_field(words: str, body: Mapping[str, Any]) -> str:
         path = ".".join(str(step) for step in location if step != "body")
         return f"{path}: {words}" if path and words and path not in words else words
     param = body.get("param")
-    named = isinstance(param, str) and param.strip() and param not in words
-    return f"{words} ({param})" if words and named else words
+    has_param = isinstance(param, str) and param.strip() and param not in words
+    return f"{words} ({param})" if words and has_param else words
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:

@@ -101,7 +101,7 @@ class _Unwrapper:
         self._prefix = f'{{"{name}":'
         self._begins = True
         self._wrapped = False
-        self._held: list[str] = []  # a bracket that may be the last one, and blanks behind it
+        self._held: list[str] = []  # a brace that may be the last one, and whitespace after it
         self._shown: list[str] = []
 
     def feed(self, text: str) -> str:

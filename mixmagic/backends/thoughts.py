@@ -131,21 +131,21 @@ class Splitter:
 
     def __init__(self, *, opened: bool) -> None:
         self.finish: str | None = None
-        self._opened = opened  # until it is clear whether the template's thoughts come here
-        self._unclosed = False  # those thoughts have come, and no end of them
-        self._held = ""  # the beginning of what may be a tag
-        self._closing: re.Pattern[str] | None = None  # within thoughts: what ends them
-        self._tags: tuple[str, ...] = ()  # of those that may end what is read
+        self._opened = opened  # until the first text shows if the template's thoughts are in it
+        self._unclosed = False  # True if they are, and have no end yet
+        self._held = ""  # text that may begin a tag
+        self._closing: re.Pattern[str] | None = None  # within thoughts: the end of them
+        self._tags: tuple[str, ...] = ()  # within thoughts: the tags that end them
         self._harmony = False
-        self._fresh = True  # nothing but thoughts and blanks has come
-        self._after = False  # thoughts have come, or a head of harmony's
-        self._trim = False  # behind the end of thoughts, on its line
-        self._inline = False  # a line of text has begun
+        self._fresh = True  # until text that is neither thoughts nor whitespace
+        self._after = False  # True after thoughts, or a head of harmony's
+        self._trim = False  # True on the line of a closing tag, after the tag
+        self._inline = False  # True within a line of text
         self._line: str | None = None  # its beginning, if it may begin or end a code block
         self._fence = ""
         self._blanks: list[str] = []
         self._before = ""  # the last character
-        self._lead = False  # nothing but blanks of these thoughts has come
+        self._lead = False  # within thoughts: until the first character that is not whitespace
         self._text: list[str] = []
         self._thoughts: list[str] = []
         self._hidden: list[str] = []

@@ -94,10 +94,10 @@ class Credentials:
         if not name:
             return Secret(), ""
         with sealed():
-            key, where = self._variable(name)
+            key, source = self._variable(name)
             if not key and (key := self._in_keyring(provider)):
-                where = "in the keyring"
-            return key, where
+                source = "in the keyring"
+            return key, source
 
     def source(self, provider: Provider, key: str = "") -> str | None:
         """Return the source of a call's key; empty if it has no key, `None` if unknown.
@@ -106,8 +106,8 @@ class Credentials:
             provider: The provider to call.
             key: The key to send, if not the one that is set up.
         """
-        where = "the one that was given" if key else self.find(provider)[1]
-        return where or (None if provider.headers else "")
+        source = "the one that was given" if key else self.find(provider)[1]
+        return source or (None if provider.headers else "")
 
     def lacking(self, provider: Provider) -> list[str]:
         """Return the variables in the provider's headers that are not set."""

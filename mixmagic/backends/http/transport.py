@@ -261,10 +261,10 @@ def _proxy(url: httpx.URL, proxies: dict[str, str]) -> httpx.Proxy | None:
         ImportError: It is a SOCKS proxy, and socksio is not installed.
         ValueError: It is not a valid URL for a proxy.
     """
-    named = proxies.get(url.scheme) or proxies.get("all")
-    if not named or _is_exempt(url, proxies.get("no", "").split(",")):
+    address = proxies.get(url.scheme) or proxies.get("all")
+    if not address or _is_exempt(url, proxies.get("no", "").split(",")):
         return None
-    proxy = httpx.Proxy(named if "://" in named else f"http://{named}")
+    proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
     if proxy.url.scheme.startswith("socks"):
         try:
             lazy.load("socksio")
