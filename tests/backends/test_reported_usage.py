@@ -47,7 +47,7 @@ def thoughts(number, where="completion_tokens_details"):
         (halves(10, 0, **thoughts(50)), 50),
         (halves(10, None, **thoughts(50)), 50),
         (halves(10, None, 60, **thoughts(50)), 50),
-        # Each is told twice, and counted once.
+        # Each is reported twice, and counted once.
         (halves(10, 20, reasoning_tokens=30, **thoughts(30)), 50),
         (halves(10, 20, 60, reasoning_tokens=30, **thoughts(30)), 50),
     ],
@@ -133,7 +133,7 @@ def anthropic(given, read, written, out=50, **more):
             anthropic(100, 0, 900, cache_creation={"ephemeral_1h_input_tokens": 900}),
             (1000, 50, 0, 900),
         ),
-        # The same tokens, told as a part of the input as well.
+        # The same tokens, also reported as a part of the input.
         (anthropic(1000, 900, 0, input_tokens_details={"cached_tokens": 900}), (1000, 50, 900, 0)),
         # A proxy's own words: they are within its prompt, unless that cannot be.
         (halves(1000, 50, 1050, cache_read_input_tokens=900), (1000, 50, 900, 0)),
@@ -246,7 +246,7 @@ def test_timings_are_read_only_if_there_are_no_other_counts():
         ({"cost": "1e-12"}, "0.000000001"),
         ({"cost": 1_000_000}, "1000000"),
         ({"cost": ".5"}, "0.5"),
-        # OpenRouter, with one's own key: its fee, and what is charged behind it.
+        # OpenRouter, with the user's own key: its fee, and the upstream charge.
         (
             {"cost": 0.0002, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.004}},
             "0.0042",

@@ -1,4 +1,4 @@
-"""Secrets are told from placeholders: words, and values that are easy to guess."""
+"""Secrets are distinguished from placeholders: words, and values that are easy to guess."""
 
 from __future__ import annotations
 

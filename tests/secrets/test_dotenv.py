@@ -160,7 +160,7 @@ def echo(request: Received) -> Answer:
 
 @pytest.fixture
 def desk(tmp_path):
-    """A fresh kernel beside a `.env` file, with a key in its environment."""
+    """A fresh kernel next to a `.env` file, with a key in its environment."""
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / ".env").write_text(DOTENV)

@@ -17,7 +17,7 @@ from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.redact import Secret
 from mixmagic.tasks.login import login
 
-# The frames of http.py and reading.py hold what the server said, and httpcore's what was sent.
+# The frames of http.py and reading.py hold the response, and httpcore's the request.
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mixmagic.errors import MixmagicError, Stopped
 from mixmagic.sessions import Session
 from mixmagic.tasks.login import login
 
-# Where it is raised: with the request, its headers or the response at hand.
+# Functions that have the request, its headers or the response.
 PLACES = {
     "sending": (h11.Connection, "send"),
     "writing": (network.SocketStream, "write"),
@@ -53,7 +53,7 @@ def broken(together, monkeypatch):
 def caught(work) -> BaseException:
     try:
         work()
-    except BaseException as error:  # noqa: BLE001  # whatever it is
+    except BaseException as error:  # noqa: BLE001  # of any kind
         return error
     raise AssertionError("nothing was raised")
 
@@ -185,6 +185,6 @@ def test_an_unreadable_env_file_shows_no_key(session, together, monkeypatch, tmp
     (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
     monkeypatch.setattr(dotenv, "dotenv_values", interrupted)
     error = caught(lambda: session.backends.access.find(session.catalog.provider("together")))
-    error.args = ()  # its words are not ours: nobody knows the key yet
+    error.args = ()  # a foreign message, before the key is known
     assert isinstance(error, kind)
     assert leaks(shown(error)) == []

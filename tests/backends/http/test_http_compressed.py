@@ -113,7 +113,7 @@ def test_a_bomb_is_one_of_our_errors_in_bounded_slices(
 @pytest.mark.parametrize("line", [EMPTY, b": ping\n\n", b"\n"], ids=["empty", "pings", "line ends"])
 def test_the_memory_that_a_bomb_takes_is_bounded(session, together, line):
     together.plan = [answer("gzip", HI + FINAL), answer("gzip", HI + line * (2**21 // len(line)))]
-    session.ask("Hello", model="8x7b")  # what is made once is made
+    session.ask("Hello", model="8x7b")  # created once
     tracemalloc.start()
     try:
         with pytest.raises(StreamBroken):

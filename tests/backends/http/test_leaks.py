@@ -119,7 +119,7 @@ def at_rest(session: Session, taken: list[socket.socket]) -> tuple[int, int, int
     while time.monotonic() < deadline and (len(seen) < 5 or len(set(seen[-5:])) > 1):
         names = [thread.name for thread in threading.enumerate()]
         hung = names.count("mixmagic-names")
-        assert hung <= 2  # of the backends before `close`, and of those behind it
+        assert hung <= 2  # before `close` and after it
         seen.append((len(names) - hung, descriptors()))
         time.sleep(0.2)
     gc.collect()

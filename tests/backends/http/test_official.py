@@ -275,7 +275,7 @@ STATUSES = (400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 418, 422, 429, 499
             500, 501, 502, 503, 504, 520, 524, 529)  # fmt: skip
 KINDS = {
     "AuthenticationError": MissingKey,
-    "PermissionDeniedError": MixmagicError,  # what is forbidden need not be about the key
+    "PermissionDeniedError": MixmagicError,  # a 403 is not always about the key
     "NotFoundError": UnknownModel,
     "RateLimitError": RateLimited,
     "InternalServerError": Unavailable,
@@ -300,7 +300,7 @@ def test_statuses_are_errors_of_the_same_kind_to_both(session, server, name, sta
         ours(session, name, stream=stream)
     assert isinstance(caught.value, KINDS.get(type(told.value).__name__, MixmagicError))
     assert getattr(caught.value, "status", status) == told.value.status_code == status
-    if body not in ("html", "nothing"):  # a gateway's page is no message
+    if body not in ("html", "nothing"):  # a gateway's page is not a message
         assert "refused so" in caught.value.message
 
 

@@ -32,7 +32,7 @@ STRICT = {
         "strict": True,
     },
 }
-# What our caller says; what theirs says, where it is another thing.
+# Our parameters, and theirs if they differ.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing": ({}, {}),
     "temperature": ({"temperature": 0.7}, {}),

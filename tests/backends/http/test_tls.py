@@ -33,7 +33,7 @@ def surroundings(monkeypatch):
 
 @pytest.fixture
 def secure(tls_server, monkeypatch):
-    """A provider behind a certificate by the private authority."""
+    """A provider with a certificate by the private authority."""
     monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
     tls_server.plan = [Answer(together("Hi"))]
     return tls_server
@@ -41,7 +41,7 @@ def secure(tls_server, monkeypatch):
 
 @pytest.fixture
 def behind(monkeypatch):
-    """A provider behind any certificate."""
+    """A provider with any certificate."""
     servers = []
 
     def start(certificate: trustme.LeafCert) -> Server:

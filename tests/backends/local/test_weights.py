@@ -147,7 +147,7 @@ def test_an_abandoned_fetch_leaves_no_file_and_releases_the_lock(index, tmp_path
     assert fetch(cache)[1].read_bytes() == CONTENT
 
 
-# Stands in the real pip's place: notes that it was called, waits, then is the real one.
+# Replaces pip: records that it was called, waits, then runs the real one.
 SLOW_PIP = """
 import os, runpy, sys, time
 from pathlib import Path
