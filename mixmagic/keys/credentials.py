@@ -182,7 +182,7 @@ class Credentials:
             host: The host to call.
             proxy: The host of the proxy that the call goes through, if any.
         """
-        if not self._sends_secrets(model.provider) or (is_here(host) and not proxy):
+        if (is_here(host) and not proxy) or not self._sends_secrets(model.provider):
             return ""
         way = f"through the proxy {proxy}" if proxy else f"to {host}"
         return f"the key travels unencrypted {way}"

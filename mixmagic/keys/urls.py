@@ -96,6 +96,7 @@ def host_of(url: str) -> str:
         return ""
 
 
+@functools.lru_cache(256)
 def is_here(host: str) -> bool:
     """Return True if a host is this machine: by its address, or as `localhost`."""
     try:

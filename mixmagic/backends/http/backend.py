@@ -6,6 +6,7 @@ Only this module and `transport` import httpx. They are imported at the first ca
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -59,6 +60,9 @@ _LONGEST_LISTING = 16 * 1024 * 1024  # bytes; OpenRouter's is about half a megab
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
 # Errors of an invalid URL: IDNA cannot encode the host, or the port is too high.
 _OF_URLS = (httpx.InvalidURL, UnicodeError, OverflowError)
+
+# A provider's URL is parsed once, and not at each call.
+_parsed = functools.lru_cache(64)(httpx.URL)
 
 
 class HttpBackend:
@@ -118,7 +122,10 @@ class HttpBackend:
             with self._exchange(model, deadline) as call:
                 headers = _HEADERS | self.access.headers(model, key)
                 sent = httpx.Request(
-                    "GET", join(url, "models"), headers=headers, extensions={transport.CALL: call}
+                    "GET",
+                    _parsed(join(url, "models")),
+                    headers=headers,
+                    extensions={transport.CALL: call},
                 )
                 with contextlib.closing(self.transport.handle_request(sent)) as response:
                     self._accepted(model, response, call, key)
@@ -140,7 +147,7 @@ class HttpBackend:
         with self._exchange(model, request.control.deadline, request.control.stop) as call:
             sent = httpx.Request(
                 "POST",
-                join(url, "chat/completions"),
+                _parsed(join(url, "chat/completions")),
                 json=body,
                 headers=_HEADERS | self.access.headers(model),
                 extensions={transport.CALL: call},
