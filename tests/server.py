@@ -201,7 +201,10 @@ class Server:
         while line := reader.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        raw = reader.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        raw = reader.read(length)
+        if len(raw) < length:  # the client was killed in the middle
+            return None
         return Received(method, path, headers, json.loads(raw) if raw else None)
 
     def _reply(self, connection: socket.socket, request: Received) -> bool:
