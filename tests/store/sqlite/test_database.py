@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from databases import open_database
+from databases import FIRST, add, open_database, texts
 
 from mixmagic.errors import StoreError
 from mixmagic.store.sqlite import database as module
@@ -18,9 +18,6 @@ from mixmagic.store.sqlite.database import Database
 
 pytestmark = pytest.mark.usefixtures("kind")
 
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
 SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
 
 
@@ -29,15 +26,6 @@ def database(tmp_path):
     database = open_database(tmp_path / "deep" / "er" / "notes.db", [FIRST])
     yield database
     database.close()
-
-
-def add(database: Database, text: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
-
-
-def texts(database: Database) -> list[str]:
-    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
 
 
 def version(path) -> int:

@@ -10,16 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from databases import open_database
+from databases import FIRST, add, open_database, texts
 
 from mixmagic.errors import StoreError
-from mixmagic.store.sqlite.database import Database
 
 pytestmark = pytest.mark.usefixtures("kind")
 
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
 SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
 ADD = """
 import os, resource, sys, time
@@ -55,15 +51,6 @@ def run(script: str, *words: object) -> str:
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout
-
-
-def add(database: Database, text: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
-
-
-def texts(database: Database) -> list[str]:
-    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
 
 
 @contextlib.contextmanager

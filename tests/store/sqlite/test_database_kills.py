@@ -6,12 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from databases import FIRST
 
 pytestmark = pytest.mark.usefixtures("kind")
 
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
 
 # A process that forks the ones to be killed, which is quicker than to start each. It has no
 # file open itself when they end.

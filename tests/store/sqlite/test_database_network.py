@@ -7,29 +7,16 @@ import subprocess
 import sys
 
 import pytest
-from databases import open_database
+from databases import FIRST, add, open_database, texts
 
 from mixmagic.store.sqlite import network_filesystem
-from mixmagic.store.sqlite.database import Database
 from mixmagic.tasks import doctor
 
 pytestmark = pytest.mark.usefixtures("kind")
 
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
 HOME = """99 27 0:50 / {point} rw,relatime shared:9 - {kind} server:/export rw,vers=4.2
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 """
-
-
-def add(database: Database, text: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
-
-
-def texts(database: Database) -> list[str]:
-    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
 
 
 @pytest.fixture

@@ -9,14 +9,11 @@ import time
 from contextlib import closing
 
 import pytest
-from databases import open_database
+from databases import FIRST, open_database
 from programs import FORKING
 
 pytestmark = pytest.mark.usefixtures("kind")
 
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
 SECOND = "ALTER TABLE notes ADD COLUMN more TEXT"
 
 

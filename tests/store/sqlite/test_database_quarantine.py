@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from databases import FIRST, PAGE, add, moved, noise, overwrite, texts
 
 from mixmagic.errors import StoreDamaged, StoreError
 from mixmagic.store.sqlite import quarantine
 from mixmagic.store.sqlite.database import Database
-
-FIRST = (
-    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON notes (text)"
-)
-PAGE = 4096
-
-
-def add(database: Database, text: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
-
-
-def texts(database: Database) -> list[str]:
-    return [row["text"] for row in database.rows("SELECT text FROM notes ORDER BY id")]
-
-
-def add_many(database: Database, count: int = 300) -> None:
-    with database.transaction() as connection:
-        connection.executemany(
-            "INSERT INTO notes (text) VALUES (?)", [(f"{n:04} " * 40,) for n in range(count)]
-        )
-
-
-def moved(path: Path, word: str = "damaged") -> list[Path]:
-    """Return the files that were moved aside, with their logs."""
-    found = sorted(path.parent.glob(f"{path.stem}.{word}-*"))
-    assert all(
-        re.fullmatch(rf"notes\.{word}-\d{{8}}-\d{{6}}(-\d+)?\.db(-\w+)?", each.name)
-        for each in found
-    )
-    return found
-
-
-@pytest.fixture
-def path(tmp_path):
-    """An undamaged file of some forty pages."""
-    database = Database(tmp_path / "notes.db", [FIRST])
-    add_many(database)
-    database.close()
-    assert database.path.stat().st_size > 30 * PAGE
-    return database.path
-
-
-def noise(size: int) -> bytes:
-    return random.Random(4711).randbytes(size)
-
-
-def overwrite(path: Path, start: int, content: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(content)
 
 
 def test_a_process_with_the_moved_file_open_notices_at_its_next_use(path):
