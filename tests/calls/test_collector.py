@@ -8,26 +8,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from answers import ACME, ANSWER, MODEL, REQUEST
 
 from mixmagic.calls.collector import Collector, finalize, stopped_with
 from mixmagic.calls.completion import Completion
 from mixmagic.catalog import FREE
 from mixmagic.core.money import Price, Usage
-from mixmagic.core.values import Delta, Message, Model, Provider, Request, Timing
-
-ACME = Provider("acme", "Acme")
-MODEL = Model("org/Model-1", ACME, ("one",), price=Price(Decimal("0.60"), Decimal("1.20")))
-REQUEST = Request(MODEL, (Message("user", "Hello"),))
-ANSWER = Completion(
-    text="Hi there.",
-    usage=Usage(1234, 56),
-    cost=Decimal("0.0008076"),
-    finish="stop",
-    request=REQUEST,
-    elapsed=3.0,
-    ttft=0.5,
-)
-
+from mixmagic.core.values import Delta, Model, Request, Timing
 
 # Stopped before the provider had reported any count.
 UNSEEN = replace(

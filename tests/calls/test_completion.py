@@ -7,26 +7,14 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
+from answers import ACME, ANSWER, MODEL, REQUEST
 from server import whole
 
 from mixmagic.calls.collector import stopped_with
 from mixmagic.calls.completion import Completion
 from mixmagic.catalog import FREE
-from mixmagic.core.money import Price, Usage, format_dollars
-from mixmagic.core.values import Message, Model, Provider, Request
-
-ACME = Provider("acme", "Acme")
-MODEL = Model("org/Model-1", ACME, ("one",), price=Price(Decimal("0.60"), Decimal("1.20")))
-REQUEST = Request(MODEL, (Message("user", "Hello"),))
-ANSWER = Completion(
-    text="Hi there.",
-    usage=Usage(1234, 56),
-    cost=Decimal("0.0008076"),
-    finish="stop",
-    request=REQUEST,
-    elapsed=3.0,
-    ttft=0.5,
-)
+from mixmagic.core.money import Usage, format_dollars
+from mixmagic.core.values import Model
 
 
 def on(model: Model, **changes) -> Completion:

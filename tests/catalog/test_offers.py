@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import doctest
-import sys
 from datetime import date
 from decimal import Decimal, localcontext
 
 import pytest
 
-from mixmagic.catalog import Catalog, price_sources
+from mixmagic.catalog import Catalog
 from mixmagic.catalog import offers as module
 from mixmagic.catalog.offers import Calls, elsewhere, offers
 from mixmagic.core.money import Price
 from mixmagic.errors import UnknownModel
 
+pytestmark = pytest.mark.usefixtures("own_prices")
+
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 LARGE = "mistralai/Mixtral-8x22B-Instruct-v0.1"
 DISCO = "DiscoResearch/DiscoLM-mixtral-8x7b-v2"
 MILLION = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def _no_other_prices(monkeypatch):
-    """The package's own prices alone: those of genai-prices change with its releases."""
-    price_sources._dated_facts.cache_clear()
-    monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from command_lines import shown
 
-from mixmagic.catalog import Catalog, price_sources
+from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import (
     GUIDE,
     TASKS,
@@ -18,12 +16,7 @@ from mixmagic.catalog.selection import (
 )
 from mixmagic.errors import BadArguments, UnknownModel
 
-
-@pytest.fixture(autouse=True)
-def _no_other_prices(monkeypatch):
-    """The package's own prices alone: those of genai-prices change with its releases."""
-    price_sources._dated_facts.cache_clear()
-    monkeypatch.setitem(sys.modules, "genai_prices", None)
+pytestmark = pytest.mark.usefixtures("own_prices")
 
 
 @pytest.fixture

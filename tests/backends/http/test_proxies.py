@@ -19,24 +19,12 @@ from mixmagic.sessions import Session
 
 KEY = "canary-key-4711"
 CREDENTIALS = f"{USER}:{PASSWORD}"
-NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch, authority):
-    """No proxy but the test's; the private authority is trusted."""
-    for name in (*NAMES, *map(str.lower, NAMES)):
-        monkeypatch.delenv(name, raising=False)
+def trusted(surroundings, monkeypatch, authority):
+    """The private authority is trusted."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
-    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
-
-
-@pytest.fixture
-def secure(tls_server, monkeypatch):
-    """A provider that is reached by https."""
-    monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
-    tls_server.plan = [Answer(together("Hi"))]
-    return tls_server
 
 
 @pytest.fixture

@@ -21,22 +21,9 @@ from mixmagic.sessions import Session
 from mixmagic.tasks.login import login
 
 KEY = "canary-key-4711"
-NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch):
-    for name in (*NAMES, *map(str.lower, NAMES)):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
-
-
-@pytest.fixture
-def secure(tls_server, monkeypatch):
-    """A provider with a certificate by the private authority."""
-    monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
-    tls_server.plan = [Answer(together("Hi"))]
-    return tls_server
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 @pytest.fixture

@@ -32,14 +32,10 @@ from mixmagic.store.ledger.schema import MIGRATIONS
 from mixmagic.store.ledger.spend import total
 from mixmagic.store.sqlite.database import Database
 
+pytestmark = pytest.mark.usefixtures("no_grace")
+
 CATALOG = Catalog()
 HI = (Message("user", "Hi"),)
-
-
-@pytest.fixture(autouse=True)
-def no_grace(monkeypatch):
-    """A call that is over is lost at once, if it is not recorded."""
-    monkeypatch.setattr(store_rows, "_GRACE", 0.0)
 
 
 @pytest.fixture

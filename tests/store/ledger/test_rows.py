@@ -25,17 +25,12 @@ from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Message, Request
 from mixmagic.errors import StoreBusy
-from mixmagic.store.ledger import rows as store_rows
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation
 
+pytestmark = pytest.mark.usefixtures("no_grace")
+
 REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),), {"max_tokens": 91})
-
-
-@pytest.fixture(autouse=True)
-def no_grace(monkeypatch):
-    """A call that is over is lost at once, if it is not recorded."""
-    monkeypatch.setattr(store_rows, "_GRACE", 0.0)
 
 
 @pytest.fixture
