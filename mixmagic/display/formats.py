@@ -241,34 +241,34 @@ def _other_tables_note(text: str) -> str:
 
 FORMATS: Mapping[str, Format] = {
     "markdown": Format("", lambda answer: safe_bundle(answer.text), _markdown_segments),
-    "text": Format("Answer in plain text without markup.", _text_bundle, _text_segments),
+    "text": Format("Answer in plain text, without any markup.", _text_bundle, _text_segments),
     "code": Format(
-        "Answer with a single code block. Put explanations into comments in the code.",
+        "Answer with one fenced code block alone; explain in its comments what needs it.",
         _code_bundle,
         _markdown_segments,
         extract.code,
         extract.other_blocks_note,
     ),
     "json": Format(
-        "Answer with JSON only, without explanations.",
+        "Answer with JSON alone; explain nothing.",
         _json_bundle,
         parse=extract.loads,
         note=extract.other_values_note,
     ),
     "html": Format(
-        "Answer with one HTML page only, with inline styles, without scripts or explanations.",
+        "Answer with HTML alone, with its styles inside it and without scripts; explain nothing.",
         _page_bundle,
         check=_html_source,
         note=lambda text: _find_html(text)[1],
     ),
     "latex": Format(
-        "Answer with LaTeX formulas only, between \\[ and \\], without a document.",
+        "Answer in LaTeX mathematics: formulas alone, between \\[ and \\]; no document.",
         _latex_bundle,
         parse=extract.latex,
     ),
     "table": Format(
-        "Answer with one GitHub Markdown table only. Write numbers without thousands separators;"
-        " put units into the column's head.",
+        "Answer with one GitHub Markdown table alone; numbers without thousands separators and"
+        " without units, which belong into the column's head.",
         _table_bundle,
         parse=tables.data_frame,
         note=_other_tables_note,

@@ -55,9 +55,7 @@ def with_schema(request: Request, schema: Schema) -> Request:
     Example:
         >>> with_schema(session.request("Who wrote Emma?"), Schema.of(Person, "Person"))
     """
-    instructions = (
-        f"Answer with JSON only. It must match this JSON Schema: {json.dumps(schema.json)}"
-    )
+    instructions = f"Answer with JSON alone, which fits this JSON Schema: {json.dumps(schema.json)}"
     first, *rest = request.messages
     if first.role == "system":
         messages = (Message("system", f"{first.text}\n\n{instructions}"), *rest)
@@ -100,9 +98,7 @@ def repair(request: Request, completion: Completion, problem: str) -> Request:
         >>> repair(request, completion, "$.age: 'old' is not of type 'integer'").messages[-1].role
         'user'
     """
-    correction = (
-        f"That answer is not valid. {problem}\nAnswer again with the whole JSON, corrected."
-    )
+    correction = f"This is not what was asked for. {problem}\nAnswer again: the whole JSON, mended."
     answer = completion.text if completion.text.strip() else "(no answer)"
     messages = (*request.messages, Message("assistant", answer), Message("user", correction))
     return replace(request, messages=messages)

@@ -126,7 +126,7 @@ def test_a_function_without_source_is_not_called_built_in():
     # Not under "<string>": from Python 3.13 on that is the source of `python -c`, as of a worker.
     source = "def made(a, b=1):\n  'What it does.'\n@functools.cache\ndef kept(): ..."
     exec(compile(source, "<made>", "exec"), names)
-    said = ", whose source is unknown"
+    said = ", whose source is not known"
     assert shown(names["made"]).text == f"function made(a, b=1){said}\nWhat it does."
     assert shown(eval(compile("lambda: 1", "<made>", "eval"))).text == f"function <lambda>(){said}"
     assert shown(names["kept"]).text == f"function kept(){said}"

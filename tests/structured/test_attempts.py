@@ -90,7 +90,7 @@ def test_the_schema_is_sent_and_told(structured, together):
     assert (form["name"], form["strict"]) == ("Person", True)
     assert form["schema"]["required"] == ["name", "age"]
     system, user = sent["messages"]
-    assert system["content"].startswith("Be brief.\n\nAnswer with JSON only")
+    assert system["content"].startswith("Be brief.\n\nAnswer with JSON alone")
     assert '"maximum": 200' in system["content"]
     assert user == {"role": "user", "content": "Who?"}
 

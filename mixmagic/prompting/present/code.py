@@ -125,7 +125,7 @@ def _manual(value: Any) -> str:
         return "\n".join(filter(None, (f"class {name}{signature}", about, _class_fields(value))))
     about = inspect.getdoc(value) or ""
     if hasattr(inspect.unwrap(value), "__code__"):
-        return f"function {name}{signature}, whose source is unknown\n{about}".rstrip()
+        return f"function {name}{signature}, whose source is not known\n{about}".rstrip()
     return f"built-in function {name}{signature}\n{about}".rstrip()
 
 
