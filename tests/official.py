@@ -10,6 +10,7 @@ import together
 MODEL = "org/Model-1"
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 CLIENTS = {"together": together.Together, "openai": openai.OpenAI}
+NAMES = tuple(CLIENTS)
 ERRORS = (together.TogetherError, openai.OpenAIError)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of servers with TLS and of proxies."""
+"""Fixtures of servers with TLS, of proxies, and of the official packages."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def secure(tls_server, monkeypatch):
     monkeypatch.setenv("TOGETHER_BASE_URL", tls_server.url)
     tls_server.plan = [Answer(together("Hi"))]
     return tls_server
+
+
+@pytest.fixture
+def both(server, monkeypatch):
+    """The scripted server in place of both providers, for their official packages and for us."""
+    monkeypatch.setenv("TOGETHER_BASE_URL", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return server

@@ -8,7 +8,7 @@ from itertools import cycle, product
 
 import httpx
 import pytest
-from official import ERRORS, HELLO, MODEL, Said, read, send
+from official import ERRORS, HELLO, MODEL, NAMES, Said, read, send
 from server import Answer, chunk, frames, refusal, usage
 
 from mixmagic.errors import (
@@ -21,19 +21,10 @@ from mixmagic.errors import (
 )
 from mixmagic.sessions import Session
 
-NAMES = ("together", "openai")
+pytestmark = pytest.mark.usefixtures("both")
+
 # The packages' word, and ours for the same.
 WORDS = {"eos": "stop"}
-
-
-@pytest.fixture(autouse=True)
-def both(server, monkeypatch):
-    """The scripted server in place of both providers, for their clients and ours."""
-    monkeypatch.setenv("TOGETHER_BASE_URL", server.url.removesuffix("/v1"))
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    for name in NAMES:
-        monkeypatch.setenv(f"{name.upper()}_API_KEY", "canary-key-4711")
-    return server
 
 
 def ours(session, name: str, *, stream: bool) -> Said:

@@ -11,11 +11,10 @@ import openai.types.chat.completion_create_params as openai_params
 import pytest
 import together.types.chat.completion_create_params as together_params
 import typing_extensions
-from official import HELLO, MODEL, send
+from official import HELLO, MODEL, NAMES, send
 from server import Answer, whole
 from server import together as pieces
 
-NAMES = ("together", "openai")
 TYPES = {"together": together_params, "openai": openai_params}
 # Together's package does not know the field that has some of its models count what they stream
 # (vercel/ai PR 17986); OpenAI's does not know what its own models do not take.
@@ -69,13 +68,8 @@ CONVERSATION = [
 
 
 @pytest.fixture(autouse=True)
-def both(server, monkeypatch):
-    """The scripted server in both providers' places."""
-    monkeypatch.setenv("TOGETHER_BASE_URL", server.url.removesuffix("/v1"))
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    for name in NAMES:
-        monkeypatch.setenv(f"{name.upper()}_API_KEY", "canary-key-4711")
-    server.plan = [lambda got: Answer(pieces("Hi")) if got.body.get("stream") else whole("Hi")]
+def answering(both):
+    both.plan = [lambda got: Answer(pieces("Hi")) if got.body.get("stream") else whole("Hi")]
 
 
 def misfits(value: Any, kind: Any, where: str = "") -> list[str]:

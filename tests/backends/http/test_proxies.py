@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-import threading
-import time
 
 import pytest
 import trustme
 from canary import BASIC, PASSWORD, USER, leaks
+from patience import stopped_after
 from proxies import Proxy
 from server import Answer, together, whole
 
@@ -193,33 +192,6 @@ def test_a_proxy_setting_that_is_not_a_url_is_not_blamed_on_the_provider(
     error = fails(session, BadArguments)
     assert "proxy" in error.message
     assert "HTTPS_PROXY" in error.hint
-
-
-def stopped_after(session: Session, begun) -> float:
-    """Return the milliseconds that a call takes to end if it is stopped once `begun()` is true."""
-    request = session.request("Hello", model="8x7b")
-    ended: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            list(session.stream(request))
-        except BaseException as error:  # noqa: BLE001  # looked at below
-            ended.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not begun() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(0.05)
-    started = time.monotonic()
-    request.control.stop.set()
-    thread.join(10)
-    took = (time.monotonic() - started) * 1000
-    assert [type(error) for error in ended] == [Stopped]
-    assert not ended[0].sent
-    print(f"stopped in {took:.0f} ms")
-    return took
 
 
 def test_a_stop_while_the_proxy_is_silent(session, secure, start, monkeypatch):
