@@ -25,7 +25,7 @@ class ModelMagics(Magics):
     Args:
         shell: IPython's shell.
         session: The session that asks.
-        hooks: Hooks in the shell, removed when the extension is unloaded.
+        hooks: Hooks in the shell, for subclasses; removed when the extension is unloaded.
 
     Attributes:
         name: The magic's name.
@@ -52,7 +52,7 @@ class ModelMagics(Magics):
 
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         super().__init__(shell)
-        self.session, self.hooks = session, hooks
+        self.session = session
 
     def __init_subclass__(cls) -> None:
         # IPython shows this for `%magic?` instead of the docstring.
