@@ -164,10 +164,13 @@ class _TabCompletion:
         """Return the values that an argument can have, if they can be listed."""
         if argument.values is None:
             return None
+        return list(argument.values(self._session, self._visible_variables()))
+
+    def _visible_variables(self) -> dict[str, Any]:
+        """Return the user's variables, without private ones and IPython's."""
         hidden = {*self._shell.user_ns_hidden, "In", "Out"}
         own = self._shell.user_ns.items()
-        variables = {name: value for name, value in own if name not in hidden and name[0] != "_"}
-        return list(argument.values(self._session, variables))
+        return {name: value for name, value in own if name not in hidden and name[:1] != "_"}
 
     def _in_braces(self, typed: str) -> _Offer | None:
         """Complete a name, or an attribute, inside `{{ }}`."""
@@ -178,10 +181,9 @@ class _TabCompletion:
         if name is None:
             return None
         if not name["owners"]:
-            own = _sorted(self._shell.user_ns, name["last"])
             if not name["last"]:
-                hidden = {*self._shell.user_ns_hidden, "In", "Out"}
-                return _Offer.of("variable", "", [each for each in own if each not in hidden])
+                return _Offer.of("variable", "", sorted(self._visible_variables()))
+            own = _sorted(self._shell.user_ns, name["last"])
             others = [each for each in _sorted(dir(builtins), name["last"]) if each not in own]
             return _Offer.of("variable", name["last"], [*own, *others])
         first, *others = name["owners"].rstrip(".").split(".")
