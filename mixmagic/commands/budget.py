@@ -31,15 +31,14 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     """Set or remove a budget, if one is named; then show all budgets."""
     from mixmagic.display.budget import budgets_table
 
-    chosen = options.per is not None or options.notebook
     if options.limit is not None:
-        if out.shell is None and not chosen:
-            raise BadArguments(
-                "A shell command has no session to limit.", "Add --per day or --per month."
-            )
         per: Per = "notebook" if options.notebook else options.per or "session"
+        if out.shell is None and per == "session":
+            raise BadArguments(
+                "A shell command has no session to limit.", "Use --per day or --per month."
+            )
         session.budget(None if options.limit.lower() == "off" else options.limit, per=per)
-    elif chosen:
+    elif options.per is not None or options.notebook:
         raise BadArguments(
             "The limit is missing.", "Write DOLLARS, such as 0.50, or `off`, before the option."
         )

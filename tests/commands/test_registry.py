@@ -155,9 +155,10 @@ def test_in_a_shell_a_period_and_a_budget_need_no_session(session):
     assert "this month" in table.caption
     (table,) = shown(session, "spend")
     assert "this session" in table.caption
-    with pytest.raises(BadArguments, match="no session to limit") as caught:
-        shown(session, "budget", "2", place="shell")
-    assert "--per day" in caught.value.hint
+    for scope in ([], ["--per", "session"]):
+        with pytest.raises(BadArguments, match="no session to limit") as caught:
+            shown(session, "budget", "2", *scope, place="shell")
+        assert "--per day" in caught.value.hint
     (table,) = shown(session, "budget", "2", "--per", "day", place="shell")
     assert [row[:2] for row in table.rows] == [["today's budget", "$2.00"]]
 
