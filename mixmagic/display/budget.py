@@ -46,7 +46,8 @@ def plan_table(plan: Plan) -> Table:
     prompt = f"{plan.prompt.tokens:,} tokens"
     if not plan.prompt.exact:
         prompt = f"about {prompt}, at most {plan.prompt.most:,}"
-    known = f"the mean of {plan.answers:,} answers" if plan.answers else "assumed"
+    origins = {0: "assumed", 1: "one earlier answer"}
+    known = origins.get(plan.answers, f"the mean of {plan.answers:,} answers")
     bound = "" if plan.limit is None else f"at most {plan.limit:,} tokens, "
     several = "" if most.answers == 1 else f"{most.answers:,}, each "
     rows = [

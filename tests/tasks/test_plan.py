@@ -24,6 +24,20 @@ def test_a_plan_has_the_most_and_the_likely(session):
     assert plan.refused is None
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (0, "(assumed)"),
+        (1, "(one earlier answer)"),
+        (2, "(the mean of 2 answers)"),
+        (1_200, "(the mean of 1,200 answers)"),
+    ],
+)
+def test_the_table_says_where_the_likely_answer_comes_from(session, answers, words):
+    plan = replace(session.plan(session.request("Hi", model="local")), answers=answers)
+    assert words in str(plan_table(plan))
+
+
 def test_several_answers_cost_several_times_as_much(session):
     plan = session.plan(session.request("Hi", model="8x7b", max_tokens=1000, n=10))
     assert (plan.answer, plan.limit, plan.likely) == (300, 1000, 3009 * TOKEN)
