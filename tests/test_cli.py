@@ -227,7 +227,7 @@ def test_alone_it_lists_its_commands_and_its_version():
 
 
 def test_lost_calls_are_listed_and_settled_as_the_report_says(lost):
-    assert "(`spend --resolve` settles them)" in run("spend").stdout
+    assert "(`spend --resolve` records the bill)" in run("spend").stdout
     head, row, about = run("spend", "--resolve").stdout.splitlines()
     assert head.split()[:2] == ["number", "when"]
     assert row.split()[0] == "1"

@@ -287,11 +287,11 @@ def _spend_notes(everything: Spent, costs: str) -> Iterator[str]:
         yield "≥: some calls have no known price"
     if everything.lost and everything.cost:
         mark = "≤: " if "≤" in costs else ""
-        yield f"{mark}lost calls count with their worst case (`spend --resolve` settles them)"
+        yield f"{mark}lost calls count with their worst case (`spend --resolve` records the bill)"
     if everything.billed_tries and everything.cost:
         tries = "1 try" if everything.billed_tries == 1 else f"{everything.billed_tries:,} tries"
         mark = "≤: " if "≤" in costs else ""
-        yield f"{mark}{tries} may have been billed (`spend --resolve` settles them)"
+        yield f"{mark}{tries} may have been billed (`spend --resolve` records the bill)"
     if "≈" in costs:
         yield "≈: some tokens are estimated"
     if everything.held:

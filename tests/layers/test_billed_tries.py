@@ -251,7 +251,7 @@ def test_reports_mark_such_tries_and_they_are_settled_by_hand(patient, together)
     assert [row.billed_tries for row in rows_] == [1]
     text = str(spend_table(rows_, "model", "here"))
     assert "≤ $0.00014" in text
-    assert "≤: 1 try may have been billed (`spend --resolve` settles them)" in text
+    assert "≤: 1 try may have been billed (`spend --resolve` records the bill)" in text
     (doubtful,) = lost(patient.ledger.database)
     assert (doubtful.status, doubtful.most) == ("ok", WON + WORST)
     patient.ledger.resolve(doubtful.number, WON)
