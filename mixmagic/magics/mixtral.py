@@ -87,8 +87,8 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             f" answer: {', '.join(FORMATS)}")  # fmt: skip
         add("--schema", to="answer", metavar="VARIABLE", values=_schemas, help="check the answer"
             " against a JSON Schema, a pydantic model, a dataclass or a TypedDict")  # fmt: skip
-        add("-i", "--insert", to="answer", action="store_true", help="put the answer's code into a"
-            " new cell below; it is never run automatically")  # fmt: skip
+        add("-i", "--insert", to="answer", action="store_true", help="put the answer's first"
+            " program into a new cell below; it is never run automatically")  # fmt: skip
 
     def question(self, asked: Question) -> Question:
         """Turn `fix` into a question; note it in the footer if new cells are impossible."""
