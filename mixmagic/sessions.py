@@ -179,7 +179,7 @@ class Session:
         """
         chosen = model if model is not None else self._chosen_model
         if chosen is not None or task is None:
-            return self.model if chosen is None else chosen, ""
+            return _DEFAULT_MODEL if chosen is None else chosen, ""
         names: tuple[str, str] = lazy.load("mixmagic.catalog.selection").name_for_task(
             task, tokens, self.catalog
         )
