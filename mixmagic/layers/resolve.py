@@ -6,6 +6,7 @@ is looked at, so that a recorded notebook finds its answers on a machine with ot
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
@@ -55,13 +56,15 @@ def selected(
     Raises:
         UnknownModel: The name is in the catalog no longer.
     """
-    first = catalog.serving(request.asked)[0] if request.asked else None
-    if first != request.model:
+    if not request.asked or catalog.resolve(request.asked) != request.model:
         return Selection(request.model)
 
+    @functools.cache  # it is needed for each of several providers, or not at all
+    def needed() -> int:
+        prompt = tokens.high_estimate_prompt(request.messages)
+        return prompt + int(request.params.get("max_tokens", tokens.RESERVE))
+
     def fits(model: Model) -> bool:
-        needed = tokens.high_estimate_prompt(request.messages)
-        needed += request.params.get("max_tokens", tokens.RESERVE)
-        return model.context is None or needed <= model.context
+        return model.context is None or needed() <= model.context
 
     return select(request.asked, catalog, is_available, fits)
