@@ -31,9 +31,9 @@ _HIGH_BYTES_PER_TOKEN = 2
 RESERVE = 1_024
 # Tokens that a chat template adds to each message; and the most that it can add: markers that are
 # read as plain text, and the role (`<|im_start|>assistant`).
-_PER_MESSAGE, _PER_MESSAGE_MOST = 4, 24
+_PER_MESSAGE, PER_MESSAGE_MOST = 4, 24
 # The most tokens of a system prompt that the template itself has, like Llama 3.1's and gpt-oss's.
-_PER_PROMPT_MOST = 96
+PER_PROMPT_MOST = 96
 # Tokens of an image: as most providers count one of about a million pixels, and the most that any
 # provider is known to count (Qwen's models: a token for 28 by 28 pixels).
 _PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
@@ -148,8 +148,8 @@ def count(messages: Sequence[Message], model: Model) -> Count:
     exact = None if images else _exact_count(messages, model)
     if exact is not None:
         return Count(exact, exact, exact=True)
-    most = sum(_most(message.text) + _PER_MESSAGE_MOST for message in messages)
-    most += _PER_PROMPT_MOST + images * _PER_IMAGE_MOST
+    most = sum(_most(message.text) + PER_MESSAGE_MOST for message in messages)
+    most += PER_PROMPT_MOST + images * _PER_IMAGE_MOST
     return Count(estimate_prompt(messages), most, exact=False)
 
 

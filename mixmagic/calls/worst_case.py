@@ -46,9 +46,6 @@ _HARMLESS = {
 }
 _ANSWERS = ("n", "best_of")
 _LIMITS = ("max_tokens", "max_completion_tokens")
-# Tokens by which a hosted provider's own chat template may exceed the model's published one: for
-# each message, and for the prompt. `Count.most` of an estimate includes them.
-_PER_MESSAGE, _PER_PROMPT = 24, 96
 # Tokens or answers, and dollars: more is a mistake, and too much for the ledger.
 _MOST, _MOST_DOLLARS = 10**9, Decimal(1_000_000)
 # A limit of as many tokens as the budgets pay for.
@@ -103,7 +100,8 @@ def worst_case(request: Request) -> WorstCase:
     forms = [params.get("response_format"), always, extra]
     most = prompt.most + sum(len(json.dumps(form)) for form in forms if form)
     if prompt.exact and not model.provider.counts_exactly:
-        most += len(request.messages) * _PER_MESSAGE + _PER_PROMPT
+        # A provider's own chat template may exceed the model's published one; an estimate has that.
+        most += len(request.messages) * tokens.PER_MESSAGE_MOST + tokens.PER_PROMPT_MOST
     name = _limit_name(model)
     counts = {key: overrides[key] for key in (name, *_ANSWERS, *_LIMITS) if key in overrides}
     limits = {key: counts[key] for key in (name, *_LIMITS) if key in counts}
