@@ -167,14 +167,14 @@ def without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_content(content: object) -> bool:
-    """True if a message may have this content."""
+    """Return True if a message may have this content."""
     return isinstance(content, str) or (
         isinstance(content, tuple) and all(isinstance(part, Text | Image) for part in content)
     )
 
 
 def _has_content(message: Message) -> bool:
-    """True if a message says anything, or shows an image."""
+    """Return True if a message has text or an image."""
     if isinstance(message.content, tuple) and _is_content(message.content):
         return bool(message.text.strip() or message.images)
     return bool(str(message.content).strip())

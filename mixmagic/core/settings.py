@@ -1,6 +1,6 @@
 """The settings file, the environment and the folders: read in one place, passed down.
 
-May import `amount`, `notebook`, `files`, `money` and `errors`.
+May import `notebook`, `files`, `lazy`, `money`, `sealed` and `errors`.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import sys
 
-# What an encoding may lack, as it can be told apart from the rest, in one letter.
+# Characters that an encoding may lack, and their replacements: distinct, of one character each.
 _PLAINER = {"≈": "~", "≤": "<", "≥": ">", "→": ">", "·": "-", "✗": "x", "…": "."}
 
 
 def plainer(error: UnicodeError) -> tuple[str, int]:
-    """Return what to write in place of letters that an encoding lacks: an error handler."""
+    """Return a replacement for characters that an encoding lacks: an error handler for codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -22,9 +22,9 @@ codecs.register_error(ERRORS, plainer)
 
 
 def encodable(text: str) -> str:
-    """Return a text that standard output can write: what its encoding lacks is replaced.
+    """Return a text that standard output can write, with replacements for what its encoding lacks.
 
-    Not if standard output replaces it by itself.
+    The text is unchanged if standard output has an error handler of its own.
 
     Example:
         >>> encodable("9 → 5 tokens · 中")  # where standard output is ASCII
