@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mixmagic.backends import dialects, provider_errors, reported_usage
@@ -271,26 +271,24 @@ def _content(content: Any) -> tuple[str, str, bool]:
 
 def _tool_names(calls: Any) -> str:
     """The names of the tools that a piece calls."""
-    names = []
-    for call in calls if isinstance(calls, list) else [calls]:
-        if isinstance(call, Mapping):
-            function = call.get("function", call)
-            name = function.get("name") if isinstance(function, Mapping) else None
-            if isinstance(name, str) and name.strip():
-                names.append(one_line(name, _LONGEST_NAME))
-    return ", ".join(dict.fromkeys(names[:_MOST_NAMES]))
+    names = [function.get("name") for function in _functions(calls)]
+    lines = [one_line(n, _LONGEST_NAME) for n in names if isinstance(n, str) and n.strip()]
+    return ", ".join(dict.fromkeys(lines[:_MOST_NAMES]))
 
 
 def _tool_usage(calls: Any) -> Usage | None:
     """Estimated tokens of tool calls, which are billed, but not displayed."""
-    written = ""
-    for call in calls if isinstance(calls, list) else [calls]:
-        if isinstance(call, Mapping):
-            function = call.get("function", call)
-            if isinstance(function, Mapping):
-                fields = (function.get("name"), function.get("arguments"))
-                written += "".join(str(field) for field in fields if field)
+    fields = [f.get(name) for f in _functions(calls) for name in ("name", "arguments")]
+    written = "".join(str(field) for field in fields if field)
     return Usage(0, tokens.estimate(written), counted="estimate") if written else None
+
+
+def _functions(calls: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the functions of tool calls, or of one call in OpenAI's older form."""
+    for call in calls if isinstance(calls, list) else [calls]:
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            yield function
 
 
 def finish_reason(finish: Any) -> tuple[str, str]:
