@@ -115,7 +115,9 @@ class ResponseReader:
 
         A fast path for nearly all chunks of an answer. If it returns None, call `feed`.
         """
-        if not self._said or self._ended or self._decoder is None or not self._decoder.at_rest:
+        if not self._said or self._ended or self.done:
+            return None
+        if self._decoder is None or not self._decoder.at_rest:
             return None
         text = self._repeated.text(chunk)
         if text is None:

@@ -266,6 +266,18 @@ def test_repeated_events_give_the_same_deltas_in_any_chunking(session):
         assert read(steps)[0].startswith("It is [key] now!")
 
 
+def test_text_after_the_end_is_not_part_of_an_answer_without_a_finish_reason(session):
+    """It is ignored whether or not it is an event like the ones before."""
+    reader = ResponseReader(session.request("Hi", model="local"), session.backends.access)
+    event = frames(chunk(" Hi"), done=False)
+    assert [*reader.feed(event)]
+    assert reader.feed_text(event)
+    assert not [*reader.feed(b"data: [DONE]\n\n")]
+    assert reader.feed_text(event) is None
+    assert not [*reader.feed(event)]
+    assert not [*reader.close()]
+
+
 def test_an_event_within_a_line_that_has_begun_is_part_of_that_line(session):
     reader = ResponseReader(session.request("Hi", model="local"), session.backends.access)
     event = frames(chunk(" Hi"), done=False)
