@@ -112,12 +112,11 @@ def _refused(
 ) -> MixmagicError:
     """The error for a status, without the token counts of its body."""
     provider, words, error_codes = model.provider, provider_message(body), codes(body)
-    everything = f"{provider_message(body, _LONGEST)} {error_codes}".lower()
+    all_words = provider_message(body, _LONGEST)
+    everything = f"{all_words} {error_codes}".lower()
     quoted = f": {words}" if words else "."
-    if status in (400, 403, 413, 422) and is_overflow(
-        provider_message(body, _LONGEST), error_codes
-    ):
-        return _too_long(model, provider_message(body, _LONGEST))
+    if status in (400, 403, 413, 422) and is_overflow(all_words, error_codes):
+        return _too_long(model, all_words)
     if status == 402 or (status in (400, 403, 429) and _is_quota(everything, status, retry_after)):
         return ProviderError(
             f"{provider.label} answered {status}: no credit, or its quota or spending limit is used"
@@ -239,11 +238,12 @@ def in_stream(model: Model, error: Any, frame: Mapping[str, Any] | None = None) 
         code = int(code)
     if isinstance(code, int) and 400 <= code < 600:
         return from_status(model, code, body)
-    words = provider_message(body) or "it gave no reason"
     failure: MixmagicError
-    if is_overflow(provider_message(body, _LONGEST), codes(body)):
-        failure = _too_long(model, provider_message(body, _LONGEST))
+    all_words = provider_message(body, _LONGEST)
+    if is_overflow(all_words, codes(body)):
+        failure = _too_long(model, all_words)
     else:
+        words = provider_message(body) or "it gave no reason"
         failure = StreamBroken(
             f"{model.provider.label} broke off the answer: {words}",
             "The part received is kept; run the cell again for a complete answer.",
