@@ -137,7 +137,6 @@ def is_informative(usage: Usage) -> bool:
 
 def _objects(frame: Mapping[str, Any]) -> Iterator[Any]:
     """The usage objects of a frame, the one at the usual place first."""
-    yield frame.get(_FIELDS[0])
     for holder in (frame, *(frame.get(name) for name in _HOLDERS)):
         if isinstance(holder, dict):
             yield from (holder[name] for name in _FIELDS if name in holder)
