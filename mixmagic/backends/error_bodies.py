@@ -109,7 +109,7 @@ def provider_message(body: Any, longest: int = 200) -> str:
     Return an empty string if there is none. Bodies of successful responses are allowed, too.
 
     Args:
-        body: The result of `parse`.
+        body: The result of `parse_body`.
         longest: Maximum number of characters.
 
     Example:

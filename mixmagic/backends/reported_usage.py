@@ -74,7 +74,7 @@ def usage_in(frame: Mapping[str, Any]) -> Usage | None:
     llama.cpp's timings are read only if there is no other.
 
     Example:
-        >>> read({"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 5}}})
+        >>> usage_in({"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 5}}})
         Usage(prompt_tokens=9, completion_tokens=5, ...)
     """
     usages = [known for known in map(usage, _objects(frame)) if known is not None]

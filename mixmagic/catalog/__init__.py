@@ -45,7 +45,7 @@ class Catalog:
         self._providers: dict[str, Provider] = {}
         self._models: dict[_Key, Model] = {}
         self._renamed: set[_Key] = set()  # rows whose aliases come from a user's file
-        self._live_contexts: set[_Key] = set()  # rows whose context the provider has told
+        self._live_contexts: set[_Key] = set()  # rows with the context of the provider's list
         for path in sorted(Path(__file__).parent.glob("*.toml")):
             self._add(path)
         for path in sorted(user_dir.glob("*.toml")) if user_dir else []:

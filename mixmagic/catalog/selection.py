@@ -126,7 +126,7 @@ def select(
 ) -> Selection:
     """Return the row that a name means: at the cheapest provider with a key, if several serve it.
 
-    Only a bare alias such as `8x7b` is several providers' (see `Catalog.serving`). Providers that
+    Only a bare alias such as `8x7b` can have several rows (see `Catalog.serving`). Providers that
     serve the model today come first, then dedicated endpoints, then servers that need no key. If
     no provider is set up, it is the catalog's first row. A retired row is never preferred.
 

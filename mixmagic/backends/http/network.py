@@ -1,8 +1,9 @@
 """Network connections that another thread can abort, and that respect the call's timeouts.
 
-Used only by `transport`. Closing a response does not wake a thread that is reading its socket, but
-shutting the socket down does. And a read timeout starts again with each byte, so that a server's
-pings could keep a call alive forever. So every connection knows the call that uses it.
+Used only by `backend` and `transport`. Closing a response does not wake a thread that is reading
+its socket, but shutting the socket down does. And a read timeout starts again with each byte, so
+that a server's pings could keep a call alive forever. So every connection knows the call that uses
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The HTTP transport of a process: httpcore's connection pools, proxies and certificates.
 
 httpx's own transport has no argument for a network backend, which is needed to stop a call at once.
-Used only by `backends.http`.
+Used only by `backend`.
 """
 
 from __future__ import annotations
