@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from mixmagic.core.sealed import sealed
 from mixmagic.core.values import Provider
 from mixmagic.keys.credentials import Credentials
+from mixmagic.keys.environment import is_set
 from mixmagic.keys.headers import variables
 
 # Seconds to cache a result: asking the keyring takes a while.
@@ -23,7 +22,7 @@ def is_available(credentials: Credentials, provider: Provider) -> bool:
     if credentials.lacking(provider):
         return False
     is_server = not provider.key_required and (
-        _is_set(provider.url_env) or bool(provider.base_url and not provider.url_env)
+        is_set(provider.url_env) or bool(provider.base_url and not provider.url_env)
     )
     return is_server or bool(credentials.find(provider)[0])
 
@@ -45,7 +44,7 @@ class Availability:
 
     def __call__(self, provider: Provider) -> bool:
         names = (provider.key_env, provider.url_env, *variables(provider))
-        state = (*map(_is_set, names), self._credentials.dotenv.version())
+        state = (*map(is_set, names), self._credentials.dotenv.version())
         before, until, answer = self._answers.get(provider.name, (None, 0.0, False))
         if before != state or time.monotonic() > until:
             # Without a lock: a keyring may be slow, or ask for a password.
@@ -56,9 +55,3 @@ class Availability:
     def forget(self) -> None:
         """Clear the cache, because the keyring has changed."""
         self._answers.clear()
-
-
-def _is_set(variable: str) -> bool:
-    """Return True if an environment variable has a value."""
-    with sealed():
-        return bool(variable and os.environ.get(variable, "").strip())

@@ -25,7 +25,7 @@ from mixmagic.core import lazy
 from mixmagic.core.sealed import sealed
 from mixmagic.core.values import Model, Provider
 from mixmagic.errors import MissingKey, MissingPackage, Stopped, StoreError
-from mixmagic.keys.environment import DotEnv, sounds_like_url, sounds_secret, without_keys
+from mixmagic.keys.environment import DotEnv, is_set, sounds_like_url, sounds_secret, without_keys
 from mixmagic.keys.headers import filled, is_confidential, key_header, variables
 from mixmagic.keys.placeholders import is_secret
 from mixmagic.keys.redact import Fingerprints, Redactor, Secret
@@ -116,11 +116,9 @@ class Credentials:
 
     def is_set_up(self, provider: Provider) -> bool:
         """Return True if the provider has a key or a URL of the user's, or is on this machine."""
-        with sealed():
-            has_url = bool(provider.url_env and os.environ.get(provider.url_env, "").strip())
         is_local = is_here(host_of(provider.base_url.partition("://")[2]))
         has_headers = bool(variables(provider)) and not self.lacking(provider)
-        return has_url or is_local or has_headers or any(self.find(provider))
+        return is_set(provider.url_env) or is_local or has_headers or any(self.find(provider))
 
     def require(self, model: Model) -> None:
         """Check that the key and the variables that a call to a model needs are set.

@@ -39,6 +39,12 @@ def sounds_like_url(name: str) -> bool:
     return _URL.search(name) is not None
 
 
+def is_set(name: str) -> bool:
+    """Return True if an environment variable has a value; False if `name` is empty."""
+    with sealed():
+        return bool(name and os.environ.get(name, "").strip())
+
+
 def without_keys(named: Collection[str] = ()) -> dict[str, str]:
     """Return this process's environment for a process that needs no keys.
 
