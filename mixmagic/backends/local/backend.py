@@ -70,7 +70,7 @@ class LocalBackend:
     ) -> list[Mapping[str, Any]]:
         """Return the embedded model, if its weights have been fetched."""
         embedded = weights.path(self._settings.cache_dir)
-        return [{"id": embedded.name.partition(".")[0]}] if embedded.exists() else []
+        return [{"id": weights.MODEL_ID}] if embedded.exists() else []
 
     def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
         """Return the number of tokens that llama.cpp counts for a conversation.
@@ -197,7 +197,7 @@ class LocalBackend:
 
 def _embedded(model: Model) -> bool:
     """True for the model whose weights we fetch."""
-    return model.id == weights.path(Path()).name.partition(".")[0]
+    return model.id == weights.MODEL_ID
 
 
 def _returned(steps: Generator[Any, None, _Result]) -> _Result:

