@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mixmagic.catalog import Catalog
+from mixmagic.catalog.selection import million_cost
 from mixmagic.core.money import Usage, exact_sum
 from mixmagic.core.values import Model, Provider
 from mixmagic.errors import UnknownModel
-
-_MILLION = Usage(1_000_000, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +129,7 @@ def offers(catalog: Catalog, name: str) -> list[Offer]:
         ['together:disco']
     """
     asked = catalog.resolve(name)
-    found = [
-        Offer(model, model.price.cost(_MILLION) if model.price else None)
-        for model in _same(asked, catalog.models)
-    ]
+    found = [Offer(model, million_cost(model)) for model in _same(asked, catalog.models)]
     return sorted(found, key=lambda offer: (offer.cost is None, offer.cost or 0))
 
 

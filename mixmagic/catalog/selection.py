@@ -190,6 +190,11 @@ def suited(catalog: Catalog, wanted: str) -> list[Model]:
     return sorted(rows, key=lambda row: (-len(needed & set(row.strengths)), *_rank(row)))
 
 
+def million_cost(model: Model) -> Decimal | None:
+    """Return US dollars for a million tokens in and a million out; `None` if no price is known."""
+    return model.price.cost(_MILLION) if model.price else None
+
+
 def _cheapest(usable: Sequence[Model], fits: Callable[[Model], bool]) -> Selection:
     """Return the cheapest row that fits, the first of equals; unknown prices come last."""
     model = min(usable, key=lambda row: (not fits(row), *_rank(row)))
@@ -202,5 +207,5 @@ def _cheapest(usable: Sequence[Model], fits: Callable[[Model], bool]) -> Selecti
 
 def _rank(model: Model) -> tuple[int, bool, Decimal]:
     """Return a sort key: models served today first, then by price; unknown prices come last."""
-    cost = model.price.cost(_MILLION) if model.price else None
+    cost = million_cost(model)
     return _STATUSES.get(model.status, 0), cost is None, cost or Decimal(0)
