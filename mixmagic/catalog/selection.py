@@ -174,7 +174,8 @@ def suited(catalog: Catalog, wanted: str) -> list[Model]:
         >>> suited(Catalog(), "complex reasoning")[0].aliases
         ('8x22b',)
     """
-    known = {strength.lower(): strength for row in catalog.models for strength in row.strengths}
+    models = catalog.models
+    known = {strength.lower(): strength for row in models for strength in row.strengths}
     name = wanted.strip().lower()
     if name in TASKS:
         needed = set(TASKS[name].strengths)
@@ -186,7 +187,7 @@ def suited(catalog: Catalog, wanted: str) -> list[Model]:
             f"{did_you_mean(name, [*known.values(), *TASKS], likeness=0.5)}"
             f"Strengths are {', '.join(sorted(known.values()))}; tasks are {', '.join(TASKS)}.",
         )
-    rows = [row for row in catalog.models if needed & set(row.strengths)]
+    rows = [row for row in models if needed & set(row.strengths)]
     return sorted(rows, key=lambda row: (-len(needed & set(row.strengths)), *_rank(row)))
 
 
