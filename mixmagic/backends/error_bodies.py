@@ -94,6 +94,15 @@ def loads(text: str) -> Any:
     return value
 
 
+def is_json(text: str) -> bool:
+    """Return True if a text is one JSON value; a truncated object or list is not."""
+    try:
+        _parse(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def parse_body(raw: bytes) -> Any:
     """Return the body of an error as JSON, or as text if it is not JSON."""
     text = raw.decode("utf-8-sig", "replace")

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
+from mixmagic.backends.error_bodies import is_json
 from mixmagic.core.values import Delta
 from mixmagic.errors import MixmagicError
 
@@ -135,7 +136,7 @@ class _Unwrapper:
     def close(self) -> str:
         """Return the held text, unless it closes the object that was removed."""
         held, self._held = "".join(self._held), []
-        return "" if self._wrapped and "}" in held and _is_json("".join(self._shown)) else held
+        return "" if self._wrapped and "}" in held and is_json("".join(self._shown)) else held
 
 
 def _moved(schema: Any, root: str, *, named: bool = False) -> Any:
@@ -154,12 +155,3 @@ def _moved(schema: Any, root: str, *, named: bool = False) -> Any:
     if isinstance(reference, str) and _INSIDE.match(reference):
         copy["$ref"] = f"{root}{reference[1:]}"
     return copy
-
-
-def _is_json(text: str) -> bool:
-    """True if a text is one JSON value."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

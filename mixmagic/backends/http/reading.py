@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -192,13 +191,12 @@ class ResponseReader:
         """
         if self._decoder is None:
             body = b"".join(self._body)
-            if not (torn and _is_cut(body.decode("utf-8-sig", "replace"))):
+            if not torn or error_bodies.is_json(body.decode("utf-8-sig", "replace")):
                 yield from self._whole(body)
         else:
             for event in self._decoder.close():
-                if torn and not event.data.startswith(_DONE) and _is_cut(event.data):
-                    continue
-                yield from self._event(event)
+                if not torn or event.data.startswith(_DONE) or error_bodies.is_json(event.data):
+                    yield from self._event(event)
         yield from self.held()
 
     def held(self) -> Iterator[Delta]:
@@ -349,15 +347,6 @@ class ResponseReader:
             if delta.reasoning:
                 delta = delta._replace(reasoning=redactors[1].feed(delta.reasoning))
         return delta
-
-
-def _is_cut(text: str) -> bool:
-    """True if a text is not valid JSON: truncated JSON never is."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return True
-    return False
 
 
 def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
