@@ -144,11 +144,7 @@ class _Blocks:
         self._next()
         heading = opening.type == "heading_open" and self._progress.headings < _MOST_HEADINGS
         place = "heading" if heading else "item" if first else "paragraph"
-        text = (
-            None
-            if token.info
-            else InlineWriter(token.children or (), place, self._progress.formulas).write()
-        )
+        text = self._inline(token, place)
         if text is None:
             return self._code(token.info or token.content, "", nested=opening.level > 0)
         if not text:
@@ -157,6 +153,12 @@ class _Blocks:
             self._progress.headings += 1
             return [Block("heading", f"{'#' * int(opening.tag[1])} {text}")]
         return [Block("tight" if opening.hidden else "paragraph", text)]
+
+    def _inline(self, token: Token, place: str) -> str | None:
+        """Return the content of an `inline` token; `None` if it is too complex."""
+        if token.info:  # not parsed: see `markdown.is_storm`
+            return None
+        return InlineWriter(token.children or (), place, self._progress.formulas).write()
 
     def _definition(self, token: Token) -> list[Block]:
         """Return an unused link definition that is not a link, such as `[Answer]: 42`, as text."""
@@ -209,11 +211,7 @@ class _Blocks:
             if token.type == "tr_open":
                 rows.append([])
             elif token.type == "inline":
-                text = (
-                    None
-                    if token.info
-                    else InlineWriter(token.children or (), "cell", self._progress.formulas).write()
-                )
+                text = self._inline(token, "cell")
                 if text is None:
                     text = f"<code>{as_code(token.info or token.content)}</code>"
                 rows[-1].append(text)
