@@ -178,13 +178,10 @@ class Budgets:
             return rest.partition(":")[0] == self._session
         return per != "notebook" or notebook.canonical(rest) == path
 
-    def limits(
-        self, session: str, notebook: str | None, day: str, cell: Budget | None = None
-    ) -> list[Limit]:
-        """Return the limits that apply to a call, the narrowest first.
+    def limits(self, notebook: str | None, day: str, cell: Budget | None = None) -> list[Limit]:
+        """Return the limits that apply to a call of this session, the narrowest first.
 
         Args:
-            session: The session's id.
             notebook: The notebook's path, if known.
             day: The day of the call, as in `2026-11-24`.
             cell: The call's own budget.
@@ -193,20 +190,20 @@ class Budgets:
             StoreError: The file cannot be read, so the limits are not known.
         """
         content = self._content()
-        call = (self._read[0], self.settings, session, notebook, day, cell)
+        call = (self._read[0], self.settings, notebook, day, cell)
         last, limits = self._last
         if last != call:
-            limits = list(self._limits(content, session, notebook, day, cell))
+            limits = list(self._limits(content, notebook, day, cell))
             self._last = call, limits
         return limits
 
     def _limits(
-        self, content: _File, session: str, notebook: str | None, day: str, cell: Budget | None
+        self, content: _File, notebook: str | None, day: str, cell: Budget | None
     ) -> Iterator[Limit]:
         if cell is not None:
             yield Limit("cell", cell.id, cell.limit, "its own budget", "a higher --budget")
         periods: tuple[tuple[Per, str | None, Decimal | None, str], ...] = (
-            ("session", session, content.sessions.get(session), ""),
+            ("session", self._session, content.sessions.get(self._session), ""),
             ("notebook", notebook, content.notebooks.get(notebook or ""), " --notebook"),
             ("day", day, content.names.get("day"), " --per day"),
             ("month", day[:7], content.names.get("month"), " --per month"),

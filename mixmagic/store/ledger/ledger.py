@@ -231,7 +231,7 @@ class Ledger:
             StoreError: The limits cannot be read.
         """
         cell = reservation.request.control.budget
-        return self.budgets.limits(self.session, reservation.notebook, reservation.day, cell)
+        return self.budgets.limits(reservation.notebook, reservation.day, cell)
 
     def set_limit(self, per: Per, limit: Decimal | None, notebook: str | None = None) -> None:
         """Set what may be spent in a period, or remove the limit with `None`.
@@ -269,7 +269,7 @@ class Ledger:
             raise
         except StoreError:
             pass  # a file that cannot be written may be readable
-        limits = self.budgets.limits(self.session, notebook, day(), cell)
+        limits = self.budgets.limits(notebook, day(), cell)
         query = self.database.rows
         return self.waiters.with_returning(query, _balances(query, limits))
 
