@@ -23,14 +23,12 @@ _MOST_FORMULAS, _MOST_FORMULA_CHARACTERS = 1500, 15_000
 # Characters of an address that is shown instead of a link.
 _LONGEST_PATH = 200
 
-
 # JupyterLab would take these out of code: a formula, or its placeholder for one.
 FORMULA = re.compile(r"\$|\\\\?[()\[\]]|\\begin|\\end|\\(?:eq)?ref|@@")
 _ODD_BLANK = re.compile(ODD_BLANK)
 _BLANK = re.compile(r"[\t-\r]")
 _TASK = re.compile(r"\[[ xX]\] ")
 _LAST_BREAKS = re.compile(r"(?:\\?\n)+$")
-
 
 _MARKS = {"em": ("*", "_"), "strong": ("**", "__"), "s": ("~~", "~~")}
 

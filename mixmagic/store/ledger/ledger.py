@@ -212,7 +212,7 @@ class Ledger:
             self._writer.presume_lost(entry)
 
     def note_progress(self, reservation: Reservation) -> None:
-        """Note that a piece of a call's answer has come: other calls may wait for its end."""
+        """Note that a call has received a piece of its answer: others may wait for its end."""
         if (entry := reservation.own_entry) is not None:
             self._writer.note_progress(entry)
 

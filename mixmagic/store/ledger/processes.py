@@ -27,7 +27,7 @@ def has_exited(process_id: str | None) -> bool | None:
     """Return True if a process has ended, `None` if it ran on another host.
 
     Args:
-        process_id: As `own_process_id` returned it there; `None` if it left none.
+        process_id: As `own_process_id` returned it there; `None` if unknown.
     """
     if process_id is None:
         return True

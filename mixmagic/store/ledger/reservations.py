@@ -44,7 +44,7 @@ class Entry:
         number: The row's id; `None` while it is not in the file.
         budgeted: True if budgets apply to the call.
         began: When the call began, on the monotonic clock.
-        moved: When the last piece of its answer came, or when it began, likewise.
+        moved: When the last piece of its answer was received, or when it began, likewise.
         thread: The thread that reads the answer.
     """
 
@@ -60,7 +60,7 @@ class Entry:
         self.moved = self.began
 
     def move(self) -> None:
-        """Note that a piece of the answer has come, and which thread reads it."""
+        """Note that a piece of the answer has been received, and which thread reads it."""
         self.moved, self.thread = time.monotonic(), threading.get_ident()
 
     @property
@@ -137,7 +137,7 @@ class Waiter:
     Attributes:
         limits: Ids of the limits that have too little left for it.
         since: When it began to wait: seconds since 1970.
-        wakeup: Rings when there may be money, or when the call is stopped.
+        wakeup: Woken when there may be money, or when the call is stopped.
         active: False while its reader is busy with a progress message: then it delays no other.
         announced: True if other processes know of it.
     """

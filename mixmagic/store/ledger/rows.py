@@ -337,11 +337,11 @@ class RowWriter:
         self._presumed[entry] = time.monotonic()
 
     def lose(self, entry: Entry) -> None:
-        """Let a call count as lost until `record` says better."""
+        """Let a call count as lost until `record` is called."""
         self._owed.setdefault(entry, Outcome("lost", None, entry.row["held_nanodollars"]))
 
     def note_progress(self, entry: Entry) -> None:
-        """Note that a piece of a call's answer has come; tell other processes now and then."""
+        """Note that a call has received a piece of its answer; at times, tell other processes."""
         entry.move()
         if entry.budgeted and entry.moved - max(entry.began, self._noted) > _NOTED:
             before, self._noted = self._noted, entry.moved

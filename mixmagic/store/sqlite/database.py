@@ -121,10 +121,10 @@ class Database:
         for _ in self._tries(timeout):
             with self.lock:
                 if self._open is not None and self._open.in_transaction:
-                    # Only this thread can be in here: in a signal's handler, or a finalizer.
+                    # Only this thread can be in here: in a signal handler or a finalizer.
                     raise StoreError(
                         f"{self.path} is being written by this very thread.",
-                        "Ask nothing in a signal's handler.",
+                        "Do not call a model in a signal handler or a finalizer.",
                     )
                 begun = False
                 try:
