@@ -260,6 +260,21 @@ def test_nothing_but_the_keyring_has_the_key(empty):
     assert leaks(*(each for each in written if not each.startswith(b"trouble"))) == []
 
 
+def test_a_key_that_was_never_read_is_kept_out_of_values(tmp_path):
+    """The first prompt of a kernel, whose key is in the keyring alone."""
+    fresh = Place(tmp_path)
+    try:
+        fresh.kept.write_text(json.dumps({"mixmagic together": KEY}))
+        fresh.server.plan = [whole("Hi")]
+        fresh.kernel.run("import json\n[secret] = json.load(open('kept.json')).values()")
+        ran = fresh.kernel.run("%%mixtral -m together:8x7b\nIs {{ secret }} a key?")
+        assert ran.status == "ok", ran.text
+        [request] = fresh.server.received
+        assert request.body["messages"][-1]["content"] == "Is [key] a key?"
+    finally:
+        fresh.close()
+
+
 def test_the_error_without_a_prompt_names_the_other_ways(together, monkeypatch):
     """Under nbclient, papermill and nbconvert."""
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
