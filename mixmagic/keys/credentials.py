@@ -99,12 +99,12 @@ class Credentials:
                 source = "in the keyring"
             return key, source
 
-    def source(self, provider: Provider, key: str = "") -> str | None:
+    def source(self, provider: Provider, key: str) -> str | None:
         """Return the source of a call's key; empty if it has no key, `None` if unknown.
 
         Args:
             provider: The provider to call.
-            key: The key to send, if not the one that is set up.
+            key: The key to send; empty for the one that is set up.
         """
         source = "the one that was given" if key else self.find(provider)[1]
         return source or (None if provider.headers else "")

@@ -33,7 +33,7 @@ class EngineFailed(Exception):
         usable: False if xllamacpp itself cannot be used.
     """
 
-    def __init__(self, reason: str, *, loaded: bool, usable: bool = True) -> None:
+    def __init__(self, reason: str, *, loaded: bool, usable: bool) -> None:
         super().__init__(reason)
         self.reason, self.loaded, self.usable = reason, loaded, usable
 
