@@ -198,12 +198,8 @@ def _json_bundle(completion: Completion) -> Bundle:
     """
     value = extract.loads(completion.text)
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
-    # A lone surrogate cannot be sent to the front end.
-    pretty = (
-        pretty
-        if pretty.isascii() or not _LONE_SURROGATE.search(pretty)
-        else json.dumps(value, indent=2)
-    )
+    if not pretty.isascii() and _LONE_SURROGATE.search(pretty):  # a front end cannot receive it
+        pretty = json.dumps(value, indent=2)
     return _highlighted(pretty, "json")
 
 

@@ -102,9 +102,7 @@ class NotebookRenderer:
         text = completion.text
         if self._segments and len(text) < self._length:  # some text turned out to be thoughts
             self._gather()
-        elif (
-            self._segments and len(text) > self._length
-        ):  # it was stopped before everything was drawn
+        elif self._segments and len(text) > self._length:  # stopped before all of it was drawn
             self.draw(text[self._length :], "")
         if self._segments is None or len(self._shown) < 2:
             with_thoughts = self._thoughts is None

@@ -47,7 +47,7 @@ class Segments:
     def feed(self, piece: str) -> list[Bundle]:
         """Take the next piece; return the last segment as it is now, and new ones after it."""
         self._closed += self._reader.feed(piece)
-        full: list[Bundle] = []
+        bundles: list[Bundle] = []
         while self.length > LONGEST:
             if not self._closed.markdown:
                 if len(self._reader.tail.markdown) <= 2 * LONGEST:
@@ -55,11 +55,11 @@ class Segments:
                 self._closed = self._reader.cut()
             if not self._reader.tail.markdown:
                 break  # nothing follows: it is the last one
-            full.append(self._bundle(self._closed, True))
+            bundles.append(self._bundle(self._closed, True))
             self._closed = Closed()
-        return (
-            [*full, self._bundle(self._closed + self._reader.tail, False)] if self.length else full
-        )
+        if self.length:
+            bundles.append(self._bundle(self._closed + self._reader.tail, False))
+        return bundles
 
     def last(self) -> Bundle:
         """Return the last segment at the end of the answer."""
