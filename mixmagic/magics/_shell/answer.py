@@ -101,7 +101,7 @@ def _show_answer(
 ) -> tuple[Any, Any]:
     """Show the answer as it arrives; return it, and the value for `-o`."""
     from mixmagic.calls.collector import stopped_with
-    from mixmagic.display.live import show
+    from mixmagic.display.live import AttemptsRenderer, show
     from mixmagic.display.renderers import renderer
 
     session = magic.session
@@ -113,7 +113,6 @@ def _show_answer(
         except KeyboardInterrupt:
             raise stopped_with(completion) from None
         return completion, completion if form.parse is None else completion.value
-    from mixmagic.display.live import AttemptsRenderer
     from mixmagic.structured.attempts import ask_structured
 
     attempts = AttemptsRenderer(view, schema)
