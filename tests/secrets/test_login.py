@@ -270,7 +270,7 @@ def test_a_key_that_was_never_read_is_kept_out_of_values(tmp_path):
         ran = fresh.kernel.run("%%mixtral -m together:8x7b\nIs {{ secret }} a key?")
         assert ran.status == "ok", ran.text
         [request] = fresh.server.received
-        assert request.body["messages"][-1]["content"] == "Is [key] a key?"
+        assert request.body["messages"][-1]["content"] == "Is [key] a key?\n"
     finally:
         fresh.close()
 
