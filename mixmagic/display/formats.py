@@ -232,7 +232,7 @@ def _other_tables_note(text: str) -> str:
         others = tables.text_table(text).others
     except AnswerUnusable:
         return ""
-    return f"the first of {others + 1} tables" if others else ""
+    return extract.position_note(0, others + 1, "tables")
 
 
 FORMATS: Mapping[str, Format] = {
