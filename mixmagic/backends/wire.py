@@ -42,6 +42,7 @@ _FINISH_WORDS = {
         """,
 }
 _FINISHES = {word: end for end, words in _FINISH_WORDS.items() for word in [end, *words.split()]}
+OUR_FINISHES = frozenset(_FINISH_WORDS)
 _FEEDBACK = ("promptFeedback", "prompt_feedback")  # Gemini's reason for refusing a prompt
 _LONGEST_REASON = 80  # characters of a reason
 # Fields of a choice with content; the others are about its end.

@@ -334,7 +334,7 @@ class ResponseReader:
 
     def _clean(self, delta: Delta) -> Delta:
         """Return a piece without keys."""
-        if delta.finish is not None:
+        if delta.finish is not None and delta.finish not in wire.OUR_FINISHES:
             delta = delta._replace(finish=one_line(self._access.redact(delta.finish), 40))
         if delta.note or delta.tool:
             note, tool = self._access.redact([delta.note, delta.tool])
