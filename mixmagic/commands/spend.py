@@ -99,12 +99,11 @@ def _resolve(session: Session, words: list[str]) -> Table:
         StoreError: The ledger cannot be written.
     """
     from mixmagic.core.money import format_column
-    from mixmagic.display.spend import sweep
     from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
 
     caption = "Record a provider's bill: `spend --resolve NUMBER DOLLARS`."
-    sweep(session)
+    session.ledger.sweep_if_writable()
     if words:
         number, cost = _number_and_cost(words)
         session.ledger.resolve(number, cost)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 from mixmagic.core import files
 from mixmagic.core.money import exact_sum, format_column, to_nano
 from mixmagic.display.table import Table
-from mixmagic.errors import BadArguments, MissingPackage, StoreDamaged, StoreError, did_you_mean
+from mixmagic.errors import BadArguments, MissingPackage, StoreError, did_you_mean
 from mixmagic.store.ledger.spend import (
     MONEY,
     By,
@@ -215,7 +215,7 @@ def read_spend(session: Session, period: str = "session", by: str = "model") -> 
     chosen = cast("Period", _one_of("period", period, get_args(Period)))
     grouped = cast("By", _one_of("grouping", by, get_args(By)))
     ledger = session.ledger
-    sweep(session)
+    ledger.sweep_if_writable()
     rows = ledger.spent(chosen, grouped)
     return Spend(rows, chosen, grouped, timeline(ledger.database, ledger.session, chosen))
 
@@ -300,16 +300,6 @@ def _spend_notes(everything: Spent, costs: str) -> Iterator[str]:
         yield f"{format_column([everything.held])[0]} is reserved for {calls}"
     if everything.saved < 0:
         yield "saved below $0: cached tokens cost more than others"
-
-
-def sweep(session: Session) -> None:
-    """Find the calls of processes that have exited, if the ledger can be written."""
-    try:
-        session.ledger.sweep()
-    except StoreDamaged:
-        raise  # its message, shown once, names the quarantined file
-    except StoreError:
-        pass  # it may still be readable
 
 
 def _one_of(noun: str, name: str, names: Sequence[str]) -> str:

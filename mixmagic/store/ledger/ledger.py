@@ -263,12 +263,7 @@ class Ledger:
         Raises:
             StoreError: The ledger, or the limits, cannot be read.
         """
-        try:
-            self.sweep()
-        except StoreDamaged:
-            raise
-        except StoreError:
-            pass  # a file that cannot be written may be readable
+        self.sweep_if_writable()
         limits = self.budgets.limits(notebook, day(), cell)
         query = self.database.rows
         return self.waiters.with_returning(query, _balances(query, limits))
@@ -328,6 +323,19 @@ class Ledger:
                     if row := query.fetchone():
                         rows.close(connection, row, Outcome("lost", None, row["held_nanodollars"]))
         self._swept = os.getpid(), time.monotonic()
+
+    def sweep_if_writable(self) -> None:
+        """Sweep before reading; a file that cannot be written may still be readable.
+
+        Raises:
+            StoreDamaged: The file was damaged: the message, shown once, names the quarantined one.
+        """
+        try:
+            self.sweep()
+        except StoreDamaged:
+            raise
+        except StoreError:
+            pass
 
     def resolve(self, number: int, cost: Decimal) -> None:
         """Correct the cost of a call to what the provider has billed for it.
