@@ -98,7 +98,9 @@ def repair(request: Request, completion: Completion, problem: str) -> Request:
         >>> repair(request, completion, "$.age: 'old' is not of type 'integer'").messages[-1].role
         'user'
     """
-    correction = f"This is not what was asked for. {problem}\nAnswer again: the whole JSON, mended."
+    correction = (
+        f"This is not what was asked for. {problem}\nAnswer again: the whole JSON, corrected."
+    )
     answer = completion.text if completion.text.strip() else "(no answer)"
     messages = (*request.messages, Message("assistant", answer), Message("user", correction))
     return replace(request, messages=messages)
