@@ -80,12 +80,13 @@ class Session:
         from mixmagic.layers.retry import retry
         from mixmagic.layers.throttle import throttle
 
+        place = self._notebook_place()
         # Outermost first.
         layers = [
             notes(self.settings),
             resolve(self.catalog, self.available, self.backends.access.require),
             fit(),
-            meter(self.ledger, self._notebook_path, self.calls),
+            meter(self.ledger, None if place is None else place.text, self.calls),
             retry(self.settings),
             throttle(),
         ]
@@ -387,15 +388,9 @@ class Session:
     @property
     def notebook(self) -> str | None:
         """The notebook's canonical path, also after a move; `None` if the front end names none."""
-        named = self.settings.notebook
-        if named is None:
-            self._place = None
+        place = self._notebook_place()
+        if place is None:
             return None
-        place = self._place
-        if place is None or place.named != named:
-            from mixmagic.core.notebook import Place
-
-            place = self._place = Place(named)
         with suppress(StoreError):  # tried again at the next call
             if place.follow(self._rename_notebook):
                 self.__dict__.pop("stream", None)
@@ -404,10 +399,16 @@ class Session:
     def _rename_notebook(self, before: str, after: str) -> None:
         self.ledger.rename_notebook(before, after)  # a ledger is made only if it is needed
 
-    @property
-    def _notebook_path(self) -> str | None:
-        """The notebook's path as it was found last."""
-        return None if self._place is None else self._place.text
+    def _notebook_place(self) -> Place | None:
+        """Return the notebook as it was found last; `None` if the front end names none."""
+        named, place = self.settings.notebook, self._place
+        if named is None:
+            place = self._place = None
+        elif place is None or place.named != named:
+            from mixmagic.core.notebook import Place
+
+            place = self._place = Place(named)
+        return place
 
     @cached
     def catalog(self) -> Catalog:

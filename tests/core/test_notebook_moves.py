@@ -33,6 +33,15 @@ def spent(session: Session) -> dict[str, Decimal]:
     return {row.name: row.cost for row in session.ledger.spent("all", "notebook")}
 
 
+def test_its_budget_applies_to_a_stream_from_before_the_first_request(book, together):
+    session = Session()
+    stream = session.stream
+    session.budget(0, per="notebook")
+    with pytest.raises(BudgetExceeded, match="this notebook's budget"):
+        list(stream(session.request("Hi", stream=False)))
+    session.close()
+
+
 @pytest.mark.parametrize(
     "target", ["b.ipynb", "below/a.ipynb", "../c.ipynb", "../beside/d.ipynb", "é \U0001f642.ipynb"]
 )
