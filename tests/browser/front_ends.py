@@ -88,7 +88,8 @@ def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:
 class Lab:
     """The page of a running JupyterLab with one notebook open in it."""
 
-    own_errors: tuple[str, ...] = ()  # the front end's, whatever is in the notebook
+    # The front end's own, whatever is in the notebook: it was being saved when it was closed.
+    own_errors: tuple[str, ...] = ("Disposed",)
 
     def __init__(self, page, url: str, root: Path) -> None:
         self.page = page
@@ -217,7 +218,7 @@ class Lab:
 class Notebook(Lab):
     """A page of Notebook 7, which shows one notebook."""
 
-    own_errors = ("Cannot read properties of undefined (reading 'schema')",)
+    own_errors = (*Lab.own_errors, "Cannot read properties of undefined (reading 'schema')")
 
     def load(self) -> None:
         """Do nothing: there is no page without a notebook."""

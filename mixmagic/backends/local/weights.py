@@ -149,13 +149,12 @@ def _download(folder: Path, env: Mapping[str, str] | None) -> Generator[float, N
 
 
 def _size(folder: Path) -> int:
-    """Total size of the files below `folder`, some of which may disappear meanwhile."""
+    """Total size of the files below `folder`, any of which may disappear meanwhile."""
     total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:
-            continue
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(inside, name).stat().st_size
     return total
 
 

