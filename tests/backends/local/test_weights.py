@@ -93,9 +93,10 @@ def test_a_folder_that_pip_deletes_while_the_progress_is_measured(index, tmp_pat
     gone = []
 
     def scandir(folder, scan=os.scandir):
-        if Path(folder).name == "scratch":
-            (Path(folder) / "pip-gone").mkdir(exist_ok=True)
-        elif Path(folder).name == "pip-gone":
+        name = str(folder).rpartition("/")[2]  # a folder that is deleted is scanned by number
+        if name == "scratch":
+            Path(folder, "pip-gone").mkdir(exist_ok=True)
+        elif name == "pip-gone":
             Path(folder).rmdir()
             gone.append(folder)
         return scan(folder)
