@@ -152,7 +152,7 @@ def test_html_is_shown_in_a_frame_in_which_nothing_acts(lab, provider):
     assert any("allow-scripts" in each for each in lab.refused)
     assert lab.cell(1).locator("iframe").get_attribute("sandbox") == ""
     assert "tokens · $0.0000" in lab.text(1)
-    assert "one HTML page" in provider.received[-1].body["messages"][0]["content"]
+    assert "Answer with HTML alone" in provider.received[-1].body["messages"][0]["content"]
     assert lab.text(2) == "stop"
     (saved,) = lab.saved().cells[1].outputs
     assert set(saved.data) == {"text/html", "text/plain"}

@@ -351,7 +351,7 @@ class TestHostile:
         desk.run(PERSON)
         shown = desk.run("%%mixtral --schema Person --as curl\nWho?").text
         assert '"response_format"' in shown
-        assert "match this JSON Schema" in shown
+        assert "fits this JSON Schema" in shown
 
     def test_all_answers_are_shown_in_every_form(self, desk):
         def both(text: str) -> Answer:
