@@ -194,6 +194,7 @@ class SocketStream(httpcore.NetworkStream):
         self.call: CallConnection | None = None
         self._cutter = ResponseCutter()
         self._timeout: float | None = -1.0  # the socket's timeout; not set yet
+        self._head = b""  # of a request: sent with the beginning of its body
         self._used = self._ended = False
         _active_call().attach(self)
 
@@ -227,6 +228,9 @@ class SocketStream(httpcore.NetworkStream):
             if self._cutter.rest:
                 raise httpcore.RemoteProtocolError("the previous response was followed by bytes")
             self._cutter.begin_head()
+            self._head = buffer  # httpcore writes the body next, or that there is none
+            return
+        buffer, self._head = self._head + buffer, b""
         call.on_write(buffer, reused=self._used)
         try:
             for start in range(0, len(buffer), _WRITE_SIZE):
