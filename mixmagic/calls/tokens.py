@@ -6,7 +6,6 @@ May import `values` and the packages below it.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import string
@@ -148,16 +147,22 @@ def count(messages: Sequence[Message], model: Model) -> Count:
     exact = None if images else _exact_count(messages, model)
     if exact is not None:
         return Count(exact, exact, exact=True)
-    most = sum(_most(message.text) + PER_MESSAGE_MOST for message in messages)
-    most += PER_PROMPT_MOST + images * _PER_IMAGE_MOST
-    return Count(estimate_prompt(messages), most, exact=False)
+    return Count(estimate_prompt(messages), most(messages), exact=False)
+
+
+def most(messages: Sequence[Message]) -> int:
+    """Return the most tokens that a conversation can have, as `count` estimates it."""
+    return PER_PROMPT_MOST + sum(
+        _most(message.text) + PER_MESSAGE_MOST + len(message.images) * _PER_IMAGE_MOST
+        for message in messages
+    )
 
 
 def _exact_count(messages: Sequence[Message], model: Model) -> int | None:
     """Return the tokens of a conversation; `None` if no tokenizer of the model is at hand."""
     exact = _from_counters(lambda counter: counter.count(messages, model, load=False))
     if exact is None and (encode := _encoder(model.tokenizer)):
-        written = json.dumps([model.tokenizer, [[m.role, m.text] for m in messages]])
+        written = repr([model.tokenizer, *((m.role, m.text) for m in messages)])
         exact = _memo.get(
             written,
             # The beginning's token is one, too.
@@ -186,7 +191,7 @@ def count_text(text: str, model: Model) -> Count:
     """
     exact = _from_counters(lambda counter: counter.count_text(text, model))
     if exact is None and (encode := _encoder(model.tokenizer)):
-        written = json.dumps([model.tokenizer, text])
+        written = repr((model.tokenizer, text))
         exact = _memo.get(written, lambda: _encoded(encode, [(text, 0)]))
     if exact is not None:
         return Count(exact, exact, exact=True)

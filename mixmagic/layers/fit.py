@@ -47,6 +47,9 @@ def fitted(request: Request) -> Request:
     model = request.model
     if model.context is None:
         return request
+    limit = request.params.get("max_tokens", 0)
+    if tokens.most(request.messages) + limit <= model.context:  # most calls: no need to count
+        return request
     prompt = tokens.count(request.messages, model)
     # An estimate can be several times too high: blanks and repetitions make long tokens.
     least = prompt.tokens if prompt.exact else prompt.tokens // 4
@@ -59,6 +62,6 @@ def fitted(request: Request) -> Request:
             " sent.",
         )
     room = max(model.context - prompt.tokens, 1)
-    if request.params.get("max_tokens", 0) <= room:
+    if limit <= room:
         return request
     return replace(request, params={**request.params, "max_tokens": room})

@@ -36,7 +36,7 @@ def resolve(
             require(model)
             if model != request.model or selection.reason:
                 yield Delta(model=model, note=selection.reason)
-            yield from inner(replace(request, model=model))
+            yield from inner(request if model is request.model else replace(request, model=model))
 
         return stream
 

@@ -49,12 +49,12 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 # A note on an answer that is complete, although its response has not ended.
 _LEFT_OPEN = "the provider did not end the response: anything sent after the answer is missing"
-_HEADERS = {
-    "accept": "*/*",
-    "accept-encoding": decompression.ACCEPTED,
-    "connection": "keep-alive",
-    "user-agent": "mixmagic",
-}
+_HEADERS = (
+    (b"accept", b"*/*"),
+    (b"accept-encoding", decompression.ACCEPTED.encode()),
+    (b"connection", b"keep-alive"),
+    (b"user-agent", b"mixmagic"),
+)
 _LONGEST_LISTING = 16 * 1024 * 1024  # bytes; OpenRouter's is about half a megabyte
 # The errors that can break off a response.
 _BROKEN = (httpx.HTTPError, httpx.StreamError, decompression.Undecodable)
@@ -120,11 +120,10 @@ class HttpBackend:
 
         def get(url: str) -> bytes:
             with self._exchange(model, deadline) as call:
-                headers = _HEADERS | self.access.headers(model, key)
                 sent = httpx.Request(
                     "GET",
                     _parsed(join(url, "models")),
-                    headers=headers,
+                    headers=[*_HEADERS, *self.access.headers(model, key).items()],
                     extensions={transport.CALL: call},
                 )
                 with contextlib.closing(self.transport.handle_request(sent)) as response:
@@ -149,7 +148,7 @@ class HttpBackend:
                 "POST",
                 _parsed(join(url, "chat/completions")),
                 json=body,
-                headers=_HEADERS | self.access.headers(model),
+                headers=[*_HEADERS, *self.access.headers(model).items()],
                 extensions={transport.CALL: call},
             )
             if sent.url.scheme == "http":
@@ -159,9 +158,8 @@ class HttpBackend:
             with contextlib.closing(self.transport.handle_request(sent)) as response:
                 self._accepted(model, response, call)
                 call.accepted = True
-                yield Delta(
-                    limits=rate_limits.limits(response.headers, provider.dialect.rate_window)
-                )
+                headers = dict(response.headers.items())  # several times as fast to look up
+                yield Delta(limits=rate_limits.limits(headers, provider.dialect.rate_window))
                 answer = reading.ResponseReader(request, self.access)
                 yield from _read_answer(response, answer, call)
 

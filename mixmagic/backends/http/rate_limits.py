@@ -103,6 +103,8 @@ def _reset(headers: Mapping[str, str], kind: str) -> float | None:
 
 def _finite_number(text: str) -> float | None:
     """A finite number that is not negative."""
+    if not text:  # most headers are missing, and an exception takes longer
+        return None
     try:
         number = float(text)
     except ValueError:
