@@ -275,7 +275,7 @@ def test_fifty_stopped_calls_leave_nothing_behind(session, together):
     before = descriptors()
     for _ in range(50):
         stopped_call()
-    assert descriptors() <= before
+    together.wait(lambda: descriptors() <= before)  # threads may close theirs a moment later
     assert session.backends._made["http"].transport.connections == []
     together.plan = [whole("Hi")]
     assert session.ask("Hello", model="8x7b").text == "Hi"
