@@ -7,6 +7,7 @@ Importing this module loads nothing but the standard library; names are imported
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -176,6 +177,10 @@ def stopped() -> list[Completion]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics, for `%load_ext mixmagic`."""
+    if os.environ.get("MIXMAGIC_BLOCK_NETWORK"):
+        from mixmagic.backends.http import guard
+
+        guard.install()
     from mixmagic import magics
     from mixmagic.sessions import session
 

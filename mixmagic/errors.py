@@ -8,6 +8,7 @@
     * `ContextTooLong`
     * `BudgetExceeded`
     * `AnswerUnusable`
+    * `NetworkBlocked`
     * `UnreadableRecord`
     * `StoreError`
         * `StoreBusy`
@@ -143,6 +144,10 @@ class BudgetExceeded(MixmagicError):
 
 class AnswerUnusable(MixmagicError):
     """The answer is complete, but not in the requested format; `partial` has its text."""
+
+
+class NetworkBlocked(MixmagicError):
+    """`MIXMAGIC_BLOCK_NETWORK` is set, and something tried to reach another machine."""
 
 
 class UnreadableRecord(MixmagicError):
