@@ -284,7 +284,7 @@ def from_frame(model: Model, frame: Any, *, begun: bool) -> MixmagicError:
         f" {words or 'it gave no reason'}",
         "No answer was received: run the cell again, or check the model and the parameters.",
     )
-    empty.usage = failure.usage
+    empty.usage, empty.body = failure.usage, failure.body
     return empty
 
 

@@ -226,6 +226,15 @@ def test_a_refused_parameter_is_renamed_or_left_out(session, picky, name, status
     assert len(server.received) == 3
 
 
+def test_a_refusal_in_a_stream_that_has_nothing_else(session, picky):
+    body = openai("Unsupported parameter: 'seed' is not supported with this model.", param="seed")
+    server = picky(lambda sent: (200, Answer([frames(body)])) if "seed" in sent else None)
+    answer = ask(session, seed=7)
+    assert [("seed" in each.body) for each in server.received] == [True, False]
+    assert len([note for note in answer.notes if "seed" in note]) == 1
+    assert [status for status, _ in costs(session)] == ["ok"]
+
+
 def test_a_dropped_parameter_of_the_user_s_is_reported_each_time(session, picky):
     body = openai("Unsupported parameter: 'temperature'", param="temperature")
     picky(lambda sent: (400, body) if "temperature" in sent else None)
