@@ -8,6 +8,7 @@
     * `ContextTooLong`
     * `BudgetExceeded`
     * `AnswerUnusable`
+    * `CassetteMiss`
     * `NetworkBlocked`
     * `UnreadableRecord`
     * `StoreError`
@@ -144,6 +145,10 @@ class BudgetExceeded(MixmagicError):
 
 class AnswerUnusable(MixmagicError):
     """The answer is complete, but not in the requested format; `partial` has its text."""
+
+
+class CassetteMiss(MixmagicError):
+    """A cassette is in use, and has no answer to the request; nothing was sent."""
 
 
 class NetworkBlocked(MixmagicError):

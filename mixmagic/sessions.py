@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
 from mixmagic.core.lazy import cached
-from mixmagic.errors import StoreError
+from mixmagic.tasks.configured import Configured
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from collections.abc import Callable, Generator
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.catalog import Catalog
     from mixmagic.catalog.selection import Selection
     from mixmagic.core.money import Budget, Dollars, Per
-    from mixmagic.core.notebook import Place
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
     from mixmagic.core.values import Delta, Model, Request, Stream
@@ -37,13 +35,15 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
+    from mixmagic.tasks.player import Player
 
 _DEFAULT_MODEL = "8x7b"
-# Settings that the ledger alone reads.
-_BUDGET_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor")
+# Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
+_LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
+                   "cassette", "cassette_mode", "notebook_model")  # fmt: skip
 
 
-class Session:
+class Session(Configured):
     """Calls models, and keeps account of the cost.
 
     A process has one: `mixmagic.session()`. Everything may be used from any thread. Settings,
@@ -59,10 +59,8 @@ class Session:
     """
 
     def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
-        self._settings, self._fixed = settings, settings is not None
-        self._version: object = None  # of the settings that were read
+        super().__init__(settings)
         self._model: str | None = None
-        self._place: Place | None = None
         self._of_process = of_process
         _sessions.add(self)
 
@@ -76,18 +74,20 @@ class Session:
         from mixmagic.layers.fit import fit
         from mixmagic.layers.meter import meter
         from mixmagic.layers.notes import notes
+        from mixmagic.layers.replay import replay
         from mixmagic.layers.resolve import resolve
         from mixmagic.layers.retry import retry
         from mixmagic.layers.throttle import throttle
 
-        place = self._notebook_place()
+        place, settings = self._place(), self.settings
         # Outermost first.
         layers = [
-            notes(self.settings),
+            notes(settings),
+            replay(lambda: self.player.tape(settings), self.catalog, self.backends.access.redact),
             resolve(self.catalog, self.available, self.backends.access.require),
             fit(),
             meter(self.ledger, None if place is None else place.text, self.calls),
-            retry(self.settings),
+            retry(settings),
             throttle(),
         ]
         return stack(layers, self._send)
@@ -137,6 +137,8 @@ class Session:
             budget=budget,
             timeout=timeout,
             params=params,
+            resolve=self.named,
+            chosen_by="" if model is not None else self._chosen_by(task),
         )
         return request
 
@@ -204,6 +206,14 @@ class Session:
         )
         return selection
 
+    def named(self, name: str) -> Model:
+        """Return the first catalog row of a name; while a cassette is in use, or the recorded one.
+
+        Raises:
+            UnknownModel: There is neither.
+        """
+        return self.player.resolve(name, self.catalog, self.settings)
+
     def resolved(self, request: Request) -> Request:
         """Return a request with the model that would answer it now, for what sends nothing.
 
@@ -211,6 +221,8 @@ class Session:
             >>> session.resolved(session.request("Hi", model="8x7b")).model.provider.name
             'together'
         """
+        if self.player.in_use(self.settings):  # the same on every machine, whatever keys it has
+            return request
         selection: Selection = lazy.load("mixmagic.layers.resolve").selected(
             request, self.catalog, self.available
         )
@@ -231,7 +243,13 @@ class Session:
             >>> session.count("Hello", model="local")
             Count(tokens=31, most=31, exact=True)
         """
-        request = self.resolved(self.request(prompt, model=model, system=system))
+        return self._counted(self.resolved(self.request(prompt, model=model, system=system)))
+
+    def _counted(self, request: Request) -> Count:
+        """Return the tokens of a prompt: while a cassette is in use, the same on every machine."""
+        if self.player.in_use(self.settings):
+            count: Count = lazy.load("mixmagic.calls.tokens").estimated(request.messages)
+            return count
         return self.backends.count(request.messages, request.model)
 
     def plan(self, request: Request) -> Plan:
@@ -247,7 +265,7 @@ class Session:
         from mixmagic.tasks.plan import plan
 
         request = self.resolved(request)
-        prompt = self.backends.count(request.messages, request.model)
+        prompt = self._counted(request)
         balances = self.ledger.balances(self.notebook, request.control.budget)
         answers = self.ledger.answers(request.model)
         return plan(request, prompt, balances, *answers, floor=self.settings.budget_floor)
@@ -339,31 +357,16 @@ class Session:
     @property
     def _chosen_model(self) -> str | None:
         """The default model's name if the user has chosen it: no task preset overrides that."""
-        setting = self.settings.model
+        settings = self.settings
+        playing = self.player.in_use(settings)  # then the user's own defaults do not count
+        setting = settings.notebook_model if playing else settings.model
         return setting if self._model is None else self._model
 
-    @property
-    def settings(self) -> Settings:
-        """The settings; they are read again when the file or the environment has changed.
-
-        Raises:
-            BadArguments: The settings file or the environment has an invalid setting.
-        """
-        settings = self._settings
-        if settings is not None and (self._fixed or settings.version() == self._version):
-            return settings
-        stale: list[Backends | Ledger] = []
-        with lazy.lock:
-            before = self._settings
-            if before is not None and before.version() == self._version:  # by another thread
-                return before
-            after: Settings = lazy.load("mixmagic.core.settings").Settings.load()
-            self._settings, self._version = after, after.version()
-            if before is not None:
-                stale = self._outdated(before, after)
-        for part in stale:
-            part.close()
-        return after
+    def _chosen_by(self, task: str | None) -> str:
+        """Return what has chosen the model of a call that names none, if the user has not."""
+        if self._chosen_model is not None:
+            return ""
+        return f"task {task}" if task is not None else "default"
 
     def _outdated(self, before: Settings, after: Settings) -> list[Backends | Ledger]:
         """Forget the parts whose settings have changed; return those that must be closed."""
@@ -376,8 +379,7 @@ class Session:
         ledger = self.__dict__.get("ledger")
         if ledger is not None:
             ledger.budgets.settings, ledger.floor = after.budgets, after.budget_floor
-        budgets = {name: getattr(after, name) for name in _BUDGET_SETTINGS}
-        if replace(before, **budgets) != after:
+        if replace(before, **{name: getattr(after, name) for name in _LIGHT_SETTINGS}) != after:
             stale += ["backends", "available"]
         if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
             stale += ["catalog", "ledger"]
@@ -385,30 +387,11 @@ class Session:
         closing = [part for name in ("backends", "ledger") if (part := parts.get(name)) is not None]
         return [] if list(self.calls) else closing  # calls under way go on with their own
 
-    @property
-    def notebook(self) -> str | None:
-        """The notebook's canonical path, also after a move; `None` if the front end names none."""
-        place = self._notebook_place()
-        if place is None:
-            return None
-        with suppress(StoreError):  # tried again at the next call
-            if place.follow(self._rename_notebook):
-                self.__dict__.pop("stream", None)
-        return place.text
-
-    def _rename_notebook(self, before: str, after: str) -> None:
+    def _renamed(self, before: str, after: str) -> None:
         self.ledger.rename_notebook(before, after)  # a ledger is made only if it is needed
 
-    def _notebook_place(self) -> Place | None:
-        """Return the notebook as it was found last; `None` if the front end names none."""
-        named, place = self.settings.notebook, self._place
-        if named is None:
-            place = self._place = None
-        elif place is None or place.named != named:
-            from mixmagic.core.notebook import Place
-
-            place = self._place = Place(named)
-        return place
+    def _moved(self) -> None:
+        self.__dict__.pop("stream", None)
 
     @cached
     def catalog(self) -> Catalog:
@@ -416,6 +399,13 @@ class Session:
         from mixmagic.catalog import Catalog
 
         return Catalog(self.settings.config_dir / "catalog")
+
+    @cached
+    def player(self) -> Player:
+        """The cassette in use, if any."""
+        from mixmagic.tasks.player import Player
+
+        return Player()
 
     @cached
     def ledger(self) -> Ledger:

@@ -14,8 +14,8 @@ from mixmagic.core.cancel import Stop
 from mixmagic.core.values import Delta, Origin, Timing
 from mixmagic.errors import Stopped
 
-# Pieces of each text, at most.
-_PIECES = 20
+# Pieces of each text, at most, and characters of each piece, at least.
+_PIECES, _CHARACTERS = 20, 4
 
 # Seconds since the start of the call, and the characters that had been received by then.
 Pace = Sequence[tuple[float, int]]
@@ -75,8 +75,8 @@ def _pieces(completion: Completion) -> Iterator[Delta]:
 
 def _parts(text: str, count: int) -> Iterator[str]:
     """Cut a text into at most `count` parts of one size."""
-    size = -(-len(text) // count)
-    yield from (text[start : start + size] for start in range(0, len(text), size or 1))
+    size = max(-(-len(text) // count), _CHARACTERS)
+    yield from (text[start : start + size] for start in range(0, len(text), size))
 
 
 def _moment(received: int, pace: Pace) -> float:

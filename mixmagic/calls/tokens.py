@@ -147,6 +147,11 @@ def count(messages: Sequence[Message], model: Model) -> Count:
     exact = None if images else _exact_count(messages, model)
     if exact is not None:
         return Count(exact, exact, exact=True)
+    return estimated(messages)
+
+
+def estimated(messages: Sequence[Message]) -> Count:
+    """Return the tokens of a conversation as an estimate, the same on every machine."""
     return Count(estimate_prompt(messages), most(messages), exact=False)
 
 

@@ -95,15 +95,15 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def write(path: Path, text: str, *, newline: str | None = None) -> None:
+def write(path: Path, text: str | bytes, *, newline: str | None = None) -> None:
     """Write a file in UTF-8, or leave it unchanged, even after a power failure.
 
     The file is on the disk when this function returns.
 
     Args:
         path: The file, in a folder that exists. If it is a link, its target is written.
-        text: The file's whole text.
-        newline: As for `open`.
+        text: The file's whole text; or its bytes, which are written as they are.
+        newline: As for `open`, for a text.
 
     Raises:
         OSError: The file cannot be written.
@@ -116,9 +116,11 @@ def write(path: Path, text: str, *, newline: str | None = None) -> None:
     # A random name: two processes may write the same file.
     part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
     try:
-        with part.open("w", encoding="utf-8", newline=newline) as file:
-            file.write(text)
-            file.flush()
+        if isinstance(text, bytes):
+            part.write_bytes(text)
+        else:
+            part.write_text(text, "utf-8", newline=newline)
+        with part.open("rb+") as file:
             os.fsync(file.fileno())  # or the rename could reach the disk before the text
         _replace(part, real)
         _sync_folder(real.parent)

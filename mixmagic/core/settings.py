@@ -20,8 +20,10 @@ from mixmagic.core.money import Per, parse_dollars
 from mixmagic.core.sealed import sealed
 from mixmagic.errors import BadArguments
 
-_FILE = "config.toml"
-_PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder")
+_FILE, _NOTEBOOKS_FILE = "config.toml", "mixmagic.toml"
+_PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder", "notebook_model")
+# Settings of one run alone: no file may have them.
+_OF_A_RUN = ("cassette", "cassette_mode")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -29,9 +31,9 @@ _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 class Settings:
     """The settings of one process.
 
-    A later one of these wins: the defaults below, `config.toml` in `config_dir`, the
-    environment (`MIXMAGIC_MODEL`, `MIXMAGIC_IDLE_TIMEOUT`, …). `MIXMAGIC_HOME` puts the first
-    three folders below another one.
+    A later one of these wins: the defaults below, `config.toml` in `config_dir`, `mixmagic.toml`
+    in `folder` (which may set the model alone), the environment (`MIXMAGIC_MODEL`,
+    `MIXMAGIC_IDLE_TIMEOUT`, …). `MIXMAGIC_HOME` puts the first three folders below another one.
 
     Attributes:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
@@ -40,6 +42,8 @@ class Settings:
         notebook: The notebook's canonical path; `None` if the front end does not name one.
         folder: The notebook's folder, or the working folder if there is no such file; a file `.env`
             there may hold API keys.
+        notebook_model: The default model of `mixmagic.toml` beside the notebook, the only one that
+            counts while a cassette is in use; `None` if there is none.
         model: The default model's name; `None` if the user has chosen none.
         live: True to stream answers into the notebook, False to show each one once it is complete;
             `None` depends on the front end.
@@ -56,6 +60,9 @@ class Settings:
         budget_month: US dollars that all sessions together may spend in a month.
         budget_floor: Tokens of the shortest useful answer: a call for which a budget has less
             left is refused.
+        cassette: The file of recorded answers to use, for the environment alone; empty for that of
+            the notebook's own line.
+        cassette_mode: Its use: `none`, `once`, `new`, `all` or `off`, for the environment alone.
     """
 
     config_dir: Path
@@ -63,6 +70,7 @@ class Settings:
     cache_dir: Path
     notebook: str | None = None
     folder: Path = Path()
+    notebook_model: str | None = None
     model: str | None = None
     live: bool | None = None
     connect_timeout: float = 10.0
@@ -76,6 +84,8 @@ class Settings:
     budget_day: Decimal | None = None
     budget_month: Decimal | None = None
     budget_floor: int = 64
+    cassette: str = ""
+    cassette_mode: str = ""
 
     @property
     def templates(self) -> Path:
@@ -112,27 +122,48 @@ class Settings:
 
         Looked at before every call: about 5 µs.
         """
-        try:
-            status = os.stat(f"{self.config_dir}{os.sep}{_FILE}")  # noqa: PTH116  # Path takes longer
-            file = status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
-        except (OSError, ValueError):
-            file = None
+        files_ = (
+            _version(f"{self.config_dir}{os.sep}{_FILE}"),
+            _version(f"{self.folder}{os.sep}{_NOTEBOOKS_FILE}"),
+        )
         with sealed():
-            return file, *map(_RAW_ENVIRONMENT.get, _RAW_VARIABLES)
+            return *files_, *map(_RAW_ENVIRONMENT.get, _RAW_VARIABLES)
 
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:
         config, data, cache = _folders(environ.get("MIXMAGIC_HOME", ""))
-        values = _read_table(config / _FILE)
-        for name, kind in _KINDS.items():
-            if given := environ.get(_variable(name)):
-                values[name] = _converted(given, kind)
-        for name, value in values.items():
-            values[name] = _checked(name, value, config / _FILE)
         named = notebook.path(environ)
         there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
         folder = Path(named).parent if named and there else _working_folder()
-        return cls(config, data, cache, named, folder, **values)
+        users, notebooks = config / _FILE, folder / _NOTEBOOKS_FILE
+        beside = _read_table(notebooks)
+        if others := beside.keys() - {"model"}:
+            raise BadArguments(
+                f"{notebooks} cannot set {min(others)!r}.",
+                "It sets the model alone; other settings are each user's own.",
+            )
+        model = _checked("model", beside["model"], notebooks) if beside else None
+        given = {name: (value, users) for name, value in _read_table(users).items()}
+        if wrong := given.keys() & set(_OF_A_RUN):
+            raise BadArguments(
+                f"{users} cannot set {min(wrong)!r}.",
+                f"Set {_variable(min(wrong))} in the environment.",
+            )
+        given |= {name: (value, notebooks) for name, value in beside.items()}
+        for name, kind in _KINDS.items():
+            if text := environ.get(_variable(name)):
+                given[name] = (_converted(text, kind), users)
+        values = {name: _checked(name, *where) for name, where in given.items()}
+        return cls(config, data, cache, named, folder, notebook_model=model, **values)
+
+
+def _version(path: str) -> object:
+    """Return a value that changes with a file; `None` if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # Path takes longer
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _variable(name: str) -> str:

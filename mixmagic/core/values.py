@@ -238,6 +238,8 @@ class Control:
         on_end: Called with the `Completion` before the ledger records the end of the call.
         pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
         urgent: True if a person waits for the answer: the call goes before those that wait.
+        chosen_by: `default` or `task NAME` if the call names no model, and neither does its
+            notebook: a cassette files it under that, since the default may change.
     """
 
     stop: Stop = field(default_factory=Stop, repr=False)
@@ -251,6 +253,7 @@ class Control:
     on_end: Callable[[Any], None] | None = field(default=None, repr=False)
     pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
     urgent: bool = False
+    chosen_by: str = ""
 
     def again(self) -> Control:
         """Return the control of a further call: a new stop, no deadline, no callbacks."""
@@ -263,7 +266,7 @@ class Control:
     @property
     def _portable(self) -> dict[str, Any]:
         """The values that mean the same in another call and in another process."""
-        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent")
+        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent", "chosen_by")
         return {name: getattr(self, name) for name in names}
 
 

@@ -28,6 +28,7 @@ def register(shell: InteractiveShell, session: Session) -> None:
     unregister(shell)
     hooks = _hooks[shell] = Hooks(shell)
     Interrupts(shell, session, hooks)
+    calling.number_cells(hooks, session)
     asking, ours = {}, set()
     for kind in _kinds():
         magics = kind(shell, session, hooks)

@@ -10,7 +10,7 @@ from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import task_preset
 from mixmagic.core.money import Budget, Dollars, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
-from mixmagic.core.values import Control, Request
+from mixmagic.core.values import Control, Model, Request
 from mixmagic.errors import BadArguments
 from mixmagic.structured.openai_strict import response_format
 
@@ -26,11 +26,14 @@ def question(
     budget: Budget | Dollars | None = None,
     timeout: float | None = None,
     params: Mapping[str, Any],
+    resolve: Callable[[str], Model] | None = None,
+    chosen_by: str = "",
 ) -> Request:
     """Return a checked request, to the first catalog row of the asked name.
 
     The arguments are those of `Session.request`. `asked_name` returns the model's name for a
     number of tokens, prompt and answer together, and why a task has chosen it, if one has.
+    `resolve` returns the model of a name, if not the catalog does; `chosen_by` is for the control.
 
     Raises:
         BadArguments: The prompt is empty, or a parameter is invalid.
@@ -49,10 +52,15 @@ def question(
     if "schema" in checked:
         checked["response_format"] = response_format(checked.pop("schema"))
     return Request(
-        catalog.resolve(name),
+        (resolve or catalog.resolve)(name),
         messages,
         checked,
         stream=stream,
         asked=name.strip(),
-        control=Control(timeout=timeout, budget=budget, notes=(purpose,) if purpose else ()),
+        control=Control(
+            timeout=timeout,
+            budget=budget,
+            notes=(purpose,) if purpose else (),
+            chosen_by=chosen_by,
+        ),
     )

@@ -213,7 +213,7 @@ class RequestBuilder:
         template = Template.load(folder, name)
         if self._model is None and template.model is not None:
             with _naming(template, folder):
-                self._session.catalog.resolve(template.model)
+                self._session.named(template.model)
             self._model = template.model
         self._task = self._task or template.task
         self._params = {**template.params, **self._params}
@@ -236,7 +236,7 @@ class RequestBuilder:
     def _context(self) -> int | None:
         """Return the context that values must fit into: of a task's models, the longest."""
         name, _ = self._session.asked_name(self._model, task=self._task, tokens=sys.maxsize)
-        return self._session.catalog.resolve(name).context
+        return self._session.named(name).context
 
     def _expanded(self, texts: list[str], beside: list[str], **more: Any) -> list[str]:
         """Replace the expressions of texts by their values, without the keys among them.
@@ -256,8 +256,9 @@ class RequestBuilder:
         limit = values_limit([*texts, *beside], context=context, answer=answer, count=count)
         access = self._session.backends.access
         # A key that is in the keyring alone is known, and kept out of values, once it is read.
-        name, _ = self._session.asked_name(self._model, task=self._task)
-        access.find(self._session.select(name).model.provider)
+        if not self._session.player.replays_alone(self._session.settings):
+            name, _ = self._session.asked_name(self._model, task=self._task)
+            access.find(self._session.select(name).model.provider)
 
         def redacted() -> list[list[str]]:
             expanded = expand(texts, _evaluator(names), names=names, limit=limit, count=count)

@@ -18,6 +18,7 @@ from IPython.core.magic import MagicAlias, no_var_expand
 
 if TYPE_CHECKING:
     from mixmagic.magics._shell.hooks import Hooks
+    from mixmagic.sessions import Session
     from mixmagic.tasks.chats import Cell
 
 _RUN = ("run_line_magic", "run_cell_magic")
@@ -47,6 +48,20 @@ def add_transformers(hooks: Hooks, asking: Container[str], ours: Container[str])
                     no_var_expand(magic)
 
     hooks.on("pre_run_cell", keep_braces)
+
+
+def number_cells(hooks: Hooks, session: Session) -> None:
+    """Tell the session which cell runs: a cassette numbers equal requests in each of them."""
+    shell = hooks.shell
+
+    def begin(info: Any = None) -> None:
+        cell = cell_id(shell)
+        identity = None if cell is None else cell[0]
+        session.player.begin_cell(str(getattr(info, "raw_cell", "")), identity)
+
+    hooks.on("pre_run_cell", begin)
+    if (result := shell.displayhook.exec_result) is not None:  # in the cell that loads us
+        begin(result.info)
 
 
 def cell_id(shell: Any) -> Cell | None:

@@ -1,0 +1,46 @@
+"""The scope of a request: the cell that makes it, where equal requests are numbered.
+
+Imports `core.lazy` alone.
+"""
+
+from __future__ import annotations
+
+from mixmagic.core import lazy
+
+
+class Scopes:
+    """Numbers equal requests within the cell that makes them, so that a cell can be run again.
+
+    A cell is known by its source, and of several cells with one source by their order.
+    """
+
+    def __init__(self) -> None:
+        self.current = "process"
+        self._cells: dict[str, list[object]] = {}  # of each source, the cells
+        self._next: dict[tuple[str, str], int] = {}  # of each scope and key
+
+    def begin_cell(self, name: str, identity: object = None) -> None:
+        """Begin a cell, or run it again.
+
+        Args:
+            name: A short hash of its source.
+            identity: Its identity in the front end; `None` if unknown: then each run is a cell.
+        """
+        with lazy.lock:
+            cells = self._cells.setdefault(name, [])
+            identity = identity or object()
+            if identity not in cells:
+                cells.append(identity)
+            number = cells.index(identity)
+            self.current = f"{name}-{number + 1}" if number else name
+            for known in [known for known in self._next if known[0].startswith(self.current)]:
+                if known[0].partition(".")[0] == self.current:
+                    del self._next[known]
+
+    def count(self, key: str, tag: str) -> tuple[str, int]:
+        """Return the scope of a request, and its number among equal requests there."""
+        with lazy.lock:
+            scope = f"{self.current}.{tag}" if tag else self.current
+            number = self._next.get((scope, key), 0)
+            self._next[scope, key] = number + 1
+        return scope, number

@@ -1,0 +1,156 @@
+"""Which cassette a session uses: the environment's, else that of the notebook's own line.
+
+While one is in use, only the notebook and a file `mixmagic.toml` beside it say which model a call
+means: the user's own defaults do not count, so that it replays on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mixmagic.calls.scopes import Scopes
+from mixmagic.core import lazy
+from mixmagic.errors import BadArguments, UnknownModel
+
+if TYPE_CHECKING:
+    from mixmagic.catalog import Catalog
+    from mixmagic.core.settings import Settings
+    from mixmagic.core.values import Model
+    from mixmagic.layers.replay import Tape
+
+_ENDING = ".cassette.jsonl"
+_OFF = "off"
+
+
+class Line(NamedTuple):
+    """The notebook's own line: `%mixmagic cassette FILE --mode MODE`."""
+
+    file: str = ""
+    mode: str = ""
+    paced: bool = False
+
+
+class Player:
+    """The cassettes of one session.
+
+    Attributes:
+        line: The notebook's own line, as it was run last; `None` if there is none.
+
+    Example:
+        >>> session.player.use("lesson.cassette.jsonl")
+        >>> session.ask("Name three colors.").origin
+        'cassette'
+    """
+
+    def __init__(self) -> None:
+        self.line: Line | None = None
+        self._tapes: dict[object, Tape] = {}
+        self._scopes = Scopes()
+
+    def use(self, file: str = "", mode: str = "", *, paced: bool = False) -> None:
+        """Use a cassette, from its beginning; the environment's settings win.
+
+        Args:
+            file: Its path, from the notebook's folder; empty for the one beside the notebook.
+            mode: `none` or `once`; empty for `none`.
+            paced: True to replay streams as slowly as they were recorded.
+        """
+        self.line = Line(file, mode, paced)
+        self._tapes.clear()
+
+    def stop(self) -> None:
+        """Use none, unless the environment names one."""
+        self.line = None
+
+    def in_use(self, settings: Settings) -> bool:
+        """Return True if calls are replayed or recorded."""
+        if settings.cassette_mode == _OFF:
+            return False
+        return bool(self.line is not None or settings.cassette or settings.cassette_mode)
+
+    def replays_alone(self, settings: Settings) -> bool:
+        """Return True if no call is made: no key is needed."""
+        tape = self.tape(settings)
+        return tape is not None and tape.mode == "none"
+
+    def tape(self, settings: Settings) -> Tape | None:
+        """Return the cassette in use; `None` if there is none.
+
+        Raises:
+            BadArguments: The mode is not valid, or the file is not known.
+        """
+        if not self.in_use(settings):
+            return None
+        line = self.line or Line()
+        path = cassette_path(settings, settings.cassette or line.file)
+        mode = settings.cassette_mode or line.mode or "none"
+        key = (path, mode, line.paced, settings.notebook)
+
+        def make() -> Tape:
+            from mixmagic.layers.replay import MODES, Tape
+            from mixmagic.store.cassette import Cassette
+
+            if mode not in MODES:
+                raise BadArguments(
+                    f"A cassette has no mode {mode!r:.40}.",
+                    f"Modes are {', '.join(MODES)}; `off` uses no cassette.",
+                )
+            notebook = Path(settings.notebook).name if settings.notebook else ""
+            return Tape(Cassette(path), mode, self._scopes, line.paced, notebook)
+
+        return lazy.get_or_make(self._tapes, key, make)
+
+    def begin_cell(self, source: str, identity: object = None) -> None:
+        """Begin a cell: equal requests are numbered within it.
+
+        Args:
+            source: Its source.
+            identity: Its identity in the front end, if that is known.
+        """
+        name = hashlib.blake2b(source.strip().encode(errors="replace"), digest_size=4).hexdigest()
+        self._scopes.begin_cell(name, identity)
+
+    def resolve(self, name: str, catalog: Catalog, settings: Settings) -> Model:
+        """Return the model that a name means; if the catalog has it no more, the recorded one.
+
+        Raises:
+            UnknownModel: No row has this name, and no recording.
+        """
+        try:
+            return catalog.resolve(name)
+        except UnknownModel:
+            if (tape := self.tape(settings)) is not None:
+                from mixmagic.layers.replay import asked_model
+
+                if (model := asked_model(tape, name.strip(), catalog)) is not None:
+                    return model
+            raise
+
+
+def cassette_path(settings: Settings, file: str = "") -> Path:
+    """Return the path of a cassette.
+
+    Args:
+        settings: They know the notebook and its folder.
+        file: As it is named, from the notebook's folder; empty for the one beside the notebook.
+
+    Raises:
+        BadArguments: No file is named, and the notebook is not known.
+
+    Example:
+        >>> cassette_path(settings)
+        PosixPath('/home/ada/lesson.cassette.jsonl')
+    """
+    if not file:
+        if settings.notebook is None:
+            raise BadArguments(
+                "No cassette is named, and this front end does not name the notebook.",
+                "Write `%mixmagic cassette FILE`, or set MIXMAGIC_CASSETTE to the file.",
+            )
+        file = f"{Path(settings.notebook).stem}{_ENDING}"
+    try:
+        return settings.folder / Path(file).expanduser()
+    except RuntimeError:  # there is no such user
+        return settings.folder / file
