@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from mixmagic.text.escape import plain
 
 
-class _ThisPython(AsyncKernelManager):
+class ThisPython(AsyncKernelManager):
     """Starts kernels of the running Python, not of the kernels that are registered."""
 
     def __init__(self, **options: Any) -> None:
@@ -30,7 +30,7 @@ class NotebookRunner(NotebookClient):
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
         super().__init__(
             notebook,
-            kernel_manager_class=_ThisPython,
+            kernel_manager_class=ThisPython,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             **options,
         )

@@ -1,0 +1,170 @@
+"""Notebooks for commands: read them, run them in a kernel, find their cassettes.
+
+nbclient and nbformat, which are an extra, are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixmagic.core import files
+from mixmagic.core.notebook import VARIABLE, canonical
+from mixmagic.errors import BadArguments, MissingPackage, one_line
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from mixmagic.commands._parser import Parser
+
+# The notebook's own line.
+_LINE = re.compile(r"^[ \t]*%mixmagic[ \t]+cassette[ \t]+([^\s-]\S*|'[^']+'|\"[^\"]+\")", re.M)
+
+
+def add_arguments(parser: Parser) -> Parser:
+    """Add the notebook and its cassette to a command's arguments; return the parser."""
+    parser.add("notebook", type=Path, metavar="NOTEBOOK", help="the notebook, NAME.ipynb")
+    parser.add("--cassette", type=Path, metavar="FILE", help="default: the file of its line"
+        " `%%mixmagic cassette FILE`, or NAME.cassette.jsonl beside it")  # fmt: skip
+    return parser
+
+
+def read(path: Path) -> NotebookNode:
+    """Return a notebook.
+
+    Raises:
+        BadArguments: It cannot be read, or is not a notebook.
+        MissingPackage: nbformat is not installed.
+    """
+    try:
+        import nbformat
+    except ImportError as error:
+        raise missing(str(error.name)) from None
+    try:
+        text = files.read(path)
+    except (OSError, ValueError) as error:
+        raise BadArguments(
+            f"{path} cannot be read: {files.reason(error)}.", "Name a notebook: NAME.ipynb."
+        ) from None
+    try:
+        notebook: NotebookNode = nbformat.reads(text, as_version=4)
+        _ = notebook.cells
+    except Exception as error:  # noqa: BLE001  # its errors have no common base
+        raise BadArguments(
+            f"{path} is not a notebook: {one_line(error, 100)}", "Name a notebook: NAME.ipynb."
+        ) from None
+    return notebook
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook, whole or not at all."""
+    import nbformat
+
+    text = nbformat.writes(notebook)
+    files.write(path, text if text.endswith("\n") else f"{text}\n", newline="\n")
+
+
+def cassette_of(notebook: NotebookNode, path: Path, named: Path | None = None) -> Path:
+    """Return the path of a notebook's cassette: as named, of its own line, or beside it."""
+    if named is not None:
+        return named.absolute()
+    folder, name = path.absolute().parent, f"{path.stem}.cassette.jsonl"
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and (line := _LINE.search(cell.source)):
+            own = line[1].strip("'\"")
+            return folder / Path(own).expanduser() if own != "off" else folder / name
+    return folder / name
+
+
+def run(
+    notebook: NotebookNode,
+    path: Path,
+    environment: Mapping[str, str],
+    *,
+    keep_going: bool,
+    before_cell: Callable[[int, NotebookNode], None] = lambda _number, _cell: None,
+    timeout: int | None = None,
+) -> str:
+    """Run a notebook in a kernel of this Python; its outputs are replaced.
+
+    Args:
+        notebook: The notebook.
+        path: Its file, in whose folder it runs.
+        environment: The environment of the kernel.
+        keep_going: True to run the cells after one that fails, too.
+        before_cell: Called with the number of a code cell, from 1, and the cell.
+        timeout: Seconds that a cell may take; no limit if `None`.
+
+    Returns:
+        The error of the cell that failed, in one line; an empty string if none did.
+
+    Raises:
+        MissingPackage: nbclient is not installed.
+    """
+    try:
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+        from mixmagic.commands._run_notebook import ThisPython
+    except ImportError as error:
+        raise missing(str(error.name)) from None
+    numbers = {
+        id(cell): number
+        for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1)
+    }
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+    def started(cell: NotebookNode, cell_index: int) -> None:
+        if id(cell) in numbers:
+            before_cell(numbers[id(cell)], cell)
+
+    client: Any = NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        resources={"metadata": {"path": str(path.absolute().parent)}},
+        timeout=timeout,
+        allow_errors=keep_going,
+        on_cell_start=started,
+        skip_cells_with_tag="nbval-skip",
+    )
+    named = {**environment, VARIABLE: canonical(str(path))}
+    try:
+        client.execute(env=named)
+    except CellExecutionError as error:
+        return one_line(f"{error.ename}: {error.evalue}", 300)
+    except (CellTimeoutError, DeadKernelError) as error:
+        return one_line(error, 300)
+    return ""
+
+
+def failures(notebook: NotebookNode) -> list[tuple[int, str]]:
+    """Return the numbers and the errors of the cells that failed and must not."""
+    found, number = [], 0
+    for cell in notebook.cells:
+        number += cell.cell_type == "code"
+        if cell.cell_type != "code" or "raises-exception" in tags(cell):
+            continue
+        found += [
+            (number, one_line(f"{output.ename}: {output.evalue}", 300))
+            for output in cell.outputs
+            if output.output_type == "error"
+        ]
+    return found
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """Return the tags of a cell."""
+    return [str(tag).lower() for tag in cell.metadata.get("tags", ())]
+
+
+def missing(package: str) -> MissingPackage:
+    """Return the error of a command that needs an optional package."""
+    return MissingPackage(
+        f"Running a notebook needs {package}, which is not installed.",
+        'Run `pip install "mixmagic[lab]"`.',
+    )

@@ -1,0 +1,192 @@
+"""`mixmagic record`, `check` and `receipt`: from a notebook with a key to one without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from canary import KEY
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from server import Answer, refusal
+from server import together as words
+
+from mixmagic import cli
+
+LOAD = "%load_ext mixmagic"
+ASK = "import mixmagic\nprint(mixmagic.ask('Hello', temperature=0).text)"
+CELL = "%%mixtral -t 0\nName a color."
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """Write a notebook; return its path."""
+
+    def write(*sources: str, tags: dict[int, list[str]] | None = None) -> Path:
+        cells = [new_markdown_cell("# A lesson"), *map(new_code_cell, sources)]
+        for number, names in (tags or {}).items():
+            cells[number].metadata["tags"] = names
+        path = tmp_path / "lesson.ipynb"
+        nbformat.write(new_notebook(cells=cells), path)
+        return path
+
+    return write
+
+
+def cassette(path: Path) -> Path:
+    return path.with_name("lesson.cassette.jsonl")
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in cassette(path).read_text("utf-8").splitlines()]
+
+
+def leftovers(path: Path) -> set[str]:
+    return {file.name for file in path.parent.iterdir()} - {
+        "lesson.ipynb", "lesson.cassette.jsonl", ".lesson.cassette.jsonl-lock", "home"}  # fmt: skip
+
+
+@pytest.mark.kernel
+def test_a_notebook_is_recorded_checked_and_receipted(
+    together, lesson, capsys, monkeypatch, tmp_path
+):
+    path = lesson(LOAD, ASK, CELL)
+    together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
+    assert cli.main(["record", str(path), "--inplace", "--budget", "0.50"]) == 0
+    shown = capsys.readouterr().out
+    assert "lesson.cassette.jsonl is new: what its calls cost is not known" in shown
+    assert "Budget: $0.50." in shown
+    assert "cell 3: %%mixtral -t 0" in shown
+    assert "2 answers (0 equal, 0 changed, 2 new, 0 gone), $0.000013 in all." in shown
+    assert [row["answer"]["text"] for row in rows(path)] == ["Hi there", "Blue"]
+    assert KEY not in cassette(path).read_text("utf-8")
+    assert leftovers(path) == set()
+    assert len(together.received) == 2
+    notebook = nbformat.read(path, 4)
+    assert notebook.cells[2].outputs[0].text == "Hi there\n"
+    assert "recorded 20" in notebook.cells[3].outputs[0].data["text/plain"]
+
+    before = cassette(path).read_bytes()
+    together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
+    assert cli.main(["record", str(path)]) == 0  # the same answers: no line changes
+    shown = capsys.readouterr().out
+    assert "2 answers, which cost $0.000013; they are asked again." in shown
+    assert "(2 equal, 0 changed, 0 new, 0 gone)" in shown
+    assert cassette(path).read_bytes() == before
+    assert len(together.received) == 4
+
+    for name in ("TOGETHER_API_KEY", "TOGETHER_BASE_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MIXMAGIC_MODEL", "local")
+    monkeypatch.setenv("FIREWORKS_API_KEY", "another-key-0815")
+    assert cli.main(["check", str(path)]) == 0
+    assert "3 cells replayed from lesson.cassette.jsonl, as saved." in capsys.readouterr().out
+
+    assert cli.main(["receipt", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "together:mistralai/Mixtral-8x7B-Instruct-v0.1" in shown
+    assert "temperature=0" in shown
+    assert rows(path)[0]["key"][:8] in shown
+    assert "replaying it costs nothing, and saves $0.000013" in shown
+    assert len(together.received) == 4
+
+
+@pytest.mark.kernel
+def test_a_new_answer_changes_its_line_alone(together, lesson, capsys):
+    path = lesson(LOAD, ASK, CELL)
+    together.plan = [Answer(words(word)) for word in ("Hi", "Blue", "Hi", "Red")]
+    assert cli.main(["record", str(path)]) == 0
+    before = cassette(path).read_bytes().splitlines()
+    assert cli.main(["record", str(path)]) == 0
+    after = cassette(path).read_bytes().splitlines()
+    assert after[0] == before[0]
+    assert b'"text": "Red"' in after[1]
+    assert "(1 equal, 1 changed, 0 new, 0 gone)" in capsys.readouterr().out
+
+
+@pytest.mark.kernel
+def test_what_is_missing_is_asked_alone(together, lesson, capsys):
+    path = lesson(LOAD, ASK)
+    together.plan = [Answer(words(word)) for word in ("Hi", "Blue")]
+    assert cli.main(["record", str(path)]) == 0
+    path = lesson(LOAD, ASK, CELL)
+    assert cli.main(["record", str(path), "--missing"]) == 0
+    assert len(together.received) == 2
+    assert "(1 equal, 0 changed, 1 new, 0 gone)" in capsys.readouterr().out
+
+
+@pytest.mark.kernel
+def test_a_recording_that_fails_is_gone_on_with(together, lesson, capsys):
+    path = lesson(LOAD, ASK, CELL)
+    together.plan = [Answer(words("Hi")), refusal(400, {"error": {"message": "no"}})]
+    assert cli.main(["record", str(path)]) == 1
+    assert "A cell failed: ProviderError: Together AI answered 400: no" in capsys.readouterr().out
+    assert not cassette(path).exists()
+    assert len(together.received) == 2
+    together.plan = [Answer(words("Blue"))]
+    assert cli.main(["record", str(path)]) == 0
+    assert "an unfinished recording of 1 answers" in capsys.readouterr().out
+    assert [row["answer"]["text"] for row in rows(path)] == ["Hi", "Blue"]
+    assert len(together.received) == 3
+    assert leftovers(path) == set()
+
+
+@pytest.mark.kernel
+def test_a_budget_is_kept_though_the_notebook_sets_a_higher_one(together, lesson, capsys):
+    path = lesson(LOAD, "%mixmagic budget 5", "%%mixtral --max-tokens 1000\nHello")
+    together.plan = [Answer(words("Hi"))]
+    assert cli.main(["record", str(path), "--budget", "0.0000001"]) == 1
+    assert "BudgetExceeded" in capsys.readouterr().out
+    assert not together.received
+
+
+@pytest.mark.kernel
+def test_a_check_names_the_cells_that_differ(together, lesson, capsys):
+    path = lesson(
+        LOAD, ASK, "print(6 * 7)", "import random\nrandom.random()", "1 / 0", CELL,
+        tags={4: ["nbval-ignore-output"], 5: ["raises-exception"]},
+    )  # fmt: skip
+    together.plan = [Answer(words("Hi")), Answer(words("Blue"))]
+    assert cli.main(["record", str(path), "--inplace"]) == 0
+    assert cli.main(["check", str(path)]) == 0
+    notebook = nbformat.read(path, 4)
+    notebook.cells[3].source = "print(6 * 9)"
+    notebook.cells[6].source = "%%mixtral -t 0\nName a colour."
+    nbformat.write(notebook, path)
+    capsys.readouterr()
+    assert cli.main(["check", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "Cell 3 differs:\n  -42\n  +54\n" in shown
+    assert "Cell 6 fails:\n  CassetteMiss: This request is not in lesson.cassette.jsonl" in shown
+    assert "2 of 6 cells fail or differ." in shown
+    assert len(together.received) == 2
+
+
+@pytest.mark.kernel
+def test_the_notebooks_own_line_names_its_cassette(together, lesson, tmp_path, capsys):
+    (tmp_path / "tapes").mkdir()
+    path = lesson(LOAD, "%mixmagic cassette tapes/one.jsonl", ASK)
+    together.plan = [Answer(words("Hi"))]
+    assert cli.main(["record", str(path), "--inplace"]) == 0
+    assert (tmp_path / "tapes" / "one.jsonl").exists()
+    assert not cassette(path).exists()
+    line = nbformat.read(path, 4).cells[2].outputs[0].text
+    assert line == "Cassette one.jsonl: 1 recorded answer.\n"
+    assert cli.main(["check", str(path)]) == 0
+
+
+@pytest.mark.parametrize("command", ["record", "check", "receipt"])
+def test_what_is_not_a_notebook_is_an_error_of_two_lines(command, tmp_path, capsys):
+    (tmp_path / "x.ipynb").write_text("{")
+    for path in (tmp_path / "x.ipynb", tmp_path / "none.ipynb", tmp_path):
+        assert cli.main([command, str(path)]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", ["check", "receipt"])
+def test_without_a_cassette_the_hint_is_to_record(command, lesson, capsys):
+    assert cli.main([command, str(lesson("1"))]) == 1
+    err = capsys.readouterr().err
+    assert "There is no cassette lesson.cassette.jsonl." in err
+    assert "mixmagic record" in err
