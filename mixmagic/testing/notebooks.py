@@ -1,0 +1,90 @@
+"""Hooks for the notebooks of a test run: their kernels' environment, sanitizers, repeated cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixmagic.testing.replay import Replay
+from mixmagic.testing.sanitizers import SANITIZERS
+
+# A cell that must pass in some of several runs: `mixmagic-2-of-3`.
+_TAG = re.compile(r"mixmagic-(\d+)-of-(\d+)")
+
+
+class Notebooks:
+    """pytest's hooks, for nbval's cells and nbmake's notebooks.
+
+    Args:
+        mode: The mode of the cassettes.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._replays: dict[Path, Replay] = {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Prepare the cells that nbval has collected."""
+        for item in items:
+            patterns = getattr(item.parent, "sanitize_patterns", None)
+            if patterns is None:
+                continue
+            # nbval adds the person's own file to these before it runs the first cell.
+            patterns.update(SANITIZERS)
+            _repeat_if_tagged(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Run the cell, or the notebook, in its environment."""
+        if item.path.suffix != ".ipynb":
+            return (yield)
+        with self._replay(item.path).environment():
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Check that the cell, or the notebook, has spent nothing."""
+        yield
+        if item.path.suffix == ".ipynb":
+            self._replay(item.path).check()
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the kernels' homes."""
+        for replay in self._replays.values():
+            replay.close()
+
+    def _replay(self, path: Path) -> Replay:
+        if path not in self._replays:
+            self._replays[path] = Replay(self._mode, path)
+        return self._replays[path]
+
+
+def _repeat_if_tagged(cell: Any) -> None:
+    """Let a cell of nbval's pass if enough of its runs do, if it has such a tag."""
+    for tag in cell.cell.metadata.get("tags", ()):
+        if match := _TAG.fullmatch(tag):
+            least, most = map(int, match.groups())
+            if not 1 <= least <= most:
+                raise pytest.UsageError(f"{cell.nodeid}: {tag} is not a valid tag")
+            cell.options["check"] = False
+            cell.runtest = partial(_run_repeatedly, cell, cell.runtest, least, most)
+
+
+def _run_repeatedly(cell: Any, run: Callable[[], None], least: int, most: int) -> None:
+    """Run a cell until `least` runs have passed; raise the error that makes this impossible."""
+    passed = failed = 0
+    while passed < least:
+        try:
+            run()
+            passed += 1
+        except Exception:
+            failed += 1
+            if failed > most - least or cell.parent.timed_out:
+                runs = f"{passed} of {passed + failed} runs, and {least} of {most} have to"
+                cell.add_report_section("call", "mixmagic", f"It passed in {runs}.")
+                raise
