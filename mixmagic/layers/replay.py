@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mixmagic.calls import codec
-from mixmagic.calls.collector import Collector, finalize, stopped_with
+from mixmagic.calls.collector import Collector, finalize
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.identity import cassette_key
 from mixmagic.calls.playback import deltas
@@ -287,9 +287,11 @@ class _Take:
             if _is_of_the_notebook(error):
                 self._write(error=self._failure(error))
             raise
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit) as stop:
             if collector.begun:
-                self._write(error=self._failure(stopped_with(finalize(collector, "stopped"))))
+                received = finalize(collector, "stopped")
+                message = stop.message if isinstance(stop, Stopped) else "Stopped."
+                self._write(error=self._failure(Stopped(message, received)))
             raise
         if trouble := self._write(answer=codec.completion_to_json(finalize(collector))):
             yield Delta(note=trouble)
