@@ -17,6 +17,8 @@ from mixmagic.core.money import Usage, bill, exact_sum
 from mixmagic.core.values import Delta, Origin, Request, Timing, Tried
 from mixmagic.errors import Stopped
 
+# The reasons of answers that have come to their own end.
+_NATURAL = ("stop", "tool_calls")
 # More tokens than a call can have; the ledger can price no more.
 _MOST_TOKENS = 10**9
 
@@ -28,13 +30,19 @@ class Collector:
         request: The question; with the model that answers once a piece has named it.
         notes: Notes of the pieces so far.
         tried: Tries that failed, and that the provider may bill.
+        timing: The recorded times of an answer that is not live; `None` if there are none yet.
     """
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.notes: list[str] = []
         self.tried: list[Tried] = []
-        self._tally = Tally(request.candidates)
+        self._started = time.perf_counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin an answer, which is empty."""
+        self._tally = Tally(self.request.candidates)
         self._tool_tokens = 0
         self._finishes: dict[int, str] = {}  # of each answer
         self._refused = False
@@ -44,9 +52,8 @@ class Collector:
         self._reasoning: dict[int, list[str]] = {}
         self._pieces = self._characters = 0
         self._origin: Origin | None = None  # of the first content
-        self._timing: Timing | None = None
+        self.timing: Timing | None = None
         self._recorded_usage: Usage | None = None
-        self._started = time.perf_counter()
         self._first_text: float | None = None
         self._first_thought: float | None = None
 
@@ -86,6 +93,8 @@ class Collector:
 
     def _add_rare(self, delta: Delta) -> None:
         """Take what most pieces do not have."""
+        if delta.restarted:
+            self._begin()
         if delta.note and delta.note not in self.notes:  # each try repeats it
             self.notes.append(delta.note)
         if delta.tried is not None:
@@ -99,7 +108,7 @@ class Collector:
             self._texts[delta.choice] = [text] if text else []
             self._reasoning[delta.choice] = [reasoning] if reasoning else []
         if delta.timing is not None:
-            self._timing = delta.timing
+            self.timing = delta.timing
         if delta.model is not None:
             self.request = replace(self.request, model=delta.model)
 
@@ -138,6 +147,13 @@ class Collector:
         return "stop"
 
     @property
+    def whole(self) -> bool:
+        """True if every answer that was asked for has come to its own end, and was counted."""
+        natural = all(reason in _NATURAL for reason in self._finishes.values())
+        ended = len(self._finishes) >= self.request.answers
+        return natural and ended and not self._refused and self.usage is not None
+
+    @property
     def usage(self) -> Usage | None:
         """The provider's count, with its charge; `None` if it has sent none."""
         return self._tally.usage
@@ -166,7 +182,7 @@ class Collector:
         if usage is None:
             usage = self._usage("".join([text, *others, reasoning]), early=bool(finish))
         live = self.origin == "live"
-        timing = self._timing or self._measured()
+        timing = self.timing or self._measured()
         return Completion(
             text=text,
             usage=usage,

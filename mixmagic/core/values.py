@@ -235,6 +235,7 @@ class Control:
         job: The ledger's `job` column: the id of the job that the call belongs to.
         cache: Use of the answer cache: `auto` for repeatable questions alone, `use` for all,
             `off`, or `refresh` to ask again and store the new answer.
+        keep: Called with a whole `Completion`; returns False if the cache must not store it.
         on_end: Called with the `Completion` before the ledger records the end of the call.
         pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
         urgent: True if a person waits for the answer: the call goes before those that wait.
@@ -250,6 +251,7 @@ class Control:
     tag: str = ""
     job: str = ""
     cache: CachePolicy = "auto"
+    keep: Callable[[Any], bool] | None = field(default=None, repr=False)
     on_end: Callable[[Any], None] | None = field(default=None, repr=False)
     pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
     urgent: bool = False
@@ -401,6 +403,8 @@ class Delta(NamedTuple):
             thoughts were read as text, or text as thoughts.
         timing: Recorded times of an answer that is not live.
         model: The model that answers, from `layers.resolve`.
+        restarted: True if the answer begins again, and the pieces before count no longer: they came
+            from a call that others shared, and that has ended early.
     """
 
     text: str = ""
@@ -422,6 +426,7 @@ class Delta(NamedTuple):
     instead: tuple[str, str] | None = None
     timing: Timing | None = None
     model: Model | None = None
+    restarted: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,19 @@ def connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def make_private(file: Path) -> None:
+    """Let nobody but the user read a file, which is created if need be.
+
+    SQLite gives the files that it keeps beside it the same permissions.
+    """
+    # An existing file is not opened: closing it would drop this process's locks on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with contextlib.suppress(OSError):  # of another user, or on a filesystem without permissions
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
 
 
 def configure(

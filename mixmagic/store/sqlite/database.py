@@ -17,6 +17,7 @@ from mixmagic.core import lazy
 from mixmagic.errors import StoreBusy, StoreDamaged, StoreError
 from mixmagic.store.sqlite import configure, quarantine
 from mixmagic.store.sqlite.log_sync import LogSync
+from mixmagic.store.sqlite.readers import Readers
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class Database:
         on_damage: `keep` moves a damaged file aside and raises `StoreDamaged`; `recreate` deletes
             it and goes on with a new one, and raises only if a transaction was under way.
         loss: Consequence of the damage, for the message of `StoreDamaged`.
+        private: True if nobody but the user may read it.
 
     Attributes:
         lock: Excludes the other threads of this process from the file. No thread holds it while
@@ -71,17 +73,19 @@ class Database:
         durable: bool = True,
         on_damage: Literal["keep", "recreate"] = "keep",
         loss: str = "a new, empty one takes its place",
+        private: bool = False,
     ) -> None:
         self.path = path
         self.lock = threading.RLock()
         self._name = os.fspath(path)
         self._migrations, self._durable = migrations, durable
-        self._on_damage, self._loss = on_damage, loss
+        self._on_damage, self._loss, self._private = on_damage, loss, private
         self._open: sqlite3.Connection | None = None
         # Which file that is: another process may have set it aside, and created a new one.
         self._identity: quarantine.Identity | None = None
         # From when to when another process has been seen to keep it locked.
         self._locked = _NEVER
+        self._readers = Readers()
         self._log_sync = LogSync()
         weakref.finalize(self, self._log_sync.close)  # also when the process ends
         _databases[self] = None
@@ -176,6 +180,54 @@ class Database:
                     break
         return result or []
 
+    def read(
+        self, query: str, values: Sequence[object] = (), timeout: float = TIMEOUT
+    ) -> list[sqlite3.Row]:
+        """Return the rows of a query as last committed: no transaction of any thread delays it.
+
+        Args:
+            query: The query.
+            values: Its values.
+            timeout: Seconds to wait if the file cannot be read at once.
+
+        Raises:
+            StoreError: As for `rows`.
+        """
+        failures = (*configure.FAILURES, quarantine.InUse)
+        with contextlib.suppress(*failures):
+            with self._readers.borrowed() as reader:
+                if reader.reads(quarantine.identity(self._name)):
+                    return reader.rows(query, values)
+            with self.lock, self._readers.borrowed() as reader:
+                self._connection()  # creates the file, or replaces a damaged one
+                real = self._real()
+                with quarantine.exclusive(real):
+                    reader.open(real)
+                return reader.rows(query, values)
+        return self.rows(query, values, timeout)
+
+    def compact(self, timeout: float = _OPENING) -> None:
+        """Rewrite the file without the space, and the traces, of what was deleted.
+
+        Raises:
+            StoreBusy: Another process kept the file locked all the time.
+            StoreError: The file cannot be written.
+        """
+
+        def rewrite(connection: sqlite3.Connection) -> None:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        for _ in self._tries(timeout):
+            with self.lock:
+                try:
+                    self._attempt(rewrite)
+                except (*configure.FAILURES, quarantine.InUse) as error:
+                    if not configure.is_busy(error):
+                        raise self._store_error(error) from None
+                else:
+                    return
+
     def sync(self) -> None:
         """Return when all commits of this process are on the disk."""
         with self.lock:
@@ -199,6 +251,7 @@ class Database:
         """Close the file. It is opened again if need be."""
         with self.lock:
             self._log_sync.close()
+            self._readers.close()
             if self._open is not None:
                 self._open.close()
                 self._open = None
@@ -206,11 +259,13 @@ class Database:
     def before_fork(self) -> None:
         """Close the file: SQLite's locks belong to a process, and a child's would be void."""
         self.lock.acquire()
+        self._readers.acquire()
         _closed.append(self)
         self.close()
 
     def after_fork(self) -> None:
         """Go on, in the parent and in the child: each opens the file for itself."""
+        self._readers.release()
         self.lock.release()
 
     def _tries(self, timeout: float) -> Iterator[None]:
@@ -332,6 +387,8 @@ class Database:
 
     def _opened(self, real: Path) -> sqlite3.Connection:
         """Open the file."""
+        if self._private:
+            configure.make_private(real)
         self._open = configure.connect(real)
         self._identity = quarantine.identity(real)
         journal = configure.configure(self._open, real, self._migrations, durable=self._durable)
