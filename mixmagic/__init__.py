@@ -69,7 +69,8 @@ def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completio
         model: A catalog name (`8x7b`, `fireworks:8x7b`, `local`) or `provider:API-string`;
             the session's default if `None`.
         **params: `system` (the system prompt), `task` (such as `code`), `temperature` (0 to 2),
-            `max_tokens`, `top_p`, `seed`, `stop` (a text or a list), `schema` (a JSON Schema), …
+            `max_tokens`, `top_p`, `seed`, `stop` (a text or a list), `schema` (a JSON Schema),
+            `cache` (`auto`, `use`, `off` or `refresh`: see the README on stored answers), …
 
     Returns:
         The answer: `text`, `usage` (tokens), `cost` (US dollars, `None` if unknown), …

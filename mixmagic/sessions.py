@@ -28,8 +28,9 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.core.money import Budget, Dollars, Per
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
-    from mixmagic.core.values import Delta, Model, Request, Stream
+    from mixmagic.core.values import CachePolicy, Delta, Model, Request, Stream
     from mixmagic.keys.available import Availability
+    from mixmagic.store.cache import AnswerCache
     from mixmagic.store.ledger.budgets import Balance
     from mixmagic.store.ledger.ledger import Ledger
     from mixmagic.tasks.chats import Chats
@@ -71,6 +72,7 @@ class Session(Configured):
         Close the iterator (`contextlib.closing`) if you may leave it early.
         """
         from mixmagic.layers import stack
+        from mixmagic.layers.cache import cache
         from mixmagic.layers.fit import fit
         from mixmagic.layers.meter import meter
         from mixmagic.layers.notes import notes
@@ -85,6 +87,7 @@ class Session(Configured):
             notes(settings),
             replay(lambda: self.player.tape(settings), self.catalog, self.backends.access.redact),
             resolve(self.catalog, self.available, self.backends.access.require),
+            cache(self.cache, self.backends.endpoint, self.calls),
             fit(),
             meter(self.ledger, None if place is None else place.text, self.calls),
             retry(settings),
@@ -105,6 +108,7 @@ class Session(Configured):
         stream: bool = True,
         budget: Budget | Dollars | None = None,
         timeout: float | None = None,
+        cache: CachePolicy = "auto",
         **params: Any,
     ) -> Request:
         """Return a checked request for `stream`; it is the same on every machine.
@@ -120,6 +124,7 @@ class Session(Configured):
             budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
             timeout: Seconds that the call may take in all, with its waits and retries; the
                 settings' `total_timeout` if `None`.
+            cache: `auto`, `use`, `off` or `refresh`: see `Control.cache`.
             **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
 
         Raises:
@@ -136,6 +141,7 @@ class Session(Configured):
             stream=stream,
             budget=budget,
             timeout=timeout,
+            cache=cache,
             params=params,
             resolve=self.named,
             chosen_by="" if model is not None else self._chosen_by(task),
@@ -331,9 +337,8 @@ class Session(Configured):
         """Check what an answer needs, one line each; providers that are set up are asked."""
         from mixmagic.tasks.doctor import examine
 
-        return list(
-            examine(self.settings, self.catalog, self.backends, self.ledger.database, self.select)
-        )
+        parts = self.settings, self.catalog, self.backends, self.ledger.database, self.cache
+        return list(examine(*parts, select=self.select))
 
     @cached
     def id(self) -> str:
@@ -368,10 +373,12 @@ class Session(Configured):
             return ""
         return f"task {task}" if task is not None else "default"
 
-    def _outdated(self, before: Settings, after: Settings) -> list[Backends | Ledger]:
+    def _outdated(self, before: Settings, after: Settings) -> list[Any]:
         """Forget the parts whose settings have changed; return those that must be closed."""
         if before.model != after.model:
             self._model = None
+        if (cache := self.__dict__.get("cache")) is not None:
+            cache.follow(before, after)
         before = replace(before, model=after.model, live=after.live)
         if before == after:
             return []
@@ -381,10 +388,11 @@ class Session(Configured):
             ledger.budgets.settings, ledger.floor = after.budgets, after.budget_floor
         if replace(before, **{name: getattr(after, name) for name in _LIGHT_SETTINGS}) != after:
             stale += ["backends", "available"]
+        stale += ["cache"] * (before.cache_dir != after.cache_dir)
         if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
             stale += ["catalog", "ledger"]
-        parts = {name: self.__dict__.pop(name, None) for name in stale}
-        closing = [part for name in ("backends", "ledger") if (part := parts.get(name)) is not None]
+        parts = [self.__dict__.pop(name, None) for name in stale]
+        closing = [part for part in parts if hasattr(part, "close")]
         return [] if list(self.calls) else closing  # calls under way go on with their own
 
     def _renamed(self, before: str, after: str) -> None:
@@ -417,6 +425,13 @@ class Session(Configured):
         )
 
     @cached
+    def cache(self) -> AnswerCache:
+        """The stored answers."""
+        from mixmagic.store.cache import AnswerCache
+
+        return AnswerCache.of(self.settings)
+
+    @cached
     def backends(self) -> Backends:
         """The ways to reach a model."""
         from mixmagic.backends import Backends
@@ -446,10 +461,9 @@ class Session(Configured):
 
     def close(self) -> None:
         """Release connections, threads and memory. The session can still be used."""
-        if "backends" in self.__dict__:
-            self.backends.close()
-        if "ledger" in self.__dict__:
-            self.ledger.close()
+        for name in ("backends", "ledger", "cache"):
+            if (part := self.__dict__.get(name)) is not None:
+                part.close()
 
     def _start_over(self) -> None:
         """Start over in a forked child, which has its parent's sockets and locks, but no threads.

@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         home = Path(tempfile.gettempdir(), f"mixmagic-tests-of-{getpass.getuser()}")
         home.mkdir(mode=0o700, exist_ok=True)
     os.environ["MIXMAGIC_HOME"] = str(home)
+    os.environ["MIXMAGIC_CACHE"] = "0"  # tests of the cache say so
     for _ in fetch(home / "cache"):
         pass
 
@@ -102,7 +103,8 @@ def home(tmp_path, monkeypatch, weights) -> Path:
     """A home for each test: nothing of the user's is read or written, the weights are shared."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "cache").symlink_to(weights)
+    (home / "cache").mkdir()
+    (home / "cache" / "models").symlink_to(weights / "models")
     monkeypatch.setenv("MIXMAGIC_HOME", str(home))
     monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "0")  # tests of retries say so
     monkeypatch.setattr(urls, "_answered", {})  # another test's server may have had this port

@@ -258,7 +258,8 @@ def test_a_retry_waits_without_a_slot_of_its_own(session, together, monkeypatch)
 
     monkeypatch.setattr("mixmagic.layers.stack", spied)
     assert session.stream
-    assert order == ["notes", "replay", "resolve", "fit", "meter", "retry", "throttle"]
+    order_of_layers = ["notes", "replay", "resolve", "cache", "fit", "meter", "retry", "throttle"]
+    assert order == order_of_layers
 
 
 def test_closing_closes_the_ledger_and_the_connections(session, together):

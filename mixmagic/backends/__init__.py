@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mixmagic.backends import thoughts
@@ -16,6 +17,7 @@ from mixmagic.calls import tokens
 from mixmagic.core import lazy
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Message, Model, Provider, Stream
+from mixmagic.keys import urls
 from mixmagic.keys.credentials import Credentials
 
 
@@ -93,6 +95,15 @@ class Backends:
             if exact is not None:
                 return tokens.Count(exact, exact, exact=True)
         return tokens.count(messages, model)
+
+    def endpoint(self, model: Model) -> str | Path:
+        """Return where a model answers: the base URL of its provider, or the file that it is."""
+        if model.provider.backend != "local":
+            return urls.endpoint(model.provider)
+        path: Path = lazy.load("mixmagic.backends.local.weights").file(
+            model, self._settings.cache_dir
+        )
+        return path
 
     def close(self) -> None:
         """Release connections, threads and memory."""

@@ -130,6 +130,10 @@ class Parser(argparse.ArgumentParser):
         if not action.option_strings:
             self.positionals.append(argument)
 
+    def add_exclusive(self, title: str) -> Any:
+        """Return a part of the group with a title, for options that exclude each other."""
+        return self._groups[title].add_mutually_exclusive_group()
+
     def add_commands(self, *, required: bool) -> Callable[[str, str], Parser]:
         """Allow subcommands; return a function that adds one by its name and summary."""
         added = self.add_subparsers(

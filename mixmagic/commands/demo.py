@@ -83,7 +83,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
             cell.outputs, cell.execution_count = [], None
     failure = ""
     try:
-        NotebookRunner(notebook, timeout=600).execute(env={**env, "MIXMAGIC_LIVE": "1"})
+        live = {"MIXMAGIC_LIVE": "1", "MIXMAGIC_CACHE": "0"}
+        NotebookRunner(notebook, timeout=600).execute(env={**env, **live})
     except CellExecutionError as error:
         failure = one_line(f"{error.ename}: {error.evalue}", 200)
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(

@@ -38,7 +38,7 @@ class Settings:
     Attributes:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
         data_dir: Files that must not be lost: the ledger.
-        cache_dir: Files that can be fetched again: the embedded model's weights.
+        cache_dir: Files that can be fetched again: the embedded model's weights, and answers.
         notebook: The notebook's canonical path; `None` if the front end does not name one.
         folder: The notebook's folder, or the working folder if there is no such file; a file `.env`
             there may hold API keys.
@@ -60,6 +60,8 @@ class Settings:
         budget_month: US dollars that all sessions together may spend in a month.
         budget_floor: Tokens of the shortest useful answer: a call for which a budget has less
             left is refused.
+        cache: False to store no answers, and to read none.
+        cache_size: Megabytes that the stored answers may take.
         cassette: The file of recorded answers to use, for the environment alone; empty for that of
             the notebook's own line.
         cassette_mode: Its use: `none`, `once`, `new`, `all` or `off`, for the environment alone.
@@ -84,6 +86,8 @@ class Settings:
     budget_day: Decimal | None = None
     budget_month: Decimal | None = None
     budget_floor: int = 64
+    cache: bool = True
+    cache_size: int = 256
     cassette: str = ""
     cassette_mode: str = ""
 
@@ -188,6 +192,7 @@ _RAW_VARIABLES = tuple(map(os.fsencode, _VARIABLES) if os.supports_bytes_environ
 _TAKES = {
     "str": "a text",
     "str | None": "a text",
+    "bool": "true or false",
     "bool | None": "true or false",
     "float": "a number of seconds over 0",
     "Decimal | None": "US dollars, from 0 to a million, written as in 0.50",
@@ -226,7 +231,7 @@ def _read_table(path: Path) -> dict[str, Any]:
 def _converted(text: str, kind: str) -> Any:
     """Convert a text of the environment to the type of its setting, if it can be converted."""
     try:
-        if kind == "bool | None":
+        if kind.startswith("bool"):
             return _TRUTH[text.lower()]
         # Python also accepts `1_0` as ten, and the digits of all scripts.
         if kind in ("float", "int") and text.isascii() and "_" not in text:
@@ -250,6 +255,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     valid = {
         "str": type(value) is str,
         "str | None": type(value) is str,
+        "bool": type(value) is bool,
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
         "int": type(value) is int and value >= 0,

@@ -25,6 +25,7 @@ from mixmagic.structured.schema import Schema
 _TICK = 0.05
 # Seconds that a stopped call may take to close its connection before we return.
 _GRACE = 0.08
+_RESTARTED = "The call that shared its answer has ended early. Asking again …"
 # Seconds without any text until the user is told that we are waiting.
 _PATIENCE = 1.0
 # Characters of the last thought that are shown while a model thinks.
@@ -184,6 +185,11 @@ def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) ->
     waiting, deadline, begun = _Waiting(call), 0.0, False
     while not call.ended:
         deltas = list(call.take(_TICK))
+        again = [at for at, delta in enumerate(deltas) if delta.restarted]
+        if again:
+            deltas, begun, waiting.thoughts = deltas[again[-1] :], False, ""
+            if renderer is not None:
+                renderer.restart(_RESTARTED)
         text = "".join(delta.text for delta in deltas if not delta.choice)
         progress = waiting.progress(deltas)
         if renderer is not None:

@@ -44,10 +44,16 @@ def base_urls(provider: Provider) -> tuple[str, ...]:
         return (first, *(url for url in urls if url != first))
 
 
+def endpoint(provider: Provider) -> str:
+    """Return the first of the provider's `base_urls`, whichever has answered: it identifies it."""
+    with sealed():
+        return _candidates(_configured(provider))[0]
+
+
 def remember(provider: Provider, url: str) -> None:
     """Remember that `url`, one of the provider's `base_urls`, is the right one."""
     with sealed():
-        _answered[_candidates(_configured(provider))[0]] = url
+        _answered[endpoint(provider)] = url
 
 
 def join(base: str, path: str) -> str:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from mixmagic.calls import codec
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.identity import without_folder
 from mixmagic.core.money import Price, Usage, bill, from_nano, to_nano
+from mixmagic.core.settings import Settings
 from mixmagic.core.values import Model, Request
 from mixmagic.errors import StoreDamaged, StoreError, UnreadableRecord
 from mixmagic.store.key_locks import KeyLocks
@@ -42,6 +43,7 @@ _MIGRATIONS = (
     INSERT INTO totals VALUES (0, 0)
     """,
 )
+_MB = 1_000_000
 # Seconds that a call waits for the file.
 _PATIENCE = 1.0
 # Uses of answers are written together: so many, or after so many seconds.
@@ -115,6 +117,17 @@ class AnswerCache:
         self.locks = KeyLocks(folder / "cache.locks")
         self._uses = _Uses(self.database)
         weakref.finalize(self, self._uses.write)  # also when the process ends
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the cache of a user with these settings."""
+        return cls(settings.cache_dir, settings.cache_size * _MB, on=settings.cache)
+
+    def follow(self, before: Settings, after: Settings) -> None:
+        """Follow a change of the settings: a new `cache` there replaces what `on` was set to."""
+        self.limit = after.cache_size * _MB
+        if before.cache != after.cache:
+            self.on = after.cache
 
     def find(self, key: str, request: Request) -> Stored | None:
         """Return the answer to a question; `None` if there is none that can be read.

@@ -91,6 +91,15 @@ def _match(completion: Completion, schema: Schema) -> Match:
         raise problem from None
 
 
+def _matches(completion: Completion, schema: Schema) -> bool:
+    """Return True if an answer has a value that matches the schema."""
+    try:
+        _match(completion, schema)
+    except AnswerUnusable:
+        return False
+    return True
+
+
 def repair(request: Request, completion: Completion, problem: str) -> Request:
     """Return the request that repeats the question and tells what is wrong with the answer.
 
@@ -139,6 +148,9 @@ def ask_structured(
         if first.finish in _FINAL:
             raise
         second_request = repair(asked, first, problem.message)
+        # The cache keeps the first answer if it can keep the second: then both are wanted again.
+        control = replace(asked.control, keep=lambda answer: _matches(answer, schema))
+        second_request = replace(second_request, control=control)
     try:
         second = show(second_request)
     except MixmagicError as error:

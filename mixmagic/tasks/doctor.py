@@ -21,6 +21,7 @@ from mixmagic.core.settings import Settings
 from mixmagic.core.values import Provider
 from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
 from mixmagic.keys.urls import base_url, redact_query
+from mixmagic.store.cache import AnswerCache
 from mixmagic.store.sqlite import network_filesystem
 from mixmagic.store.sqlite.database import Database
 
@@ -56,6 +57,8 @@ def examine(
     catalog: Catalog,
     backends: Backends,
     ledger: Database,
+    answers: AnswerCache,
+    *,
     select: Callable[[], Selection],
 ) -> Iterator[Check]:
     """Check everything that an answer needs, one line each, in a few seconds.
@@ -67,6 +70,7 @@ def examine(
         catalog: The models that can be named.
         backends: The connections to the providers, and their keys.
         ledger: The file of the spend record.
+        answers: The answer cache.
         select: Returns the model that is used by default.
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
@@ -88,6 +92,7 @@ def examine(
         yield from checks.result()
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
+    yield _cache(answers)
     yield _embedded(settings, required=default == "local")
 
 
@@ -207,6 +212,21 @@ def _intact(ledger: Database) -> str:
         journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
         found += f", on a network folder ({kind}): {journal}; budgets hold as far as its locks do"
     return found
+
+
+def _cache(answers: AnswerCache) -> Check:
+    """Check the answer cache; calls go on without it."""
+    if not answers.on:
+        return Check("answer cache", None, "off")
+    try:
+        found = answers.statistics()
+    except StoreError as error:
+        return Check("answer cache", None, f"not used: {error.message} {error.hint}")
+    size = f"{found.size / 1e6:,.1f} of {found.limit / 1e6:,.0f} MB"
+    detail = f"{answers.database.path}, {found.answers:,} answers, {size}"
+    if kind := network_filesystem.network_type(answers.database.path):
+        detail += f", on a network folder ({kind}): only calls of one kernel share an answer"
+    return Check("answer cache", True, detail)
 
 
 def _embedded(settings: Settings, *, required: bool) -> Check:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import task_preset
 from mixmagic.core.money import Budget, Dollars, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
-from mixmagic.core.values import Control, Model, Request
+from mixmagic.core.values import CachePolicy, Control, Model, Request
 from mixmagic.errors import BadArguments
 from mixmagic.structured.openai_strict import response_format
 
@@ -25,6 +25,7 @@ def question(
     stream: bool = True,
     budget: Budget | Dollars | None = None,
     timeout: float | None = None,
+    cache: CachePolicy = "auto",
     params: Mapping[str, Any],
     resolve: Callable[[str], Model] | None = None,
     chosen_by: str = "",
@@ -42,6 +43,10 @@ def question(
     messages = conversation(prompt, system)
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
+    if cache not in get_args(CachePolicy):
+        raise BadArguments(
+            f"cache cannot be {cache!r:.80}.", f"It is one of {', '.join(get_args(CachePolicy))}."
+        )
     if budget is not None and not isinstance(budget, Budget):
         budget = Budget(parse_dollars(budget))
     checked, size = check(params), 0
@@ -60,6 +65,7 @@ def question(
         control=Control(
             timeout=timeout,
             budget=budget,
+            cache=cache,
             notes=(purpose,) if purpose else (),
             chosen_by=chosen_by,
         ),

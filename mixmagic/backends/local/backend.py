@@ -126,7 +126,7 @@ class LocalBackend:
             if load:
                 engine = self._engine(_returned(self._weights(request)), model)
             else:
-                loaded = self._engines.get(self._path(model))
+                loaded = self._engines.get(weights.file(model, self._settings.cache_dir))
                 if loaded is None or not (loaded.ready and loaded.alive) or len(written) > _SHORT:
                     return None
                 engine = loaded
@@ -136,17 +136,10 @@ class LocalBackend:
         except (MixmagicError, EngineFailed, OSError):
             return None
 
-    def _path(self, model: Model) -> Path:
-        """The path of the model's GGUF file, which may not be fetched yet."""
-        if _embedded(model):
-            return weights.path(self._settings.cache_dir)
-        with sealed():  # `expanduser` reads the environment
-            return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
-
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
         """Return the model's GGUF file; fetch the embedded model's the first time."""
         model = request.model
-        if _embedded(model):
+        if weights.is_embedded(model):
             env = self._access.environment()
             with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
                 while True:
@@ -156,7 +149,7 @@ class LocalBackend:
                     except StopIteration as end:
                         return Path(end.value)
                     yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
-        path = self._path(model)
+        path = weights.file(model, self._settings.cache_dir)
         if not path.is_file():
             raise BadArguments(
                 f"There is no GGUF file {path}.",
@@ -193,11 +186,6 @@ class LocalBackend:
                     ) from None
                 self._engines[path] = engine
             return engine
-
-
-def _embedded(model: Model) -> bool:
-    """True for the model whose weights we fetch."""
-    return model.id == weights.MODEL_ID
 
 
 def _returned(steps: Generator[Any, None, _Result]) -> _Result:

@@ -18,6 +18,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from mixmagic.core.sealed import sealed
+from mixmagic.core.values import Model
 from mixmagic.errors import MissingPackage, StoreError, Unavailable, one_line
 from mixmagic.keys.environment import without_keys
 
@@ -34,6 +35,19 @@ _OTHER_FILE = "Your package index has a different file with this name: ask its a
 def path(cache_dir: Path) -> Path:
     """Return the path of the weights, which may not be fetched yet."""
     return cache_dir / "models" / Path(MEMBER).name
+
+
+def is_embedded(model: Model) -> bool:
+    """Return True for the model whose weights are fetched here."""
+    return model.id == MODEL_ID
+
+
+def file(model: Model, cache_dir: Path) -> Path:
+    """Return the path of a local model's GGUF file, which may not be fetched yet."""
+    if is_embedded(model):
+        return path(cache_dir)
+    with sealed():  # `expanduser` reads the environment
+        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
 
 def bar(done: float, width: int = 20) -> str:

@@ -193,6 +193,7 @@ class RequestBuilder:
             system="\n\n".join(filter(None, (system, instruction))),
             stream=not options.no_stream,
             budget=options.budget,
+            cache=options.cache,
             **self._params,
         )
         request.control.urgent = True

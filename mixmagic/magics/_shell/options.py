@@ -14,6 +14,7 @@ from mixmagic.commands._parser import Parser, checked, models
 from mixmagic.errors import BadArguments, did_you_mean
 
 if TYPE_CHECKING:
+    from mixmagic.core.values import CachePolicy
     from mixmagic.display.formats import Format
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema
@@ -48,6 +49,7 @@ class Options:
     program: str | None = None
     no_stream: bool = False
     budget: str | None = None
+    cache: CachePolicy = "auto"
     dry_run: bool = False
 
     @property
@@ -188,6 +190,14 @@ def add_shared(parser: Parser) -> None:
     add = functools.partial(parser.add, to="cost")
     add("--budget", metavar="DOLLARS", help="refuse to run if it could cost more")
     add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
+    one = parser.add_exclusive("cost")
+    for name, policy, use in (
+        ("--cache", "use", "use the stored answer, and store it, also without -t 0 or --seed"),
+        ("--no-cache", "off", "neither use the stored answer nor store this one"),
+        ("--refresh", "refresh", "ask again, and store the new answer in place of the old one"),
+    ):
+        parser.add(name, to=one, dest="cache", action="store_const", const=policy,
+            default="auto", help=use)  # fmt: skip
 
 
 def _unescaped(written: str) -> str:
