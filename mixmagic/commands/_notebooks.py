@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.commands import _samples
 from mixmagic.core import files
 from mixmagic.core.notebook import VARIABLE, canonical
 from mixmagic.errors import BadArguments, MissingPackage, one_line
@@ -134,12 +135,14 @@ def run(
     )
     named = {**environment, VARIABLE: canonical(str(path))}
     try:
-        client.execute(env=named)
+        with _samples.repeated(notebook):
+            client.execute(env=named)
     except CellExecutionError as error:
         return one_line(f"{error.ename}: {error.evalue}", 300)
     except (CellTimeoutError, DeadKernelError) as error:
         return one_line(error, 300)
-    return ""
+    # A cell that is run several times does not end the run.
+    return "" if keep_going else next((text for _, text in failures(notebook)), "")
 
 
 def failures(notebook: NotebookNode) -> list[tuple[int, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 import pytest
 
+from mixmagic.commands._samples import runs
+from mixmagic.errors import BadArguments
 from mixmagic.testing.replay import Replay
 from mixmagic.testing.sanitizers import SANITIZERS
-
-# A cell that must pass in some of several runs: `mixmagic-2-of-3`.
-_TAG = re.compile(r"mixmagic-(\d+)-of-(\d+)")
 
 
 class Notebooks:
@@ -66,13 +64,13 @@ class Notebooks:
 
 def _repeat_if_tagged(cell: Any) -> None:
     """Let a cell of nbval's pass if enough of its runs do, if it has such a tag."""
-    for tag in cell.cell.metadata.get("tags", ()):
-        if match := _TAG.fullmatch(tag):
-            least, most = map(int, match.groups())
-            if not 1 <= least <= most:
-                raise pytest.UsageError(f"{cell.nodeid}: {tag} is not a valid tag")
-            cell.options["check"] = False
-            cell.runtest = partial(_run_repeatedly, cell, cell.runtest, least, most)
+    try:
+        found = runs(cell.cell)
+    except BadArguments as error:
+        raise pytest.UsageError(f"{cell.nodeid}: {error.message} {error.hint}") from None
+    if found is not None:
+        cell.options["check"] = False  # each run has another answer
+        cell.runtest = partial(_run_repeatedly, cell, cell.runtest, *found)
 
 
 def _run_repeatedly(cell: Any, run: Callable[[], None], least: int, most: int) -> None:

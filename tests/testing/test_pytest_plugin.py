@@ -13,6 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from server import Answer, Server, together
 
+from mixmagic import cli
+
 pytestmark = pytest.mark.kernel
 NBVAL = ("--nbval", "--nbval-current-env")
 OFFLINE = ("--mixmagic-cassette=none",)
@@ -147,8 +149,8 @@ def provider(folder):
         patch.setenv("MIXMAGIC_HOME", str(folder / "home"))
         server.plan = [Answer(together(text)) for text in ("Hello", "**One**", "no", "yes", "yes")]
         record(folder / "replays.ipynb", LOAD, ASKS, "answer", "answer.text")
-        record(folder / "samples.ipynb", LOAD, SAMPLE, SAMPLE, SAMPLE)
         save(folder / "samples.ipynb", LOAD, (SAMPLE, "", "mixmagic-2-of-3"))
+        assert cli.main(["record", str(folder / "samples.ipynb")]) == 0
         patch.delenv("MIXMAGIC_HOME")
         server.plan = [Answer(together("Hello", " there"))]
         yield
