@@ -49,7 +49,8 @@ _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "
 _AFTER_DONE, _AFTER_FINISH = 0.1, 5.0
 # A note on an answer that is complete, although its response has not ended.
 _LEFT_OPEN = "the provider did not end the response: anything sent after the answer is missing"
-_HEADERS = (
+# As bytes, which httpx need not encode; those of a provider are texts.
+_HEADERS: tuple[tuple[Any, Any], ...] = (
     (b"accept", b"*/*"),
     (b"accept-encoding", decompression.ACCEPTED.encode()),
     (b"connection", b"keep-alive"),
