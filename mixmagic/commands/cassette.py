@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import BadArguments
+from mixmagic.tasks.player import cassette_path
 
 if TYPE_CHECKING:
     from mixmagic.layers.replay import Tape
@@ -50,12 +51,14 @@ def run(session: Session, options: Namespace, out: Out) -> None:
             return
     else:
         before = player.line
-        player.use(options.file or "", options.mode or "", paced=options.pace == "live")
+        file = str(cassette_path(settings, options.file)) if options.file else ""
+        player.use(file, options.mode or "", paced=options.pace == "live")
         try:
             _check(player.tape(settings))
         except BadArguments:
             player.line = before
             raise
+        player.pass_on()
     tape = player.tape(settings)
     out.print("No cassette is in use: MIXMAGIC_CASSETTE_MODE is off." if tape is None else
               _description(tape))  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -223,6 +224,9 @@ def _replayed(
     if recording.answer is not None:
         answer = codec.completion_from_json({**recording.answer, **timing}, answered)
         yield from deltas(answer, "cassette", recorded, pace)
+        if request.control.on_end is not None:
+            free = replace(answer, cost=Decimal(0), billed_tries=0, origin="cassette")
+            request.control.on_end(replace(free, recorded=recorded))
         return
     failed = {**(recording.error or {})}
     if "partial" in failed:

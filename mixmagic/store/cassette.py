@@ -145,7 +145,7 @@ class _View:
         self.lines.append(line)
         if not line:
             return
-        if line.startswith(_BEGIN) and line[_KEY.stop :].startswith(_END):
+        if line.startswith(_BEGIN) and line.startswith(_END, _KEY.stop):
             key = line[_KEY]
         else:
             try:  # written anew by another program

@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mixmagic.core.params import canonical
 
-# Bytes at the beginning and at the end of each recorded request whose words are compared.
-_BYTES = 400
-# Recordings whose words are most alike, and of which the parts are compared.
+# Pairs of words that are looked for in every line, and lines whose words are compared.
+_PAIRS, _COMPARED = 5, 500
+# Lines whose words are most alike, and whose texts are compared.
 _SHORTLIST = 5
 # Differences that are named, at most; characters of a value, and around a difference.
 _MOST, _VALUE, _AROUND = 3, 24, 12
-_REQUEST, _ANSWER = b'"request": ', (b'}, "model": {', b'}, "answer": {', b'}, "error": {')
-_WORD = re.compile(rb"[^\s\",:\[\]{}]+")
+# The beginning and the end of the messages in a line.
+_MESSAGES, _ANSWER, _ERROR = b'"messages": ', b'}, "answer": {', b'}, "error": {'
 
 
 def shortlist(request: Mapping[str, Any], lines: Sequence[bytes]) -> list[int]:
-    """Return the indexes of the lines of a cassette whose requests share most words with one.
+    """Return the indexes of the lines of a cassette whose messages share most words with a request.
 
-    The words are those of a line's bytes, which are not parsed: of 10,000 lines in 30 ms.
+    The lines are not parsed. All are searched for a few pairs of words, and the words of those that
+    have most of them are compared.
 
     Args:
         request: The request as JSON.
         lines: The lines of a cassette.
     """
-    words = set(_words(json.dumps(request, ensure_ascii=False).encode(errors="replace")))
-    alike = []
+    messages = json.dumps(request.get("messages", []), ensure_ascii=False)
+    words = messages.encode(errors="replace").split()
+    step = max((len(words) - 1) // _PAIRS, 1)
+    pairs = [b" ".join(words[at : at + 2]) for at in range(0, max(len(words) - 1, 1), step)]
+    hits = []
     for index, line in enumerate(lines):
-        theirs = set(_words(_request_of(line)))
-        shared = len(words & theirs)
-        alike.append((shared / (len(words) + len(theirs) - shared or 1), -index))
-    return [-index for _, index in sorted(alike, reverse=True)[:_SHORTLIST]]
+        start, end = _messages(line)
+        found = [line.find(pair, start, end) for pair in pairs]
+        hits.append((found.count(-1), index))
+    wanted = frozenset(words)
+    alike = []
+    for _, index in heapq.nsmallest(_COMPARED, hits):
+        start, end = _messages(lines[index])
+        theirs = frozenset(lines[index][start:end].split())
+        alike.append((-len(wanted & theirs) / (len(wanted | theirs) or 1), index))
+    return [index for _, index in heapq.nsmallest(_SHORTLIST, alike)]
 
 
 def likeness(request: Mapping[str, Any], other: Mapping[str, Any]) -> float:
@@ -129,15 +139,10 @@ def _last_text(request: Mapping[str, Any]) -> str:
     return _text(messages[-1])
 
 
-def _request_of(line: bytes) -> bytes:
-    """Return the beginning and the end of the request in a line."""
-    start = line.find(_REQUEST)
-    ends = [end for mark in _ANSWER if (end := line.find(mark, start)) > 0]
-    end = min(ends, default=len(line))
-    if end - start <= 2 * _BYTES:
-        return line[start:end]
-    return line[start : start + _BYTES] + b" " + line[end - _BYTES : end]
-
-
-def _words(data: bytes) -> list[bytes]:
-    return _WORD.findall(data)
+def _messages(line: bytes) -> tuple[int, int]:
+    """Return where the messages in a line begin and end."""
+    start = line.find(_MESSAGES) + len(_MESSAGES)
+    end = line.find(_ANSWER, start)
+    if end < 0:
+        end = line.find(_ERROR, start)
+    return start, len(line) if end < 0 else end

@@ -7,6 +7,7 @@ means: the user's own defaults do not count, so that it replays on every machine
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _ENDING = ".cassette.jsonl"
 _OFF = "off"
+# The variable that passes the notebook's line on to worker processes.
+_INHERITED = "MIXMAGIC_CASSETTE_LINE"
 
 
 class Line(NamedTuple):
@@ -30,6 +33,12 @@ class Line(NamedTuple):
     file: str = ""
     mode: str = ""
     paced: bool = False
+
+    @classmethod
+    def inherited(cls) -> Line | None:
+        """Return the line of the process that started this one, if it has one."""
+        values = os.environ.get(_INHERITED, "").split("\n")
+        return cls(values[0], values[1], bool(values[2])) if len(values) == 3 else None
 
 
 class Player:
@@ -45,7 +54,7 @@ class Player:
     """
 
     def __init__(self) -> None:
-        self.line: Line | None = None
+        self.line = Line.inherited()
         self._tapes: dict[object, Tape] = {}
         self._scopes = Scopes()
 
@@ -60,9 +69,16 @@ class Player:
         self.line = Line(file, mode, paced)
         self._tapes.clear()
 
+    def pass_on(self) -> None:
+        """Let the processes that this one starts use the notebook's cassette, too."""
+        if self.line is not None:
+            file, mode, paced = self.line
+            os.environ[_INHERITED] = "\n".join([file, mode, "paced" * paced])
+
     def stop(self) -> None:
         """Use none, unless the environment names one."""
         self.line = None
+        os.environ.pop(_INHERITED, None)
 
     def in_use(self, settings: Settings) -> bool:
         """Return True if calls are replayed or recorded."""

@@ -586,6 +586,16 @@ def test_a_cassette_that_cannot_be_written_is_a_note(together, session, tmp_path
     assert "not recorded: x.jsonl cannot be written" in session.ask("Hello").footer()
 
 
+def test_the_end_of_a_replay_is_told(together, recording, replaying):
+    """A job journals its row there."""
+    together.plan = [Answer(words("Hi"))]
+    recording.ask("Hello")
+    session, ended = replaying(), []
+    request = session.request("Hello")
+    request.control.on_end = ended.append
+    assert [run(session.stream, request, session.calls)] == ended
+
+
 def test_nothing_is_metered(together, recording, replaying):
     together.plan = [Answer(words("Hi"))]
     recording.ask("Hello")

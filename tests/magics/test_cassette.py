@@ -257,6 +257,24 @@ def test_a_kernel_that_is_killed_loses_the_call_under_way_alone(together, start_
     assert len((tmp_path / "lesson.jsonl").read_bytes().splitlines()) == 2
 
 
+WORKER = """
+import multiprocessing, mixmagic
+
+with multiprocessing.get_context("spawn").Pool(2) as pool:
+    print(sorted(map(str, pool.map(mixmagic.ask, ["One", "Two"]))))
+"""
+
+
+def test_workers_use_the_cassette_of_their_notebook(together, start_kernel):
+    together.plan = [Answer(words("Hi"))]
+    for line in (LINE, "%mixmagic cassette lesson.jsonl"):
+        kernel = start_kernel()
+        kernel.run(line)
+        ran = kernel.run(WORKER)
+        assert (ran.status, ran.text) == ("ok", "['Hi', 'Hi']\n")
+        assert len(together.received) == 2
+
+
 @pytest.mark.embedded
 def test_an_embedded_model_is_replayed_without_it(start_kernel, tmp_path):
     kernel = start_kernel(MIXMAGIC_CASSETTE="lesson.jsonl", MIXMAGIC_CASSETTE_MODE="once")
