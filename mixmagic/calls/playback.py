@@ -22,12 +22,17 @@ Pace = Sequence[tuple[float, int]]
 
 
 def deltas(
-    completion: Completion, origin: Origin, recorded: datetime | None, pace: Pace | None = None
+    completion: Completion,
+    origin: Origin,
+    recorded: datetime | None,
+    pace: Pace | None = None,
+    *,
+    pieces: int = _PIECES,
 ) -> Generator[Delta, None, None]:
     """Yield the pieces of a recorded answer, of which a `Collector` makes an equal one.
 
     That answer costs nothing, and has `origin`, `recorded` and the recorded times. The thoughts
-    come first, then each text, in at most 20 pieces. The last piece bears the usage and the reason
+    come first, then each text, in a few pieces. The last piece bears the usage and the reason
     why the answer ended.
 
     Args:
@@ -35,6 +40,7 @@ def deltas(
         origin: `cache` or `cassette`.
         recorded: When it was recorded, in UTC; `None` if unknown.
         pace: When its characters were received, to wait as long; without it, nothing waits.
+        pieces: Pieces of each text, at most.
 
     Raises:
         Stopped: `request.control.stop` was set.
@@ -46,7 +52,7 @@ def deltas(
     timing = Timing(completion.elapsed, completion.ttft, completion.thinking, recorded)
     yield Delta(origin=origin, timing=timing, model=completion.model)
     stop, started, received = completion.request.control.stop, time.monotonic(), 0
-    for piece in _pieces(completion):
+    for piece in _pieces(completion, pieces):
         received += len(piece.text) + len(piece.reasoning)
         _wait(stop, started + _moment(received, pace or ()) - time.monotonic())
         yield piece._replace(origin=origin)
@@ -61,9 +67,9 @@ def deltas(
     )
 
 
-def _pieces(completion: Completion) -> Iterator[Delta]:
+def _pieces(completion: Completion, most: int) -> Iterator[Delta]:
     """Yield the thoughts and the texts, in pieces; of an answer that was not streamed, whole."""
-    count = _PIECES if completion.request.stream else 1
+    count = most if completion.request.stream else 1
     for part in _parts(completion.reasoning, count):
         yield Delta(reasoning=part)
     for choice, text in enumerate((completion.text, *completion.others)):

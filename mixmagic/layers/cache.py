@@ -119,28 +119,33 @@ class _CachedCall:
     ) -> None:
         self._request, self._key, self._inner = request, key, inner
         self._answers, self._flights, self._calls = answers, flights, calls
-        self._collector = Collector(request)  # its times are those that the user sees
 
     def answered(self) -> Generator[Delta, None, None]:
         """Yield the answer: the stored one, that of the same call under way, or a new one."""
+        collector: Collector | None = None
         for leaders in itertools.count():
             stored = self._answers.find(self._key, self._request)
             if stored is not None:
                 completion = stored.completion
                 self._answers.note_use(stored, completion.usage, completion.model.price)
-                yield from playback.deltas(completion, "cache", stored.recorded)
+                yield from playback.deltas(completion, "cache", stored.recorded, pieces=1)
                 return
+            # Its times are those that the user sees: it begins before any wait.
+            collector = collector or Collector(self._request)
             if leaders >= _MOST_LEADERS:
-                yield from self.asked()
+                yield from self._asked(Flight(), collector)
                 return
             flight, leads = self._flights.join(self._key)
-            if (yield from self._lead(flight) if leads else self._follow(flight)):
+            if (yield from self._lead(flight, collector) if leads else self._follow(flight)):
                 return
 
-    def asked(self, flight: Flight | None = None) -> Generator[Delta, None, None]:
-        """Make the call, and store its answer; `flight` has the calls that follow it."""
-        flight = flight or Flight()
-        collector, completion = self._collector, None
+    def asked(self) -> Generator[Delta, None, None]:
+        """Make the call, and store its answer."""
+        return self._asked(Flight(), Collector(self._request))
+
+    def _asked(self, flight: Flight, collector: Collector) -> Generator[Delta, None, None]:
+        """Make the call, and store its answer, which others may follow."""
+        completion = None
         try:
             with closing(flight.led(self._inner(self._request))) as deltas:
                 for delta in deltas:
@@ -154,7 +159,7 @@ class _CachedCall:
         finally:
             flight.end(completion)
 
-    def _lead(self, flight: Flight) -> Generator[Delta, None, bool]:
+    def _lead(self, flight: Flight, collector: Collector) -> Generator[Delta, None, bool]:
         """Make the call unless another process does; return False if that has answered it."""
         key, locks = bytes.fromhex(self._key), self._answers.locks
         locked = False
@@ -164,7 +169,7 @@ class _CachedCall:
             # It may have been answered while we waited, or just before we joined.
             if self._answers.find(self._key, self._request) is not None:
                 return False
-            yield from self.asked(flight)
+            yield from self._asked(flight, collector)
             return True
         finally:
             flight.end(flight.completion)
