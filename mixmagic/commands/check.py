@@ -8,12 +8,14 @@ status is 1 if a cell fails or differs.
 from __future__ import annotations
 
 import copy
+import os
 import re
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.backends.http import guard
 from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import StoreError
@@ -97,7 +99,8 @@ def replay(
             "MIXMAGIC_HOME": home,
             "MIXMAGIC_CASSETTE": str(cassette),
             "MIXMAGIC_CASSETTE_MODE": "none",
-            "MIXMAGIC_BLOCK_NETWORK": "1",
+            guard.VARIABLE: "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [guard.FOLDER, env.get("PYTHONPATH")])),
         }
         return _notebooks.run(notebook, path, env, keep_going=keep_going, timeout=timeout)
 

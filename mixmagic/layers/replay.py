@@ -6,16 +6,11 @@ Above `resolve`: a replayed call looks at no key, loads no model, reserves no mo
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import re
-import tempfile
-import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mixmagic.calls import codec
@@ -27,19 +22,8 @@ from mixmagic.calls.scopes import Scopes
 from mixmagic.catalog import Catalog
 from mixmagic.core import lazy
 from mixmagic.core.values import Delta, Layer, Model, Request, Stream
-from mixmagic.errors import (
-    BudgetExceeded,
-    CassetteMiss,
-    ContextTooLong,
-    MissingKey,
-    MissingPackage,
-    MixmagicError,
-    Stopped,
-    StoreError,
-    UnknownModel,
-    UnreadableRecord,
-)
-from mixmagic.keys.urls import base_urls, host_of
+from mixmagic.errors import CassetteMiss, MissingKey, Stopped, UnknownModel, UnreadableRecord
+from mixmagic.layers.recording import Take
 from mixmagic.store.cassette import Cassette, Recording
 from mixmagic.store.nearest import differences, likeness, shortlist
 
@@ -48,13 +32,7 @@ from mixmagic.store.nearest import differences, likeness, shortlist
 Mode = Literal["none", "once", "new", "all"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-# Points of the recorded pace of an answer, at most.
-_POINTS = 20
 _REPEAT = "this repeat was not recorded: the last recorded answer"
-_URL = re.compile(r"""\bhttps?://[^\s"'<>`]+[^\s"'<>`.,:;)\]]""")
-# Today's date, as people write it besides `2026-11-30`.
-_DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d, %Y")
-_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
 
 
 @dataclass(slots=True, eq=False)
@@ -153,9 +131,20 @@ def replay(
                 found, repeat = None, False
             if tape.records(key, found, repeat=repeat):
                 tape.begin(key, scope, found)
-                again = tape.mode == "all" or (found is not None and not repeat)
-                take = _Take(tape, asked, f"{scope}/{number}", redact, replaces=again)
-                yield from take.run(request, inner)
+                take = Take(
+                    tape.cassette,
+                    asked,
+                    f"{scope}/{number}",
+                    redact,
+                    anew=tape.mode in ("new", "all"),
+                    replaces=tape.mode == "all" or (found is not None and not repeat),
+                )
+                try:
+                    yield from take.run(request, inner)
+                except MissingKey as error:
+                    if tape.mode == "all" or not len(tape.cassette):
+                        raise
+                    raise miss(tape, asked, redact, f"To record it: {error.hint}") from None
             elif found is None:
                 raise miss(tape, asked, redact)
             else:
@@ -249,177 +238,18 @@ def _replayed(
     raise error
 
 
-class _Take:
-    """A call that is made and recorded, however it ends.
-
-    Args:
-        tape: The cassette in use.
-        request: The request, as it is filed.
-        n: Its scope, and its number there.
-        redact: Redacts the keys in JSON.
-        replaces: True if it replaces an earlier recording.
-    """
-
-    def __init__(
-        self,
-        tape: Tape,
-        request: Request,
-        n: str,
-        redact: Callable[[Any], Any],
-        *,
-        replaces: bool,
-    ) -> None:
-        self._tape, self._request, self._n = tape, request, n
-        self._redact, self._replaces = redact, replaces
-        self._collector = Collector(request)
-        self._pace: list[tuple[float, int]] = []
-
-    def run(self, request: Request, inner: Stream) -> Generator[Delta, None, None]:
-        """Make the call; yield its pieces, then notes on its recording."""
-        collector, started = self._collector, time.monotonic()
-        if self._tape.mode in ("new", "all") and request.control.cache in ("auto", "use"):
-            # An answer of the cache would not be a new one.
-            request = replace(request, control=replace(request.control, cache="refresh"))
-        try:
-            with closing(inner(request)) as pieces:
-                for piece in pieces:
-                    collector.add(piece)
-                    if piece.text or piece.reasoning:
-                        self._pace.append((time.monotonic() - started, collector.received[0]))
-                    yield piece
-        except MixmagicError as error:
-            if _is_of_the_notebook(error):
-                self._write(error=self._failure(error))
-            raise
-        except (KeyboardInterrupt, GeneratorExit) as stop:
-            if collector.begun:
-                received = finalize(collector, "stopped")
-                message = stop.message if isinstance(stop, Stopped) else "Stopped."
-                self._write(error=self._failure(Stopped(message, received)))
-            raise
-        if trouble := self._write(answer=codec.completion_to_json(finalize(collector))):
-            yield Delta(note=trouble)
-        elif drift := drifting(message.text for message in request.messages):
-            yield Delta(note=f"its recording may not be found again: the prompt has {drift}")
-
-    def _failure(self, error: MixmagicError | Stopped) -> dict[str, Any]:
-        """Return an error as JSON, with the part of the answer that was received."""
-        written = codec.error_to_json(error)
-        if "partial" not in written and self._collector.begun:
-            partial = finalize(self._collector, "broken off")
-            written["partial"] = codec.completion_to_json(partial)
-        return written
-
-    def _write(
-        self, answer: dict[str, Any] | None = None, error: dict[str, Any] | None = None
-    ) -> str:
-        """Write the recording; return a note for the user if that is impossible."""
-        timing: dict[str, Any] = {}
-        model = self._collector.request.model
-        hide = _Hidden(self._redact, (self._request.model, model))
-        received = answer if error is None else error.pop("partial", None)
-        if received is not None:
-            timing = received.pop("timing", {})
-            received.pop("recorded", None)
-            notes = hide(received.pop("notes", []))
-            received = self._redact(received) | ({"notes": notes} if notes else {})
-        if error is not None:
-            error = hide(error) | ({} if received is None else {"partial": received})
-        asked = codec.request_to_json(self._request, portable=True)
-        row = codec.request_to_json(replace(self._request, model=model), portable=True)["model"]
-        recording = Recording(
-            cassette_key(self._request),
-            self._n,
-            self._redact(asked),
-            received if error is None else None,
-            error,
-            row if row != asked["model"] else None,
-            _thinned(self._pace) if self._request.stream else (),
-            {name: round(seconds, 3) for name, seconds in timing.items()},
-            {
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "by": f"mixmagic {importlib.metadata.version('mixmagic')}",
-            },
-        )
-        try:
-            self._tape.cassette.add(recording, replace=self._replaces)
-        except (StoreError, UnreadableRecord) as trouble:
-            return f"not recorded: {trouble.message}"
-        return ""
-
-
-class _Hidden:
-    """Redacts keys, URLs, hosts and the user's folders in notes and errors: a cassette has none."""
-
-    def __init__(self, redact: Callable[[Any], Any], models: tuple[Model, ...]) -> None:
-        self._redact = redact
-        urls = {url for model in models for url in base_urls(model.provider)}
-        hosts = {host_of(url.partition("://")[2]) for url in urls}
-        folders = {str(Path.home()), tempfile.gettempdir()}
-        self._plain = {host: "[host]" for host in hosts if host}
-        self._plain |= {folder: "[folder]" for folder in folders if len(folder) > 1}
-
-    def __call__(self, value: Any) -> Any:
-        return self._changed(self._redact(value))
-
-    def _changed(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: self._changed(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [self._changed(item) for item in value]
-        if isinstance(value, str):
-            value = _URL.sub("[url]", value)
-            for text, shown in self._plain.items():
-                value = value.replace(text, shown)
-        return value
-
-
-def _is_of_the_notebook(error: MixmagicError) -> bool:
-    """Return True if an error belongs to the notebook, and not to this machine or its network."""
-    if isinstance(error, (ContextTooLong, BudgetExceeded)):
-        return True
-    if isinstance(error, (MissingKey, MissingPackage, StoreError)):
-        return False
-    return error.sent or error.transmitted or error.status is not None
-
-
-def _thinned(pace: list[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
-    """Return at most twenty points of a pace, the last one included."""
-    step = -(-len(pace) // _POINTS) or 1
-    kept = pace[::-1][::step][::-1]
-    return tuple((round(seconds, 3), received) for seconds, received in kept)
-
-
-def drifting(texts: Iterable[str]) -> str:
-    """Return what will be different in these texts on another day or machine; empty if nothing.
-
-    Example:
-        >>> drifting(["Explain <Foo object at 0x7f3a5c0b1d90>."])
-        'a memory address (0x7f3a5c0b1d90)'
-    """
-    today = date.today()  # noqa: DTZ011  # as the user's code writes it
-    days = [today.isoformat(), *(today.strftime(form) for form in _DAYS)]
-    folders = {"a temporary folder": tempfile.gettempdir(), "your home folder": str(Path.home())}
-    for text in texts:
-        if address := _ADDRESS.search(text):
-            return f"a memory address ({address[0]})"
-        if day := next((day for day in days if day in text), None):
-            return f"today's date ({day})"
-        for name, folder in folders.items():
-            if len(folder) > 1 and folder in text:
-                return f"{name} ({folder})"
-    return ""
-
-
-def miss(tape: Tape, request: Request, redact: Callable[[Any], Any]) -> CassetteMiss:
+def miss(
+    tape: Tape, request: Request, redact: Callable[[Any], Any], hint: str = ""
+) -> CassetteMiss:
     """Return the error for a request that is not recorded: the nearest one, and what differs.
 
     Args:
         tape: The cassette in use.
         request: The request, as it is filed.
         redact: Redacts the keys in JSON.
+        hint: How to record it, if not by `mixmagic record`.
     """
-    cassette, hint = tape.cassette, _how_to_record(tape)
+    cassette, hint = tape.cassette, hint or _how_to_record(tape)
     if not cassette.exists:
         return CassetteMiss(f"There is no cassette {cassette.name}.", hint)
     asked = redact(codec.request_to_json(request, portable=True))

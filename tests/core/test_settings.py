@@ -166,3 +166,65 @@ def test_a_version_changes_with_the_file_and_each_variable(home, write, monkeypa
         versions.append(settings.version())
     assert len(set(versions)) == len(versions)
     assert settings.version() == versions[-1]
+
+
+class TestBesideTheNotebook:
+    """A file `mixmagic.toml` in the notebook's folder names its model."""
+
+    @pytest.fixture
+    def beside(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+        def write(text: str):
+            (tmp_path / "mixmagic.toml").write_text(text)
+            return tmp_path / "mixmagic.toml"
+
+        return write
+
+    def test_it_wins_over_the_users_file_and_the_environment_over_it(self, home, write, beside):
+        write('model = "local"')
+        assert (load(home).model, load(home).notebook_model) == ("local", None)
+        beside('model = "8x22b"')
+        assert (load(home).model, load(home).notebook_model) == ("8x22b", "8x22b")
+        settings = load(home, MIXMAGIC_MODEL="disco")
+        assert (settings.model, settings.notebook_model) == ("disco", "8x22b")
+
+    def test_it_is_that_of_the_notebooks_folder(self, home, tmp_path, beside):
+        beside('model = "local"')
+        (tmp_path / "lessons").mkdir()
+        (tmp_path / "lessons" / "one.ipynb").touch()
+        (tmp_path / "lessons" / "mixmagic.toml").write_text('model = "8x22b"')
+        settings = load(home, JPY_SESSION_NAME=str(tmp_path / "lessons" / "one.ipynb"))
+        assert settings.notebook_model == "8x22b"
+
+    def test_a_change_is_seen(self, session, beside):
+        assert session.model == "8x7b"
+        beside('model = "8x22b"')
+        assert session.model == "8x22b"
+        beside('model = "local"  # again')
+        assert session.model == "local"
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ('budget_day = "100"', "mixmagic.toml cannot set 'budget_day'"),
+            ('ca_file = "mine.pem"', "mixmagic.toml cannot set 'ca_file'"),
+            ("model = 3", "'model' cannot be 3"),
+            ("model", "mixmagic.toml cannot be read"),
+        ],
+    )
+    def test_it_sets_the_model_alone(self, home, beside, text, says):
+        beside(text)
+        with pytest.raises(BadArguments, match=says):
+            load(home)
+
+
+@pytest.mark.parametrize("name", ["cassette", "cassette_mode"])
+def test_a_cassette_is_for_one_run(home, write, name):
+    write(f'{name} = "once"')
+    with pytest.raises(BadArguments, match=f"cannot set '{name}'") as caught:
+        load(home)
+    assert f"MIXMAGIC_{name.upper()}" in caught.value.hint
+    write("")
+    settings = load(home, **{f"MIXMAGIC_{name.upper()}": "once"})
+    assert getattr(settings, name) == "once"

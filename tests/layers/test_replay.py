@@ -16,6 +16,8 @@ from canary import KEY
 from server import CUT, HANG, Answer, chunk, frames, refusal, usage, whole
 from server import together as words
 
+from mixmagic.calls.codec import request_to_json
+from mixmagic.calls.identity import cassette_key
 from mixmagic.calls.running import run
 from mixmagic.errors import (
     BadArguments,
@@ -26,8 +28,9 @@ from mixmagic.errors import (
     ProviderError,
     Stopped,
 )
-from mixmagic.layers.replay import drifting
+from mixmagic.layers.recording import drifting
 from mixmagic.sessions import Session
+from mixmagic.store.cassette import Recording
 
 KEYS = ("TOGETHER_API_KEY", "TOGETHER_BASE_URL", "FIREWORKS_API_KEY")
 
@@ -261,6 +264,18 @@ def test_a_miss_shows_no_key(together, recording, replaying, monkeypatch):
     assert KEY not in "".join(caught.value._render_traceback_())
 
 
+def test_without_a_key_a_miss_names_the_nearest_and_the_key(
+    together, recording, replaying, monkeypatch
+):
+    together.plan = [Answer(words("Hi"))]
+    recording.ask("Explain the mean.")
+    session = replaying("once")
+    monkeypatch.delenv("FIREWORKS_API_KEY")
+    with pytest.raises(CassetteMiss, match=r"nearest differs in prompt character 15") as caught:
+        session.ask("Explain the median.")
+    assert caught.value.hint.startswith("To record it: Set TOGETHER_API_KEY")
+
+
 def test_without_a_file_a_miss_says_so(replaying):
     with pytest.raises(CassetteMiss, match=r"There is no cassette lesson\.cassette\.jsonl"):
         replaying().ask("Hello")
@@ -461,20 +476,33 @@ class TestPrivacy:
     def test_no_key_header_url_or_path_is_written(
         self, together, recording, file, tmp_path, monkeypatch
     ):
-        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("HOME", str(tmp_path / "me"))
         together.plan = [
             Answer(words(f"The key is {KEY}", f" and {KEY[:10]}", KEY[10:])),
             refusal(404, {"error": {"message": f"no {KEY} at {together.url}"}}),
         ]
-        recording.ask(f"My key is {KEY}.", system=f"Key: {KEY}")
+        recording.ask(f"My key is {KEY}. See {tmp_path}/me/x.py.", system=f"Key: {KEY}")
         with pytest.raises(MixmagicError):
             recording.ask("Hello")
         written = file.read_text("utf-8")
         assert len(written.splitlines()) == 2
         host = together.url.partition("://")[2].partition("/")[0]
         for secret in (KEY, "canary", "4711", "Bearer", "uthorization", host, "127.0.0.1",
-                       str(tmp_path), "http://"):  # fmt: skip
+                       "/me/", str(tmp_path), "http://"):  # fmt: skip
             assert secret not in written, secret
+
+    def test_a_local_models_folder_is_not_written(self, session, file, tmp_path, replaying):
+        request = session.request("Hello", model=f"local:{tmp_path}/model.gguf")
+        assert str(tmp_path) not in str(request_to_json(request, portable=True))
+        line = Recording(
+            cassette_key(request),
+            "process/0",
+            request_to_json(request, portable=True),
+            {"v": 1, "text": "Hi", "finish": "stop",
+             "usage": {"v": 1, "prompt_tokens": 1, "completion_tokens": 1}},
+        )  # fmt: skip
+        file.write_bytes(line.line() + b"\n")
+        assert replaying().ask("Hello", model="local:/elsewhere/model.gguf").text == "Hi"
 
     def test_it_replays_though_the_prompt_is_redacted(self, together, recording, replaying):
         together.plan = [Answer(words("Hi"))]
