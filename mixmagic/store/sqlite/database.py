@@ -195,14 +195,15 @@ class Database:
         """
         failures = (*configure.FAILURES, quarantine.InUse)
         with contextlib.suppress(*failures):
+            identity = quarantine.identity(self._name)
+            if self._open is None or self._identity != identity:
+                with self.lock:
+                    self._connection()  # creates the file, or replaces a damaged one
             with self._readers.borrowed() as reader:
-                if reader.reads(quarantine.identity(self._name)):
-                    return reader.rows(query, values)
-            with self.lock, self._readers.borrowed() as reader:
-                self._connection()  # creates the file, or replaces a damaged one
-                real = self._real()
-                with quarantine.exclusive(real):
-                    reader.open(real)
+                if not reader.reads(identity):
+                    real = self._real()
+                    with quarantine.exclusive(real, _OPENING):
+                        reader.open(real)
                 return reader.rows(query, values)
         return self.rows(query, values, timeout)
 
