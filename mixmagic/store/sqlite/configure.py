@@ -27,12 +27,21 @@ FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
 T = TypeVar("T")
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that is closed if it is dropped, as with a session that nobody closes."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def connect(file: Path) -> sqlite3.Connection:
     """Open a file, or create one. Needs `quarantine.exclusive`; call `configure` next.
 
     The connection waits for no lock: see `Database`.
     """
-    connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        file, timeout=0, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
     connection.row_factory = sqlite3.Row
     return connection
 
