@@ -19,6 +19,8 @@ from server import together as words
 from mixmagic.calls.codec import request_to_json
 from mixmagic.calls.identity import cassette_key
 from mixmagic.calls.running import run
+from mixmagic.core.money import Usage
+from mixmagic.core.values import Delta
 from mixmagic.errors import (
     BadArguments,
     BudgetExceeded,
@@ -29,6 +31,7 @@ from mixmagic.errors import (
     Stopped,
 )
 from mixmagic.layers.recording import drifting
+from mixmagic.layers.replay import replay
 from mixmagic.sessions import Session
 from mixmagic.store.cassette import Recording
 
@@ -195,7 +198,7 @@ def test_a_stream_that_its_reader_leaves_is_recorded_until_there(together, recor
         assert next(delta.text for delta in deltas if delta.text).startswith("Hi")
 
 
-def test_errors_of_this_machine_are_not_recorded(session, file, monkeypatch):
+def test_errors_of_this_machine_are_not_recorded(session, server, file, monkeypatch):
     session.player.use(str(file), "once")
     with pytest.raises(MissingKey):
         session.ask("Hello")
@@ -203,6 +206,11 @@ def test_errors_of_this_machine_are_not_recorded(session, file, monkeypatch):
     monkeypatch.setenv("TOGETHER_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(MixmagicError):
         session.ask("Hello")
+    monkeypatch.setenv("TOGETHER_BASE_URL", server.url)
+    server.plan = [refusal(401, {"error": {"message": "invalid key"}})]
+    with pytest.raises(MissingKey):
+        session.ask("Hello")
+    assert server.received
     assert not file.exists()
 
 
@@ -477,16 +485,16 @@ class TestPrivacy:
         self, together, recording, file, tmp_path, monkeypatch
     ):
         monkeypatch.setenv("HOME", str(tmp_path / "me"))
+        host = together.url.partition("://")[2].partition("/")[0]
         together.plan = [
             Answer(words(f"The key is {KEY}", f" and {KEY[:10]}", KEY[10:])),
-            refusal(404, {"error": {"message": f"no {KEY} at {together.url}"}}),
+            refusal(404, {"error": {"message": f"no {KEY} at {together.url} ({host})"}}),
         ]
         recording.ask(f"My key is {KEY}. See {tmp_path}/me/x.py.", system=f"Key: {KEY}")
         with pytest.raises(MixmagicError):
             recording.ask("Hello")
         written = file.read_text("utf-8")
         assert len(written.splitlines()) == 2
-        host = together.url.partition("://")[2].partition("/")[0]
         for secret in (KEY, "canary", "4711", "Bearer", "uthorization", host, "127.0.0.1",
                        "/me/", str(tmp_path), "http://"):  # fmt: skip
             assert secret not in written, secret
@@ -503,6 +511,22 @@ class TestPrivacy:
         )  # fmt: skip
         file.write_bytes(line.line() + b"\n")
         assert replaying().ask("Hello", model="local:/elsewhere/model.gguf").text == "Hi"
+
+    def test_answers_are_redacted_though_a_backend_let_a_key_pass(self, session, file):
+        session.player.use(str(file), "once")
+
+        def inner(_request):
+            yield Delta(f"It is {KEY}.", reasoning=KEY, note=f"note {KEY}")
+            yield Delta(finish="stop", usage=Usage(1, 1))
+
+        def redact(value):
+            return json.loads(json.dumps(value).replace(KEY, "[key]"))
+
+        tape = session.player.tape(session.settings)
+        stream = replay(lambda: tape, session.catalog, redact)(inner)
+        list(stream(session.request("Hello")))
+        assert KEY not in file.read_text("utf-8")
+        assert lines(file)[0]["answer"]["text"] == "It is [key]."
 
     def test_it_replays_though_the_prompt_is_redacted(self, together, recording, replaying):
         together.plan = [Answer(words("Hi"))]

@@ -234,6 +234,29 @@ def test_two_processes_record_at_once(cassette):
     assert cassette.damaged == []
 
 
+def _replace(path, count: int) -> None:
+    cassette = Cassette(path)
+    for number in range(count):
+        cassette.add(replace(HELLO, answer={"text": f"answer {number}"}), replace=True)
+
+
+def test_one_process_replaces_lines_while_another_adds_some(cassette):
+    cassette.add(HELLO)
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_record, args=(cassette.path, 0, 150)),
+        context.Process(target=_record, args=(cassette.path, 0, 150)),
+        context.Process(target=_replace, args=(cassette.path, 150)),
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    keys = [recording.key for recording in cassette.recordings()]
+    assert sorted(keys) == sorted([HELLO.key, *(f"{number:032x}" for number in range(150))])
+    assert cassette.find(HELLO.key)[0].answer["text"] == "answer 149"
+
+
 KILLED = """
 import sys
 from pathlib import Path
