@@ -16,6 +16,7 @@ from server import together as pieces
 from mixmagic.calls.collector import Collector
 from mixmagic.core.values import Delta
 from mixmagic.errors import AnswerUnusable, BadArguments, MixmagicError, Stopped
+from mixmagic.keys.urls import base_url
 from mixmagic.layers.cache import is_repeatable
 from mixmagic.sessions import Session
 from mixmagic.structured.attempts import ask_structured
@@ -283,6 +284,20 @@ def test_the_endpoint_and_the_provider_are_part_of_the_question(cached, together
     assert [origin(bare), origin(bare)] == ["live", "cache"]
     assert [origin(f"{bare}/other"), origin(f"{bare}/other/")] == ["live", "cache"]
     assert origin(bare, "together") == "live"
+
+
+def test_the_question_is_the_same_whichever_base_url_has_answered(cached, together, monkeypatch):
+    """The server has its API at the root, which is tried after `/v1`, and then remembered."""
+
+    def answer(received):
+        return refusal(404, b"") if received.path.startswith("/v1") else ANSWER
+
+    together.plan = [answer]
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key-4711")
+    monkeypatch.setenv("OPENAI_BASE_URL", together.url.removesuffix("/v1"))
+    for origin in ("live", "cache"):
+        assert cached.ask("Hi", model="openai:m", temperature=0).origin == origin
+    assert base_url(cached.catalog.providers["openai"]) == together.url.removesuffix("/v1")
 
 
 def test_another_key_is_no_other_question(cached, together, monkeypatch):

@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from gates import TEXT, Gate
+from server import Answer, refusal
+from server import together as pieces
 
 THREADS, PROCESSES = 64, 4
 ASKER = """
@@ -100,3 +103,28 @@ def test_if_the_process_that_asks_is_killed_another_one_asks_once(askers, togeth
     assert {text for text, _, _ in found} == {TEXT}
     assert sum(cost > 0 for _, cost, _ in found) == 1
     assert len(together.received) == 2
+
+
+def test_a_process_that_got_no_answer_keeps_no_other_from_asking(together, cached):
+    """It goes on, and may do something else for hours."""
+    together.plan = [refusal(500, {"error": "no"}), Answer(pieces("Hello", " there"))]
+    script = """
+    import sys
+    from mixmagic.errors import ProviderError
+    from mixmagic.sessions import Session
+    try:
+        Session().ask("Hi", model="together:8x7b", temperature=0)
+    except ProviderError:
+        print("failed", flush=True)
+    sys.stdin.readline()
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert run.stdout.readline() == "failed\n"
+        answer = cached.ask("Hi", model="together:8x7b", temperature=0, timeout=20)
+        assert (answer.text, answer.origin) == (TEXT, "live")
+    finally:
+        run.communicate("\n", timeout=30)
