@@ -40,6 +40,14 @@ def test_report(mixmagic_replay, name):
     mixmagic_replay(f"{name}.ipynb")
     papermill.execute_notebook(f"{name}.ipynb", None, kernel_name="python3", progress_bar=False)
 """
+AFTER = """
+import os
+
+def test_after():
+    names = {"MIXMAGIC_CASSETTE_MODE", "MIXMAGIC_BLOCK_NETWORK", "JPY_SESSION_NAME"}
+    assert not names & set(os.environ)
+    assert os.environ["MIXMAGIC_HOME"] == os.environ["PERSONS_HOME"]
+"""
 LOAD = "%load_ext mixmagic\nimport mixmagic"
 ASKS = "answer = mixmagic.ask('Again', model='together:8x7b')\n%mixtral -m together:8x7b Hi"
 SAMPLE = "assert mixmagic.ask('Yes?', model='together:8x7b', temperature=1).text == 'yes'"
@@ -71,6 +79,7 @@ def check(folder: Path, *options: str) -> str:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "--color=no", *options],
         cwd=folder,
+        env={**os.environ, "PERSONS_HOME": os.environ["MIXMAGIC_HOME"]},
         capture_output=True,
         text=True,
         check=False,
@@ -120,6 +129,7 @@ def folder(tmp_path_factory) -> Path:
         ("next(passes)", "1"),
     )
     save(folder / "misses.ipynb", MISSES)
+    (folder / "test_after.py").write_text(AFTER)
     (folder / "mine.cfg").write_text("[ids]\nregex: \\d{3,}\nreplace: N\n")
     return folder
 
@@ -146,12 +156,10 @@ def provider(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOGETHER_BASE_URL", server.url)
         patch.setenv("TOGETHER_API_KEY", "canary-key-4711")
-        patch.setenv("MIXMAGIC_HOME", str(folder / "home"))
         server.plan = [Answer(together(text)) for text in ("Hello", "**One**", "no", "yes", "yes")]
         record(folder / "replays.ipynb", LOAD, ASKS, "answer", "answer.text")
         save(folder / "samples.ipynb", LOAD, (SAMPLE, "", "mixmagic-2-of-3"))
         assert cli.main(["record", str(folder / "samples.ipynb")]) == 0
-        patch.delenv("MIXMAGIC_HOME")
         server.plan = [Answer(together("Hello", " there"))]
         yield
     server.close()
@@ -195,6 +203,22 @@ def test_the_two_lines_of_the_network_are_in_the_report(offline):
 
 def test_the_kernel_gets_its_environment_and_a_home_of_its_own(offline):
     assert outcomes(offline)["environment"] == ["PASSED"]
+
+
+def test_other_tests_of_the_run_keep_their_environment(offline):
+    assert "PASSED test_after.py::test_after" in offline
+
+
+def test_with_another_mode_what_is_missing_is_recorded(folder, tmp_path):
+    ask = "mixmagic.ask('Hi', model='together:8x7b').text"
+    save(tmp_path / "new.ipynb", LOAD, (ask, "'Hello there'"))
+    output = check(tmp_path, *NBVAL, *OFFLINE)
+    assert outcomes(output)["new"] == ["PASSED", "FAILED"]
+    output = check(tmp_path, *NBVAL, "--mixmagic-cassette=once")
+    assert outcomes(output)["new"] == ["PASSED", "PASSED"]
+    assert len((tmp_path / "new.cassette.jsonl").read_text("utf-8").splitlines()) == 1
+    output = check(tmp_path, *NBVAL, *OFFLINE)
+    assert outcomes(output)["new"] == ["PASSED", "PASSED"]
 
 
 def test_our_sanitizers_are_merged_with_the_file_of_the_person(offline):

@@ -64,6 +64,7 @@ INSIDE = {
     "another loopback": "tcp().connect_ex(('127.9.9.9', port)) == errno.ECONNREFUSED",
     "localhost": "tcp().connect(('localhost', port))",
     "IPv6 loopback": "tcp(socket.AF_INET6).connect_ex(('::1', port)) != 0",
+    "IPv4 loopback in IPv6": "tcp(socket.AF_INET6).connect_ex(('::ffff:127.0.0.1', port)) == 0",
     "datagram to loopback": "udp().sendto(b'x', ('127.0.0.1', 9))",
     "socket pair": "socket.socketpair()",
     "look-up of localhost": "socket.getaddrinfo('LOCALHOST', 80)",
