@@ -72,7 +72,9 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     if wrong or broken:
         out.print(f"{wrong} of {len(pairs)} cells fail or differ.")
         return 1
-    out.print(f"{len(pairs)} cells replayed from {cassette.name}, as saved.")
+    unknown = sum(before.execution_count is None for before, _ in pairs)
+    result = f"{unknown} without saved outputs to compare" if unknown else "as saved"
+    out.print(f"{len(pairs)} cells replayed from {cassette.name}, {result}.")
     return 0
 
 

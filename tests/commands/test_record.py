@@ -97,6 +97,10 @@ def test_a_new_answer_changes_its_line_alone(together, lesson, capsys):
     path = lesson(LOAD, ASK, CELL)
     together.plan = [Answer(words(word)) for word in ("Hi", "Blue", "Hi", "Red")]
     assert cli.main(["record", str(path)]) == 0
+    assert cli.main(["check", str(path)]) == 0
+    assert "3 cells replayed from lesson.cassette.jsonl, 3 without saved outputs" in (
+        capsys.readouterr().out
+    )
     before = cassette(path).read_bytes().splitlines()
     assert cli.main(["record", str(path)]) == 0
     after = cassette(path).read_bytes().splitlines()
