@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -493,3 +495,22 @@ def test_on_end_is_not_called_for_a_call_that_was_never_sent(session):
     next(stream)
     stream.close()
     assert (ends, rows(session)) == ([], [])
+
+
+def test_a_stream_that_is_left_open_does_not_keep_the_process_from_ending(together):
+    """It is closed, and recorded, while the interpreter is going away."""
+    together.plan = [Answer([frames(chunk("Hello"), done=False), HANG])]
+    script = (
+        "from mixmagic.sessions import Session\n"
+        "session = Session()\n"
+        "deltas = session.stream(session.request('Hi', model='together:8x7b'))\n"
+        "print(next(filter(str, deltas)))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "Hello\n"), ran.stderr
+    session = Session()
+    (status,) = session.ledger.database.rows("SELECT status FROM calls")[0]
+    assert status == "stopped"
+    session.close()

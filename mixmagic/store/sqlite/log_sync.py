@@ -49,6 +49,9 @@ class LogSync:
             return
         self._due = True
         if self._thread is None:
+            if sys.is_finalizing():  # no thread starts any more, and waiting for one never ends
+                self.sync()
+                return
             self._wakeup, self._closing = Wakeup(), Wakeup()
             args = (self._wakeup, self._closing)
             thread = threading.Thread(
