@@ -100,7 +100,8 @@ def stream(
         **params: As for `ask`.
 
     Yields:
-        Pieces of the answer; `str(piece)` is its text.
+        Pieces of the answer; `str(piece)` is its text. One that is `restarted` comes only if the
+        answer of another call was shared, and that call has failed: the answer begins again.
 
     Raises:
         errors.MixmagicError: The call failed; the message is followed by a hint.

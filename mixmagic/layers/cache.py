@@ -29,6 +29,8 @@ from mixmagic.store.cache import AnswerCache
 _PATIENCE = 1.0
 # Seconds between two looks if another process still asks the question, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+# Seconds that a call waits for one of another process, which nobody may read to its end.
+_LONGEST_WAIT = 300.0
 # Calls that are followed, or given up, one after the other, until the question is asked at once.
 _MOST_LEADERS = 3
 _WAITING = "waiting: the same question is being asked already …"
@@ -119,6 +121,7 @@ class _CachedCall:
     ) -> None:
         self._request, self._key, self._inner = request, key, inner
         self._answers, self._flights, self._calls = answers, flights, calls
+        self._locked = False
 
     def answered(self) -> Generator[Delta, None, None]:
         """Yield the answer: the stored one, that of the same call under way, or a new one."""
@@ -161,11 +164,8 @@ class _CachedCall:
 
     def _lead(self, flight: Flight, collector: Collector) -> Generator[Delta, None, bool]:
         """Make the call unless another process does; return False if that has answered it."""
-        key, locks = bytes.fromhex(self._key), self._answers.locks
-        locked = False
         try:
-            yield from flight.led(self._lock(key))
-            locked = True
+            yield from flight.led(self._lock())
             # It may have been answered while we waited, or just before we joined.
             if self._answers.find(self._key, self._request) is not None:
                 return False
@@ -174,26 +174,33 @@ class _CachedCall:
         finally:
             flight.end(flight.completion)
             self._flights.remove(self._key, flight)
-            if locked:
-                locks.release(key)
+            if self._locked:
+                self._answers.locks.release(bytes.fromhex(self._key))
 
-    def _lock(self, key: bytes) -> Generator[Delta, None, None]:
-        """Wait until no other process asks the question."""
-        locks, control = self._answers.locks, self._request.control
-        if locks.acquire(key):
+    def _lock(self) -> Generator[Delta, None, None]:
+        """Wait until no other process asks the question, if that does not take too long."""
+        if self._try_lock():
             return
-        pause, next_message = _FIRST_PAUSE, time.monotonic() + _PATIENCE
+        control, pause, started = self._request.control, _FIRST_PAUSE, time.monotonic()
+        next_message = started + _PATIENCE
         try:
             with self._registered(Collector(self._request)):
-                while not locks.acquire(key):
+                while not self._try_lock():
                     raise_if_ended(self._request)
-                    if (now := time.monotonic()) >= next_message:
+                    if (now := time.monotonic()) - started > _LONGEST_WAIT:
+                        return
+                    if now >= next_message:
                         yield Delta(progress=_WAITING)
                         next_message = now + _PATIENCE
                     control.stop.wait(max(min(pause, control.deadline - now), 0))
                     pause = min(2 * pause, _LONGEST_PAUSE)
         except KeyboardInterrupt:
             raise Stopped(sent=False) from None
+
+    def _try_lock(self) -> bool:
+        """Return True if no other process asks the question."""
+        self._locked = self._answers.locks.acquire(bytes.fromhex(self._key))
+        return self._locked
 
     def _follow(self, flight: Flight) -> Generator[Delta, None, bool]:
         """Yield the pieces of a call under way; return False if that was not the whole answer."""

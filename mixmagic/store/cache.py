@@ -239,6 +239,7 @@ class AnswerCache:
         """Write what was noted, and close the file. It is opened again if need be."""
         self._uses.write()
         self.database.close()
+        self.locks.close()
 
     def _insert(self, row: Sequence[object], size: int) -> None:
         """Store an answer, and delete a few of those used longest ago if the file is too large."""

@@ -100,6 +100,17 @@ class KeyLocks:
                 with contextlib.suppress(OSError):
                     _unlock(self._descriptor, offset)
 
+    def close(self) -> None:
+        """Close the file, unless keys are held, or other locks of this process would end."""
+        with self.lock:
+            if not self._held and _ENDS_AT_CLOSE:
+                self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def _acquired(self, offset: int) -> bool:
         """Lock a byte; return False if another process has it."""
         if not self._usable:
@@ -121,9 +132,8 @@ class KeyLocks:
         """Go on; a child drops its copy of the file, which would keep its parent's locks."""
         if child:
             self._held.clear()
-            if self._descriptor is not None and _ENDS_AT_CLOSE:
-                os.close(self._descriptor)
-                self._descriptor = None
+            if _ENDS_AT_CLOSE:
+                self._close()
         self.lock.release()
 
 

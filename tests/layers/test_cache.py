@@ -19,6 +19,7 @@ from mixmagic.errors import AnswerUnusable, BadArguments, MixmagicError, Stopped
 from mixmagic.keys.urls import base_url
 from mixmagic.layers.cache import is_repeatable
 from mixmagic.sessions import Session
+from mixmagic.store.sqlite import network_filesystem
 from mixmagic.structured.attempts import ask_structured
 from mixmagic.structured.schema import Schema
 
@@ -328,6 +329,22 @@ def test_a_folder_that_cannot_be_written_stops_no_call(home, cached, together):
     assert len(together.received) == 2
     checks = {check.name: check for check in cached.doctor()}
     assert checks["answer cache"].detail.startswith("not used")
+
+
+def test_the_doctor_shows_the_cache(cached, together, monkeypatch):
+    def check() -> tuple[bool | None, str]:
+        (found,) = (each for each in cached.doctor() if each.name == "answer cache")
+        return found.ok, found.detail
+
+    together.plan = [ANSWER]
+    ask(cached)
+    ok, detail = check()
+    assert ok
+    assert detail == f"{cached.cache.database.path}, 1 answers, 0.0 of 256 MB"
+    monkeypatch.setattr(network_filesystem, "network_type", lambda path: "nfs4")
+    assert "network folder (nfs4): only calls of one kernel" in check()[1]
+    cached.cache.on = False
+    assert check() == (None, "off")
 
 
 def test_a_full_disk_stops_no_call(home, cached, together, monkeypatch):

@@ -14,6 +14,8 @@ from gates import TEXT, Gate
 from server import Answer, refusal
 from server import together as pieces
 
+from mixmagic.layers import cache
+
 THREADS, PROCESSES = 64, 4
 ASKER = """
 import json, sys, threading, time
@@ -103,6 +105,34 @@ def test_if_the_process_that_asks_is_killed_another_one_asks_once(askers, togeth
     assert {text for text, _, _ in found} == {TEXT}
     assert sum(cost > 0 for _, cost, _ in found) == 1
     assert len(together.received) == 2
+
+
+def test_a_process_that_does_not_read_its_answer_is_not_waited_for_long(
+    together, cached, monkeypatch
+):
+    """It has left its call open."""
+    monkeypatch.setattr(cache, "_LONGEST_WAIT", 0.1)
+    gate = Gate()
+    together.plan = [gate, Answer(pieces("Hello", " there"))]
+    script = """
+    import sys
+    from mixmagic.sessions import Session
+    session = Session()
+    deltas = session.stream(session.request("Hi", model="together:8x7b", temperature=0))
+    print(next(filter(str, deltas)), flush=True)
+    sys.stdin.readline()
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert run.stdout.readline() == "Hello\n"
+        answer = cached.ask("Hi", model="together:8x7b", temperature=0, timeout=20)
+        assert (answer.text, answer.origin) == (TEXT, "live")
+    finally:
+        gate.open()
+        run.communicate("\n", timeout=30)
 
 
 def test_a_process_that_got_no_answer_keeps_no_other_from_asking(together, cached):

@@ -139,6 +139,18 @@ def test_no_lock_is_taken_on_a_network_folder(tmp_path, monkeypatch):
     assert not Path(tmp_path / "locks").exists()
 
 
+def test_closing_frees_no_key_and_leaves_no_file_open(tmp_path, hold):
+    locks = KeyLocks(tmp_path / "locks")
+    assert locks.acquire(KEY)
+    locks.close()
+    assert hold()[1] is False
+    locks.release(KEY)
+    locks.close()
+    assert (locks._descriptor is None) is key_locks._ENDS_AT_CLOSE
+    assert locks.acquire(KEY)
+    assert hold()[1] is False
+
+
 def test_the_file_stays_empty(tmp_path, kind):
     locks = KeyLocks(tmp_path / "locks")
     for number in range(100):
