@@ -54,7 +54,9 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         for name in ("prompt_tokens", "completion_tokens")
     )
     total = format_dollars(exact_sum([cost for cost in costs if cost is not None]))
-    caption = f"{cassette.name}: replaying it costs nothing, and saves {total}"
+    caption = f"{cassette.name}: replaying it costs nothing"
+    if any(costs):
+        caption += f", and saves {total}"
     if unknown := sum(cost is None for cost in costs):
         caption += f", and what {unknown} of unknown cost would"
     if damaged := cassette.damaged:

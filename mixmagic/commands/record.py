@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from argparse import Namespace
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from mixmagic.store.cassette import Cassette, Recording
 
 ONLY_IN = "shell"
+# Cells that ask models, as far as their text tells.
+_ASKS = re.compile(r"^[ \t]*%%?mixtral\b|= ?%mixtral\b|\bmixmagic\.(?:ask|stream)\(", re.MULTILINE)
 # Characters of a cell's first line that are printed.
 _TITLE = 60
 
@@ -47,7 +50,8 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     notebook = _notebooks.read(path)
     cassette = Cassette(_notebooks.cassette_of(notebook, path, options.cassette))
     unfinished = Cassette(cassette.path.with_name(f".{cassette.name}.part"))
-    out.print(_announcement(cassette, missing=options.missing))
+    asking = sum(bool(_ASKS.search(cell.source)) for cell in notebook.cells)
+    out.print(_announcement(cassette, asking, missing=options.missing))
     _prepare(unfinished, cassette, missing=options.missing)
     if len(unfinished) and not options.missing:
         out.print(f"It goes on from an unfinished recording of {len(unfinished):,} answers.")
@@ -78,15 +82,19 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     return 0
 
 
-def _announcement(cassette: Cassette, *, missing: bool) -> str:
-    """Return what a recording may cost."""
+def _announcement(cassette: Cassette, asking: int, *, missing: bool) -> str:
+    """Return what a recording may cost; `asking` is the number of cells that ask models."""
     from mixmagic.core.money import exact_sum, format_dollars
 
     count = len(cassette)
     if missing:
         return f"{cassette.name} has {count:,} answers; what is missing is asked, and paid for."
     if not count:
-        return f"{cassette.name} is new: what its calls cost is not known; --budget limits it."
+        cells = "1 cell asks" if asking == 1 else f"{asking:,} cells ask"
+        return (
+            f"{cassette.name} is new: {cells} models, and what that costs is not known;"
+            " --budget limits it."
+        )
     costs = [cost_of(recording) for recording in cassette.recordings()]
     known = [cost for cost in costs if cost is not None]
     price = format_dollars(exact_sum(known)) if known else "an unknown sum"

@@ -414,7 +414,7 @@ def _content(content: Any, change: Any) -> Any:
 
 
 def _split(text: str) -> Any:
-    return text.split("\n") if "\n" in text else text
+    return text.split("\n") if "\n" in text[:-1] else text  # a cell may end with one
 
 
 def _joined(text: Any) -> Any:

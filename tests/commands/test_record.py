@@ -55,7 +55,10 @@ def test_a_notebook_is_recorded_checked_and_receipted(
     together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
     assert cli.main(["record", str(path), "--inplace", "--budget", "0.50"]) == 0
     shown = capsys.readouterr().out
-    assert "lesson.cassette.jsonl is new: what its calls cost is not known" in shown
+    assert (
+        "lesson.cassette.jsonl is new: 2 cells ask models, and what that costs is not known"
+        in shown
+    )
     assert "Budget: $0.50." in shown
     assert "cell 3: %%mixtral -t 0" in shown
     assert "2 answers (0 equal, 0 changed, 2 new, 0 gone), $0.000013 in all." in shown
