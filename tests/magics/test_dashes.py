@@ -18,7 +18,7 @@ def read(line: str) -> tuple[dict, str]:
     """The options of a line that are set, and its prompt."""
     words, prompt = PARSER.leading(line)
     given = vars(PARSER.parse_args(words)).items()
-    return {name: value for name, value in given if not (value is None or value is False)}, prompt
+    return {name: value for name, value in given if value != PARSER.get_default(name)}, prompt
 
 
 @pytest.mark.parametrize("dash", DASHES)
