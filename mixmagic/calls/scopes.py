@@ -16,7 +16,7 @@ class Scopes:
 
     def __init__(self) -> None:
         self.current = "process"
-        self._cells: dict[str, list[object]] = {}  # of each source, the cells
+        self._cells: dict[str, dict[object, int]] = {}  # of each source, the cells' numbers
         self._next: dict[tuple[str, str], int] = {}  # of each scope and key
 
     def begin_cell(self, name: str, identity: object = None) -> None:
@@ -27,11 +27,8 @@ class Scopes:
             identity: Its identity in the front end; `None` if unknown: then each run is a cell.
         """
         with lazy.lock:
-            cells = self._cells.setdefault(name, [])
-            identity = identity or object()
-            if identity not in cells:
-                cells.append(identity)
-            number = cells.index(identity)
+            cells = self._cells.setdefault(name, {})
+            number = cells.setdefault(identity or object(), len(cells))
             self.current = f"{name}-{number + 1}" if number else name
             for known in [known for known in self._next if known[0].startswith(self.current)]:
                 if known[0].partition(".")[0] == self.current:

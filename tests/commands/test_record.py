@@ -112,6 +112,29 @@ def test_a_new_answer_changes_its_line_alone(together, lesson, capsys):
     assert "(1 equal, 1 changed, 0 new, 0 gone)" in capsys.readouterr().out
 
 
+THREADS = """
+import mixmagic
+from concurrent.futures import ThreadPoolExecutor
+
+with ThreadPoolExecutor(8) as pool:
+    print([str(answer) for answer in pool.map(mixmagic.ask, map(str, range(30)))])
+"""
+
+
+@pytest.mark.kernel
+def test_recording_threads_again_changes_no_line(together, lesson):
+    """They end in any order; the old file's order is kept."""
+    path = lesson(LOAD, THREADS)
+    together.plan = [lambda asked: Answer(words(asked.body["messages"][-1]["content"]))]
+    assert cli.main(["record", str(path)]) == 0
+    before = cassette(path).read_bytes()
+    assert len(before.splitlines()) == 30
+    assert cli.main(["record", str(path)]) == 0
+    assert len(together.received) == 60
+    assert cassette(path).read_bytes() == before
+    assert cli.main(["check", str(path)]) == 0
+
+
 @pytest.mark.kernel
 def test_what_is_missing_is_asked_alone(together, lesson, capsys):
     path = lesson(LOAD, ASK)

@@ -257,6 +257,18 @@ def test_a_kernel_that_is_killed_loses_the_call_under_way_alone(together, start_
     assert len((tmp_path / "lesson.jsonl").read_bytes().splitlines()) == 2
 
 
+def test_a_line_may_ask_for_the_recorded_pace(together, start_kernel):
+    together.plan = [Answer([words("Hi")[0], 0.5, *words(" there")])]
+    kernel = start_kernel()
+    kernel.run(LINE)
+    kernel.run("%%mixtral\nHello")
+    kernel.run("%mixmagic cassette lesson.jsonl --pace live")
+    ran = kernel.run("%%mixtral\nHello")
+    assert ran.status == "ok"
+    first, last = ran.messages[0][0], ran.messages[-1][0]
+    assert last - first >= 0.5
+
+
 WORKER = """
 import multiprocessing, mixmagic
 
