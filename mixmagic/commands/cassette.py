@@ -50,15 +50,11 @@ def run(session: Session, options: Namespace, out: Out) -> None:
             out.print("No cassette is in use: calls are made.")
             return
     else:
-        before = player.line
         file = str(cassette_path(settings, options.file)) if options.file else ""
         player.use(file, options.mode or "", paced=options.pace == "live")
-        try:
-            _check(player.tape(settings))
-        except BadArguments:
-            player.line = before
-            raise
         player.pass_on()
+        # The line counts even if this fails: no later cell is paid for by accident.
+        _check(player.tape(settings))
     tape = player.tape(settings)
     out.print("No cassette is in use: MIXMAGIC_CASSETTE_MODE is off." if tape is None else
               _description(tape))  # fmt: skip

@@ -1,12 +1,12 @@
 """Make a call and record it: what of it goes into a cassette, and in which form.
 
-No layer: `layers.replay` uses it.
+Not a layer: `layers.replay` uses it.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -85,7 +85,9 @@ class Take:
                 self._write(error=self._failure(error))
             raise
         except (KeyboardInterrupt, GeneratorExit) as stop:
-            if collector.begun:
+            if collector.finish is not None and isinstance(stop, GeneratorExit):
+                self._write(answer=codec.completion_to_json(finalize(collector)))  # it had ended
+            elif collector.begun:
                 received = finalize(collector, "stopped")
                 message = stop.message if isinstance(stop, Stopped) else "Stopped."
                 self._write(error=self._failure(Stopped(message, received)))
@@ -131,7 +133,7 @@ class Take:
             {name: round(seconds, 3) for name, seconds in timing.items()},
             {
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "by": f"mixmagic {importlib.metadata.version('mixmagic')}",
+                "by": f"mixmagic {sys.modules['mixmagic'].__version__}",
             },
         )
         try:

@@ -198,6 +198,14 @@ def test_a_stream_that_its_reader_leaves_is_recorded_until_there(together, recor
         assert next(delta.text for delta in deltas if delta.text).startswith("Hi")
 
 
+def test_a_stream_that_its_reader_leaves_at_its_end_is_whole(together, recording, replaying):
+    together.plan = [Answer(words("Hi", " there"))]
+    with closing(recording.stream(recording.request("Hello"))) as deltas:
+        while not next(deltas).finish:
+            pass
+    assert replaying().ask("Hello").finish == "stop"
+
+
 def test_errors_of_this_machine_are_not_recorded(session, server, file, monkeypatch):
     session.player.use(str(file), "once")
     with pytest.raises(MissingKey):

@@ -229,15 +229,20 @@ def test_a_line_of_a_notebook_cannot_record_anew(kernel):
         assert f"MIXMAGIC_CASSETTE_MODE={mode}" in ran.text
 
 
-def test_a_line_without_a_file_says_how_to_record_one(kernel, tmp_path):
+def test_a_line_without_a_file_says_how_to_record_one(together, kernel):
+    together.plan = [Answer(words("Hi"))]
     ran = kernel.run("%mixmagic cassette x.jsonl")
     assert ran.traceback == [
         "BadArguments: There is no cassette x.jsonl.",
         "Hint: Record it: `mixmagic record NOTEBOOK`, or here with --mode once.",
     ]
+    assert "CassetteMiss: There is no cassette x.jsonl." in kernel.run("%mixtral Hello").text
     ran = kernel.run("%mixmagic cassette")
     assert "this front end does not name the notebook" in ran.text
+    assert kernel.run("%mixtral Hello").status == "error"
+    assert not together.received  # no cell is paid for by accident
     assert kernel.run("%mixmagic cassette off").text == "No cassette is in use: calls are made.\n"
+    assert kernel.run("%mixtral Hello").status == "ok"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
