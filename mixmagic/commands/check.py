@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.backends.http import guard
+from mixmagic.calls.footers import without_varying
 from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
 from mixmagic.errors import StoreError
@@ -32,8 +33,6 @@ ONLY_IN = "shell"
 _LINES, _WIDTH = 12, 160
 # Tags of cells whose outputs are not compared, as nbval has them.
 _IGNORED = {"nbval-ignore-output", "nbval-skip", "nbval-raises-exception"}
-# The line below an answer, up to its token counts: the rest differs from run to run.
-_FOOTER = re.compile(r"^(.+? · (?:≈ )?[\d,]+ → [\d,]+ tokens)( · .*)?$", re.MULTILINE)
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
 
 
@@ -134,4 +133,4 @@ def _texts(outputs: Sequence[Any]) -> list[str]:
         else:
             shown.append(str(output.data.get("text/plain", "")))
     text = "\n".join([*streams.values(), *shown])
-    return _ADDRESS.sub("0x…", _FOOTER.sub(r"\1", text)).splitlines()
+    return _ADDRESS.sub("0x…", without_varying(text)).splitlines()

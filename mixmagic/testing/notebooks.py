@@ -1,4 +1,4 @@
-"""Hooks for the notebooks of a test run: their kernels' environment, sanitizers, repeated cells."""
+"""pytest's hooks for notebooks: their kernels' environment, comparison and repeated cells."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from mixmagic.calls.footers import VARYING
 from mixmagic.commands._samples import runs
 from mixmagic.errors import BadArguments
 from mixmagic.testing.replay import Replay
-from mixmagic.testing.sanitizers import SANITIZERS
 
 
 class Notebooks:
-    """pytest's hooks, for nbval's cells and nbmake's notebooks.
+    """The hooks, for cells of nbval and notebooks of nbmake.
 
     Args:
         mode: The mode of the cassettes.
@@ -33,7 +33,7 @@ class Notebooks:
             if patterns is None:
                 continue
             # nbval adds the person's own file to these before it runs the first cell.
-            patterns.update(SANITIZERS)
+            patterns.update(VARYING)
             _repeat_if_tagged(item)
 
     @pytest.hookimpl(wrapper=True)

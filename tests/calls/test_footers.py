@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,11 +10,11 @@ import pytest
 from answers import ACME, ANSWER, MODEL, REQUEST
 
 from mixmagic.calls.completion import Completion
+from mixmagic.calls.footers import without_varying
 from mixmagic.catalog import FREE
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Model
 from mixmagic.display.formats import FORMATS
-from mixmagic.testing.sanitizers import SANITIZERS
 
 BEFORE = datetime.now(UTC) - timedelta(days=12)
 FREE_REQUEST = replace(REQUEST, model=Model("m", replace(ACME, free=True), price=FREE))
@@ -42,9 +41,7 @@ def sanitized(completion: Completion, session: str = "$0") -> dict[str, str]:
     shown = {}
     for name, form in FORMATS.items():
         for mime, text in form.whole(completion, session, with_thoughts=True).items():
-            for regex, replacement in SANITIZERS.items():
-                text = re.sub(regex, replacement, text)  # noqa: PLW2901
-            shown[f"{name} {mime}"] = text
+            shown[f"{name} {mime}"] = without_varying(text)
     return shown
 
 

@@ -1,0 +1,35 @@
+"""What differs between two runs of a notebook in the lines below answers: for comparing outputs.
+
+Times, prices and the origin of an answer go, so that a notebook that was saved with its first, paid
+answers equals its replay. The tokens, the reason why an answer ended and the notes stay.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DOLLARS = r"(?:\$|<span>&#36;</span>)[\d,.]+"
+_SAVED = rf"(?:, saved (?:≈ )?{_DOLLARS})?"
+
+# Regular expressions and their replacements, as nbval takes them.
+VARYING = {
+    r" · first token [\d,.]+ s\b": "",
+    r" · [\d,]+ tokens/s": "",
+    r" · cached(?: just now| [\d,]+ (?:minute|hour|day)s? ago)?" + _SAVED: "",
+    r" · (?:recorded \d{4}-\d\d-\d\d|replayed)" + _SAVED: "",
+    rf" · session (?:unknown|(?:≥ )?{_DOLLARS}(?: of {_DOLLARS})?)": "",
+    rf"( tokens| thinking) · (?:free|price unknown|(?:[≈≤] )?{_DOLLARS})(?= · |<|\s|$)": r"\1",
+    r"\bThought for [\d,]+ s\b": "Thought",
+}
+
+
+def without_varying(text: str) -> str:
+    """Return a text without what differs from run to run.
+
+    Example:
+        >>> without_varying("8x7b · 9 → 2 tokens · $0.0001 · first token 0.31 s · session $0.12")
+        '8x7b · 9 → 2 tokens'
+    """
+    for regex, replacement in VARYING.items():
+        text = re.sub(regex, replacement, text)
+    return text
