@@ -1,4 +1,4 @@
-"""What differs between two runs of a notebook in the lines below answers: for comparing outputs.
+"""Parts of the lines below answers that differ between two runs of a notebook.
 
 Times, prices and the origin of an answer go, so that a notebook that was saved with its first, paid
 answers equals its replay. The tokens, the reason why an answer ended and the notes stay.
