@@ -16,7 +16,7 @@ from mixmagic.errors import StoreError
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
-    from mixmagic.store.cassette import Recording
+    from mixmagic.store.recording import Recording
 
 ONLY_IN = "shell"
 _COLUMNS = ["model", "recorded", "parameters", "prompt", "in>", "out>", "cost>", "source"]

@@ -21,7 +21,8 @@ from mixmagic.errors import BadArguments, StoreError
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
-    from mixmagic.store.cassette import Cassette, Recording
+    from mixmagic.store.cassette import Cassette
+    from mixmagic.store.recording import Recording
 
 ONLY_IN = "shell"
 # Cells that ask models, as far as their text tells.

@@ -31,7 +31,8 @@ from mixmagic.errors import (
     UnreadableRecord,
 )
 from mixmagic.keys.urls import base_urls, host_of
-from mixmagic.store.cassette import Cassette, Recording
+from mixmagic.store.cassette import Cassette
+from mixmagic.store.recording import Recording
 
 # Points of the recorded pace of an answer, at most.
 _POINTS = 20

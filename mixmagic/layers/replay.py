@@ -24,8 +24,9 @@ from mixmagic.core import lazy
 from mixmagic.core.values import Delta, Layer, Model, Request, Stream
 from mixmagic.errors import CassetteMiss, MissingKey, Stopped, UnknownModel, UnreadableRecord
 from mixmagic.layers.recording import Take
-from mixmagic.store.cassette import Cassette, Recording
+from mixmagic.store.cassette import Cassette
 from mixmagic.store.nearest import differences, likeness, shortlist
+from mixmagic.store.recording import Recording
 
 # `none` replays alone; `once` also records a request that has no recording; `new` also records
 # repeats past the recorded ones; `all` makes every call, and replaces its recording.
@@ -119,46 +120,54 @@ def replay(
             tape = current()
             if tape is None:
                 yield from inner(request)
-                return
-            asked = as_filed(request)
-            key = cassette_key(asked)
-            scope, number = tape.scopes.count(key, request.control.tag)
-            try:
-                found, repeat = tape.find(key, scope, number)
-            except UnreadableRecord as damage:
-                if tape.mode != "all":
-                    raise _missing(tape, damage.message, damage.hint) from None
-                found, repeat = None, False
-            if tape.records(key, found, repeat=repeat):
-                tape.begin(key, scope, found)
-                take = Take(
-                    tape.cassette,
-                    asked,
-                    f"{scope}/{number}",
-                    redact,
-                    anew=tape.mode in ("new", "all"),
-                    replaces=tape.mode == "all" or (found is not None and not repeat),
-                )
-                try:
-                    yield from take.run(request, inner)
-                except MissingKey as error:
-                    if tape.mode == "all" or not len(tape.cassette):
-                        raise
-                    raise miss(tape, asked, redact, f"To record it: {error.hint}") from None
-            elif found is None:
-                raise miss(tape, asked, redact)
             else:
-                if repeat:
-                    yield Delta(note=_REPEAT, origin="cassette")
-                try:
-                    yield from _replayed(found, request, catalog, paced=tape.paced)
-                except UnreadableRecord as damage:
-                    line = f"line {found.at} of {tape.cassette.name}"
-                    raise CassetteMiss(f"{damage.message} ({line})", damage.hint) from None
+                yield from _answered(tape, request, inner, catalog, redact)
 
         return stream
 
     return layer
+
+
+def _answered(
+    tape: Tape,
+    request: Request,
+    inner: Stream,
+    catalog: Catalog,
+    redact: Callable[[Any], Any],
+) -> Generator[Delta, None, None]:
+    """Replay a call, or make and record it."""
+    filed = as_filed(request)
+    key = cassette_key(filed)
+    scope, number = tape.scopes.count(key, request.control.tag)
+    try:
+        found, repeat = tape.find(key, scope, number)
+    except UnreadableRecord as damage:
+        if tape.mode != "all":
+            message = f"{damage.message.rstrip('.')}, and it may answer this request."
+            raise CassetteMiss(message, damage.hint) from None
+        found, repeat = None, False
+    if tape.records(key, found, repeat=repeat):
+        tape.begin(key, scope, found)
+        anew, again = tape.mode in ("new", "all"), found is not None and not repeat
+        replaces = tape.mode == "all" or again
+        n = f"{scope}/{number}"
+        take = Take(tape.cassette, filed, n, redact, anew=anew, replaces=replaces)
+        try:
+            yield from take.run(request, inner)
+        except MissingKey as error:
+            if tape.mode == "all" or not len(tape.cassette):
+                raise
+            raise miss(tape, filed, redact, f"To record it: {error.hint}") from None
+    elif found is None:
+        raise miss(tape, filed, redact)
+    else:
+        if repeat:
+            yield Delta(note=_REPEAT, origin="cassette")
+        try:
+            yield from _replayed(found, request, catalog, paced=tape.paced)
+        except UnreadableRecord as damage:
+            message = f"{damage.message} (line {found.at} of {tape.cassette.name})"
+            raise CassetteMiss(message, damage.hint) from None
 
 
 def as_filed(request: Request) -> Request:
@@ -265,10 +274,6 @@ def miss(
     if damaged := cassette.damaged:
         message += f"; {_lines(damaged)} damaged"
     return CassetteMiss(f"{message}.", hint)
-
-
-def _missing(tape: Tape, message: str, hint: str) -> CassetteMiss:
-    return CassetteMiss(f"{message.rstrip('.')}, and it may answer this request.", hint)
 
 
 def _lines(numbers: list[int]) -> str:

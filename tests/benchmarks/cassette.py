@@ -134,7 +134,8 @@ def many(_task: str, folder: Path, _count: int) -> dict[str, float]:
     from mixmagic.calls.codec import request_to_json
     from mixmagic.calls.identity import cassette_key
     from mixmagic.errors import CassetteMiss
-    from mixmagic.store.cassette import Cassette, Recording
+    from mixmagic.store.cassette import Cassette
+    from mixmagic.store.recording import Recording
 
     session = mixmagic.session()
     answer = {"v": 1, "text": " ".join(_WORDS * 2), "finish": "stop"}

@@ -33,7 +33,7 @@ from mixmagic.errors import (
 from mixmagic.layers.recording import drifting
 from mixmagic.layers.replay import replay
 from mixmagic.sessions import Session
-from mixmagic.store.cassette import Recording
+from mixmagic.store.recording import Recording
 
 KEYS = ("TOGETHER_API_KEY", "TOGETHER_BASE_URL", "FIREWORKS_API_KEY")
 

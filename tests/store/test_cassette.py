@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmagic.errors import StoreError, UnreadableRecord
-from mixmagic.store.cassette import Cassette, Recording
+from mixmagic.store.cassette import Cassette
+from mixmagic.store.recording import Recording
 
 TEXTS = st.text(max_size=30) | st.lists(st.text(max_size=9), max_size=4).map("\n".join)
 REQUEST = {

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from mixmagic.store.cassette import Recording
 from mixmagic.store.nearest import differences, likeness, shortlist
+from mixmagic.store.recording import Recording
 
 
 def request(text="Explain the median of a sample.", asked="8x7b", system="", **params) -> dict:
