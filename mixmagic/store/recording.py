@@ -101,15 +101,16 @@ class Recording:
             raise ValueError(f"it has no {error}") from None
 
     def equals(self, other: Recording) -> bool:
-        """Return True if the answers, usage and ends are equal, whenever they were recorded."""
+        """Return True if models, answers, usage and ends are equal, whenever they were recorded."""
         return self._essence() == other._essence()
 
     def _essence(self) -> object:
         """Return the parts that make a recording another one."""
         answer, error = self.answer or {}, self.error or {}
-        partial = error.get("partial", {})
+        partial, model = error.get("partial", {}), self.model or self.request.get("model", {})
         return (
             self.key,
+            [model.get(name) for name in ("provider", "id")],
             [answer.get(name) for name in ("text", "others", "reasoning", "finish", "usage")],
             [error.get(name) for name in ("type", "message", "status")],
             [partial.get(name) for name in ("text", "others", "reasoning")],

@@ -274,6 +274,30 @@ def test_a_line_may_ask_for_the_recorded_pace(together, start_kernel):
     assert last - first >= 0.5
 
 
+MANY = """
+import mixmagic
+from concurrent.futures import ThreadPoolExecutor
+
+with ThreadPoolExecutor(8) as pool:
+    print([str(answer) for answer in pool.map(mixmagic.ask, map(str, range({}, {})))])
+"""
+
+
+def test_two_kernels_record_at_once(together, start_kernel, tmp_path):
+    together.plan = [lambda asked: Answer(words(asked.body["messages"][-1]["content"]))]
+    two = [start_kernel(), start_kernel()]
+    for kernel in two:
+        assert kernel.run(LINE).status == "ok"
+    cells = [MANY.format(0, 60), MANY.format(30, 90)]
+    sent = [kernel.send(cell) for kernel, cell in zip(two, cells, strict=True)]
+    live = [kernel.collect(cell).text for kernel, cell in zip(two, sent, strict=True)]
+    file = tmp_path / "lesson.jsonl"
+    texts = [json.loads(line)["answer"]["text"] for line in file.read_bytes().splitlines()]
+    assert set(texts) == set(map(str, range(90)))
+    other = start_kernel(MIXMAGIC_CASSETTE="lesson.jsonl", MIXMAGIC_CASSETTE_MODE="none")
+    assert [other.run(cell).text for cell in cells] == live
+
+
 WORKER = """
 import multiprocessing, mixmagic
 

@@ -122,6 +122,14 @@ def test_another_answer_takes_its_place(cassette, changes):
     assert cassette.path.read_bytes().splitlines() == [lines[0], other.line(), lines[2]]
 
 
+def test_an_equal_answer_of_another_model_takes_its_place(cassette):
+    cassette.add(HELLO)
+    other = replace(HELLO, model={"provider": "fireworks", "id": "m"})
+    assert cassette.add(other, replace=True)
+    assert cassette.find(HELLO.key)[0].model == other.model
+    assert not cassette.add(other, replace=True)
+
+
 def test_the_first_of_two_recordings_is_kept_unless_it_is_to_be_replaced(cassette):
     cassette.add(HELLO)
     assert not cassette.add(replace(HELLO, answer={**HELLO.answer, "text": "Ho"}))
