@@ -237,7 +237,7 @@ def _writing(path: Path) -> Iterator[None]:
         StoreError: The file cannot be written, or another process keeps it locked.
     """
     try:
-        with exclusive(_lock_path(path), _LOCKED):
+        with exclusive(_lock_path(path), _LOCKED, transient=True):
             yield
     except InUse:
         raise StoreBusy(

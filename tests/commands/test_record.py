@@ -44,7 +44,7 @@ def rows(path: Path) -> list[dict]:
 
 def leftovers(path: Path) -> set[str]:
     return {file.name for file in path.parent.iterdir()} - {
-        "lesson.ipynb", "lesson.cassette.jsonl", ".lesson.cassette.jsonl-lock", "home"}  # fmt: skip
+        "lesson.ipynb", "lesson.cassette.jsonl", "home"}  # fmt: skip
 
 
 @pytest.mark.kernel

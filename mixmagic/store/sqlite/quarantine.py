@@ -60,31 +60,49 @@ def sibling(path: Path, suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, timeout: float = 0.0) -> Iterator[None]:
+def exclusive(path: Path, timeout: float = 0.0, *, transient: bool = False) -> Iterator[None]:
     """Be the only thread of all processes that may open or move `path`.
 
     SQLite finds a file's log by its name. If a file is moved while another process opens it,
     that process takes the log of the next file for its own.
 
+    Args:
+        path: The file. The lock is a file beside it.
+        timeout: Seconds to wait for another thread or process.
+        transient: True to delete the lock's file at the end, if the system deletes open files.
+
     Raises:
         InUse: Another thread or process has kept it for `timeout` seconds.
         OSError: The folder supports no locks.
     """
-    deadline = time.monotonic() + timeout
-    with sibling(path, "-lock").open("ab") as file:
-        while True:
+    deadline, lock = time.monotonic() + timeout, sibling(path, "-lock")
+    while True:
+        with lock.open("ab") as file:
+            _acquire(file.fileno(), deadline)
+            status = os.fstat(file.fileno())
+            if identity(lock) != (status.st_dev, status.st_ino):
+                continue  # whoever had the lock has deleted its file
             try:
-                _lock(file.fileno())
-            except _LOCKED:
-                if time.monotonic() >= deadline:
-                    raise InUse from None
-                time.sleep(0.005)
-            else:
-                break
+                yield
+                return
+            finally:
+                if transient:
+                    with contextlib.suppress(OSError):
+                        lock.unlink()
+                _unlock(file.fileno())
+
+
+def _acquire(descriptor: int, deadline: float) -> None:
+    """Wait for a lock until the deadline."""
+    while True:
         try:
-            yield
-        finally:
-            _unlock(file.fileno())
+            _lock(descriptor)
+        except _LOCKED:
+            if time.monotonic() >= deadline:
+                raise InUse from None
+            time.sleep(0.005)
+        else:
+            return
 
 
 def set_aside(path: Path, reason: str, parts: tuple[str, ...] = _ALL) -> Path:
