@@ -362,10 +362,10 @@ class Session(Configured):
     @property
     def _chosen_model(self) -> str | None:
         """The default model's name if the user has chosen it: no task preset overrides that."""
-        settings = self.settings
-        playing = self.player.in_use(settings)  # then the user's own defaults do not count
-        setting = settings.notebook_model if playing else settings.model
-        return setting if self._model is None else self._model
+        settings, own = self.settings, self._model
+        if self.player.in_use(settings):  # then the user's own defaults do not count
+            return settings.notebook_model if own in (None, self.player.profile_model) else own
+        return settings.model if own is None else own
 
     def _chosen_by(self, task: str | None) -> str:
         """Return what has chosen the model of a call that names none, if the user has not."""

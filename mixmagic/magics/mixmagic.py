@@ -55,7 +55,9 @@ class Mixmagic(Magics):
 
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         self.session = session
-        super().__init__(shell)
+        super().__init__(shell)  # the profile's configuration sets the model
+        if "model" in self.config.get("Mixmagic", {}):
+            session.player.profile_model = session.model
 
     @no_var_expand
     @line_magic

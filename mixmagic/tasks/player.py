@@ -46,6 +46,7 @@ class Player:
 
     Attributes:
         line: The notebook's own line, as it was run last; `None` if there is none.
+        profile_model: The default model of the user's IPython profile, if it sets one.
 
     Example:
         >>> session.player.use("lesson.cassette.jsonl")
@@ -55,6 +56,7 @@ class Player:
 
     def __init__(self) -> None:
         self.line = Line.inherited()
+        self.profile_model: str | None = None
         self._tapes: dict[object, Tape] = {}
         self._scopes = Scopes()
 

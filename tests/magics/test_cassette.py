@@ -274,6 +274,20 @@ def test_a_line_may_ask_for_the_recorded_pace(together, start_kernel):
     assert last - first >= 0.5
 
 
+def test_the_model_of_an_ipython_profile_does_not_count(together, start_kernel):
+    together.plan = [Answer(words("Hi"))]
+    kernel = start_kernel(bare=True)
+    kernel.run("get_ipython().config.Mixmagic.model = 'together:8x22b'\n%load_ext mixmagic")
+    name = "import mixmagic; print(mixmagic.session().model)"
+    assert kernel.run(name).text == "together:8x22b\n"
+    kernel.run(LINE)
+    assert kernel.run(name).text == "8x7b\n"
+    kernel.run("%mixmagic use disco")  # the notebook's own line does
+    assert kernel.run(name).text == "together:disco\n"
+    kernel.run("%mixmagic cassette off")
+    assert kernel.run(name).text == "together:disco\n"
+
+
 MANY = """
 import mixmagic
 from concurrent.futures import ThreadPoolExecutor
