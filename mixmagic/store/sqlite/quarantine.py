@@ -81,7 +81,7 @@ def exclusive(path: Path, timeout: float = 0.0, *, transient: bool = False) -> I
             _acquire(file.fileno(), deadline)
             status = os.fstat(file.fileno())
             if identity(lock) != (status.st_dev, status.st_ino):
-                continue  # whoever had the lock has deleted its file
+                continue  # the previous holder has deleted its file
             try:
                 yield
                 return
