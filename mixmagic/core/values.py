@@ -388,6 +388,7 @@ class Delta(NamedTuple):
         origin: `live`, `cache` or `cassette`.
         progress: Message for the user while there is no answer yet ("loading …").
         note: Note for the user, shown below the answer.
+        passing: True if `note` is about this call, and not about its answer: it is not stored.
         limits: The provider's rate limits; it has accepted the question.
         choice: Index of the answer, if several were asked for.
         logprobs: The natural logarithms of its tokens' probabilities, if they were asked for.
@@ -427,6 +428,7 @@ class Delta(NamedTuple):
     timing: Timing | None = None
     model: Model | None = None
     restarted: bool = False
+    passing: bool = False
 
     def __str__(self) -> str:
         return self.text

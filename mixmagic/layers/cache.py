@@ -34,6 +34,7 @@ _LONGEST_WAIT = 300.0
 # Calls that are followed, or given up, one after the other, until the question is asked at once.
 _MOST_LEADERS = 3
 _WAITING = "waiting: the same question is being asked already …"
+_NOTHING = Delta(origin="cache")
 _OFF = "the answer cache is off"
 
 # Returns the base URL of a model's provider, or the file of a local model.
@@ -152,7 +153,8 @@ class _CachedCall:
         try:
             with closing(flight.led(self._inner(self._request))) as deltas:
                 for delta in deltas:
-                    collector.add(delta)
+                    if not delta.passing:
+                        collector.add(delta)
                     yield delta
             completion = collector.completion()
             if self._may_store(collector, completion):
@@ -229,7 +231,7 @@ class _CachedCall:
                 ended = flight.ended  # before the pieces are read
                 for delta in flight.deltas[taken:]:
                     taken += 1
-                    if (piece := _shared(delta)) != Delta(origin="cache"):
+                    if (piece := _shared(delta)) != _NOTHING:
                         yield piece
                 if ended or flight.stalled:
                     break
@@ -273,5 +275,7 @@ class _CachedCall:
 
 def _shared(delta: Delta) -> Delta:
     """Return a piece as those receive it who do not pay for it."""
+    if delta.passing:
+        return _NOTHING
     own: dict[str, Any] = {"usage": None, "alone": None, "tried": None, "failed": None}
     return delta._replace(origin="cache", limits=None, **own)

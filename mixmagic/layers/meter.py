@@ -85,7 +85,7 @@ def meter(ledger: Ledger, notebook: str | None, calls: Calls) -> Layer:
                         if delta.finish == "length" and reservation.clamp is not None:
                             yield _clamped(*reservation.clamp)
                 if note := _surprise(reservation, collector.usage):
-                    yield Delta(note=note)
+                    yield Delta(note=note, passing=True)
             except BaseException as error:
                 call.fail(error)
                 raise
@@ -120,13 +120,13 @@ def reserve(ledger: Ledger, reservation: Reservation) -> Generator[Delta, None, 
         if ledger.reserve(reservation) is None:
             return
     except StoreDamaged as damage:
-        yield Delta(note=damage.message)
+        yield Delta(note=damage.message, passing=True)
         yield from reserve(ledger, reservation)
         return
     except StoreError as error:
         if not ledger.has_budget(reservation):
             later = " yet" if isinstance(error, StoreBusy) else ""
-            yield Delta(note=f"not in the ledger{later}: {error.message}")
+            yield Delta(note=f"not in the ledger{later}: {error.message}", passing=True)
             ledger.reserve_later(reservation)
             return
         if not isinstance(error, StoreBusy):

@@ -40,7 +40,8 @@ def retry(settings: Settings) -> Layer:
                             if delta.text or delta.reasoning or delta.finish or delta.usage:
                                 begun = True
                                 if tries:
-                                    yield Delta(note=f"after {tries} {_retries(tries)}")
+                                    note = f"after {tries} {_retries(tries)}"
+                                    yield Delta(note=note, passing=True)
                                 yield from deltas
                     return  # noqa: TRY300  # what follows is for errors
                 except MixmagicError as error:

@@ -250,6 +250,25 @@ def test_an_error_is_not_stored(cached, together, answer):
     assert ask(cached).origin == "cache"
 
 
+def test_notes_on_the_answer_are_stored_and_those_on_its_call_are_not(
+    cached, together, monkeypatch
+):
+    """It was retried, it cost more than it could, and a parameter was left out."""
+    monkeypatch.setenv("MIXMAGIC_MAX_RETRIES", "2")
+    monkeypatch.setattr("mixmagic.layers.retry._FIRST", 0.0)
+    refused = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
+    much = Answer([frames(chunk("Hello"), chunk("", "stop", **usage(900_000, 5)))])
+    together.plan = [refusal(503, {"error": "no"}), refusal(400, refused), much]
+    first = ask(cached, seed=3, max_tokens=9)
+    assert "after 1 retry" in first.footer()
+    assert "more than its worst case" in first.footer()
+    second = ask(cached, seed=3, max_tokens=9)
+    assert second.origin == "cache"
+    assert len(second.notes) == 1
+    assert "seed" in second.notes[0]
+    assert set(second.notes) < set(first.notes)
+
+
 def test_a_stopped_answer_is_not_stored(cached, together):
     together.plan = [Answer([frames(chunk("Hello"), done=False), HANG]), ANSWER]
     request = cached.request("Hi", model="together:8x7b", temperature=0)

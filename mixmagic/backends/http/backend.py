@@ -155,7 +155,7 @@ class HttpBackend:
             if sent.url.scheme == "http":
                 proxy = self.transport.proxy_host(sent.url)
                 if warning := self.access.exposure(model, sent.url.host, proxy):
-                    yield Delta(note=warning)
+                    yield Delta(note=warning, passing=True)
             with contextlib.closing(self.transport.handle_request(sent)) as response:
                 self._accepted(model, response, call)
                 call.accepted = True
@@ -270,7 +270,7 @@ def _read_answer(
             if not answer.whole or (answer.doubtful and not answer.done):
                 raise
             if not answer.done and isinstance(error, httpx.TimeoutException):
-                yield Delta(note=_LEFT_OPEN)
+                yield Delta(note=_LEFT_OPEN, passing=True)
         else:
             yield from answer.close()
     except MixmagicError:
