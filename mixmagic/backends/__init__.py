@@ -97,12 +97,16 @@ class Backends:
         return tokens.count(messages, model)
 
     def endpoint(self, model: Model) -> str | Path:
-        """Return where a model answers: the base URL of its provider, or the file that it is."""
+        """Return what answers as a model: the base URL of its provider, or the file that it is.
+
+        The embedded model's file need not be there: its hash is known.
+        """
         if model.provider.backend != "local":
             return urls.endpoint(model.provider)
-        path: Path = lazy.load("mixmagic.backends.local.weights").file(
-            model, self._settings.cache_dir
-        )
+        weights = lazy.load("mixmagic.backends.local.weights")
+        if weights.is_embedded(model):
+            return f"sha256:{weights.SHA256}"
+        path: Path = weights.file(model, self._settings.cache_dir)
         return path
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -417,6 +418,21 @@ def test_a_local_model_is_another_once_its_file_has_changed(cached, tmp_path):
     assert first != _key(request, cached.backends.endpoint) != ""
     path.unlink()
     assert _key(request, cached.backends.endpoint) == ""
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_is_needed_only_for_the_first_answer(home, monkeypatch):
+    monkeypatch.setenv("MIXMAGIC_CACHE", "1")
+    answers = []
+    for _ in range(2):
+        session = Session()
+        answers.append(session.ask("Say hello.", model="local", temperature=0, max_tokens=200))
+        session.close()
+        (home / "cache" / "models").unlink(missing_ok=True)
+    first, second = answers
+    assert (first.origin, first.finish, second.origin) == ("live", "stop", "cache")
+    assert (second.text, second.saved) == (first.text, 0)
+    assert re.search(r"free · .*cached just now$", second.footer())
 
 
 def structured(session: Session, **more):

@@ -270,7 +270,7 @@ def _read_answer(
             if not answer.whole or (answer.doubtful and not answer.done):
                 raise
             if not answer.done and isinstance(error, httpx.TimeoutException):
-                yield Delta(note=_LEFT_OPEN, passing=True)
+                yield Delta(note=_LEFT_OPEN)
         else:
             yield from answer.close()
     except MixmagicError:
