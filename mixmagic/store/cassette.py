@@ -16,7 +16,7 @@ from pathlib import Path
 from mixmagic.core import files, lazy
 from mixmagic.errors import StoreBusy, StoreError, UnreadableRecord
 from mixmagic.store.recording import Recording
-from mixmagic.store.sqlite.quarantine import InUse, exclusive, sibling
+from mixmagic.store.sqlite.quarantine import InUse, exclusive
 
 # A line begins with `{"key": "…", "n": "`, and the key has 32 hexadecimal digits.
 _BEGIN, _KEY, _END = b'{"key": "', slice(9, 41), b'", "n": "'
@@ -157,10 +157,9 @@ class Cassette:
             self._write(lines)
 
     def delete(self) -> None:
-        """Delete the file, if there is one, and its lock."""
-        for path in (self.path, sibling(_lock_path(self.path), "-lock")):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        """Delete the file, if there is one."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def _write(self, lines: Iterable[bytes]) -> None:
         files.write(self.path, b"".join(line + b"\n" for line in lines if line))
@@ -237,7 +236,7 @@ def _writing(path: Path) -> Iterator[None]:
         StoreError: The file cannot be written, or another process keeps it locked.
     """
     try:
-        with exclusive(_lock_path(path), _LOCKED, transient=True):
+        with exclusive(path.with_name(f".{path.name}"), _LOCKED, transient=True):
             yield
     except InUse:
         raise StoreBusy(
@@ -245,11 +244,6 @@ def _writing(path: Path) -> Iterator[None]:
         ) from None
     except (OSError, ValueError) as error:
         raise _unusable(path, "written", error) from None
-
-
-def _lock_path(path: Path) -> Path:
-    """Return the path of which the sibling `-lock` is the lock: a hidden file beside it."""
-    return path.with_name(f".{path.name}")
 
 
 def _unusable(path: Path, verb: str, error: Exception) -> StoreError:
