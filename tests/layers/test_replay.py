@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -486,6 +489,50 @@ class TestDamage:
             with pytest.raises(CassetteMiss, match="; line 2 is damaged"):
                 session.ask("Two")
         assert len(together.received) == 3
+
+    def test_of_any_kind_is_an_answer_or_a_named_error(self, together, recording, replaying, file):
+        together.plan = [
+            Answer([frames(THOUGHT, done=False), *words("a\nb", "c")]),
+            Answer([*words("d", "e")[:2], CUT]),
+            refusal(400, {"error": {"message": "no", "code": 7}}),
+        ]
+        for text in ("One", "Two", "Three"):
+            with contextlib.suppress(MixmagicError):
+                recording.ask(text)
+        whole_file, session, chance = file.read_bytes(), replaying("once"), random.Random(1)
+        assert len(whole_file.splitlines()) == 3
+        outcomes: Counter[str] = Counter()
+        for _ in range(400):
+            file.write_bytes(damaged(whole_file, chance))
+            session.player.use(str(file))
+            for text in ("One", "Two", "Three"):
+                try:
+                    outcomes[session.ask(text).origin] += 1
+                except MixmagicError as error:
+                    outcomes[type(error).__name__] += 1
+        assert len(together.received) == 3
+        assert min(outcomes[name] for name in ("cassette", "CassetteMiss", "StreamBroken")) > 50
+        assert outcomes.keys() <= {
+            "cassette", "CassetteMiss", "StreamBroken", "ProviderError", "MixmagicError"
+        }, outcomes  # fmt: skip
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Change a few bytes, or cut, double or move a piece."""
+    start = chance.randrange(len(data))
+    end = min(start + chance.randrange(1, 80), len(data))
+    piece, other = data[start:end], chance.randrange(len(data))
+    return chance.choice(
+        [
+            data[:start] + bytes([chance.randrange(256)]) + data[start + 1 :],
+            data[:start] + bytes([chance.choice(b'{}[]",:0-9\n')]) + data[start + 1 :],
+            data[:start] + data[end:],
+            data[:start] + piece + data[start:],
+            data[:other] + piece + data[other:],
+            data[:start],
+            data.replace(b"null", b"0").replace(b'": "', b'": 1, "x": "', chance.randrange(1, 20)),
+        ]
+    )
 
 
 class TestPrivacy:
