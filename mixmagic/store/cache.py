@@ -48,6 +48,8 @@ _MB = 1_000_000
 _PATIENCE = 1.0
 # Uses of answers are written together: so many, or after so many seconds.
 _USES, _INTERVAL = 256, 5.0
+# US dollars that one answer may have saved: a provider's own charge can be any number.
+_FREE, _MOST = Decimal(0), Decimal(1000)
 # Answers that are deleted for one that is stored; more only if that one is larger than these.
 _FEW = 3
 # Errors of an answer that was not written as we write it.
@@ -312,7 +314,7 @@ class _Uses:
                 number, at, usage, price = self._noted.popleft()
             except IndexError:  # another thread was faster
                 break
-            hits, saved = hits + 1, saved + to_nano(bill(usage, price) or Decimal(0))
+            hits, saved = hits + 1, saved + to_nano(min(bill(usage, price) or _FREE, _MOST))
             if number is not None:
                 used[number] = at
         if hits:

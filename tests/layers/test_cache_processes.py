@@ -158,3 +158,51 @@ def test_a_process_that_got_no_answer_keeps_no_other_from_asking(together, cache
         assert (answer.text, answer.origin) == (TEXT, "live")
     finally:
         run.communicate("\n", timeout=30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_waits_for_its_parents_call(together, monkeypatch):
+    """It has neither the parent's threads nor its lock."""
+    monkeypatch.setenv("MIXMAGIC_CACHE", "1")
+    gate = Gate()
+    together.plan = [gate]
+    script = """
+    import os, sys, time
+    from mixmagic.calls.running import Call
+    from mixmagic.sessions import Session
+    session = Session()
+    def start():
+        question = session.request("Hi", model="together:8x7b", temperature=0)
+        call = Call(session.stream, question)
+        call.start()
+        return call
+    def until(look):
+        deadline = time.monotonic() + 30
+        while not look():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    first = start()
+    until(lambda: first.collector.begun)
+    child = os.fork()
+    call = first if child else start()
+    if not child:
+        until(lambda: session.running)
+        print("waiting", flush=True)
+    answer = call.result(60)
+    if child:
+        os.waitpid(child, 0)
+    print(answer.text, answer.origin, flush=True)
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert run.stdout.readline() == "waiting\n"
+        gate.open()
+        out, _ = run.communicate(timeout=90)
+    finally:
+        run.kill()
+        run.communicate(timeout=30)
+    assert out == f"{TEXT} cache\n{TEXT} live\n"
+    assert len(together.received) == 1

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from gates import Gate
-from kernels import Desk
+from gates import TEXT, Gate
+from kernels import Desk, Ran
 from server import Answer, together
 
 FIRST, SECOND = Answer(together("one", " answer")), Answer(together("another"))
@@ -115,29 +115,48 @@ def test_stats_clear_and_export(desk, tmp_path):
     assert desk.run("%mixmagic cache clear --model nonsense").status == "error"
 
 
-def test_a_cell_whose_shared_call_was_stopped_shows_the_new_answer_alone(desk):
-    gate = Gate()
+BEGIN = """\
+import mixmagic
+from mixmagic.calls.running import Call
+call = Call(mixmagic.session().stream, mixmagic.session().request("Hi\\n", temperature=0))
+call.start()
+"""
+
+
+def follow(desk: Desk, gate: Gate) -> tuple[str, Ran]:
+    """Run a cell that begins a call, and one that follows it; return that, as far as it is."""
     desk.plan(gate, FIRST)
-    desk.run(
-        "import mixmagic, threading\n"
-        "session = mixmagic.session()\n"
-        "request = session.request('Hi\\n', temperature=0)\n"
-        "from mixmagic.calls.running import Call\n"
-        "call = Call(session.stream, request)\n"
-        "call.start()"
-    )
+    assert desk.run(BEGIN).status == "ok"
     desk.server.wait(lambda: desk.server.received)
     sent = desk.kernel.send("%%mixtral -t 0 -o answer\nHi")
-    begun = desk.kernel.collect(sent, until=lambda ran: "Hello" in ran.text)
-    assert "Hello" in begun.text
+    return sent, desk.kernel.collect(sent, until=lambda ran: "Hello" in ran.text)
+
+
+def test_a_cell_whose_shared_call_has_failed_shows_the_new_answer_alone(desk):
+    gate = Gate()
+    sent, shown = follow(desk, gate)
     gate.fail()
     ran = desk.kernel.collect(sent)
     assert ran.status == "ok"
     assert desk.value("(answer.text, answer.origin)") == ("one answer", "live")
-    begun.messages += ran.messages
-    (output,) = begun.outputs
+    shown.messages += ran.messages
+    (output,) = shown.outputs
     assert "Hello" not in output["data"]["text/markdown"]
     assert "one answer" in output["data"]["text/markdown"]
+
+
+def test_a_cell_that_follows_is_interrupted_alone(desk):
+    """The call that it shares began in another cell, and goes on."""
+    gate = Gate()
+    sent, _ = follow(desk, gate)
+    desk.kernel.interrupt()
+    ran = desk.kernel.collect(sent)
+    assert ran.status == "error"
+    assert len(ran.traceback) == 1
+    assert "Stopped" in ran.traceback[0]
+    gate.open()
+    assert desk.value("call.result(30).text") == TEXT
+    assert len(desk.server.received) == 1
 
 
 def test_the_shell_has_the_command_too(home, tmp_path):

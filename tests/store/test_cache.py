@@ -169,6 +169,14 @@ def test_uses_are_written_together(cache):
     assert (written(), cache.statistics().saved) == (257, Decimal("0.512"))
 
 
+def test_a_charge_of_any_size_is_no_trouble(cache):
+    for charge in (Decimal("1e12"), Decimal("1e-12"), Decimal("-0")):
+        answer = replace(ANSWER, usage=Usage(1, 1, charge=charge))
+        cache.put(key(1), answer)
+        cache.note_use(cache.find(key(1), REQUEST), answer.usage, None)
+    assert cache.statistics().saved == 1000
+
+
 def test_uses_are_written_after_a_while_and_when_the_process_ends(tmp_path):
     script = """
     import sys, time
