@@ -55,6 +55,7 @@ def shell(session):
     magics.register(made, session)
     yield made
     magics.unregister(made)
+    made.history_manager.db.close()
     InteractiveShell.clear_instance()
 
 

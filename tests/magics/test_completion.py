@@ -227,6 +227,7 @@ def shell():
     shell = InteractiveShell()
     yield shell
     magics.unregister(shell)
+    shell.history_manager.db.close()
     InteractiveShell.clear_instance()
 
 

@@ -234,4 +234,5 @@ def test_in_a_terminal_the_next_prompt_begins_with_it(session):
         assert shell.prompt() == ""
     finally:
         hooks.close()
+        shell.history_manager.db.close()
         InteractiveShell.clear_instance()

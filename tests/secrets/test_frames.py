@@ -139,7 +139,8 @@ def test_a_deep_recursion_shows_no_key_wherever_it_ends(session, together):
             errors.append(error)
     assert len(errors) > 60
     assert [each for each in errors if leaks(shown(each))] == []
-    assert len(together.received) > 2, "at least one failed after the question was sent"
+    if sys.version_info < (3, 12):  # newer ones count no calls of C: the deepest come before it
+        assert len(together.received) > 2, "at least one failed after the question was sent"
 
 
 def last(trace, count: int):
