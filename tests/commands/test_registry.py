@@ -11,6 +11,7 @@ import pytest
 from command_lines import shown
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from mixmagic import cli, commands, magics
 from mixmagic.commands._parser import HelpAsked
@@ -51,11 +52,10 @@ def hello(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shell(session):
-    made = InteractiveShell()
+    made = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     magics.register(made, session)
     yield made
     magics.unregister(made)
-    made.history_manager.db.close()
     InteractiveShell.clear_instance()
 
 

@@ -10,6 +10,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from server import Answer, together
+from traitlets.config import Config
 
 from mixmagic import magics
 
@@ -224,10 +225,9 @@ def test_after_unloading_nothing_is_offered(start_kernel):
 
 @pytest.fixture
 def shell():
-    shell = InteractiveShell()
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     yield shell
     magics.unregister(shell)
-    shell.history_manager.db.close()
     InteractiveShell.clear_instance()
 
 

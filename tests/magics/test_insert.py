@@ -9,6 +9,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from kernels import Desk
 from server import Answer, together
+from traitlets.config import Config
 
 from mixmagic.calls.completion import Completion
 from mixmagic.catalog import Catalog
@@ -219,7 +220,7 @@ class Terminal(InteractiveShell):
 
 
 def test_in_a_terminal_the_next_prompt_begins_with_it(session):
-    shell = Terminal()
+    shell = Terminal(config=Config({"HistoryManager": {"enabled": False}}))
     shell.rl_next_input = None
     hooks = Hooks(shell)
     new = NewCells(session, hooks)
@@ -234,5 +235,4 @@ def test_in_a_terminal_the_next_prompt_begins_with_it(session):
         assert shell.prompt() == ""
     finally:
         hooks.close()
-        shell.history_manager.db.close()
         InteractiveShell.clear_instance()
