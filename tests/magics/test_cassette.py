@@ -136,27 +136,31 @@ def shown(ran) -> str:
     return re.sub(r"http://127\.0\.0\.1:\d+\S*|\[url\]", "[url]", text)
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> tuple[Path, dict[str, tuple[str, str]]]:
-    """A folder with a cassette, and what each cell showed when it was recorded."""
+@pytest.fixture(scope="module", params=[False, True], ids=["executed", "live"])
+def recorded(request, tmp_path_factory) -> tuple[Path, dict[str, tuple[str, str]], bool]:
+    """A folder with a cassette, and what each cell showed when it was recorded.
+
+    Under nbclient, and in a front end with a person, where answers stream.
+    """
     folder = tmp_path_factory.mktemp("recorded")
     desk = Desk(folder)
     try:
         assert desk.run(LINE).status == desk.run(SETUP).status == "ok"
         outputs = {}
         for name, (cell, answers) in CELLS.items():
-            ran = desk.run(cell, *answers, live=False)
+            ran = desk.run(cell, *answers, live=request.param)
             outputs[name] = (ran.status, shown(ran))
         assert desk.kernel.run("facts(a), value, code, data").status == "ok"
     finally:
         desk.close()
-    return folder, outputs
+    return folder, outputs, request.param
 
 
 @pytest.fixture(scope="module")
 def replayed(recorded, tmp_path_factory) -> dict[str, tuple[str, str]]:
     """What each cell shows on another machine: no key, no packages, another home and default."""
-    folder, site = recorded[0], tmp_path_factory.mktemp("site")
+    folder, _, live = recorded
+    site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(SITE)
     env = {name: value for name, value in os.environ.items() if not name.startswith("TOGETHER")}
     env |= {
@@ -177,7 +181,7 @@ def replayed(recorded, tmp_path_factory) -> dict[str, tuple[str, str]]:
             assert kernel.run(code).status == "ok"
         outputs = {}
         for name, (cell, _) in CELLS.items():
-            ran = kernel.run(cell, live=False)
+            ran = kernel.run(cell, live=live)
             outputs[name] = (ran.status, shown(ran))
         outputs["loaded"] = kernel.run(
             f"import sys; print([name for name in {BLOCKED!r} if name in sys.modules])"
