@@ -8,11 +8,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from canary import KEY
+from command_lines import shown
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from server import Answer, refusal
 from server import together as words
 
 from mixmagic import cli
+from mixmagic.errors import ProviderError
 
 LOAD = "%load_ext mixmagic"
 ASK = "import mixmagic\nprint(mixmagic.ask('Hello', temperature=0).text)"
@@ -54,14 +56,13 @@ def test_a_notebook_is_recorded_checked_and_receipted(
     path = lesson(LOAD, ASK, CELL)
     together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
     assert cli.main(["record", str(path), "--inplace", "--budget", "0.50"]) == 0
-    shown = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert (
-        "lesson.cassette.jsonl is new: 2 cells ask models, and what that costs is not known"
-        in shown
+        "lesson.cassette.jsonl is new: 2 cells ask models, and what that costs is not known" in text
     )
-    assert "Budget: $0.50." in shown
-    assert "cell 3: %%mixtral -t 0" in shown
-    assert "2 answers (0 equal, 0 changed, 2 new, 0 gone), $0.000013 in all." in shown
+    assert "Budget: $0.50." in text
+    assert "cell 3: %%mixtral -t 0" in text
+    assert "2 answers (0 equal, 0 changed, 2 new, 0 gone), $0.000013 in all." in text
     assert [row["answer"]["text"] for row in rows(path)] == ["Hi there", "Blue"]
     assert KEY not in cassette(path).read_text("utf-8")
     assert leftovers(path) == set()
@@ -73,9 +74,9 @@ def test_a_notebook_is_recorded_checked_and_receipted(
     before = cassette(path).read_bytes()
     together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
     assert cli.main(["record", str(path)]) == 0  # the same answers: no line changes
-    shown = capsys.readouterr().out
-    assert "2 answers, which cost $0.000013; they are asked again." in shown
-    assert "(2 equal, 0 changed, 0 new, 0 gone)" in shown
+    text = capsys.readouterr().out
+    assert "2 answers, which cost $0.000013; they are asked again." in text
+    assert "(2 equal, 0 changed, 0 new, 0 gone)" in text
     assert cassette(path).read_bytes() == before
     assert len(together.received) == 4
 
@@ -87,11 +88,11 @@ def test_a_notebook_is_recorded_checked_and_receipted(
     assert "3 cells replayed from lesson.cassette.jsonl, as saved." in capsys.readouterr().out
 
     assert cli.main(["receipt", str(path)]) == 0
-    shown = capsys.readouterr().out
-    assert "together:mistralai/Mixtral-8x7B-Instruct-v0.1" in shown
-    assert "temperature=0" in shown
-    assert rows(path)[0]["key"][:8] in shown
-    assert "replaying it costs nothing, and saves $0.000013" in shown
+    text = capsys.readouterr().out
+    assert "together:mistralai/Mixtral-8x7B-Instruct-v0.1" in text
+    assert "temperature=0" in text
+    assert rows(path)[0]["key"][:8] in text
+    assert "replaying it costs nothing, and saves $0.000013" in text
     assert len(together.received) == 4
 
 
@@ -186,10 +187,10 @@ def test_a_check_names_the_cells_that_differ(together, lesson, capsys):
     nbformat.write(notebook, path)
     capsys.readouterr()
     assert cli.main(["check", str(path)]) == 1
-    shown = capsys.readouterr().out
-    assert "Cell 3 differs:\n  -42\n  +54\n" in shown
-    assert "Cell 6 fails:\n  CassetteMiss: This request is not in lesson.cassette.jsonl" in shown
-    assert "2 of 6 cells fail or differ." in shown
+    text = capsys.readouterr().out
+    assert "Cell 3 differs:\n  -42\n  +54\n" in text
+    assert "Cell 6 fails:\n  CassetteMiss: This request is not in lesson.cassette.jsonl" in text
+    assert "2 of 6 cells fail or differ." in text
     assert len(together.received) == 2
 
 
@@ -204,6 +205,30 @@ def test_the_notebooks_own_line_names_its_cassette(together, lesson, tmp_path, c
     line = nbformat.read(path, 4).cells[2].outputs[0].text
     assert line == "Cassette one.jsonl: 1 recorded answer.\n"
     assert cli.main(["check", str(path)]) == 0
+
+
+def test_a_receipt_tells_cached_answers_failed_calls_and_damaged_lines(
+    together, session, lesson, monkeypatch
+):
+    monkeypatch.setenv("MIXMAGIC_CACHE", "1")
+    path = lesson(LOAD)
+    together.plan = [
+        Answer(words("Hi")), Answer(words("Ho")), refusal(400, {"error": {"message": "no"}})
+    ]  # fmt: skip
+    session.ask("One", temperature=0)
+    session.player.use(str(cassette(path)), "once")
+    session.ask("One", temperature=0)  # from the cache of answers
+    session.ask("Two", max_tokens=9, stop=["END"])
+    with pytest.raises(ProviderError):
+        session.ask("Three")
+    with cassette(path).open("a") as file:
+        file.write("<<<<<<< HEAD\n")
+    (table,) = shown(session, "receipt", str(path), place="shell")
+    assert [row[-1] for row in table.rows] == ["cached", "live", "ProviderError"]
+    assert [row[2] for row in table.rows] == ["temperature=0", "max_tokens=9, stop=['END']", ""]
+    assert [row[4:6] for row in table.rows] == [["9", "1"], ["9", "1"], ["", ""]]
+    assert table.foot[0] == "3 calls"
+    assert table.caption.endswith("damaged: line 4")
 
 
 @pytest.mark.parametrize("command", ["record", "check", "receipt"])

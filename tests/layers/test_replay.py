@@ -23,7 +23,7 @@ from mixmagic.calls.codec import request_to_json
 from mixmagic.calls.identity import cassette_key
 from mixmagic.calls.running import run
 from mixmagic.core.money import Usage
-from mixmagic.core.values import Delta
+from mixmagic.core.values import Delta, Image, Message, Text
 from mixmagic.errors import (
     BadArguments,
     BudgetExceeded,
@@ -101,6 +101,11 @@ def same(live, again) -> None:
     assert again.saved == live.cost
 
 
+def delta(content: dict, logprobs: dict | None = None) -> dict:
+    """One chunk with this delta."""
+    return {"choices": [{"index": 0, "delta": content, "logprobs": logprobs}]}
+
+
 THOUGHT = {"choices": [{"index": 0, "delta": {"reasoning": "Hm. "}}]}
 TWO = [
     frames(chunk("a"), done=False),
@@ -124,6 +129,30 @@ ANSWERS = {
     "a name": (words("Hi"), {"model": "8x7b"}),
     "a provider": (words("Hi"), {"model": "together:8x7b"}),
     "an API string": (words("Hi"), {"model": "together:org/unknown-model"}),
+    "log-probabilities": (
+        [frames(delta({"content": "Hi"}, {"content": [{"logprob": -0.25}]}), chunk("", "stop"))],
+        {"logprobs": True},
+    ),
+    "a refusal": (
+        [frames(delta({"refusal": "I can't."}), chunk("", "stop", **usage(9, 3)))],
+        {},
+    ),
+    "a call to a tool": (
+        [
+            frames(
+                delta({"tool_calls": [{"index": 0, "function": {"name": "find"}}]}),
+                chunk("", "tool_calls", **usage(9, 3)),
+            )
+        ],
+        {},
+    ),
+    "several with an empty one": (
+        [
+            frames(chunk("a"), {"choices": [{"index": 2, "delta": {"content": "c"}}]}),
+            frames(chunk("", "stop", **usage(9, 2))),
+        ],
+        {"n": 3},
+    ),
     "a schema": (words('{"a": 1}'), {"schema": {"type": "object"}}),
 }
 
@@ -140,6 +169,16 @@ def test_an_answer_is_replayed(kind, together, recording, replaying, file):
     same(live, replaying().ask("Hello\nyou", **options))
     assert len(together.received) == 1
     assert len(lines(file)) == 1
+
+
+def test_a_question_with_an_image_is_replayed(together, recording, replaying, file):
+    together.plan = [Answer(words("A pixel."))]
+    parts = (Text("What is\nthis?"), Image(b"\x89PNG"), Text("?"))
+    live = recording.ask([Message("user", parts)])
+    same(live, replaying().ask([Message("user", parts)]))
+    other = [Message("user", (parts[0], Image(b"\x89PNH"), parts[2]))]
+    with pytest.raises(CassetteMiss, match="differs in an image in the prompt"):
+        replaying().ask(other)
 
 
 ERRORS = {
