@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, StoreError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -64,6 +64,22 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     out.show(costs.table)
     if out.live and costs.picture:  # the table first: a plot takes a moment
         out.replace(costs)
+    if costs.period == "all" and (saved := _saved(session)):
+        out.print(saved)
+
+
+def _saved(session: Session) -> str:
+    """Return a line on the calls that the answer cache has answered; empty if there are none."""
+    from mixmagic.core.money import format_dollars
+
+    try:
+        found = session.cache.statistics() if session.cache.on else None
+    except StoreError:
+        return ""
+    if found is None or not found.hits:
+        return ""
+    calls = "1 more call" if found.hits == 1 else f"{found.hits:,} more calls"
+    return f"Stored answers have saved {format_dollars(found.saved)} in {calls}."
 
 
 def _elsewhere(session: Session) -> Table:

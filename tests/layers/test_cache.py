@@ -330,6 +330,15 @@ def test_another_key_is_no_other_question(cached, together, monkeypatch):
     assert b"key-471" not in content
 
 
+def test_a_key_that_a_provider_repeats_is_not_stored(cached, together):
+    together.plan = [Answer(pieces("Your key is ", "canary-key", "-4711", "."))]
+    for origin in ("live", "cache"):
+        answer = ask(cached)
+        assert (answer.text, answer.origin) == ("Your key is [key].", origin)
+    for file in cached.cache.database.path.parent.glob("cache.*"):
+        assert b"4711" not in file.read_bytes()
+
+
 def test_a_damaged_file_is_created_anew_during_a_session(cached, together):
     together.plan = [ANSWER]
     ask(cached)

@@ -103,6 +103,9 @@ def test_stats_clear_and_export(desk, tmp_path):
     stats = desk.run("%mixmagic cache").text
     assert re.search(r"answers\s+MB\s+of MB\s+hits\s+saved", stats)
     assert re.search(r"1\s+0\.0\s+256\s+2\s+\$0\.000013", stats)
+    line = "Stored answers have saved $0.000013 in 2 more calls."
+    assert line in desk.run("%mixmagic spend --all").text
+    assert "Stored answers" not in desk.run("%mixmagic spend").text
     file = tmp_path / "answers.jsonl"
     assert f"Wrote 1 answer to {file}" in desk.run(f"%mixmagic cache export {file}").text
     (line,) = file.read_text().splitlines()
