@@ -89,6 +89,7 @@ class Take:
             if collector.finish is not None and isinstance(stop, GeneratorExit):
                 self._write(answer=codec.completion_to_json(finalize(collector)))  # it had ended
             elif collector.begun:
+                self._replaces = False  # an earlier answer is worth more
                 received = finalize(collector, "stopped")
                 message = stop.message if isinstance(stop, Stopped) else "Stopped."
                 self._write(error=self._failure(Stopped(message, received)))

@@ -377,6 +377,23 @@ class TestModes:
         assert b'"text": "c"' in after[1]
         assert len(after) == 2
 
+    def test_a_stop_does_not_replace_an_answer(self, together, recording, file, monkeypatch):
+        together.plan = [Answer(words("a")), Answer([*words("b", "c")[:1], HANG])]
+        recording.player.begin_cell("a cell", "its id")
+        recording.ask("One")
+        before = file.read_bytes()
+        recording.player.begin_cell("a cell", "its id")
+        monkeypatch.setenv("MIXMAGIC_CASSETTE_MODE", "all")
+        request = recording.request("One")
+        with closing(recording.stream(request)) as deltas:
+            while next(deltas).text != "b":
+                pass
+            request.control.stop.set()
+            with pytest.raises(Stopped):
+                list(deltas)
+        assert len(together.received) == 2
+        assert file.read_bytes() == before
+
     def test_none_never_records(self, together, session, file):
         session.player.use(str(file), "none")
         with pytest.raises(CassetteMiss):
