@@ -29,9 +29,9 @@ from mixmagic.store.cache import AnswerCache
 _PATIENCE = 1.0
 # Seconds between two looks if another process still asks the question, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
-# Seconds that a call waits for one of another process, which nobody may read to its end.
+# Seconds that a call waits for one of another process, whose reader may have left it open.
 _LONGEST_WAIT = 300.0
-# Calls that are followed, or given up, one after the other, until the question is asked at once.
+# Calls without an answer that are followed, one after another, until the question is asked at once.
 _MOST_LEADERS = 3
 _WAITING = "waiting: the same question is being asked already …"
 _NOTHING = Delta(origin="cache")
@@ -177,6 +177,7 @@ class _CachedCall:
             flight.end(flight.completion)
             self._flights.remove(self._key, flight)
             if self._locked:
+                self._locked = False
                 self._answers.locks.release(bytes.fromhex(self._key))
 
     def _lock(self) -> Generator[Delta, None, None]:

@@ -1,5 +1,5 @@
-"""Files in the user's data folder that outlive the kernel: the ledger and the budgets.
+"""Files that outlive the kernel: the ledger, the budgets, the stored answers, and cassettes.
 
 Imports `calls`, `core` and the packages below them; `layers` and above may import it. To keep a new
-kind of record: a package of its own on `store.sqlite`.
+kind of record: a package, or a module, of its own on `store.sqlite`.
 """
