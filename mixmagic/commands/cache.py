@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
+from mixmagic.core import files
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
@@ -70,24 +71,22 @@ def _turn(session: Session, word: str, *, in_shell: bool) -> str:
 
 
 def _export(session: Session, path: Path, *, force: bool) -> int:
-    """Write all answers to a file; return how many.
+    """Write all answers to a file, or leave it unchanged; return how many.
 
     Raises:
         BadArguments: The file exists, or cannot be written.
+        StoreError: The cache cannot be read.
     """
-    count = 0
+    if not force and path.exists():
+        raise BadArguments(f"{path} exists.", "Add --force to overwrite it.")
+    lines = [json.dumps(entry) + "\n" for entry in session.cache.entries()]
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            for entry in session.cache.entries():
-                file.write(json.dumps(entry) + "\n")
-                count += 1
-    except FileExistsError:
-        raise BadArguments(f"{path} exists.", "Add --force to overwrite it.") from None
-    except OSError as error:
+        files.write(path, "".join(lines), newline="\n")
+    except (OSError, ValueError) as error:
         raise BadArguments(
-            f"{path} cannot be written: {error.strerror}.", "Name a file in another folder."
+            f"{path} cannot be written: {files.reason(error)}.", "Name a file in another folder."
         ) from None
-    return count
+    return len(lines)
 
 
 def _table(session: Session) -> Table:

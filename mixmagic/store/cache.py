@@ -219,7 +219,9 @@ class AnswerCache:
         return count
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield all answers, the oldest first: `model`, `created`, `key` and `answer`.
+        """Yield all answers that can be read: `model`, `created`, `key` and `answer`.
+
+        The oldest come first.
 
         Raises:
             StoreError: The file cannot be read.
@@ -228,12 +230,17 @@ class AnswerCache:
         query = "SELECT * FROM answers WHERE id > ? ORDER BY id LIMIT 500"
         while rows := self.database.rows(query, (last,)):
             for row in rows:
-                created = datetime.fromtimestamp(row["created"] / 1000, UTC)
+                try:
+                    created = datetime.fromtimestamp(row["created"] / 1000, UTC)
+                    answer = json.loads(row["answer"])
+                except _UNREADABLE as error:
+                    _log.info("An answer cannot be read from the cache: %s", error)
+                    continue
                 yield {
                     "model": row["model"],
                     "created": created.isoformat(timespec="seconds"),
                     "key": row["key"].hex(),
-                    "answer": json.loads(row["answer"]),
+                    "answer": answer,
                 }
             last = rows[-1]["id"]
 

@@ -343,6 +343,15 @@ def test_entries_have_answers_and_no_folders(cache):
     assert "ada" not in json.dumps(entry)
 
 
+@pytest.mark.parametrize("damage", ["answer = 'no json'", "created = 99999999999999999"])
+def test_entries_that_cannot_be_read_are_left_out(cache, damage):
+    cache.put(key(1), replace(ANSWER, text="one"))
+    cache.put(key(2), replace(ANSWER, text="two"))
+    with cache.database.transaction() as connection:
+        connection.execute(f"UPDATE answers SET {damage} WHERE id = 1")
+    assert texts(cache) == ["two"]
+
+
 WORKER = """
 import random, sys
 from dataclasses import replace
