@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,8 @@ class Cassette:
 
     def _read(self) -> bytes:
         try:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # reading a pipe would wait
+                raise ValueError("it is not a regular file")
             return self.path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         except FileNotFoundError:
             return b""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -81,7 +83,7 @@ class Recording:
             data = json.loads(line)
             number = data["n"].rpartition("/")[2]
             answer, error = data.get("answer"), data.get("error")
-            if (answer is None) is (error is None) or not number.isdecimal():
+            if (answer is None) is (error is None) or not _NUMBER.fullmatch(number):
                 raise ValueError("it has no answer")
             return cls(
                 _typed(data["key"], str),

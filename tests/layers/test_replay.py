@@ -523,6 +523,7 @@ class TestDamage:
             lambda line: line[:60],
             lambda line: line.replace(b'"finish"', b'"finnish"'),
             lambda line: line.replace(b'"prompt_tokens": ', b'"prompt_tokens": -'),
+            lambda line: line.replace(b'/0", "request"', b"/" + b"9" * 5000 + b'", "request"'),
         ],
     )
     def test_is_a_miss_that_names_the_line(self, together, recording, replaying, file, change):

@@ -213,6 +213,15 @@ def test_a_change_of_the_file_is_seen(cassette, tmp_path):
     assert (len(cassette), cassette.exists) == (0, False)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes with a path")
+def test_a_pipe_is_not_waited_for(cassette):
+    os.mkfifo(cassette.path)
+    with pytest.raises(StoreError, match="cannot be read: it is not a regular file"):
+        cassette.find(HELLO.key)
+    with pytest.raises(StoreError, match="cannot be read: it is not a regular file"):
+        cassette.add(HELLO)
+
+
 def test_a_file_that_cannot_be_written_is_an_error_of_two_lines(tmp_path):
     cassette = Cassette(tmp_path / "no such folder" / "x.jsonl")
     with pytest.raises(StoreError, match=r"x\.jsonl cannot be written: No such file"):
