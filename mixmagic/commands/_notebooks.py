@@ -5,6 +5,7 @@ nbclient and nbformat, which are an extra, are imported when they are needed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from mixmagic.commands import _samples
 from mixmagic.core import files
 from mixmagic.core.notebook import VARIABLE, canonical
 from mixmagic.errors import BadArguments, MissingPackage, one_line
+from mixmagic.tasks.player import below, beside
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mixmagic.commands._parser import Parser
 
 # The notebook's own line.
-_LINE = re.compile(r"^[ \t]*%mixmagic[ \t]+cassette[ \t]+([^\s-]\S*|'[^']+'|\"[^\"]+\")", re.M)
+_LINE = re.compile(r"^[ \t]*%mixmagic[ \t]+cassette[ \t]+(\S.*)$", re.MULTILINE)
 
 
 def add_arguments(parser: Parser) -> Parser:
@@ -71,12 +73,23 @@ def cassette_of(notebook: NotebookNode, path: Path, named: Path | None = None) -
     """Return the path of a notebook's cassette: as named, of its own line, or beside it."""
     if named is not None:
         return named.absolute()
-    folder, name = path.absolute().parent, f"{path.stem}.cassette.jsonl"
+    itself = Path(canonical(str(path)))  # as its kernel knows it, if it is a link
+    return below(itself.parent, _own_file(notebook) or beside(itself))
+
+
+def _own_file(notebook: NotebookNode) -> str:
+    """Return the file that a line of the notebook names; empty if none does."""
+    from mixmagic.commands import cassette
+    from mixmagic.commands._parser import HelpAsked, split
+
+    parser = cassette.parser("%mixmagic cassette")
     for cell in notebook.cells:
-        if cell.cell_type == "code" and (line := _LINE.search(cell.source)):
-            own = line[1].strip("'\"")
-            return folder / Path(own).expanduser() if own != "off" else folder / name
-    return folder / name
+        for line in _LINE.finditer(cell.source) if cell.cell_type == "code" else ():
+            with contextlib.suppress(BadArguments, HelpAsked):  # that cell fails, as it should
+                file = parser.parse_args(split(line[1])).file
+                if file not in (None, "", "off"):
+                    return str(file)
+    return ""
 
 
 def run(

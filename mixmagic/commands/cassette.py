@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
+from mixmagic.core import files
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.player import cassette_path
 
@@ -71,7 +72,7 @@ def _check(tape: Tape | None) -> None:
     if tape.mode == "none":
         raise BadArguments(
             f"There is no cassette {tape.cassette.name}.",
-            f"Record it: `mixmagic record {tape.notebook or 'NOTEBOOK'}`, or here with"
+            f"Record it: `mixmagic record {files.typed(tape.notebook or 'NOTEBOOK')}`, or here with"
             " --mode once.",
         )
     if not tape.cassette.path.parent.is_dir():

@@ -19,6 +19,7 @@ from mixmagic.backends.http import guard
 from mixmagic.calls.footers import without_varying
 from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
+from mixmagic.core import files
 from mixmagic.errors import StoreError
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     cassette = _notebooks.cassette_of(saved, path, options.cassette)
     if not cassette.exists():
         raise StoreError(
-            f"There is no cassette {cassette.name}.", f"Record it: `mixmagic record {path}`."
+            f"There is no cassette {cassette.name}.",
+            f"Record it: `mixmagic record {files.typed(path)}`.",
         )
     ran = copy.deepcopy(saved)
     broken = replay(session, ran, path, cassette, keep_going=True, timeout=options.timeout)

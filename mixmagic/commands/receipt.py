@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.commands import Out, _notebooks
 from mixmagic.commands._parser import Parser
+from mixmagic.core import files
 from mixmagic.errors import StoreError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     if not cassette.exists:
         raise StoreError(
             f"There is no cassette {cassette.name}.",
-            f"Record it: `mixmagic record {options.notebook}`.",
+            f"Record it: `mixmagic record {files.typed(options.notebook)}`.",
         )
     recordings = list(cassette.recordings())
     costs = [cost_of(recording) for recording in recordings]

@@ -82,6 +82,16 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def typed(name: str | Path) -> str:
+    """Return a file's name as it is typed in a command line: quoted, if need be.
+
+    Example:
+        >>> typed("my notes.md")
+        '"my notes.md"'
+    """
+    return str(name) if re.fullmatch(r"[\w./\\:@%+=,~-]+", str(name)) else f'"{name}"'
+
+
 def reason(error: Exception) -> str:
     """Return why a file cannot be read or written, without its name.
 

@@ -21,6 +21,7 @@ from mixmagic.calls.playback import deltas
 from mixmagic.calls.scopes import Scopes
 from mixmagic.catalog import Catalog
 from mixmagic.core import lazy
+from mixmagic.core.files import typed
 from mixmagic.core.values import Delta, Layer, Model, Request, Stream
 from mixmagic.errors import CassetteMiss, MissingKey, Stopped, UnknownModel, UnreadableRecord
 from mixmagic.layers.recording import Take
@@ -46,6 +47,7 @@ class Tape:
         scopes: Numbers equal requests.
         paced: True to replay streams as slowly as they were recorded.
         notebook: The notebook's file name, for hints; empty if unknown.
+        file: The cassette's name as a line of the notebook has it; if empty, its file name.
         claims: By key, the recorded scope of each scope of this session.
         opened: The keys that had no recording before this session.
     """
@@ -55,6 +57,7 @@ class Tape:
     scopes: Scopes
     paced: bool = False
     notebook: str = ""
+    file: str = ""
     claims: dict[str, dict[str, str]] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)
 
@@ -283,8 +286,8 @@ def _lines(numbers: list[int]) -> str:
 
 
 def _how_to_record(tape: Tape) -> str:
-    notebook = tape.notebook or "NOTEBOOK.ipynb"
+    notebook, file = tape.notebook or "NOTEBOOK.ipynb", tape.file or tape.cassette.name
     return (
-        f"Record it: `mixmagic record {notebook}`, or here once:"
-        f" `%mixmagic cassette {tape.cassette.name} --mode once`."
+        f"Record it: `mixmagic record {typed(notebook)}`, or here once:"
+        f" `%mixmagic cassette {typed(file)} --mode once`."
     )

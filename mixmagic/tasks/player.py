@@ -116,7 +116,9 @@ class Player:
                     f"Modes are {', '.join(MODES)}; `off` uses no cassette.",
                 )
             notebook = Path(settings.notebook).name if settings.notebook else ""
-            return Tape(Cassette(path), mode, self._scopes, line.paced, notebook)
+            inside = path.is_relative_to(settings.folder)
+            file = path.relative_to(settings.folder).as_posix() if inside else path.name
+            return Tape(Cassette(path), mode, self._scopes, line.paced, notebook, file)
 
         return lazy.get_or_make(self._tapes, key, make)
 
@@ -167,8 +169,18 @@ def cassette_path(settings: Settings, file: str = "") -> Path:
                 "No cassette is named, and this front end does not name the notebook.",
                 "Write `%mixmagic cassette FILE`, or set MIXMAGIC_CASSETTE to the file.",
             )
-        file = f"{Path(settings.notebook).stem}{_ENDING}"
+        file = beside(Path(settings.notebook))
+    return below(settings.folder, file)
+
+
+def beside(notebook: Path) -> str:
+    """Return the name of the cassette beside a notebook."""
+    return f"{notebook.stem}{_ENDING}"
+
+
+def below(folder: Path, file: str) -> Path:
+    """Return the path of a file that is named from a folder, or from the user's home by `~`."""
     try:
-        return settings.folder / Path(file).expanduser()
+        return folder / Path(file).expanduser()
     except RuntimeError:  # there is no such user
-        return settings.folder / file
+        return folder / file

@@ -14,6 +14,7 @@ from server import Answer, refusal
 from server import together as words
 
 from mixmagic import cli
+from mixmagic.commands import _notebooks
 from mixmagic.errors import ProviderError
 
 LOAD = "%load_ext mixmagic"
@@ -205,6 +206,36 @@ def test_the_notebooks_own_line_names_its_cassette(together, lesson, tmp_path, c
     line = nbformat.read(path, 4).cells[2].outputs[0].text
     assert line == "Cassette one.jsonl: 1 recorded answer.\n"
     assert cli.main(["check", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("--mode once own.jsonl", "own.jsonl"),
+        ("--pace=live \u2014mode once own.jsonl", "own.jsonl"),
+        ("'my tapes/my own.jsonl' --mode once", "my tapes/my own.jsonl"),
+        ('"my own.jsonl"', "my own.jsonl"),
+        ("my\\ own.jsonl", "my own.jsonl"),
+        ("\u201cmy own.jsonl\u201d", "my own.jsonl"),
+        ("~no-such-user-4711/own.jsonl", "~no-such-user-4711/own.jsonl"),
+        ("--mode none", "lesson.cassette.jsonl"),
+        ("off", "lesson.cassette.jsonl"),
+        ("-h", "lesson.cassette.jsonl"),
+        ("--mood once own.jsonl", "lesson.cassette.jsonl"),
+    ],
+)
+def test_a_line_is_read_as_the_notebook_reads_it(lesson, tmp_path, line, file):
+    path = lesson(LOAD, f"# first\n%mixmagic cassette {line}\nprint()")
+    found = _notebooks.cassette_of(_notebooks.read(path), path)
+    assert found == tmp_path / file
+
+
+def test_the_cassette_of_a_link_is_beside_the_notebook(lesson, tmp_path):
+    path = lesson(LOAD)
+    link = tmp_path / "links" / "another.ipynb"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    assert _notebooks.cassette_of(_notebooks.read(link), link) == cassette(path)
 
 
 def test_a_receipt_tells_cached_answers_failed_calls_and_damaged_lines(

@@ -27,6 +27,12 @@ def test_a_file_is_written_and_replaced(path):
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["a.md", "/home/ada/über_1.md", "C:\\a-b.md"])
+def test_a_plain_name_is_typed_without_quotes(name):
+    assert files.typed(name) == name
+    assert files.typed(f"my {name}") == f'"my {name}"'
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_is_full_leaves_what_was_there(path, monkeypatch):
     files.write(path, "kept")

@@ -312,6 +312,19 @@ def test_a_miss_is_two_lines_and_sends_nothing(together, recording, replaying, f
     assert len(lines(file)) == 1
 
 
+def test_a_miss_names_the_files_as_they_are_typed(replaying, tmp_path, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "my lesson.ipynb"))
+    (tmp_path / "my lesson.ipynb").touch()
+    session = replaying()
+    session.player.use("my tapes/one.jsonl")
+    with pytest.raises(CassetteMiss) as caught:
+        session.ask("Hello")
+    assert caught.value.hint == (
+        'Record it: `mixmagic record "my lesson.ipynb"`, or here once: `%mixmagic cassette'
+        ' "my tapes/one.jsonl" --mode once`.'
+    )
+
+
 def test_a_miss_shows_no_key(together, recording, replaying, monkeypatch):
     together.plan = [Answer(words("Hi"))]
     recording.ask(f"Use {KEY} as the key.")
