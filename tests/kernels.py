@@ -103,6 +103,13 @@ class Kernel:
 
     def __init__(self, env: dict[str, str], cwd: str, python: str = sys.executable) -> None:
         _check_mark()
+        try:
+            self._start(env, cwd, python)
+        except RuntimeError:  # another process has taken one of the ports that were free
+            self.close()
+            self._start(env, cwd, python)
+
+    def _start(self, env: dict[str, str], cwd: str, python: str) -> None:
         self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
         assert self.manager.kernel_spec is not None
         self.manager.kernel_spec.argv[0] = python
