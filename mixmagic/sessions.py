@@ -218,7 +218,7 @@ class Session(Configured):
         Raises:
             UnknownModel: There is neither.
         """
-        return self.player.resolve(name, self.catalog, self.settings)
+        return self.player.resolve(name, self.catalog, lambda: self.settings)
 
     def resolved(self, request: Request) -> Request:
         """Return a request with the model that would answer it now, for what sends nothing.

@@ -16,6 +16,8 @@ from mixmagic.core import lazy
 from mixmagic.errors import BadArguments, UnknownModel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mixmagic.catalog import Catalog
     from mixmagic.core.settings import Settings
     from mixmagic.core.values import Model
@@ -132,8 +134,10 @@ class Player:
         name = hashlib.blake2b(source.strip().encode(errors="replace"), digest_size=4).hexdigest()
         self._scopes.begin_cell(name, identity)
 
-    def resolve(self, name: str, catalog: Catalog, settings: Settings) -> Model:
+    def resolve(self, name: str, catalog: Catalog, settings: Callable[[], Settings]) -> Model:
         """Return the model that a name means; if the catalog has it no more, the recorded one.
+
+        The settings are looked at only then: it takes as long as all the rest of a request.
 
         Raises:
             UnknownModel: No row has this name, and no recording.
@@ -141,7 +145,7 @@ class Player:
         try:
             return catalog.resolve(name)
         except UnknownModel:
-            if (tape := self.tape(settings)) is not None:
+            if (tape := self.tape(settings())) is not None:
                 from mixmagic.layers.replay import asked_model
 
                 if (model := asked_model(tape, name.strip(), catalog)) is not None:
