@@ -54,9 +54,9 @@ def deltas(
     stop, started, received = completion.request.control.stop, time.monotonic(), 0
     for piece in _pieces(completion, pieces):
         received += len(piece.text) + len(piece.reasoning)
-        _wait(stop, started + _moment(received, pace or ()) - time.monotonic())
+        _pause(stop, started + _moment(received, pace or ()) - time.monotonic())
         yield piece._replace(origin=origin)
-    _wait(stop, 0.0 if pace is None else started + completion.elapsed - time.monotonic())
+    _pause(stop, 0.0 if pace is None else started + completion.elapsed - time.monotonic())
     for note in completion.notes:
         yield Delta(origin=origin, note=note)
     yield Delta(
@@ -70,16 +70,16 @@ def deltas(
 def _pieces(completion: Completion, most: int) -> Iterator[Delta]:
     """Yield the thoughts and the texts, in pieces; of an answer that was not streamed, whole."""
     count = most if completion.request.stream else 1
-    for part in _parts(completion.reasoning, count):
+    for part in _slices(completion.reasoning, count):
         yield Delta(reasoning=part)
     for choice, text in enumerate((completion.text, *completion.others)):
-        for part in _parts(text, count):
+        for part in _slices(text, count):
             yield Delta(part, choice=choice)
         if choice and not text:
             yield Delta(choice=choice, instead=("", ""))  # an answer, though it is empty
 
 
-def _parts(text: str, count: int) -> Iterator[str]:
+def _slices(text: str, count: int) -> Iterator[str]:
     """Cut a text into at most `count` parts of one size."""
     size = max(-(-len(text) // count), _CHARACTERS)
     yield from (text[start : start + size] for start in range(0, len(text), size))
@@ -96,7 +96,7 @@ def _moment(received: int, pace: Pace) -> float:
     return before
 
 
-def _wait(stop: Stop, seconds: float) -> None:
+def _pause(stop: Stop, seconds: float) -> None:
     """Wait for some seconds, or not at all if there are none.
 
     Raises:

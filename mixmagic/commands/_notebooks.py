@@ -61,7 +61,7 @@ def read(path: Path) -> NotebookNode:
     return notebook
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
+def write_back(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, whole or not at all."""
     import nbformat
 

@@ -55,13 +55,13 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         player.use(file, options.mode or "", paced=options.pace == "live")
         player.pass_on()
         # The line counts even if this fails: no later cell is paid for by accident.
-        _check(player.tape(settings))
+        _refuse_missing(player.tape(settings))
     tape = player.tape(settings)
     out.print("No cassette is in use: MIXMAGIC_CASSETTE_MODE is off." if tape is None else
               _description(tape))  # fmt: skip
 
 
-def _check(tape: Tape | None) -> None:
+def _refuse_missing(tape: Tape | None) -> None:
     """Check that there is something to replay, if nothing may be recorded.
 
     Raises:

@@ -116,14 +116,14 @@ def _compared(before: NotebookNode, after: NotebookNode) -> list[str]:
         return []
     if _samples.runs(before):  # each run has another answer
         return []
-    one, two = _texts(before.outputs), _texts(after.outputs)
+    one, two = _shown(before.outputs), _shown(after.outputs)
     if one == two:
         return []
     compared = unified_diff(one, two, "saved", "replayed", lineterm="", n=1)
     return [line for line in compared if not line.startswith(("---", "+++", "@@"))]
 
 
-def _texts(outputs: Sequence[Any]) -> list[str]:
+def _shown(outputs: Sequence[Any]) -> list[str]:
     """Return the text of outputs, as lines, without what differs from run to run."""
     streams: dict[str, str] = {}
     shown: list[str] = []

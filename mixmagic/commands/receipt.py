@@ -47,7 +47,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     recordings = list(cassette.recordings())
     costs = [cost_of(recording) for recording in recordings]
     rows = [
-        [*_row(recording), cost, _source(recording)]
+        [*_row(recording), cost, _provenance(recording)]
         for recording, cost in zip(recordings, format_column(costs), strict=True)
     ]
     tokens_in, tokens_out = (
@@ -96,7 +96,7 @@ def _usage(recording: Recording) -> Mapping[str, Any]:
     return usage
 
 
-def _source(recording: Recording) -> str:
+def _provenance(recording: Recording) -> str:
     """Return where an answer came from when it was recorded, or its error."""
     if recording.error is not None:
         return str(recording.error.get("type", "error"))

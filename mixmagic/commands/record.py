@@ -184,7 +184,7 @@ def _save(session: Session, path: Path, cassette: Cassette, out: Out) -> int:
         out.print(f"A cell failed in the replay: {failure}")
         return 1
     try:
-        _notebooks.write(notebook, path)
+        _notebooks.write_back(notebook, path)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {files.reason(error)}.", "Check its folder."

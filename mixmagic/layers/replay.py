@@ -275,11 +275,11 @@ def miss(
         nearest = max(near, key=lambda recording: likeness(asked, recording.request))
         message += f"; the nearest differs in {differences(asked, nearest.request)}"
     if damaged := cassette.damaged:
-        message += f"; {_lines(damaged)} damaged"
+        message += f"; {_line_numbers(damaged)} damaged"
     return CassetteMiss(f"{message}.", hint)
 
 
-def _lines(numbers: list[int]) -> str:
+def _line_numbers(numbers: list[int]) -> str:
     """Return the numbers of lines, for people: `line 7 is`, `lines 7, 9 are`."""
     shown = ", ".join(map(str, numbers[:5])) + " …" * (len(numbers) > 5)
     return f"line {shown} is" if len(numbers) == 1 else f"lines {shown} are"

@@ -85,7 +85,7 @@ def _differences(request: Mapping[str, Any], recorded: Mapping[str, Any]) -> Ite
         if role != two.get("role"):
             yield f"the role of message {at + 1} ({role}, recorded {two.get('role')})"
         elif (a := _text(one)) != (b := _text(two)):
-            yield _texts(name, a, b)
+            yield _difference(name, a, b)
         elif one.get("content") != two.get("content"):
             yield f"an image in the {name}"
 
@@ -101,7 +101,7 @@ def _value(name: str, now: Any, then: Any) -> Iterator[str]:
     yield f"{name} ({'not set' if now is None else _short(now)}, {recorded})"
 
 
-def _texts(name: str, now: str, then: str) -> str:
+def _difference(name: str, now: str, then: str) -> str:
     """Return the first place in which two texts differ, and the words there."""
     pairs = enumerate(zip(now, then, strict=False))
     start = next((at for at, (one, two) in pairs if one != two), min(len(now), len(then)))

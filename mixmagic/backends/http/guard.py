@@ -50,11 +50,11 @@ def install() -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [FOLDER, *folders]))
     # These look names up before the interpreter calls its audit hooks.
     for name in ("connect", "connect_ex", "sendto"):
-        setattr(socket.socket, name, _checked(getattr(socket.socket, name)))
+        setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
     sys.addaudithook(_audit)
 
 
-def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of `socket` that checks its last argument, the address, first."""
 
     @functools.wraps(method)
@@ -76,23 +76,23 @@ def _check_address(sock: Any, address: Any) -> None:
     if address is None or sock.family in _LOCAL:
         return
     if sock.family not in _INTERNET:
-        _refuse(f"A connection to {address!r}")
+        _block(f"A connection to {address!r}")
     # `socket` itself refuses an address that is not a tuple.
     if isinstance(address, tuple) and address and not _is_here(address[0]):
-        _refuse(f"A connection to {_text(address[0])}")
+        _block(f"A connection to {_text(address[0])}")
 
 
 def _check_look_up(host: Any, *_: Any) -> None:
     """Check a name before its addresses are looked up: a number needs no look-up."""
     if not _is_here(host) and _number(host) is None:
-        _refuse(f"The look-up of {_text(host)}")
+        _block(f"The look-up of {_text(host)}")
 
 
 def _check_reverse(host: Any) -> None:
     """Check an address before its name is looked up."""
     host = host[0] if isinstance(host, tuple) and host else host
     if not _is_here(host):
-        _refuse(f"The look-up of {_text(host)}")
+        _block(f"The look-up of {_text(host)}")
 
 
 _EVENTS: dict[str, Callable[..., None]] = {
@@ -128,7 +128,7 @@ def _text(host: Any) -> str:
     return text.lower().rstrip(".")
 
 
-def _refuse(attempt: str) -> NoReturn:
+def _block(attempt: str) -> NoReturn:
     raise NetworkBlocked(
         f"{attempt} was refused: {VARIABLE} is set, so Python reaches only this machine.",
         "Replay a model's answers from a cassette, read other data from files, or unset it.",

@@ -14,7 +14,7 @@ from mixmagic.store.sqlite import configure, quarantine
 _READERS = 4
 
 
-class Reader:
+class ReadConnection:
     """A connection that is opened at its first use. Only one thread uses it at a time."""
 
     def __init__(self) -> None:
@@ -55,10 +55,10 @@ class Readers:
     """The readers of one file."""
 
     def __init__(self) -> None:
-        self._readers = [Reader() for _ in range(_READERS)]
+        self._readers = [ReadConnection() for _ in range(_READERS)]
 
     @contextlib.contextmanager
-    def borrowed(self) -> Iterator[Reader]:
+    def borrowed(self) -> Iterator[ReadConnection]:
         """Lend a reader that no other thread uses; wait if there is none."""
         for reader in self._readers:
             if reader.lock.acquire(blocking=False):
