@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixmagic.commands import _samples
 from mixmagic.core import files
@@ -118,10 +118,9 @@ def run(
         MissingPackage: nbclient is not installed.
     """
     try:
-        from nbclient import NotebookClient
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-        from mixmagic.commands._run_notebook import ThisPython
+        from mixmagic.commands._run_notebook import Client
     except ImportError as error:
         raise missing(str(error.name)) from None
     numbers = {
@@ -136,10 +135,8 @@ def run(
         if id(cell) in numbers:
             before_cell(numbers[id(cell)], cell)
 
-    client: Any = NotebookClient(
+    client = Client(
         notebook,
-        kernel_manager_class=ThisPython,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.absolute().parent)}},
         timeout=timeout,
         allow_errors=keep_going,

@@ -1,17 +1,21 @@
-"""Run a notebook and print its cells and outputs as they arrive.
+"""Run a notebook, and print its cells and outputs as they arrive.
 
 Imported by commands when they need it: nbclient is an extra.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
 import re
+import signal
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
 from mixmagic.text.escape import plain
@@ -24,16 +28,55 @@ class ThisPython(AsyncKernelManager):
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
 
 
-class NotebookRunner(NotebookClient):
-    """A notebook client that prints cells as it runs them, and outputs as they arrive."""
+class Client(NotebookClient):
+    """A notebook client for this Python; Ctrl-C ends its run and its kernel.
+
+    nbclient's own handler of the signal ends the kernel alone: its run then fails with an error
+    that means nothing to a user.
+    """
 
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
+        self._stopped = False
         super().__init__(
             notebook,
             kernel_manager_class=ThisPython,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # of a kernel that ends, too
+            on_notebook_start=self._listen,
             **options,
         )
+
+    def execute(self, **options: Any) -> NotebookNode:
+        """Run the notebook.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, or SIGTERM.
+        """
+        try:
+            return super().execute(**options)
+        except (asyncio.CancelledError, DeadKernelError):
+            if self._stopped:
+                raise KeyboardInterrupt from None
+            raise
+
+    def _listen(self, notebook: NotebookNode) -> None:
+        """Let signals end the run, once its kernel has started."""
+        loop, run = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop() -> None:
+            self._stopped = True
+            if run is not None:
+                run.cancel()
+
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, another thread
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop)
+
+
+class NotebookRunner(Client):
+    """A notebook client that prints cells as it runs them, and outputs as they arrive."""
+
+    def __init__(self, notebook: NotebookNode, **options: Any) -> None:
+        super().__init__(notebook, **options)
         self._shown: dict[str, str] = {}
         self._last = ""
 

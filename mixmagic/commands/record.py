@@ -48,6 +48,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     from mixmagic.store.cassette import Cassette
 
     path: Path = options.notebook
+    budget = None if options.budget is None else parse_dollars(options.budget)
     notebook = _notebooks.read(path)
     cassette = Cassette(_notebooks.cassette_of(notebook, path, options.cassette))
     unfinished = Cassette(cassette.path.with_name(f".{cassette.name}.part"))
@@ -61,8 +62,8 @@ def run(session: Session, options: Namespace, out: Out) -> int:
         "MIXMAGIC_CASSETTE": str(unfinished.path),
         "MIXMAGIC_CASSETTE_MODE": "new",
     }
-    if options.budget is not None:
-        limits = [parse_dollars(options.budget), session.settings.budget_session]
+    if budget is not None:
+        limits = [budget, session.settings.budget_session]
         env["MIXMAGIC_BUDGET_SESSION"] = str(min(limit for limit in limits if limit is not None))
         out.print(f"Budget: {format_dollars(Decimal(env['MIXMAGIC_BUDGET_SESSION']))}.")
     failure = _notebooks.run(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +14,7 @@ import pytest
 from canary import KEY
 from command_lines import shown
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from server import Answer, refusal
+from server import HANG, Answer, refusal
 from server import together as words
 
 from mixmagic import cli
@@ -165,6 +169,27 @@ def test_a_recording_that_fails_is_gone_on_with(together, lesson, capsys):
 
 
 @pytest.mark.kernel
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT is another thing there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_recording_and_its_kernel(together, lesson, number):
+    path = lesson(LOAD, ASK, "print()\n" + ASK.replace("Hello", "Hey"))
+    together.plan = [Answer(words("Hi")), Answer([*words("Ho")[:1], HANG])]
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("mixmagic"), "record", path],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:  # fmt: skip
+        together.wait(lambda: len(together.received) == 2, timeout=60)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "\nStopped.\n")
+    together.wait(lambda: together.received[1].closed_at, timeout=60)  # the kernel has ended
+    assert not cassette(path).exists()
+    together.plan = [Answer(words("Ho"))]
+    assert cli.main(["record", str(path)]) == 0  # it goes on
+    assert [row["answer"]["text"] for row in rows(path)] == ["Hi", "Ho"]
+
+
+@pytest.mark.kernel
 def test_a_budget_is_kept_though_the_notebook_sets_a_higher_one(together, lesson, capsys):
     path = lesson(LOAD, "%mixmagic budget 5", "%%mixtral --max-tokens 1000\nHello")
     together.plan = [Answer(words("Hi"))]
@@ -268,6 +293,13 @@ def test_what_is_not_a_notebook_is_an_error_of_two_lines(command, tmp_path, caps
     for path in (tmp_path / "x.ipynb", tmp_path / "none.ipynb", tmp_path):
         assert cli.main([command, str(path)]) == 1
         assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_budget_that_is_no_amount_leaves_no_file_behind(lesson, capsys):
+    path = lesson("1")
+    assert cli.main(["record", str(path), "--budget", "x"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert leftovers(path) == set()
 
 
 @pytest.mark.parametrize("command", ["check", "receipt"])
