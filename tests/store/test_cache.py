@@ -333,6 +333,17 @@ def test_clear_of_a_model_keeps_the_others(cache):
     assert b"canary" not in cache.database.path.read_bytes()
 
 
+def test_a_folder_in_place_of_the_file_is_silent(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    (tmp_path / "cache.db").mkdir()
+    cache = AnswerCache(tmp_path, 256 * MB)
+    cache.put(key(1), ANSWER)
+    assert cache.find(key(1), REQUEST) is None
+    cache.close()
+    assert said == []
+
+
 def test_entries_have_answers_and_no_folders(cache):
     local = replace(REQUEST.model.provider, name="local", backend="local")
     model = replace(REQUEST.model, id="/home/ada/secret/tiny.gguf", provider=local)

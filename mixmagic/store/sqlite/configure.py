@@ -31,7 +31,8 @@ class _Connection(sqlite3.Connection):
     """A connection that is closed if it is dropped, as with a session that nobody closes."""
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it could not be opened
+            self.close()
 
 
 def connect(file: Path) -> sqlite3.Connection:
