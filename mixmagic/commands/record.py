@@ -56,7 +56,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     out.print(_announcement(cassette, asking, missing=options.missing))
     _prepare(unfinished, cassette, missing=options.missing)
     if len(unfinished) and not options.missing:
-        out.print(f"It goes on from an unfinished recording of {len(unfinished):,} answers.")
+        out.print(f"It goes on from an unfinished recording of {_answers(len(unfinished))}.")
     env = {
         **os.environ,
         "MIXMAGIC_CASSETTE": str(unfinished.path),
@@ -90,7 +90,7 @@ def _announcement(cassette: Cassette, asking: int, *, missing: bool) -> str:
 
     count = len(cassette)
     if missing:
-        return f"{cassette.name} has {count:,} answers; what is missing is asked, and paid for."
+        return f"{cassette.name} has {_answers(count)}; what is missing is asked, and paid for."
     if not count:
         cells = "1 cell asks" if asking == 1 else f"{asking:,} cells ask"
         return (
@@ -101,7 +101,11 @@ def _announcement(cassette: Cassette, asking: int, *, missing: bool) -> str:
     known = [cost for cost in costs if cost is not None]
     price = format_dollars(exact_sum(known)) if known else "an unknown sum"
     more = f", and {len(costs) - len(known)} of unknown cost" if len(known) < len(costs) else ""
-    return f"{cassette.name} has {count:,} answers, which cost {price}{more}; they are asked again."
+    return f"{cassette.name} has {_answers(count)}, which cost {price}{more}; all is asked again."
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} answer{'s' * (count != 1)}"
 
 
 def cost_of(recording: Recording) -> Decimal | None:
@@ -170,7 +174,7 @@ def _merge(cassette: Cassette, recorded: Cassette) -> str:
     sum_ = format_dollars(exact_sum([cost for cost in costs if cost is not None]))
     new = len(rows) - equal - changed
     return (
-        f"{cassette.name}: {len(rows):,} answers ({equal:,} equal, {changed:,} changed, {new:,}"
+        f"{cassette.name}: {_answers(len(rows))} ({equal:,} equal, {changed:,} changed, {new:,}"
         f" new, {len(old):,} gone), {sum_} in all."
     )
 

@@ -80,7 +80,7 @@ def test_a_notebook_is_recorded_checked_and_receipted(
     together.plan = [Answer(words("Hi", " there")), Answer(words("Blue"))]
     assert cli.main(["record", str(path)]) == 0  # the same answers: no line changes
     text = capsys.readouterr().out
-    assert "2 answers, which cost $0.000013; they are asked again." in text
+    assert "2 answers, which cost $0.000013; all is asked again." in text
     assert "(2 equal, 0 changed, 0 new, 0 gone)" in text
     assert cassette(path).read_bytes() == before
     assert len(together.received) == 4
@@ -162,7 +162,7 @@ def test_a_recording_that_fails_is_gone_on_with(together, lesson, capsys):
     assert len(together.received) == 2
     together.plan = [Answer(words("Blue"))]
     assert cli.main(["record", str(path)]) == 0
-    assert "an unfinished recording of 1 answers" in capsys.readouterr().out
+    assert "an unfinished recording of 1 answer" in capsys.readouterr().out
     assert [row["answer"]["text"] for row in rows(path)] == ["Hi", "Blue"]
     assert len(together.received) == 3
     assert leftovers(path) == set()
