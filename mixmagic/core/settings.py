@@ -140,7 +140,8 @@ class Settings:
         there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
         folder = Path(named).parent if named and there else _working_folder()
         users, notebooks = config / _FILE, folder / _NOTEBOOKS_FILE
-        beside = _read_table(notebooks)
+        # A folder that the user may not look into has none.
+        beside = _read_table(notebooks) if os.path.exists(notebooks) else {}  # noqa: PTH110
         if others := beside.keys() - {"model"}:
             raise BadArguments(
                 f"{notebooks} cannot set {min(others)!r}.",

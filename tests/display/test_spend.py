@@ -341,7 +341,8 @@ print(spent.period, spent.by, spent.total.calls, mixmagic.spend("all", by="statu
 
 def test_a_ledger_that_cannot_be_written_still_reports():
     """Not even its open calls can be closed, of a process that is no more."""
-    with tempfile.TemporaryDirectory() as name:  # pytest's own are not everybody's
+    # pytest's own folders are not everybody's; the working folder is nobody's else.
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as private:
         folder = Path(name)
         ledger = Ledger(folder / "data", "a-session")
         open_call(ledger)
@@ -357,6 +358,7 @@ from mixmagic.sessions import Session
 assert read_spend(Session(), "all").total.calls == 0, "and all that is needed is imported"
 os.environ["MIXMAGIC_HOME"] = {name!r}
 if os.getuid() == 0:  # whom permissions do not bind
+    os.chdir({private!r})
     os.setgroups([])
     os.setuid(65534)
 print(read_spend(Session(), "all").total.open)
