@@ -226,7 +226,8 @@ class SocketStream(httpcore.NetworkStream):
         call.attach(self)
         if buffer.startswith(_METHODS):
             if self._cutter.rest:
-                raise httpcore.RemoteProtocolError("the previous response was followed by bytes")
+                # Bytes after its last response: httpcore closes it, and takes another connection.
+                raise httpcore.ConnectionNotAvailable
             self._cutter.begin_head()
             self._head = buffer  # httpcore writes the body next, or that there is none
             return

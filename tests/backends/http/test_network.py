@@ -9,11 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from server import HANG, Answer, chunk, frames, refusal, whole
+from server import HANG, Answer, Raw, chunk, frames, refusal, whole
 from server import together as as_together
 from unreachable import blackhole
 
-from mixmagic.backends.http.network import CallConnection
+from mixmagic.backends.http.network import CallConnection, SocketStream
 from mixmagic.core.settings import Settings
 from mixmagic.errors import IdleTimedOut, MixmagicError, Stopped
 
@@ -313,3 +313,15 @@ def test_an_error_is_not_a_stop(session, together):
     call = Call(session)
     call.thread.join(SOON)
     assert isinstance(call.error, MixmagicError)
+
+
+def test_a_connection_with_bytes_after_its_last_response_is_replaced(
+    session, together, monkeypatch
+):
+    """Even if it becomes idle just when another thread looks for one."""
+    body = whole("Hi").steps[0]
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n"
+    together.plan = [Raw([head % len(body) + body + b"HTTP/1.1 500 Late\r\n\r\n"]), whole("Hi")]
+    monkeypatch.setattr(SocketStream, "get_extra_info", lambda *_: None)
+    assert [session.ask("Hello", model="8x7b").text for _ in range(2)] == ["Hi", "Hi"]
+    assert len({each.connection for each in together.received}) == 2

@@ -19,6 +19,17 @@ import json, os, socket, sys, threading, time
 from pathlib import Path
 from mixmagic.sessions import Session
 
+def folders():
+    return set(Path("/tmp").glob("mixmagic-*"))
+
+def lasting(before, count):
+    \"\"\"The folders since `before`, at most `count` once those of other processes are gone.\"\"\"
+    left, deadline = folders() - before, time.monotonic() + 30
+    while len(left) > count and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left &= folders()
+    return left
+
 def engine(session):
     \"\"\"The process that llama.cpp runs in.\"\"\"
     (made,) = session.backends._made["local"]._engines.values()
@@ -66,7 +77,7 @@ def said(ran: subprocess.CompletedProcess[str]):
 
 def test_no_port_listens_no_folder_is_left_and_nothing_is_written_to_the_terminal():
     ran = run("""
-before = set(Path("/tmp").glob("mixmagic-*"))
+before = folders()
 session = Session()
 for text in ("Hi", "many words " * 4000):
     try:
@@ -82,7 +93,7 @@ for _, path in (each for each in own + there if each[0] == "unix"):
             reached.append(path)
         except OSError:
             pass
-left = [str(each) for each in set(Path("/tmp").glob("mixmagic-*")) - before]
+left = [str(each) for each in lasting(before, 0)]
 families = [[family for family, _ in each] for each in (own, there)]
 found = {"families": families, "reached": reached, "left": left}
 session.close()
@@ -112,10 +123,10 @@ def test_while_it_starts_its_socket_is_in_a_private_folder_and_requires_the_key(
         run(
             """
 import stat
-before = set(Path("/tmp").glob("mixmagic-*"))
+before = folders()
 session = Session()
 session.ask("Hi", model="local", max_tokens=2)
-(folder,) = set(Path("/tmp").glob("mixmagic-*")) - before
+(folder,) = lasting(before, 1)
 answers = []
 for path, headers in (
     ("/v1/chat/completions", ""),
