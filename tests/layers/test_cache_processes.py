@@ -107,6 +107,14 @@ def test_if_the_process_that_asks_is_killed_another_one_asks_once(askers, togeth
     assert len(together.received) == 2
 
 
+def waiting(script: str) -> subprocess.Popen[str]:
+    """Start a script that prints a line and then waits for one."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 def test_a_process_that_does_not_read_its_answer_is_not_waited_for_long(
     together, cached, monkeypatch
 ):
@@ -122,10 +130,7 @@ def test_a_process_that_does_not_read_its_answer_is_not_waited_for_long(
     print(next(filter(str, deltas)), flush=True)
     sys.stdin.readline()
     """
-    run = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    run = waiting(script)
     try:
         assert run.stdout.readline() == "Hello\n"
         answer = cached.ask("Hi", model="together:8x7b", temperature=0, timeout=20)
@@ -148,10 +153,7 @@ def test_a_process_that_got_no_answer_keeps_no_other_from_asking(together, cache
         print("failed", flush=True)
     sys.stdin.readline()
     """
-    run = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    run = waiting(script)
     try:
         assert run.stdout.readline() == "failed\n"
         answer = cached.ask("Hi", model="together:8x7b", temperature=0, timeout=20)

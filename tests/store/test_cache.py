@@ -23,6 +23,18 @@ from mixmagic.store.cache import AnswerCache
 
 MB = 1_000_000
 TESTS = Path(__file__).parents[1]
+# The beginning of a script: an answer is stored, found and used once.
+USED = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from answers import ANSWER, REQUEST
+from mixmagic.store.cache import AnswerCache
+cache = AnswerCache(Path(sys.argv[1]), 10**6)
+cache.put("0" * 32, ANSWER)
+stored = cache.find("0" * 32, REQUEST)
+cache.note_use(stored, ANSWER.usage, None)
+"""
 
 
 def key(number: int) -> str:
@@ -179,15 +191,7 @@ def test_a_charge_of_any_size_is_no_trouble(cache):
 
 def test_uses_are_written_after_a_while_and_when_the_process_ends(tmp_path):
     script = """
-    import sys, time
-    from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
-    from answers import ANSWER, REQUEST
-    from mixmagic.store.cache import AnswerCache
-    cache = AnswerCache(Path(sys.argv[1]), 10**6)
-    cache.put("0" * 32, ANSWER)
-    stored = cache.find("0" * 32, REQUEST)
-    cache.note_use(stored, ANSWER.usage, None)
+    import time
     start = time.monotonic
     time.monotonic = lambda: start() + 6
     cache.note_use(stored, ANSWER.usage, None)
@@ -195,7 +199,7 @@ def test_uses_are_written_after_a_while_and_when_the_process_ends(tmp_path):
     cache.note_use(stored, ANSWER.usage, None)
     """
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(TESTS)],
+        [sys.executable, "-c", USED + textwrap.dedent(script), str(tmp_path), str(TESTS)],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert ran.stdout == "2\n"
@@ -421,15 +425,7 @@ def test_a_process_that_is_killed_leaves_a_good_file(tmp_path):
 
 def test_a_forked_child_reads_and_writes_and_notes_no_use_twice(tmp_path):
     script = """
-    import os, sys, threading
-    from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
-    from answers import ANSWER, REQUEST
-    from mixmagic.store.cache import AnswerCache
-    cache = AnswerCache(Path(sys.argv[1]), 10**6)
-    cache.put("0" * 32, ANSWER)
-    stored = cache.find("0" * 32, REQUEST)
-    cache.note_use(stored, ANSWER.usage, None)
+    import os, threading
     going = True
     def read():
         while going:
@@ -451,7 +447,8 @@ def test_a_forked_child_reads_and_writes_and_notes_no_use_twice(tmp_path):
     [thread.join() for thread in threads]
     """
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), str(tmp_path), str(TESTS)],
+        [sys.executable, "-W", "ignore", "-c", USED + textwrap.dedent(script),
+         str(tmp_path), str(TESTS)],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert ran.stdout == f"{[0] * 8}\n", ran.stderr
