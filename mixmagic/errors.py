@@ -44,6 +44,16 @@ def one_line(text: object, longest: int = _LONGEST) -> str:
     return folded if len(folded) <= longest else folded[: longest - 1] + "…"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> counted(1, "answer"), counted(2000, "answer")
+        ('1 answer', '2,000 answers')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def did_you_mean(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> str:
     """Return the start of a hint for an unknown name: the closest known names, or nothing.
 

@@ -10,7 +10,9 @@ May import `completion` and the packages below it.
 from __future__ import annotations
 
 import base64
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -72,6 +74,21 @@ def _reads(what: str) -> Callable[[Callable[..., _T]], Callable[..., _T]]:
         return checked
 
     return decorate
+
+
+def dumps(value: Any, separators: tuple[str, str] | None = None) -> str:
+    """Return JSON as a text that can be written in UTF-8: half of a surrogate pair is escaped.
+
+    Args:
+        value: The JSON.
+        separators: As for `json.dumps`.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=separators)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return re.sub(r"[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    return text
 
 
 def request_to_json(request: Request, *, portable: bool = False) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
 from mixmagic.core import files
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, counted
 
 if TYPE_CHECKING:
     from mixmagic.display.table import Table
@@ -43,10 +43,10 @@ def run(session: Session, options: Namespace, out: Out) -> None:
             out.print(_turn(session, options.command, in_shell=out.shell is None))
         case "clear":
             of = None if options.model is None else session.catalog.serving(options.model)
-            out.print(f"Deleted: {_answers(session.cache.clear(of))}.")
+            out.print(f"Deleted: {counted(session.cache.clear(of), 'answer')}.")
         case "export":
             count = _export(session, path := Path(options.file), force=options.force)
-            out.print(f"Wrote {_answers(count)} to {path}.")
+            out.print(f"Wrote {counted(count, 'answer')} to {path}.")
         case _:
             out.show(_table(session))
 
@@ -110,8 +110,3 @@ def _table(session: Session) -> Table:
         ],
         f"{state} · {cache.database.path}",
     )
-
-
-def _answers(count: int) -> str:
-    """Return a number of answers, in words."""
-    return "1 answer" if count == 1 else f"{count:,} answers"

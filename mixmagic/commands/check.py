@@ -8,8 +8,6 @@ status is 1 if a cell fails or differs.
 from __future__ import annotations
 
 import copy
-import os
-import re
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -34,7 +32,6 @@ ONLY_IN = "shell"
 _LINES, _WIDTH = 12, 160
 # Tags of cells whose outputs are not compared, as nbval has them.
 _IGNORED = {"nbval-ignore-output", "nbval-skip", "nbval-raises-exception"}
-_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
 
 
 def parser(prog: str) -> Parser:
@@ -102,8 +99,7 @@ def replay(
             "MIXMAGIC_HOME": home,
             "MIXMAGIC_CASSETTE": str(cassette),
             "MIXMAGIC_CASSETTE_MODE": "none",
-            guard.VARIABLE: "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [guard.FOLDER, env.get("PYTHONPATH")])),
+            **guard.variables(env),
         }
         return _notebooks.run(notebook, path, env, keep_going=keep_going, timeout=timeout)
 
@@ -125,6 +121,8 @@ def _compared(before: NotebookNode, after: NotebookNode) -> list[str]:
 
 def _shown(outputs: Sequence[Any]) -> list[str]:
     """Return the text of outputs, as lines, without what differs from run to run."""
+    from mixmagic.layers.take import ADDRESS
+
     streams: dict[str, str] = {}
     shown: list[str] = []
     for output in outputs:
@@ -135,4 +133,4 @@ def _shown(outputs: Sequence[Any]) -> list[str]:
         else:
             shown.append(str(output.data.get("text/plain", "")))
     text = "\n".join([*streams.values(), *shown])
-    return _ADDRESS.sub("0x…", without_varying(text)).splitlines()
+    return ADDRESS.sub("0x…", without_varying(text)).splitlines()

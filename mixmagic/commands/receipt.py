@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.commands import Out, _notebooks
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
-from mixmagic.errors import StoreError
+from mixmagic.errors import StoreError, counted
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
@@ -62,7 +62,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         caption += f", and what {unknown} of unknown cost would"
     if damaged := cassette.damaged:
         caption += f"\ndamaged: line {', '.join(map(str, damaged))}"
-    count = f"{len(rows)} call{'s' * (len(rows) != 1)}"
+    count = counted(len(rows), "call")
     foot = [count, "", "", "", f"{tokens_in:,}", f"{tokens_out:,}", total, ""]
     out.show(Table(_COLUMNS, rows, caption, foot if rows else ()))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mixmagic.commands import Out, _notebooks
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
-from mixmagic.errors import BadArguments, StoreError
+from mixmagic.errors import BadArguments, StoreError, counted
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
@@ -56,7 +56,8 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     out.print(_announcement(cassette, asking, missing=options.missing))
     _prepare(unfinished, cassette, missing=options.missing)
     if len(unfinished) and not options.missing:
-        out.print(f"It goes on from an unfinished recording of {_answers(len(unfinished))}.")
+        answers = counted(len(unfinished), "answer")
+        out.print(f"It goes on from an unfinished recording of {answers}.")
     env = {
         **os.environ,
         "MIXMAGIC_CASSETTE": str(unfinished.path),
@@ -88,10 +89,10 @@ def _announcement(cassette: Cassette, asking: int, *, missing: bool) -> str:
     """Return what a recording may cost; `asking` is the number of cells that ask models."""
     from mixmagic.core.money import exact_sum, format_dollars
 
-    count = len(cassette)
+    start = f"{cassette.name} has {counted(len(cassette), 'answer')}"
     if missing:
-        return f"{cassette.name} has {_answers(count)}; what is missing is asked, and paid for."
-    if not count:
+        return f"{start}; what is missing is asked, and paid for."
+    if not len(cassette):
         cells = "1 cell asks" if asking == 1 else f"{asking:,} cells ask"
         return (
             f"{cassette.name} is new: {cells} models, and what that costs is not known;"
@@ -101,11 +102,7 @@ def _announcement(cassette: Cassette, asking: int, *, missing: bool) -> str:
     known = [cost for cost in costs if cost is not None]
     price = format_dollars(exact_sum(known)) if known else "an unknown sum"
     more = f", and {len(costs) - len(known)} of unknown cost" if len(known) < len(costs) else ""
-    return f"{cassette.name} has {_answers(count)}, which cost {price}{more}; all is asked again."
-
-
-def _answers(count: int) -> str:
-    return f"{count:,} answer{'s' * (count != 1)}"
+    return f"{start}, which cost {price}{more}; all is asked again."
 
 
 def cost_of(recording: Recording) -> Decimal | None:
@@ -174,8 +171,8 @@ def _merge(cassette: Cassette, recorded: Cassette) -> str:
     sum_ = format_dollars(exact_sum([cost for cost in costs if cost is not None]))
     new = len(rows) - equal - changed
     return (
-        f"{cassette.name}: {_answers(len(rows))} ({equal:,} equal, {changed:,} changed, {new:,}"
-        f" new, {len(old):,} gone), {sum_} in all."
+        f"{cassette.name}: {counted(len(rows), 'answer')} ({equal:,} equal, {changed:,} changed,"
+        f" {new:,} new, {len(old):,} gone), {sum_} in all."
     )
 
 

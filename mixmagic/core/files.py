@@ -45,6 +45,20 @@ def read(path: Path) -> str:
     return text
 
 
+def version(path: str | Path) -> object:
+    """Return a value that changes with a file; `None` if it cannot be looked at.
+
+    Example:
+        >>> version("notes.md") == version("notes.md")
+        True
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  # before every call, and Path takes longer
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
 def toml(text: str) -> dict[str, Any]:
     """Parse TOML, nested at most 32 levels deep, with integers of at most 64 bits.
 

@@ -127,8 +127,8 @@ class Settings:
         Looked at before every call: about 5 µs.
         """
         files_ = (
-            _version(f"{self.config_dir}{os.sep}{_FILE}"),
-            _version(f"{self.folder}{os.sep}{_NOTEBOOKS_FILE}"),
+            files.version(f"{self.config_dir}{os.sep}{_FILE}"),
+            files.version(f"{self.folder}{os.sep}{_NOTEBOOKS_FILE}"),
         )
         with sealed():
             return *files_, *map(_RAW_ENVIRONMENT.get, _RAW_VARIABLES)
@@ -160,15 +160,6 @@ class Settings:
                 given[name] = (_converted(text, kind), users)
         values = {name: _checked(name, *where) for name, where in given.items()}
         return cls(config, data, cache, named, folder, notebook_model=model, **values)
-
-
-def _version(path: str) -> object:
-    """Return a value that changes with a file; `None` if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  # Path takes longer
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _variable(name: str) -> str:

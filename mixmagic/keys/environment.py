@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from mixmagic.core import lazy
+from mixmagic.core import files, lazy
 from mixmagic.core.sealed import sealed
 
 _SECRET = re.compile(
@@ -70,13 +70,9 @@ class DotEnv:
         self.path = path
         self._read: tuple[object, Mapping[str, str]] = (None, {})
 
-    def version(self) -> tuple[int, ...] | None:
+    def version(self) -> object:
         """Return a value that changes when the file does; `None` if there is no file."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+        return files.version(self.path)
 
     def get(self, name: str) -> str:
         """Return the value of a variable, or an empty string."""

@@ -24,7 +24,7 @@ from mixmagic.core import lazy
 from mixmagic.core.files import typed
 from mixmagic.core.values import Delta, Layer, Model, Request, Stream
 from mixmagic.errors import CassetteMiss, MissingKey, Stopped, UnknownModel, UnreadableRecord
-from mixmagic.layers.recording import Take
+from mixmagic.layers.take import Take
 from mixmagic.store.cassette import Cassette
 from mixmagic.store.nearest import differences, likeness, shortlist
 from mixmagic.store.recording import Recording

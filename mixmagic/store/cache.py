@@ -161,7 +161,7 @@ class AnswerCache:
             key: As for `find`.
             completion: The answer.
         """
-        answer = _json(codec.completion_to_json(completion))
+        answer = codec.dumps(codec.completion_to_json(completion), (",", ":"))
         size, now = len(answer.encode()), _milliseconds()
         if size > self.limit:
             return
@@ -340,16 +340,6 @@ def _size(query: Any) -> int:
     names = ("page_count", "freelist_count", "page_size")
     pages, free, size = (next(iter(query(f"PRAGMA {name}")))[0] for name in names)
     return int((pages - free) * size)
-
-
-def _json(value: Any) -> str:
-    """Return compact JSON that can be written in UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair
-        return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def _name(model: Model) -> str:

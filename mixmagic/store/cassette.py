@@ -80,7 +80,7 @@ class Cassette:
     @property
     def exists(self) -> bool:
         """True if there is a file."""
-        return self._state() is not None
+        return files.version(self.path) is not None
 
     def __len__(self) -> int:
         """Return the number of recorded calls, damaged lines not counted."""
@@ -180,11 +180,11 @@ class Cassette:
         with lazy.lock:
             if view is self._last and not torn:
                 view.add(line)
-                view.state = self._state()
+                view.state = files.version(self.path)
 
     def _view(self) -> _View:
         """Return the lines of the file as it is now."""
-        state = self._state()
+        state = files.version(self.path)
         view = self._last
         if view.state == state:
             return view
@@ -207,14 +207,6 @@ class Cassette:
             return b""
         except (OSError, ValueError) as error:
             raise _unusable(self.path, "read", error) from None
-
-    def _state(self) -> object:
-        """Return a value that changes with the file; `None` if there is none."""
-        try:
-            status = os.stat(self.path)  # noqa: PTH116  # at every call
-        except (OSError, ValueError):
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _parsed(self, view: _View, index: int) -> Recording:
         """Return the recording of a line, parsed at its first use."""

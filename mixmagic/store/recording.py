@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixmagic.calls import codec
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -70,7 +72,7 @@ class Recording:
             "timing": self.timing,
             "recorded": self.recorded,
         }
-        return _json({name: value for name, value in values.items() if value})
+        return codec.dumps({name: value for name, value in values.items() if value}).encode()
 
     @classmethod
     def of_line(cls, line: bytes, at: int = 0) -> Recording:
@@ -117,15 +119,6 @@ class Recording:
             [error.get(name) for name in ("type", "message", "status")],
             [partial.get(name) for name in ("text", "others", "reasoning")],
         )
-
-
-def _json(value: Any) -> bytes:
-    """Return JSON in UTF-8; half of a surrogate pair is escaped."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return re.sub(r"[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
 def _with_lines(value: Any) -> Any:

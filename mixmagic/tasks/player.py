@@ -63,7 +63,7 @@ class Player:
         self._scopes = Scopes()
 
     def use(self, file: str = "", mode: str = "", *, paced: bool = False) -> None:
-        """Use a cassette, from its beginning; the environment's settings win.
+        """Use a cassette; the environment's settings win.
 
         Args:
             file: Its path, from the notebook's folder; empty for the one beside the notebook.

@@ -13,6 +13,7 @@ import pytest
 from mixmagic.backends.http import guard
 from mixmagic.core import notebook as notebooks
 from mixmagic.core.money import format_dollars
+from mixmagic.errors import counted
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.spend import Spent, total
 
@@ -36,15 +37,14 @@ class Replay:
         self._home: tempfile.TemporaryDirectory[str] | None = None
         if mode == "none":
             self._home = tempfile.TemporaryDirectory(prefix="mixmagic-", ignore_cleanup_errors=True)
-            self._variables |= {"MIXMAGIC_HOME": self._home.name, guard.VARIABLE: "1"}
+            self._variables["MIXMAGIC_HOME"] = self._home.name
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
         """Give the kernels that are started in this block their environment."""
         variables = self._variables
         if self._home is not None:  # a kernel is guarded from its start
-            folders = [guard.FOLDER, *filter(None, [os.environ.get("PYTHONPATH")])]
-            variables = {**variables, "PYTHONPATH": os.pathsep.join(folders)}
+            variables = {**variables, **guard.variables(os.environ)}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
@@ -70,7 +70,7 @@ class Replay:
         if cost or unpriced:
             amount = format_dollars(cost if cost else None)
             pytest.fail(
-                f"{calls} call{'s' * (calls != 1)} went to a model instead of the cassette:"
+                f"{counted(calls, 'call')} went to a model instead of the cassette:"
                 f" {amount}, where $0 was expected.\n"
                 "Hint: the notebook changes MIXMAGIC_CASSETTE_MODE, or its session's settings.",
                 pytrace=False,

@@ -33,8 +33,8 @@ from mixmagic.errors import (
     ProviderError,
     Stopped,
 )
-from mixmagic.layers.recording import drifting
 from mixmagic.layers.replay import replay
+from mixmagic.layers.take import drifting
 from mixmagic.sessions import Session
 from mixmagic.store.recording import Recording
 
@@ -212,15 +212,20 @@ def test_an_error_is_replayed(kind, together, recording, replaying, file):
     assert "error" in line
 
 
-def test_a_stop_is_replayed_as_one(together, recording, replaying):
-    together.plan = [Answer([*words("Hi", " there")[:2], HANG])]
-    request = recording.request("Hello")
-    with closing(recording.stream(request)) as deltas:
-        while next(deltas).text != " there":
+def stop_after(session, prompt: str, piece: str) -> None:
+    """Make a call, and stop it once a piece has been received."""
+    request = session.request(prompt)
+    with closing(session.stream(request)) as deltas:
+        while next(deltas).text != piece:
             pass
         request.control.stop.set()
         with pytest.raises(Stopped):
             list(deltas)
+
+
+def test_a_stop_is_replayed_as_one(together, recording, replaying):
+    together.plan = [Answer([*words("Hi", " there")[:2], HANG])]
+    stop_after(recording, "Hello", " there")
     session = replaying()
     with pytest.raises(Stopped) as again:
         run(session.stream, session.request("Hello"), session.calls)
@@ -397,13 +402,7 @@ class TestModes:
         before = file.read_bytes()
         recording.player.begin_cell("a cell", "its id")
         monkeypatch.setenv("MIXMAGIC_CASSETTE_MODE", "all")
-        request = recording.request("One")
-        with closing(recording.stream(request)) as deltas:
-            while next(deltas).text != "b":
-                pass
-            request.control.stop.set()
-            with pytest.raises(Stopped):
-                list(deltas)
+        stop_after(recording, "One", "b")
         assert len(together.received) == 2
         assert file.read_bytes() == before
 

@@ -15,7 +15,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,13 +45,23 @@ def install() -> None:
     _NAMES.add(socket.gethostname().lower())
     for name in [name for name in os.environ if name.lower() in _PROXIES]:
         del os.environ[name]  # one on this machine would forward everything
-    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if FOLDER not in folders:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [FOLDER, *folders]))
+    os.environ.update(variables(os.environ))
     # These look names up before the interpreter calls its audit hooks.
     for name in ("connect", "connect_ex", "sendto"):
         setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
     sys.addaudithook(_audit)
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which a Python is guarded from its start.
+
+    Args:
+        environment: Its environment otherwise.
+    """
+    folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+    if FOLDER not in folders:
+        folders = [FOLDER, *folders]
+    return {VARIABLE: "1", "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:

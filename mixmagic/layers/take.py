@@ -39,7 +39,8 @@ _POINTS = 20
 _URL = re.compile(r"""\bhttps?://[^\s"'<>`]+[^\s"'<>`.,:;)\]]""")
 # Today's date, as people write it besides `2026-11-30`.
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d, %Y")
-_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
+# An address in memory, as in `<Foo object at 0x7f3a5c0b1d90>`.
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
 
 
 class Take:
@@ -212,7 +213,7 @@ def drifting(texts: Iterable[str]) -> str:
     days = [today.isoformat(), *(today.strftime(form) for form in _DAYS)]
     folders = {"a temporary folder": tempfile.gettempdir(), "your home folder": str(Path.home())}
     for text in texts:
-        if address := _ADDRESS.search(text):
+        if address := ADDRESS.search(text):
             return f"a memory address ({address[0]})"
         if day := next((day for day in days if day in text), None):
             return f"today's date ({day})"
