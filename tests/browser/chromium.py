@@ -47,6 +47,12 @@ class Chromium:
             time.sleep(0.02)
         self.url = f"http://127.0.0.1:{found.read_text().split()[0]}"
 
+    def hosts(self) -> set[str]:
+        """The hosts in its log so far, but for its own and this machine."""
+        log = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+        hosts = set(_HOST.findall(log)) - {"127.0.0.1", "localhost", ""}
+        return {host for host in hosts if not _ITS_OWN.search(host)}
+
     def close(self) -> set[str]:
         """End it; return the hosts it asked for, but for its own and this machine."""
         self._process.terminate()
@@ -55,6 +61,4 @@ class Chromium:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(timeout=60)
-        log = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
-        hosts = set(_HOST.findall(log)) - {"127.0.0.1", "localhost", ""}
-        return {host for host in hosts if not _ITS_OWN.search(host)}
+        return self.hosts()

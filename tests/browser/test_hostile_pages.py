@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -168,7 +169,13 @@ def test_chromium_logs_every_host_that_a_page_asks_for(chromium, playwright, tmp
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         page.goto(f"http://127.0.0.1:{server.server_port}/page.html")
-        page.wait_for_timeout(1500)
+        hosts = {f"{letter}.evil.test" for letter in "abcdefgh"}
+        deadline = time.monotonic() + 60
+        while not hosts <= started.hosts() and time.monotonic() < deadline:
+            page.evaluate(
+                "() => fetch('page.html').then(() => null)"
+            )  # a log is written in batches
+            page.wait_for_timeout(200)
         server.shutdown()
     browser.close()
-    assert started.close() == {f"{letter}.evil.test" for letter in "abcdefgh"}
+    assert started.close() == hosts
