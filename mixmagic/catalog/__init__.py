@@ -13,7 +13,7 @@ from typing import Any
 from mixmagic.catalog import parse, price_sources
 from mixmagic.catalog.parse import FREE
 from mixmagic.core import files
-from mixmagic.core.values import Model, Provider
+from mixmagic.core.values import CAPABILITIES, Model, Provider
 from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
 
 __all__ = ["FREE", "Catalog", "priced"]
@@ -69,7 +69,7 @@ class Catalog:
             # Rows that are known already belong to the provider as it is now.
             for key, model in self._models.items():
                 if model.provider is known and known is not None:
-                    self._models[key] = replace(model, provider=provider)
+                    self._models[key] = _moved(model, provider)
             self._providers[name] = provider
             for row in rows:
                 key = (name, row["id"])
@@ -244,6 +244,15 @@ class _Names:
     def aliased(self, alias: str) -> list[Model]:
         """Return the rows with this alias, in lower case."""
         return self._by_alias.get(alias, [])
+
+
+def _moved(model: Model, provider: Provider) -> Model:
+    """Return a row that belongs to its provider as a later file describes it."""
+    changes: dict[str, Any] = {"provider": provider}
+    for name in CAPABILITIES:
+        if getattr(model, name) == getattr(model.provider, name):
+            changes[name] = None  # the provider's again
+    return replace(model, **changes)
 
 
 def priced(model: Model) -> Model:

@@ -18,6 +18,7 @@ from mixmagic.core.values import Dialect, Model, Provider
 _TYPES = {
     "str": str,
     "bool": bool,
+    "bool | None": bool,
     "int | None": int,
     "int": int,
     "date | None": date,

@@ -126,6 +126,9 @@ class Provider:
         genai_prices: The name in the package genai-prices, which has prices that our files lack.
         hosts: Hosts for which those prices hold, besides that of `base_url`.
         counts_exactly: True if its backend has the tokenizers of its models.
+        images: As for a `Model`, of the models that do not say so themselves.
+        schema: As for a `Model`, of the models that do not say so themselves.
+        thinking: As for a `Model`, of the models that do not say so themselves.
     """
 
     name: str
@@ -147,6 +150,12 @@ class Provider:
     genai_prices: str = ""
     hosts: tuple[str, ...] = ()
     counts_exactly: bool = False
+    images: bool | None = None
+    schema: bool | None = None
+    thinking: bool | None = None
+
+
+CAPABILITIES = ("images", "schema", "thinking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,9 @@ class Model:
         source: The source of the facts.
         thinks: True if its chat template opens the model's thinking, so that an answer begins with
             thoughts and marks only their end.
+        images: True if it sees images in a prompt; the provider's if not given, `None` if unknown.
+        schema: True if its answers can be bound to a JSON Schema; likewise.
+        thinking: True if it can think before it answers; likewise.
         options: Settings for the backend.
         rename: As for a `Dialect`, for this model.
         refuses: As for a `Dialect`, for this model.
@@ -194,9 +206,17 @@ class Model:
     checked: date | None = None
     source: str = ""
     thinks: bool = False
+    images: bool | None = None
+    schema: bool | None = None
+    thinking: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
     refuses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in CAPABILITIES:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.provider, name))
 
     @property
     def wire_names(self) -> Mapping[str, str]:

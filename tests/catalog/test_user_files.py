@@ -319,3 +319,46 @@ def test_a_model_whose_template_opens_its_thinking_is_marked(read):
     assert not catalog.resolve("openai:b").thinks
     with pytest.raises(BadArguments, match="thinks"):
         read(ours='name = "openai"\n[[models]]\nid = "r1"\nthinks = "yes"').resolve("openai:r1")
+
+
+CAPABLE = """
+name = "acme"
+key_required = false
+images = true
+thinking = false
+[[models]]
+id = "plain"
+[[models]]
+id = "blind"
+images = false
+schema = true
+thinking = true
+"""
+
+
+def test_a_model_s_capabilities_are_its_row_s_else_its_provider_s_else_unknown(read):
+    catalog = read(acme=CAPABLE)
+    plain, blind = catalog.resolve("acme:plain"), catalog.resolve("acme:blind")
+    assert (plain.images, plain.schema, plain.thinking) == (True, None, False)
+    assert (blind.images, blind.schema, blind.thinking) == (False, True, True)
+    unlisted = catalog.resolve("acme:nobody-listed-it")
+    assert (unlisted.images, unlisted.schema, unlisted.thinking) == (True, None, False)
+
+
+def test_a_later_file_s_default_holds_for_the_rows_that_said_nothing(read):
+    catalog = read(acme=CAPABLE, later='name = "acme"\nimages = false\nschema = true')
+    assert (catalog.resolve("acme:plain").images, catalog.resolve("acme:plain").schema) == (
+        False,
+        True,
+    )
+    assert catalog.resolve("acme:plain").thinking is False
+    assert catalog.resolve("acme:blind").thinking is True
+
+
+@pytest.mark.parametrize("value", ['"yes"', "1", '["images"]'])
+@pytest.mark.parametrize("name", ["images", "schema", "thinking"])
+def test_a_capability_is_true_or_false(read, name, value):
+    with pytest.raises(BadArguments, match=name):
+        read(acme=f'name = "acme"\n[[models]]\nid = "x"\n{name} = {value}')
+    with pytest.raises(BadArguments, match=name):
+        read(acme=f'name = "acme"\n{name} = {value}')
