@@ -13,38 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
 from mixmagic.core.lazy import cached
-from mixmagic.tasks.configured import Configured
+from mixmagic.tasks.defaults import Defaults
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from collections.abc import Callable, Generator
 
-    from mixmagic.backends import Backends
     from mixmagic.calls.completion import Completion
     from mixmagic.calls.events import Event
     from mixmagic.calls.interrupts import Calls, Running
     from mixmagic.calls.tokens import Count
-    from mixmagic.catalog import Catalog
-    from mixmagic.catalog.selection import Selection
     from mixmagic.core.money import Budget, Dollars, Per
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
     from mixmagic.core.values import CachePolicy, Delta, Model, Request, Stream
-    from mixmagic.keys.available import Availability
     from mixmagic.store.cache import AnswerCache
     from mixmagic.store.ledger.budgets import Balance
     from mixmagic.store.ledger.ledger import Ledger
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.plan import Plan
-    from mixmagic.tasks.player import Player
 
-_DEFAULT_MODEL = "8x7b"
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
 _LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
                    "cassette", "cassette_mode", "notebook_model")  # fmt: skip
 
 
-class Session(Configured):
+class Session(Defaults):
     """Calls models, and keeps account of the cost.
 
     A process has one: `mixmagic.session()`. Everything may be used from any thread. Settings,
@@ -61,7 +55,6 @@ class Session(Configured):
 
     def __init__(self, settings: Settings | None = None, *, of_process: bool = False) -> None:
         super().__init__(settings)
-        self._model: str | None = None
         self._of_process = of_process
         _sessions.add(self)
 
@@ -170,69 +163,6 @@ class Session(Configured):
         running = lazy.load("mixmagic.calls.running")
         completion: Completion = running.run(self.stream, request, self.calls)
         return completion
-
-    def asked_name(
-        self, model: str | None = None, *, task: str | None = None, tokens: int = 0
-    ) -> tuple[str, str]:
-        """Return the name of the model that a call asks for, and why if a task has chosen it.
-
-        It depends on no key: `select` finds the provider.
-
-        Args:
-            model: The name that the call gives, if any.
-            task: A task, as for `request`.
-            tokens: Prompt and answer together: a long prompt needs a model with a long context.
-
-        Raises:
-            BadArguments: There is no such task.
-        """
-        chosen = model if model is not None else self._chosen_model
-        if chosen is not None or task is None:
-            return _DEFAULT_MODEL if chosen is None else chosen, ""
-        names: tuple[str, str] = lazy.load("mixmagic.catalog.selection").name_for_task(
-            task, tokens, self.catalog
-        )
-        return names
-
-    def select(self, name: str | None = None) -> Selection:
-        """Return the model that a name means now, and the reason if there were alternatives.
-
-        A bare alias that several providers serve, such as `8x7b`, means the cheapest of those
-        that are set up.
-
-        Raises:
-            UnknownModel: No catalog row has this name.
-
-        Example:
-            >>> session.select("fireworks:8x7b").model.name
-            'fireworks:8x7b'
-        """
-        selection: Selection = lazy.load("mixmagic.catalog.selection").select(
-            self.model if name is None else name, self.catalog, self.available
-        )
-        return selection
-
-    def named(self, name: str) -> Model:
-        """Return the first catalog row of a name; while a cassette is in use, or the recorded one.
-
-        Raises:
-            UnknownModel: There is neither.
-        """
-        return self.player.resolve(name, self.catalog, lambda: self.settings)
-
-    def resolved(self, request: Request) -> Request:
-        """Return a request with the model that would answer it now, for what sends nothing.
-
-        Example:
-            >>> session.resolved(session.request("Hi", model="8x7b")).model.provider.name
-            'together'
-        """
-        if self.player.in_use(self.settings):  # the same on every machine, whatever keys it has
-            return request
-        selection: Selection = lazy.load("mixmagic.layers.resolve").selected(
-            request, self.catalog, self.available
-        )
-        return replace(request, model=selection.model)
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None
@@ -347,32 +277,6 @@ class Session(Configured):
 
         return session_id() if self._of_process else os.urandom(8).hex()
 
-    @property
-    def model(self) -> str:
-        """The default model's name.
-
-        It can be set, and stays so until the setting changes.
-        """
-        return self._chosen_model or _DEFAULT_MODEL
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self._model = name
-
-    @property
-    def _chosen_model(self) -> str | None:
-        """The default model's name if the user has chosen it: no task preset overrides that."""
-        settings, own = self.settings, self._model
-        if self.player.in_use(settings):  # then the user's own defaults do not count
-            return settings.notebook_model if own in (None, self.player.profile_model) else own
-        return settings.model if own is None else own
-
-    def _chosen_by(self, task: str | None) -> str:
-        """Return what has chosen the model of a call that names none, if the user has not."""
-        if self._chosen_model is not None:
-            return ""
-        return f"task {task}" if task is not None else "default"
-
     def _outdated(self, before: Settings, after: Settings) -> list[Any]:
         """Forget the parts whose settings have changed; return those that must be closed."""
         if before.model != after.model:
@@ -402,20 +306,6 @@ class Session(Configured):
         self.__dict__.pop("stream", None)
 
     @cached
-    def catalog(self) -> Catalog:
-        """The models that can be named."""
-        from mixmagic.catalog import Catalog
-
-        return Catalog(self.settings.config_dir / "catalog")
-
-    @cached
-    def player(self) -> Player:
-        """The cassette in use, if any."""
-        from mixmagic.tasks.player import Player
-
-        return Player()
-
-    @cached
     def ledger(self) -> Ledger:
         """The spend record."""
         from mixmagic.store.ledger.ledger import Ledger
@@ -430,20 +320,6 @@ class Session(Configured):
         from mixmagic.store.cache import AnswerCache
 
         return AnswerCache.of(self.settings)
-
-    @cached
-    def backends(self) -> Backends:
-        """The ways to reach a model."""
-        from mixmagic.backends import Backends
-
-        return Backends(self.settings, self.catalog.providers.values())
-
-    @cached
-    def available(self) -> Availability:
-        """A function that returns True for a provider that is set up."""
-        from mixmagic.keys.available import Availability
-
-        return Availability(self.backends.access)
 
     @cached
     def calls(self) -> Calls:

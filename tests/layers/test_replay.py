@@ -709,7 +709,7 @@ class TestNames:
     ):
         together.plan = [Answer(words("Hi"))]
         recording.ask("Hello")
-        monkeypatch.setattr("mixmagic.sessions._DEFAULT_MODEL", "8x22b")
+        monkeypatch.setattr("mixmagic.tasks.defaults._DEFAULT_MODEL", "8x22b")
         assert replaying().ask("Hello").model.name == "together:8x7b"
 
     def test_a_model_that_the_catalog_has_no_more_is_taken_from_the_record(
