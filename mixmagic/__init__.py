@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
     from decimal import Decimal
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,7 +30,9 @@ __all__ = [
     "Delta",
     "Message",
     "Session",
+    "aask",
     "ask",
+    "astream",
     "budget",
     "errors",
     "session",
@@ -114,6 +116,57 @@ def stream(
 
     current = session()
     return current.stream(current.request(prompt, model=model, **params))
+
+
+async def aask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+    """Ask a model in a coroutine of asyncio; the event loop stays free meanwhile.
+
+    The parameters, the answer and its exceptions are those of `ask`. Cancel the task, or leave an
+    `asyncio.timeout`, and the connection is closed at once: what was received is priced, and kept
+    in `mixmagic.stopped()`. An event loop makes 100 calls at the same time; others wait.
+
+    Raises:
+        asyncio.CancelledError: The task was cancelled, or the call was stopped.
+        errors.MixmagicError: The call failed; the message is followed by a hint.
+
+    Example:
+        >>> answers = await asyncio.gather(*(mixmagic.aask(question) for question in questions))
+    """
+    from mixmagic.core import lazy
+    from mixmagic.sessions import session
+
+    current = session()
+    request = current.request(prompt, model=model, **params)
+    answer: Completion = await lazy.load("mixmagic.calls.awaiting").ask(
+        current.stream, request, current.calls
+    )
+    return answer
+
+
+async def astream(
+    prompt: Prompt, *, model: str | None = None, **params: Any
+) -> AsyncGenerator[Delta, None]:
+    """Ask a model in a coroutine of asyncio and get the answer in pieces, as they arrive.
+
+    The parameters and pieces are those of `stream`, cancellation and exceptions those of `aask`.
+    Close the generator if you leave it early, or use `contextlib.aclosing`: only then does the
+    model stop at once.
+
+    Example:
+        >>> async for piece in mixmagic.astream("Count to ten.", model="local"):
+        ...     print(piece, end="")
+    """
+    from contextlib import aclosing
+
+    from mixmagic.core import lazy
+    from mixmagic.sessions import session
+
+    current = session()
+    request = current.request(prompt, model=model, **params)
+    made = lazy.load("mixmagic.calls.awaiting").deltas(current.stream, request, current.calls)
+    async with aclosing(made) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None:

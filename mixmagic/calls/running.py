@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from mixmagic.calls.collector import Collector, finalize, stopped_with
@@ -59,13 +60,15 @@ class Call:
     handler can call `put` at any time.
 
     Args:
-        stream: The function that makes the call.
+        stream: The function that makes the call, in a copy of the caller's context.
         request: The question.
+        notify: Called in the call's thread with each piece, and with `None` when it is over.
 
     Attributes:
         request: The question.
         collector: The answer so far; its times are those of the call, not of its reader.
         error: The exception that ended the call; `None` if the answer is complete.
+        over: True once the call is over, and recorded.
         ended: True once a reader has reached the end.
 
     Example:
@@ -76,12 +79,20 @@ class Call:
         >>> call.result().cost
     """
 
-    def __init__(self, stream: Stream, request: Request) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        request: Request,
+        notify: Callable[[Delta | None], object] = lambda delta: None,
+    ) -> None:
         self.request, self.collector = request, Collector(request)
         self.error: BaseException | None = None
-        self.ended = False
-        self._stream, self._asker = stream, threading.get_ident()
-        self._thread = threading.Thread(target=self._run, name="mixmagic-call", daemon=True)
+        self.over = self.ended = False
+        self._stream, self._notify, self._asker = stream, notify, threading.get_ident()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=[self._run], name="mixmagic-call", daemon=True
+        )
         self._deltas: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -116,8 +127,7 @@ class Call:
             Stopped: The call was stopped; its `completion` is the answer so far.
             MixmagicError: The call failed.
         """
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        if not self.wait(timeout):
             raise TimeoutError("The call has not ended yet.")
         if self.stopped:
             raise stopped_with(self.outcome())
@@ -125,11 +135,16 @@ class Call:
             raise self.error
         return self.outcome()
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the call's thread has ended; return True if it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
     @property
     def stopped(self) -> bool:
         """True if the call was stopped before it had ended."""
         stopped = self.request.control.stop.is_set()
-        return stopped and (self.error is not None or self._thread.is_alive())
+        return stopped and (self.error is not None or not self.over)
 
     def outcome(self) -> Completion:
         """Return the answer, complete or not."""
@@ -163,11 +178,14 @@ class Call:
                 for delta in deltas:
                     self.collector.add(delta)
                     self._deltas.put(delta)
+                    self._notify(delta)
         except BaseException as error:  # noqa: BLE001  # raised again in its reader's thread
             self.error = error
             usage = getattr(error, "usage", None)
             if isinstance(usage, Usage):
                 self.collector.add(Delta(usage=usage))
         finally:
+            self.over = True
             self._deltas.put(None)
             self._wake.put(None)
+            self._notify(None)

@@ -53,6 +53,10 @@ CELLS = {
     "to_thread": ("await asyncio.to_thread(mixmagic.ask, 'Hi')", 1),
     "gathered": ("await asyncio.gather(*(asyncio.to_thread(mixmagic.ask, q) for q in 'abc'))", 3),
     "an async loop": ("for q in questions: await asyncio.to_thread(mixmagic.ask, q)", 1),
+    "awaited": ("await mixmagic.aask('Hi')", 1),
+    "awaited in a loop": ("for q in questions: await mixmagic.aask(q)", 1),
+    "awaited together": ("await asyncio.gather(*map(mixmagic.aask, 'abc'))", 3),
+    "an async stream": ("async for piece in mixmagic.astream('Hi'): print(piece)", 1),
     "beside a cell's own": (
         "thread = threading.Thread(target=mixmagic.ask, args=['a'])\nthread.start()\n%mixtral Hi",
         2,
@@ -127,6 +131,31 @@ def test_what_had_come_is_in_stopped(desk, name):
     assert kept == ["Half an "] * count
     assert desk.value("{each.finish for each in mixmagic.stopped()}") == {"stopped"}
     assert desk.value("all(each.cost for each in mixmagic.stopped() if each.text)")
+
+
+WAITING = ["await mixmagic.aask('Hi')", "async for _ in mixmagic.astream('Hi'): pass"]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("cell", WAITING)
+def test_an_interrupt_of_a_waiting_coroutine_is_prompt(start_kernel, together, cell, bare):
+    """Ipykernel alone notices it when the event loop wakes, after up to five seconds."""
+    together.plan = [Answer([HANG])]
+    kernel = start_kernel(bare=bare)
+    kernel.run("import mixmagic")
+    sent = kernel.send(cell)
+    together.wait(lambda: together.received)
+    time.sleep(0.3)
+    begun = time.monotonic()
+    kernel.interrupt()
+    ran = kernel.collect(sent, timeout=20)
+    assert ran.status == "error"
+    assert ran.replied_at - begun < 1.5, ran.text
+    assert together.wait(lambda: together.received[0].closed_at) - begun < 1.5
+    (line,) = ran.traceback
+    assert line.startswith("Stopped: 0 tokens kept in mixmagic.stopped(), priced as ")
+    status = "print({row.name: row.calls for row in mixmagic.spend(by='status')})"
+    assert kernel.run(status).text.strip() == "{'stopped': 1}"
 
 
 def test_the_message_says_where_what_had_come_is(desk):
