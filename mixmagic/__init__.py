@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
+
+from mixmagic.core.keywords import Parameters, listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -63,16 +65,17 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
-def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+@listed
+def ask(prompt: Prompt, **params: Unpack[Parameters]) -> Completion:
     """Ask a model and wait for the whole answer.
 
     Args:
         prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-        model: A catalog name (`8x7b`, `fireworks:8x7b`, `local`) or `provider:API-string`;
-            the session's default if `None`.
-        **params: `system` (the system prompt), `task` (such as `code`), `temperature` (0 to 2),
-            `max_tokens`, `top_p`, `seed`, `stop` (a text or a list), `schema` (a JSON Schema),
-            `cache` (`auto`, `use`, `off` or `refresh`: see the README on stored answers), …
+        **params: `model` (`8x7b`, `local`, `provider:API-string`, …), `system` (the system
+            prompt), `task` (such as `code`), `temperature` (0 to 2), `max_tokens`, `top_p`, `seed`,
+            `stop` (a text or a list), `schema` (a JSON Schema), `budget` (US dollars), `timeout`
+            (seconds), `cache` (`auto`, `use`, `off` or `refresh`), …: all are described in
+            `mixmagic.core.keywords.Parameters`.
 
     Returns:
         The answer: `text`, `usage` (tokens), `cost` (US dollars, `None` if unknown), …
@@ -85,12 +88,11 @@ def ask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completio
     """
     from mixmagic.sessions import session
 
-    return session().ask(prompt, model=model, **params)
+    return session().ask(prompt, **params)
 
 
-def stream(
-    prompt: Prompt, *, model: str | None = None, **params: Any
-) -> Generator[Delta, None, None]:
+@listed
+def stream(prompt: Prompt, **params: Unpack[Parameters]) -> Generator[Delta, None, None]:
     """Ask a model and get the answer in pieces, as they arrive.
 
     Close the iterator if you leave it early, or use `contextlib.closing`: only then does the
@@ -98,7 +100,6 @@ def stream(
 
     Args:
         prompt: As for `ask`.
-        model: As for `ask`.
         **params: As for `ask`.
 
     Yields:
@@ -115,10 +116,11 @@ def stream(
     from mixmagic.sessions import session
 
     current = session()
-    return current.stream(current.request(prompt, model=model, **params))
+    return current.stream(current.request(prompt, **params))
 
 
-async def aask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+@listed
+async def aask(prompt: Prompt, **params: Unpack[Parameters]) -> Completion:
     """Ask a model in a coroutine of asyncio; the event loop stays free meanwhile.
 
     The parameters, the answer and its exceptions are those of `ask`. Cancel the task, or leave an
@@ -136,16 +138,15 @@ async def aask(prompt: Prompt, *, model: str | None = None, **params: Any) -> Co
     from mixmagic.sessions import session
 
     current = session()
-    request = current.request(prompt, model=model, **params)
+    request = current.request(prompt, **params)
     answer: Completion = await lazy.load("mixmagic.calls.awaiting").ask(
         current.stream, request, current.calls
     )
     return answer
 
 
-async def astream(
-    prompt: Prompt, *, model: str | None = None, **params: Any
-) -> AsyncGenerator[Delta, None]:
+@listed
+async def astream(prompt: Prompt, **params: Unpack[Parameters]) -> AsyncGenerator[Delta, None]:
     """Ask a model in a coroutine of asyncio and get the answer in pieces, as they arrive.
 
     The parameters and pieces are those of `stream`, cancellation and exceptions those of `aask`.
@@ -162,7 +163,7 @@ async def astream(
     from mixmagic.sessions import session
 
     current = session()
-    request = current.request(prompt, model=model, **params)
+    request = current.request(prompt, **params)
     made = lazy.load("mixmagic.calls.awaiting").deltas(current.stream, request, current.calls)
     async with aclosing(made) as pieces:
         async for piece in pieces:

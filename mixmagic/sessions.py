@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mixmagic.core import lazy
+from mixmagic.core.keywords import Parameters, listed
 from mixmagic.core.lazy import cached
 from mixmagic.tasks.defaults import Defaults
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.calls.events import Event
     from mixmagic.calls.interrupts import Calls, Running
     from mixmagic.calls.tokens import Count
-    from mixmagic.core.money import Budget, Dollars, Per
+    from mixmagic.core.money import Dollars, Per
     from mixmagic.core.params import Prompt
     from mixmagic.core.settings import Settings
-    from mixmagic.core.values import CachePolicy, Delta, Model, Request, Stream
+    from mixmagic.core.values import Delta, Model, Request, Stream
     from mixmagic.store.cache import AnswerCache
     from mixmagic.store.ledger.budgets import Balance
     from mixmagic.store.ledger.ledger import Ledger
@@ -91,62 +92,40 @@ class Session(Defaults):
     def _send(self, request: Request) -> Generator[Delta, None, None]:
         return self.backends.open(request.model.provider)(request)
 
+    @listed
     def request(
-        self,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        task: str | None = None,
-        system: str | None = None,
-        stream: bool = True,
-        budget: Budget | Dollars | None = None,
-        timeout: float | None = None,
-        cache: CachePolicy = "auto",
-        **params: Any,
+        self, prompt: Prompt, *, stream: bool = True, **params: Unpack[Parameters]
     ) -> Request:
         """Return a checked request for `stream`; it is the same on every machine.
 
         Args:
             prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
-            model: A catalog name such as `8x7b`, or `provider:API-string`; the session's default
-                if `None`.
-            task: A kind of work, such as `code`: its preset sets the temperature, and the model if
-                the user has chosen none.
-            system: The system prompt.
             stream: True if the answer should be streamed.
-            budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
-            timeout: Seconds that the call may take in all, with its waits and retries; the
-                settings' `total_timeout` if `None`.
-            cache: `auto`, `use`, `off` or `refresh`: see `Control.cache`.
-            **params: `temperature`, `max_tokens`, `top_p`, `seed`, `stop`, `schema`, …
+            **params: `model`, `system`, `temperature`, `max_tokens`, …: see `Parameters`.
 
         Raises:
             BadArguments: The prompt is empty, or a parameter is invalid.
             UnknownModel: No catalog row has this name.
         """
         _ = self.notebook  # it may have been renamed, and the settings may have changed
+        model, task = params.get("model"), params.get("task")
         request: Request = lazy.load("mixmagic.tasks.question").question(
             prompt,
             self.catalog,
             lambda tokens: self.asked_name(model, task=task, tokens=tokens),
-            task=task,
-            system=system,
             stream=stream,
-            budget=budget,
-            timeout=timeout,
-            cache=cache,
             params=params,
             resolve=self.named,
             chosen_by="" if model is not None else self._chosen_by(task),
         )
         return request
 
-    def ask(self, prompt: Prompt, *, model: str | None = None, **params: Any) -> Completion:
+    @listed
+    def ask(self, prompt: Prompt, **params: Unpack[Parameters]) -> Completion:
         """Ask a model and wait for the whole answer.
 
         Args:
             prompt: As for `request`.
-            model: As for `request`.
             **params: As for `request`.
 
         Returns:
@@ -159,9 +138,10 @@ class Session(Defaults):
         Example:
             >>> session.ask("Name three colors.", model="local", temperature=0).text
         """
-        request = self.request(prompt, model=model, **params)
         running = lazy.load("mixmagic.calls.running")
-        completion: Completion = running.run(self.stream, request, self.calls)
+        completion: Completion = running.run(
+            self.stream, self.request(prompt, **params), self.calls
+        )
         return completion
 
     def count(

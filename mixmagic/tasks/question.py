@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from collections.abc import Callable
+from typing import get_args
 
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import task_preset
-from mixmagic.core.money import Budget, Dollars, parse_dollars
+from mixmagic.core.keywords import Parameters
+from mixmagic.core.money import Budget, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
 from mixmagic.core.values import CachePolicy, Control, Model, Request
 from mixmagic.errors import BadArguments
 from mixmagic.structured.openai_strict import response_format
+
+# Parameters that are not sent to the model as they are.
+_OF_THE_CALL = ("model", "system", "task", "budget", "timeout", "cache")
 
 
 def question(
@@ -20,13 +24,8 @@ def question(
     catalog: Catalog,
     asked_name: Callable[[int], tuple[str, str]],
     *,
-    task: str | None = None,
-    system: str | None = None,
     stream: bool = True,
-    budget: Budget | Dollars | None = None,
-    timeout: float | None = None,
-    cache: CachePolicy = "auto",
-    params: Mapping[str, Any],
+    params: Parameters,
     resolve: Callable[[str], Model] | None = None,
     chosen_by: str = "",
 ) -> Request:
@@ -40,7 +39,10 @@ def question(
         BadArguments: The prompt is empty, or a parameter is invalid.
         UnknownModel: No catalog row has this name.
     """
-    messages = conversation(prompt, system)
+    task, cache = params.get("task"), params.get("cache", "auto")
+    timeout, budget = params.get("timeout"), params.get("budget")
+    sampling = {name: value for name, value in params.items() if name not in _OF_THE_CALL}
+    messages = conversation(prompt, params.get("system"))
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
     if cache not in get_args(CachePolicy):
@@ -49,7 +51,7 @@ def question(
         )
     if budget is not None and not isinstance(budget, Budget):
         budget = Budget(parse_dollars(budget))
-    checked, size = check(params), 0
+    checked, size = check(sampling), 0
     if task is not None:
         checked.setdefault("temperature", task_preset(task).temperature)
         size = high_estimate_prompt(messages) + checked.get("max_tokens", RESERVE)

@@ -24,6 +24,31 @@ def streams() -> Iterator[str]:
         yield str(piece)
 
 
+def parameters_are_typed(session: mixmagic.Session) -> None:
+    """Each line below is an error to a type checker; an ignore without one would be, too."""
+    mixmagic.ask("Hello", temperature="hot")  # type: ignore[arg-type]
+    mixmagic.ask("Hello", temprature=1)  # type: ignore[call-arg]
+    mixmagic.stream("Hello", max_tokens=2.5)  # type: ignore[arg-type]
+    mixmagic.astream("Hello", stop=3)  # type: ignore[arg-type]
+    session.ask("Hello", cache="of")  # type: ignore[arg-type]
+    session.request("Hello", stream=None)  # type: ignore[arg-type]
+    session.request("Hello", seed="1")  # type: ignore[arg-type]
+
+
+def parameters_are_all_there(session: mixmagic.Session) -> None:
+    budget = Decimal("0.10")
+    session.ask("Hello", model=None, system="Be brief.", task="code", top_p=0.5, seed=1, n=2)
+    session.request("Hello", stop=["a"], schema={"type": "object"}, timeout=5, stream=False)
+    mixmagic.ask("Hello", budget=budget, cache="off", logprobs=True, extra_body={"top_a": 1})
+
+
+async def awaits() -> None:
+    assert_type(await mixmagic.aask("Hello", temperature=0), mixmagic.Completion)
+    await mixmagic.aask("Hello", max_tokens="many")  # type: ignore[arg-type]
+    async for piece in mixmagic.astream("Hello", system="Be brief."):
+        assert_type(piece, mixmagic.Delta)
+
+
 def spends() -> None:
     spent = mixmagic.spend("month", by="day")
     assert_type(spent.total.cost, Decimal)
