@@ -17,7 +17,7 @@ VARYING = {
     r" · [\d,]+ tokens/s": "",
     r" · cached(?: just now| [\d,]+ (?:minute|hour|day)s? ago)?" + _SAVED: "",
     r" · (?:recorded \d{4}-\d\d-\d\d|replayed)" + _SAVED: "",
-    rf" · session (?:unknown|(?:≥ )?{_DOLLARS}(?: of {_DOLLARS})?)": "",
+    rf" · session (?:unknown|(?:at least )?{_DOLLARS}(?: of {_DOLLARS})?)": "",
     rf"( tokens| thinking) · (?:free|price unknown|(?:[≈≤] )?{_DOLLARS})(?= · |<|\s|$)": r"\1",
     r"\bThought for [\d,]+ s\b": "Thought",
 }

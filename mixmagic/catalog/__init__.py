@@ -134,6 +134,18 @@ class Catalog:
             f"{meant}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
 
+    def short_name(self, full: str) -> str:
+        """Return the shortest name of `provider:API-string`; itself if it is not in the catalog.
+
+        Example:
+            >>> Catalog().short_name("together:mistralai/Mixtral-8x7B-Instruct-v0.1")
+            'together:8x7b'
+        """
+        provider, _, model = full.partition(":")
+        names = self._index.of_provider.get(provider)
+        known = names and names.find(model)
+        return known.name if known else full
+
     def serving(self, name: str) -> tuple[Model, ...]:
         """Return every row that a name means: several if providers share the alias.
 

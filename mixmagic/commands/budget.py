@@ -28,8 +28,9 @@ def parser(prog: str) -> Parser:
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Set or remove a budget, if one is named; then show all budgets."""
-    from mixmagic.display.budget import budgets_table
+    """Set or remove a budget, and say so in one line; without one, show all budgets."""
+    from mixmagic.display.budget import budget_line, budgets_table
+    from mixmagic.store.ledger.budgets import PERIODS
 
     if options.limit is not None:
         per: Per = "notebook" if options.notebook else options.per or "session"
@@ -38,14 +39,21 @@ def run(session: Session, options: Namespace, out: Out) -> None:
                 "A shell command has no session to limit.", "Use --per day or --per month."
             )
         session.budget(None if options.limit.lower() == "off" else options.limit, per=per)
-    elif options.per is not None or options.notebook:
+        lines = [budget_line(each) for each in session.budgets() if each.limit.per == per]
+        if options.limit.lower() == "off":
+            name = PERIODS[per]
+            lines.insert(0, f"{name[0].upper()}{name[1:]} is removed.")
+        out.print("\n".join(lines))
+        return
+    if options.per is not None or options.notebook:
         raise BadArguments(
             "The limit is missing.", "Write DOLLARS, such as 0.50, or `off`, before the option."
         )
     balances = session.budgets()
     table = budgets_table(balances)
     if any(_unpriced(session, balance.limit) for balance in balances):
-        table.caption += "\nspent: without calls whose price is not known"
+        notes = [table.caption, "spent: without calls whose price is not known"]
+        table.caption = "\n".join(filter(None, notes))
     out.show(table)
 
 

@@ -16,6 +16,7 @@ from mixmagic.core import files
 from mixmagic.errors import StoreError, counted
 
 if TYPE_CHECKING:
+    from mixmagic.catalog import Catalog
     from mixmagic.sessions import Session
     from mixmagic.store.recording import Recording
 
@@ -47,7 +48,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     recordings = list(cassette.recordings())
     costs = [cost_of(recording) for recording in recordings]
     rows = [
-        [*_row(recording), cost, _provenance(recording)]
+        [*_row(recording, session.catalog), cost, _provenance(recording)]
         for recording, cost in zip(recordings, format_column(costs), strict=True)
     ]
     tokens_in, tokens_out = (
@@ -67,12 +68,12 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     out.show(Table(_COLUMNS, rows, caption, foot if rows else ()))
 
 
-def _row(recording: Recording) -> list[str]:
+def _row(recording: Recording, catalog: Catalog) -> list[str]:
     """Return the cells of a call, up to its tokens."""
     model = recording.model or recording.request["model"]
     usage = _usage(recording)
     return [
-        f"{model['provider']}:{model['id']}",
+        catalog.short_name(f"{model['provider']}:{model['id']}"),
         str(recording.recorded.get("date", ""))[:10],
         _parameters(recording.request.get("params", {})),
         recording.key[:_DIGITS],

@@ -104,7 +104,7 @@ def _elsewhere(session: Session) -> Table:
                 spent.billed_tries,
             )
         )
-    return elsewhere_table(elsewhere(session.catalog, rows))
+    return elsewhere_table(elsewhere(session.catalog, rows), session.catalog.short_name)
 
 
 def _resolve(session: Session, words: list[str]) -> Table:
@@ -114,7 +114,7 @@ def _resolve(session: Session, words: list[str]) -> Table:
         BadArguments: That is not a call's number and cost, or the call is not lost.
         StoreError: The ledger cannot be written.
     """
-    from mixmagic.core.money import format_column
+    from mixmagic.core.money import format_column, format_dollars
     from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
 
@@ -123,7 +123,7 @@ def _resolve(session: Session, words: list[str]) -> Table:
     if words:
         number, cost = _number_and_cost(words)
         session.ledger.resolve(number, cost)
-        caption = f"Recorded: call {number} cost {format_column([cost])[0]}."
+        caption = f"Recorded: call {number} cost {format_dollars(cost)}."
     rows = lost(session.ledger.database)
     if not rows:
         caption = f"{caption} No more lost calls." if words else "No lost calls."
@@ -137,7 +137,7 @@ def _resolve(session: Session, words: list[str]) -> Table:
             [
                 str(row.number),
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started_at)),
-                row.model,
+                session.catalog.short_name(row.model),
                 row.notebook or "",
                 most,
                 row.status,

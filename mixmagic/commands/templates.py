@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mixmagic.sessions import Session
 
 _EXAMPLE = """\
-Save one as NAME.md and use it: %%mixtral --template NAME. For example:
+There are no templates in {folder}.
+Save this file there as review.md, and use it: %%mixtral --template review
+
 +++
 description = "A careful review"
 system = "You review Python code. Be brief."
@@ -35,6 +37,9 @@ def run(session: Session, options: Namespace, out: Out) -> None:
 
     folder = session.settings.templates
     found = templates(folder)
+    if not found:
+        out.print(_EXAMPLE.replace("{folder}", str(folder)))
+        return
     rows = [
         [name, "", "", "", f"✗ {template.message} {template.hint}"]
         if isinstance(template, MixmagicError)
@@ -47,13 +52,11 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         ]
         for name, template in found.items()
     ]
-    caption = "%%mixtral --template NAME" if found else _EXAMPLE
-    separator = " · " if found else "\n"
     out.show(
         Table(
-            ["template", "task", "model", "sets", "description"],
+            ["template", "task", "model", "sets?", "description"],
             rows,
-            f"in {folder}{separator}{caption}",
+            f"in {folder} · %%mixtral --template NAME",
         )
     )
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from numbers import Rational, Real
 from typing import Literal
@@ -190,32 +190,66 @@ def exact_sum(values: Iterable[Decimal]) -> Decimal:
         return sum(values, Decimal(0))
 
 
-def format_column(values: Sequence[Decimal | None]) -> list[str]:
+def format_column(values: Sequence[Decimal | None], rounding: str = ROUND_HALF_EVEN) -> list[str]:
     """Return dollars for a column, all with the same number of decimals.
 
     There are at least two, as many as the smallest amount needs for two significant digits, and at
-    most nine, like in the ledger. `$0` is exactly 0, never a rounded amount.
+    most nine, like in the ledger. `$0` is exactly 0, never a rounded amount. Every amount that a
+    user sees is written by this rule, but for limits: see `format_limit`.
     """
     smallest = min((value.adjusted() for value in values if value), default=0)
     digits = min(max(2, 1 - smallest), 9)
-    with localcontext(_EXACT):
-        return [_amount(value, digits) for value in values]
+    return [_amount(value, digits, rounding) for value in values]
 
 
-def format_dollars(value: Decimal | None) -> str:
+def format_dollars(value: Decimal | None, rounding: str = ROUND_HALF_EVEN) -> str:
     """Return dollars for people, as `format_column` has them; `price unknown` for `None`.
 
     Example:
         >>> format_dollars(Decimal("0.0008076"))
         '$0.00081'
     """
-    return format_column([value])[0]
+    return format_column([value], rounding)[0]
 
 
-def _amount(value: Decimal | None, digits: int) -> str:
+def format_most(value: Decimal) -> str:
+    """Return dollars that are an upper limit, such as a worst case: rounded up.
+
+    Example:
+        >>> format_most(Decimal("0.0197328"))
+        '$0.020'
+    """
+    return format_dollars(value, ROUND_CEILING)
+
+
+def format_least(value: Decimal) -> str:
+    """Return dollars that are there at least, such as what remains of a budget: rounded down.
+
+    Example:
+        >>> format_least(Decimal("0.4992476"))
+        '$0.49'
+    """
+    return format_dollars(value, ROUND_FLOOR)
+
+
+def format_limit(value: Decimal) -> str:
+    """Return the dollars of a limit, exactly as they were set.
+
+    Example:
+        >>> format_limit(Decimal("0.0125"))
+        '$0.0125'
+    """
+    exact = f"{value.copy_abs():.9f}".rstrip("0")
+    whole, _, decimals = exact.partition(".")
+    return f"{'-' if value < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
+
+
+def _amount(value: Decimal | None, digits: int, rounding: str) -> str:
     if not value:
         return "price unknown" if value is None else "$0"
-    return f"{'-' if value < 0 else ''}${value.copy_abs():,.{digits}f}"
+    with localcontext(_EXACT):
+        rounded = value.quantize(Decimal(1).scaleb(-digits), rounding)
+        return f"{'-' if value < 0 else ''}${rounded.copy_abs():,f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import shutil
 import sys
+import textwrap
 
 # Characters that an encoding may lack, and their replacements: distinct, of one character each.
 _PLAINER = {"≈": "~", "≤": "<", "≥": ">", "→": ">", "·": "-", "✗": "x", "…": "."}
@@ -36,6 +38,31 @@ def encodable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode(encoding, ERRORS).decode(encoding)
     return text
+
+
+def width() -> int | None:
+    """Return the columns of standard output; `None` if that is not a terminal."""
+    try:
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    except (AttributeError, ValueError):  # replaced, or closed
+        return None
+
+
+def fold(text: str, columns: int | None) -> str:
+    r"""Return a text with its lines wrapped between words to so many columns; `None` for any.
+
+    Example:
+        >>> fold("a long line", 8)
+        'a long\nline'
+    """
+    if columns is None:
+        return text
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= columns else _wrapped(line, columns) for line in lines)
+
+
+def _wrapped(line: str, columns: int) -> str:
+    return textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def write(text: str) -> None:

@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
-from mixmagic.core.money import format_dollars, from_nano, to_nano
+from mixmagic.core.money import (
+    format_column,
+    format_dollars,
+    format_least,
+    format_limit,
+    format_most,
+    from_nano,
+    to_nano,
+)
 from mixmagic.display.table import Table
-from mixmagic.store.ledger.budgets import Balance, exact_dollars
+from mixmagic.store.ledger.budgets import Balance
 from mixmagic.tasks.plan import Plan
 
 
 def budgets_table(balances: Sequence[Balance]) -> Table:
     """Return the table of budgets with their remaining dollars."""
-    amounts = ([one.limit.dollars, one.spent, one.reserved, one.remaining] for one in balances)
-    columns = [_aligned(column) for column in zip(*amounts, strict=True)]
+    if not balances:
+        return Table(
+            [],
+            [],
+            "No budget is set. `%mixmagic budget 0.50` sets one for this session,"
+            " `--per day` or `--per month` one for all sessions.",
+        )
+    amounts = _amounts(balances)
+    reserved = any(balance.reserved for balance in balances)
     return Table(
-        ["budget", "limit>", "spent>", "reserved>", "remaining>", "raised by"],
+        ["budget", "limit>", "spent>", *["reserved>"] * reserved, "remaining>"],
         [
-            [
-                # A limit of the settings is listed beside one that was set here.
-                balance.limit.name + " (settings)" * balance.limit.raised_by.startswith("budget_"),
-                *row,
-                balance.limit.raised_by.strip("`"),
-            ]
-            for balance, row in zip(balances, zip(*columns, strict=True), strict=True)
+            [_name(balance), format_limit(balance.limit.dollars), row[0]]
+            + [row[1]] * reserved
+            + [row[2]]
+            for balance, row in zip(balances, amounts, strict=True)
         ],
-        "reserved: the most that running calls can cost"
-        if balances
-        else "No budget is set: `%mixmagic budget 0.50` sets one for this session,"
-        " `--per day` or `--per month` one for all sessions.",
+        "reserved: the most that running calls can cost" if reserved else "",
     )
 
 
-def _aligned(column: Sequence[Decimal]) -> list[str]:
-    """Format exact amounts, all with the same number of decimals."""
-    texts = [exact_dollars(value) for value in column]
-    digits = max(len(text.partition(".")[2]) for text in texts)
-    return [text + "0" * (digits - len(text.partition(".")[2])) for text in texts]
+def budget_line(balance: Balance) -> str:
+    """Return a budget and what remains of it, in one line.
+
+    Example:
+        >>> budget_line(session.budgets()[0])
+        "This session's budget is $0.50: $0.00083 spent, $0.49917 remaining."
+    """
+    spent, reserved, remaining = _amounts([balance])[0]
+    name, limit = _name(balance), format_limit(balance.limit.dollars)
+    line = f"{name[0].upper()}{name[1:]} is {limit}: {spent} spent"
+    return f"{line}{f', {reserved} reserved' * bool(balance.reserved)}, {remaining} remaining."
+
+
+def _name(balance: Balance) -> str:
+    """Return a budget's name; one of the settings is listed beside one that was set here."""
+    return balance.limit.name + " (settings)" * balance.limit.raised_by.startswith("budget_")
+
+
+def _amounts(balances: Sequence[Balance]) -> list[list[str]]:
+    """Return the dollars spent, reserved and remaining of each budget, with equal decimals."""
+    rows = [(balance.spent, balance.reserved, balance.remaining) for balance in balances]
+    texts = iter(format_column([value for row in rows for value in row]))
+    return [[next(texts) for _ in row] for row in rows]
 
 
 def plan_table(plan: Plan) -> Table:
@@ -63,17 +89,15 @@ def plan_table(plan: Plan) -> Table:
     if free:
         rows.append(["cost", "free"])
     else:
-        rows.append(
-            ["cost at most", most.reason if most.cost is None else exact_dollars(most.cost)]
-        )
+        rows.append(["cost at most", most.reason if most.cost is None else format_most(most.cost)])
         about = "" if plan.likely is None else "about "
         rows.append(["cost likely", about + format_dollars(plan.likely)])
     for balance in () if free else plan.balances:
-        limit = exact_dollars(balance.limit.dollars)
-        now = f"{exact_dollars(balance.remaining)} of {limit} remaining"
+        limit = format_limit(balance.limit.dollars)
+        now = f"{format_least(balance.remaining)} of {limit} remaining"
         if most.cost is not None and most.cost <= balance.remaining:
             after = from_nano(to_nano(balance.remaining) - to_nano(most.cost))
-            now += f"; after this call at least {exact_dollars(after)}"
+            now += f"; after this call at least {format_least(after)}"
         rows.append([balance.limit.name, now])
     notes = [f"{_verdict(plan)}Nothing was sent."]
     if request.params.get("response_format", {}).get("type") == "json_schema":
@@ -88,7 +112,7 @@ def _verdict(plan: Plan) -> str:
     if plan.refused is not None:
         return f"It would be refused: {plan.refused.limit.name} does not allow it. "
     if plan.waits is not None:
-        reserved = exact_dollars(plan.waits.reserved)
+        reserved = format_dollars(plan.waits.reserved)
         return f"It would wait: running calls have reserved {reserved} of {plan.waits.limit.name}. "
     if plan.clamped is not None:
         return f"{plan.clamped.limit.name.capitalize()} has room for {plan.limit:,} tokens. "

@@ -13,7 +13,7 @@ from mixmagic.calls.collector import stopped_with
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.running import Call
-from mixmagic.core.money import format_dollars
+from mixmagic.core.money import format_dollars, format_limit
 from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
 from mixmagic.errors import AnswerUnusable, StoreError
@@ -166,8 +166,7 @@ def _tried(draw: Callable[[], None]) -> Exception | None:
 
 
 def session_total(session: Session) -> str:
-    """Return the session's cost and its limit; with unknown prices the cost is a lower bound."""
-    from mixmagic.store.ledger.budgets import exact_dollars
+    """Return the session's cost and its limit; nothing if nothing has cost anything."""
     from mixmagic.store.ledger.spend import total
 
     try:
@@ -176,8 +175,10 @@ def session_total(session: Session) -> str:
         limit = ledger.budgets.session
     except StoreError:
         return "unknown"
-    of = "" if limit is None else f" of {exact_dollars(limit)}"
-    return f"{'≥ ' if spent.unpriced else ''}{format_dollars(spent.cost)}{of}"
+    if not spent.cost:
+        return ""
+    of = "" if limit is None else f" of {format_limit(limit)}"
+    return f"{'at least ' if spent.unpriced else ''}{format_dollars(spent.cost)}{of}"
 
 
 def _draw(call: Call, renderer: Renderer | None, interrupted: Sequence[bool]) -> None:

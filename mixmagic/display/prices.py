@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -25,7 +25,7 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
         for side in ("input", "output")
     )
     return Table(
-        ["", "model", "API string", "context>", "$ in / M>", "$ out / M>", "status", "good for"],
+        ["", "model", "API string?", "context>", "$ in / M>", "$ out / M>", "status", "good for?"],
         [
             [
                 "→" if marked == (model.provider.name, model.id) else "",
@@ -40,7 +40,8 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
             for model, price_in, price_out in zip(models, input_rates, output_rates, strict=True)
         ],
         "\n".join(
-            ["→ used by default", *filter(None, [about])]
+            ["→ used by default"] * any(marked == (m.provider.name, m.id) for m in models)
+            + [about] * bool(about)
             + [f"{', '.join(names)}: {note}" for note, names in notes.items()]
         ),
     )
@@ -91,18 +92,18 @@ def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
     )
 
 
-def elsewhere_table(comparison: Comparison) -> Table:
+def elsewhere_table(comparison: Comparison, short_name: Callable[[str], str]) -> Table:
     """Return the table of the cost that the same tokens would have at other providers.
 
     Returns:
         A row for each model with the cost paid, and a column for each provider.
 
     Example:
-        >>> elsewhere_table(elsewhere(catalog, rows))
+        >>> elsewhere_table(elsewhere(catalog, rows), catalog.short_name)
     """
     calls = comparison.calls
     columns = [
-        ("model", [*(row.name for row in calls), "total"]),
+        ("model", [*(short_name(row.name) for row in calls), "total"]),
         ("tokens in>", _counts([row.prompt_tokens for row in calls])),
         ("tokens out>", _counts([row.completion_tokens for row in calls])),
         ("paid>", costs_with_total(calls)),
@@ -112,7 +113,7 @@ def elsewhere_table(comparison: Comparison) -> Table:
     return Table(
         [head for head, _ in columns],
         rows,
-        "\n".join(_comparison_notes(comparison, "".join(map("".join, [*rows, foot])))),
+        "\n".join(_comparison_notes(comparison, short_name, "".join(map("".join, [*rows, foot])))),
         foot if calls else (),
     )
 
@@ -164,15 +165,19 @@ def _costs_at(bill: Bill, calls: Sequence[Calls]) -> list[str]:
     if bill.provider.free:
         costs = ["free" if cost == "$0" else cost for cost in costs]
     parts = zip(bill.models, costs[:-1], strict=True)
-    total = "not all served" if None in bill.models else costs[-1]
+    total = costs[-1]
+    if None in bill.costs:
+        total = "not all served" if None in bill.models else "price unknown"
     return [*("not served" if model is None else cost for model, cost in parts), total]
 
 
-def _comparison_notes(comparison: Comparison, cells: str) -> list[str]:
+def _comparison_notes(
+    comparison: Comparison, short_name: Callable[[str], str], cells: str
+) -> list[str]:
     """Return the notes for a comparison; `cells` is all text of the table."""
-    notes = ["the same tokens at today's prices" if comparison.calls else "nothing to compare"]
+    notes = ["the same tokens at today's prices" if comparison.calls else "Nothing to compare."]
     if not (comparison.calls or comparison.unanswered):
-        notes = ["nothing to compare: no model of this session is served by another provider"]
+        notes = ["Nothing to compare: no model of this session is served by another provider."]
     if any(row.cached_tokens for row in comparison.calls):
         notes.append("cached tokens are priced as cached by the other provider, too")
     for bill in comparison.bills:
@@ -183,11 +188,14 @@ def _comparison_notes(comparison: Comparison, cells: str) -> list[str]:
         ("not compared, because their answers' tokens are unknown", comparison.unanswered),
     ):
         if rows:
-            listed = ", ".join(f"{row.name} ({costs_with_total([row])[0]})" for row in rows)
+            listed = ", ".join(
+                f"{short_name(row.name)} ({costs_with_total([row])[0]})" for row in rows
+            )
             notes.append(f"{about}: {listed}")
+    if any(row.unpriced for row in comparison.calls):
+        notes.append("paid: without calls whose price is not known")
     everything = "".join([cells, *notes])
     marks = {
-        "≥": "some prices are unknown",
         "≤": "lost calls are counted at their worst case; their tokens are unknown",
         "≈": "some tokens are estimated",
     }

@@ -10,12 +10,13 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 from mixmagic.core import files
-from mixmagic.core.money import exact_sum, format_column, to_nano
+from mixmagic.core.money import exact_sum, format_column, format_dollars, to_nano
 from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, MissingPackage, StoreError, did_you_mean
 from mixmagic.store.ledger.spend import (
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
 
 
 # Columns of `spend_table` that are left out if they are 0 everywhere.
-_SOMETIMES = {"stopped": "stopped", "failed": "failed", "lost": "lost", "open": "running"}
+_SOMETIMES = {
+    "stopped": "stopped",
+    "failed": "failed",
+    "lost": "lost",
+    "unpriced": "unpriced",
+    "open": "running",
+}
 
 
 class Sum(Protocol):
@@ -216,7 +223,10 @@ def read_spend(session: Session, period: str = "session", by: str = "model") -> 
     grouped = cast("By", _one_of("grouping", by, get_args(By)))
     ledger = session.ledger
     ledger.sweep_if_writable()
+    short_name = session.catalog.short_name
     rows = ledger.spent(chosen, grouped)
+    if grouped == "model":
+        rows = [replace(row, name=short_name(row.name)) for row in rows]
     return Spend(rows, chosen, grouped, timeline(ledger.database, ledger.session, chosen))
 
 
@@ -247,44 +257,43 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
         costs,
         savings,
     )
-    notes = [about, *_spend_notes(everything, "".join(costs))]
+    notes = [about if spent else f"No calls: {about}.", *_spend_notes(everything, "".join(costs))]
     return Table([by, *counts], rows, " · ".join(notes), foot)
 
 
 def spend_cost(spent: Sequence[Spent]) -> str:
-    """Return the total cost of groups of calls, with marks of uncertainty."""
+    """Return the total cost of groups of calls, with its sign of uncertainty."""
     return costs_with_total(spent)[-1]
 
 
 def costs_with_total(sums: Sequence[Sum]) -> list[str]:
-    """Return the cost of each group and, last, the total, all with marks of uncertainty."""
-    marks = [_marks(row) for row in sums]
-    marks.append("".join(marks))
-    costs = [*(row.cost for row in sums), exact_sum(row.cost for row in sums)]
-    unknown = ["≥" in mark and not cost for mark, cost in zip(marks, costs, strict=True)]
-    texts = format_column([None if no else cost for no, cost in zip(unknown, costs, strict=True)])
+    """Return the cost of each group and, last, the total, each with one sign of uncertainty.
+
+    Calls without a known price are not in it; if a group has no others, its price is unknown.
+    """
+    signs = [_sign(row) for row in sums]
+    signs.append(next((sign for sign in "≈≤" if sign in signs), ""))
+    costs: list[Decimal | None] = [row.cost or (None if row.unpriced else row.cost) for row in sums]
+    known = [cost for cost in costs if cost is not None]
+    costs.append(exact_sum(known) if known or not costs else None)
+    texts = format_column(costs)
     return [
-        text if no else _prefix(mark) + text
-        for no, mark, text in zip(unknown, marks, texts, strict=True)
+        f"{sign} {text}" if sign and cost else text
+        for sign, cost, text in zip(signs, costs, texts, strict=True)
     ]
 
 
-def _marks(row: Sum) -> str:
-    """Return marks for what makes the cost of a group uncertain."""
-    about = "≤" * bool(row.lost or row.billed_tries) + "≈" * bool(row.estimated)
-    return "≥" * bool(row.unpriced) + about * bool(row.cost)
-
-
-def _prefix(marks: str) -> str:
-    """Return the marks to put before a cost: ≥ overrides ≤."""
-    bound = "≥ " if "≥" in marks else "≤ " if "≤" in marks else ""
-    return bound + "≈ " * ("≈" in marks)
+def _sign(row: Sum) -> str:
+    """Return the sign of what makes the cost of a group uncertain; an estimate limits nothing."""
+    if not row.cost:
+        return ""
+    return "≈" if row.estimated else "≤" * bool(row.lost or row.billed_tries)
 
 
 def _spend_notes(everything: Spent, costs: str) -> Iterator[str]:
     """Yield the notes below a table; `costs` is the text of its costs."""
-    if "≥" in costs:
-        yield "≥: some calls have no known price"
+    if everything.unpriced:
+        yield "unpriced: calls whose price is not known, which the cost leaves out"
     if everything.lost and everything.cost:
         mark = "≤: " if "≤" in costs else ""
         yield f"{mark}lost calls count with their worst case (`spend --resolve` records the bill)"
@@ -297,7 +306,7 @@ def _spend_notes(everything: Spent, costs: str) -> Iterator[str]:
     if everything.held:
         open_calls = {0: "jobs", 1: "the running call"}
         calls = open_calls.get(everything.open, f"the {everything.open:,} running calls")
-        yield f"{format_column([everything.held])[0]} is reserved for {calls}"
+        yield f"{format_dollars(everything.held)} is reserved for {calls}"
     if everything.saved < 0:
         yield "saved below $0: cached tokens cost more than others"
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from mixmagic.core.terminal import encodable
+from mixmagic.core import terminal
 from mixmagic.text.escape import as_text, plain
 
-# Cells of up to so many characters are not wrapped.
+# Cells of up to so many characters are not wrapped, nor are words.
 _SHORT = 24
+# Narrowest column of sentences, and width below which a page drops optional columns, in em.
+_SENTENCE, _NARROW = 14, 52
+_GAP = "  "
+# The class is ours alone. Where styles are removed, all columns stay, and the table scrolls.
+_STYLE = (
+    f"<style>@container (max-width: {_NARROW}em) "
+    "{ .mixmagic-optional { display: none; } }</style>"
+)
 
 
 class Table:
-    """A table: HTML in a notebook, aligned text elsewhere.
+    """A table: HTML in a notebook, aligned text elsewhere, where it fits into the terminal.
+
+    Without rows, only the caption is shown.
 
     Args:
-        columns: The heads; a trailing `>` aligns a column to the right.
+        columns: The heads. A trailing `?` marks a column that may be left out if there is no room
+            for it, a trailing `>` aligns one to the right.
         rows: The cells, as many in each row as there are columns.
         caption: Lines below the table.
         foot: The cells of a separate last row, such as a total.
@@ -33,50 +45,119 @@ class Table:
         caption: str = "",
         foot: Sequence[str] = (),
     ) -> None:
-        self.columns = [column.removesuffix(">") for column in columns]
+        self.columns = [column.rstrip(">?") for column in columns]
         self.rows = [list(map(plain, row)) for row in rows]
         self.foot = list(map(plain, foot))
         self.caption = plain(caption)
         self._right = [column.endswith(">") for column in columns]
+        self._optional = [column.rstrip(">").endswith("?") for column in columns]
 
     def __str__(self) -> str:
-        lines = [self.columns, *self.rows, *filter(None, [self.foot])]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        text = "\n".join(
-            [
-                "  ".join(
-                    cell.rjust(width) if right else cell.ljust(width)
-                    for cell, width, right in zip(line, widths, self._right, strict=True)
-                ).rstrip()
-                for line in lines
-            ]
-            + ([self.caption] if self.caption else [])
-        )
-        return encodable(text)
+        return terminal.encodable(self.text(terminal.width()))
+
+    def text(self, columns: int | None = None) -> str:
+        """Return aligned text of at most so many columns, if words allow it.
+
+        Optional columns are left out first, the last one before others; then cells are wrapped
+        between words.
+        """
+        lines = self._lines if self.rows else []
+        kept = list(range(len(self.columns)))
+        while columns and lines and _sum(self._widths(kept)) > columns:
+            optional = [i for i in kept if self._optional[i]]
+            if not optional:
+                break
+            kept.remove(optional[-1])
+        widths = _squeezed(self._widths(kept), self._least(kept), columns) if lines else []
+        drawn = [part for line in lines for part in self._wrapped(line, kept, widths)]
+        return "\n".join([*drawn, *filter(None, [terminal.fold(self.caption, columns)])])
+
+    @property
+    def _lines(self) -> list[list[str]]:
+        return [self.columns, *self.rows, *filter(None, [self.foot])]
+
+    def _widths(self, kept: Sequence[int]) -> list[int]:
+        """Return the widths of columns."""
+        return [max(len(line[i]) for line in self._lines) for i in kept]
+
+    def _least(self, kept: Sequence[int]) -> list[int]:
+        """Return the smallest widths of columns: their longest words; numbers are not wrapped."""
+        return [
+            max(
+                len(word)
+                for line in self._lines
+                for word in ([line[i]] if self._right[i] else line[i].split() or [""])
+            )
+            for i in kept
+        ]
+
+    def _wrapped(self, line: list[str], kept: Sequence[int], widths: Sequence[int]) -> list[str]:
+        """Return the lines of text of a row."""
+        parts = [
+            terminal.fold(line[i], width).split("\n") for i, width in zip(kept, widths, strict=True)
+        ]
+        return [
+            _GAP.join(
+                cell.rjust(width) if self._right[i] else cell.ljust(width)
+                for cell, width, i in zip(cells, widths, kept, strict=True)
+            ).rstrip()
+            for cells in itertools.zip_longest(*parts, fillvalue="")
+        ]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        def cells(line: Sequence[str], tag: str, more: str = "") -> str:
-            parts = []
-            for cell, right in zip(line, self._right, strict=True):
-                side = "right" if right else "left"
-                nowrap = "; white-space: nowrap" if tag == "td" and len(cell) <= _SHORT else ""
-                # Bold digits would be wider than those above them.
-                bold = "; font-weight: bold" if more and not right else ""
-                style = f"text-align: {side}{nowrap}{bold}{more}"
-                parts.append(f'<{tag} style="{style}">{as_text(cell, starts_line=False)}</{tag}>')
-            return "".join(parts)
+        return {"text/html": self._html() + self._html_caption(), "text/plain": str(self)}
 
-        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
+    def _html_caption(self) -> str:
         caption = as_text(self.caption, starts_line=False).replace("\n", "<br>")
-        below = f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
-        head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
+        return f'<div style="opacity: 0.65; font-size: 85%">{caption}</div>' if caption else ""
+
+    def _html(self) -> str:
+        """Return the table in a box that scrolls."""
+        if not self.rows:
+            return ""
+        body = "".join(f"<tr>{self._cells(row, 'td')}</tr>" for row in self.rows)
+        head = f"<thead><tr>{self._cells(self.columns, 'th')}</tr></thead>"
         rule = "; border-top: 1px solid gray"
-        foot = f"<tfoot><tr>{cells(self.foot, 'td', rule)}</tr></tfoot>" if self.foot else ""
-        table = f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
-        return {
-            "text/html": f"{table}{foot}</table>{below}",
-            "text/plain": str(self),
-        }
+        foot = f"<tfoot><tr>{self._cells(self.foot, 'td', rule)}</tr></tfoot>" if self.foot else ""
+        optional = any(self._optional)
+        box = "overflow-x: auto" + "; container-type: inline-size" * optional
+        return (
+            f'{_STYLE * optional}<div style="{box}">'
+            f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
+            f"{foot}</table></div>"
+        )
+
+    def _cells(self, line: Sequence[str], tag: str, more: str = "") -> str:
+        """Return the cells of a row; `more` is the style of the last row."""
+        parts = []
+        for i, cell in enumerate(line):
+            style = f"text-align: {'right' if self._right[i] else 'left'}"
+            if tag == "th" or len(cell) <= _SHORT or " " not in cell:
+                style += "; white-space: nowrap"
+            else:
+                style += f"; min-width: {_SENTENCE}em"
+            # Bold digits would be wider than those above them.
+            style += "; font-weight: bold" if more and not self._right[i] else ""
+            name = ' class="mixmagic-optional"' if self._optional[i] else ""
+            text = as_text(cell, starts_line=False)
+            parts.append(f'<{tag}{name} style="{style}{more}">{text}</{tag}>')
+        return "".join(parts)
+
+
+def _sum(widths: Sequence[int]) -> int:
+    """Return the width of a line."""
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _squeezed(widths: list[int], least: Sequence[int], columns: int | None) -> list[int]:
+    """Return widths that fit, if they can: the widest columns give way first."""
+    widths = widths.copy()
+    while columns and _sum(widths) > columns:
+        wide = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        if widths[wide] <= least[wide]:
+            break
+        widths[wide] -= 1
+    return widths
 
 
 def rates(prices: Sequence[Decimal | str]) -> list[str]:

@@ -17,7 +17,7 @@ from mixmagic.calls.completion import Completion
 from mixmagic.calls.events import Event
 from mixmagic.calls.interrupts import Calls
 from mixmagic.calls.worst_case import worst_case
-from mixmagic.core.money import Usage, bill
+from mixmagic.core.money import Usage, bill, format_dollars, format_most
 from mixmagic.core.values import Delta, Layer, Request, Stream, Tried
 from mixmagic.errors import (
     BudgetExceeded,
@@ -28,7 +28,7 @@ from mixmagic.errors import (
     StoreError,
     one_line,
 )
-from mixmagic.store.ledger.budgets import exact_dollars, exceeded_error
+from mixmagic.store.ledger.budgets import exceeded_error
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation, Waiter
 from mixmagic.store.ledger.rows import Status
@@ -158,9 +158,8 @@ def _waiting(
         else:
             if short is None:
                 return
-            why = (
-                f"{exact_dollars(short.reserved)} of {short.limit.name} is reserved by other calls"
-            )
+            reserved = format_dollars(short.reserved)
+            why = f"{reserved} of {short.limit.name} is reserved by other calls"
             asked, worst = reservation.asked, reservation.worst_case
             refusal = exceeded_error(asked, worst, short, short.remaining, "and it waited for more")
         now = time.monotonic()
@@ -333,5 +332,5 @@ def _surprise(reservation: Reservation, usage: Usage | None) -> str:
     cost = None if usage is None else bill(usage, price)
     if cost is None or most is None or cost <= most:
         return ""
-    note = f"it cost more than its worst case of {exact_dollars(most)}: the provider counted more"
+    note = f"it cost more than its worst case of {format_most(most)}: the provider counted more"
     return note + (f"; `spend --resolve {number} DOLLARS` corrects that" if number else "")

@@ -33,7 +33,7 @@ LIVE = {
     "at once": replace(ANSWER, ttft=None),
     "several": replace(ANSWER, others=("Hello.",)),
 }  # fmt: skip
-SESSIONS = ["$0", "$0.00081", "≥ $12.30", "$0.10 of $0.50", "unknown", ""]
+SESSIONS = ["$0", "$0.00081", "at least $12.30", "$0.10 of $0.50", "unknown", ""]
 
 
 def sanitized(completion: Completion, session: str = "$0") -> dict[str, str]:

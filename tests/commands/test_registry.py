@@ -160,8 +160,8 @@ def test_in_a_shell_a_period_and_a_budget_need_no_session(session):
         with pytest.raises(BadArguments, match="no session to limit") as caught:
             shown(session, "budget", "2", *scope, place="shell")
         assert "--per day" in caught.value.hint
-    (table,) = shown(session, "budget", "2", "--per", "day", place="shell")
-    assert [row[:2] for row in table.rows] == [["today's budget", "$2.00"]]
+    (line,) = shown(session, "budget", "2", "--per", "day", place="shell")
+    assert line == "Today's budget is $2.00: $0 spent, $2.00 remaining."
 
 
 def test_a_notebook_writes_csv_files_too(session, tmp_path):

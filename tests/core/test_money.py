@@ -20,6 +20,10 @@ from mixmagic.core.money import (
     bill,
     exact_sum,
     format_column,
+    format_dollars,
+    format_least,
+    format_limit,
+    format_most,
     from_nano,
     to_nano,
 )
@@ -237,17 +241,53 @@ def test_amounts_of_a_column_have_the_same_decimals(values, shown):
         assert format_column(decimals) == shown
 
 
+@pytest.mark.parametrize(
+    ("dollars", "most", "least", "limit"),
+    [
+        ("0.5", "$0.50", "$0.50", "$0.50"),
+        ("0.0196608", "$0.020", "$0.019", "$0.0196608"),
+        ("0.4992476", "$0.50", "$0.49", "$0.4992476"),
+        ("1E+2", "$100.00", "$100.00", "$100.00"),
+        ("1234.567", "$1,234.57", "$1,234.56", "$1,234.567"),
+        ("0.000000001", "$0.000000001", "$0.000000001", "$0.000000001"),
+        ("-0.0123", "-$0.012", "-$0.013", "-$0.0123"),
+        ("0", "$0", "$0", "$0.00"),
+    ],
+)
+def test_worst_cases_are_rounded_up_rests_down_and_limits_not_at_all(dollars, most, least, limit):
+    value = Decimal(dollars)
+    with localcontext(prec=3):
+        assert (format_most(value), format_least(value), format_limit(value)) == (
+            most,
+            least,
+            limit,
+        )
+
+
+def test_a_worst_case_above_a_rest_never_looks_like_it():
+    rest = Decimal("0.0100000")
+    for more in ("1e-9", "1e-7", "0.0000999", "0.001"):
+        assert format_most(rest + Decimal(more)) > format_least(rest)
+    assert format_dollars(rest + Decimal("1e-9")) == format_dollars(rest)
+
+
 def test_a_budget_is_taken_off_in_any_letters(session):
-    (table,) = shown(session, "budget", "0.50")
-    assert [row[1] for row in table.rows] == ["$0.50"]
-    (table,) = shown(session, "budget", "OFF")
-    assert table.rows == []
+    assert shown(session, "budget", "0.50") == [
+        "This session's budget is $0.50: $0 spent, $0.50 remaining."
+    ]
+    assert shown(session, "budget", "OFF") == ["This session's budget is removed."]
+    assert session.budgets() == []
 
 
 def test_the_settings_budget_is_told_from_the_sessions_own(home, monkeypatch):
     monkeypatch.setenv("MIXMAGIC_BUDGET_SESSION", "2")
     with contextlib.closing(Session()) as session:
-        (table,) = shown(session, "budget", "0.50")
+        (lines,) = shown(session, "budget", "0.50")
+        assert [line.partition(" is ")[0] for line in lines.splitlines()] == [
+            "This session's budget",
+            "This session's budget (settings)",
+        ]
+        (table,) = shown(session, "budget")
         names = [row[0] for row in table.rows]
     assert names == ["this session's budget", "this session's budget (settings)"]
 
@@ -260,14 +300,16 @@ def test_calls_of_unknown_price_are_told_beside_what_is_spent(
     monkeypatch.setenv("OPENAI_BASE_URL", together.url)
     together.plan = [Answer(answer("Hello"))]
     with contextlib.closing(Session()) as session:
-        (before,) = shown(session, "budget", "0.50", *words)
-        assert before.caption == "reserved: the most that running calls can cost"
+        shown(session, "budget", "0.50", *words)
+        (before,) = shown(session, "budget")
+        assert before.caption == ""
         shown(session, "budget", "off", *words)
         session.ask("Hi", model="openai:x")
-        (after,) = shown(session, "budget", "0.50", *words)
+        shown(session, "budget", "0.50", *words)
+        (after,) = shown(session, "budget")
         (row,) = after.rows
-        assert row[2] == "$0.00"
-        assert after.caption.splitlines()[1] == "spent: without calls whose price is not known"
+        assert row[2] == "$0"
+        assert after.caption == "spent: without calls whose price is not known"
 
 
 @pytest.mark.parametrize("limit", ["0.5", 0.5, None, Decimal("NaN"), Decimal(-1)])

@@ -40,13 +40,14 @@ def test_columns_of_text_are_aligned_and_numbers_stand_on_the_right():
 def test_html_sets_numbers_to_the_right_and_words_to_the_left():
     long = "many words " * 3
     html = Table(["name", "cost>"], [["a", "1"], [long, "$2"]])._repr_mimebundle_()["text/html"]
-    assert '<th style="text-align: left">name</th><th style="text-align: right">cost</th>' in html
     short = "; white-space: nowrap"
+    assert f'<th style="text-align: left{short}">name</th>' in html
+    assert f'<th style="text-align: right{short}">cost</th>' in html
     assert f'<td style="text-align: left{short}">a</td>' in html
     assert f'<td style="text-align: right{short}">1</td>' in html
-    assert f'<td style="text-align: left">{long}</td>' in html
+    assert f'<td style="text-align: left; min-width: 14em">{long}</td>' in html
     assert "$" not in html, "two of them would be mathematics"
-    assert html.endswith("</table>")
+    assert html.endswith("</table></div>")
 
 
 def test_html_escapes_heads_cells_and_caption():
@@ -58,8 +59,58 @@ def test_html_escapes_heads_cells_and_caption():
     assert evil in str(table), "text is text"
 
 
-def test_a_table_without_rows_shows_its_heads():
-    assert str(Table(["a", "b>"], [])) == "a  b"
+def test_a_table_without_rows_is_its_caption():
+    table = Table(["a", "b>"], [], "Nothing yet.", ["total", "0"])
+    assert str(table) == "Nothing yet."
+    html = table._repr_mimebundle_()["text/html"]
+    assert "<table" not in html
+    assert "Nothing yet." in html
+
+
+WIDE = Table(
+    ["name", "API string?", "price>", "good for", "more?"],
+    [
+        [
+            "together:8x7b",
+            "mistralai/Mixtral-8x7B-Instruct-v0.1",
+            "1,000.50",
+            "chat, code, low cost",
+            "x" * 9,
+        ],
+        ["local", "SmolLM2", "free", "trying things out, offline, no bill", "y"],
+    ],
+    "a caption of several words that is longer than a narrow terminal",
+)
+
+
+@pytest.mark.parametrize("columns", [120, 110, 100, 90, 80, 70, 60, 50, 46])
+def test_a_table_fits_into_a_terminal_without_breaking_a_word(columns):
+    text = WIDE.text(columns)
+    assert max(map(len, text.splitlines())) <= columns
+    wide = set(WIDE.text().split())
+    assert set(text.split()) <= wide, "no part of a word"
+    for kept in ("together:8x7b", "1,000.50", "trying", "offline,"):
+        assert kept in text.split()
+
+
+def test_optional_columns_are_left_out_the_last_one_first():
+    assert "more" in WIDE.text(109)
+    assert "more" not in WIDE.text(108)
+    assert "API" in WIDE.text(98)
+    assert "API" not in WIDE.text(80)
+    assert "good for" in WIDE.text(80)
+
+
+def test_a_table_that_is_not_in_a_terminal_is_not_cut(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert str(WIDE) == WIDE.text()
+
+
+def test_html_marks_optional_columns_and_scrolls():
+    html = WIDE._repr_mimebundle_()["text/html"]
+    assert html.count('class="mixmagic-optional"') == 6
+    assert "overflow-x: auto" in html
+    assert "<style" not in Table(["a"], [["b"]])._repr_mimebundle_()["text/html"]
 
 
 def test_models_are_listed_with_prices_context_and_the_default_marked():
@@ -93,23 +144,21 @@ def test_spend_adds_up_and_marks_uncertain_costs():
     known = spent("a:x", calls=3, stopped=1, estimated=1, prompt_tokens=1200, cost=Decimal("0.5"))
     unpriced = spent("b:y", calls=1, failed=1, unpriced=1, completion_tokens=7)
     table = spend_table([known, unpriced], "model", "this session")
-    heads = ["model", "calls", "stopped", "failed", "tokens in", "tokens out", "cost"]
+    heads = ["model", "calls", "stopped", "failed", "unpriced", "tokens in", "tokens out", "cost"]
     assert table.columns == heads
     assert table.rows == [
-        ["a:x", "3", "1", "0", "1,200", "0", "≈ $0.50"],
-        ["b:y", "1", "0", "1", "0", "7", "price unknown"],
+        ["a:x", "3", "1", "0", "0", "1,200", "0", "≈ $0.50"],
+        ["b:y", "1", "0", "1", "1", "0", "7", "price unknown"],
     ]
-    assert table.foot == ["total", "4", "1", "1", "1,200", "7", "≥ ≈ $0.50"]
+    assert table.foot == ["total", "4", "1", "1", "1", "1,200", "7", "≈ $0.50"]
     assert table.caption == (
-        "this session · ≥: some calls have no known price · ≈: some tokens are estimated"
+        "this session · unpriced: calls whose price is not known, which the cost leaves out"
+        " · ≈: some tokens are estimated"
     )
 
 
-def test_spend_of_nothing_is_a_total_of_nothing():
-    table = spend_table([], "day", "today")
-    assert (table.rows, table.foot) == ([], ["total", "0", "0", "0", "$0"])
-    assert table.columns == ["day", "calls", "tokens in", "tokens out", "cost"]
-    assert table.caption == "today"
+def test_spend_of_nothing_is_a_sentence():
+    assert str(spend_table([], "day", "today")) == "No calls: today."
 
 
 def test_spend_shows_savings_and_reservations_only_if_there_are_any():
@@ -132,10 +181,10 @@ def test_spend_shows_savings_and_reservations_only_if_there_are_any():
 @pytest.mark.parametrize(
     ("values", "cost", "note"),
     [
-        ({"unpriced": 1}, "price unknown", ""),
-        ({"unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", "≥: some calls"),
+        ({"unpriced": 1}, "price unknown", "unpriced: calls whose price"),
+        ({"unpriced": 1, "cost": Decimal(1)}, "$1.00", "unpriced: calls whose price"),
         ({"lost": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls count with their worst case"),
-        ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≥ $1.00", " · lost calls count"),
+        ({"lost": 1, "unpriced": 1, "cost": Decimal(1)}, "≤ $1.00", "≤: lost calls count"),
         ({"lost": 1}, "$0", ""),
         ({"estimated": 1, "cost": Decimal(1)}, "≈ $1.00", "≈: some tokens"),
         ({"estimated": 1}, "$0", ""),
@@ -147,7 +196,7 @@ def test_marks_say_what_a_cost_is_and_the_caption_explains_only_those(values, co
     assert note in table.caption
     if not note:
         assert table.caption == "about"
-    for mark in set("≥≤≈") - set(cost):
+    for mark in set("≤≈") - set(cost):
         assert mark not in table.caption
 
 
@@ -163,7 +212,7 @@ def test_costs_of_a_column_have_the_same_decimals_and_add_up():
     assert [row[-1] for row in table.rows] == [
         *("$0.60002", "$0.00012", "$1,234.00000", "$0", "price unknown"),
     ]
-    assert table.foot[-1] == "≥ $1,234.60014"
+    assert table.foot[-1] == "$1,234.60014"
     assert len({line.index(".") for line in str(table).splitlines() if "." in line}) == 1
 
 
@@ -190,7 +239,7 @@ def test_calls_of_no_known_notebook_are_named_so():
 def test_the_foot_is_separated():
     table = Table(["a", "b>"], [["x", "1"]], "", ["total", "<1>"])
     html = table._repr_mimebundle_()["text/html"]
-    assert html.endswith("</tfoot></table>")
+    assert html.endswith("</tfoot></table></div>")
     foot = html.partition("<tfoot>")[2]
     assert foot.count("border-top: 1px solid gray") == 2
     assert foot.count("font-weight: bold") == 1, "bold figures would stand beside those above"

@@ -130,7 +130,7 @@ def test_a_bill_above_the_worst_case_is_noted_and_can_be_corrected(session, toge
     together.plan = [Answer([frames(chunk("Hi"), chunk(finish="stop"), usage(9, 10**9))])]
     (note,) = session.ask("Hi", max_tokens=10).notes
     assert note == (
-        "it cost more than its worst case of $0.0000834: the provider counted more;"
+        "it cost more than its worst case of $0.000084: the provider counted more;"
         " `spend --resolve 1 DOLLARS` corrects that"
     )
     session.ledger.resolve(1, Decimal("0.00001"))

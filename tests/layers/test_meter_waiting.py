@@ -162,7 +162,7 @@ def test_a_call_waits_for_money_that_another_gives_back_and_says_so(session, tog
     second = Caller(session, session.request("Hi", max_tokens=1000))
     until(lambda: second.waits)
     (said,) = {delta.progress for delta in second.deltas}
-    assert said == ("waiting: $0.0196608 of this session's budget is reserved by other calls …")
+    assert said == ("waiting: $0.020 of this session's budget is reserved by other calls …")
     assert len(together.received) == 1
     assert len(rows(session)) == 1, "who waits holds nothing"
     held.over.set()

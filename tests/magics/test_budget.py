@@ -57,11 +57,12 @@ def test_without_a_budget_it_says_how_to_set_one(desk):
     ],
 )
 def test_a_budget_refuses_in_two_lines_and_sends_nothing(desk, line, name):
-    assert [row[:2] for row in shown(desk.run(f"%mixmagic budget {line}"))] == [[name, "$0.0001"]]
+    said = desk.run(f"%mixmagic budget {line}").text.strip()
+    assert said.startswith(f"{name[0].upper()}{name[1:]} is $0.0001: $0")
     refused = desk.run("%%mixtral --max-tokens 100\nHi", HELLO)
     assert (refused.status, refused.reply["ename"]) == ("error", "BudgetExceeded")
     assert len(refused.traceback) == 2
-    assert f"could cost up to $0.000138, and {name} of $0.0001 has" in refused.traceback[0]
+    assert f"could cost up to $0.00014, and {name} of $0.0001 has" in refused.traceback[0]
     assert desk.server.received == []
     assert refused.outputs[:-1] == [], "nothing is left half-shown"
     assert desk.run("%mixmagic budget 1 " + line.replace("0.0001", "").strip("$ ")).status == "ok"
@@ -96,7 +97,7 @@ def test_python_raises_what_the_magic_shows(desk):
         "mixmagic.budget(None, per='day')\n"
         "print(mixmagic.ask('Hi', max_tokens=100), mixmagic.session().budgets())"
     )
-    first, last = ran.text.splitlines()
+    first, last = filter(None, ran.text.splitlines())  # it may come in two pieces
     assert first.startswith("0.000137400 True Raise it")
     assert last == "Hello there []"
 
@@ -127,7 +128,7 @@ def test_a_dry_run_shows_what_it_would_cost_and_sends_nothing(desk):
     assert rows["prompt"] == "10 tokens"
     assert rows["answer"].startswith("at most 500 tokens, likely ")
     assert rows["context"] == "under 0.1% of 32,768 tokens for the prompt"
-    assert rows["cost at most"] == "$0.000378"
+    assert rows["cost at most"] == "$0.00038"
     assert rows["cost likely"].startswith("about $0.0000")
     assert "of $1.00 remaining; after this call at least $0.99" in rows["this session's budget"]
     assert "Nothing was sent." in ran.text
@@ -160,7 +161,7 @@ def test_a_killed_kernels_call_stays_held_and_is_lost_at_the_next_start(
     other = start_kernel()
     together.plan = [HELLO]
     (row,) = shown(other.run("%mixmagic budget"))
-    assert row[1:5] == ["$1.00", "$0.000678", "$0.00", "$0.999322"]
+    assert row[1:5] == ["$1.00", "$0.00068", "$0.99932"]
     ran = other.run("%mixmagic spend --all")
     assert "lost" in ran.text
     assert "$0.00068" in ran.text

@@ -15,7 +15,17 @@ from typing import Any, Literal, NamedTuple
 
 from mixmagic.calls.worst_case import WorstCase, advice, affordable_tokens
 from mixmagic.core import files, notebook
-from mixmagic.core.money import NANO, Budget, Per, from_nano, parse_dollars, to_nano
+from mixmagic.core.money import (
+    Budget,
+    Per,
+    format_dollars,
+    format_least,
+    format_limit,
+    format_most,
+    from_nano,
+    parse_dollars,
+    to_nano,
+)
 from mixmagic.core.values import Model, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreError
 from mixmagic.store.ledger import processes
@@ -334,18 +344,11 @@ def grant(request: Request, worst: WorstCase, balances: Sequence[Balance], floor
     return Grant(tokens if tokens >= useful else 0, tightest)
 
 
-def exact_dollars(value: Decimal) -> str:
-    """Return dollars as text, to the last nanodollar: a worst case may not be rounded."""
-    whole, rest = divmod(abs(to_nano(value)), NANO)
-    digits = f"{rest:09}".rstrip("0").ljust(2, "0")
-    return f"{'-' if value < 0 else ''}${whole:,}.{digits}"
-
-
 def unbounded_error(worst: WorstCase, limit: Limit) -> BudgetExceeded:
     """Return the error for a call whose cost is unlimited or unknown."""
     return BudgetExceeded(
         f"{worst.reason[0].upper()}{worst.reason[1:]}, so {limit.name} of"
-        f" {exact_dollars(limit.dollars)} could not be kept; nothing was sent.",
+        f" {format_limit(limit.dollars)} could not be kept; nothing was sent.",
         f"{worst.hint}, or remove the budget.",
     )
 
@@ -354,7 +357,7 @@ def charged_error(model: Model, limit: Limit) -> BudgetExceeded:
     """Return the error for a model that the catalog calls free, and that has cost something."""
     return BudgetExceeded(
         f"{model.provider.label} has charged for {model.name}, whose price here is $0, so"
-        f" {limit.name} of {exact_dollars(limit.dollars)} could not be kept; nothing was sent.",
+        f" {limit.name} of {format_limit(limit.dollars)} could not be kept; nothing was sent.",
         "Give its price in a catalog file (README, Models), or remove the budget.",
     )
 
@@ -376,12 +379,12 @@ def exceeded_error(
         why: Reason why the call does not get what is left.
     """
     most, rest, limit = worst.most, max(balance.remaining, Decimal(0)), balance.limit
-    reserved = exact_dollars(balance.reserved)
+    reserved = format_dollars(balance.reserved)
     under_way = f" ({reserved} is reserved for calls under way)" if balance.reserved else ""
-    could = "" if most is None else f"could cost up to {exact_dollars(most)}, and "
+    could = "" if most is None else f"could cost up to {format_most(most)}, and "
     way = advice(request, worst, least)
     return BudgetExceeded(
-        f"This call {could}{limit.name} of {exact_dollars(limit.dollars)} has {exact_dollars(rest)}"
+        f"This call {could}{limit.name} of {format_limit(limit.dollars)} has {format_least(rest)}"
         f" left{under_way}, {why}; nothing was sent.",
         f"Raise it ({limit.raised_by}){', or ' * bool(way)}{way}.",
         most=most,

@@ -65,7 +65,8 @@ class Spent:
     """Cost of a group of calls.
 
     Attributes:
-        name: The model (`provider:API-string`), day, notebook or status; or `total`.
+        name: The model (`provider:API-string`, or its short name), day, notebook or status; or
+            `total`.
         calls: Calls, of any status.
         open: Calls that are under way.
         stopped: Calls that the user stopped.
