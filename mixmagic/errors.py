@@ -6,6 +6,7 @@
     * `MissingPackage`
     * `UnknownModel`
     * `ContextTooLong`
+    * `ImagesUnsupported`
     * `BudgetExceeded`
     * `AnswerUnusable`
     * `CassetteMiss`
@@ -133,6 +134,10 @@ class UnknownModel(MixmagicError):
 
 class ContextTooLong(MixmagicError):
     """The prompt and the answer do not fit into the model's context."""
+
+
+class ImagesUnsupported(MixmagicError):
+    """The prompt has an image, and the model does not see images; nothing was sent."""
 
 
 class BudgetExceeded(MixmagicError):

@@ -319,7 +319,7 @@ def _alternating(messages: Any) -> Any:
     for message in messages if _is_plain(messages) else []:
         role = "user" if message["role"] == "system" else message["role"]
         if turns and turns[-1]["role"] == role:  # like the first Mixtral's template
-            turns[-1]["content"] += f"\n\n{message['content']}"
+            turns[-1]["content"] = _joined(turns[-1]["content"], message["content"])
         else:
             turns.append({**message, "role": role})
     return turns or messages
@@ -336,20 +336,45 @@ def _with_schema(messages: Any, schema: Mapping[str, Any]) -> Any:
     """A conversation with the schema of the answer added, unless it has one."""
     if not _is_plain(messages) or not schema:
         return messages
-    if any("json schema" in message["content"].lower() for message in messages):
+    if any("json schema" in _text(message["content"]).lower() for message in messages):
         return messages
     at = 0 if messages[0]["role"] == "system" else len(messages) - 1
-    content = f"{messages[at]['content']}\n\n{_TELLS_SCHEMA}{json.dumps(schema)}"
+    content = _joined(messages[at]["content"], f"{_TELLS_SCHEMA}{json.dumps(schema)}")
     return [*messages[:at], {**messages[at], "content": content}, *messages[at + 1 :]]
 
 
 def _is_plain(messages: Any) -> bool:
-    """True for messages of plain text only; those in `extra_body` may be anything."""
+    """True for messages of texts and images; those in `extra_body` may be anything."""
     return (
         isinstance(messages, list)
         and all(
-            isinstance(item, dict) and isinstance(item.get("content"), str) and "role" in item
+            isinstance(item, dict) and _is_content(item.get("content")) and "role" in item
             for item in messages
         )
         and bool(messages)
     )
+
+
+def _is_content(content: Any) -> bool:
+    """True for a text, or a list of parts."""
+    return isinstance(content, str) or (
+        isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    )
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content."""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two contents as one: a text, or a list of parts if one of them has images."""
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    return [
+        part
+        for content in (first, second)
+        for part in ([{"type": "text", "text": content}] if isinstance(content, str) else content)
+    ]

@@ -35,7 +35,7 @@ _PER_MESSAGE, PER_MESSAGE_MOST = 4, 24
 PER_PROMPT_MOST = 96
 # Tokens of an image: as most providers count one of about a million pixels, and the most that any
 # provider is known to count (Qwen's models: a token for 28 by 28 pixels).
-_PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
+PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
 # Pairs of characters that are one token in every tokenizer that we examined. A pair never becomes
 # two tokens of one character, so that at least one of the three positions before, inside and after
 # it is not a boundary of tokens. The third character keeps these positions of two pairs apart. The
@@ -211,7 +211,7 @@ def estimate(text: str) -> int:
 def estimate_prompt(messages: Iterable[Message]) -> int:
     """Return an estimate of the tokens of a conversation, with its chat template."""
     return sum(
-        estimate(message.text) + _PER_MESSAGE + len(message.images) * _PER_IMAGE
+        estimate(message.text) + _PER_MESSAGE + len(message.images) * PER_IMAGE
         for message in messages
     )
 
@@ -236,7 +236,7 @@ def high_estimate(text: str) -> int:
 def high_estimate_prompt(messages: Iterable[Message]) -> int:
     """Return the tokens of a conversation with its chat template, as `high_estimate` does."""
     return sum(
-        high_estimate(message.text) + _PER_MESSAGE + len(message.images) * _PER_IMAGE
+        high_estimate(message.text) + _PER_MESSAGE + len(message.images) * PER_IMAGE
         for message in messages
     )
 

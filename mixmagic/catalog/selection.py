@@ -191,6 +191,18 @@ def suited(catalog: Catalog, wanted: str) -> list[Model]:
     return sorted(rows, key=lambda row: (-len(needed & set(row.strengths)), *_rank(row)))
 
 
+def sighted(catalog: Catalog, is_available: Callable[[Provider], bool]) -> list[Model]:
+    """Return the models that are known to see images, at providers that are set up.
+
+    Returns:
+        Models that are served today first, then the cheapest. A server that needs no key counts
+        only if no provider with a key has one: it may not be running.
+    """
+    rows = [row for row in catalog.models if row.images and is_available(row.provider)]
+    keyed = [row for row in rows if row.provider.key_required]
+    return sorted(map(priced, keyed or rows), key=_rank)
+
+
 def million_cost(model: Model) -> Decimal | None:
     """Return US dollars for a million tokens in and a million out; `None` if no price is known."""
     return model.price.cost(_MILLION) if model.price else None

@@ -13,7 +13,8 @@ from typing import Any
 from mixmagic.core.values import Image, Message, Text
 from mixmagic.errors import BadArguments, did_you_mean
 
-Prompt = str | Sequence[Message | Mapping[str, str]]
+# A text, an image, texts and images, or a conversation: see `prompting.parts`.
+Prompt = str | Image | Sequence[object]
 _ROLES = ("system", "user", "assistant")
 
 
@@ -180,8 +181,12 @@ def _has_content(message: Message) -> bool:
     return bool(str(message.content).strip())
 
 
-def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
+def conversation(prompt: Any, system: str | None) -> tuple[Message, ...]:
     """Return a prompt as a conversation, the system prompt first.
+
+    Args:
+        prompt: A text, or a list of `Message`s and of dicts with `role` and `content`.
+        system: The system prompt.
 
     Raises:
         BadArguments: The prompt is empty, or is not a conversation.
@@ -194,7 +199,7 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
         messages: tuple[Message, ...] = (Message("user", prompt),)
     else:
         try:
-            messages = tuple(m if isinstance(m, Message) else Message(**m) for m in prompt)  # type: ignore[arg-type]  # checked below
+            messages = tuple(m if isinstance(m, Message) else Message(**m) for m in prompt)
         except TypeError:
             raise BadArguments(
                 f"A prompt cannot be {prompt!r:.60}.",
@@ -212,6 +217,11 @@ def conversation(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
             raise BadArguments(
                 f"A message cannot be {message!r:.80}.",
                 f"Its role is one of {', '.join(_ROLES)}, its content a string or parts.",
+            )
+        if message.images and message.role != "user":
+            raise BadArguments(
+                f"A message with the role {message.role} cannot have an image.",
+                "Providers take images in messages with the role user alone.",
             )
         if not is_json(message.text):
             raise BadArguments(

@@ -1,6 +1,6 @@
 """Values of a call: plain data without I/O; all but `Control` is frozen.
 
-May import `cancel`, `money` and `errors`; every other module may import it.
+May import `cancel`, `money`, `image_size` and `errors`; every other module may import it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from mixmagic.core.cancel import Stop
+from mixmagic.core.image_size import image_size
 from mixmagic.core.money import Budget, Price, Usage
 from mixmagic.errors import MixmagicError
 
@@ -41,6 +42,15 @@ class Image:
     data: bytes = field(repr=False)
     type: str = "image/png"
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels; `None` if the file does not tell."""
+        return image_size(self.data)
+
+    def __str__(self) -> str:
+        """Return the image in words, such as `[image 640×480]`."""
+        return f"[image {self.size[0]}×{self.size[1]}]" if self.size else "[image]"
+
 
 Part = Text | Image
 
@@ -64,6 +74,13 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "".join(part.text for part in self.content if isinstance(part, Text))
+
+    @property
+    def described(self) -> str:
+        """The text of the message for people, with `[image 640×480]` in place of each image."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(str(p) if isinstance(p, Image) else p.text for p in self.content)
 
     @property
     def images(self) -> tuple[Image, ...]:

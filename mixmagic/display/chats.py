@@ -65,7 +65,7 @@ class Conversation:
         for number, exchange in enumerate(self._exchanges, 1):
             mark = f" ({exchange.mark})" if exchange.mark else ""
             parts += [
-                f"{number} · you: {exchange.question.strip()}",
+                f"{number} · you: {exchange.asked.strip()}",
                 f"{number} · {exchange.model.name}{mark}: {exchange.answer.strip()}",
             ]
         return encodable(plain("\n\n".join(parts)))
@@ -79,7 +79,7 @@ def markdown(exchanges: Sequence[Exchange]) -> str:
     parts = []
     for number, exchange in enumerate(exchanges, 1):
         model = " · ".join(filter(None, (exchange.model.name, exchange.mark)))
-        for author, text in (("you", exchange.question), (model, exchange.answer)):
+        for author, text in (("you", exchange.asked), (model, exchange.answer)):
             parts += [muted_html(f"{number} · {author}"), sanitize(text)]
     return "\n\n".join(parts)
 
@@ -127,7 +127,7 @@ def _as_json(name: str, exchanges: Sequence[Exchange]) -> str:
     """Return a conversation as a JSON file."""
     rows = [
         {
-            "question": exchange.question,
+            "question": exchange.asked,
             "answer": exchange.answer,
             "model": exchange.model.name,
             "finish": exchange.finish,
@@ -143,7 +143,7 @@ def _tokens(exchanges: Sequence[Exchange]) -> str:
     counts = [
         tokens.count_text(text, exchange.model)
         for exchange in exchanges
-        for text in (exchange.question, exchange.answer)
+        for text in (exchange.asked, exchange.answer)
     ]
     about = "" if all(count.exact for count in counts) else "≈ "
     return f"{about}{sum(count.tokens for count in counts):,}"

@@ -7,13 +7,17 @@ is looked at, so that a recorded notebook finds its answers on a machine with ot
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from mixmagic.calls import tokens
 from mixmagic.catalog import Catalog
-from mixmagic.catalog.selection import Selection, select
+from mixmagic.catalog.selection import Selection, select, sighted
 from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
+from mixmagic.errors import ImagesUnsupported
+
+# Models that a hint names, at most.
+_NAMED = 3
 
 
 def resolve(
@@ -36,6 +40,8 @@ def resolve(
             require(model)
             if model != request.model or selection.reason:
                 yield Delta(model=model, note=selection.reason)
+            if model.images is None and any(message.images for message in request.messages):
+                yield Delta(note=f"it is not known if {model.name} sees images")
             yield from inner(request if model is request.model else replace(request, model=model))
 
         return stream
@@ -55,7 +61,22 @@ def selected(
 
     Raises:
         UnknownModel: The name is in the catalog no longer.
+        ImagesUnsupported: The prompt has an image, and the model is known to see none.
     """
+    has_images = any(message.images for message in request.messages)
+    selection = _selected(request, catalog, is_available, sees=has_images)
+    if has_images and selection.model.images is False:
+        raise ImagesUnsupported(
+            f"{selection.model.name} does not see images.",
+            _hint(sighted(catalog, is_available)),
+        )
+    return selection
+
+
+def _selected(
+    request: Request, catalog: Catalog, is_available: Callable[[Provider], bool], *, sees: bool
+) -> Selection:
+    """Return the model that a request's name means, one that sees images if it has to."""
     if not request.asked or catalog.resolve(request.asked) != request.model:
         return Selection(request.model)
 
@@ -65,6 +86,16 @@ def selected(
         return prompt + int(request.params.get("max_tokens", tokens.RESERVE))
 
     def fits(model: Model) -> bool:
+        if sees and model.images is False:
+            return False
         return model.context is None or needed() <= model.context
 
     return select(request.asked, catalog, is_available, fits)
+
+
+def _hint(models: Sequence[Model]) -> str:
+    """Return which models see images, for the hint of an error."""
+    if not models:
+        return "No provider that is set up has a model that sees images: see `%mixmagic models`."
+    names = " or ".join(f"-m {model.name}" for model in models[:_NAMED])
+    return f"Use a model that sees images: {names}."

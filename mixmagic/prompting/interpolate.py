@@ -8,9 +8,12 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from mixmagic.calls.tokens import PER_IMAGE
 from mixmagic.errors import BadArguments, MixmagicError, did_you_mean, one_line
 from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Literal, parse_prompt
-from mixmagic.prompting.present import excerpts
+from mixmagic.prompting.marks import Marks
+from mixmagic.prompting.present import excerpts, presents_itself
+from mixmagic.prompting.present.media import images
 from mixmagic.prompting.truncate import CountTokens, Excerpt, Excerpts, fair_shares
 
 Evaluate = Callable[[str], object]
@@ -27,7 +30,8 @@ class Expanded(NamedTuple):
 
     Attributes:
         text: The text with the values.
-        notes: Cuts, for the footer: `df cut to 20 of 1,000,000 rows`.
+        notes: Cuts, for the footer: `df cut to 20 of 1,000,000 rows`, `photo scaled down from
+            4000×3000`.
     """
 
     text: str
@@ -41,13 +45,15 @@ def expand(
     names: Iterable[str],
     limit: int,
     count: CountTokens,
+    marks: Marks,
 ) -> list[Expanded]:
     r"""Replace each `{{ expression }}` in a call's texts by its value, as `present` writes it.
 
     Text without `{{` stays as it is, and so do single braces, three or more in a row, a `{{` that
     never closes, and `{{}}`; `\{{` loses its backslash: see `expressions`. Values are data: braces
     in them are not expressions. If not all values fit, the small ones stay whole and the others
-    share the rest. Nothing is evaluated unless every expression in every text is valid Python.
+    share the rest. Images are never cut. Nothing is evaluated unless every expression in every text
+    is valid Python.
 
     Args:
         texts: For example the system prompt and the prompt, in the order of their evaluation.
@@ -55,29 +61,32 @@ def expand(
         names: All defined names, for the hint about an unknown one.
         limit: Tokens that all values in all texts may take together.
         count: Counts the tokens of a text.
+        marks: Takes the images among the values; their marks are in the texts.
 
     Returns:
         Each text with its values, and notes about cuts.
 
     Raises:
         BadArguments: An expression is not valid Python, before any is evaluated; or evaluating one
-            failed; or a value is a picture.
+            failed; or a value is neither text nor an image.
         MixmagicError: Raised by an expression.
 
     Example:
-        >>> both = expand(["Be {{ 1 }}.", "{{ 6 * 7 }}?"], eval, names=(), limit=9, count=len)
+        >>> texts, marks = ["Be {{ 1 }}.", "{{ 6 * 7 }}?"], Marks()
+        >>> both = expand(texts, eval, names=(), limit=9, count=len, marks=marks)
         >>> [one.text for one in both]
         ['Be 1.', '42?']
     """
     parsed = [list(parse_prompt(text)) for text in texts]
     known = list(names)
     values = [
-        _Value(part, evaluate, known, limit, count)
+        _Value(part, evaluate, known, limit=limit, count=count, marks=marks)
         for parts in parsed
         for part in parts
         if isinstance(part, Expression)
     ]
-    wanted = [count(value.excerpt.text) for value in values]
+    limit -= sum(value.images for value in values) * PER_IMAGE
+    wanted = [0 if value.images else count(value.excerpt.text) for value in values]
     if sum(wanted) > limit:
         for value, share in zip(values, fair_shares(wanted, limit), strict=True):
             value.cut(share, count)
@@ -92,10 +101,11 @@ def _fill(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expand
         if isinstance(part, Literal):
             texts.append(part.text)
             continue
-        excerpt = next(values).excerpt
-        texts.append(excerpt.text)
-        if excerpt.cut:
-            notes.append(f"{one_line(part.text, _IN_FOOTER)} cut to {excerpt.cut}")
+        value = next(values)
+        texts.append(value.excerpt.text)
+        if value.excerpt.cut:
+            verb = "scaled down from" if value.images else "cut to"
+            notes.append(f"{one_line(part.text, _IN_FOOTER)} {verb} {value.excerpt.cut}")
     return Expanded("".join(texts), tuple(notes))
 
 
@@ -103,7 +113,8 @@ class _Value:
     """The value of one expression, presented at once: a later expression may change it.
 
     Attributes:
-        excerpt: Its text.
+        excerpt: Its text, or the marks of its images.
+        images: The number of images that it is.
     """
 
     def __init__(
@@ -111,19 +122,31 @@ class _Value:
         expression: Expression,
         evaluate: Evaluate,
         names: list[str],
+        *,
         limit: int,
         count: CountTokens,
+        marks: Marks,
     ) -> None:
         self._expression = expression
         self._names = names
         value = self._run(lambda: evaluate(expression.source))
         name = one_line(expression.text, _IN_MESSAGE)
+        pictures = self._run(lambda: None if presents_itself(value) else images(value, name))
+        self.images = len(pictures or ())
+        if pictures:
+            text = "\n".join(marks.add(each.image) for each in pictures)
+            before = (each.scaled_from for each in pictures if each.scaled_from)
+            scaled = ", ".join(f"{width}×{height}" for width, height in before)
+            self.excerpt: Excerpt = Excerpt(text, scaled)
+            return
         self._excerpts: Excerpts = self._run(lambda: excerpts(value, name))
         self.cut(limit, count)
 
     def cut(self, limit: int, count: CountTokens) -> None:
-        """Cut the text to so many tokens."""
-        self.excerpt: Excerpt = self._run(lambda: self._excerpts.within(limit, count))
+        """Cut the text to so many tokens; images stay whole."""
+        if self.images:
+            return
+        self.excerpt = self._run(lambda: self._excerpts.within(limit, count))
 
     def _run(self, step: Callable[[], _T]) -> _T:
         """Return the result of a step; turn an exception of the user's code into ours."""

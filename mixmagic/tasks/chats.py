@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.tokens import RESERVE
 from mixmagic.core import lazy
-from mixmagic.core.values import Message, Model
+from mixmagic.core.values import Message, Model, Part
 from mixmagic.errors import BadArguments, did_you_mean
 
 _NAME = re.compile(r"\w[\w.-]{0,59}")
@@ -37,7 +37,7 @@ class Exchange:
     """A question and its answer.
 
     Attributes:
-        question: The prompt as sent, without system prompts, which belong to a call.
+        question: The prompt as sent, text or parts, without system prompts, which belong to a call.
         answer: The text received.
         model: The model that answered.
         finish: Why the answer ended: `stop`, `length`, `stopped` (by the user), `broken off`, …
@@ -45,7 +45,7 @@ class Exchange:
         cell: The cell; `None` if the front end does not tell.
     """
 
-    question: str
+    question: str | tuple[Part, ...]
     answer: str
     model: Model
     finish: str
@@ -56,6 +56,11 @@ class Exchange:
     def messages(self) -> tuple[Message, Message]:
         """The two messages."""
         return Message("user", self.question), Message("assistant", self.answer)
+
+    @property
+    def asked(self) -> str:
+        """The question for people, with `[image 640×480]` in place of each image."""
+        return self.messages[0].described
 
     @property
     def mark(self) -> str:
@@ -117,7 +122,13 @@ class Chats:
             return exchanges[:end]  # with its own ones of the same run
         return exchanges[:start]
 
-    def add(self, name: str, cell: Cell | None, question: str, answer: Completion) -> bool:
+    def add(
+        self,
+        name: str,
+        cell: Cell | None,
+        question: str | tuple[Part, ...],
+        answer: Completion,
+    ) -> bool:
         """Add an exchange at the end, or in place of those of an earlier run of the same cell.
 
         The exchanges of later cells stay after it. An incomplete answer is added with a mark. An
@@ -126,7 +137,7 @@ class Chats:
         Args:
             name: The conversation.
             cell: The cell; `None` adds at the end.
-            question: The prompt as sent, without system prompts.
+            question: The prompt as sent, text or parts, without system prompts.
             answer: The answer.
 
         Returns:

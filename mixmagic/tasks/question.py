@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
@@ -11,12 +11,15 @@ from mixmagic.catalog.selection import task_preset
 from mixmagic.core.keywords import Parameters
 from mixmagic.core.money import Budget, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
-from mixmagic.core.values import CachePolicy, Control, Model, Request
-from mixmagic.errors import BadArguments
+from mixmagic.core.values import CachePolicy, Control, Message, Model, Request
+from mixmagic.errors import BadArguments, counted
+from mixmagic.prompting.parts import with_parts
 from mixmagic.structured.openai_strict import response_format
 
 # Parameters that are not sent to the model as they are.
 _OF_THE_CALL = ("model", "system", "task", "budget", "timeout", "cache")
+# Sizes of images in a note, at most.
+_SHOWN = 3
 
 
 def question(
@@ -42,7 +45,7 @@ def question(
     task, cache = params.get("task"), params.get("cache", "auto")
     timeout, budget = params.get("timeout"), params.get("budget")
     sampling = {name: value for name, value in params.items() if name not in _OF_THE_CALL}
-    messages = conversation(prompt, params.get("system"))
+    messages = conversation(with_parts(prompt), params.get("system"))
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
     if cache not in get_args(CachePolicy):
@@ -68,7 +71,22 @@ def question(
             timeout=timeout,
             budget=budget,
             cache=cache,
-            notes=(purpose,) if purpose else (),
+            notes=tuple(filter(None, (purpose, images_note(messages)))),
             chosen_by=chosen_by,
         ),
     )
+
+
+def images_note(messages: Sequence[Message]) -> str:
+    """Return the footer's note about the images of a call; empty if it has none.
+
+    Example:
+        >>> images_note(request.messages)
+        '2 images (640×480, 1568×1176)'
+    """
+    own, total = messages[-1].images, sum(len(message.images) for message in messages)
+    sizes = [f"{image.size[0]}×{image.size[1]}" for image in own if image.size]
+    shown = ", ".join(sizes[:_SHOWN]) + ", …" * (len(sizes) > _SHOWN)
+    note = counted(len(own), "image") + (f" ({shown})" if shown else "") if own else ""
+    earlier = total - len(own)
+    return " and ".join(filter(None, (note, f"{earlier:,} of earlier messages" if earlier else "")))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mixmagic.errors import BadArguments, BudgetExceeded, MixmagicError
 from mixmagic.prompting.expressions import LITERAL_BRACES_HINT
 from mixmagic.prompting.interpolate import expand, similar_variables, values_limit
+from mixmagic.prompting.marks import Marks
 
 LIMIT = 100_000
 FLAT = st.text() | st.integers() | st.sampled_from(["{{", "}}", "'", '"', "\\", "#", "\n"])
@@ -24,7 +25,9 @@ NESTED = st.recursive(
 
 def expanded(text, limit=LIMIT, **names):
     """Expand with these names as the notebook's namespace; a character is a token."""
-    (found,) = expand([text], lambda e: eval(e, names), names=names, limit=limit, count=len)
+    (found,) = expand(
+        [text], lambda e: eval(e, names), names=names, limit=limit, count=len, marks=Marks()
+    )
     return found
 
 
@@ -110,7 +113,7 @@ def test_an_expression_ends_where_python_would_end_it(text, result):
 
 def test_a_warning_of_pythons_comes_once_when_it_is_evaluated():
     text = r"{{ '\d' }}"  # warnings are errors here
-    (found,) = expand([text], lambda e: e, names=(), limit=LIMIT, count=len)
+    (found,) = expand([text], lambda e: e, names=(), limit=LIMIT, count=len, marks=Marks())
     assert found.text == r"'\d'"
 
 
@@ -121,7 +124,7 @@ def test_any_literal_is_found_whole(value, form):
     if form == "{{%s}}" and written.startswith("{"):
         written = f" {written} "  # three braces in a row are literal
     text = f"<{form % written}>"
-    expand([text], lambda e: seen.append(eval(e)), names=(), limit=LIMIT, count=len)
+    expand([text], lambda e: seen.append(eval(e)), names=(), limit=LIMIT, count=len, marks=Marks())
     assert seen == [value]
 
 
@@ -189,7 +192,9 @@ def test_a_backslash_makes_braces_literal(latex):
 def test_nothing_is_evaluated_if_another_text_of_the_call_is_invalid():
     calls = []
     with pytest.raises(BadArguments, match="not valid Python"):
-        expand(["{{ 1 }}", "{{ * }}"], calls.append, names=(), limit=LIMIT, count=len)
+        expand(
+            ["{{ 1 }}", "{{ * }}"], calls.append, names=(), limit=LIMIT, count=len, marks=Marks()
+        )
     assert calls == []
 
 
@@ -291,7 +296,12 @@ def test_large_values_are_cut_and_small_ones_stay_whole():
 def test_texts_of_one_call_share_the_limit():
     names = {"a": "a" * 5000}
     found = expand(
-        ["{{ a }}", "{{ a }}!"], lambda e: eval(e, names), names=names, limit=1000, count=len
+        ["{{ a }}", "{{ a }}!"],
+        lambda e: eval(e, names),
+        names=names,
+        limit=1000,
+        count=len,
+        marks=Marks(),
     )
     assert [one.text[-1] for one in found] == ["]", "!"]
     assert sum(len(one.text) for one in found) <= 1001

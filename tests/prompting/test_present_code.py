@@ -187,8 +187,10 @@ except AttributeError as caught:
 '''
 SHOW = """
 from mixmagic.prompting.interpolate import expand
+from mixmagic.prompting.marks import Marks
 names = get_ipython().user_ns
-print(expand([{!r}], lambda e: eval(e, names), names=(), limit=9999, count=len)[0].text)
+given = dict(names=(), limit=9999, count=len, marks=Marks())
+print(expand([{!r}], lambda e: eval(e, names), **given)[0].text)
 """
 
 

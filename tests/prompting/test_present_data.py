@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -14,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmagic.errors import BadArguments
 from mixmagic.prompting.present import excerpts
 
 CELLS = st.none() | st.text() | st.integers() | st.floats() | st.lists(st.text(), max_size=3)
@@ -234,18 +232,6 @@ def test_an_array_shrinks_with_its_limit():
 def test_a_date_is_a_date():
     assert shown(pd.Timestamp("2024-05-06")).text == "2024-05-06 00:00:00"
     assert shown(datetime.date(2024, 5, 6)).text == "2024-05-06"
-
-
-def test_a_picture_is_refused_with_the_reason():
-    figure = matplotlib.figure.Figure()
-    axes = figure.subplots()
-    for value, kind in ((figure, "Figure"), (axes, "Axes")):
-        with pytest.raises(
-            BadArguments, match=rf"`f.gcf\(\)` is a picture \(matplotlib {kind}\)"
-        ) as caught:
-            excerpts(value, "f.gcf()")
-        assert "only text" in caught.value.message
-        assert "data" in caught.value.hint
 
 
 class Broken:

@@ -75,23 +75,32 @@ FIGURE = matplotlib.figure.Figure()
 
 
 @pytest.mark.parametrize(
-    "picture",
+    ("value", "says", "how"),
     [
-        IMAGE,
-        IPython.display.Image(b"\x89PNG", format="png"),
-        IPython.display.SVG("<svg></svg>"),
-        IPython.display.Audio(data=b"RIFF", rate=1),
-        FIGURE,
-        FIGURE.subplots().plot([1, 2])[0],
-        [IMAGE],
-        {"before": "x", "after": IMAGE},
-        (FIGURE, FIGURE.subplots()),
-        np.array(FIGURE.subplots(2, 2), dtype=object),
+        (IPython.display.SVG("<svg></svg>"), "a drawing (IPython SVG)", "{{ x.data }}"),
+        (IPython.display.Audio(data=b"RIFF", rate=1), "sound (IPython Audio)", "transcript"),
+        (IPython.display.Video(url="a.mp4"), "a video (IPython Video)", "transcript"),
+        (IPython.display.YouTubeVideo("a1"), "a video (IPython YouTubeVideo)", "transcript"),
+        (FIGURE.subplots().plot([1, 2])[0], "a part of a figure", "{{ x.figure }}"),
+        (FIGURE.subplots().plot([1, 2]), "a part of a figure", "{{ x[...].figure }}"),
+        (np.array(FIGURE.subplots(2, 2), dtype=object), "a part of a figure", "x[...].figure"),
+        ({"before": "x", "after": IMAGE}, "an image inside", "{{ x[...] }}"),
+        (["left", FIGURE], "an image inside", "{{ x[...] }}"),
+        (b"\x00\x01\x02", "3 bytes", "{{ x.hex() }}"),
+        (bytearray(b"%PDF-1.7\n%\xe2\xe3"), "12 bytes", "{{ x.hex() }}"),
+        (b"OggS\x00\x02", "6 bytes", "{{ x.hex() }}"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_picture_is_refused_also_inside_of_containers(picture):
-    assert "is a picture" in refused(picture).message
+def test_a_value_that_is_neither_text_nor_an_image_is_refused(value, says, how):
+    problem = refused(value)
+    assert says in problem.message
+    assert how in problem.hint
+
+
+@pytest.mark.parametrize("data", [b"tea", "Grüße\n".encode(), bytearray(b"a\tb"), b""])
+def test_bytes_that_are_text_are_shown(data):
+    assert shown(data).text == repr(data)
 
 
 @pytest.mark.parametrize(

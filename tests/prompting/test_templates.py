@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.prompting import interpolate
+from mixmagic.prompting.marks import Marks
 from mixmagic.prompting.templates import Template, templates
 
 REVIEW = """\
@@ -109,7 +110,12 @@ def test_with_the_notebook_s_expressions():
 
     def expand(text: str) -> str:
         (found,) = interpolate.expand(
-            [text], lambda source: eval(source, names), names=names, limit=50, count=len
+            [text],
+            lambda source: eval(source, names),
+            names=names,
+            limit=50,
+            count=len,
+            marks=Marks(),
         )
         return found.text
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.commands._parser import HelpAsked
 from mixmagic.core.sealed import sealed
 from mixmagic.core.terminal import write
-from mixmagic.core.values import Message
+from mixmagic.core.values import Message, Part
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
 from mixmagic.magics._shell import calling
 from mixmagic.magics._shell.options import Options, Question, check
+from mixmagic.prompting.marks import Marks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +161,8 @@ class RequestBuilder:
         self.notes = list(question.notes)
         self._session, self._names, self._cell = session, names, cell
         self._options = question.options
-        self._prompt = question.prompt
+        self._prompt: str | tuple[Part, ...] = question.prompt
+        self._marks = Marks()
         self._model, self._task = self._options.model, self._options.task
         self._params = self._options.parameters
 
@@ -175,19 +177,24 @@ class RequestBuilder:
             MixmagicError: An expression fails, or a template is wrong.
         """
         options, template = self._options, self._template()
-        system, prompt = options.system or "", self._prompt
+        system, prompt = options.system or "", str(self._prompt)
         beside = [instruction] if schema is None else [instruction, json.dumps(schema.json)]
         if not options.raw:
             system, prompt = self._expanded([system, prompt], beside)
         if template is not None:
             system, prompt = self._filled(template, system, prompt, beside)
-        self._prompt = prompt
+        if self._marks.images(system):
+            raise BadArguments(
+                "A system prompt cannot contain an image: providers refuse it.",
+                "Insert the image into the prompt, below the %%mixtral line.",
+            )
+        self._prompt = self._marks.content(prompt)
         if options.chat is not None:
             self.notes.append(f"conversation {options.chat}")
         earlier = self._earlier()
         turns = [turn for exchange in earlier for turn in exchange.messages]
         request = self._session.request(
-            [*turns, Message("user", prompt)],
+            [*turns, Message("user", self._prompt)],
             model=self._model,
             task=self._task,
             system="\n\n".join(filter(None, (system, instruction))),
@@ -224,13 +231,13 @@ class RequestBuilder:
         self, template: Template, system: str, prompt: str, beside: list[str]
     ) -> tuple[str, str]:
         """Insert the cell into a template; return the system prompt and the prompt."""
-        cell = prompt
+        cell, text = prompt, self._marks.without(prompt)
         with _naming(template, self._session.settings.templates):
             if not system and template.system is not None:
-                (system,) = self._expanded([template.system], [*beside, cell], cell=cell)
+                (system,) = self._expanded([template.system], [*beside, cell], cell=text)
             around = [*beside, cell, system]
             prompt = template.prompt(
-                cell, lambda body: self._expanded([body], around, cell=cell)[0]
+                cell, lambda body: self._expanded([body], around, cell=text)[0]
             )
         return system, prompt
 
@@ -262,7 +269,9 @@ class RequestBuilder:
             access.find(self._session.select(name).model.provider)
 
         def redacted() -> list[list[str]]:
-            expanded = expand(texts, _evaluator(names), names=names, limit=limit, count=count)
+            expanded = expand(
+                texts, _evaluator(names), names=names, limit=limit, count=count, marks=self._marks
+            )
             return [access.redact([prompt.text, *prompt.notes]) for prompt in expanded]
 
         try:

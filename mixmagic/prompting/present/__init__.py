@@ -1,4 +1,4 @@
-"""Values as text for a model.
+"""Values as text for a model, and as images.
 
 To present a new kind of value: a function in one of these modules, and a branch that calls it.
 """
@@ -16,6 +16,7 @@ from mixmagic.prompting.truncate import Excerpt, Excerpts
 
 # Tokens that a value may take, unless it is a string: a string was meant to be read whole.
 _MOST = 8_000
+_OWN = "_repr_prompt_"
 
 
 def excerpts(value: object, name: str) -> Excerpts:
@@ -37,9 +38,10 @@ def excerpts(value: object, name: str) -> Excerpts:
         Excerpts; `within(limit, count)` returns the one to insert.
 
     Raises:
-        BadArguments: The value is a picture, or its text does not tell its content: a generator,
-            an HTTP response, an open file, an object without its own `__repr__`, or a list or dict
-            of nothing else. The hint says what to write instead.
+        BadArguments: The value is sound, video or a drawing, binary, or contains an image; or its
+            text does not tell its content: a generator, an HTTP response, an open file, an object
+            without its own `__repr__`, or a list or dict of nothing else. The hint says what to
+            write instead.
         Exception: Anything that the value's own methods raise, here or from `within`.
 
     Example:
@@ -47,13 +49,17 @@ def excerpts(value: object, name: str) -> Excerpts:
         Excerpt(text="{'a': [1, 2]}", cut='')
     """
     value = unwrapped(value)
-    presents_itself = getattr(type(value), "_repr_prompt_", None)
-    if presents_itself is not None:
-        return Excerpts(_own_excerpt(value, presents_itself))
+    if presents_itself(value):
+        return Excerpts(_own_excerpt(value, getattr(type(value), _OWN)))
     if isinstance(value, str):
         return Excerpts([Excerpt(str(value))])
     found = data_excerpts(value, name) or code_excerpts(value) or plain_excerpts(value, name)
     return Excerpts(found, _MOST)
+
+
+def presents_itself(value: object) -> bool:
+    """Return True if a value's class has a `_repr_prompt_()`."""
+    return getattr(type(value), _OWN, None) is not None
 
 
 def _own_excerpt(value: object, present: Callable[[Any], object]) -> Iterator[Excerpt]:

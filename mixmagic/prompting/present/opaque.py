@@ -1,4 +1,4 @@
-"""Values whose text does not tell their content: pictures, responses, files, iterators.
+"""Values whose text does not tell their content: drawings, sound, responses, files, iterators.
 
 Imports no library: a value of one can only exist if the library is loaded.
 """
@@ -18,7 +18,8 @@ from mixmagic.errors import BadArguments
 _ADDRESS = re.compile(r" object>$|\bat 0x[0-9a-fA-F]+\b|\b0x[0-9a-fA-F]{8,}\b")
 # Content in a label: `n=3`, `mode: fast`.
 _FACT = re.compile(r"\w(?:=|: )\S")
-_PICTURES = ("_repr_png_", "_repr_jpeg_", "_repr_svg_")
+# Control characters that no text has.
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 # Attributes that hold the content of a value whose text is a mere label, and the expression for
 # it; the first match counts.
 _CONTENTS = (
@@ -52,7 +53,7 @@ def unwrapped(value: Any) -> Any:
         >>> unwrapped(IPython.display.Markdown("# Tea"))
         '# Tea'
     """
-    if is_a(value, "IPython.core.display", "DisplayObject") and not _is_media(value):
+    if is_a(value, "IPython.core.display", "DisplayObject") and not is_media(value):
         data = getattr(value, "data", None)
         if isinstance(data, str | dict | list):
             return data
@@ -69,17 +70,21 @@ def refusal(value: Any, text: str, name: str) -> BadArguments | None:
         >>> refusal(requests.get("https://example.org"), "<Response [200]>", "page").hint
         'Write `{{ page.text }}`.'
     """
-    if is_media(value) or (_is_label(text) and any(_has(value, method) for method in _PICTURES)):
-        kind = type(value)
-        library = kind.__module__.partition(".")[0]
+    if kind := _media(value):
         return BadArguments(
-            f"`{name}` is a picture ({library} {kind.__name__}): pictures cannot be sent, only"
-            " text.",
-            _in_place_of_picture(value, name),
+            f"`{name}` is {kind} ({_library(value)} {type(value).__name__}): only text and whole"
+            " images are sent.",
+            _in_place_of_media(value, name),
+        )
+    if isinstance(value, bytes | bytearray) and not _is_text(value):
+        return BadArguments(
+            f"`{name}` is {len(value):,} bytes that are neither text nor a PNG, JPEG, GIF or WebP"
+            " image.",
+            f"Insert them as text, such as {braces(name, '{}.hex()')}.",
         )
     awaited = inspect.isawaitable(value)
     always = isinstance(value, io.IOBase) or inspect.iscoroutine(value)
-    if not always and not _is_label(text):
+    if not always and not is_label(text):
         return None
     if awaited:
         how = _await_hint(name)
@@ -108,29 +113,60 @@ def is_a(value: object, module: str, name: str) -> bool:
     return isinstance(known, type) and isinstance(value, known)
 
 
-def _is_media(value: object) -> bool:
-    """Return True if IPython shows a value as a picture, video or audio."""
-    kinds = ("Image", "SVG", "Video", "Audio")
-    modules = ("IPython.core.display", "IPython.lib.display")
-    return any(is_a(value, module, kind) for module in modules for kind in kinds)
-
-
 def is_media(value: object) -> bool:
-    """Return True if a value is a picture, video or audio, whatever its text is."""
-    plots = is_a(value, "matplotlib.artist", "Artist")
-    return plots or is_a(value, "PIL.Image", "Image") or _is_media(value)
+    """Return True if a value is an image, a part of a figure, sound or video."""
+    return bool(_media(value))
 
 
-def _in_place_of_picture(value: object, name: str) -> str:
-    """Return what to insert in place of a picture."""
+def _media(value: object) -> str:
+    """Return the kind of a value that is not text, for a message; empty for other values."""
+    if is_a(value, "PIL.Image", "Image") or is_a(value, "matplotlib.figure", "FigureBase"):
+        return "an image inside of another value"
+    if is_a(value, "matplotlib.artist", "Artist"):
+        return "a part of a figure"
+    for name, kind in _SHOWN.items():
+        if any(is_a(value, f"IPython.{module}.display", name) for module in ("core", "lib")):
+            return kind
+    return ""
+
+
+# Classes of IPython whose objects are not text, and what they are.
+_SHOWN = {
+    "Image": "an image inside of another value",
+    "SVG": "a drawing",
+    "Video": "a video",
+    "YouTubeVideo": "a video",
+    "Audio": "sound",
+}
+
+
+def _library(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _is_text(value: bytes | bytearray) -> bool:
+    """Return True if bytes are UTF-8 without control characters."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return not _BINARY.search(value)
+
+
+def _in_place_of_media(value: object, name: str) -> str:
+    """Return what to insert in place of media that cannot be sent."""
     if is_a(value, "IPython.core.display", "SVG"):
         return f"Its source is text: write {braces(name, '{}.data')}."
+    if is_a(value, "matplotlib.figure", "FigureBase") or is_a(value, "PIL.Image", "Image"):
+        return f"Give each image braces of its own: {braces(name, '{}')}."
     if is_a(value, "matplotlib.artist", "Artist"):
-        return "Insert the data that it shows, such as a DataFrame."
-    return "Describe it in words, or insert the data that it shows."
+        return f"Write {braces(name, '{}.figure')} for the whole figure."
+    if is_a(value, "IPython.core.display", "Image"):
+        return f"Give each image braces of its own: {braces(name, '{}')}."
+    return "Describe it in words, or insert a transcript."
 
 
-def _is_label(text: str) -> bool:
+def is_label(text: str) -> bool:
     """Return True if each line of a text is one `<…>`, the `repr` of values without a literal.
 
     Markup is not: its first `<…>` ends before the line does.

@@ -43,10 +43,12 @@ def plain_excerpts(value: object, name: str) -> Iterator[Excerpt]:
     """Yield shorter and shorter `repr`s of a container; the `str` of any other value.
 
     Raises:
-        BadArguments: The value is a picture or contains one; its text does not tell its content,
-            or it contains only such values.
+        BadArguments: The value is binary or media, or contains media; its text does not tell its
+            content, or it contains only such values.
         Exception: Anything that the value's `str` raises, or the `repr` of all its items.
     """
+    if isinstance(value, bytes | bytearray) and (problem := refusal(value, "", name)):
+        raise problem
     if _items(value) is None and not isinstance(value, bytes | bytearray):
         text = str(value)
         if problem := refusal(value, text, name):
@@ -76,7 +78,7 @@ class ReprWriter:
     def __init__(self, name: str = "value") -> None:
         self.cut = ""
         self._name = name
-        self._picture: BadArguments | None = None
+        self._media: BadArguments | None = None
         self._empty: Exception | None = None  # about the first value whose text is meaningless
         self._meaningful = False  # True if some value, not just a key, has a meaningful text
         self._open: list[int] = []
@@ -84,8 +86,8 @@ class ReprWriter:
 
     @property
     def refusal(self) -> Exception | None:
-        """The error if the text cannot be sent: it has a picture, or no meaningful value."""
-        return self._picture or (None if self._meaningful else self._empty)
+        """The error if the text cannot be sent: it has media, or no meaningful value."""
+        return self._media or (None if self._meaningful else self._empty)
 
     @property
     def failures(self) -> list[str]:
@@ -128,7 +130,7 @@ class ReprWriter:
         if type(value) not in _NUMBERS:  # there may be very many numbers
             problem = refusal(value, text, item(self._name))
         if problem and is_media(value):
-            self._picture = self._picture or problem
+            self._media = self._media or problem
         self._empty = self._empty or problem
         self._meaningful = self._meaningful or not (problem or failed)
         return text

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import typing
 from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Any
 
 import openai.types.chat.completion_create_params as openai_params
+import PIL.Image
 import pytest
 import together.types.chat.completion_create_params as together_params
 import typing_extensions
 from official import HELLO, MODEL, NAMES, send
 from server import Answer, whole
 from server import together as pieces
+
+from mixmagic.prompting.images import encoded
 
 TYPES = {"together": together_params, "openai": openai_params}
 # Together's package does not know the field that has some of its models count what they stream
@@ -145,6 +150,39 @@ def test_a_body_is_the_one_that_the_package_sends(session, server, name, case, s
     assert own.path == "/v1/chat/completions"
     for header in ("authorization", "content-type"):
         assert own.headers[header] == official.headers[header]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stream", [True, False])
+def test_images_are_sent_as_the_package_sends_them(session, server, name, stream):
+    """The same messages in OpenAI's form, given to both, and as a list of texts and images."""
+    image = PIL.Image.new("RGB", (40, 30), "red")
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(encoded(image, 'x').image.data).decode()}"
+    messages = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is "},
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "text", "text": "?"},
+            ],
+        }
+    ]
+    extra = {"stream_options": {"include_usage": True}} if stream else {}
+    send(name, messages=messages, stream=stream, extra_body=extra)
+    for prompt in (messages, ["What is ", written.getvalue(), "?"], ("What is ", image, "?")):
+        session.ask(prompt, model=f"{name}:{MODEL}", stream=stream)
+    official, *own = (each.body for each in server.received)
+    official = {key: value for key, value in official.items() if value is not False}
+    assert own == [official] * 3
+    kinds = TYPES[name]
+    kind = kinds.CompletionCreateParamsNonStreaming
+    if stream:
+        kind = kinds.CompletionCreateParamsStreaming
+    typed = {key: value for key, value in official.items() if key not in UNTYPED[name]}
+    assert misfits(typed, kind) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
