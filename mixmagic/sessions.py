@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from mixmagic.core import lazy
 from mixmagic.core.keywords import Parameters, listed
 from mixmagic.core.lazy import cached
-from mixmagic.tasks.defaults import Defaults
+from mixmagic.tasks.defaults import Defaults, chosen_by
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from collections.abc import Callable, Generator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.core.settings import Settings
     from mixmagic.core.values import Delta, Model, Request, Stream
     from mixmagic.store.cache import AnswerCache
-    from mixmagic.store.ledger.budgets import Balance
+    from mixmagic.store.ledger.budgets import Balance, Limit
     from mixmagic.store.ledger.ledger import Ledger
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
 
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
 _LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
-                   "cassette", "cassette_mode", "notebook_model")  # fmt: skip
+                   "cassette", "cassette_mode")  # fmt: skip
 
 
 class Session(Defaults):
@@ -108,15 +108,17 @@ class Session(Defaults):
             UnknownModel: No catalog row has this name.
         """
         _ = self.notebook  # it may have been renamed, and the settings may have changed
-        model, task = params.get("model"), params.get("task")
+        task, defaults = params.get("task"), self.defaults()
+        chosen = defaults.get("model") if params.get("model") is None else params["model"]
         request: Request = lazy.load("mixmagic.tasks.question").question(
             prompt,
             self.catalog,
-            lambda tokens: self.asked_name(model, task=task, tokens=tokens),
+            lambda tokens: self._name(chosen, task, tokens),
+            defaults=defaults,
             stream=stream,
             params=params,
             resolve=self.named,
-            chosen_by="" if model is not None else self._chosen_by(task),
+            chosen_by=chosen_by(chosen, task),
         )
         return request
 
@@ -231,6 +233,16 @@ class Session(Defaults):
         """
         return self.ledger.balances(self.notebook)
 
+    def limits(self) -> list[Limit]:
+        """Return the limits that apply to a call now, the narrowest first; the ledger is not read.
+
+        Raises:
+            StoreError: The budgets cannot be read.
+        """
+        from mixmagic.store.ledger.spend import day
+
+        return self.ledger.budgets.limits(self.notebook, day())
+
     def live_models(self, provider: str) -> list[Model]:
         """Ask a provider for its models; return them, completed from the catalog.
 
@@ -259,11 +271,15 @@ class Session(Defaults):
 
     def _outdated(self, before: Settings, after: Settings) -> list[Any]:
         """Forget the parts whose settings have changed; return those that must be closed."""
-        if before.model != after.model:
-            self._model = None
+        from mixmagic.core.settings import DEFAULTS
+
+        self._forget(before, after)
+        if (catalog := self.__dict__.get("catalog")) is not None:
+            catalog.own_aliases = after.aliases
         if (cache := self.__dict__.get("cache")) is not None:
             cache.follow(before, after)
-        before = replace(before, model=after.model, live=after.live)
+        seen = {name: getattr(after, name) for name in (*DEFAULTS, "live", "beside", "aliases")}
+        before = replace(before, **seen)
         if before == after:
             return []
         stale = ["stream"]

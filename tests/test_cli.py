@@ -221,7 +221,8 @@ def test_windows_has_its_own_error_for_a_closed_pipe(monkeypatch, error, system,
 def test_alone_it_lists_its_commands_and_its_version():
     ran = run()
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == run("--help").stdout
+    assert ran.stdout.endswith(f"\n\n{run('--help').stdout}")
+    assert ran.stdout.startswith("Settings (`mixmagic set -h`):\n  model        8x7b     default\n")
     assert "mixmagic doctor " in ran.stdout
     assert run("--version").stdout == f"{mixmagic.__version__}\n"
 

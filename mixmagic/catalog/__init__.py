@@ -5,6 +5,7 @@ May be imported by `layers` and everything above them. A new provider is one mor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,10 @@ class Catalog:
     Args:
         user_dir: The folder of the user's own files; it need not exist.
 
+    Attributes:
+        own_aliases: The user's names of models, in lower case; can be changed. A name that is both
+            in a file and here is refused: neither hides the other.
+
     Raises:
         BadArguments: A file is not a valid catalog file.
 
@@ -50,6 +55,7 @@ class Catalog:
             self._add(path)
         for path in sorted(user_dir.glob("*.toml")) if user_dir else []:
             self._add(path, f"your own {path.name}")
+        self.own_aliases: Mapping[str, str] = {}
         self._version = object()  # of the rows
         self._latest_index = _Index(self._version, self._models, self._providers)
 
@@ -120,7 +126,10 @@ class Catalog:
             UnknownModel: No row has this name; the hint gives the closest ones.
         """
         wanted, index = name.strip(), self._index
-        if model := index.all.find(wanted):
+        model, target = index.all.find(wanted), self.own_alias(wanted)
+        if target is not None:
+            return self._of_alias(wanted, target, model)
+        if model:
             return priced(model)
         head, _, tail = wanted.partition(":")
         provider = self._providers.get(head.lower())
@@ -128,6 +137,7 @@ class Catalog:
             known = index.of_provider[provider.name].find(tail)
             return priced(known or Model(tail, provider, source="not in the catalog"))
         names = {n for model in index.rows for n in (model.name, model.id, *model.aliases)}
+        names |= self.own_aliases.keys()
         meant = did_you_mean(wanted, sorted(names), 2, 0.5)
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
@@ -146,6 +156,31 @@ class Catalog:
         known = names and names.find(model)
         return known.name if known else full
 
+    def own_alias(self, name: str) -> str | None:
+        """Return the model that one of the user's aliases names; `None` if there is no such alias.
+
+        Example:
+            >>> catalog.own_aliases = {"fast": "fireworks:8x7b"}
+            >>> catalog.own_alias("fast")
+            'fireworks:8x7b'
+        """
+        return self.own_aliases.get(name.strip().lower()) if self.own_aliases else None
+
+    def _of_alias(self, alias: str, target: str, hidden: Model | None) -> Model:
+        """Return the model of one of the user's aliases, which names no other alias."""
+        if hidden is not None:
+            raise UnknownModel(
+                f"{alias!r} is both your alias for {target} and a name of {hidden.name}.",
+                f"Write {hidden.name} or {target}, or remove it: `%mixmagic alias {alias} off`.",
+            )
+        if self.own_alias(target) is None:
+            with contextlib.suppress(UnknownModel):
+                return self.resolve(target)
+        raise UnknownModel(
+            f"Your alias {alias!r} means {target!r}, which is not a model.",
+            f"Set it anew: `%mixmagic alias {alias} MODEL`.",
+        )
+
     def serving(self, name: str) -> tuple[Model, ...]:
         """Return every row that a name means: several if providers share the alias.
 
@@ -160,7 +195,7 @@ class Catalog:
             >>> [model.name for model in Catalog().serving("disco")]
             ['together:disco']
         """
-        first, alias = self.resolve(name), name.strip().lower()
+        first, alias = self.resolve(name), (self.own_alias(name) or name).strip().lower()
         if alias in (first.id.lower(), first.name.lower()):
             return (first,)
         rows = {first.provider.name: first}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.errors import BadArguments, MixmagicError, did_you_mean
 
 if TYPE_CHECKING:  # imported when a command runs: `%load_ext` stays light
     from mixmagic.commands._parser import Parser
@@ -102,7 +102,7 @@ def parse(words: list[str], place: Place) -> Callable[[Session, Out], int | None
     """Parse a command line; return a function that runs the command.
 
     Args:
-        words: A command's name and its arguments; if empty, the overview is shown.
+        words: A command's name and its arguments; if empty, settings and commands are shown.
         place: A notebook or a shell.
 
     Raises:
@@ -111,8 +111,10 @@ def parse(words: list[str], place: Place) -> Callable[[Session, Out], int | None
     """
     from mixmagic.commands._parser import HelpAsked
 
-    name, *rest = words or [""]
-    if name in ("", "-h", "--help"):
+    if not words:
+        return partial(_show_overview, place)
+    name, *rest = words
+    if name in ("-h", "--help"):
         raise HelpAsked(overview(place))
     if name not in names() or not _is_for(load(name), place):
         other: Place = "shell" if place == "notebook" else "notebook"
@@ -127,3 +129,14 @@ def parse(words: list[str], place: Place) -> Callable[[Session, Out], int | None
 
 def _run(command: Command, options: Namespace, session: Session, out: Out) -> int | None:
     return command.run(session, options, out)
+
+
+def _show_overview(place: Place, session: Session, out: Out) -> None:
+    from mixmagic.commands import _settings
+
+    try:
+        lines = _settings.lines(session, in_shell=place == "shell")
+    except MixmagicError as error:  # in a file, which is named
+        lines = [error.message, error.hint]
+    title = f"Settings (`{_PROGS[place]} set -h`):"
+    out.print("\n".join([title, *(f"  {line}" for line in lines), "", overview(place)]))

@@ -307,6 +307,12 @@ def checked(convert: Callable[[str], Any], takes: str) -> Callable[[str], Any]:
     return convert_or_refuse
 
 
+def unescaped(written: str) -> str:
+    r"""Return a text in which `\n`, `\t` and `\\` are replaced."""
+    signs = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda sign: signs[sign[1]], written)
+
+
 def constant(*values: str) -> Values:
     """Return a hook for values that are always the same."""
     return lambda session, variables: values

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
+from mixmagic.errors import UnknownModel
 from mixmagic.sessions import Session
 
 ONLY_IN = "notebook"
@@ -19,23 +20,28 @@ def parser(prog: str) -> Parser:
 
 
 def full_name(session: Session, name: str) -> str:
-    """Return the full name of a model; a name that several providers serve as it is.
+    """Return the full name of a model; a name that several providers serve, or an alias, as it is.
 
     Raises:
         UnknownModel: There is no such model.
     """
-    first, *others = session.catalog.serving(name)
-    return name.strip() if others else first.name
+    first = session.named(name)  # recorded, if the catalog has it no more
+    try:
+        others = session.catalog.serving(name)[1:]
+    except UnknownModel:
+        return name.strip()
+    return name.strip() if others or session.catalog.own_alias(name) else first.name
+
+
+def using(session: Session) -> str:
+    """Return the model that the session uses by default, in one line."""
+    selection = session.select()
+    model = selection.model
+    about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
+    return f"Using {model.name} in this session ({about.rstrip('.')})."
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """Change the session's model."""
     session.model = full_name(session, options.model)
-    selection = session.select()
-    model = selection.model
-    about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
-    out.print(
-        f"Using {model.name} in this session ({about.rstrip('.')}).\n"
-        f'For all sessions, put model = "{session.model}" into config.toml'
-        " (`%mixmagic doctor` shows its path)."
-    )
+    out.print(f"{using(session)}\nFor all sessions: `%mixmagic set model {session.model} --save`.")

@@ -146,6 +146,8 @@ def write(path: Path, text: str | bytes, *, newline: str | None = None) -> None:
             part.write_text(text, "utf-8", newline=newline)
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # or the rename could reach the disk before the text
+        with contextlib.suppress(OSError):  # it is new, or another user's
+            part.chmod(stat.S_IMODE(real.stat().st_mode))
         _replace(part, real)
         _sync_folder(real.parent)
     finally:

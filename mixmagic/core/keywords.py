@@ -19,12 +19,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Parameters(TypedDict, total=False):
     """The keywords of `ask`, `stream`, `aask`, `astream` and `Session.request`.
 
-    `None` means that a parameter is not set. What one provider alone takes goes into `extra_body`.
+    What is not set, or `None`, is the session's default (`%mixmagic set`). What one provider alone
+    takes goes into `extra_body`.
 
     Attributes:
         model: A catalog name (`8x7b`, `fireworks:8x7b`, `local`) or `provider:API-string`; the
             session's default if not set.
-        system: The system prompt.
+        system: The system prompt; an empty one is none.
         task: A kind of work, such as `code`: its preset sets the temperature, and the model if the
             user has chosen none.
         temperature: Randomness, from 0 to 2.

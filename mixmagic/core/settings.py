@@ -1,29 +1,33 @@
 """The settings file, the environment and the folders: read in one place, passed down.
 
-May import `notebook`, `files`, `lazy`, `money`, `sealed` and `errors`.
+May import `notebook`, `files`, `lazy`, `money`, `params`, `sealed` and `errors`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mixmagic.core import files, lazy, notebook
 from mixmagic.core.money import Per, parse_dollars
+from mixmagic.core.params import check
 from mixmagic.core.sealed import sealed
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 
 _FILE, _NOTEBOOKS_FILE = "config.toml", "mixmagic.toml"
-_PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder", "notebook_model")
+_PLACES = ("config_dir", "data_dir", "cache_dir", "notebook", "folder", "beside", "sources")
 # Settings of one run alone: no file may have them.
 _OF_A_RUN = ("cassette", "cassette_mode")
+# The parameters that a call can have by default; and all that a call takes of the settings.
+PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop")
+DEFAULTS = ("model", "system", *PARAMETERS, "format")
+_BUDGETS = ("budget_session", "budget_day", "budget_month")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -32,8 +36,9 @@ class Settings:
     """The settings of one process.
 
     A later one of these wins: the defaults below, `config.toml` in `config_dir`, `mixmagic.toml`
-    in `folder` (which may set the model alone), the environment (`MIXMAGIC_MODEL`,
-    `MIXMAGIC_IDLE_TIMEOUT`, …). `MIXMAGIC_HOME` puts the first three folders below another one.
+    in `folder` (which comes with a project: it may set `DEFAULTS` alone, and lower a budget), the
+    environment (`MIXMAGIC_MODEL`, `MIXMAGIC_IDLE_TIMEOUT`, …). Above them are a session's own
+    values: see `tasks.defaults`. `MIXMAGIC_HOME` puts the first three folders below another one.
 
     Attributes:
         config_dir: `config.toml` and the user's `catalog/*.toml`.
@@ -42,9 +47,19 @@ class Settings:
         notebook: The notebook's canonical path; `None` if the front end does not name one.
         folder: The notebook's folder, or the working folder if there is no such file; a file `.env`
             there may hold API keys.
-        notebook_model: The default model of `mixmagic.toml` beside the notebook, the only one that
-            counts while a cassette is in use; `None` if there is none.
+        beside: The defaults that `mixmagic.toml` beside the notebook sets, the only ones that count
+            while a cassette is in use.
+        sources: Where each value comes from that is not the default below: a file's name, or a
+            variable's.
         model: The default model's name; `None` if the user has chosen none.
+        system: The system prompt of calls that have none.
+        temperature: The temperature of calls that give none; the next four are alike.
+        max_tokens: Tokens that an answer may have.
+        top_p: The probability of the likeliest words that are sampled from.
+        seed: The seed of sampling.
+        stop: Texts before which an answer ends.
+        format: The form of an answer in a cell, as for `--format`.
+        aliases: The user's own names of models, in lower case, for `config.toml` alone.
         live: True to stream answers into the notebook, False to show each one once it is complete;
             `None` depends on the front end.
         connect_timeout: Seconds for DNS, the connection and TLS together.
@@ -72,8 +87,17 @@ class Settings:
     cache_dir: Path
     notebook: str | None = None
     folder: Path = Path()
-    notebook_model: str | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     model: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    format: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     live: bool | None = None
     connect_timeout: float = 10.0
     first_byte_timeout: float = 180.0
@@ -139,27 +163,65 @@ class Settings:
         named = notebook.path(environ)
         there = named and os.path.exists(named)  # noqa: PTH110  # Path's may fail
         folder = Path(named).parent if named and there else _working_folder()
-        users, notebooks = config / _FILE, folder / _NOTEBOOKS_FILE
+        users, projects = config / _FILE, folder / _NOTEBOOKS_FILE
         # A folder that the user may not look into has none.
-        beside = _read_table(notebooks) if os.path.exists(notebooks) else {}  # noqa: PTH110
-        if others := beside.keys() - {"model"}:
+        beside = _read_table(projects) if os.path.exists(projects) else {}  # noqa: PTH110
+        if others := beside.keys() - {*DEFAULTS, *_BUDGETS}:
             raise BadArguments(
-                f"{notebooks} cannot set {min(others)!r}.",
-                "It sets the model alone; other settings are each user's own.",
+                f"{projects} cannot set {min(others)!r}.",
+                f"It sets {', '.join(DEFAULTS)} and lower budgets; the rest is each user's own.",
             )
-        model = _checked("model", beside["model"], notebooks) if beside else None
-        given = {name: (value, users) for name, value in _read_table(users).items()}
-        if wrong := given.keys() & set(_OF_A_RUN):
+        beside = {name: _checked(name, value, projects) for name, value in beside.items()}
+        own = _read_table(users)
+        if wrong := own.keys() & set(_OF_A_RUN):
             raise BadArguments(
                 f"{users} cannot set {min(wrong)!r}.",
                 f"Set {_variable(min(wrong))} in the environment.",
             )
-        given |= {name: (value, notebooks) for name, value in beside.items()}
-        for name, kind in _KINDS.items():
+        values = {name: _checked(name, value, users) for name, value in own.items()}
+        sources = dict.fromkeys(values, _FILE)
+        for name, value in beside.items():
+            if name in DEFAULTS:
+                values[name], sources[name] = value, _NOTEBOOKS_FILE
+        for name, kind in _OF_VARIABLES.items():
             if text := environ.get(_variable(name)):
-                given[name] = (_converted(text, kind), users)
-        values = {name: _checked(name, *where) for name, where in given.items()}
-        return cls(config, data, cache, named, folder, notebook_model=model, **values)
+                values[name] = _checked(name, _converted(text, kind), users)
+                sources[name] = _variable(name)
+        for name in beside.keys() & set(_BUDGETS):
+            if name not in values or beside[name] < values[name]:
+                values[name], sources[name] = beside[name], _NOTEBOOKS_FILE
+        defaults = {name: value for name, value in beside.items() if name in DEFAULTS}
+        return cls(config, data, cache, named, folder, defaults, sources, **values)
+
+
+def checked_default(name: str, value: Any) -> Any:
+    """Return the value of one of `DEFAULTS`, checked; `None` is no value.
+
+    Raises:
+        BadArguments: There is no such default, or its value is invalid.
+
+    Example:
+        >>> checked_default("stop", "END")
+        ['END']
+    """
+    if name not in DEFAULTS:
+        hint = f"{did_you_mean(name, DEFAULTS)}Defaults are {', '.join(DEFAULTS)}."
+        raise BadArguments(f"There is no default {name!r:.40}.", hint)
+    if name in PARAMETERS:
+        return check({name: value}).get(name)
+    if not isinstance(value, str | None):
+        raise BadArguments(f"{name} cannot be {value!r:.80}.", "It takes a text.")
+    return value
+
+
+def default_from_text(name: str, text: str) -> Any:
+    """Return the value of one of `DEFAULTS` that a text means; it is not checked.
+
+    Example:
+        >>> default_from_text("max_tokens", "300")
+        300
+    """
+    return _converted(text, _KINDS[name])
 
 
 def _variable(name: str) -> str:
@@ -177,7 +239,8 @@ def _working_folder() -> Path:
 
 # The type of each setting.
 _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
-_VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _KINDS))
+_OF_VARIABLES = {name: kind for name, kind in _KINDS.items() if name != "aliases"}
+_VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _OF_VARIABLES))
 # As bytes, if the system has them: nothing must be decoded to see whether it has changed.
 _RAW_ENVIRONMENT: Mapping[Any, Any] = getattr(os, "environb", os.environ)
 _RAW_VARIABLES = tuple(map(os.fsencode, _VARIABLES) if os.supports_bytes_environ else _VARIABLES)
@@ -189,6 +252,7 @@ _TAKES = {
     "float": "a number of seconds over 0",
     "Decimal | None": "US dollars, from 0 to a million, written as in 0.50",
     "int": "a whole number from 0 up",
+    "Mapping[str, str]": 'a table of names and models: fast = "openrouter:VENDOR/MODEL"',
 }
 
 
@@ -226,8 +290,8 @@ def _converted(text: str, kind: str) -> Any:
         if kind.startswith("bool"):
             return _TRUTH[text.lower()]
         # Python also accepts `1_0` as ten, and the digits of all scripts.
-        if kind in ("float", "int") and text.isascii() and "_" not in text:
-            return float(text) if kind == "float" else int(text)
+        if kind.startswith(("float", "int")) and text.isascii() and "_" not in text:
+            return float(text) if kind.startswith("float") else int(text)
     except (KeyError, ValueError):
         pass
     return text
@@ -240,10 +304,16 @@ def _checked(name: str, value: Any, path: Path) -> Any:
         raise BadArguments(
             f"There is no setting {name!r} ({path}).", f"Settings are: {', '.join(near)}."
         )
-    kind = _KINDS[name]
-    if kind == "Decimal | None":
-        with contextlib.suppress(BadArguments):
+    kind, takes = _KINDS[name], ""
+    try:
+        if name in PARAMETERS:
+            return check({name: value}).get(name)
+        if kind == "Decimal | None":
             return parse_dollars(value)
+    except BadArguments as error:
+        takes = error.hint if name in PARAMETERS else ""
+    if isinstance(value, dict) and all(type(each) is str for each in value.values()):
+        value = {each.strip().lower(): model.strip() for each, model in value.items()}
     valid = {
         "str": type(value) is str,
         "str | None": type(value) is str,
@@ -251,10 +321,12 @@ def _checked(name: str, value: Any, path: Path) -> Any:
         "bool | None": type(value) is bool,
         "float": type(value) in (int, float) and math.isfinite(value) and value > 0,
         "int": type(value) is int and value >= 0,
+        "Mapping[str, str]": isinstance(value, dict)
+        and all(type(each) is str for each in value.values()),
     }
     if not valid.get(kind):
         raise BadArguments(
             f"The setting {name!r} cannot be {value!r:.80} ({path} or {_variable(name)}).",
-            f"It takes {_TAKES[kind]}.",
+            takes or f"It takes {_TAKES[kind]}.",
         )
     return value

@@ -18,7 +18,7 @@ from mixmagic.calls.completion import (
 )
 from mixmagic.display.bundles import Bundle, in_tabs, thoughts_bundle, with_footer
 from mixmagic.display.segments import PlainText, Segments
-from mixmagic.errors import AnswerUnusable, MixmagicError
+from mixmagic.errors import AnswerUnusable, BadArguments, MixmagicError, did_you_mean
 from mixmagic.structured import extract, tables
 from mixmagic.text import page
 from mixmagic.text.code_blocks import code_blocks, fenced
@@ -270,3 +270,17 @@ FORMATS: Mapping[str, Format] = {
         note=_other_tables_note,
     ),
 }
+
+
+def format_named(name: str) -> Format:
+    """Return a format by its name.
+
+    Raises:
+        BadArguments: There is no such format.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    raise BadArguments(
+        f"There is no format {name!r:.40}.",
+        f"{did_you_mean(name, FORMATS)}Formats are {', '.join(FORMATS)}.",
+    )

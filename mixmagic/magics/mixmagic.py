@@ -6,23 +6,42 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
-from traitlets import Unicode
+from traitlets import Any as Any_
+from traitlets import Float, Int, Unicode
 
 if TYPE_CHECKING:  # imported when a command runs: `%load_ext` stays light
     from mixmagic.magics._shell.hooks import Hooks
     from mixmagic.sessions import Session
 
 
-class ModelName(Unicode):  # type: ignore[type-arg]  # Colab's traitlets has no generics
-    """A trait whose value is the session's model."""
+class _Default:
+    """A trait whose value is a default of the session's calls; `None` takes it back."""
 
-    def get(self, obj: Any, cls: Any = None) -> str:
-        return str(obj.session.model)
+    def get(self: Any, obj: Any, cls: Any = None) -> Any:
+        return {"model": obj.session.model, **obj.session.defaults()}.get(self.name)
 
-    def set(self, obj: Any, value: Any) -> None:
-        from mixmagic.commands.use import full_name
+    def set(self: Any, obj: Any, value: Any) -> None:
+        from mixmagic.commands.set import checked
 
-        obj.session.model = full_name(obj.session, str(self.validate(obj, value)))
+        value = self._validate(obj, value)
+        value = None if value is None else checked(obj.session, self.name, value)
+        obj.session.set_default(self.name, value, by_profile=obj.in_profile)
+
+
+class _Text(_Default, Unicode):  # type: ignore[type-arg]  # Colab's traitlets has no generics
+    """A text."""
+
+
+class _Number(_Default, Float):  # type: ignore[type-arg]
+    """A number."""
+
+
+class _Whole(_Default, Int):  # type: ignore[type-arg]
+    """A whole number."""
+
+
+class _Texts(_Default, Any_):
+    """A text, or a list of texts."""
 
 
 class _Notebook:
@@ -51,13 +70,19 @@ class _Notebook:
 class Mixmagic(Magics):
     """The `%mixmagic` of one session; `%config Mixmagic` shows its settings."""
 
-    model = ModelName(help="The default model.").tag(config=True)
+    model = _Text(None, allow_none=True, help="The default model.").tag(config=True)
+    system = _Text(None, allow_none=True, help="The system prompt.").tag(config=True)
+    temperature = _Number(None, allow_none=True, help="Randomness, 0 to 2.").tag(config=True)
+    max_tokens = _Whole(None, allow_none=True, help="Tokens of an answer.").tag(config=True)
+    top_p = _Number(None, allow_none=True, help="As for --top-p.").tag(config=True)
+    seed = _Whole(None, allow_none=True, help="As for --seed.").tag(config=True)
+    stop = _Texts(None, help="A text, or a list: as for --stop.").tag(config=True)
+    format = _Text(None, allow_none=True, help="As for --format.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
-        self.session = session
-        super().__init__(shell)  # the profile's configuration sets the model
-        if "model" in self.config.get("Mixmagic", {}):
-            session.player.profile_model = session.model
+        self.session, self.in_profile = session, True
+        super().__init__(shell)  # the profile's configuration sets the defaults
+        self.in_profile = False
 
     @no_var_expand
     @line_magic
@@ -71,7 +96,8 @@ class Mixmagic(Magics):
         out = _Notebook(self.shell)
         try:
             run = commands.parse(split(line), "notebook")
-            _ = self.session.notebook  # it may have been renamed, and the settings may have changed
+            if line.strip():  # the overview is shown also if a file of settings is damaged
+                _ = self.session.notebook  # renamed, perhaps, and the settings may have changed
             run(self.session, out)
         except HelpAsked as help_asked:
             out.print(str(help_asked))

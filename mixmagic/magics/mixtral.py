@@ -103,6 +103,8 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             system = asked.options.system or fix.INSTRUCTIONS
             asked = replace(asked, prompt=prompt, own=Namespace(failure=failure))
             asked = asked.with_options(raw=True, system=system, insert=True)
+            if asked.options.schema is None and asked.options.format is None:
+                asked = asked.with_options(format="markdown")  # not the user's default
         if asked.options.insert and not (
             asked.options.sends_nothing or self._new_cells.are_taken()
         ):

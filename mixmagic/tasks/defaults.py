@@ -1,15 +1,25 @@
-"""The models that a session can name, and its choice of one for a call."""
+"""What a session puts into a call that leaves it open: the model, the system prompt, and more.
+
+The first of these that has a value counts: the call itself (a cell's option, an argument), its
+template, this session (`%mixmagic set`, `%config Mixmagic`), the environment, `mixmagic.toml`
+beside the notebook, `config.toml`. If a setting changes, a session's earlier value is forgotten:
+the last word counts. While a cassette is in use, the session's own lines and `mixmagic.toml` count,
+but neither the environment, nor `config.toml`, nor IPython's profile.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
 from mixmagic.core.lazy import cached
+from mixmagic.errors import UnknownModel
 from mixmagic.tasks.configured import Configured
 
 if TYPE_CHECKING:  # `%load_ext` stays light
+    from collections.abc import Mapping
+
     from mixmagic.backends import Backends
     from mixmagic.catalog import Catalog
     from mixmagic.catalog.selection import Selection
@@ -22,7 +32,7 @@ _DEFAULT_MODEL = "8x7b"
 
 
 class Defaults(Configured):
-    """Base of `Session`: the catalog, the providers, and the model of a call that names none.
+    """Base of `Session`: the catalog, the providers, and the defaults of calls.
 
     Args:
         settings: Settings that never change; read from the file and the environment if `None`.
@@ -30,14 +40,17 @@ class Defaults(Configured):
 
     def __init__(self, settings: Settings | None) -> None:
         super().__init__(settings)
-        self._model: str | None = None
+        self._own: dict[str, Any] = {}  # what this session has set
+        self._of_profile: set[str] = set()  # the names among them that IPython's profile has set
 
     @cached
     def catalog(self) -> Catalog:
         """The models that can be named."""
         from mixmagic.catalog import Catalog
 
-        return Catalog(self.settings.config_dir / "catalog")
+        catalog = Catalog(self.settings.config_dir / "catalog")
+        catalog.own_aliases = self.settings.aliases
+        return catalog
 
     @cached
     def player(self) -> Player:
@@ -75,7 +88,10 @@ class Defaults(Configured):
         Raises:
             BadArguments: There is no such task.
         """
-        chosen = model if model is not None else self._chosen_model
+        return self._name(self.defaults().get("model") if model is None else model, task, tokens)
+
+    def _name(self, chosen: str | None, task: str | None, tokens: int) -> tuple[str, str]:
+        """Return the name of the model that a call or the user has chosen, else the task's."""
         if chosen is not None or task is None:
             return _DEFAULT_MODEL if chosen is None else chosen, ""
         names: tuple[str, str] = lazy.load("mixmagic.catalog.selection").name_for_task(
@@ -96,9 +112,12 @@ class Defaults(Configured):
             >>> session.select("fireworks:8x7b").model.name
             'fireworks:8x7b'
         """
-        selection: Selection = lazy.load("mixmagic.catalog.selection").select(
-            self.model if name is None else name, self.catalog, self.available
-        )
+        name = self.model if name is None else name
+        selecting = lazy.load("mixmagic.catalog.selection")
+        try:
+            selection: Selection = selecting.select(name, self.catalog, self.available)
+        except UnknownModel:
+            selection = selecting.Selection(self.named(name))
         return selection
 
     def named(self, name: str) -> Model:
@@ -129,22 +148,79 @@ class Defaults(Configured):
 
         It can be set, and stays so until the setting changes.
         """
-        return self._chosen_model or _DEFAULT_MODEL
+        return self.defaults().get("model") or _DEFAULT_MODEL
 
     @model.setter
-    def model(self, name: str) -> None:
-        self._model = name
+    def model(self, name: str | None) -> None:
+        self.set_default("model", name)
 
-    @property
-    def _chosen_model(self) -> str | None:
-        """The default model's name if the user has chosen it: no task preset overrides that."""
-        settings, own = self.settings, self._model
-        if self.player.in_use(settings):  # then the user's own defaults do not count
-            return settings.notebook_model if own in (None, self.player.profile_model) else own
-        return settings.model if own is None else own
+    def defaults(self) -> Mapping[str, Any]:
+        """Return the values for calls that leave them open, by name; see `core.settings.DEFAULTS`.
 
-    def _chosen_by(self, task: str | None) -> str:
-        """Return what has chosen the model of a call that names none, if the user has not."""
-        if self._chosen_model is not None:
-            return ""
-        return f"task {task}" if task is not None else "default"
+        Example:
+            >>> session.set_default("temperature", 0)
+            >>> session.defaults()
+            {'temperature': 0}
+        """
+        settings = self.settings
+        own: Mapping[str, Any] = self._own
+        if self.player.in_use(settings):
+            given = settings.beside
+            own = {name: value for name, value in own.items() if name not in self._of_profile}
+        else:
+            names = lazy.load("mixmagic.core.settings").DEFAULTS
+            given = {name: getattr(settings, name) for name in names}
+        values = {**given, **own}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def set_default(self, name: str, value: Any, *, by_profile: bool = False) -> None:
+        """Set a value for this session's calls that leave it open.
+
+        Args:
+            name: One of `core.settings.DEFAULTS`.
+            value: Its value; `None` takes it back: then the settings count again.
+            by_profile: True if IPython's profile sets it, not the notebook.
+
+        Raises:
+            BadArguments: There is no such default, or its value is invalid.
+
+        Example:
+            >>> session.set_default("system", "Answer in one sentence.")
+        """
+        _ = self.settings  # a change that has not been seen yet must not undo this
+        checked = lazy.load("mixmagic.core.settings").checked_default(name, value)
+        with lazy.lock:
+            own = {each: kept for each, kept in self._own.items() if each != name}
+            self._own = own if checked is None else {**own, name: checked}
+            self._of_profile.discard(name)
+            if by_profile:
+                self._of_profile.add(name)
+
+    def origin(self, name: str) -> str:
+        """Return where a default comes from: `this session`, a variable, a file or `default`.
+
+        Example:
+            >>> session.origin("model")
+            'default'
+        """
+        settings = self.settings
+        recorded = self.player.in_use(settings)
+        of_profile = name in self._of_profile
+        if name in self._own and not (recorded and of_profile):
+            return "IPython profile" if of_profile else "this session"
+        if recorded:
+            return "mixmagic.toml" if name in settings.beside else "default"
+        return settings.sources.get(name, "default")
+
+    def _forget(self, before: Settings, after: Settings) -> None:
+        """Forget the session's own values of settings that have changed."""
+        names = lazy.load("mixmagic.core.settings").DEFAULTS
+        changed = {name for name in names if getattr(before, name) != getattr(after, name)}
+        self._own = {name: own for name, own in self._own.items() if name not in changed}
+
+
+def chosen_by(model: str | None, task: str | None) -> str:
+    """Return what has chosen the model of a call, if neither the call nor the user has."""
+    if model is not None:
+        return ""
+    return f"task {task}" if task is not None else "default"

@@ -1,7 +1,7 @@
 """Which cassette a session uses: the environment's, else that of the notebook's own line.
 
-While one is in use, only the notebook and a file `mixmagic.toml` beside it say which model a call
-means: the user's own defaults do not count, so that it replays on every machine.
+While one is in use, the user's own names of models count only for what is not recorded, so that a
+notebook replays on every machine; for defaults, see `defaults`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Player:
 
     Attributes:
         line: The notebook's own line, as it was run last; `None` if there is none.
-        profile_model: The default model of the user's IPython profile, if it sets one.
 
     Example:
         >>> session.player.use("lesson.cassette.jsonl")
@@ -58,7 +57,6 @@ class Player:
 
     def __init__(self) -> None:
         self.line = Line.inherited()
-        self.profile_model: str | None = None
         self._tapes: dict[object, Tape] = {}
         self._scopes = Scopes()
 
@@ -135,7 +133,7 @@ class Player:
         self._scopes.begin_cell(name, identity)
 
     def resolve(self, name: str, catalog: Catalog, settings: Callable[[], Settings]) -> Model:
-        """Return the model that a name means; if the catalog has it no more, the recorded one.
+        """Return the model that a name means; of the user's own names, the recorded one.
 
         The settings are looked at only then: it takes as long as all the rest of a request.
 
@@ -143,14 +141,20 @@ class Player:
             UnknownModel: No row has this name, and no recording.
         """
         try:
-            return catalog.resolve(name)
+            own = catalog.own_alias(name) is not None
+            model = None if own else catalog.resolve(name)
         except UnknownModel:
-            if (tape := self.tape(settings())) is not None:
-                from mixmagic.layers.replay import asked_model
+            if (model := self._recorded(name, catalog, settings())) is None:
+                raise
+        return model or self._recorded(name, catalog, settings()) or catalog.resolve(name)
 
-                if (model := asked_model(tape, name.strip(), catalog)) is not None:
-                    return model
-            raise
+    def _recorded(self, name: str, catalog: Catalog, settings: Settings) -> Model | None:
+        """Return the model of a recording in the cassette in use that asked for a name."""
+        if (tape := self.tape(settings)) is None:
+            return None
+        from mixmagic.layers.replay import asked_model
+
+        return asked_model(tape, name.strip(), catalog)
 
 
 def cassette_path(settings: Settings, file: str = "") -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
 from mixmagic.catalog import Catalog
@@ -11,6 +11,7 @@ from mixmagic.catalog.selection import task_preset
 from mixmagic.core.keywords import Parameters
 from mixmagic.core.money import Budget, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
+from mixmagic.core.settings import PARAMETERS
 from mixmagic.core.values import CachePolicy, Control, Message, Model, Request
 from mixmagic.errors import BadArguments, counted
 from mixmagic.prompting.parts import with_parts
@@ -20,6 +21,7 @@ from mixmagic.structured.openai_strict import response_format
 _OF_THE_CALL = ("model", "system", "task", "budget", "timeout", "cache")
 # Sizes of images in a note, at most.
 _SHOWN = 3
+_NO_DEFAULTS: Mapping[str, Any] = {}
 
 
 def question(
@@ -31,12 +33,14 @@ def question(
     params: Parameters,
     resolve: Callable[[str], Model] | None = None,
     chosen_by: str = "",
+    defaults: Mapping[str, Any] = _NO_DEFAULTS,
 ) -> Request:
     """Return a checked request, to the first catalog row of the asked name.
 
     The arguments are those of `Session.request`. `asked_name` returns the model's name for a
     number of tokens, prompt and answer together, and why a task has chosen it, if one has.
     `resolve` returns the model of a name, if not the catalog does; `chosen_by` is for the control.
+    `defaults` are the system prompt and the parameters of a call that leaves them open.
 
     Raises:
         BadArguments: The prompt is empty, or a parameter is invalid.
@@ -44,8 +48,12 @@ def question(
     """
     task, cache = params.get("task"), params.get("cache", "auto")
     timeout, budget = params.get("timeout"), params.get("budget")
-    sampling = {name: value for name, value in params.items() if name not in _OF_THE_CALL}
+    given = {name: value for name, value in params.items() if value is not None}
+    usual = {name: defaults[name] for name in PARAMETERS if name in defaults}
+    sampling = {n: value for n, value in {**usual, **given}.items() if n not in _OF_THE_CALL}
     messages = conversation(with_parts(prompt), params.get("system"))
+    if "system" not in given and not any(message.role == "system" for message in messages):
+        messages = conversation(messages, defaults.get("system"))
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
     if cache not in get_args(CachePolicy):

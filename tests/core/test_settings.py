@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_empty_variables_are_unset(home, write):
         ("model = ", "cannot be read", "Fix the file"),
         (b"model = '\xff'", "cannot be read", "Fix the file"),
         ("modle = 'x'", "no setting 'modle'", "Settings are: model."),
-        ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, live, connect_timeout, "),
+        ("xyzzy = 1", "no setting 'xyzzy'", "Settings are: model, system, temperature, "),
         ("[model]\nname = 'x'", "'model' cannot be {'name': 'x'}", "It takes a text."),
         ("model = 5", "'model' cannot be 5", "It takes a text."),
         ("live = 'yes'", "'live' cannot be 'yes'", "It takes true or false."),
@@ -169,7 +170,7 @@ def test_a_version_changes_with_the_file_and_each_variable(home, write, monkeypa
 
 
 class TestBesideTheNotebook:
-    """A file `mixmagic.toml` in the notebook's folder names its model."""
+    """A file `mixmagic.toml` in the notebook's folder sets what its calls take by default."""
 
     @pytest.fixture
     def beside(self, tmp_path, monkeypatch):
@@ -183,11 +184,11 @@ class TestBesideTheNotebook:
 
     def test_it_wins_over_the_users_file_and_the_environment_over_it(self, home, write, beside):
         write('model = "local"')
-        assert (load(home).model, load(home).notebook_model) == ("local", None)
+        assert (load(home).model, load(home).beside) == ("local", {})
         beside('model = "8x22b"')
-        assert (load(home).model, load(home).notebook_model) == ("8x22b", "8x22b")
+        assert (load(home).model, load(home).beside) == ("8x22b", {"model": "8x22b"})
         settings = load(home, MIXMAGIC_MODEL="disco")
-        assert (settings.model, settings.notebook_model) == ("disco", "8x22b")
+        assert (settings.model, settings.beside) == ("disco", {"model": "8x22b"})
 
     def test_it_is_that_of_the_notebooks_folder(self, home, tmp_path, beside):
         beside('model = "local"')
@@ -195,7 +196,7 @@ class TestBesideTheNotebook:
         (tmp_path / "lessons" / "one.ipynb").touch()
         (tmp_path / "lessons" / "mixmagic.toml").write_text('model = "8x22b"')
         settings = load(home, JPY_SESSION_NAME=str(tmp_path / "lessons" / "one.ipynb"))
-        assert settings.notebook_model == "8x22b"
+        assert settings.beside == {"model": "8x22b"}
 
     def test_a_change_is_seen(self, session, beside):
         assert session.model == "8x7b"
@@ -207,16 +208,67 @@ class TestBesideTheNotebook:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ('budget_day = "100"', "mixmagic.toml cannot set 'budget_day'"),
             ('ca_file = "mine.pem"', "mixmagic.toml cannot set 'ca_file'"),
+            ('cassette = "x"', "mixmagic.toml cannot set 'cassette'"),
+            ("idle_timeout = 5", "mixmagic.toml cannot set 'idle_timeout'"),
+            ("budget_floor = 5", "mixmagic.toml cannot set 'budget_floor'"),
+            ("cache = false", "mixmagic.toml cannot set 'cache'"),
+            ('base_url = "http://127.0.0.1"', "mixmagic.toml cannot set 'base_url'"),
+            ('[aliases]\nlocal = "openrouter:a/b"', "mixmagic.toml cannot set 'aliases'"),
+            ("temperature = 3", "'temperature' cannot be 3"),
+            ("max_tokens = 0", "'max_tokens' cannot be 0"),
+            ("stop = [1]", "'stop' cannot be"),
+            ("budget_day = -1", "'budget_day' cannot be -1"),
             ("model = 3", "'model' cannot be 3"),
             ("model", "mixmagic.toml cannot be read"),
         ],
     )
-    def test_it_sets_the_model_alone(self, home, beside, text, says):
+    def test_it_sets_defaults_and_budgets_alone(self, home, beside, text, says):
         beside(text)
         with pytest.raises(BadArguments, match=says):
             load(home)
+
+    def test_it_lowers_a_budget_and_never_raises_one(self, home, write, beside):
+        beside('budget_day = "2"\nbudget_month = 1')
+        assert load(home).budgets == {"day": 2, "month": 1}
+        write("budget_day = 1\nbudget_month = 5\nbudget_session = 3")
+        settings = load(home, MIXMAGIC_BUDGET_SESSION="4")
+        assert settings.budgets == {"session": 4, "day": 1, "month": 1}
+        assert settings.sources["budget_month"] == "mixmagic.toml"
+        assert settings.sources["budget_day"] == "config.toml"
+        assert load(home, MIXMAGIC_BUDGET_DAY="9").budgets["day"] == 2
+        assert load(home, MIXMAGIC_BUDGET_DAY="0.5").budgets["day"] == Decimal("0.5")
+
+
+def test_defaults_of_calls_come_from_files_and_variables(home, write):
+    write('system = "Be brief."\ntemperature = 1\nstop = "END"\nmax_tokens = 9\n')
+    settings = load(home, MIXMAGIC_TEMPERATURE="0.5", MIXMAGIC_SEED="7", MIXMAGIC_SYSTEM="Be kind.")
+    assert (settings.system, settings.temperature, settings.seed) == ("Be kind.", 0.5, 7)
+    assert (settings.stop, settings.max_tokens) == (["END"], 9)
+    assert settings.sources == {
+        "system": "MIXMAGIC_SYSTEM",
+        "temperature": "MIXMAGIC_TEMPERATURE",
+        "seed": "MIXMAGIC_SEED",
+        "stop": "config.toml",
+        "max_tokens": "config.toml",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "takes"),
+    [
+        ("temperature", "hot", "a number from 0 to 2"),
+        ("temperature", "nan", "a number from 0 to 2"),
+        ("max_tokens", "1.5", "a whole number"),
+        ("seed", "-1", "a whole number"),
+        ("top_p", "2", "a number from 0 to 1"),
+    ],
+)
+def test_a_wrong_default_in_a_variable_is_refused(home, name, text, takes):
+    with pytest.raises(BadArguments, match=f"'{name}' cannot be") as caught:
+        load(home, **{f"MIXMAGIC_{name.upper()}": text})
+    assert takes in caught.value.hint
+    assert f"MIXMAGIC_{name.upper()}" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["cassette", "cassette_mode"])

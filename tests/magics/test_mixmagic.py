@@ -46,7 +46,7 @@ def test_use_changes_the_model_that_is_asked(start_kernel, together):
     said = kernel.run("%mixmagic use 8x22b")
     assert said.status == "ok"
     assert "Using together:8x22b in this session" in said.text
-    assert 'model = "8x22b"' in said.text
+    assert "`%mixmagic set model 8x22b --save`" in said.text
     kernel.run("%%mixtral\nHi")
     assert together.received[-1].body["model"] == "mistralai/Mixtral-8x22B-Instruct-v0.1"
     kernel.run("%%mixtral -m disco\nHi")

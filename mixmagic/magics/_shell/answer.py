@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.commands._parser import HelpAsked
 from mixmagic.core.sealed import sealed
+from mixmagic.core.settings import PARAMETERS
 from mixmagic.core.terminal import write
 from mixmagic.core.values import Message, Part
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
@@ -39,6 +40,7 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     except HelpAsked as help_asked:
         write(f"{help_asked}\n")
         return None
+    question = _with_default_format(question, session)
     options = question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
     form, schema = check(options, names)
@@ -66,6 +68,26 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
             builder.remember(completion)
     magic.answered(question, completion)
     return completion
+
+
+def _with_default_format(question: Question, session: Session) -> Question:
+    """Return the question with the user's own format, if its options leave that open.
+
+    Raises:
+        BadArguments: A setting names a format that does not exist.
+    """
+    options = question.options
+    name = session.defaults().get("format")
+    if name is None or options.format is not None or options.schema is not None:
+        return question
+    from mixmagic.display.formats import format_named
+
+    try:
+        format_named(name)
+    except BadArguments as error:
+        message = f"{error.message} It comes from {session.origin('format')}."
+        raise BadArguments(message, error.hint) from None
+    return question.with_options(format=name)
 
 
 def _as_sent(session: Session, request: Request, schema: Schema | None) -> Request:
@@ -164,7 +186,10 @@ class RequestBuilder:
         self._prompt: str | tuple[Part, ...] = question.prompt
         self._marks = Marks()
         self._model, self._task = self._options.model, self._options.task
-        self._params = self._options.parameters
+        usual = session.defaults()
+        self._system = str(usual.get("system", ""))  # of calls without one
+        self._usual = {name: usual[name] for name in usual.keys() & set(PARAMETERS)}
+        self._params = {**self._usual, **self._options.parameters}
 
     def build(self, instruction: str = "", schema: Schema | None = None) -> Request:
         """Return the request.
@@ -177,8 +202,11 @@ class RequestBuilder:
             MixmagicError: An expression fails, or a template is wrong.
         """
         options, template = self._options, self._template()
+        if options.system is not None or (template is not None and template.system is not None):
+            self._system = ""
         system, prompt = options.system or "", str(self._prompt)
-        beside = [instruction] if schema is None else [instruction, json.dumps(schema.json)]
+        beside = [instruction, self._system]
+        beside += [] if schema is None else [json.dumps(schema.json)]
         if not options.raw:
             system, prompt = self._expanded([system, prompt], beside)
         if template is not None:
@@ -197,7 +225,7 @@ class RequestBuilder:
             [*turns, Message("user", self._prompt)],
             model=self._model,
             task=self._task,
-            system="\n\n".join(filter(None, (system, instruction))),
+            system="\n\n".join(filter(None, (system or self._system, instruction))),
             stream=not options.no_stream,
             budget=options.budget,
             cache=options.cache,
@@ -224,7 +252,7 @@ class RequestBuilder:
                 self._session.named(template.model)
             self._model = template.model
         self._task = self._task or template.task
-        self._params = {**template.params, **self._params}
+        self._params = {**self._usual, **template.params, **self._options.parameters}
         return template
 
     def _filled(
@@ -233,7 +261,7 @@ class RequestBuilder:
         """Insert the cell into a template; return the system prompt and the prompt."""
         cell, text = prompt, self._marks.without(prompt)
         with _naming(template, self._session.settings.templates):
-            if not system and template.system is not None:
+            if self._options.system is None and template.system is not None:
                 (system,) = self._expanded([template.system], [*beside, cell], cell=text)
             around = [*beside, cell, system]
             prompt = template.prompt(

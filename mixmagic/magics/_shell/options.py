@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import keyword
-import re
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.commands._parser import Parser, checked, models
-from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.commands._parser import Parser, checked, models, unescaped
+from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
     from mixmagic.core.values import CachePolicy
@@ -122,7 +121,7 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
         BadArguments: An option is invalid.
     """
     from mixmagic.core import params
-    from mixmagic.display.formats import FORMATS
+    from mixmagic.display.formats import FORMATS, format_named
 
     params.check(options.parameters)
     if options.task is not None:
@@ -145,13 +144,9 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
             )
     if out is not None and (not out.isidentifier() or keyword.iskeyword(out)):
         raise BadArguments(f"-o cannot be {out!r}.", "It takes a variable's name.")
-    if name is not None and name not in FORMATS:
-        raise BadArguments(
-            f"There is no format {name!r:.40}.",
-            f"{did_you_mean(name, FORMATS)}Formats are {', '.join(FORMATS)}.",
-        )
+    form = format_named(name or "markdown")
     if source is None:
-        return FORMATS[name or "markdown"], None
+        return form, None
     from mixmagic.prompting.interpolate import similar_variables
     from mixmagic.structured.schema import Schema
 
@@ -179,7 +174,7 @@ def add_shared(parser: Parser) -> None:
         " have probability P")  # fmt: skip
     add("--seed", type=whole, metavar="N", help="make sampling reproducible, if the model supports"
         " it")  # fmt: skip
-    add("--stop", action="append", type=_unescaped, metavar="TEXT", help="end the answer before"
+    add("--stop", action="append", type=unescaped, metavar="TEXT", help="end the answer before"
         " TEXT, in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
     add = functools.partial(parser.add, to="answer")
     add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
@@ -198,12 +193,6 @@ def add_shared(parser: Parser) -> None:
     ):
         parser.add(name, to=one, dest="cache", action="store_const", const=policy,
             default="auto", help=use)  # fmt: skip
-
-
-def _unescaped(written: str) -> str:
-    r"""Return a text in which `\n`, `\t` and `\\` are replaced."""
-    signs = {"n": "\n", "t": "\t", "\\": "\\"}
-    return re.sub(r"\\([nt\\])", lambda sign: signs[sign[1]], written)
 
 
 def _programs(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:

@@ -222,7 +222,8 @@ class Budgets:
             if key is not None and own is not None:
                 yield Limit(per, key, own, PERIODS[per], f"`%mixmagic budget DOLLARS{option}`")
             if key is not None and (fixed := self.settings.get(per)) is not None:
-                setting = f"budget_{per} in config.toml or MIXMAGIC_BUDGET_{per.upper()}"
+                files = "config.toml, mixmagic.toml"
+                setting = f"budget_{per} in {files} or MIXMAGIC_BUDGET_{per.upper()}"
                 yield Limit(per, key, fixed, PERIODS[per], setting)
 
     def _content(self) -> _File:
