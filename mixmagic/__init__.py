@@ -116,7 +116,8 @@ def stream(prompt: Prompt, **params: Unpack[Parameters]) -> Generator[Delta, Non
     from mixmagic.sessions import session
 
     current = session()
-    return current.stream(current.request(prompt, **params))
+    request = current.request(prompt, **params)  # first: it sees that settings have changed
+    return current.stream(request)
 
 
 @listed

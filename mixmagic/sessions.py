@@ -140,10 +140,9 @@ class Session(Defaults):
         Example:
             >>> session.ask("Name three colors.", model="local", temperature=0).text
         """
+        request = self.request(prompt, **params)  # first: it sees that settings have changed
         running = lazy.load("mixmagic.calls.running")
-        completion: Completion = running.run(
-            self.stream, self.request(prompt, **params), self.calls
-        )
+        completion: Completion = running.run(self.stream, request, self.calls)
         return completion
 
     def count(

@@ -195,7 +195,7 @@ class Settings:
 
 
 def checked_default(name: str, value: Any) -> Any:
-    """Return the value of one of `DEFAULTS`, checked; `None` is no value.
+    """Return the value of one of `DEFAULTS`, checked; `None` stays `None`.
 
     Raises:
         BadArguments: There is no such default, or its value is invalid.

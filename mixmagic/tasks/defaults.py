@@ -1,4 +1,4 @@
-"""What a session puts into a call that leaves it open: the model, the system prompt, and more.
+"""The defaults of a session: the model, the system prompt and more for calls that leave them open.
 
 The first of these that has a value counts: the call itself (a cell's option, an argument), its
 template, this session (`%mixmagic set`, `%config Mixmagic`), the environment, `mixmagic.toml`

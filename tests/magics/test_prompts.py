@@ -133,7 +133,7 @@ class TestTasksTemplatesChats:
         desk.run("%mixmagic use 8x7b")  # the default, but now the user's choice
         desk.run("%%mixtral --task analysis\nHi", HELLO)
         assert desk.sent["model"] == "mistralai/Mixtral-8x7B-Instruct-v0.1"
-        desk.run("import mixmagic; mixmagic.session()._model = None  # for the other tests")
+        desk.run("import mixmagic; mixmagic.session().model = None  # for the other tests")
 
     def test_a_template(self, desk):
         folder = desk.home / "config" / "templates"
