@@ -15,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics
 
 from mixmagic.magics._shell import calling, tab_completion
+from mixmagic.magics._shell.failures import Failures
 from mixmagic.magics._shell.hooks import Hooks
 from mixmagic.magics._shell.interrupts import Interrupts
 from mixmagic.magics._shell.model_magics import ModelMagics
@@ -29,6 +30,7 @@ def register(shell: InteractiveShell, session: Session) -> None:
     hooks = _hooks[shell] = Hooks(shell)
     Interrupts(shell, session, hooks)
     calling.number_cells(hooks, session)
+    failures = Failures(hooks)
     asking, ours = {}, set()
     for kind in _kinds():
         magics = kind(shell, session, hooks)
@@ -37,6 +39,7 @@ def register(shell: InteractiveShell, session: Session) -> None:
         hooks.at_close(shell.configurables.remove, magics)  # IPython has added it
         ours |= magics.magics["line"].keys()
         if isinstance(magics, ModelMagics):
+            magics.failures = failures
             asking[magics.name] = magics
     calling.add_transformers(hooks, asking, ours)
     tab_completion.add_completer(hooks, session, asking)

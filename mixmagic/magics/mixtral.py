@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 
-from mixmagic.magics._shell.fix import Failures
 from mixmagic.magics._shell.insert import NewCells
 from mixmagic.magics._shell.model_magics import ModelMagics
 
@@ -38,7 +37,8 @@ In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to
 embedded model the default.
 
 `{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
-by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. `\\{{` is
+by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`.
+`{{ error }}` is the last error of your cells, unless you have a variable of that name. `\\{{` is
 literal, and single braces are never touched. Your classes can define `_repr_prompt_()`.
 
 The line below an answer shows: model · tokens in → out · cost · time to the first token ·
@@ -54,7 +54,6 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         super().__init__(shell, session, hooks)
         self._new_cells = NewCells(session, hooks)
-        self._failures = Failures(hooks)
 
     @no_var_expand
     @line_cell_magic
@@ -98,7 +97,7 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
 
         wish = None if asked.is_cell else fix.wish(asked.prompt)
         if wish is not None:
-            failure = self._failures.last()
+            failure = self.failures.last()
             prompt = failure.prompt(wish, self.session.backends.access.redact)
             system = asked.options.system or fix.INSTRUCTIONS
             asked = replace(asked, prompt=prompt, own=Namespace(failure=failure))

@@ -51,9 +51,10 @@ def expand(
 
     Text without `{{` stays as it is, and so do single braces, three or more in a row, a `{{` that
     never closes, and `{{}}`; `\{{` loses its backslash: see `expressions`. Values are data: braces
-    in them are not expressions. If not all values fit, the small ones stay whole and the others
-    share the rest. Images are never cut. Nothing is evaluated unless every expression in every text
-    is valid Python.
+    in them are not expressions. A value of several lines, such as a table, is set apart from the
+    text around it by blank lines; a string is inserted as it is. If not all values fit, the small
+    ones stay whole and the others share the rest. Images are never cut. Nothing is evaluated
+    unless every expression in every text is valid Python.
 
     Args:
         texts: For example the system prompt and the prompt, in the order of their evaluation.
@@ -96,17 +97,40 @@ def expand(
 
 def _fill(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expanded:
     """Join the parts of one text; its expressions take the next values."""
-    texts, notes = [], []
+    text, notes = _Text(), []
     for part in parts:
         if isinstance(part, Literal):
-            texts.append(part.text)
+            text.add(part.text)
             continue
         value = next(values)
-        texts.append(value.excerpt.text)
+        text.add(value.excerpt.text, is_block=value.is_block)
         if value.excerpt.cut:
             verb = "scaled down from" if value.images else "cut to"
             notes.append(f"{one_line(part.text, _IN_FOOTER)} {verb} {value.excerpt.cut}")
-    return Expanded("".join(texts), tuple(notes))
+    return Expanded("".join(text.pieces), tuple(notes))
+
+
+class _Text:
+    """A text in which blocks are set apart by blank lines.
+
+    Attributes:
+        pieces: Its pieces, in order.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._line_has_text = self._ends_block = False
+
+    def add(self, text: str, *, is_block: bool = False) -> None:
+        """Add a piece; a block on a line of its own."""
+        first, _, _ = text.partition("\n")
+        if self._line_has_text and first.strip() and (is_block or self._ends_block):
+            self.pieces[-1] = self.pieces[-1].rstrip(" \t")
+            text = "\n\n" + text.lstrip(" \t")
+        self.pieces.append(text)
+        _, line_break, last = text.rpartition("\n")
+        self._line_has_text = bool(last.strip()) or (self._line_has_text and not line_break)
+        self._ends_block = is_block or (self._ends_block and not text.strip())
 
 
 class _Value:
@@ -115,6 +139,7 @@ class _Value:
     Attributes:
         excerpt: Its text, or the marks of its images.
         images: The number of images that it is.
+        is_block: True if it has several lines, and is neither a string nor images.
     """
 
     def __init__(
@@ -132,7 +157,7 @@ class _Value:
         value = self._run(lambda: evaluate(expression.source))
         name = one_line(expression.text, _IN_MESSAGE)
         pictures = self._run(lambda: None if presents_itself(value) else images(value, name))
-        self.images = len(pictures or ())
+        self.images, self.is_block = len(pictures or ()), False
         if pictures:
             text = "\n".join(marks.add(each.image) for each in pictures)
             before = (each.scaled_from for each in pictures if each.scaled_from)
@@ -141,6 +166,7 @@ class _Value:
             return
         self._excerpts: Excerpts = self._run(lambda: excerpts(value, name))
         self.cut(limit, count)
+        self.is_block = "\n" in self.excerpt.text and not isinstance(value, str)
 
     def cut(self, limit: int, count: CountTokens) -> None:
         """Cut the text to so many tokens; images stay whole."""

@@ -6,11 +6,12 @@ import pytest
 from kernels import Desk
 from server import refusal
 
-from mixmagic.magics._shell.fix import Failure, fixed
+from mixmagic.magics._shell.failures import Failure
+from mixmagic.magics._shell.fix import fixed
 
 SETUP = """
 import mixmagic
-from mixmagic.magics._shell.fix import Failures
+from mixmagic.magics._shell.failures import Failures
 from mixmagic.magics._shell.hooks import Hooks
 failures = Failures(Hooks(get_ipython()))
 """

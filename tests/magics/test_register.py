@@ -48,7 +48,7 @@ def test_unloading_leaves_nothing_behind():
     said = shell(
         'print(len(ours())); shell.run_line_magic("unload_ext", "mixmagic"); print(ours())'
     )
-    assert said.split() == ["18", "[]"]
+    assert said.split() == ["19", "[]"]
 
 
 @pytest.mark.parametrize(

@@ -320,3 +320,39 @@ def test_values_never_exceed_the_limit(values, limit):
 def test_with_a_limit_of_zero_only_the_cut_is_noted():
     assert expanded("{{ a }}", limit=0, a="abc").text == "[cut to the first 0 of 3 characters]"
     assert expanded("{{ a }}", limit=-5, a="").text == ""
+
+
+class Lines:
+    """A value of two lines."""
+
+    def _repr_prompt_(self):
+        return "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sent"),
+    [
+        ("Analyse {{ x }} and plot it.", "Analyse\n\none\ntwo\n\nand plot it."),
+        ("What is {{ x }}?", "What is\n\none\ntwo\n\n?"),
+        ("<a>{{ x }}</a>", "<a>\n\none\ntwo\n\n</a>"),
+        ("{{ x }}{{ x }}", "one\ntwo\n\none\ntwo"),
+        ("{{ x }} {{ n }} is", "one\ntwo\n\n7 is"),
+        ("{{ n }} {{ x }}", "7\n\none\ntwo"),
+        ("Data: {{ x }} \nPlot it.", "Data:\n\none\ntwo \nPlot it."),
+        ("{{ x }}", "one\ntwo"),
+        ("Data:\n{{ x }}\nPlot it.", "Data:\none\ntwo\nPlot it."),
+        ("- a\n  {{ x }}\n- b", "- a\n  one\ntwo\n- b"),
+        ("Is {{ n }} odd, {{ s }}?", "Is 7 odd, a\nstring?"),
+        ("A {{ s }} {{ x }} {{ s }}", "A a\nstring\n\none\ntwo\n\na\nstring"),
+    ],
+)
+def test_a_value_of_several_lines_is_set_apart_unless_it_is_a_string(prompt, sent):
+    assert expanded(prompt, x=Lines(), n=7, s="a\nstring").text == sent
+
+
+def test_a_table_in_a_sentence_is_whole():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [7]})
+    sent = expanded("Mean of {{ df }}, please.", df=frame).text
+    assert sent.startswith("Mean of\n\npandas DataFrame: 1 rows, 1 columns\n")
+    assert sent.endswith("\n\n| a |\n|---|\n| 7 |\n\n, please.")

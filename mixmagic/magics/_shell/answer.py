@@ -16,6 +16,7 @@ from mixmagic.core.terminal import write
 from mixmagic.core.values import Message, Part
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
 from mixmagic.magics._shell import calling
+from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Options, Question, check
 from mixmagic.prompting.marks import Marks
 
@@ -44,6 +45,7 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     options = question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
     form, schema = check(options, names)
+    names.setdefault("error", LastError(magic.failures, session.backends.access.redact))
     builder = RequestBuilder(session, names, question, calling.cell_id(shell))
     try:
         request = builder.build(form.instruction, schema)

@@ -11,6 +11,7 @@ from IPython.core.magic import Magics
 if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
     from mixmagic.calls.completion import Completion
     from mixmagic.commands._parser import Parser
+    from mixmagic.magics._shell.failures import Failures
     from mixmagic.magics._shell.hooks import Hooks
     from mixmagic.magics._shell.options import Question
     from mixmagic.sessions import Session
@@ -28,6 +29,7 @@ class ModelMagics(Magics):
         hooks: Hooks in the shell, for subclasses; removed when the extension is unloaded.
 
     Attributes:
+        failures: The errors of the shell's cells; set when the magic is registered.
         name: The magic's name.
         manual: The text between usage and options in its help.
         words: Words with a meaning at the beginning of a line, for tab completion.
@@ -46,6 +48,7 @@ class ModelMagics(Magics):
         ...         return replace(asked, prompt=asked.prompt.upper())
     """
 
+    failures: Failures
     name: ClassVar[str]
     manual: ClassVar[str] = ""
     words: ClassVar[tuple[str, ...]] = ()

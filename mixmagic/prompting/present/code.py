@@ -6,25 +6,32 @@ import ast
 import contextlib
 import inspect
 import linecache
+import os
+import re
 import reprlib
 import sysconfig
 import textwrap
 import traceback
 import types
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mixmagic.prompting.truncate import Excerpt
 
 # Frames of a traceback, and its chained exceptions.
 _FRAMES, _CAUSES = 12, 5
+# The file of a notebook's cell, as IPython or ipykernel names it; it changes with each kernel.
+_CELL_FILE = r"<ipython-input-\d+-\w+>|.*[\\/]ipykernel_\d+[\\/]\d+\.py"
+_OURS = str(Path(__file__).parents[2])
+# IPython's functions that hand a cell over to Python.
+_RUNNERS = ("run_code", "ast_parse")
 
 
 def code_excerpts(value: Any) -> Iterator[Excerpt] | None:
     """Return the excerpts of a function, class, module or exception; `None` for other values."""
     if isinstance(value, BaseException):
-        return iter([Excerpt(_traceback(value))])
+        return iter([Excerpt(traceback_text(value))])
     if isinstance(value, types.ModuleType):
         return iter([Excerpt(_module(value))])
     if inspect.isclass(value) or inspect.isroutine(value):
@@ -153,8 +160,16 @@ def _module(module: types.ModuleType) -> str:
     return "\n\n".join(filter(None, (f"module {module.__name__}", about, names)))
 
 
-def _traceback(error: BaseException) -> str:
-    """Return an exception's traceback: the user's own frames, and the one that raised it."""
+def traceback_text(error: BaseException) -> str:
+    """Return an exception's traceback: the user's own frames, and the one that raised it.
+
+    The files of cells are called `<cell>`, and a library's file is named from its package on: the
+    text is the same in each kernel.
+
+    Example:
+        >>> traceback_text(error).splitlines()[-1]
+        'ZeroDivisionError: division by zero'
+    """
     summary = traceback.TracebackException.from_exception(error, compact=True)
     _shorten(summary, _CAUSES)
     return "".join(summary.format()).rstrip()
@@ -163,10 +178,15 @@ def _traceback(error: BaseException) -> str:
 def _shorten(summary: traceback.TracebackException, causes: int) -> None:
     """Remove the libraries' frames, and all but the last `causes` chained exceptions."""
     frames = list(summary.stack)
-    own = [frame for frame in frames[:-1] if not _is_library(frame.filename)] + frames[-1:]
+    own = [frame for frame in frames[:-1] if not _is_library(frame.filename)]
+    own += [frame for frame in frames[-1:] if not _is_ours(frame)]
     if len(own) > _FRAMES:
         own = own[: _FRAMES // 2] + own[-_FRAMES // 2 :]
+    for frame in own:
+        frame.filename = _shown_file(frame.filename)
     summary.stack = traceback.StackSummary.from_list(own)
+    if getattr(summary, "filename", None):  # of a SyntaxError
+        summary.filename = _shown_file(summary.filename)
     if causes <= 0:
         summary.__cause__ = summary.__context__ = None
     members = getattr(summary, "exceptions", None) or ()
@@ -176,6 +196,24 @@ def _shorten(summary: traceback.TracebackException, causes: int) -> None:
 
 
 def _is_library(file: str) -> bool:
-    """Return True if a file is part of Python or of an installed package."""
+    """Return True if a file is part of Python, of an installed package or of mixmagic."""
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
-    return installed or file.startswith((sysconfig.get_path("stdlib"), "<frozen"))
+    return installed or file.startswith((sysconfig.get_path("stdlib"), "<frozen", _OURS))
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    """Return True for a frame of mixmagic, or of IPython before the cell begins."""
+    return frame.filename.startswith(_OURS) or (
+        frame.name in _RUNNERS and "IPython" in PurePath(frame.filename).parts
+    )
+
+
+def _shown_file(file: str) -> str:
+    """Return a file as a traceback for a model names it."""
+    if re.fullmatch(_CELL_FILE, file):
+        return "<cell>"
+    for folder in ("site-packages", "dist-packages", sysconfig.get_path("stdlib")):
+        _, found, inside = file.rpartition(f"{folder}{os.sep}")
+        if found:
+            return inside
+    return file
