@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mixmagic.calls.completion import Completion
     from mixmagic.core.money import Per
     from mixmagic.core.params import Prompt
-    from mixmagic.core.values import Delta, Message
+    from mixmagic.core.values import Delta, Image, Message, Text
     from mixmagic.display.spend import Spend
     from mixmagic.sessions import Session, session
     from mixmagic.store.ledger.spend import By, Period
@@ -30,8 +30,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Completion",
     "Delta",
+    "Image",
     "Message",
     "Session",
+    "Text",
     "aask",
     "ask",
     "astream",
@@ -46,8 +48,10 @@ __all__ = [
 _HOMES = {
     "Completion": "mixmagic.calls.completion",
     "Delta": "mixmagic.core.values",
+    "Image": "mixmagic.core.values",
     "Message": "mixmagic.core.values",
     "Session": "mixmagic.sessions",
+    "Text": "mixmagic.core.values",
     "session": "mixmagic.sessions",
 }
 
@@ -70,7 +74,8 @@ def ask(prompt: Prompt, **params: Unpack[Parameters]) -> Completion:
     """Ask a model and wait for the whole answer.
 
     Args:
-        prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+        prompt: A text; a list of texts and images, such as `["What is this?", fig]`; or a
+            conversation: `Message`s or dicts with `role` and `content`, which may be parts.
         **params: `model` (`8x7b`, `local`, `provider:API-string`, …), `system` (the system
             prompt), `task` (such as `code`), `temperature` (0 to 2), `max_tokens`, `top_p`, `seed`,
             `stop` (a text or a list), `schema` (a JSON Schema), `budget` (US dollars), `timeout`

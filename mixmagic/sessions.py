@@ -99,7 +99,8 @@ class Session(Defaults):
         """Return a checked request for `stream`; it is the same on every machine.
 
         Args:
-            prompt: A text, or a conversation: `Message`s or dicts with `role` and `content`.
+            prompt: A text; a list of texts and images; or a conversation: `Message`s or dicts with
+                `role` and `content`, a text or parts.
             stream: True if the answer should be streamed.
             **params: `model`, `system`, `temperature`, `max_tokens`, …: see `Parameters`.
 
@@ -165,7 +166,9 @@ class Session(Defaults):
     def _counted(self, request: Request) -> Count:
         """Return the tokens of a prompt: while a cassette is in use, the same on every machine."""
         if self.player.in_use(self.settings):
-            count: Count = lazy.load("mixmagic.calls.tokens").estimated(request.messages)
+            count: Count = lazy.load("mixmagic.calls.tokens").estimated(
+                request.messages, request.model
+            )
             return count
         return self.backends.count(request.messages, request.model)
 

@@ -27,8 +27,10 @@ def test_public_names():
     assert mixmagic.__all__ == [
         "Completion",
         "Delta",
+        "Image",
         "Message",
         "Session",
+        "Text",
         "aask",
         "ask",
         "astream",

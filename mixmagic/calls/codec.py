@@ -21,7 +21,7 @@ from typing import Any, TypeVar, get_args
 
 from mixmagic import errors
 from mixmagic.calls.completion import Completion
-from mixmagic.calls.identity import without_folder
+from mixmagic.calls.identity import image_hash, without_folder
 from mixmagic.core.money import Counted, Price, Usage
 from mixmagic.core.params import without_defaults
 from mixmagic.core.values import (
@@ -96,7 +96,8 @@ def request_to_json(request: Request, *, portable: bool = False) -> dict[str, An
 
     Args:
         request: The question.
-        portable: True to leave out the folder of a local model's file.
+        portable: True to leave out the folder of a local model's file and the data of images, for
+            which their hashes stand.
 
     Example:
         >>> request_to_json(session.request("Hi", model="8x7b", temperature=0))["params"]
@@ -116,7 +117,7 @@ def request_to_json(request: Request, *, portable: bool = False) -> dict[str, An
         v=VERSION,
         asked=asked,
         model=row,
-        messages=[_message_to_json(message) for message in request.messages],
+        messages=[_message_to_json(message, portable=portable) for message in request.messages],
         params=without_defaults(request.params),
         stream=None if request.stream else False,
     )
@@ -293,15 +294,18 @@ def _partial(error: MixmagicError | Stopped) -> Completion | None:
     return partial if isinstance(partial, Completion) else None
 
 
-def _message_to_json(message: Message) -> dict[str, Any]:
+def _message_to_json(message: Message, *, portable: bool = False) -> dict[str, Any]:
     if isinstance(message.content, str):
         return {"role": message.role, "content": message.content}
-    return {"role": message.role, "content": [_part_to_json(part) for part in message.content]}
+    content = [_part_to_json(part, portable=portable) for part in message.content]
+    return {"role": message.role, "content": content}
 
 
-def _part_to_json(part: Part) -> dict[str, Any]:
+def _part_to_json(part: Part, *, portable: bool) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"text": part.text}
+    if portable:
+        return _filled(image_hash=image_hash(part), type=part.type, size=list(part.size or ()))
     return {"image": base64.b64encode(part.data).decode(), "type": part.type}
 
 

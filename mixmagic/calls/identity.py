@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import urllib.parse
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mixmagic.core.params import canonical, without_defaults
-from mixmagic.core.values import Message, Model, Request, Text
+from mixmagic.core.values import Image, Message, Model, Request, Text
 
 # Part of every key: increase it if keys are computed in another way.
 VERSION = 1
 
 # Files up to this size are hashed whole, larger ones by samples of this many bytes.
 _WHOLE_FILE, _SAMPLE, _SAMPLES = 256 << 20, 1 << 20, 64
+# Bytes of the pixels of an image that are hashed: more than images of ours have.
+_PNG, _MOST_PIXELS = b"\x89PNG\r\n\x1a\n", 32 << 20
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -112,9 +116,37 @@ def _content_for_key(message: Message) -> Any:
     if isinstance(content, str):
         return content
     return [
-        {"text": part.text} if isinstance(part, Text) else [part.type, _hash(part.data)]
+        {"text": part.text} if isinstance(part, Text) else [part.type, image_hash(part)]
         for part in content
     ]
+
+
+def image_hash(image: Image) -> str:
+    """Return a hash of an image: of a PNG, that of its pixels, however they are compressed.
+
+    Versions of zlib compress the same figure into different bytes, on other machines.
+    """
+    pixels = _inflated(image.data) if image.data.startswith(_PNG) else None
+    return _hash(image.data if pixels is None else pixels)
+
+
+def _inflated(png: bytes) -> bytes | None:
+    """Return the header and the filtered pixels of a PNG; `None` if it is damaged or too large."""
+    at, head, packed = len(_PNG), b"", []
+    while at + 8 <= len(png):
+        (length,), kind = struct.unpack(">I", png[at : at + 4]), png[at + 4 : at + 8]
+        data = png[at + 8 : at + 8 + length]
+        if kind == b"IDAT":
+            packed.append(data)
+        elif kind in (b"IHDR", b"PLTE", b"tRNS"):
+            head += kind + data
+        at += 12 + length
+    inflate = zlib.decompressobj()
+    try:
+        pixels = inflate.decompress(b"".join(packed), _MOST_PIXELS)
+    except zlib.error:
+        return None
+    return head + pixels if pixels and inflate.eof else None
 
 
 def _ordered(value: Any) -> Any:

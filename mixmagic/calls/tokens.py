@@ -18,6 +18,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Protocol
 
+from mixmagic.calls.image_tokens import ImageTokens, image_tokens
 from mixmagic.core import lazy
 from mixmagic.core.values import Message, Model
 
@@ -33,9 +34,6 @@ RESERVE = 1_024
 _PER_MESSAGE, PER_MESSAGE_MOST = 4, 24
 # The most tokens of a system prompt that the template itself has, like Llama 3.1's and gpt-oss's.
 PER_PROMPT_MOST = 96
-# Tokens of an image: as most providers count one of about a million pixels, and the most that any
-# provider is known to count (Qwen's models: a token for 28 by 28 pixels).
-PER_IMAGE, _PER_IMAGE_MOST = 1_100, 16_384
 # Pairs of characters that are one token in every tokenizer that we examined. A pair never becomes
 # two tokens of one character, so that at least one of the three positions before, inside and after
 # it is not a boundary of tokens. The third character keeps these positions of two pairs apart. The
@@ -133,8 +131,8 @@ def count(messages: Sequence[Message], model: Model) -> Count:
         Counts in tokens. `most` of an estimate is right for tokenizers that fall back to bytes and
         do not rewrite their text (byte pair encoding, like nearly all since 2023): at most one
         token for each byte of UTF-8, less one for every three characters that begin with a pair
-        which every examined tokenizer joins, plus 24 for each message, 96 for the template and
-        16,384 for each image.
+        which every examined tokenizer joins, plus 24 for each message, 96 for the template, and
+        for each image the most by the model's rule (`image_tokens`), or 48,169.
 
     Example:
         >>> from mixmagic.core.values import Provider
@@ -147,18 +145,18 @@ def count(messages: Sequence[Message], model: Model) -> Count:
     exact = None if images else _exact_count(messages, model)
     if exact is not None:
         return Count(exact, exact, exact=True)
-    return estimated(messages)
+    return estimated(messages, model)
 
 
-def estimated(messages: Sequence[Message]) -> Count:
+def estimated(messages: Sequence[Message], model: Model) -> Count:
     """Return the tokens of a conversation as an estimate, the same on every machine."""
-    return Count(estimate_prompt(messages), most(messages), exact=False)
+    return Count(estimate_prompt(messages, model), most(messages, model), exact=False)
 
 
-def most(messages: Sequence[Message]) -> int:
+def most(messages: Sequence[Message], model: Model) -> int:
     """Return the most tokens that a conversation can have, as `count` estimates it."""
     return PER_PROMPT_MOST + sum(
-        _most(message.text) + PER_MESSAGE_MOST + len(message.images) * _PER_IMAGE_MOST
+        _most(message.text) + PER_MESSAGE_MOST + _of_images(message, model).most
         for message in messages
     )
 
@@ -208,12 +206,24 @@ def estimate(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN)
 
 
-def estimate_prompt(messages: Iterable[Message]) -> int:
-    """Return an estimate of the tokens of a conversation, with its chat template."""
+def estimate_prompt(messages: Iterable[Message], model: Model | None = None) -> int:
+    """Return an estimate of the tokens of a conversation, with its chat template.
+
+    Args:
+        messages: The conversation.
+        model: The model; its `image_tokens` decides. Without one, an image counts as usual.
+    """
     return sum(
-        estimate(message.text) + _PER_MESSAGE + len(message.images) * PER_IMAGE
+        estimate(message.text) + _PER_MESSAGE + _of_images(message, model).likely
         for message in messages
     )
+
+
+def _of_images(message: Message, model: Model | None) -> ImageTokens:
+    """Return the tokens of all images of a message."""
+    rule = None if model is None else model.image_tokens
+    counts = [image_tokens(image, rule) for image in message.images]
+    return ImageTokens(sum(each.likely for each in counts), sum(each.most for each in counts))
 
 
 def high_estimate(text: str) -> int:
@@ -236,7 +246,7 @@ def high_estimate(text: str) -> int:
 def high_estimate_prompt(messages: Iterable[Message]) -> int:
     """Return the tokens of a conversation with its chat template, as `high_estimate` does."""
     return sum(
-        high_estimate(message.text) + _PER_MESSAGE + len(message.images) * PER_IMAGE
+        high_estimate(message.text) + _PER_MESSAGE + _of_images(message, None).likely
         for message in messages
     )
 

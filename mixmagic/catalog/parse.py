@@ -19,6 +19,7 @@ _TYPES = {
     "str": str,
     "bool": bool,
     "bool | None": bool,
+    "str | None": str,
     "int | None": int,
     "int": int,
     "date | None": date,

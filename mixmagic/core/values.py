@@ -144,6 +144,7 @@ class Provider:
         hosts: Hosts for which those prices hold, besides that of `base_url`.
         counts_exactly: True if its backend has the tokenizers of its models.
         images: As for a `Model`, of the models that do not say so themselves.
+        image_tokens: Likewise.
         schema: As for a `Model`, of the models that do not say so themselves.
         thinking: As for a `Model`, of the models that do not say so themselves.
     """
@@ -168,11 +169,12 @@ class Provider:
     hosts: tuple[str, ...] = ()
     counts_exactly: bool = False
     images: bool | None = None
+    image_tokens: str | None = None
     schema: bool | None = None
     thinking: bool | None = None
 
 
-CAPABILITIES = ("images", "schema", "thinking")
+CAPABILITIES = ("images", "schema", "thinking", "image_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Model:
         thinks: True if its chat template opens the model's thinking, so that an answer begins with
             thoughts and marks only their end.
         images: True if it sees images in a prompt; the provider's if not given, `None` if unknown.
+        image_tokens: How it counts images: a rule of `calls.image_tokens`; likewise.
         schema: True if its answers can be bound to a JSON Schema; likewise.
         thinking: True if it can think before it answers; likewise.
         options: Settings for the backend.
@@ -224,6 +227,7 @@ class Model:
     source: str = ""
     thinks: bool = False
     images: bool | None = None
+    image_tokens: str | None = None
     schema: bool | None = None
     thinking: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)

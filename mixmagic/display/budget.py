@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mixmagic.calls.image_tokens import image_tokens
 from mixmagic.core.money import (
     format_column,
     format_dollars,
@@ -13,7 +14,9 @@ from mixmagic.core.money import (
     from_nano,
     to_nano,
 )
+from mixmagic.core.values import Request
 from mixmagic.display.table import Table
+from mixmagic.errors import counted
 from mixmagic.store.ledger.budgets import Balance
 from mixmagic.tasks.plan import Plan
 
@@ -79,6 +82,7 @@ def plan_table(plan: Plan) -> Table:
     rows = [
         ["model", f"{model.name} ({model.id})"],
         ["prompt", prompt],
+        *([["of it", images]] if (images := _images(request)) else []),
         ["answers" if several else "answer", f"{several}{bound}likely {plan.answer:,} ({known})"],
     ]
     if model.context is not None:
@@ -105,6 +109,17 @@ def plan_table(plan: Plan) -> Table:
             "If the answer does not match its schema, a second attempt may more than double this."
         )
     return Table(["", "dry run"], rows, "\n".join(notes))
+
+
+def _images(request: Request) -> str:
+    """Return the images of a call, and their tokens; empty if it has none."""
+    images = [image for message in request.messages for image in message.images]
+    if not images:
+        return ""
+    counts = [image_tokens(image, request.model.image_tokens) for image in images]
+    likely, most = (sum(numbers) for numbers in zip(*counts, strict=True))
+    bound = "" if likely == most else f", at most {most:,}"
+    return f"{counted(len(images), 'image')}, about {likely:,} tokens{bound}"
 
 
 def _verdict(plan: Plan) -> str:

@@ -48,7 +48,9 @@ def fitted(request: Request) -> Request:
     if model.context is None:
         return request
     limit = request.params.get("max_tokens", 0)
-    if tokens.most(request.messages) + limit <= model.context:  # most calls: no need to count
+    if (
+        tokens.most(request.messages, model) + limit <= model.context
+    ):  # most calls: no need to count
         return request
     prompt = tokens.count(request.messages, model)
     # An estimate can be several times too high: blanks and repetitions make long tokens.

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from mixmagic.calls.tokens import PER_IMAGE
+from mixmagic.calls.image_tokens import USUAL
 from mixmagic.errors import BadArguments, MixmagicError, did_you_mean, one_line
 from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Literal, parse_prompt
 from mixmagic.prompting.marks import Marks
@@ -86,7 +86,7 @@ def expand(
         for part in parts
         if isinstance(part, Expression)
     ]
-    limit -= sum(value.images for value in values) * PER_IMAGE
+    limit -= sum(value.images for value in values) * USUAL
     wanted = [0 if value.images else count(value.excerpt.text) for value in values]
     if sum(wanted) > limit:
         for value, share in zip(values, fair_shares(wanted, limit), strict=True):

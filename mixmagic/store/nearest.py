@@ -87,7 +87,7 @@ def _differences(request: Mapping[str, Any], recorded: Mapping[str, Any]) -> Ite
         elif (a := _text(one)) != (b := _text(two)):
             yield _difference(name, a, b)
         elif one.get("content") != two.get("content"):
-            yield f"an image in the {name}"
+            yield f"another image in the {name}"
 
 
 def _value(name: str, now: Any, then: Any) -> Iterator[str]:

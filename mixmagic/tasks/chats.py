@@ -6,7 +6,7 @@ import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mixmagic.calls.completion import Completion
@@ -16,6 +16,8 @@ from mixmagic.core.values import Message, Model, Part
 from mixmagic.errors import BadArguments, did_you_mean
 
 _NAME = re.compile(r"\w[\w.-]{0,59}")
+# Bytes of images in a conversation: Gemini takes requests of 20 MB, and Base64 adds a third.
+_IMAGE_BYTES = 12_000_000
 # Finish reasons of whole answers.
 _WHOLE = ("stop", "tool_calls")
 
@@ -132,7 +134,8 @@ class Chats:
         """Add an exchange at the end, or in place of those of an earlier run of the same cell.
 
         The exchanges of later cells stay after it. An incomplete answer is added with a mark. An
-        answer without text is not added, and does not replace anything.
+        answer without text is not added, and does not replace anything. Images are kept up to
+        12 MB in a conversation: of older ones, it keeps a note of their sizes.
 
         Args:
             name: The conversation.
@@ -156,7 +159,7 @@ class Chats:
             same_run = (exchange for exchange in exchanges[start:end] if exchange.cell == cell)
             self._chats = {
                 **self._chats,
-                name: (*exchanges[:start], *same_run, new, *exchanges[end:]),
+                name: _bounded((*exchanges[:start], *same_run, new, *exchanges[end:])),
             }
         return True
 
@@ -235,6 +238,17 @@ def trim_note(dropped: int) -> str:
         return ""
     oldest = "oldest exchange" if dropped == 1 else f"{dropped:,} oldest exchanges"
     return f"without the {oldest}, to fit the context"
+
+
+def _bounded(exchanges: tuple[Exchange, ...]) -> tuple[Exchange, ...]:
+    """Return exchanges with no more than `_IMAGE_BYTES` of images, of which the newest stay."""
+    kept, total = [], 0
+    for exchange in reversed(exchanges):
+        size = sum(len(image.data) for image in exchange.messages[0].images)
+        total += size
+        fits = not size or total <= _IMAGE_BYTES
+        kept.append(exchange if fits else replace(exchange, question=exchange.asked))
+    return tuple(reversed(kept))
 
 
 def _valid(name: str) -> str:

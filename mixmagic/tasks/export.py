@@ -1,5 +1,7 @@
 """Write a request as a program: `--as curl|python|together|openai|js`. Nothing is sent.
 
+A program reads the images of a request from files: see `image_files`.
+
 Each program is a template in `programs/`. Its file name says its `--as` name and its language
 (`curl.sh.txt`); a line `== stream`, `== whole` or `== always` tells when the lines below it are
 used; `%name` is replaced by what the method `name` of the language's class returns; a line with
@@ -8,6 +10,7 @@ nothing but empty values is left out. To add a program: one template.
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import pprint
@@ -16,14 +19,16 @@ import shlex
 import string
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mixmagic.backends.wire import encode
+from mixmagic.calls.identity import image_hash
+from mixmagic.core import files
 from mixmagic.core.sealed import sealed
-from mixmagic.core.values import Provider, Request
-from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.core.values import Image, Part, Provider, Request, Text
+from mixmagic.errors import BadArguments, StoreError, did_you_mean
 from mixmagic.keys.headers import key_header, pieces, variables
 from mixmagic.keys.urls import base_url, join, redact_query
 
@@ -32,6 +37,14 @@ _KEYWORDS = {
     "model", "messages", "temperature", "top_p", "max_tokens", "stop", "seed", "n",
     "presence_penalty", "frequency_penalty", "response_format", "stream",
 }  # fmt: skip
+_READ_IMAGE = """
+import base64
+
+
+def image(name):
+    with open(name, "rb") as file:
+        return base64.b64encode(file.read()).decode()
+"""
 # JavaScript's numbers are exact up to here.
 _MOST_EXACT = 2**53
 
@@ -60,9 +73,10 @@ def program(request: Request, name: str) -> str:
         name: `curl`, `python` (httpx), `together` or `openai` (their packages), or `js`.
 
     Returns:
-        The code. It reads the key from the provider's own environment variable and never contains
-        one. Several answers are not streamed, since their pieces would come mixed. For the
-        embedded model, which has no server, it is Python in any case.
+        The code. It reads `image_files` from the working folder, and the key from the provider's
+        own environment variable: it never contains one. Several answers are not streamed, since
+        their pieces would come mixed. For the embedded model, which has no server, it is Python in
+        any case.
 
     Raises:
         BadArguments: There is no such program, it cannot send this request, or the URL has a
@@ -77,13 +91,64 @@ def program(request: Request, name: str) -> str:
         return _embedded_program(request)
     with sealed():
         url = _public_url(provider)
+    request, images = _with_tokens(request)
     body = encode(request)
     if body.get("n") not in (None, 1):
         body = encode(replace(request, stream=False))
     path = programs()[name]
-    values = _LANGUAGES[path.suffixes[0]](url, provider, body)
+    values = _LANGUAGES[path.suffixes[0]](url, provider, body, images)
     section = "stream" if body.get("stream") else "whole"
     return _fill(path.read_text(encoding="utf-8"), section, values)
+
+
+def image_files(request: Request) -> dict[str, bytes]:
+    """Return the files that a request's programs read, by their names: its images.
+
+    Example:
+        >>> list(image_files(session.request(["What is this?", fig])))
+        ['image-9f2c41ab.png']
+    """
+    return {_file_name(image): image.data for m in request.messages for image in m.images}
+
+
+def write_images(request: Request) -> None:
+    """Write the images that a request's programs read into the working folder.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    for name, data in image_files(request).items():
+        try:
+            Path(name).write_bytes(data)
+        except OSError as error:
+            raise StoreError(
+                f"{name}, which the program reads, cannot be written: {files.reason(error)}.",
+                "Choose a working folder that you can write to (`%cd`).",
+            ) from None
+
+
+def _file_name(image: Image) -> str:
+    return f"image-{image_hash(image)[:8]}.{image.type.rpartition('/')[2]}"
+
+
+def _with_tokens(request: Request) -> tuple[Request, Mapping[str, str]]:
+    """Return a request with a short token for the data of each image, and the tokens' files."""
+    images: dict[str, str] = {}
+
+    def without_data(part: Part) -> Part:
+        if isinstance(part, Text):
+            return part
+        data = bytes.fromhex(image_hash(part)) + b"image"  # 21 bytes: Base64 without padding
+        images[base64.b64encode(data).decode()] = _file_name(part)
+        return replace(part, data=data)
+
+    messages = tuple(
+        message
+        if isinstance(message.content, str)
+        else replace(message, content=tuple(map(without_data, message.content)))
+        for message in request.messages
+    )
+    return replace(request, messages=messages), images
 
 
 class _Template(string.Template):
@@ -126,15 +191,24 @@ class _Values:
         base_url: Of the provider.
         provider: Its key and headers.
         request: The body of the request.
+        files: The names of image files, by the tokens that stand for their data in Base64.
     """
 
     base_url: str
     provider: Provider
     request: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    comment: ClassVar[str] = "#"
 
     @property
     def full_url(self) -> str:
         return join(self.base_url, "chat/completions")
+
+    def reads(self) -> str:
+        """Return a comment on the files that the program reads."""
+        names = " and ".join(dict.fromkeys(self.files.values()))
+        return f"{self.comment} It reads {names}, here in this folder." if names else ""
 
 
 class _Shell(_Values):
@@ -155,11 +229,33 @@ class _Shell(_Values):
     def body(self) -> str:
         # JSON has no line that could end the here-document; an interactive shell may expand `!`.
         body = json.dumps(self.request, ensure_ascii=False, indent=2)
-        return _printable(body).replace("!", "\\u0021")
+        body = _printable(body).replace("!", "\\u0021")
+        if not self.files:
+            return body
+        # The shell reads the files: nothing else in the here-document may mean anything to it.
+        body = body.replace("$", "\\u0024").replace("`", "\\u0060").replace("\\", "\\\\")
+        for token, name in self.files.items():
+            body = body.replace(token, f"$(base64 < {name} | tr -d '\\n')")
+        return body
+
+    def end(self) -> str:
+        """Return the end of the here-document, in which quotes keep the shell from expanding it."""
+        return "END_OF_REQUEST" if self.files else "'END_OF_REQUEST'"
 
 
 class _Python(_Values):
     """Values in Python, for httpx and for the official packages, which have one design."""
+
+    def images(self) -> str:
+        """Return the function that reads an image."""
+        return _READ_IMAGE if self.files else ""
+
+    def _assigned(self, name: str, value: Any) -> str:
+        """Return a statement in which the images are read from their files."""
+        code = _assignment(name, value)
+        for token, file in self.files.items():
+            code = code.replace(f"{token}'", f"' + image({file!r})")
+        return code
 
     def import_os(self) -> str:
         return "import os" if self.provider.key_env or variables(self.provider) else ""
@@ -184,7 +280,7 @@ class _Python(_Values):
         return "\n".join(lines)
 
     def body(self) -> str:
-        return _assignment("body", self.request)
+        return self._assigned("body", self.request)
 
     def client(self) -> str:
         return self._client(self.base_url)
@@ -200,7 +296,7 @@ class _Python(_Values):
         return self._client(f"{base.removesuffix('/v1')}{mark}{query}")
 
     def arguments(self) -> str:
-        return _assignment("body", self._arguments())
+        return self._assigned("body", self._arguments())
 
     def extra(self) -> str:
         extra = self._extra()
@@ -247,6 +343,8 @@ class _Python(_Values):
 class _JavaScript(_Values):
     """Values in JavaScript, for Node.js 18 and later, also inside of a page's script element."""
 
+    comment: ClassVar[str] = "//"
+
     def url(self) -> str:
         return _js_string(self.full_url)
 
@@ -270,9 +368,13 @@ class _JavaScript(_Values):
     def body(self) -> str:
         """Return a JSON text as an expression: an object, if that gives the same text."""
         written = _printable(json.dumps(self.request, ensure_ascii=False, indent=2))
+        code = f"JSON.stringify({_script_safe(written)})"
         if "__proto__" in written or not _is_exact(self.request):
-            return _js_string(json.dumps(self.request, ensure_ascii=False))
-        return f"JSON.stringify({_script_safe(written)})"
+            code = _js_string(json.dumps(self.request, ensure_ascii=False))
+        for token, name in self.files.items():
+            read = f'require("fs").readFileSync("{name}", "base64")'
+            code = code.replace(token, f'" + {read} + "').replace(' + ""', "")
+        return code
 
 
 _LANGUAGES: Mapping[str, type[_Shell | _Python | _JavaScript]] = {
@@ -329,7 +431,7 @@ def _is_exact(value: Any) -> bool:
 def _embedded_program(request: Request) -> str:
     """Return Python code that uses the embedded model."""
     options = {"model": request.model.name, **request.params}
-    messages = [{"role": m.role, "content": m.text} for m in request.messages]
+    messages = [{"role": m.role, "content": m.described} for m in request.messages]
     several = (
         "answer = mixmagic.ask(messages, **options)",
         'print(answer, *answer.others, sep="\\n")',

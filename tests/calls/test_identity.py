@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import doctest
+import hashlib
+import io
 import json
 import os
+import struct
+import zlib
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixmagic.calls import identity
-from mixmagic.calls.identity import cache_key, cassette_key, normalized_url
+from mixmagic.calls.identity import cache_key, cassette_key, image_hash, normalized_url
 from mixmagic.core.money import Budget, Price
 from mixmagic.core.params import check
 from mixmagic.core.values import (
@@ -408,3 +413,37 @@ PINNED = ("f31e87556f1495feeff1737621d655ef", "1525dc412d98aab786671e339644b9d8"
 
 def test_examples_hold():
     assert doctest.testmod(identity).failed == 0
+
+
+def png(level: int, color: str = "red", mode: str = "RGB") -> Image:
+    written = io.BytesIO()
+    drawn = PIL.Image.new(mode, (64, 48), color)
+    drawn.paste("blue", (3, 5, 60, 40))
+    drawn.save(written, "PNG", compress_level=level)
+    return Image(written.getvalue())
+
+
+def test_the_compression_of_a_png_is_not_part_of_a_key():
+    """Another version of zlib compresses the same figure into other bytes."""
+    low, high = png(1), png(9)
+    assert low != high
+    keys = {cassette_key(Request(MODEL, (Message("user", (each,)),))) for each in (low, high)}
+    assert len(keys) == 1
+
+
+def test_the_pixels_of_a_png_are_part_of_a_key():
+    images = [png(9), png(9, "green"), png(9, mode="L"), png(9, mode="RGBA"), png(9, mode="P")]
+    damaged = [replace(png(9), data=png(9).data[:cut]) for cut in (8, 40, 100)]
+    cut = replace(png(9), data=b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIDAT")
+    keys = {
+        cassette_key(Request(MODEL, (Message("user", (each,)),)))
+        for each in (*images, *damaged, cut)
+    }
+    assert len(keys) == 9
+
+
+def test_a_decompression_bomb_is_hashed_as_it_is():
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    chunk = struct.pack(">I", len(bomb)) + b"IDAT" + bomb + bytes(4)
+    image = Image(b"\x89PNG\r\n\x1a\n" + chunk)
+    assert image_hash(image) == hashlib.blake2b(image.data, digest_size=16).hexdigest()

@@ -223,7 +223,7 @@ def test_a_prompt_with_an_image_is_an_estimate(name):
     both = count([Message("user", (Text("Look: "), image, image))], model)
     assert not both.exact
     assert both.tokens == alone.tokens + 2 * 1_100
-    assert both.most == alone.most + 2 * 16_384
+    assert both.most == alone.most + 2 * 48_169
 
 
 def test_an_estimate_adds_up_messages():

@@ -20,7 +20,7 @@ from server import CUT, HANG, Answer, chunk, frames, refusal, usage, whole
 from server import together as words
 
 from mixmagic.calls.codec import request_to_json
-from mixmagic.calls.identity import cassette_key
+from mixmagic.calls.identity import cassette_key, image_hash
 from mixmagic.calls.running import run
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Image, Message, Text
@@ -177,8 +177,18 @@ def test_a_question_with_an_image_is_replayed(together, recording, replaying, fi
     live = recording.ask([Message("user", parts)])
     same(live, replaying().ask([Message("user", parts)]))
     other = [Message("user", (parts[0], Image(b"\x89PNH"), parts[2]))]
-    with pytest.raises(CassetteMiss, match="differs in an image in the prompt"):
+    with pytest.raises(CassetteMiss, match="differs in another image in the prompt"):
         replaying().ask(other)
+
+
+def test_a_cassette_has_the_hash_of_an_image_and_not_its_data(together, recording, file):
+    together.plan = [Answer(words("Noise."))]
+    data = b"\xff\xd8\xff" + bytes(range(256)) * 400
+    recording.ask([Message("user", (Text("What?"), Image(data, "image/jpeg")))])
+    (line,) = lines(file)
+    assert len(json.dumps(line)) < 2_000
+    _, image = line["request"]["messages"][-1]["content"]
+    assert image == {"image_hash": image_hash(Image(data)), "type": "image/jpeg"}
 
 
 ERRORS = {

@@ -117,3 +117,27 @@ def test_a_refusal_is_two_lines_and_sends_nothing(desk, code, says, hint):
 def test_nothing_is_an_image_with_raw(desk):
     desk.run("%%mixtral -m sees --raw\n{{ red }}", SAID)
     assert desk.sent["messages"][-1]["content"] == "{{ red }}\n"
+
+
+def test_a_dry_run_tells_the_images_and_their_tokens(desk):
+    desk.plan(SAID)
+    ran = desk.kernel.run("%%mixtral -m sees --dry-run\nCompare {{ red }} and {{ red }}.")
+    assert "2 images, about 2,200 tokens, at most 96,338" in ran.text
+    assert desk.server.received == []
+
+
+def test_a_budget_holds_for_the_most_that_an_image_can_be_counted(desk):
+    desk.plan(SAID)
+    ran = desk.kernel.run("%%mixtral -m sees --budget 0.04\n{{ red }}")
+    assert ran.reply["ename"] == "BudgetExceeded"
+    assert desk.server.received == []
+    assert desk.run("%%mixtral -m sees --budget 0.08\n{{ red }}", SAID).status == "ok"
+
+
+def test_a_program_reads_the_image_beside_the_notebook(desk):
+    ran = desk.run("%%mixtral -m sees --as openai\nWhat is {{ red }}?", SAID)
+    assert ran.status == "ok", ran.text
+    (file,) = desk.home.parent.glob("image-*.png")
+    assert file.name in ran.text
+    assert PIL.Image.open(io.BytesIO(file.read_bytes())).size == (40, 30)
+    assert len(ran.text) < 1_200

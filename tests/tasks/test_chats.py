@@ -15,7 +15,7 @@ from server import together as spoken
 from mixmagic.calls import tokens
 from mixmagic.calls.collector import Collector
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Delta, Message, Request
+from mixmagic.core.values import Delta, Image, Message, Request, Text
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.chats import RESERVE, Cell, Chats, prompt_limit, trim, trim_note
 
@@ -157,7 +157,7 @@ import os, threading
 from mixmagic.catalog import Catalog
 from mixmagic.calls.collector import Collector
 from mixmagic.tasks.chats import Cell, Chats
-from mixmagic.core.values import Delta, Message, Request
+from mixmagic.core.values import Delta, Image, Message, Request, Text
 
 collector = Collector(Request(Catalog().resolve("local"), (Message("user", "?"),)))
 collector.add(Delta("Yes"))
@@ -272,3 +272,20 @@ def test_a_conversation_is_sent_and_answered(session, together):
         *("Hi", "Hello 0", "And you?")
     ]
     assert [m.content for m in sent(chats, None, "c")] == ["Hi", "Hello 0", "And you?", "Hello 1"]
+
+
+def test_of_many_images_a_conversation_keeps_the_newest():
+    chats = Chats()
+    for number in range(4):
+        image = Image(bytes([number]) * 5_000_000)
+        chats.add("trip", None, (Text(f"{number}: "), image), answer("a"))
+    kept = [each.question for each in chats.exchanges("trip")]
+    assert kept[:2] == ["0: [image]", "1: [image]"]
+    assert [content[1].data[0] for content in kept[2:]] == [2, 3]
+    chats.add("trip", None, "And now?", answer("b"))
+    assert [each.question for each in chats.exchanges("trip")] == [*kept, "And now?"]
+    assert [each.asked for each in chats.exchanges("trip")][2:] == [
+        "2: [image]",
+        "3: [image]",
+        "And now?",
+    ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,10 +19,10 @@ from programs import required
 from server import Answer, frames, refusal, together, whole
 
 from mixmagic.backends import wire
-from mixmagic.core.values import Message, Model, Provider, Request
-from mixmagic.errors import BadArguments
+from mixmagic.core.values import Image, Message, Model, Provider, Request, Text
+from mixmagic.errors import BadArguments, StoreError
 from mixmagic.structured.openai_strict import response_format
-from mixmagic.tasks.export import program, programs
+from mixmagic.tasks.export import program, programs, write_images
 
 NASTY = (
     'It\'s "x" `ls` $HOME ${HOME} $(id) !! !x \\ \\n \\u0041 %s {y} {{z}}\n\r\n\tEND_OF_REQUEST\n'
@@ -95,6 +98,41 @@ def test_it_sends_what_we_would_send_and_prints_the_answer(
     assert received.body == json.loads(json.dumps(wire.encode(request)))
     assert received.path == "/v1/chat/completions"
     assert received.headers["authorization"] == "Bearer canary-key-4711"
+
+
+def picture(color: str, kind: str) -> Image:
+    written = io.BytesIO()
+    PIL.Image.new("RGB", (40, 30), color).save(written, kind)
+    return Image(written.getvalue(), f"image/{kind.lower()}")
+
+
+@pytest.mark.parametrize("params", [{}, {"seed": 2**63}, {"n": 2}])
+@pytest.mark.parametrize("form", FORMS)
+def test_it_reads_images_from_files(form, params, provider, server, tmp_path):
+    """No Base64 in the program, and what it sends is what we would have sent."""
+    red, blue = picture("red", "PNG"), picture("blue", "JPEG")
+    request = asking(provider, (Text(NASTY), red, blue, red, Text(NASTY)), **params)
+    code = program(request, form)
+    assert "iVBOR" not in code
+    assert "/9j/" not in code
+    with contextlib.chdir(tmp_path):
+        write_images(request)
+    names = [path.name for path in tmp_path.glob("image-*")]
+    assert len(names) == 2
+    assert all(name in code for name in names)
+    with contextlib.chdir(tmp_path):
+        ran = run(form, code, tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (received,) = server.received
+    sent = wire.encode(replace(request, stream=params.get("n") is None))
+    assert received.body == json.loads(json.dumps(sent))
+
+
+def test_the_images_of_a_program_need_a_folder_that_can_be_written(provider, monkeypatch):
+    request = asking(provider, (picture("red", "PNG"),))
+    monkeypatch.chdir("/proc/self")
+    with pytest.raises(StoreError, match="which the program reads"):
+        write_images(request)
 
 
 @pytest.mark.parametrize("params", [{}, {"seed": 2**63}])

@@ -100,9 +100,10 @@ def _as_sent(session: Session, request: Request, schema: Schema | None) -> Reque
 
 
 def _export(session: Session, request: Request, program: str) -> str:
-    """Print a request as a program, without keys; return it."""
+    """Print a request as a program, without keys; return it. Write the images that it reads."""
     from mixmagic.tasks import export
 
+    export.write_images(request)
     code = session.backends.access.redact(export.program(request, program))
     write(f"{code}\n")
     return code
