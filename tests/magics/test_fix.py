@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kernels import Desk
-from server import refusal
+from server import Answer, refusal, together
 
 from mixmagic.magics._shell.failures import Failure
 from mixmagic.magics._shell.fix import fixed
@@ -33,7 +33,8 @@ def test_the_cell_and_its_traceback_without_ipython_s_frames(desk):
     desk.run("'a cell that does not fail'")
     prompt = desk.run(SHOW).text
     assert prompt.startswith(f"The cell:\n\n```python\n{cell}\n```\n\nThe error:\n\n```\nTraceback")
-    assert prompt.rstrip().endswith("ZeroDivisionError: division by zero\n```")
+    assert "ZeroDivisionError: division by zero\n```\n\nIn the line that failed:" in prompt
+    assert prompt.rstrip().endswith("```\nx: int 0\n```")
     assert "in divide\n    return 1 / x" in prompt
     assert "interactiveshell" not in prompt
     assert "\x1b" not in prompt
@@ -76,6 +77,16 @@ def test_a_front_end_s_own_code_is_nothing_to_fix(desk, how):
     client = desk.kernel.client
     desk.kernel.collect(client.execute("int('its own')", **how))
     assert "int('the one')" in desk.run(SHOW).text
+
+
+def test_the_shapes_of_the_values_in_the_line_that_failed(desk):
+    desk.run("import os, pandas as pd\ndf = pd.DataFrame({'month': ['Jan'], 'sales': [1]})")
+    desk.run("df['Month'].sum()")
+    shape = "df: pandas DataFrame of 1 rows and 2 columns: 'month' (str), 'sales' (int64)"
+    assert f"In the line that failed:\n\n```\n{shape}\n```" in desk.run(SHOW).text
+    desk.run("keys = {os.environ['TOGETHER_API_KEY']: 1}\nkeys['x']")
+    desk.run("%mixtral fix", Answer(together("Hello")))
+    assert "keys: dict of 1: '[key]'" in desk.sent["messages"][-1]["content"]
 
 
 def test_no_frames_are_kept(desk):

@@ -32,10 +32,12 @@ class Failure(NamedTuple):
     Attributes:
         cell: Its source; empty if it is not known.
         traceback: Its traceback, with the user's own frames.
+        shapes: The shapes of the values in the line that failed, one a line.
     """
 
     cell: str
     traceback: str
+    shapes: str = ""
 
     def prompt(self, wish: str = "", redact: Callable[[str], str] = str) -> str:
         """Return the failure as a question, of bounded length.
@@ -53,6 +55,7 @@ class Failure(NamedTuple):
         parts = [
             f"The cell:\n\n{fenced(_cut(cell, _LONGEST_CELL), 'python')}" if cell else "",
             f"The error:\n\n{fenced(self.shown_traceback(redact))}",
+            f"In the line that failed:\n\n{fenced(redact(self.shapes))}" if self.shapes else "",
             wish.strip(),
         ]
         return "\n\n".join(filter(None, parts))
@@ -175,11 +178,12 @@ class Failures:
             if not error.message.startswith((_NO_FAILURE, _NO_ERROR)):
                 memory.ours = type(error).__name__, error.hint
         elif not isinstance(error, Stopped):
+            from mixmagic.magics._shell.failing_line import shapes
             from mixmagic.prompting.present.code import traceback_text
 
             # It is cut again after keys are removed: half a key would not be recognized.
             text = _cut(traceback_text(error), 4 * _LONGEST_TRACEBACK)
-            memory.error, memory.ours = Failure(cell, text), None
+            memory.error, memory.ours = Failure(cell, text, "\n".join(shapes(error))), None
             if isinstance(error, Exception):
                 memory.failure = memory.error
 

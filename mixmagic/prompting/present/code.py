@@ -178,7 +178,7 @@ def traceback_text(error: BaseException) -> str:
 def _shorten(summary: traceback.TracebackException, causes: int) -> None:
     """Remove the libraries' frames, and all but the last `causes` chained exceptions."""
     frames = list(summary.stack)
-    own = [frame for frame in frames[:-1] if not _is_library(frame.filename)]
+    own = [frame for frame in frames[:-1] if is_of_user(frame.filename)]
     own += [frame for frame in frames[-1:] if not _is_ours(frame)]
     if len(own) > _FRAMES:
         own = own[: _FRAMES // 2] + own[-_FRAMES // 2 :]
@@ -195,10 +195,11 @@ def _shorten(summary: traceback.TracebackException, causes: int) -> None:
             _shorten(cause, causes - 1)
 
 
-def _is_library(file: str) -> bool:
-    """Return True if a file is part of Python, of an installed package or of mixmagic."""
+def is_of_user(file: str) -> bool:
+    """Return True if a file is not part of Python, of an installed package or of mixmagic."""
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
-    return installed or file.startswith((sysconfig.get_path("stdlib"), "<frozen", _OURS))
+    others = sysconfig.get_path("stdlib"), "<frozen", _OURS
+    return not (installed or file.startswith(others))
 
 
 def _is_ours(frame: traceback.FrameSummary) -> bool:
