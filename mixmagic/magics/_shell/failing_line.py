@@ -62,7 +62,7 @@ def _expressions(file: str, line: int) -> list[ast.expr]:
     statements = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.stmt | ast.match_case | ast.ExceptHandler)
+        if isinstance(node, ast.stmt | ast.ExceptHandler)
         and getattr(node, "lineno", line + 1) <= line <= getattr(node, "end_lineno", 0)
     ]
     if not statements:
