@@ -204,7 +204,7 @@ def spend(period: Period = "session", by: By = "model") -> Spend:
     """Return what calls have cost.
 
     Args:
-        period: The calls of this `session`, of `today`, of this `month`, or `all`.
+        period: The calls of this `session`, this `notebook`, `today`, this `month`, or `all`.
         by: Grouping: `model`, `day`, `notebook` or `status`.
 
     Returns:

@@ -107,6 +107,46 @@ class Comparison:
     unanswered: tuple[Calls, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AsIf:
+    """The tokens of past calls at another model's price.
+
+    Attributes:
+        model: The other model.
+        calls: The calls, by the model that answered.
+        costs: US dollars for each; `None` if no price is known.
+        exact: For each, true if the other model counts the same tokens.
+    """
+
+    model: Model
+    calls: tuple[Calls, ...]
+    costs: tuple[Decimal | None, ...]
+    exact: tuple[bool, ...]
+
+
+def as_if(catalog: Catalog, rows: Iterable[Calls], model: Model) -> AsIf:
+    """Return the cost that the same tokens would have had at another model, at today's price.
+
+    The tokens are the same only if both models have the same tokenizer; else they are an estimate.
+
+    Example:
+        >>> calls = Calls("together", "m", 1_000_000, 0, 1_000_000, Decimal("1.20"))
+        >>> as_if(Catalog(), [calls], Catalog().resolve("together:8x22b")).costs
+        (Decimal('2.400000000'),)
+    """
+    calls = tuple(rows)
+    price = model.price
+    costs = tuple(None if price is None else price.cost(row.usage) for row in calls)
+    exact = tuple(_same_tokens(catalog.resolve(row.name), model) for row in calls)
+    return AsIf(model, calls, costs, exact)
+
+
+def _same_tokens(one: Model, other: Model) -> bool:
+    """Return True if two models count the same tokens."""
+    same_tokenizer = bool(one.tokenizer) and one.tokenizer == other.tokenizer
+    return same_tokenizer or bool(_model_names(one) & _model_names(other))
+
+
 def offers(catalog: Catalog, name: str) -> list[Offer]:
     """Return who serves a model, and at what price.
 

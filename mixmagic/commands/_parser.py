@@ -177,8 +177,11 @@ class Parser(argparse.ArgumentParser):
         return options, rest
 
     def _is_given(self, options: argparse.Namespace, name: str) -> bool:
-        dest = self.options[name].action.dest
-        return bool(getattr(options, dest) != self.get_default(dest))
+        action = self.options[name].action
+        value = getattr(options, action.dest)
+        if action.nargs == 0 and action.const is not None:  # others may share its place
+            return bool(value == action.const)
+        return bool(value != self.get_default(action.dest))
 
     def _plain(self, word: str) -> str:
         """Return an option with hyphens in place of other dashes; other words unchanged.

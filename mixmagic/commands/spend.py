@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mixmagic.commands import Out
-from mixmagic.commands._parser import Parser
-from mixmagic.errors import BadArguments, StoreError
+from mixmagic.commands._parser import Parser, models
+from mixmagic.errors import BadArguments, StoreError, counted
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from mixmagic.catalog.offers import Calls
     from mixmagic.display.table import Table
     from mixmagic.sessions import Session
 
@@ -27,39 +27,55 @@ def parser(prog: str) -> Parser:
     scope = args.add_mutually_exclusive_group()
     for flag, period, calls in (
         ("--session", "session", "calls of this session"),
+        ("--notebook", "notebook", "calls of this notebook, in all sessions"),
         ("--today", "today", "calls of today, in all sessions"),
         ("--month", "month", "calls of this month, in all sessions"),
         ("--all", "all", "all calls ever made"),
     ):
         args.add(flag, to=scope, dest="period", action="store_const", const=period, help=calls)
-    args.add("--elsewhere", to=scope, action="store_true", help="compare what the tokens of this"
-        " session would have cost at other providers")  # fmt: skip
-    args.add("--resolve", to=scope, nargs="*", metavar="NUMBER DOLLARS", help="list the calls"
+    report = args.add_mutually_exclusive_group()
+    args.add("--by", to=report, choices=("model", "day", "notebook", "status"), help="group by"
+        " (default: model)")  # fmt: skip
+    args.add("--performance", to=report, action="store_true", help="show times to the first token"
+        " and to the end, tokens per second and the error rate, by model and day")  # fmt: skip
+    args.add("--as-if", to=report, metavar="MODEL", values=models, help="show what the same tokens"
+        " would have cost at another model")  # fmt: skip
+    args.add("--elsewhere", to=report, action="store_true", help="compare what the same tokens"
+        " would have cost at other providers of the same models")  # fmt: skip
+    args.add("--resolve", to=report, nargs="*", metavar="NUMBER DOLLARS", help="list the calls"
         " whose cost is not known, or record what one was billed")  # fmt: skip
-    args.add(
-        "--by", choices=("model", "day", "notebook", "status"), help="group by (default: model)"
-    )
-    args.add("--csv", type=Path, metavar="FILE", help="write the table to a file instead")
-    args.exclude("--by", "--elsewhere", "--resolve")
-    args.exclude("--csv", "--elsewhere", "--resolve")
+    args.add("--csv", metavar="FILE", help="write the rows to a file instead; `-` prints them")
+    for option in ("--session", "--notebook", "--today", "--month", "--all", "--csv"):
+        args.exclude("--resolve", option)
+    args.exclude("--csv", "--elsewhere")
     return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Show costs, a comparison, or lost calls."""
+    """Show costs, times, a comparison, or lost calls."""
     from mixmagic.display.spend import read_spend
 
-    if options.elsewhere:
-        out.show(_elsewhere(session))
-        return
     if options.resolve is not None:
         out.show(_resolve(session, options.resolve))
         return
-    default = "month" if out.shell is None else "session"
-    costs = read_spend(session, options.period or default, options.by or "model")
+    period = options.period or ("month" if out.shell is None else "session")
+    if options.elsewhere:
+        out.show(_elsewhere(session, period))
+        return
+    if options.performance or options.as_if is not None:
+        report = (
+            _performance(session, period)
+            if options.performance
+            else _as_if(session, period, options.as_if)
+        )
+        if options.csv is None:
+            out.show(report.table)
+        else:
+            _write(report, options.csv, out)
+        return
+    costs = read_spend(session, period, options.by or "model")
     if options.csv is not None:
-        costs.to_csv(options.csv)
-        out.print(f"Wrote {len(costs)} row{'s' * (len(costs) != 1)} to {options.csv}.")
+        _write(costs, options.csv, out)
         return
     out.show(costs.table)
     if out.live and costs.picture:  # the table first: a plot takes a moment
@@ -82,13 +98,69 @@ def _saved(session: Session) -> str:
     return f"Stored answers have saved {format_dollars(found.saved)} in {calls}."
 
 
-def _elsewhere(session: Session) -> Table:
-    """Return what this session's tokens would have cost at each provider of the same models."""
-    from mixmagic.catalog.offers import Calls, elsewhere
+class Report(Protocol):
+    """Rows as a table and as comma-separated values."""
+
+    @property
+    def table(self) -> Table: ...
+    def __len__(self) -> int: ...
+    def to_csv(self, path: str | None = None) -> str: ...
+
+
+def _write(report: Report, file: str, out: Out) -> None:
+    """Write a report to a file; `-` prints it."""
+    if file == "-":
+        out.print(report.to_csv().rstrip("\n"))
+        return
+    report.to_csv(file)
+    out.print(f"Wrote {counted(len(report), 'row')} to {file}.")
+
+
+def _performance(session: Session, period: str) -> Report:
+    """Return the times and the error rate of calls."""
+    from mixmagic.display.performance import read_performance
+
+    return read_performance(session, period)
+
+
+def _as_if(session: Session, period: str, name: str) -> Report:
+    """Return what a period's tokens would have cost at another model.
+
+    Raises:
+        UnknownModel: There is no such model.
+        BadArguments: Its price is not known.
+    """
+    from mixmagic.catalog.offers import as_if
+    from mixmagic.display.prices import AsIfReport
+    from mixmagic.display.spend import about, chosen_period
+
+    model = session.select(name).model
+    if model.price is None:
+        raise BadArguments(
+            f"The price of {model.name} is not known.",
+            "Choose another model, or give its price in a catalog file (README, Models).",
+        )
+    result = as_if(session.catalog, _calls(session, period), model)
+    return AsIfReport(result, about(chosen_period(period)), session.catalog.short_name)
+
+
+def _elsewhere(session: Session, period: str) -> Table:
+    """Return what a period's tokens would have cost at each provider of the same models."""
+    from mixmagic.catalog.offers import elsewhere
     from mixmagic.display.prices import elsewhere_table
 
+    compared = elsewhere(session.catalog, _calls(session, period))
+    return elsewhere_table(compared, session.catalog.short_name)
+
+
+def _calls(session: Session, period: str) -> list[Calls]:
+    """Return the calls of a period, by model."""
+    from mixmagic.catalog.offers import Calls
+    from mixmagic.display.spend import chosen_period, path_of_notebook
+
+    chosen = chosen_period(period)
     rows = []
-    for spent in session.ledger.spent():
+    for spent in session.ledger.spent(chosen, notebook=path_of_notebook(session, chosen)):
         provider, _, model = spent.name.partition(":")
         rows.append(
             Calls(
@@ -104,7 +176,7 @@ def _elsewhere(session: Session) -> Table:
                 spent.billed_tries,
             )
         )
-    return elsewhere_table(elsewhere(session.catalog, rows), session.catalog.short_name)
+    return rows
 
 
 def _resolve(session: Session, words: list[str]) -> Table:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer
+from mixmagic.catalog.offers import AsIf, Bill, Calls, Comparison, Offer
 from mixmagic.core.money import format_column
 from mixmagic.core.values import Model
+from mixmagic.display.records import csv_text
 from mixmagic.display.spend import costs_with_total
 from mixmagic.display.table import Table, rates
+from mixmagic.errors import counted
 
 
 def models_table(models: Sequence[Model], default: Model | None, about: str = "") -> Table:
@@ -118,6 +121,100 @@ def elsewhere_table(comparison: Comparison, short_name: Callable[[str], str]) ->
     )
 
 
+class AsIfReport:
+    """The cost that the same tokens would have had at another model: a table, or a CSV file.
+
+    Args:
+        result: The cost.
+        about: The period, in words.
+        short_name: Returns the short name of `provider:API-string`.
+
+    Example:
+        >>> AsIfReport(as_if(catalog, rows, model), "this session", catalog.short_name)
+    """
+
+    def __init__(self, result: AsIf, about: str, short_name: Callable[[str], str]) -> None:
+        self._result, self._about, self._short_name = result, about, short_name
+
+    def __len__(self) -> int:
+        return len(self._result.calls)
+
+    @property
+    def table(self) -> Table:
+        """A row for each model that answered, with the cost paid, and the total."""
+        result, calls = self._result, self._result.calls
+        if not calls:
+            return Table([], [], f"No calls: {self._about}.")
+        repriced = [
+            replace(
+                row,
+                cost=cost or Decimal(0),
+                unpriced=int(cost is None),
+                lost=0,
+                billed_tries=0,
+                estimated=int(bool(row.estimated) or not exact),
+            )
+            for row, cost, exact in zip(calls, result.costs, result.exact, strict=True)
+        ]
+        costs = costs_with_total(repriced)
+        if result.model.free:
+            costs = ["free"] * len(costs)
+        columns = [
+            ("model", [*(self._short_name(row.name) for row in calls), "total"]),
+            ("tokens in>", _counts([row.prompt_tokens for row in calls])),
+            ("tokens out>", _counts([row.completion_tokens for row in calls])),
+            ("paid>", costs_with_total(calls)),
+            (f"as if {result.model.name}>", costs),
+        ]
+        *rows, foot = zip(*(cells for _, cells in columns), strict=True)
+        notes = [f"{self._about} · the same tokens at today's price of {result.model.name}"]
+        notes += self._notes("".join(map("".join, [*rows, foot])))
+        return Table([head for head, _ in columns], rows, "\n".join(notes), foot)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return comma-separated values with a header; write them to a file, if one is given.
+
+        `exact` is true if both models count tokens in the same way, and the provider counted them.
+
+        Raises:
+            StoreError: The file cannot be written; an earlier one stays as it was.
+        """
+        result = self._result
+        columns = ["model", "prompt_tokens", "cached_tokens", "completion_tokens", "cost"]
+        return csv_text(
+            [*columns, "as_if", "as_if_cost", "exact"],
+            [
+                [
+                    *(self._short_name(row.name), row.prompt_tokens, row.cached_tokens),
+                    *(row.completion_tokens, row.cost, result.model.name, cost),
+                    str(exact and not row.estimated).lower(),
+                ]
+                for row, cost, exact in zip(result.calls, result.costs, result.exact, strict=True)
+            ],
+            path,
+        )
+
+    def _notes(self, cells: str) -> Iterator[str]:
+        """Yield notes on what makes the costs uncertain."""
+        calls, exact = self._result.calls, self._result.exact
+        if self._result.model.free:
+            exact = (True,) * len(calls)
+        if others := [row for row, same in zip(calls, exact, strict=True) if not same]:
+            names = ", ".join(self._short_name(row.name) for row in others)
+            yield (
+                f"≈: {self._result.model.name} has another tokenizer than {names}, or it is not"
+                " known: the same text has other tokens, so this is an estimate"
+            )
+        if any(row.estimated for row in calls):
+            yield "≈: some tokens are estimated: their provider did not count them"
+        if lost := sum(row.lost for row in calls):
+            yield f"{counted(lost, 'lost call')} left out: the tokens are not known"
+        if any(row.unpriced for row in calls):
+            yield "paid: without calls whose price is not known"
+        if "≤" in cells:
+            yield "≤: lost calls and tries that may have been billed, at their worst case"
+
+
 def _price_cell(model: Model, price: Decimal | None) -> Decimal | str:
     """Return one of a model's prices, or `free` or `unknown`."""
     return "free" if model.provider.free and not price else "unknown" if price is None else price
@@ -177,7 +274,7 @@ def _comparison_notes(
     """Return the notes for a comparison; `cells` is all text of the table."""
     notes = ["the same tokens at today's prices" if comparison.calls else "Nothing to compare."]
     if not (comparison.calls or comparison.unanswered):
-        notes = ["Nothing to compare: no model of this session is served by another provider."]
+        notes = ["Nothing to compare: no other provider serves these models."]
     if any(row.cached_tokens for row in comparison.calls):
         notes.append("cached tokens are priced as cached by the other provider, too")
     for bill in comparison.bills:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import importlib.util
-import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
-from mixmagic.core import files
 from mixmagic.core.money import exact_sum, format_column, format_dollars, to_nano
+from mixmagic.display.records import csv_text, frame, missing_package
 from mixmagic.display.table import Table
-from mixmagic.errors import BadArguments, MissingPackage, StoreError, did_you_mean
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.store.ledger.spend import (
     MONEY,
     By,
@@ -70,7 +67,7 @@ class Spend:
     Attributes:
         rows: The groups, most expensive first; days in their order.
         total: Their sum.
-        period: `session`, `today`, `month` or `all`.
+        period: `session`, `notebook`, `today`, `month` or `all`.
         by: `model`, `day`, `notebook` or `status`.
 
     Example:
@@ -84,11 +81,7 @@ class Spend:
         self.period = period
         self.by = by
         self._timeline = timeline
-        self._about = {
-            "session": "this session",
-            "today": f"today ({day()})",
-            "month": f"this month ({day()[:7]})",
-        }.get(period, "all sessions")
+        self._about = about(period)
 
     def __iter__(self) -> Iterator[Spent]:
         return iter(self.rows)
@@ -121,18 +114,11 @@ class Spend:
         Example:
             >>> mixmagic.spend("all", by="day").frame().set_index("day").cost.cumsum()
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise _missing_package("A DataFrame", "pandas") from None
-        frame = pd.DataFrame(map(self._cells, self.rows), columns=self._columns)
-        if self.by == "day":
-            frame["day"] = pd.to_datetime(frame["day"])
+        made = frame(self._columns, map(self._cells, self.rows), days="day")
         for name in MONEY:
-            exact = [to_nano(getattr(row, name)) for row in self.rows]
-            frame[name] = frame[name].astype(float)
-            frame[f"{name}_nanodollars"] = pd.Series(exact, dtype="int64")
-        return frame
+            made[f"{name}_nanodollars"] = made[name].map(to_nano).astype("int64")
+            made[name] = made[name].astype(float)
+        return made
 
     def plot(self) -> Figure:
         """Return a matplotlib Figure of the cost over time and by model, without pyplot.
@@ -146,7 +132,7 @@ class Spend:
         try:
             from mixmagic.display.plots import draw
         except ImportError:
-            raise _missing_package("The plot", "matplotlib") from None
+            raise missing_package("The plot", "matplotlib") from None
         return draw(self._timeline)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -166,16 +152,7 @@ class Spend:
         Example:
             >>> mixmagic.spend("all", by="notebook").to_csv("notebooks.csv")
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._columns)
-        for row in self.rows:
-            writer.writerow(
-                f"{cell:f}" if isinstance(cell, Decimal) else cell for cell in self._cells(row)
-            )
-        if path is not None:
-            _write_file(Path(path), text.getvalue())
-        return text.getvalue()
+        return csv_text(self._columns, map(self._cells, self.rows), path)
 
     @functools.cached_property
     def picture(self) -> str:
@@ -212,22 +189,59 @@ def read_spend(session: Session, period: str = "session", by: str = "model") -> 
 
     Args:
         session: The session, with the ledger.
-        period: `session`, `today`, `month` or `all`.
+        period: `session`, `notebook`, `today`, `month` or `all`.
         by: `model`, `day`, `notebook` or `status`.
 
     Raises:
         BadArguments: There is no such period or grouping.
         StoreError: The ledger cannot be read.
     """
-    chosen = cast("Period", _one_of("period", period, get_args(Period)))
+    chosen = chosen_period(period)
     grouped = cast("By", _one_of("grouping", by, get_args(By)))
     ledger = session.ledger
     ledger.sweep_if_writable()
     short_name = session.catalog.short_name
-    rows = ledger.spent(chosen, grouped)
+    notebook = path_of_notebook(session, chosen)
+    rows = ledger.spent(chosen, grouped, notebook=notebook)
+    drawn = timeline(ledger.database, ledger.session, chosen, grouped, notebook)
     if grouped == "model":
         rows = [replace(row, name=short_name(row.name)) for row in rows]
-    return Spend(rows, chosen, grouped, timeline(ledger.database, ledger.session, chosen))
+    if drawn.by == "model":
+        groups = [(short_name(name), cost) for name, cost in drawn.groups]
+        days = [(when, short_name(name), cost) for when, name, cost in drawn.days]
+        drawn = replace(drawn, groups=groups, days=days)
+    return Spend(rows, chosen, grouped, drawn)
+
+
+def chosen_period(period: str) -> Period:
+    """Return a period; raise `BadArguments` if there is no such one."""
+    return cast("Period", _one_of("period", period, get_args(Period)))
+
+
+def about(period: Period) -> str:
+    """Return a period in words."""
+    words = {
+        "session": "this session",
+        "notebook": "this notebook, in all sessions",
+        "today": f"today ({day()})",
+        "month": f"this month ({day()[:7]})",
+    }
+    return words.get(period, "all sessions")
+
+
+def path_of_notebook(session: Session, period: Period) -> str:
+    """Return the notebook's path, if that is the period, and nothing otherwise.
+
+    Raises:
+        BadArguments: Its path is not known.
+    """
+    if period != "notebook":
+        return ""
+    if session.notebook is None:
+        raise BadArguments(
+            "This notebook's path is not known.", "`spend --by notebook` lists those that are."
+        )
+    return session.notebook
 
 
 def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
@@ -326,20 +340,3 @@ def _installed(package: str) -> bool:
     with contextlib.suppress(ImportError, ValueError):
         return importlib.util.find_spec(package) is not None
     return False
-
-
-def _missing_package(feature: str, package: str) -> MissingPackage:
-    return MissingPackage(
-        f"{feature} needs {package}, which is not installed.", 'Run `pip install "mixmagic[data]"`.'
-    )
-
-
-def _write_file(path: Path, text: str) -> None:
-    """Replace a file atomically."""
-    try:
-        files.write(path, text, newline="")
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror}.",
-            "Check the folder, its permissions and the disk's free space.",
-        ) from None

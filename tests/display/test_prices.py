@@ -252,7 +252,7 @@ def test_nothing_to_compare_is_noted():
     table = compared(Comparison((), (paid("0", unpriced=1),), ()))
     assert table.rows == []
     assert table.caption.splitlines() == [
-        "Nothing to compare: no model of this session is served by another provider.",
+        "Nothing to compare: no other provider serves these models.",
         "served by no other provider: acme:x (price unknown)",
     ]
 

@@ -282,7 +282,12 @@ class Ledger:
         return tuple(row)
 
     def spent(
-        self, period: Period = "session", by: By = "model", *, timeout: float | None = None
+        self,
+        period: Period = "session",
+        by: By = "model",
+        *,
+        timeout: float | None = None,
+        notebook: str = "",
     ) -> list[Spent]:
         """Return the cost of calls, in groups: the most expensive first, days in their order.
 
@@ -290,11 +295,12 @@ class Ledger:
             period: Period of the calls.
             by: Column that makes the groups.
             timeout: Seconds to wait if another process keeps the ledger locked.
+            notebook: The notebook's path, if that is the period.
 
         Raises:
             StoreError: The ledger cannot be read.
         """
-        return spent(self.database, self.session, period, by, timeout)
+        return spent(self.database, self.session, period, by, timeout, notebook=notebook)
 
     def sweep(self) -> None:
         """Close the rows that ended processes have left open: as lost, at their worst case.

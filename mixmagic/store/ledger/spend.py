@@ -14,7 +14,7 @@ from mixmagic.core.money import exact_sum, from_nano, to_nano
 from mixmagic.store.ledger.processes import has_exited
 from mixmagic.store.sqlite.database import Database
 
-Period = Literal["session", "today", "month", "all"]
+Period = Literal["session", "notebook", "today", "month", "all"]
 By = Literal["model", "day", "notebook", "status"]
 
 # A group's name, and the columns that make it.
@@ -36,20 +36,21 @@ _QUERY = """
         SELECT day, notebook, provider, model, status, calls, 0 AS open, 0 AS billed_tries,
             prompt_tokens, cached_tokens, completion_tokens, cost_nanodollars, saved_nanodollars,
             0 AS held_nanodollars, unpriced, estimated
-        FROM totals WHERE session = ? AND day BETWEEN ? AND ? AND calls
+        FROM totals WHERE session = :totals AND day BETWEEN :first AND :until AND calls
         UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 1, 1, 0, 0, 0, 0, 0,
             0, COALESCE(held_nanodollars, 0), 0, 0
         FROM calls INDEXED BY calls_open
-        WHERE status = 'open' AND ? IN ('', session) AND day BETWEEN ? AND ?
+        WHERE status = 'open' AND :session IN ('', session) AND day BETWEEN :first AND :last
         UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, 'open', 0, 0, 0, 0, 0, 0, 0,
             0, held_nanodollars, 0, 0
-        FROM reservations WHERE ? IN ('', session) AND day BETWEEN ? AND ?
+        FROM reservations
+        WHERE :session IN ('', session) AND day BETWEEN :first AND :last
         UNION ALL SELECT day, COALESCE(notebook, ''), provider, model, status, 0, 0, billed_tries,
             0, 0, 0, 0, 0, 0, 0, 0
         FROM calls INDEXED BY calls_tried
-        WHERE billed_tries > 0 AND status != 'open' AND ? IN ('', session)
-            AND day BETWEEN ? AND ?
-    ) GROUP BY {columns} ORDER BY {order}"""
+        WHERE billed_tries > 0 AND status != 'open' AND :session IN ('', session)
+            AND day BETWEEN :first AND :last
+    ) WHERE :notebook IN ('', notebook) GROUP BY {columns} ORDER BY {order}"""
 _LOST = """SELECT id, started_at, provider || ':' || model AS model, notebook, owner, status,
     COALESCE(cost_nanodollars, held_nanodollars) AS most FROM calls WHERE status"""
 # Newest calls that are read for a curve, and its number of points.
@@ -106,14 +107,17 @@ class Timeline:
     """Cost of a period's calls over time, for a plot.
 
     Attributes:
-        models: The models and their cost in US dollars, the most expensive first.
-        points: For a session or a day: seconds since 1970, and US dollars until then. At most
+        groups: The groups (models, notebooks, …) and their cost in US dollars, the most expensive
+            first.
+        by: Grouping; `model` for days, whose bars are stacked by model.
+        points: For a session or today: seconds since 1970, and US dollars until then. At most
             500, of the newest 10,000 calls.
-        days: For a month or all time: the day (or the month, if there are many days), the model,
-            and US dollars.
+        days: For other periods, and by day: the day (or the month, if there are many days), the
+            group, and US dollars.
     """
 
-    models: list[tuple[str, Decimal]]
+    groups: list[tuple[str, Decimal]]
+    by: By = "model"
     points: list[tuple[float, Decimal]] = field(default_factory=list)
     days: list[tuple[str, str, Decimal]] = field(default_factory=list)
 
@@ -148,7 +152,13 @@ MONEY = ("cost", "saved", "held")
 
 
 def spent(
-    database: Database, session: str, period: Period, by: By, timeout: float | None = None
+    database: Database,
+    session: str,
+    period: Period,
+    by: By,
+    timeout: float | None = None,
+    *,
+    notebook: str = "",
 ) -> list[Spent]:
     """Return the cost of calls, in groups: the most expensive first, days in their order.
 
@@ -158,17 +168,25 @@ def spent(
         period: Period of the calls.
         by: Column that makes the groups.
         timeout: Seconds to wait if another process keeps the ledger locked.
+        notebook: The notebook's path, if that is the period.
 
     Raises:
         StoreError: The ledger cannot be read.
     """
     name, columns = _GROUPS[by]
     order = "name" if by == "day" else "cost DESC, calls DESC, name"
-    first, last = _days(period)
+    first, last = days_of(period)
     totals, until = _totals(session, period, by)
     rows = database.rows(
         _QUERY.format(name=name, columns=columns, order=order),
-        (totals, first, until, *3 * (session if period == "session" else "", first, last)),
+        {
+            "totals": totals,
+            "first": first,
+            "until": until,
+            "last": last,
+            "session": session if period == "session" else "",
+            "notebook": notebook if period == "notebook" else "",
+        },
         timeout,
     )
     money = slice(-4, -1)
@@ -176,21 +194,26 @@ def spent(
     return [Spent(*row) for row in values]
 
 
-def timeline(database: Database, session: str, period: Period) -> Timeline:
+def timeline(
+    database: Database, session: str, period: Period, by: By = "model", notebook: str = ""
+) -> Timeline:
     """Return the cost of calls over time.
 
     Args:
         database: The ledger's.
         session: The session, if that is the period.
         period: Period of the calls.
+        by: Grouping of the calls.
+        notebook: The notebook's path, if that is the period.
 
     Raises:
         StoreError: The ledger cannot be read.
     """
-    spent_by_model = spent(database, session, period, "model")
-    models = [(row.name, row.cost) for row in spent_by_model if row.cost]
-    if period in ("month", "all"):
-        return Timeline(models, days=_by_day(database, period))
+    group: By = "model" if by == "day" else by
+    spent_by_group = spent(database, session, period, group, notebook=notebook)
+    groups = [(row.name, row.cost) for row in spent_by_group if row.cost]
+    if by == "day" or period not in ("session", "today"):
+        return Timeline(groups, group, days=_by_day(database, session, period, group, notebook))
     rows = database.rows(
         "SELECT started_at, COALESCE(cost_nanodollars, 0) FROM calls"  # noqa: S608  # names of ours
         f" WHERE {'session' if period == 'session' else 'day'} = ?"
@@ -199,11 +222,11 @@ def timeline(database: Database, session: str, period: Period) -> Timeline:
     )
     times = [row[0] for row in reversed(rows)]
     costs = [row[1] for row in reversed(rows)]
-    before = sum(to_nano(row.cost) for row in spent_by_model) - sum(costs)
+    before = sum(to_nano(row.cost) for row in spent_by_group) - sum(costs)
     sums = list(accumulate(costs, initial=max(before, 0)))[1:]
     step = -(-len(times) // (_POINTS - 1)) or 1
     kept = [*range(0, len(times) - 1, step), len(times) - 1] if times else []
-    return Timeline(models, points=[(times[i], from_nano(sums[i])) for i in kept])
+    return Timeline(groups, group, points=[(times[i], from_nano(sums[i])) for i in kept])
 
 
 def lost(database: Database) -> list[Lost]:
@@ -251,10 +274,11 @@ def day(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
-def _days(period: Period) -> tuple[str, str]:
+def days_of(period: Period) -> tuple[str, str]:
     """Return the first and the last day of a period, or texts before and after all days."""
     today = day()
     periods = {"today": (today, today), "month": (today[:7], f"{today[:7]}-99")}
+    periods["notebook"] = ("0", "~")  # its totals of all days have an empty one
     return periods.get(period, ("", "~"))
 
 
@@ -262,26 +286,35 @@ def _totals(session: str, period: Period, by: By) -> tuple[str, str]:
     """Return the smallest set of totals for a report: its `session` column, and its last day."""
     if period == "session":
         return session, "~"
-    last = _days(period)[1]
-    if by == "notebook":
+    last = days_of(period)[1]
+    if by == "notebook" or period == "notebook":
         return "notebooks", "" if period == "all" else last
     if period == "all":
         return "days" if by == "day" else "months", last
     return "", last
 
 
-def _by_day(database: Database, period: Period) -> list[tuple[str, str, Decimal]]:
-    """Return the cost by model of each day, or of each month if there are many days."""
-    first, last = _days(period)
-    edges = "SELECT {}(day) FROM totals WHERE session = 'days' AND day BETWEEN ? AND ?"
-    ends = [database.rows(edges.format(end), (first, last))[0][0] for end in ("MIN", "MAX")]
-    if None in ends:
+def _by_day(
+    database: Database, session: str, period: Period, by: By, notebook: str
+) -> list[tuple[str, str, Decimal]]:
+    """Return the cost by group of each day, or of each month if there are many days."""
+    totals, _ = _totals(session, period, "notebook" if by == "notebook" else "day")
+    by_day = {"days": ""}.get(totals, totals)  # whose totals have the models, too
+    first, last = days_of(period)
+    condition = "session = :totals AND day BETWEEN :first AND :last AND :notebook IN ('', notebook)"
+    names = {"totals": by_day, "first": max(first, "0"), "last": last, "notebook": ""}
+    if period == "notebook":
+        names["notebook"] = notebook
+    edges = f"SELECT MIN(day), MAX(day) FROM totals WHERE {condition}"  # noqa: S608  # words of ours
+    ends = database.rows(edges, names)[0]
+    if None in tuple(ends):
         return []
     begin, end = map(date.fromisoformat, ends)
+    unit = "substr(day, 1, 7)" if (end - begin).days > _DAYS else "day"
+    name, columns = _GROUPS[by]
     rows = database.rows(
-        """SELECT day, provider || ':' || model, SUM(cost_nanodollars)
-        FROM totals WHERE session = ? AND day BETWEEN ? AND ?
-        GROUP BY day, provider, model HAVING SUM(cost_nanodollars) > 0 ORDER BY day""",
-        ("months" if (end - begin).days > _DAYS else "", first, last),
+        f"""SELECT {unit}, {name}, SUM(cost_nanodollars) FROM totals WHERE {condition}
+        GROUP BY 1, {columns} HAVING SUM(cost_nanodollars) > 0 ORDER BY 1""",  # noqa: S608  # words of ours
+        names,
     )
     return [(row[0], row[1], from_nano(row[2])) for row in rows]

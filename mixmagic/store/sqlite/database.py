@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -149,7 +149,10 @@ class Database:
                     raise
 
     def rows(
-        self, query: str, values: Sequence[object] = (), timeout: float | None = None
+        self,
+        query: str,
+        values: Sequence[object] | Mapping[str, object] = (),
+        timeout: float | None = None,
     ) -> list[sqlite3.Row]:
         """Return the rows of a query.
 

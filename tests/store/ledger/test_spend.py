@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from dataclasses import replace
@@ -107,7 +108,7 @@ def test_sums_over_any_groups_are_those_of_the_calls(actions):
         for period in get_args(Period):
             expected = of_the_calls(mine, period)
             for by in get_args(By):
-                groups = mine.spent(period, by)
+                groups = mine.spent(period, by, notebook="a.ipynb")
                 assert len({group.name for group in groups}) == len(groups)
                 sums = total(groups)
                 assert {name: getattr(sums, name) for name in expected} == expected, (period, by)
@@ -135,6 +136,7 @@ def of_the_calls(ledger: Ledger, period: Period) -> dict[str, object]:
     rows = ledger.database.rows("SELECT * FROM calls")
     wanted = {
         "session": lambda row: row["session"] == ledger.session,
+        "notebook": lambda row: row["notebook"] == "a.ipynb",
         "today": lambda row: row["day"] == day(),
         "month": lambda row: row["day"][:7] == day()[:7],
         "all": lambda row: True,
@@ -163,11 +165,16 @@ def dollars(nanodollars: int) -> Decimal:
 
 
 def check_timeline(ledger: Ledger, period: Period, cost: Decimal) -> None:
-    """Every curve ends at the amount that was spent."""
-    drawn = timeline(ledger.database, ledger.session, period)
-    assert sum((c for _, c in drawn.models), Decimal(0)) == cost
-    assert all(c > 0 for _, c in drawn.models)
-    if period in ("month", "all"):
+    """Every curve ends at the amount that was spent, and bars add up to it by any group."""
+    for by in get_args(By):
+        bars = timeline(ledger.database, ledger.session, period, by, "a.ipynb")
+        assert sum((c for _, c in bars.groups), Decimal(0)) == cost
+        if by == "day" or period not in ("session", "today"):
+            assert sum((c for *_, c in bars.days), Decimal(0)) == cost
+    drawn = timeline(ledger.database, ledger.session, period, notebook="a.ipynb")
+    assert sum((c for _, c in drawn.groups), Decimal(0)) == cost
+    assert all(c > 0 for _, c in drawn.groups)
+    if period not in ("session", "today"):
         assert sum((c for *_, c in drawn.days), Decimal(0)) == cost
         assert drawn.points == []
     else:
@@ -193,7 +200,7 @@ def test_sums_of_a_ledger_of_the_first_form_are_made_when_it_is_opened(tmp_path)
     for period in get_args(Period):
         expected = of_the_calls(ledger, period)
         for by in get_args(By):
-            sums = total(ledger.spent(period, by))
+            sums = total(ledger.spent(period, by, notebook="a.ipynb"))
             assert {name: getattr(sums, name) for name in expected} == expected, (period, by)
         check_timeline(ledger, period, expected["cost"])
     call(ledger)
@@ -264,7 +271,7 @@ def test_many_days_are_summed_up_by_month(ledger):
 def test_nothing_is_an_empty_timeline(ledger):
     for period in get_args(Period):
         drawn = timeline(ledger.database, ledger.session, period)
-        assert (drawn.models, drawn.points, drawn.days) == ([], [], [])
+        assert (drawn.groups, drawn.points, drawn.days) == ([], [], [])
 
 
 def test_lost_calls_are_listed_the_newest_first_with_other_hosts_open_ones(ledger):
@@ -322,7 +329,9 @@ def test_a_budget_is_checked_by_indexes_alone(ledger, per):
 def test_sums_read_totals_by_their_key_and_open_calls_by_their_index(ledger, by):
     name, columns = spend._GROUPS[by]
     query = spend._QUERY.format(name=name, columns=columns, order="1")
-    rows = ledger.database.rows(f"EXPLAIN QUERY PLAN {query}", [""] * query.count("?"))
+    rows = ledger.database.rows(
+        f"EXPLAIN QUERY PLAN {query}", dict.fromkeys(re.findall(r":(\w+)", query), "")
+    )
     plan = [row["detail"] for row in rows if "calls" in row["detail"] or "totals" in row["detail"]]
     assert any(step.startswith("SEARCH totals USING PRIMARY KEY (session=?") for step in plan)
     assert any("calls USING INDEX calls_open" in step for step in plan)
