@@ -156,10 +156,15 @@ class Catalog:
         known = names and names.find(model)
         return known.name if known else full
 
+    def declared(self, name: str) -> Model | None:
+        """Return the row that a name means in the catalog's files; `None` if there is none."""
+        return self._index.all.find(name.strip())
+
     def own_alias(self, name: str) -> str | None:
         """Return the model that one of the user's aliases names; `None` if there is no such alias.
 
         Example:
+            >>> catalog = Catalog()
             >>> catalog.own_aliases = {"fast": "fireworks:8x7b"}
             >>> catalog.own_alias("fast")
             'fireworks:8x7b'

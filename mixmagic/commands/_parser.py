@@ -322,10 +322,10 @@ def constant(*values: str) -> Values:
 
 
 def models(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
-    """Return the names of all models, the aliases first."""
-    rows = session.catalog.models
+    """Return the names of all models, the user's aliases first, then the catalog's."""
+    rows, own = session.catalog.models, session.catalog.own_aliases
     aliases = [alias for row in rows for alias in row.aliases]
-    return dict.fromkeys([*aliases, *(row.name for row in rows)])
+    return dict.fromkeys([*own, *aliases, *(row.name for row in rows)])
 
 
 def providers(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
