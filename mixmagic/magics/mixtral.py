@@ -25,7 +25,7 @@ class Mixtral(ModelMagics):
     """The `%%mixtral` of one session."""
 
     name = "mixtral"
-    words = ("fix",)
+    words = ("fix", "again")
     manual = """\
 Send the cell to a language model; the answer streams in below it.
 
@@ -46,6 +46,7 @@ tokens per second · cost of the session. The stop button (Ctrl-C) ends an answe
 everything received so far is kept, and priced. `_` and `Out[n]` hold the answer, too.
 
 `%mixtral fix` explains the last cell that failed, and offers a fixed version as a new cell.
+`%mixtral again -t 1` sends the last prompt once more, as it was sent, with other options.
 
 Note: IPython may take a `?` at the end of a line for a request for help: in the cell or script
 that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` there.
@@ -90,11 +91,14 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             " program into a new cell below; it is never run automatically")  # fmt: skip
 
     def question(self, asked: Question) -> Question:
-        """Turn `fix` into a question; note it in the footer if new cells are impossible."""
+        """Turn `fix` and `again` into questions."""
         from dataclasses import replace
 
-        from mixmagic.magics._shell import fix
+        from mixmagic.magics._shell import again, fix
 
+        if (changed := again.changes(self.parser(), asked)) is not None:
+            asked = again.question(self.last, changed, refresh=self.session.cache.on)
+            return self._with_new_cells(asked)
         wish = None if asked.is_cell else fix.wish(asked.prompt)
         if wish is not None:
             failure = self.failures.last()
@@ -104,6 +108,12 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             asked = asked.with_options(raw=True, system=system, insert=True)
             if asked.options.schema is None and asked.options.format is None:
                 asked = asked.with_options(format="markdown")  # not the user's default
+        return self._with_new_cells(asked)
+
+    def _with_new_cells(self, asked: Question) -> Question:
+        """Return the question without `--insert`, and with a note, if new cells are impossible."""
+        from dataclasses import replace
+
         if asked.options.insert and not (
             asked.options.sends_nothing or self._new_cells.are_taken()
         ):

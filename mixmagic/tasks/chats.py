@@ -77,8 +77,8 @@ class Chats:
 
     Example:
         >>> chats = Chats()
-        >>> chats.add("trip", None, "Where to?", session.ask("Where to?"))
-        True
+        >>> chats.add("trip", None, "Where to?", session.ask("Where to?")).finish
+        'stop'
         >>> [each.question for each in chats.before("trip")]
         ['Where to?']
     """
@@ -124,13 +124,20 @@ class Chats:
             return exchanges[:end]  # with its own ones of the same run
         return exchanges[:start]
 
+    def before_exchange(self, name: str, exchange: Exchange) -> tuple[Exchange, ...]:
+        """Return the exchanges before one of a conversation; all if it is no longer in it."""
+        exchanges = self._chats.get(name, ())
+        return exchanges[: _index(exchanges, exchange)]
+
     def add(
         self,
         name: str,
         cell: Cell | None,
         question: str | tuple[Part, ...],
         answer: Completion,
-    ) -> bool:
+        *,
+        instead_of: Exchange | None = None,
+    ) -> Exchange | None:
         """Add an exchange at the end, or in place of those of an earlier run of the same cell.
 
         The exchanges of later cells stay after it. An incomplete answer is added with a mark. An
@@ -142,26 +149,34 @@ class Chats:
             cell: The cell; `None` adds at the end.
             question: The prompt as sent, text or parts, without system prompts.
             answer: The answer.
+            instead_of: The exchange to replace, if it is still there.
 
         Returns:
-            True if it was added.
+            The exchange; `None` if it was not added.
 
         Raises:
             BadArguments: The name is not valid.
         """
         _valid(name)
         if not answer.text.strip():
-            return False
+            return None
         new = Exchange(question, answer.text, answer.model, answer.finish, time.time(), cell)
         with lazy.lock:  # so that no fork happens in between
             exchanges = self._chats.get(name, ())
+            at = len(exchanges) if instead_of is None else _index(exchanges, instead_of)
+            if at < len(exchanges):
+                self._chats = {
+                    **self._chats,
+                    name: (*exchanges[:at], new, *exchanges[at + 1 :]),
+                }
+                return new
             start, end = _span_of(exchanges, cell)
             same_run = (exchange for exchange in exchanges[start:end] if exchange.cell == cell)
             self._chats = {
                 **self._chats,
                 name: _bounded((*exchanges[:start], *same_run, new, *exchanges[end:])),
             }
-        return True
+        return new
 
     def forget(self, name: str) -> int:
         """Remove a conversation and return the number of its exchanges.
@@ -269,3 +284,8 @@ def _span_of(exchanges: Sequence[Exchange], cell: Cell | None) -> tuple[int, int
         if cell and exchange.cell and exchange.cell.id == cell.id
     ]
     return (own[0], own[-1] + 1) if own else (len(exchanges), len(exchanges))
+
+
+def _index(exchanges: Sequence[Exchange], exchange: Exchange) -> int:
+    """Return the index of an exchange, the same object; their number if it is not among them."""
+    return next((at for at, each in enumerate(exchanges) if each is exchange), len(exchanges))

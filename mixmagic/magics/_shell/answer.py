@@ -17,7 +17,7 @@ from mixmagic.core.values import Message, Part
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
 from mixmagic.magics._shell import calling
 from mixmagic.magics._shell.failures import LastError
-from mixmagic.magics._shell.options import Options, Question, check
+from mixmagic.magics._shell.options import Options, Question, Sent, check
 from mixmagic.prompting.marks import Marks
 
 if TYPE_CHECKING:
@@ -41,16 +41,18 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     except HelpAsked as help_asked:
         write(f"{help_asked}\n")
         return None
-    question = _with_default_format(question, session)
+    asked, question = question, _with_default_format(question, session)
     options = question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
     form, schema = check(options, names)
     names.setdefault("error", LastError(magic.failures, session.backends.access.redact))
     builder = RequestBuilder(session, names, question, calling.cell_id(shell))
+    magic.last = asked  # also if it cannot be built
     try:
         request = builder.build(form.instruction, schema)
     except KeyboardInterrupt:  # in an expression, or while tokens were counted
         raise Stopped(sent=False) from None
+    magic.last = builder.sent(asked)
     if options.program is not None:
         return _export(session, _as_sent(session, request, schema), options.program)
     if options.dry_run:
@@ -68,6 +70,7 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
         if completion is not None:
             _keep(shell, options, completion, value)
             builder.remember(completion)
+            magic.last = builder.sent(asked)
     magic.answered(question, completion)
     return completion
 
@@ -185,14 +188,20 @@ class RequestBuilder:
     ) -> None:
         self.notes = list(question.notes)
         self._session, self._names, self._cell = session, names, cell
-        self._options = question.options
+        self._options, self._before = question.options, question.sent
+        self._exchange: Exchange | None = None
+        self._own_system: str | None = None  # as sent
+        if self._before is not None:
+            self._cell = self._before.cell or cell
+            self._exchange = self._before.exchange
         self._prompt: str | tuple[Part, ...] = question.prompt
         self._marks = Marks()
         self._model, self._task = self._options.model, self._options.task
         usual = session.defaults()
         self._system = str(usual.get("system", ""))  # of calls without one
         self._usual = {name: usual[name] for name in usual.keys() & set(PARAMETERS)}
-        self._params = {**self._usual, **self._options.parameters}
+        self._of_template = {} if self._before is None else self._before.params
+        self._params = {**self._usual, **self._of_template, **self._options.parameters}
 
     def build(self, instruction: str = "", schema: Schema | None = None) -> Request:
         """Return the request.
@@ -207,7 +216,7 @@ class RequestBuilder:
         options, template = self._options, self._template()
         if options.system is not None or (template is not None and template.system is not None):
             self._system = ""
-        system, prompt = options.system or "", str(self._prompt)
+        system, prompt = options.system or "", str(self._prompt) if self._before is None else ""
         beside = [instruction, self._system]
         beside += [] if schema is None else [json.dumps(schema.json)]
         if not options.raw:
@@ -219,7 +228,9 @@ class RequestBuilder:
                 "A system prompt cannot contain an image: providers refuse it.",
                 "Insert the image into the prompt, below the %%mixtral line.",
             )
-        self._prompt = self._marks.content(prompt)
+        if options.system is not None or (template is not None and template.system is not None):
+            self._own_system = system
+        self._prompt = self._marks.content(prompt) if self._before is None else self._before.content
         if options.chat is not None:
             self.notes.append(f"conversation {options.chat}")
         earlier = self._earlier()
@@ -240,7 +251,18 @@ class RequestBuilder:
     def remember(self, completion: Completion) -> None:
         """Add the exchange to its conversation, if it is in one."""
         if (chat := self._options.chat) is not None:
-            self._session.chats.add(chat, self._cell, self._prompt, completion)
+            added = self._session.chats.add(
+                chat, self._cell, self._prompt, completion, instead_of=self._exchange
+            )
+            self._exchange = added or self._exchange
+
+    def sent(self, asked: Question) -> Question:
+        """Return a question as it was sent by `build`, so that it can be sent again."""
+        changes = {"model": self._model, "task": self._task, "template": None, "raw": True}
+        if self._own_system is not None:
+            changes["system"] = self._own_system
+        sent = Sent(self._prompt, self._of_template, self._cell, self._exchange)
+        return replace(asked.with_options(**changes), sent=sent)
 
     def _template(self) -> Template | None:
         """Read the template, if one is named; it sets what the options leave open."""
@@ -255,6 +277,7 @@ class RequestBuilder:
                 self._session.named(template.model)
             self._model = template.model
         self._task = self._task or template.task
+        self._of_template = template.params
         self._params = {**self._usual, **template.params, **self._options.parameters}
         return template
 
@@ -317,6 +340,8 @@ class RequestBuilder:
         """Return the conversation before this cell."""
         if self._options.chat is None:
             return ()
+        if self._exchange is not None:
+            return self._session.chats.before_exchange(self._options.chat, self._exchange)
         return self._session.chats.before(self._options.chat, self._cell)
 
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:

@@ -33,6 +33,7 @@ class ModelMagics(Magics):
         name: The magic's name.
         manual: The text between usage and options in its help.
         words: Words with a meaning at the beginning of a line, for tab completion.
+        last: The last question, as it was sent; `None` if there is none.
 
     Example:
         >>> @magics_class
@@ -56,6 +57,7 @@ class ModelMagics(Magics):
     def __init__(self, shell: InteractiveShell, session: Session, hooks: Hooks) -> None:
         super().__init__(shell)
         self.session = session
+        self.last: Question | None = None
 
     def __init_subclass__(cls) -> None:
         # IPython shows this for `%magic?` instead of the docstring.

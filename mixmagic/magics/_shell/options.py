@@ -13,10 +13,11 @@ from mixmagic.commands._parser import Parser, checked, models, unescaped
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
-    from mixmagic.core.values import CachePolicy
+    from mixmagic.core.values import CachePolicy, Part
     from mixmagic.display.formats import Format
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema
+    from mixmagic.tasks.chats import Cell, Exchange
 
 PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "n", "logprobs")
 
@@ -51,6 +52,11 @@ class Options:
     cache: CachePolicy = "auto"
     dry_run: bool = False
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Return the options among the parsed arguments of a magic."""
+        return cls(**{name.name: given[name.name] for name in fields(cls) if name.name in given})
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The sampling parameters that are set."""
@@ -64,6 +70,23 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """The prompt of a call as it was sent, and its place in a conversation.
+
+    Attributes:
+        content: The prompt, with the values of its expressions.
+        params: The parameters that its template has set.
+        cell: The cell that it was sent from; `None` for the running one.
+        exchange: Its exchange in the conversation; `None` if it had no answer.
+    """
+
+    content: str | tuple[Part, ...]
+    params: Mapping[str, Any]
+    cell: Cell | None = None
+    exchange: Exchange | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A prompt and its options.
 
@@ -73,6 +96,7 @@ class Question:
         options: The options that all magics understand.
         own: The magic's own options, and anything that it keeps for `ModelMagics.answered`.
         notes: Notes for the footer.
+        sent: What is sent in place of `prompt`, if it was sent before.
     """
 
     prompt: str
@@ -80,6 +104,7 @@ class Question:
     options: Options = Options()
     own: Namespace = field(default_factory=Namespace)
     notes: tuple[str, ...] = ()
+    sent: Sent | None = None
 
     @classmethod
     def parse(cls, parser: Parser, line: str, cell: str | None) -> Question:
@@ -103,7 +128,7 @@ class Question:
         return cls(
             rest if cell is None else cell,
             cell is not None,
-            Options(**{name: given[name] for name in shared}),
+            Options.of(given),
             Namespace(**{name: given[name] for name in given.keys() - shared}),
         )
 
