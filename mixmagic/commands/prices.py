@@ -8,11 +8,17 @@ from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
 from mixmagic.sessions import Session
 
+# Compared if only one provider serves the model in use, such as `local`.
+_COMPARED = "8x7b"
+
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
     args = Parser(prog, __doc__)
-    args.add("model", nargs="?", metavar="MODEL", values=models, help="default: the model in use")
+    args.add("model", nargs="?", metavar="MODEL", values=models, help="default: the model in use,"
+        " or 8x7b if only one provider serves that")  # fmt: skip
+    args.add("--sources", action="store_true", help="show since when prices are valid, and where"
+        " they were found")  # fmt: skip
     return args
 
 
@@ -22,4 +28,9 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     from mixmagic.display.prices import prices_table
 
     name = options.model or session.model
-    out.show(prices_table(offers(session.catalog, name), session.select(name).model))
+    found = offers(session.catalog, name)
+    if options.model is None and len(found) < 2:
+        name = _COMPARED
+        found = offers(session.catalog, name)
+    used = session.select(name).model
+    out.show(prices_table(found, used, session.available, sources=options.sources))

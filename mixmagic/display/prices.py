@@ -8,8 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mixmagic.catalog.offers import AsIf, Bill, Calls, Comparison, Offer
-from mixmagic.core.money import format_column
-from mixmagic.core.values import Model
+from mixmagic.core.money import exact_sum, format_column
+from mixmagic.core.values import Model, Provider
 from mixmagic.display.records import csv_text
 from mixmagic.display.spend import costs_with_total
 from mixmagic.display.table import Table, rates
@@ -50,49 +50,56 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
     )
 
 
-def prices_table(offers: Sequence[Offer], asked: Model) -> Table:
+def prices_table(
+    offers: Sequence[Offer],
+    asked: Model,
+    has_key: Callable[[Provider], bool] = lambda provider: False,
+    *,
+    sources: bool = False,
+) -> Table:
     """Return the table of a model's prices at each provider, cheapest first; `asked` is marked.
+
+    Args:
+        offers: The model at each provider.
+        asked: The model that a call would use.
+        has_key: Returns True if a provider's API key is set.
+        sources: True to show since when each price is valid, and where it was found.
 
     Returns:
         A row for each offer. An unknown price is called unknown; it is never 0.
 
     Example:
-        >>> prices_table(offers(catalog, "8x7b"), catalog.resolve("8x7b"))
+        >>> prices_table(offers(catalog, "8x7b"), catalog.resolve("8x7b"), session.available)
     """
-    sources: dict[str, list[str]] = {}
-    for model in (offer.model for offer in offers):
-        if model.price and model.price.source:
-            sources.setdefault(model.price.source, []).append(model.name)
-    about = (
-        "→ used for this name · cheapest first, whether or not it is served today ·"
-        " (day): when a price without a known start date was checked"
-    )
     models = [offer.model for offer in offers]
-    inputs, outputs, cached = zip(*map(_prices, models), strict=True)
-    cache_writes = list(map(_cache_write, models))
-    has_cache_writes = any(isinstance(price, Decimal) for price in cache_writes)
+    prices = [model.price for model in models]
+    inputs, outputs = zip(*map(_prices, models), strict=True)
     costs = format_column([offer.cost for offer in offers])
     columns = {
         "": ["→" if model == asked else "" for model in models],
         "model": [model.name for model in models],
         "$ in / M>": rates(inputs),
         "$ out / M>": rates(outputs),
-        "$ cached / M>": rates(cached),
-        **({"$ cache write / M>": rates(cache_writes)} if has_cache_writes else {}),
-        "batch>": list(map(_batch, models)),
-        "1 M in + 1 M out>": [
+        "1 M in + 1 M out?>": [
             "free" if offer.model.provider.free and cost == "$0" else cost
             for offer, cost in zip(offers, costs, strict=True)
         ],
-        "since": list(map(_since, models)),
-        "status": [model.status for model in models],
-        "key": ["needed" if model.provider.key_required else "not needed" for model in models],
     }
-    return Table(
-        list(columns),
-        list(zip(*columns.values(), strict=True)),
-        "\n".join([about, *(f"{', '.join(names)}: {source}" for source, names in sources.items())]),
-    )
+    if any(price and price.cached is not None for price in prices):
+        columns["cached in>"] = rates([_other(model, "cached") for model in models])
+    if any(price and price.cache_write is not None for price in prices):
+        columns["cache write>"] = rates([_other(model, "cache_write") for model in models])
+    if any(price and price.batch != 1 for price in prices):
+        columns["batch?>"] = list(map(_batch, models))
+    if sources:
+        columns["since"] = list(map(_since, models))
+    columns["status"] = [model.status for model in models]
+    columns["key"] = [_key(model.provider, has_key) for model in models]
+    notes = ["→ used for this name"] * any(columns[""])
+    notes += ["US dollars for a million tokens", "cheapest first, also if not served today"]
+    notes += ["batch: discount of batch jobs"] * ("batch?>" in columns)
+    lines = [" · ".join(notes), *(_source_lines(models) if sources else ())]
+    return Table(list(columns), list(zip(*columns.values(), strict=True)), "\n".join(lines))
 
 
 def elsewhere_table(comparison: Comparison, short_name: Callable[[str], str]) -> Table:
@@ -220,30 +227,46 @@ def _price_cell(model: Model, price: Decimal | None) -> Decimal | str:
     return "free" if model.provider.free and not price else "unknown" if price is None else price
 
 
-def _prices(model: Model) -> tuple[Decimal | str, Decimal | str, Decimal | str]:
-    """Return a model's prices: input, output, cached input."""
+def _prices(model: Model) -> tuple[Decimal | str, Decimal | str]:
+    """Return a model's prices: input and output."""
     price = model.price
     if model.free:
-        return "free", "free", "free"
-    if price is None:
-        return "price unknown", "price unknown", ""
-    return price.input, price.output, "as in" if price.cached is None else price.cached
+        return "free", "free"
+    return ("price unknown",) * 2 if price is None else (price.input, price.output)
 
 
-def _cache_write(model: Model) -> Decimal | str:
-    """Return the price of tokens written into the cache."""
-    if model.free:
-        return "free"
-    if model.price is None:
+def _other(model: Model, name: str) -> Decimal | str:
+    """Return the price of tokens read from a cache, or written into it: that of input, if none."""
+    if model.price is None or model.free:
         return ""
-    return "as in" if model.price.cache_write is None else model.price.cache_write
+    own: Decimal | None = getattr(model.price, name)
+    return model.price.input if own is None else own
+
+
+def _key(provider: Provider, has_key: Callable[[Provider], bool]) -> str:
+    """Return if a provider's API key is set."""
+    if not provider.key_required:
+        return "not needed"
+    return "set" if has_key(provider) else "not set"
+
+
+def _source_lines(models: Sequence[Model]) -> list[str]:
+    """Return where prices were found, and what their days mean."""
+    sources: dict[str, list[str]] = {}
+    for model in models:
+        if model.price and model.price.source:
+            sources.setdefault(model.price.source, []).append(model.name)
+    lines = [f"{', '.join(names)}: {source}" for source, names in sources.items()]
+    if any(_since(model).startswith("(") for model in models):
+        lines.insert(0, "since (day): the day of the last check; the price may be older")
+    return lines
 
 
 def _batch(model: Model) -> str:
-    """Return the price of batch jobs in percent of the normal one; arithmetic could round."""
-    if model.price is None or model.free:
+    """Return the discount of batch jobs in percent."""
+    if model.price is None or model.free or model.price.batch == 1:
         return ""
-    share = f"{model.price.batch:%}".removesuffix("%")
+    share = f"{exact_sum([model.price.batch, Decimal(-1)]):+%}".removesuffix("%")
     return f"{share.rstrip('0').rstrip('.') if '.' in share else share}%"
 
 

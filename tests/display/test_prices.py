@@ -32,100 +32,135 @@ def _no_other_prices(monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
 
 
-def table_of(name: str):
+def table_of(name: str, **options: object):
     catalog = Catalog()
-    return prices_table(offers(catalog, name), catalog.resolve(name))
+    return prices_table(offers(catalog, name), catalog.resolve(name), **options)
 
 
-def row(price: Price | None, provider: Provider = ACME, **more: object) -> list[str]:
+def row(price: Price | None, provider: Provider = ACME, **more: object) -> dict[str, str]:
     model = Model("x", provider, price=price, **more)
-    (cells,) = prices_table([Offer(model, None)], model).rows
-    return cells
+    table = prices_table([Offer(model, None)], model, sources=True)
+    (cells,) = table.rows
+    return dict(zip(table.columns, cells, strict=True))
+
+
+def column(table: Table, name: str) -> list[str]:
+    return [cells[table.columns.index(name)] for cells in table.rows]
 
 
 def test_prices_of_one_model_the_cheapest_first():
-    table = table_of("8x7b")
-    assert table.columns == [
-        *("", "model", "$ in / M", "$ out / M", "$ cached / M", "batch", "1 M in + 1 M out"),
-        *("since", "status", "key"),
+    table = table_of("8x7b", has_key=lambda provider: provider.name == "together")
+    head = ["", "model", "$ in / M", "$ out / M", "1 M in + 1 M out", "batch", "status", "key"]
+    assert table.columns == head
+    rows = {cells[1]: cells for cells in table.rows}
+    assert rows["together:8x7b"] == [
+        *("→", "together:8x7b", "0.60", "0.60", "$1.20", "-50%", "dedicated", "set")
     ]
-    looked = "(2026-11-22)"
-    assert table.rows == [
-        ["", "ollama:8x7b", "free", "free", "free", "", "free", "", "available", "not needed"],
-        ["→", "together:8x7b", "0.60", "0.60", "as in", "50%", "$1.20", looked, "dedicated",
-         "needed"],
-        ["", "fireworks:8x7b", "0.40", "1.60", "as in", "100%", "$2.00", looked, "available",
-         "needed"],
-        ["", "mistral:8x7b", "0.60", "1.80", "as in", "50%", "$2.40", looked, "retired", "needed"],
-        ["", "openrouter:8x7b", "price unknown", "price unknown", "", "", "price unknown", "",
-         "available", "needed"],
-    ]  # fmt: skip
-    about, *sources = table.caption.splitlines()
-    assert about.startswith("→ used for this name")
-    assert sources[1].startswith("together:8x7b: mixmagic's price table")
-    assert not any("openrouter" in source for source in sources)
+    assert rows["fireworks:8x7b"][2:] == ["0.40", "1.60", "$2.00", "", "available", "not set"]
+    assert rows["ollama:8x7b"][2:] == ["free", "free", "free", "", "available", "not needed"]
+    assert rows["openrouter:8x7b"][2:5] == ["price unknown"] * 3
+    assert list(rows)[:2] == ["ollama:8x7b", "together:8x7b"]
+    assert table.caption == (
+        "→ used for this name · US dollars for a million tokens · cheapest first, also if not"
+        " served today · batch: discount of batch jobs"
+    )
     assert "$0" not in str(table)
+
+
+def test_sources_are_shown_on_demand():
+    table = table_of("8x7b", sources=True)
+    assert dict(zip(column(table, "model"), column(table, "since"), strict=True)) == {
+        **dict.fromkeys(("together:8x7b", "fireworks:8x7b", "mistral:8x7b"), "(2026-11-22)"),
+        **dict.fromkeys(("ollama:8x7b", "openrouter:8x7b"), ""),
+    }
+    _, days, *sources = table.caption.splitlines()
+    assert days == "since (day): the day of the last check; the price may be older"
+    assert any(line.startswith("together:8x7b: mixmagic's price table") for line in sources)
+    assert not any("openrouter" in source for source in sources)
+
+
+def test_a_legend_is_shown_with_its_sign_alone():
+    model = Model("x", ACME)
+    assert "→" not in str(prices_table([Offer(model, None)], Model("y", ACME)))
+    assert "→ used" in str(prices_table([Offer(model, None)], model))
+    assert "→" not in str(models_table([model], None))
+    assert "→" not in str(models_table([model], Model("y", ACME)))
+    assert "→ used by default" in str(models_table([model], model))
 
 
 def test_prices_are_shown_to_their_last_digit():
     shown = row(Price(Decimal("0.6"), Decimal("1.234"), cached=Decimal("0.0000001")))
-    assert shown[2:5] == ["0.60", "1.234", "0.0000001"]
-    assert row(Price(Decimal("1E+2"), Decimal("0.6000")))[2:4] == ["100.00", "0.60"]
-    assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))[5] == "12.5%"
-    assert row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))[4] == "0.00", "known to be 0"
+    assert shown["$ in / M"] == "0.60"
+    assert shown["$ out / M"] == "1.234"
+    assert shown["cached in"] == "0.0000001"
+    rounded = row(Price(Decimal("1E+2"), Decimal("0.6000")))
+    assert (rounded["$ in / M"], rounded["$ out / M"]) == ("100.00", "0.60")
+    assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))["batch"] == "-87.5%"
+    assert row(Price(Decimal(1), Decimal(1), Decimal("1.5")))["batch"] == "+50%"
+    known = row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))
+    assert known["cached in"] == "0.00", "known to be 0"
 
 
-def test_cache_writes_have_a_column_if_they_have_a_price():
+def test_cached_tokens_have_columns_if_they_have_a_price():
     one = Decimal(1)
     models = [
-        Model("a", ACME, price=Price(one, one, cache_write=Decimal("1.25"))),
+        Model("a", ACME, price=Price(one, one, cached=Decimal("0.1"), cache_write=Decimal("1.25"))),
         Model("b", ACME, price=Price(one, one)),
-        Model("c", ACME, price=Price(one, one, cache_write=Decimal(0))),
+        Model("c", ACME, price=Price(one, one, cached=Decimal(0), cache_write=Decimal(0))),
         Model("d", ACME),
         Model("e", HOME),
     ]
 
-    def column(*listed):
+    def shown(*listed):
         table = prices_table([Offer(each, None) for each in listed], models[0])
-        if "$ cache write / M" not in table.columns:
-            return None
-        place = table.columns.index("$ cache write / M")
-        return [cells[place] for cells in table.rows]
+        names = ("cached in", "cache write")
+        return [column(table, name) for name in names if name in table.columns]
 
-    assert column(*models) == ["1.25", "as in", "0.00", "", "free"]
-    assert column(models[1], models[2]) == ["as in", "0.00"]
-    assert column(models[1], *models[3:]) is None
+    assert shown(*models) == [
+        ["0.10", "1.00", "0.00", "", ""],
+        ["1.25", "1.00", "0.00", "", ""],
+    ], "without a price of their own they cost what others cost"
+    assert shown(models[1], *models[3:]) == []
 
 
 def test_a_model_with_a_price_for_cache_writes_is_not_free():
     price = Price(Decimal(0), Decimal(0), cache_write=Decimal("1.25"))
-    assert row(price, HOME)[2:6] == ["0.00", "0.00", "as in", "1.25"]
+    shown = row(price, HOME)
+    assert [shown[name] for name in ("$ in / M", "$ out / M", "cache write")] == [
+        *("0.00", "0.00", "1.25")
+    ]
 
 
 def test_prices_of_a_column_have_the_same_decimals():
     models = [Model(cost, ACME, price=Price(Decimal(cost), Decimal(1))) for cost in ("0.5", "12")]
     models.append(Model("x", ACME, price=Price(Decimal("0.0375"), Decimal(1))))
-    rows = prices_table([Offer(m, m.price and m.price.input) for m in models], models[0]).rows
-    assert [cells[2] for cells in rows] == ["0.5000", "12.0000", "0.0375"]
-    assert [cells[6] for cells in rows] == ["$0.500", "$12.000", "$0.038"]
+    table = prices_table([Offer(m, m.price and m.price.input) for m in models], models[0])
+    assert column(table, "$ in / M") == ["0.5000", "12.0000", "0.0375"]
+    assert column(table, "1 M in + 1 M out") == ["$0.500", "$12.000", "$0.038"]
 
 
 def test_the_notebooks_decimal_context_does_not_affect_prices():
     price = Price(Decimal("12.34567"), Decimal("98.76543"), Decimal("0.123456"), Decimal("0.11111"))
     exact = row(price)
-    assert exact[2:6] == ["12.34567", "98.76543", "0.11111", "12.3456%"]
+    assert [exact[name] for name in ("$ in / M", "$ out / M", "cached in", "batch")] == [
+        *("12.34567", "98.76543", "0.11111", "-87.6544%")
+    ]
     with localcontext(prec=3):
         assert row(price) == exact
 
 
 def test_a_free_provider_has_the_price_of_a_users_file():
     own = Price(Decimal(5), Decimal(50))
-    assert row(own, HOME)[2:6] == ["5.00", "50.00", "as in", "100%"]
-    assert row(Price(Decimal(0), Decimal(0)), HOME)[2:6] == ["free", "free", "free", ""]
-    assert row(None, HOME)[2:4] == ["free", "free"]
+    for price, expected in (
+        (own, ["5.00", "50.00"]),
+        (Price(Decimal(0), Decimal(0)), ["free", "free"]),
+        (None, ["free", "free"]),
+    ):
+        shown = row(price, HOME)
+        assert [shown["$ in / M"], shown["$ out / M"]] == expected
     model = Model("x", HOME, price=own)
     assert models_table([model], None).rows[0][4:6] == ["5.00", "50.00"]
-    assert prices_table([Offer(model, Decimal(55))], model).rows[0][6] == "$55.00"
+    assert prices_table([Offer(model, Decimal(55))], model).rows[0][4] == "$55.00"
     table = compared(Comparison((paid("1"),), (), (Bill(HOME, (model,), (Decimal(2),)),)))
     assert table.rows[0][-1] == "$2.00"
 
@@ -133,16 +168,18 @@ def test_a_free_provider_has_the_price_of_a_users_file():
 def test_a_price_has_its_start_date_or_the_date_of_its_check():
     checked, since = date(2026, 11, 22), date(2026, 10, 1)
     price = Price(Decimal(1), Decimal(1), since=since)
-    assert row(price, checked=checked)[7] == "2026-10-01"
-    assert row(Price(Decimal(1), Decimal(1)), checked=checked)[7] == "(2026-11-22)"
-    assert row(Price(Decimal(1), Decimal(1)))[7] == ""
-    assert row(None, checked=checked)[7] == "", "there is no price that it could be the day of"
+    assert row(price, checked=checked)["since"] == "2026-10-01"
+    assert row(Price(Decimal(1), Decimal(1)), checked=checked)["since"] == "(2026-11-22)"
+    assert row(Price(Decimal(1), Decimal(1)))["since"] == ""
+    assert row(None, checked=checked)["since"] == "", (
+        "there is no price that it could be the day of"
+    )
 
 
 def test_names_from_other_sources_are_escaped():
     evil = '<img src="x" onerror="acted()">'
     model = Model(evil, ACME, status=evil, price=Price(Decimal(1), Decimal(1), source=evil))
-    html = prices_table([Offer(model, None)], model)._repr_mimebundle_()["text/html"]
+    html = prices_table([Offer(model, None)], model, sources=True)._repr_mimebundle_()["text/html"]
     assert "<img" not in html
     assert html.count("&lt;img") == 4
 
@@ -262,6 +299,20 @@ def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
     assert str(*shown(session, "prices")) == str(table_of(session.model))
     session.model = "8x22b"
     assert str(*shown(session, "prices")) == str(table_of("8x22b"))
+    session.model = "local"
+    assert str(*shown(session, "prices")) == str(table_of("8x7b")), "more than one row"
+    assert len(shown(session, "prices", "local")[0].rows) == 1
+
+
+def test_prices_tells_which_keys_are_set(session, monkeypatch):
+    def keys() -> dict[str, str]:
+        (table,) = shown(session, "prices", "8x7b")
+        return dict(zip(column(table, "model"), column(table, "key"), strict=True))
+
+    monkeypatch.setenv("MISTRAL_API_KEY", "")
+    assert keys()["mistral:8x7b"] == "not set"
+    monkeypatch.setenv("MISTRAL_API_KEY", "canary")
+    assert keys()["mistral:8x7b"] == "set"
 
 
 @pytest.mark.parametrize(
