@@ -137,7 +137,7 @@ class ContextTooLong(MixmagicError):
 
 
 class ImagesUnsupported(MixmagicError):
-    """The prompt has an image, and the model does not see images; nothing was sent."""
+    """The prompt has an image, and the model does not see images."""
 
 
 class BudgetExceeded(MixmagicError):

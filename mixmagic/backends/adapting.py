@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from mixmagic.backends import dialects, schema_roots, wire
+from mixmagic.backends import dialects, provider_errors, schema_roots, wire
 from mixmagic.backends.dialects import Dialects, Habits
 from mixmagic.backends.error_bodies import provider_message
 from mixmagic.core.values import Delta, Model, Request
@@ -62,7 +62,12 @@ def send_adapted(request: Request, known: Dialects, send: Send) -> Generator[Del
                 if not call.begun and error.status is not None and error.status not in _REFUSES:
                     yield from call.learned()
                 error.transmitted = error.transmitted or call.refused
-                raise
+                if not any(message.images for message in request.messages):
+                    raise
+                problem = provider_errors.of_images(request.model, error)
+                if problem is error:
+                    raise
+                raise problem from None
 
 
 class _AdaptedRequest:

@@ -18,6 +18,7 @@ from mixmagic.errors import (
     ConnectTimedOut,
     ContextTooLong,
     FirstByteTimedOut,
+    ImagesUnsupported,
     MissingKey,
     MixmagicError,
     ProviderError,
@@ -59,6 +60,21 @@ _OF_RIGHTS = re.compile(
     r"|not permitted|permission|not allowed|not enabled|access to (?:the |this )?model"
 )
 
+# A refusal of images as such, unless it is of this image: of its size or its format.
+_OF_IMAGES = re.compile(
+    r"""(?:image|vision|multi-?modal|modalit).{0,80}(?:support|allow|accept|enabled|available)
+      | (?:support|accept|allow|unknown\ variant|unexpected|not\ an?).{0,60}
+        (?:image|vision|multi-?modal|modalit)
+      | at\ most\ 0\ image | required\ for\ image
+      | content.{0,60}(?:must\ be|should\ be|expected|valid).{0,20}str""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+_OF_THIS_IMAGE = re.compile(
+    r"format|too (?:large|big|small|many)|exceed|corrupt|decod|pixel|dimension|resol|base64"
+    r"|media.?type|process|maximum|at most (?!0)|limit",
+    re.IGNORECASE,
+)
+_REFUSES_IMAGES = (400, 404, 415, 422, 500, 501)
 # Fields of an error that hold its status, as a number or a word.
 _STATUS_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
 _DEEPEST = 5
@@ -105,6 +121,21 @@ def from_status(
     error = _refused(model, status, body, retry_after, asked)
     error.usage, error.status, error.body = reported_usage.in_error(body), status, body
     return error
+
+
+def of_images(model: Model, error: MixmagicError) -> MixmagicError:
+    """Return the error of a request with images: another one if it refuses all images."""
+    words = provider_message(error.body, _LONGEST) if error.status in _REFUSES_IMAGES else ""
+    if not _OF_IMAGES.search(words) or _OF_THIS_IMAGE.search(words):
+        return error
+    refused = ImagesUnsupported(
+        f"{model.name} does not see images: {model.provider.label} answered {error.status}:"
+        f" {provider_message(error.body)}",
+        "Use a model that sees images (`%mixmagic models`), or leave the images out.",
+    )
+    for name in ("usage", "status", "body", "sent", "transmitted"):
+        setattr(refused, name, getattr(error, name))
+    return refused
 
 
 def _refused(

@@ -231,6 +231,8 @@ class Catalog:
                 self._live_contexts.add(key)
                 row = replace(row, context=context)
             row = replace(row, status="available")
+            if row.images is None and isinstance(entry.get("images"), bool):
+                row = replace(row, images=entry["images"])
             if row.price is None or row.price.source == price_sources.LIVE:
                 price = price_sources.live_price(provider, entry)
                 row = replace(row, price=price, checked=None if price else row.checked)

@@ -82,7 +82,7 @@ def plan_table(plan: Plan) -> Table:
     rows = [
         ["model", f"{model.name} ({model.id})"],
         ["prompt", prompt],
-        *([["of it", images]] if (images := _images(request)) else []),
+        *([["images", images]] if (images := _images(request)) else []),
         ["answers" if several else "answer", f"{several}{bound}likely {plan.answer:,} ({known})"],
     ]
     if model.context is not None:
@@ -119,7 +119,7 @@ def _images(request: Request) -> str:
     counts = [image_tokens(image, request.model.image_tokens) for image in images]
     likely, most = (sum(numbers) for numbers in zip(*counts, strict=True))
     bound = "" if likely == most else f", at most {most:,}"
-    return f"{counted(len(images), 'image')}, about {likely:,} tokens{bound}"
+    return f"{counted(len(images), 'image')}, about {likely:,} tokens of these{bound}"
 
 
 def _verdict(plan: Plan) -> str:

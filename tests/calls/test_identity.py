@@ -417,9 +417,9 @@ def test_examples_hold():
 
 def png(level: int, color: str = "red", mode: str = "RGB") -> Image:
     written = io.BytesIO()
-    drawn = PIL.Image.new(mode, (64, 48), color)
+    drawn = PIL.Image.new("RGB", (64, 48), color)
     drawn.paste("blue", (3, 5, 60, 40))
-    drawn.save(written, "PNG", compress_level=level)
+    drawn.convert(mode).save(written, "PNG", compress_level=level)
     return Image(written.getvalue())
 
 

@@ -122,7 +122,7 @@ def test_nothing_is_an_image_with_raw(desk):
 def test_a_dry_run_tells_the_images_and_their_tokens(desk):
     desk.plan(SAID)
     ran = desk.kernel.run("%%mixtral -m sees --dry-run\nCompare {{ red }} and {{ red }}.")
-    assert "2 images, about 2,200 tokens, at most 96,338" in ran.text
+    assert "2 images, about 2,200 tokens of these, at most 96,338" in ran.text
     assert desk.server.received == []
 
 

@@ -21,6 +21,11 @@ _CONTEXTS = (
     "max_sequence_length", "max_seq_len", "n_ctx", "max_input_tokens", "inputTokenLimit",
     "input_token_limit",
 )  # fmt: skip
+# Fields of an entry, its architecture or its capabilities: kinds of input, or a boolean.
+_SEES = (
+    "input_modalities", "supported_input_modalities", "vision", "image_input",
+    "supports_image_input", "supports_vision",
+)  # fmt: skip
 _NOT_THERE = (404, 405)
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _HOLDERS = ("limits", "capabilities", "top_provider", "model_spec", "meta")
@@ -53,7 +58,7 @@ def fetch(provider: Provider, get: Callable[[str], bytes]) -> bytes:
 
 
 def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
-    """Return a provider's models, each with an `id` and, if it is known, a `context_length`.
+    """Return a provider's models, each with an `id` and, if known, `context_length` and `images`.
 
     The list may be bare, or under `data` or `models`; its entries are objects or names.
 
@@ -94,7 +99,24 @@ def _entry(fields: dict[str, Any]) -> dict[str, Any]:
     context = next(_contexts([fields, *inner, *_inner(inner)]), None)
     if context is not None:
         entry["context_length"] = context
+    if (images := _sees(fields)) is not None:
+        entry["images"] = images
     return entry
+
+
+def _sees(fields: dict[str, Any]) -> bool | None:
+    """True if an entry says that its model sees images, False if it says otherwise."""
+    holders = (fields, fields.get("architecture"), fields.get("capabilities"))
+    for holder in (each for each in holders if isinstance(each, dict)):
+        for name in _SEES:
+            value = holder.get(name)
+            if isinstance(value, dict):  # Anthropic's
+                value = value.get("supported")
+            if isinstance(value, list):
+                return any(isinstance(each, str) and each.lower() == "image" for each in value)
+            if isinstance(value, bool):
+                return value
+    return None
 
 
 def _inner(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ def _exported(draw: Callable[[], bytes], name: str, library: str, package: str) 
     except Exception as error:  # noqa: BLE001  # it may be missing, or lack a browser
         raise BadArguments(
             f"`{name}` cannot be drawn as an image: {one_line(error, 120)}",
-            f"{library} draws images with {package}: pip install {package}; or insert the data.",
+            f"{library} draws images with {package} (pip install {package}); or insert the data.",
         ) from None
 
 
