@@ -106,7 +106,7 @@ class Backends:
         weights = lazy.load("mixmagic.backends.local.weights")
         if weights.is_embedded(model):
             return f"sha256:{weights.SHA256}"
-        path: Path = weights.file(model, self._settings.cache_dir)
+        path: Path = lazy.load("mixmagic.backends.local.gguf").path(model, self._settings.cache_dir)
         return path
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mixmagic.core.hub import HubFile
 from mixmagic.core.params import canonical, without_defaults
 from mixmagic.core.values import Image, Message, Model, Request, Text
 
@@ -197,8 +198,8 @@ def _file_hash(path: str, size: int, modified: int, _inode: int) -> str:
 
 
 def without_folder(name: str, model: Model) -> str:
-    """Return the name of a local model without the folder of its file."""
+    """Return the name of a local model without the folder of its file on this machine."""
     provider, colon, path = name.partition(":")
-    if model.provider.backend != "local" or not colon:
+    if model.provider.backend != "local" or not colon or HubFile.parse(path) is not None:
         return name
     return provider + colon + path.replace("\\", "/").rpartition("/")[2]

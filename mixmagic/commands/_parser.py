@@ -322,10 +322,18 @@ def constant(*values: str) -> Values:
 
 
 def models(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
-    """Return the names of all models, the user's aliases first, then the catalog's."""
+    """Return the names of all models, the user's aliases first, the local files last."""
     rows, own = session.catalog.models, session.catalog.own_aliases
     aliases = [alias for row in rows for alias in row.aliases]
-    return dict.fromkeys([*own, *aliases, *(row.name for row in rows)])
+    here = downloaded(session, variables)
+    return dict.fromkeys([*own, *aliases, *(row.name for row in rows), *here])
+
+
+def downloaded(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of the models of Hugging Face that are on this machine."""
+    from mixmagic.backends.local import hub
+
+    return [f"local:{each.file.name}" for each in hub.on_disk()]
 
 
 def providers(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:

@@ -46,7 +46,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     """Fetch the weights, then run or open the notebook, in an environment without keys."""
     from mixmagic.commands import local
 
-    local.install(session)
+    local.install(session, out)
     env = session.backends.access.environment()
     return _lab(options.dir, env) if options.lab else _run(options.dir, env, out)
 

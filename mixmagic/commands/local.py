@@ -1,47 +1,99 @@
-"""Fetch the embedded model's weights (98 MB) ahead of time."""
+"""List the models on this machine, and fetch one ahead of time."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
-from mixmagic.commands._parser import Parser
+from mixmagic.commands._parser import Parser, downloaded
 from mixmagic.sessions import Session
+
+if TYPE_CHECKING:
+    from mixmagic.display.table import Table
+
+_EMBEDDED = "local"
 
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
     args = Parser(prog, __doc__)
-    args.add_commands(required=True)("install", "Fetch the weights unless they are there")
+    add = args.add_commands(required=True)
+    add("list", "Show the models on this machine, with their sizes and names for -m")
+    install = add("install", "Fetch a model unless it is there: without a name, the embedded one")
+    install.add("name", nargs="?", default=_EMBEDDED, metavar="NAME", values=downloaded,
+        help="hf/OWNER/REPO/FILE.gguf: also looks for a newer version")  # fmt: skip
     return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Download the weights and print their path."""
-    out.print(str(install(session)))
+    """Show the models on this machine, or fetch one and print its path."""
+    if options.command == "list":
+        out.show(_table(session))
+    else:
+        out.print(str(install(session, out, options.name)))
 
 
-def install(session: Session) -> Path:
-    """Fetch the embedded model's weights unless they are there; return their path.
+def _table(session: Session) -> Table:
+    """Return the models on this machine, with their sizes."""
+    from mixmagic.backends.local import hub, weights
+    from mixmagic.display.table import Table
 
-    A terminal shows a progress bar.
+    embedded = weights.path(session.settings.cache_dir)
+    rows = [(_EMBEDDED, embedded.stat().st_size)] if embedded.exists() else []
+    rows += [(f"local:{each.file.name}", each.size) for each in hub.on_disk()]
+    caption = f"Hugging Face's cache: {hub.folder()}"
+    if not rows:
+        caption = f"none yet: `%mixmagic local install` fetches the embedded model\n{caption}"
+    return Table(["-m", "MB>"], [[name, f"{size / 1e6:,.0f}"] for name, size in rows], caption)
+
+
+def install(session: Session, out: Out, name: str = _EMBEDDED) -> Path:
+    """Fetch a local model unless it is there; return the path of its file.
+
+    A terminal and a notebook show a progress bar.
+
+    Raises:
+        BadArguments: It is not a local model, or its file is not there and cannot be fetched.
+        MixmagicError: It cannot be fetched.
     """
-    from mixmagic.backends.local import weights
+    from mixmagic.backends.local import gguf
 
-    def draw(share: float, end: str = "") -> None:
-        print(f"\rEmbedded model: {weights.bar(share)}", end=end, flush=True, file=sys.stderr)
+    model = session.catalog.resolve(name if name == _EMBEDDED else _with_provider(name))
+    env, drawn = session.backends.access.environment(), False
+    with closing(gguf.fetched(model, session.settings.cache_dir, env, newest=True)) as fetching:
+        while True:
+            try:
+                bar = f"{model.id}: {next(fetching)}"
+            except StopIteration as end:
+                if drawn:
+                    _draw(out, f"{model.id}: fetched", last=True)
+                return Path(end.value)
+            if out.live or sys.stderr.isatty():
+                _draw(out, bar, first=not drawn)
+                drawn = True
 
-    env = session.backends.access.environment()
-    fetching, drawn = weights.fetch(session.settings.cache_dir, env), False
-    while True:
-        try:
-            share = next(fetching)
-        except StopIteration as end:
-            if drawn:
-                draw(1, "\n")
-            return Path(end.value)
-        if sys.stderr.isatty():
-            draw(share)
-            drawn = True
+
+def _with_provider(name: str) -> str:
+    return name if name.startswith("local:") else f"local:{name}"
+
+
+def _draw(out: Out, text: str, *, first: bool = False, last: bool = False) -> None:
+    """Draw the progress in place of the last one."""
+    if out.live:
+        (out.show if first else out.replace)(_Line(text))
+    else:
+        print(f"\r{text}\x1b[K", end="\n" if last else "", flush=True, file=sys.stderr)
+
+
+class _Line:
+    """A line of text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text

@@ -12,12 +12,11 @@ import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mixmagic.backends import provider_errors, wire
-from mixmagic.backends.local import weights
+from mixmagic.backends.local import gguf, hub, weights
 from mixmagic.backends.local.engine import EngineFailed, EngineProcess, EngineStream, cores
 from mixmagic.calls import tokens
 from mixmagic.core.sealed import sealed
@@ -29,6 +28,7 @@ from mixmagic.errors import (
     MixmagicError,
     Stopped,
     StreamBroken,
+    TotalTimedOut,
     Unavailable,
 )
 from mixmagic.keys.credentials import Credentials
@@ -68,9 +68,10 @@ class LocalBackend:
     def models(
         self, provider: Provider, key: str = "", timeout: float = math.inf
     ) -> list[Mapping[str, Any]]:
-        """Return the embedded model, if its weights have been fetched."""
+        """Return the models on this machine: the embedded one, and those of Hugging Face."""
         embedded = weights.path(self._settings.cache_dir)
-        return [{"id": weights.MODEL_ID}] if embedded.exists() else []
+        first = [{"id": weights.MODEL_ID}] if embedded.exists() else []
+        return [*first, *({"id": each.file.name} for each in hub.on_disk())]
 
     def count(self, messages: Sequence[Message], model: Model, *, load: bool) -> int | None:
         """Return the number of tokens that llama.cpp counts for a conversation.
@@ -123,10 +124,12 @@ class LocalBackend:
         wait = math.inf if load else _BRIEFLY
         request = Request(model, (), control=Control(deadline=time.monotonic() + wait))
         try:
-            if load:
+            theirs = gguf.on_hub(model)
+            # Gigabytes are not fetched for a count.
+            if load and (theirs is None or hub.is_cached(theirs)):
                 engine = self._engine(_returned(self._weights(request)), model)
             else:
-                loaded = self._engines.get(weights.file(model, self._settings.cache_dir))
+                loaded = self._engines.get(gguf.path(model, self._settings.cache_dir))
                 if loaded is None or not (loaded.ready and loaded.alive) or len(written) > _SHORT:
                     return None
                 engine = loaded
@@ -137,33 +140,25 @@ class LocalBackend:
             return None
 
     def _weights(self, request: Request) -> Generator[Delta, None, Path]:
-        """Return the model's GGUF file; fetch the embedded model's the first time."""
-        model = request.model
-        if weights.is_embedded(model):
-            env = self._access.environment()
-            with closing(weights.fetch(self._settings.cache_dir, env)) as fetching:
-                while True:
+        """Return the model's GGUF file; fetch one that can be fetched, the first time."""
+        model, env = request.model, self._access.environment()
+        gguf.require_package()  # before anything is fetched for it
+        with closing(gguf.fetched(model, self._settings.cache_dir, env)) as fetching:
+            while True:
+                try:
                     provider_errors.raise_if_ended(request)
-                    try:
-                        done = next(fetching)
-                    except StopIteration as end:
-                        return Path(end.value)
-                    yield Delta(progress=f"fetching {model.id}, once: {weights.bar(done)}")
-        path = weights.file(model, self._settings.cache_dir)
-        if not path.is_file():
-            raise BadArguments(
-                f"There is no GGUF file {path}.",
-                "Name a file (-m local:/path/model.gguf), or use the embedded model: -m local.",
-            )
-        return path
+                    progress = next(fetching)
+                except StopIteration as end:
+                    return Path(end.value)
+                except TotalTimedOut:
+                    raise TotalTimedOut(
+                        f"{model.id} was not fetched in the time of the call.",
+                        f"`%mixmagic local install {model.name}` fetches it without a time limit.",
+                    ) from None
+                yield Delta(progress=f"fetching {model.id}, once: {progress}")
 
     def _engine(self, path: Path, model: Model) -> EngineProcess:
         """Return the model's process; concurrent threads share one."""
-        if not find_spec("xllamacpp"):
-            raise MissingPackage(
-                "The embedded model needs xllamacpp, which is not installed.",
-                'Run `pip install "mixmagic[local]"`.',
-            )
         with self._lock:
             engine = self._engines.get(path)
             if engine is None or not engine.alive:

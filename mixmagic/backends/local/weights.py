@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
+from mixmagic.core.extras import install
 from mixmagic.core.sealed import sealed
 from mixmagic.core.values import Model
 from mixmagic.errors import MissingPackage, StoreError, Unavailable, one_line
@@ -40,14 +41,6 @@ def path(cache_dir: Path) -> Path:
 def is_embedded(model: Model) -> bool:
     """Return True for the model whose weights are fetched here."""
     return model.id == MODEL_ID
-
-
-def file(model: Model, cache_dir: Path) -> Path:
-    """Return the path of a local model's GGUF file, which may not be fetched yet."""
-    if is_embedded(model):
-        return path(cache_dir)
-    with sealed():  # `expanduser` reads the environment
-        return Path(os.path.expanduser(model.options.get("path", model.id))).absolute()  # noqa: PTH111  # Path's fails without a home
 
 
 def bar(done: float, width: int = 20) -> str:
@@ -82,7 +75,7 @@ def fetch(cache_dir: Path, env: Mapping[str, str] | None = None) -> Generator[fl
     except ImportError:
         raise MissingPackage(
             "The embedded model needs filelock, which is not installed.",
-            'Run `pip install "mixmagic[local]"`.',
+            f"Run {install('local')}.",
         ) from None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
