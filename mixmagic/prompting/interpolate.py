@@ -14,6 +14,7 @@ from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Lite
 from mixmagic.prompting.marks import Marks
 from mixmagic.prompting.present import excerpts, presents_itself
 from mixmagic.prompting.present.media import images
+from mixmagic.prompting.present.rich import unwrapped
 from mixmagic.prompting.truncate import CountTokens, Excerpt, Excerpts, fair_shares
 
 Evaluate = Callable[[str], object]
@@ -156,6 +157,9 @@ class _Value:
         self._names = names
         value = self._run(lambda: evaluate(expression.source))
         name = one_line(expression.text, _IN_MESSAGE)
+        is_string = isinstance(value, str)
+        if not presents_itself(value):
+            value = self._run(lambda: unwrapped(value))
         pictures = self._run(lambda: None if presents_itself(value) else images(value, name))
         self.images, self.is_block = len(pictures or ()), False
         if pictures:
@@ -166,7 +170,7 @@ class _Value:
             return
         self._excerpts: Excerpts = self._run(lambda: excerpts(value, name))
         self.cut(limit, count)
-        self.is_block = "\n" in self.excerpt.text and not isinstance(value, str)
+        self.is_block = "\n" in self.excerpt.text and not is_string
 
     def cut(self, limit: int, count: CountTokens) -> None:
         """Cut the text to so many tokens; images stay whole."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from mixmagic.prompting.present.code import code_excerpts
 from mixmagic.prompting.present.data import data_excerpts
-from mixmagic.prompting.present.opaque import unwrapped
 from mixmagic.prompting.present.plain import plain_excerpts
+from mixmagic.prompting.present.rich import shown_text, unwrapped
 from mixmagic.prompting.truncate import Excerpt, Excerpts
 
 # Tokens that a value may take, unless it is a string: a string was meant to be read whole.
@@ -22,8 +22,9 @@ _OWN = "_repr_prompt_"
 def excerpts(value: object, name: str) -> Excerpts:
     """Return a value's excerpts for a model, from the fullest to the smallest.
 
-    A class presents its objects by a method `_repr_prompt_() -> str`. A string is itself, and so
-    is IPython's Markdown, HTML, JSON and the like. A table of pandas, polars or pyarrow is its
+    A class presents its objects by a method `_repr_prompt_() -> str`, or by Jupyter's `_ai_repr_`:
+    see `rich`. A string is itself, and so is the data of IPython's Markdown, HTML, JSON and the
+    like; a value that only a notebook shows is its Markdown or the text of its HTML. A table of pandas, polars or pyarrow is its
     shape, each column's dtype and missing values, and its first 20 rows in Markdown; an array its
     shape, dtype and a sample; a list, dict or dataclass its `repr`, limited in length and depth; a
     function or class its source; a module its docstring and public names; an exception its
@@ -48,12 +49,15 @@ def excerpts(value: object, name: str) -> Excerpts:
         >>> excerpts({"a": [1, 2]}, "d").within(100, len)
         Excerpt(text="{'a': [1, 2]}", cut='')
     """
-    value = unwrapped(value)
     if presents_itself(value):
         return Excerpts(_own_excerpt(value, getattr(type(value), _OWN)))
+    value = unwrapped(value)
     if isinstance(value, str):
         return Excerpts([Excerpt(str(value))])
-    found = data_excerpts(value, name) or code_excerpts(value) or plain_excerpts(value, name)
+    found = data_excerpts(value, name) or code_excerpts(value)
+    if found is None:
+        text = shown_text(value)
+        found = plain_excerpts(value, name) if text is None else iter([Excerpt(text)])
     return Excerpts(found, _MOST)
 
 

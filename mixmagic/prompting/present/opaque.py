@@ -40,24 +40,7 @@ _CONTENTS = (
 _MORE = (
     (("data",), "{}.data"),
     (("value",), "{}.value"),
-    (("_repr_markdown_",), "{}._repr_markdown_()"),
-    (("_repr_latex_",), "{}._repr_latex_()"),
-    (("_repr_html_",), "{}._repr_html_()"),
 )
-
-
-def unwrapped(value: Any) -> Any:
-    """Return the data of IPython's Markdown, HTML, JSON, Latex, …; other values as they are.
-
-    Example:
-        >>> unwrapped(IPython.display.Markdown("# Tea"))
-        '# Tea'
-    """
-    if is_a(value, "IPython.core.display", "DisplayObject") and not is_media(value):
-        data = getattr(value, "data", None)
-        if isinstance(data, str | dict | list):
-            return data
-    return value
 
 
 def refusal(value: Any, text: str, name: str) -> BadArguments | None:
