@@ -24,12 +24,13 @@ def excerpts(value: object, name: str) -> Excerpts:
 
     A class presents its objects by a method `_repr_prompt_() -> str`, or by Jupyter's `_ai_repr_`:
     see `rich`. A string is itself, and so is the data of IPython's Markdown, HTML, JSON and the
-    like; a value that only a notebook shows is its Markdown or the text of its HTML. A table of pandas, polars or pyarrow is its
-    shape, each column's dtype and missing values, and its first 20 rows in Markdown; an array its
-    shape, dtype and a sample; a list, dict or dataclass its `repr`, limited in length and depth; a
-    function or class its source; a module its docstring and public names; an exception its
-    traceback through the user's own code. Everything else is its `str`. A cell or an item that
-    raises an exception is replaced by a note. No library is imported for any of this.
+    like; a value that only a notebook shows is its Markdown or the text of its HTML. A table of
+    pandas, polars or pyarrow is its shape, each column's dtype and missing values, and its first 20
+    rows in Markdown; an array its shape, dtype and a sample; a list, dict or dataclass its `repr`,
+    limited in length and depth; a function or class its source; a module its docstring and public
+    names; an exception its traceback through the user's own code. Everything else is its `str`. A
+    cell or an item that raises an exception is replaced by a note. No library is imported for any
+    of this.
 
     Args:
         value: Anything.

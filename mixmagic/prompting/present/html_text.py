@@ -20,7 +20,7 @@ _LONGEST = 1_000_000
 
 
 def html_text(page: str) -> str:
-    """Return the text that a reader of an HTML page sees, with Markdown's headings and tables.
+    r"""Return the text that a reader of an HTML page sees, with Markdown's headings and tables.
 
     Example:
         >>> html_text("<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>")

@@ -95,7 +95,7 @@ def _of_bundle(result: object, name: str) -> object:
     result = _data(result)
     if isinstance(result, str):
         return result
-    found = _text(result) if isinstance(result, dict) else None
+    found: object = _text(result) if isinstance(result, dict) else None
     if found is None:
         found = from_bundle(result)
     if found is None:
