@@ -3,6 +3,7 @@
 * `MixmagicError`
     * `BadArguments`
     * `MissingKey`
+        * `KeyRejected`
     * `MissingPackage`
     * `UnknownModel`
     * `ContextTooLong`
@@ -121,7 +122,11 @@ class BadArguments(MixmagicError):
 
 
 class MissingKey(MixmagicError):
-    """The provider needs an API key and there is none, or it is not accepted."""
+    """The provider needs an API key and there is none."""
+
+
+class KeyRejected(MissingKey):
+    """The provider does not accept the API key that was sent."""
 
 
 class MissingPackage(MixmagicError):

@@ -262,7 +262,7 @@ class Session(Defaults):
         from mixmagic.tasks.doctor import examine
 
         parts = self.settings, self.catalog, self.backends, self.ledger.database, self.cache
-        return list(examine(*parts, select=self.select))
+        return list(examine(*parts, answering=self.answering))
 
     @cached
     def id(self) -> str:

@@ -89,8 +89,8 @@ def test_a_key_that_comes_or_goes_changes_who_is_asked(two, session, monkeypatch
     assert session.ask("Hello", model="8x7b").model.name == "fireworks:8x7b"
 
 
-def test_without_any_key_the_error_names_the_catalog_s_first(session):
-    with pytest.raises(MissingKey, match="TOGETHER_API_KEY is not set"):
+def test_without_any_key_the_error_names_the_keys_that_would_do(session):
+    with pytest.raises(MissingKey, match="OPENROUTER_API_KEY is not set"):
         session.ask("Hello", model="8x7b")
 
 

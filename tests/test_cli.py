@@ -42,7 +42,9 @@ def run(*words, **env):
 def test_doctor_fails_where_the_default_model_has_no_key():
     ran = run("doctor")
     assert ran.returncode == 1
-    assert "✗   key: Together AI: TOGETHER_API_KEY is not set" in ran.stdout
+    assert "✗   model: 8x7b, the default model, is served at present by OpenRouter" in ran.stdout
+    assert "Use -m local" in ran.stdout
+    assert ran.stdout.splitlines()[-1] == "1 to fix"
     assert ran.stderr == ""
 
 

@@ -119,6 +119,8 @@ class _AdaptedRequest:
         new = self._known.learn(model, self.url, self._lesson) | self._here
         self._lesson = self._here = Habits()
         yield from (Delta(note=dialects.without(model, name)) for name in left_out)
+        lowered = dialects.lowered_notes(model, self._asked, habits)
+        yield from (Delta(note=note) for note in lowered)
         yield from (Delta(note=note) for note in dialects.lesson_notes(model, new, left_out))
 
     def _put(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mixmagic.backends import schema_roots
 from mixmagic.backends.error_bodies import codes, is_overflow, parts, provider_message
+from mixmagic.core.params import is_number
 from mixmagic.core.values import Model, Request
 
 # Not parameters: a role, and the two types of structured output.
@@ -87,15 +88,17 @@ class Habits:
             `system`, `response_format`, `json_schema`, `json_object`.
         renamed: Pairs of the name for the answer's limit that it refuses and the one it accepts.
         any_root: True if an answer's schema may be of any type, not only an object.
+        most: Pairs of a parameter, under the provider's name, and its highest value.
     """
 
     refused: frozenset[str] = frozenset()
     renamed: frozenset[tuple[str, str]] = frozenset()
     any_root: bool = False
+    most: frozenset[tuple[str, float]] = frozenset()
 
     def __or__(self, other: Habits) -> Habits:
         renamed, any_root = self.renamed | other.renamed, self.any_root or other.any_root
-        return Habits(self.refused | other.refused, renamed, any_root)
+        return Habits(self.refused | other.refused, renamed, any_root, self.most | other.most)
 
     def __sub__(self, other: Habits) -> Habits:
         return Habits(self.refused - other.refused, self.renamed - other.renamed)
@@ -145,7 +148,9 @@ def known(model: Model) -> Habits:
     names = model.wire_names
     refuses = (*model.provider.dialect.refuses, *model.refuses)
     refused = frozenset(names.get(name, name) for name in refuses) - _limits(model)
-    return Habits(refused, any_root=model.provider.dialect.any_root)
+    most = {**model.provider.dialect.most, **model.most}.items()
+    limits = frozenset((names.get(name, name), limit) for name, limit in most)
+    return Habits(refused, any_root=model.provider.dialect.any_root, most=limits)
 
 
 def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
@@ -163,6 +168,7 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
         limits = [sent.pop(name) for name in (old, new) if name in sent]
         if limits:  # the lowest one; the provider will refuse one that is not a number
             sent[new] = min(limits, key=lambda limit: limit if type(limit) is int else math.inf)
+    sent |= _lowered(sent, habits)
     form = body.get(_FORM)
     form = form if isinstance(form, Mapping) else {}
     kind, schema = form.get("type"), _schema(form)
@@ -179,6 +185,22 @@ def adapted(body: Mapping[str, Any], habits: Habits) -> Adapted:
     if _SYSTEM in refused:
         sent["messages"] = _alternating(sent["messages"])
     return Adapted(sent, wrapper)
+
+
+def lowered_notes(model: Model, body: Mapping[str, Any], habits: Habits) -> Iterator[str]:
+    """Yield a note for each parameter of a request that is sent with a lower value."""
+    for name, limit in sorted(_lowered(body, habits).items()):
+        if name not in habits.refused:
+            yield f"sent with {name} {limit:g}, the most that {model.name} accepts"
+
+
+def _lowered(body: Mapping[str, Any], habits: Habits) -> dict[str, float]:
+    """Return the parameters whose values are too high, with the highest ones that are accepted."""
+    return {
+        name: limit
+        for name, limit in habits.most
+        if is_number(body.get(name)) and body[name] > limit
+    }
 
 
 def left_out(request: Request, habits: Habits) -> list[str]:

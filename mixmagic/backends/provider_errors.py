@@ -19,6 +19,7 @@ from mixmagic.errors import (
     ContextTooLong,
     FirstByteTimedOut,
     ImagesUnsupported,
+    KeyRejected,
     MissingKey,
     MixmagicError,
     ProviderError,
@@ -218,16 +219,18 @@ def _refused(
 
 def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> MissingKey:
     """The error of a key that is missing or not accepted."""
-    name = model.provider.key_env
+    provider, name = model.provider, model.provider.key_env
     if key:
-        problem = f"the key was rejected ({key})"
-    elif key is None:
+        return KeyRejected(
+            f"{provider.label} answered {status}: the key was rejected ({key}){quoted}",
+            f"Replace it by a key from {provider.key_url or provider.label}: it may be mistyped,"
+            " expired or another account's; `%mixmagic use local` needs no key.",
+        )
+    if key is None:
         problem = f"the key{f' ({name})' if name else ''} is missing or not accepted"
     else:
         problem = f"it needs a key{f', and {name} is not set' if name else ''}"
-    return MissingKey(
-        f"{model.provider.label} answered {status}: {problem}{quoted}", key_hint(model)
-    )
+    return MissingKey(f"{provider.label} answered {status}: {problem}{quoted}", key_hint(model))
 
 
 def _is_quota(everything: str, status: int, retry_after: float | None) -> bool:

@@ -57,6 +57,7 @@ def cache_key(request: Request, endpoint: str | Path) -> str:
         # What the catalog adds to each call, and what it leaves out.
         "always": model.provider.dialect.always,
         "options": {name: value for name, value in model.options.items() if name != "path"},
+        "most": {**model.provider.dialect.most, **model.most},
         "refuses": [*model.provider.dialect.refuses, *model.refuses],
         "rename": model.wire_names,
     }

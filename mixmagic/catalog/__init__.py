@@ -6,6 +6,7 @@ May be imported by `layers` and everything above them. A new provider is one mor
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any
 from mixmagic.catalog import parse, price_sources
 from mixmagic.catalog.parse import FREE
 from mixmagic.core import files
+from mixmagic.core.servers import is_own_server
 from mixmagic.core.values import CAPABILITIES, Model, Provider
 from mixmagic.errors import BadArguments, UnknownModel, did_you_mean
 
 __all__ = ["FREE", "Catalog", "priced"]
 
 _Key = tuple[str, str]  # a provider's name and an API string
+_NOT_IN_FILES = "not in the catalog"  # the source of what is known of a model: nothing
 
 
 class Catalog:
@@ -50,6 +53,7 @@ class Catalog:
         self._providers: dict[str, Provider] = {}
         self._models: dict[_Key, Model] = {}
         self._renamed: set[_Key] = set()  # rows whose aliases come from a user's file
+        self._published: set[_Key] = set()  # rows that no user's file describes
         self._live_contexts: set[_Key] = set()  # rows with the context of the provider's list
         for path in sorted(Path(__file__).parent.glob("*.toml")):
             self._add(path)
@@ -73,15 +77,26 @@ class Catalog:
             known = self._providers.get(name)
             provider = parse.provider(table, known)
             # Rows that are known already belong to the provider as it is now.
-            for key, model in self._models.items():
-                if model.provider is known and known is not None:
-                    self._models[key] = _moved(model, provider)
+            for key, model in list(self._models.items()):
+                if known is None or model.provider is not known:
+                    continue
+                published = key in self._published
+                if published and provider.any_server and provider.base_url != known.base_url:
+                    del self._models[key]  # of another server
+                    continue
+                self._models[key] = _moved(model, provider)
+                if published and provider.free and not known.free:
+                    self._models[key] = replace(self._models[key], price=None)
             self._providers[name] = provider
             for row in rows:
                 key = (name, row["id"])
                 model = parse.model(row, provider, self._models.pop(key, None), source)
                 if source and "aliases" in row:
                     self._renamed.add(key)
+                if source:
+                    self._published.discard(key)
+                else:
+                    self._published.add(key)
                 # The newest first: a user's alias overrides the package's.
                 self._models = (
                     {key: model, **self._models} if known else {**self._models, key: model}
@@ -113,14 +128,20 @@ class Catalog:
     @property
     def models(self) -> tuple[Model, ...]:
         """All rows, by provider; Together AI's come first."""
-        return tuple(map(priced, self._index.rows))
+        return tuple(priced(self._as_served(row)) for row in self._index.rows)
+
+    def rows_of(self, provider: Provider) -> tuple[Model, ...]:
+        """Return a provider's rows, as its file has them: without prices of other sources."""
+        rows = (row for row in self._index.rows if row.provider.name == provider.name)
+        return tuple(map(self._as_served, rows))
 
     def resolve(self, name: str) -> Model:
         """Return the row that a name means: the first one, if several providers serve it.
 
         Args:
             name: An alias (`8x7b`), an API string, or either after a provider's name
-                (`fireworks:8x7b`). After a provider's name, every API string is accepted.
+                (`fireworks:8x7b`). After a provider's name, every API string is accepted, and
+                without it those of a known form (`gpt-…`).
 
         Raises:
             UnknownModel: No row has this name; the hint gives the closest ones.
@@ -130,18 +151,17 @@ class Catalog:
         if target is not None:
             return self._of_alias(wanted, target, model)
         if model:
-            return priced(model)
+            return priced(self._as_served(model))
         head, _, tail = wanted.partition(":")
         provider = self._providers.get(head.lower())
         if provider is not None and tail:
             known = index.of_provider[provider.name].find(tail)
-            return priced(known or Model(tail, provider, source="not in the catalog"))
-        names = {n for model in index.rows for n in (model.name, model.id, *model.aliases)}
-        names |= self.own_aliases.keys()
-        meant = did_you_mean(wanted, sorted(names), 2, 0.5)
+            return priced(self._as_served(known or Model(tail, provider, source=_NOT_IN_FILES)))
+        if (provider := self._of_family(wanted)) is not None:
+            return priced(Model(wanted, provider, source=_NOT_IN_FILES))
         raise UnknownModel(
             f"No model is called {wanted!r}." if wanted else "No model is named.",
-            f"{meant}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
+            f"{self._meant(wanted)}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
 
     def short_name(self, full: str) -> str:
@@ -186,6 +206,45 @@ class Catalog:
             f"Set it anew: `%mixmagic alias {alias} MODEL`.",
         )
 
+    def _as_served(self, row: Model) -> Model:
+        """Return a row; only its names if the environment names a server of another kind."""
+        provider = row.provider
+        if not (provider.any_server and (provider.name, row.id) in self._published):
+            return row
+        if not is_own_server(provider):
+            return row
+        return Model(row.id, provider, row.aliases, source=_NOT_IN_FILES)
+
+    def names_provider(self, name: str) -> bool:
+        """Return True if a name says which provider's model it is: `together:8x7b`, `local`."""
+        meant = (self.own_alias(name) or name).strip().lower()
+        head, colon, tail = meant.partition(":")
+        return head in self._providers and (bool(tail) if colon else True)
+
+    def _of_family(self, name: str) -> Provider | None:
+        """Return the provider whose models have names of this form, as OpenAI's have `gpt-…`."""
+        lower = name.lower()
+        for provider in self._providers.values():
+            for family in provider.families:
+                rest = lower.removeprefix(family)
+                if rest != lower and (family.endswith("-") or rest[:1] in ("", "-")):
+                    return provider if rest or not family.endswith("-") else None
+        return None
+
+    def _meant(self, name: str) -> str:
+        """Return the start of a hint for an unknown name: the names that it may stand for."""
+        rows, (vendor, _, model) = self._index.rows, name.partition("/")
+        names = sorted({n for row in rows for n in (row.name, row.id, *row.aliases)})
+        names += self.own_aliases
+        near = did_you_mean(name, names, 2, 0.9)
+        if model and not near:  # OpenRouter's form
+            own = [f"-m {p.name}:{model}" for p in self._providers.values() if p.vendor == vendor]
+            return f"Did you mean {' or '.join([f'-m openrouter:{name}', *own])}? "
+        family = re.match("[a-z]{3,}", name.lower())
+        known = [(row.aliases or (row.id,))[0] for row in rows]
+        known = [each for each in known if family and each.startswith(family[0])]
+        return near or did_you_mean(name, known or names, 2, 0.3 if known else 0.5)
+
     def serving(self, name: str) -> tuple[Model, ...]:
         """Return every row that a name means: several if providers share the alias.
 
@@ -201,12 +260,12 @@ class Catalog:
             ['together:disco']
         """
         first, alias = self.resolve(name), (self.own_alias(name) or name).strip().lower()
-        if alias in (first.id.lower(), first.name.lower()):
+        if self.names_provider(alias):
             return (first,)
         rows = {first.provider.name: first}
         # If a user's file gives the alias to another row, the package's rows do not count.
         users_alone = (first.provider.name, first.id) in self._renamed
-        for model in self._index.all.aliased(alias):
+        for model in map(self._as_served, self._index.all.aliased(alias)):
             if not users_alone or (model.provider.name, model.id) in self._renamed:
                 rows.setdefault(model.provider.name, model)
         return tuple(rows.values())

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from mixmagic.core.money import Price
+from mixmagic.core.params import is_number
 from mixmagic.core.values import Dialect, Model, Provider
 
 # The TOML type for each field type: a wrong one would only be noticed far from here.
@@ -58,8 +59,9 @@ def provider(table: Mapping[str, Any], known: Provider | None) -> Provider:
         _check_headers(values["headers"])
         if known is None and "key_env" not in values:
             values.setdefault("key_required", False)  # the headers carry the key
-    if values.get("key_header"):
-        _check_headers({values["key_header"]: "key"})
+    for name in ("key_header", "list_key_header"):
+        if values.get(name):
+            _check_headers({values[name]: "key"})
     return replace(known, **values) if known else Provider(**{"label": values["name"], **values})
 
 
@@ -109,12 +111,15 @@ def _check_parameters(values: Mapping[str, Any]) -> None:
     """Check that a dialect leaves an answer its limit.
 
     Raises:
-        TypeError: A parameter is not renamed to a name.
+        TypeError: A parameter is not renamed to a name, or its highest value is not a number.
         ValueError: A limit is left out.
     """
     for name, theirs in values.get("rename", {}).items():
         if not isinstance(theirs, str) or not theirs:
             raise TypeError(f"{name} cannot be renamed to {theirs!r}")
+    for name, limit in values.get("most", {}).items():
+        if not is_number(limit):
+            raise TypeError(f"the highest value of {name} cannot be {limit!r}")
     for name in _LIMITS:
         if name in values.get("refuses", ()):
             raise ValueError(f"{name} limits what a call can cost: rename it, do not refuse it")

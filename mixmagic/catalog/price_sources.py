@@ -7,8 +7,6 @@ For `catalog` alone.
 from __future__ import annotations
 
 import functools
-import os
-import urllib.parse
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.catalog.parse import DEAREST
 from mixmagic.core import lazy
 from mixmagic.core.money import Price
-from mixmagic.core.sealed import sealed
+from mixmagic.core.servers import is_own_server
 from mixmagic.core.values import Model, Provider
 
 if TYPE_CHECKING:  # imported at the first price that our files lack
@@ -90,20 +88,7 @@ def _applies(provider: Provider) -> bool:
 
     Not matched by the package's own URL patterns: it does not know api.together.ai.
     """
-    if not provider.genai_prices:
-        return False
-    with sealed():
-        url = os.environ.get(provider.url_env, "").strip() if provider.url_env else ""
-    return not url or _host(url) in (_host(provider.base_url), *provider.hosts)
-
-
-@functools.lru_cache(64)
-def _host(url: str) -> str:
-    """Return the host of a URL with or without a scheme, or an empty string."""
-    try:
-        return urllib.parse.urlsplit(f"//{url.partition('://')[2] or url}").hostname or ""
-    except ValueError:
-        return ""
+    return bool(provider.genai_prices) and not is_own_server(provider)
 
 
 @functools.lru_cache(4096)

@@ -5,14 +5,16 @@ May be imported by `layers` and everything above them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from mixmagic.catalog import Catalog, priced
 from mixmagic.core.money import Usage
+from mixmagic.core.servers import is_own_server, needs_key
 from mixmagic.core.values import Model, Provider
-from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.errors import BadArguments, MissingKey, MixmagicError, UnknownModel, did_you_mean
 
 SMALL, LARGE = "8x7b", "8x22b"
 # The names of the two, and the work that each is for, in one sentence.
@@ -20,12 +22,8 @@ GUIDE: Mapping[str, str] = {
     SMALL: "8x7b: for chat, code, translation and low cost",
     LARGE: "8x22b: for long documents and complex reasoning",
 }
-# Which rows of a shared alias are preferred: by status, and by whether the provider requires a key.
-_PREFERENCE = (
-    ("available", True),
-    ("dedicated", True),  # somebody with a key and no endpoint would not have set the key
-    ("available", False),  # a server on the user's machine: it may not be running
-)
+_MOST_NAMES = 4  # in a hint
+_DASHED = re.compile(r"(?<=[^\d]\d)-(?=\d{1,2}(?:$|-))")
 _STATUSES = {"available": 0, "dedicated": 1, "retired": 2}
 _MILLION = Usage(1_000_000, 1_000_000)
 
@@ -126,9 +124,9 @@ def select(
 ) -> Selection:
     """Return the row that a name means: at the cheapest provider with a key, if several serve it.
 
-    Only a bare alias such as `8x7b` can have several rows (see `Catalog.serving`). Providers that
-    serve the model today come first, then dedicated endpoints, then servers that need no key. If
-    no provider is set up, it is the catalog's first row. A retired row is never preferred.
+    Only a bare alias such as `8x7b` can have several rows (see `Catalog.serving`). Of those that
+    are served today, providers with a key come first, then servers that need none. If no such
+    provider is set up, it is the catalog's first row, which may not answer: see `refusal`.
 
     Args:
         name: A model, as for `Catalog.resolve`.
@@ -141,19 +139,118 @@ def select(
         UnknownModel: No row has this name.
 
     Example:
-        >>> select("8x7b", Catalog(), lambda provider: provider.name == "fireworks").model.name
-        'fireworks:8x7b'
+        >>> select("8x7b", Catalog(), lambda provider: provider.name == "openrouter").model.name
+        'openrouter:8x7b'
     """
     rows = catalog.serving(name)
-    for preference in _PREFERENCE if len(rows) > 1 else ():
+    for keyed in (True, False) if len(rows) > 1 else ():
         usable = [
             priced(row)
             for row in rows
-            if (row.status, row.provider.key_required) == preference and is_available(row.provider)
+            if is_served(row) and row.provider.key_required == keyed and is_available(row.provider)
         ]
         if usable:
             return _cheapest(usable, fits)
     return Selection(rows[0])
+
+
+def is_served(model: Model) -> bool:
+    """Return True if a model can answer: its provider serves it, or a server of the user's may."""
+    return model.status == "available" or (
+        model.status == "dedicated" and is_own_server(model.provider)
+    )
+
+
+def refusal(
+    name: str,
+    model: Model,
+    catalog: Catalog,
+    is_available: Callable[[Provider], bool],
+    *,
+    by: str = "",
+) -> MixmagicError | None:
+    """Return the error of a call whose name nobody can answer now; `None` if somebody can.
+
+    A name with a provider is used as it is: its user may have a dedicated endpoint.
+
+    Args:
+        name: The name that the call asks for.
+        model: The row that `select` has returned for it.
+        catalog: The models that can be named.
+        is_available: Returns True for a provider that is set up.
+        by: As `Control.chosen_by`.
+    """
+    rows = () if catalog.names_provider(name) else catalog.serving(name)
+    if not rows or (is_served(model) and (len(rows) == 1 or is_available(model.provider))):
+        return None
+    asked = name.strip() + ", the default model," * (by == "default")
+    served = [row.provider for row in rows if is_served(row)]
+    now = "Use " + " or ".join(f"-m {each}" for each in usable(catalog, is_available))
+    keyed = [provider for provider in served if needs_key(provider)]
+    if not keyed:
+        own = f"-m {model.provider.name}:ENDPOINT is an endpoint of your own"
+        return UnknownModel(f"{asked} is served by nobody at present.", f"{now}; {own}.")
+    labels = " or ".join(provider.label for provider in keyed)
+    first, *others = (provider.key_env for provider in keyed)
+    unset = f"{first} is not set{''.join(f', nor is {name}' for name in others)}"
+    keys = " or ".join(f"{p.key_env} (from {p.key_url or p.label})" for p in keyed)
+    return MissingKey(
+        f"{asked} is served at present by {labels}, and {unset}.",
+        f"{now} (`%mixmagic use MODEL` for all cells), or set {keys}.",
+    )
+
+
+def usable(catalog: Catalog, is_available: Callable[[Provider], bool]) -> list[str]:
+    """Return names of models that can be used now: one for each key that is set, and `local`.
+
+    Example:
+        >>> usable(Catalog(), lambda provider: provider.name == "groq")
+        ['groq:gpt-oss-20b', 'local']
+    """
+    names = []
+    for provider in sorted(catalog.providers.values(), key=lambda each: (each.rank, each.name)):
+        if provider.backend == "local" or not is_available(provider):
+            continue
+        rows = catalog.rows_of(provider)
+        known = not (provider.free or (provider.any_server and is_own_server(provider)))
+        row = next(filter(is_served, rows), None) if known else None
+        names.append(row.name if row else f"{provider.name}:MODEL")
+    return [*names[:_MOST_NAMES], "local"]
+
+
+def served_today(catalog: Catalog) -> str:
+    """Return who serves the models that this package is named after, in one line.
+
+    Example:
+        >>> served_today(Catalog()).partition(";")[0]
+        'at present 8x7b and 8x22b are served by OpenRouter, by Ollama on your machine'
+    """
+    by_server: dict[str, list[str]] = {}
+    for alias in (SMALL, LARGE, "disco"):
+        rows = [row for row in catalog.serving(alias) if is_served(row)]
+        labels = [row.provider.label + " on your machine" * row.provider.free for row in rows]
+        hosted = sorted(labels, key=lambda label: label.endswith("machine"))
+        by_server.setdefault(", ".join(f"by {label}" for label in hosted), []).append(alias)
+    parts = [
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} served {by or 'by nobody'}"
+        for by, names in by_server.items()
+    ]
+    return f"at present {'; '.join(parts)}"
+
+
+def elsewhere(model: Model, catalog: Catalog, is_available: Callable[[Provider], bool]) -> str:
+    """Return the name of a model at a router whose key is set; empty if there is none.
+
+    Example:
+        >>> gpt = Catalog().resolve("openai:gpt-9")
+        >>> elsewhere(gpt, Catalog(), lambda provider: provider.name == "openrouter")
+        'openrouter:openai/gpt-9'
+    """
+    router, vendor = catalog.providers.get("openrouter"), model.provider.vendor
+    if router is None or not vendor or not is_available(router):
+        return ""
+    # Its names have dots in versions: claude-haiku-4.5.
+    return f"{router.name}:{vendor}/{_DASHED.sub('.', model.id)}"
 
 
 def suited(catalog: Catalog, wanted: str) -> list[Model]:
@@ -210,7 +307,7 @@ def million_cost(model: Model) -> Decimal | None:
 
 def _cheapest(usable: Sequence[Model], fits: Callable[[Model], bool]) -> Selection:
     """Return the cheapest row that fits, the first of equals; unknown prices come last."""
-    model = min(usable, key=lambda row: (not fits(row), *_rank(row)))
+    model = min(usable, key=lambda row: (not fits(row), *_rank(row)[1:]))
     rivals = [row for row in usable if row.price and fits(row)]
     compared = model.price is not None and len(rivals) > 1
     return Selection(

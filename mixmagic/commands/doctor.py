@@ -26,6 +26,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     if out.shell is None:
         for check in checks:
             out.print(f"{check.mark:<3} {check.name}: {check.detail}")
+        out.print(verdict(checks))
     else:
         out.show(doctor_table([*checks, _front_end(out.shell)]))
     return 1 if any(check.ok is False for check in checks) else 0
@@ -35,12 +36,17 @@ def doctor_table(checks: Sequence[Check]) -> Table:
     """Return the table of the doctor's checks."""
     from mixmagic.display.table import Table
 
-    troubles = sum(check.ok is False for check in checks)
     return Table(
         ["", "check", "result"],
         [[check.mark, check.name, check.detail] for check in checks],
-        f"{troubles} to fix" if troubles else "everything works",
+        verdict(checks),
     )
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """Return the result of all checks together."""
+    troubles = sum(check.ok is False for check in checks)
+    return f"{troubles} to fix" if troubles else "everything works"
 
 
 def _front_end(shell: Any) -> Check:

@@ -1,4 +1,4 @@
-"""List models with their prices and contexts.
+"""List the models that can answer, with their prices and contexts.
 
 With `--live` the providers are asked for their own lists; these models and their prices are known
 from then on.
@@ -7,12 +7,13 @@ from then on.
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, providers
-from mixmagic.errors import MixmagicError
+from mixmagic.errors import MixmagicError, counted
 
 if TYPE_CHECKING:
     from mixmagic.core.values import Model
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
     args = Parser(prog, __doc__)
-    args.add("provider", nargs="?", metavar="PROVIDER", values=providers, help="only this one's")
-    args.add("--live", action="store_true", help="ask the provider, or all of them")
+    args.add("provider", nargs="*", metavar="PROVIDER", values=providers, help="only theirs")
+    args.add("--all", action="store_true", help="also those that nobody serves at present")
+    args.add("--live", action="store_true", help="ask the providers, or all of them")
     args.add("--for", dest="purpose", nargs="+", metavar="PURPOSE", help="only those that are good"
         ' at something, such as "long documents", or at a task')  # fmt: skip
     args.exclude("--for", "--live")
@@ -32,48 +34,62 @@ def parser(prog: str) -> Parser:
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Show the catalog's models, those of one provider, or those that suit a purpose."""
+    """Show the catalog's models, those of some providers, or those that suit a purpose."""
+    from mixmagic.catalog.selection import is_served
     from mixmagic.display.prices import models_table
 
     if options.purpose:
-        out.show(_suited(session, " ".join(options.purpose)))
+        out.show(_suited(session, " ".join(options.purpose), everything=options.all))
         return
-    caption = ""
-    if options.live and options.provider:
-        rows = session.live_models(options.provider)
+    names = options.provider or list(session.catalog.providers)
+    named = [session.catalog.provider(name) for name in names]
+    about = []
+    if options.live and len(options.provider) == 1:
+        rows: Sequence[Model] = session.live_models(options.provider[0])
     else:
         if options.live:
-            listed = [_live_count(session, name) for name in session.catalog.providers]
-            caption = " · ".join(listed)
-        rows = list(session.catalog.models)
-        if options.provider:
-            provider = session.catalog.provider(options.provider)
-            rows = [row for row in rows if row.provider == provider]
-    out.show(models_table(rows, _default(session), caption))
+            about.append(" · ".join(_live_count(session, name) for name in names))
+        rows = [row for row in session.catalog.models if row.provider in named]
+    if not options.provider:
+        about += _about(session)
+    shown = [row for row in rows if options.all or is_served(row)]
+    if hidden := len(rows) - len(shown):
+        about.append(f"{counted(hidden, 'model')} that nobody serves at present: --all")
+    out.show(models_table(shown, _default(session), "\n".join(about)))
+
+
+def _about(session: Session) -> list[str]:
+    """Return who serves Mixtral today, and the models that can be used now."""
+    from mixmagic.catalog.selection import served_today, usable
+
+    return [
+        served_today(session.catalog),
+        f"usable now: {', '.join(usable(session.catalog, session.available))}",
+    ]
 
 
 def _live_count(session: Session, provider: str) -> str:
     """Ask a provider for its models; return how many it has, or why it did not say."""
     try:
-        return f"{provider}: {len(session.live_models(provider))} models"
+        return f"{provider}: {counted(len(session.live_models(provider)), 'model')}"
     except MixmagicError as error:
         return f"{provider}: {error.message}"
 
 
 def _default(session: Session) -> Model | None:
-    """Return the session's model; `None` if there is no such model, or no key for it."""
+    """Return the session's model; `None` if there is no such model, or it cannot answer."""
     with suppress(MixmagicError):
-        return session.select().model
+        return session.answering().model
     return None
 
 
-def _suited(session: Session, purpose: str) -> Table:
+def _suited(session: Session, purpose: str, *, everything: bool) -> Table:
     """Return the models that suit a purpose, the best first, with the guide to models.
 
     Raises:
         BadArguments: No model is known to be good at it.
     """
-    from mixmagic.catalog.selection import GUIDE, TASKS, suited
+    from mixmagic.catalog.selection import GUIDE, TASKS, is_served, suited
     from mixmagic.display.prices import models_table
 
     about = ["best first: by strength, by whether it is served today, and by price"]
@@ -81,4 +97,5 @@ def _suited(session: Session, purpose: str) -> Table:
     if purpose in TASKS:
         task = TASKS[purpose]
         about.append(f"--task {purpose}: temperature {task.temperature}, {task.model} by default")
-    return models_table(suited(session.catalog, purpose), _default(session), "\n".join(about))
+    rows = [row for row in suited(session.catalog, purpose) if everything or is_served(row)]
+    return models_table(rows, _default(session), "\n".join(about))

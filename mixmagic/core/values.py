@@ -106,6 +106,8 @@ class Dialect:
         refuses: Our names of parameters that the provider does not accept: they are left out, with
             a note. `system` stands for the role, `response_format` and `json_schema` for the two
             levels of structured output.
+        most: The highest values of parameters, under our names: a higher one is lowered, with a
+            note.
         any_root: True if the root of a schema may be of any type, not only an object.
     """
 
@@ -115,6 +117,7 @@ class Dialect:
     live_price: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rate_window: int = 0
     refuses: tuple[str, ...] = ()
+    most: Mapping[str, Any] = field(default_factory=dict, hash=False)
     any_root: bool = False
 
 
@@ -128,8 +131,12 @@ class Provider:
         backend: The module of `mixmagic.backends` that calls it.
         base_url: The URL of its API, such as `https://…/v1`: see `keys.urls`.
         url_env: The environment variable that overrides `base_url`.
+        url_path: The path of the API at a URL in `url_env` that has none; `v1` or none if empty.
+        any_server: True if the URL in `url_env` may be that of any server: then no key is required.
         key_env: The environment variable that holds the API key.
+        other_key_envs: Other variables that may hold it, if the first one is not set.
         key_header: The header for the key; `Authorization: Bearer` if empty.
+        list_key_header: The header for the key if the models are listed; `key_header` if empty.
         headers: Headers of every request; `$NAME` or `${NAME}` in a value stands for an environment
             variable.
         key_required: True if a call without a key is refused before it is sent.
@@ -142,6 +149,8 @@ class Provider:
         rank: Position among the providers of a shared alias; the lowest comes first.
         genai_prices: The name in the package genai-prices, which has prices that our files lack.
         hosts: Hosts for which those prices hold, besides that of `base_url`.
+        families: Beginnings of names that belong to it: `gpt-` means `openai:gpt-…`.
+        vendor: What its models' names begin with at OpenRouter, such as `anthropic`.
         counts_exactly: True if its backend has the tokenizers of its models.
         images: As for a `Model`, of the models that do not say so themselves.
         image_tokens: Likewise.
@@ -154,8 +163,12 @@ class Provider:
     backend: str = "http"
     base_url: str = ""
     url_env: str = ""
+    url_path: str = ""
+    any_server: bool = False
     key_env: str = ""
+    other_key_envs: tuple[str, ...] = ()
     key_header: str = ""
+    list_key_header: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     key_required: bool = True
     key_url: str = ""
@@ -167,11 +180,18 @@ class Provider:
     rank: int = 100
     genai_prices: str = ""
     hosts: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    vendor: str = ""
     counts_exactly: bool = False
     images: bool | None = None
     image_tokens: str | None = None
     schema: bool | None = None
     thinking: bool | None = None
+
+    @property
+    def key_envs(self) -> tuple[str, ...]:
+        """The environment variables that may hold its key, in the order in which they are read."""
+        return (self.key_env, *self.other_key_envs) if self.key_env else ()
 
 
 CAPABILITIES = ("images", "schema", "thinking", "image_tokens")
@@ -207,6 +227,7 @@ class Model:
         options: Settings for the backend.
         rename: As for a `Dialect`, for this model.
         refuses: As for a `Dialect`, for this model.
+        most: As for a `Dialect`, for this model.
     """
 
     id: str
@@ -233,6 +254,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
     refuses: tuple[str, ...] = ()
+    most: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in CAPABILITIES:

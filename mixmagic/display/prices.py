@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from mixmagic.catalog.offers import AsIf, Bill, Calls, Comparison, Offer
 from mixmagic.core.money import exact_sum, format_column
+from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Model, Provider
 from mixmagic.display.records import csv_text
 from mixmagic.display.spend import costs_with_total
@@ -245,7 +246,7 @@ def _other(model: Model, name: str) -> Decimal | str:
 
 def _key(provider: Provider, has_key: Callable[[Provider], bool]) -> str:
     """Return if a provider's API key is set."""
-    if not provider.key_required:
+    if not needs_key(provider):
         return "not needed"
     return "set" if has_key(provider) else "not set"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Provider
 from mixmagic.keys.credentials import Credentials
 from mixmagic.keys.environment import is_set
@@ -21,7 +22,7 @@ def is_available(credentials: Credentials, provider: Provider) -> bool:
     """
     if credentials.lacking(provider):
         return False
-    is_server = not provider.key_required and (
+    is_server = not needs_key(provider) and (
         is_set(provider.url_env) or bool(provider.base_url and not provider.url_env)
     )
     return is_server or bool(credentials.find(provider)[0])
@@ -43,7 +44,7 @@ class Availability:
         self._answers: dict[str, tuple[object, float, bool]] = {}
 
     def __call__(self, provider: Provider) -> bool:
-        names = (provider.key_env, provider.url_env, *variables(provider))
+        names = (*provider.key_envs, provider.url_env, *variables(provider))
         state = (*map(is_set, names), self._credentials.dotenv.version())
         before, until, answer = self._answers.get(provider.name, (None, 0.0, False))
         if before != state or time.monotonic() > until:

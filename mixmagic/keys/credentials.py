@@ -23,6 +23,7 @@ from typing import Any
 
 from mixmagic.core import lazy
 from mixmagic.core.sealed import sealed
+from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Model, Provider
 from mixmagic.errors import MissingKey, MissingPackage, Stopped, StoreError
 from mixmagic.keys.environment import DotEnv, is_set, sounds_like_url, sounds_secret, without_keys
@@ -68,7 +69,7 @@ class Credentials:
     def __init__(self, dotenv: Path, providers: Iterable[Provider] = ()) -> None:
         self.dotenv = DotEnv(dotenv)
         self._providers = tuple(providers)
-        self._key_names = {provider.key_env for provider in self._providers if provider.key_env}
+        self._key_names = {name for provider in self._providers for name in provider.key_envs}
         self._key_names.update(*map(variables, self._providers))
         self._url_names = {provider.url_env for provider in self._providers if provider.url_env}
         # By variable: True if it holds a key, True if it holds a URL; empty if it holds neither.
@@ -90,14 +91,15 @@ class Credentials:
 
     def find(self, provider: Provider) -> tuple[Secret, str]:
         """Return the provider's key and its source; two empty strings if there is none."""
-        name = provider.key_env
-        if not name:
+        if not provider.key_envs:
             return Secret(), ""
         with sealed():
-            key, source = self._variable(name)
-            if not key and (key := self._in_keyring(provider)):
-                source = "in the keyring"
-            return key, source
+            for name in provider.key_envs:
+                key, source = self._variable(name)
+                if key:
+                    return key, source
+            key = self._in_keyring(provider)
+            return key, "in the keyring" if key else ""
 
     def source(self, provider: Provider, key: str) -> str | None:
         """Return the source of a call's key; empty if it has no key, `None` if unknown.
@@ -107,12 +109,13 @@ class Credentials:
             key: The key to send; empty for the one that is set up.
         """
         source = "the one that was given" if key else self.find(provider)[1]
-        return source or (None if provider.headers else "")
+        return source or (None if variables(provider) else "")
 
     def lacking(self, provider: Provider) -> list[str]:
-        """Return the variables in the provider's headers that are not set."""
+        """Return the variables in the provider's headers, and of its URL, that are not set."""
         with sealed():
-            return [name for name in variables(provider) if not self._variable(name)[0]]
+            unset = [name for name in variables(provider) if not self._variable(name)[0]]
+        return unset + [provider.url_env] * _lacks_url(provider)
 
     def is_set_up(self, provider: Provider) -> bool:
         """Return True if the provider has a key or a URL of the user's, or is on this machine."""
@@ -141,9 +144,11 @@ class Credentials:
                 not set, or not valid.
         """
         provider = model.provider
+        if _lacks_url(provider):
+            raise missing_url(model)
         self._note_url(base_url(provider))
         secret = self._noted(key, typed=True) if key else self.find(provider)[0]
-        if not secret and provider.key_required:
+        if not secret and needs_key(provider):
             raise missing_key(model)
         if not (secret.isascii() and secret.isprintable()) or " " in secret:
             raise MissingKey(
@@ -151,6 +156,8 @@ class Credentials:
                 f"Copy the key again (from {provider.key_url or provider.label}).",
             )
         name, scheme = key_header(provider)
+        if not model.id and provider.list_key_header:
+            name, scheme = provider.list_key_header, ""
         sent: dict[str, str] = {name.lower(): Secret(scheme + secret)} if secret else {}
         for header, template in provider.headers.items():
             sent[header.lower()] = self._header(model, header, template)
@@ -291,7 +298,7 @@ class Credentials:
         now = time.monotonic()
         with self._lock(provider):
             key, asked_at = self._kept.get(provider.name, (Secret(), -math.inf))
-            if key or asked_at >= now or (asked_at > 0 and not provider.key_required):
+            if key or asked_at >= now or (asked_at > 0 and not needs_key(provider)):
                 return key
             try:
                 key = self._noted(_from_keyring(provider, self.redact).reveal())
@@ -311,6 +318,20 @@ def missing_key(model: Model) -> MissingKey:
     return MissingKey(
         f"{provider.label} needs an API key, and {provider.key_env} is not set.", key_hint(model)
     )
+
+
+def missing_url(model: Model) -> MissingKey:
+    """Return the error of a call to a provider whose URL is the user's own, and is not set."""
+    provider = model.provider
+    return MissingKey(
+        f"{provider.label} needs the URL of your own server, and {provider.url_env} is not set.",
+        f"{provider.note} `%mixmagic use local` needs none.",
+    )
+
+
+def _lacks_url(provider: Provider) -> bool:
+    """Return True if a provider has no URL: it is the user's own, and is not set."""
+    return bool(provider.url_env) and not provider.base_url and not is_set(provider.url_env)
 
 
 def missing_variable(model: Model, name: str, header: str) -> MissingKey:

@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator
 
 from mixmagic.core.sealed import sealed
+from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Provider
 from mixmagic.keys.environment import sounds_secret
 from mixmagic.keys.redact import HIDDEN
@@ -39,7 +40,7 @@ def base_url(provider: Provider) -> str:
 def base_urls(provider: Provider) -> tuple[str, ...]:
     """Return the possible base URLs of the provider's API, the likeliest first."""
     with sealed():
-        urls = _candidates(_configured(provider))
+        urls = _candidates(_configured(provider), provider.url_path)
         first = _answered.get(urls[0], urls[0])
         return (first, *(url for url in urls if url != first))
 
@@ -47,7 +48,7 @@ def base_urls(provider: Provider) -> tuple[str, ...]:
 def endpoint(provider: Provider) -> str:
     """Return the first of the provider's `base_urls`, whichever has answered: it identifies it."""
     with sealed():
-        return _candidates(_configured(provider))[0]
+        return _candidates(_configured(provider), provider.url_path)[0]
 
 
 def remember(provider: Provider, url: str) -> None:
@@ -118,7 +119,7 @@ def _configured(provider: Provider) -> str:
     if url and "://" not in url:
         default = urllib.parse.urlsplit(provider.base_url)
         # As Ollama reads OLLAMA_HOST. But a missing scheme never sends a key unencrypted.
-        scheme = "https" if provider.key_required and not is_here(host_of(url)) else "http"
+        scheme = "https" if needs_key(provider) and not is_here(host_of(url)) else "http"
         host, rest = re.match(r"([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]  # it always matches
         port = f":{default.port}" if default.port and not re.search(r":\d+$", host) else ""
         url = f"{scheme}://{host}{port}{rest}"
@@ -126,15 +127,20 @@ def _configured(provider: Provider) -> str:
 
 
 @functools.lru_cache(256)
-def _candidates(url: str) -> tuple[str, ...]:
-    """Return the possible base URLs for a configured URL, the likeliest first."""
+def _candidates(url: str, own_path: str = "") -> tuple[str, ...]:
+    """Return the possible base URLs for a configured URL, the likeliest first.
+
+    Args:
+        url: The URL.
+        own_path: The path that belongs to a bare host, if it is known.
+    """
     if _has_unescaped_password(url):
         return (url,)
     head, _, query = url.partition("#")[0].partition("?")
     scheme, mark, rest = head.partition("://")
     host, _, path = rest.partition("/")
     path = path.strip("/")
-    paths = [path] if path else ["v1", ""]
+    paths = [path or own_path] if path or own_path else ["v1", ""]
     if endpoint := _ENDPOINT.search(path):
         start, name = path[: endpoint.start()], endpoint[1].lower()
         if name != "models":

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from mixmagic.calls import tokens
 from mixmagic.catalog import Catalog
-from mixmagic.catalog.selection import Selection, select, sighted
+from mixmagic.catalog.selection import Selection, elsewhere, refusal, select, sighted, usable
 from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
-from mixmagic.errors import ImagesUnsupported
+from mixmagic.errors import ImagesUnsupported, MissingKey
 
 # Models that a hint names, at most.
 _NAMED = 3
@@ -36,8 +36,12 @@ def resolve(
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
             selection = selected(request, catalog, is_available)
-            model = selection.model
-            require(model)
+            model, asked = selection.model, request.asked
+            if asked and catalog.resolve(asked) == request.model:
+                by = request.control.chosen_by
+                check(asked, model, catalog, is_available, require=require, by=by)
+            else:
+                require(model)
             if model != request.model or selection.reason:
                 yield Delta(model=model, note=selection.reason)
             if model.images is None and any(message.images for message in request.messages):
@@ -47,6 +51,43 @@ def resolve(
         return stream
 
     return layer
+
+
+def check(
+    asked: str,
+    model: Model,
+    catalog: Catalog,
+    is_available: Callable[[Provider], bool],
+    *,
+    require: Callable[[Model], None],
+    by: str = "",
+) -> None:
+    """Check that the model that was selected for a name can be called.
+
+    Args:
+        asked: The name.
+        model: The row that `selected` has chosen for it.
+        catalog: The models that can be named.
+        is_available: Returns True for a provider that is set up.
+        require: As for `resolve`.
+        by: As `Control.chosen_by`.
+
+    Raises:
+        MissingKey: It cannot for lack of a key; the hint names models that can.
+        UnknownModel: No provider serves it.
+    """
+    if (error := refusal(asked, model, catalog, is_available, by=by)) is not None:
+        raise error
+    try:
+        require(model)
+    except MissingKey as missing:
+        routed = elsewhere(model, catalog, is_available)
+        others = [routed] * bool(routed) + usable(catalog, is_available)
+        if others == ["local"]:
+            raise
+        names = " or ".join(f"-m {name}" for name in others)
+        hint = missing.hint[:1].lower() + missing.hint[1:]
+        raise MissingKey(missing.message, f"Use {names}; or {hint}") from None
 
 
 def selected(

@@ -120,6 +120,24 @@ class Defaults(Configured):
             selection = selecting.Selection(self.named(name))
         return selection
 
+    def answering(self) -> Selection:
+        """Return the default model, if it can answer now.
+
+        Raises:
+            MissingKey: It cannot for lack of a key; the hint names models that can.
+            UnknownModel: There is no such model, or no provider serves it.
+        """
+        selection = self.select()
+        lazy.load("mixmagic.layers.resolve").check(
+            self.model,
+            selection.model,
+            self.catalog,
+            self.available,
+            require=self.backends.access.require,
+            by=chosen_by(self.defaults().get("model"), None),
+        )
+        return selection
+
     def named(self, name: str) -> Model:
         """Return the first catalog row of a name; while a cassette is in use, or the recorded one.
 

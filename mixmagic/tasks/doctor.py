@@ -17,9 +17,11 @@ from mixmagic.backends import Backends
 from mixmagic.backends.local import weights
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import Selection
+from mixmagic.core.servers import needs_key
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Provider
-from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut
+from mixmagic.errors import MixmagicError, StoreError, TotalTimedOut, Unavailable, counted
+from mixmagic.keys.environment import is_set
 from mixmagic.keys.urls import base_url, redact_query
 from mixmagic.store.cache import AnswerCache
 from mixmagic.store.sqlite import network_filesystem
@@ -59,7 +61,7 @@ def examine(
     ledger: Database,
     answers: AnswerCache,
     *,
-    select: Callable[[], Selection],
+    answering: Callable[[], Selection],
 ) -> Iterator[Check]:
     """Check everything that an answer needs, one line each, in a few seconds.
 
@@ -71,25 +73,31 @@ def examine(
         backends: The connections to the providers, and their keys.
         ledger: The file of the spend record.
         answers: The answer cache.
-        select: Returns the model that is used by default.
+        answering: Returns the model that is used by default; raises if it cannot answer.
     """
     versions = [f"Python {sys.version.split()[0]}", *(f"{p} {_version(p)}" for p in _PACKAGES)]
     yield Check("versions", True, ", ".join(versions))
-    yield Check("settings", True, f"{settings.config_dir / 'config.toml'}")
+    yield _settings_file(settings)
     try:
         Path.cwd()
     except OSError:
         advice = "it has been deleted, so no file .env is read there: go to another with `%cd ~`"
         yield Check("working folder", False, advice)
-    yield _try("model", lambda: _describe(select()))
+    yield _try("model", lambda: _describe(answering()))
     yield _catalog(catalog)
-    default = _default_provider(select)
+    default = _default_provider(answering)
     providers = catalog.providers.values()
     remote = [provider for provider in providers if provider.key_env or provider.headers]
-    for checks in [
-        _begin(_provider, backends, provider, default == provider.name) for provider in remote
+    unused = []
+    for provider, checks in [
+        (provider, _begin(_provider, backends, provider, default == provider.name))
+        for provider in remote
     ]:
         yield from checks.result()
+        if not checks.result():
+            unused.append(provider)
+    if unused:
+        yield Check("not set up", None, f"{', '.join(map(_how_to_set_up, unused))}")
     yield _try("data folder", lambda: _writable(settings))
     yield _try("ledger", lambda: _intact(ledger))
     yield _cache(answers)
@@ -110,21 +118,29 @@ def _begin(check: Callable[..., list[Check]], *args: object) -> Future[list[Chec
     return future
 
 
+def _settings_file(settings: Settings) -> Check:
+    """Name the file of the user's settings, if there is one."""
+    path = settings.config_dir / "config.toml"
+    if path.exists():
+        return Check("settings", True, str(path))
+    return Check("settings", None, f"the defaults: there is no {path}")
+
+
+def _how_to_set_up(provider: Provider) -> str:
+    """Return the variable that sets a provider up."""
+    return f"{provider.label} ({provider.key_env if needs_key(provider) else provider.url_env})"
+
+
 def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Check]:
-    """Check a provider's key and its connection."""
+    """Check a provider's key and its connection; return nothing if it is not set up."""
     key, where = backends.access.find(provider)
-    name = f"key: {provider.label}"
-    if key:
-        checks = [Check(name, True, where)]
-    elif provider.key_required:
-        unset = f"{provider.key_env} is not set ({provider.key_url or 'see its pages'})"
-        return [Check(name, False if needed else None, unset)]
-    elif needed or backends.access.is_set_up(provider):
-        checks = []
-    elif lacking := backends.access.lacking(provider):
-        return [Check(provider.label, None, f"not set up: {', '.join(lacking)} not set")]
-    else:
-        return [Check(provider.label, None, f"not set up: {provider.url_env} names a server")]
+    checks = [Check(f"key: {provider.label}", True, where)] if key else []
+    lacking = backends.access.lacking(provider)
+    if lacking and (key or provider.headers):
+        found = f"{', '.join(lacking)} not set: {provider.note or 'its catalog file names it'}"
+        return [*checks, Check(provider.label, False if key else None, found)]
+    if not needed and not key and (needs_key(provider) or not backends.access.is_set_up(provider)):
+        return []
     started = time.monotonic()
 
     def url() -> str:  # of two possible ones, that which answered
@@ -136,11 +152,15 @@ def _provider(backends: Backends, provider: Provider, needed: bool) -> list[Chec
         count = len(backends.models(provider, timeout=_PATIENCE))
     except TotalTimedOut:  # this check's own limit: no setting allows more
         found = f"{url()}: no answer within {_PATIENCE:g} s"
+    except Unavailable as error:
+        if ok is None and not is_set(provider.url_env):
+            return []  # a server that the user may not have
+        found = f"{error.message} {error.hint}"
     except MixmagicError as error:
         found = f"{error.message} {error.hint}"
     else:
         ok, latency = True, (time.monotonic() - started) * 1000
-        found = f"{url()} answers in {latency:.0f} ms, {count} models"
+        found = f"{url()} answers in {latency:.0f} ms, {counted(count, 'model')}"
     return [*checks, Check(provider.label, ok, backends.access.redact(found))]
 
 
@@ -149,7 +169,7 @@ def _catalog(catalog: Catalog) -> Check:
     dates = [model.checked for model in catalog.models if model.checked]
     oldest = min(dates, default=datetime.now(UTC).date())
     age = (datetime.now(UTC).date() - oldest).days
-    rows = f"{len(catalog.models)} models, checked {oldest} or later"
+    rows = f"{counted(len(catalog.models), 'model')}, checked {oldest} or later"
     if age > _FRESH:
         cure = "`pip install --upgrade mixmagic`, or compare `%mixmagic models --live`"
         return Check("catalog", False, f"{rows}, {age} days ago: {cure}")
@@ -179,10 +199,10 @@ def _describe(selection: Selection) -> str:
     return " · ".join(filter(None, (where, selection.reason, model.about)))
 
 
-def _default_provider(select: Callable[[], Selection]) -> str:
-    """Return the name of the default model's provider; empty if there is no such model."""
+def _default_provider(answering: Callable[[], Selection]) -> str:
+    """Return the name of the default model's provider; empty if it cannot answer."""
     try:
-        return select().model.provider.name
+        return answering().model.provider.name
     except MixmagicError:
         return ""
 
@@ -207,7 +227,7 @@ def _intact(ledger: Database) -> str:
     if found != "ok":
         raise StoreError(f"{ledger.path} is damaged: {found}.", "Move it away: a new one is begun.")
     count = ledger.rows("SELECT COUNT(*) FROM calls")[0][0]
-    found = f"{ledger.path}, {count:,} calls"
+    found = f"{ledger.path}, {counted(count, 'call')}"
     if kind := network_filesystem.network_type(ledger.path):
         journal = "rollback journal" if ledger.journal == "delete" else ledger.journal
         found += f", on a network folder ({kind}): {journal}; budgets hold as far as its locks do"
@@ -223,7 +243,7 @@ def _cache(answers: AnswerCache) -> Check:
     except StoreError as error:
         return Check("answer cache", None, f"not used: {error.message} {error.hint}")
     size = f"{found.size / 1e6:,.1f} of {found.limit / 1e6:,.0f} MB"
-    detail = f"{answers.database.path}, {found.answers:,} answers, {size}"
+    detail = f"{answers.database.path}, {counted(found.answers, 'answer')}, {size}"
     if kind := network_filesystem.network_type(answers.database.path):
         detail += f", on a network folder ({kind}): only calls of one kernel share an answer"
     return Check("answer cache", True, detail)

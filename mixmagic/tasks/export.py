@@ -27,6 +27,7 @@ from mixmagic.backends.wire import encode
 from mixmagic.calls.identity import image_hash
 from mixmagic.core import files
 from mixmagic.core.sealed import sealed
+from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Image, Part, Provider, Request, Text
 from mixmagic.errors import BadArguments, StoreError, did_you_mean
 from mixmagic.keys.headers import key_header, pieces, variables
@@ -222,7 +223,7 @@ class _Shell(_Values):
         provider, name = self.provider, self.provider.key_env
         header, scheme = key_header(provider)
         key = f'-H "{header}: {scheme}${name}"'
-        options = [key if provider.key_required else f"${{{name}:+{key}}}"] if name else []
+        options = [key if needs_key(provider) else f"${{{name}:+{key}}}"] if name else []
         options += [f'-H "{each}: {_in_quotes(text)}"' for each, text in provider.headers.items()]
         return "\n".join(f"  {option} \\" for option in options)
 
@@ -266,7 +267,7 @@ class _Python(_Values):
     def headers(self) -> str:
         """Return the statements that set `headers`."""
         name, (header, scheme) = self.provider.key_env, key_header(self.provider)
-        if name and self.provider.key_required:
+        if name and needs_key(self.provider):
             lines = [f'headers = {{"{header}": f"{scheme}{{os.environ[{name!r}]}}"}}']
         elif name:
             lines = [
@@ -317,7 +318,7 @@ class _Python(_Values):
         # The client requires a key, even for a server that does not.
         key = repr("none")
         if name:
-            required = provider.key_required
+            required = needs_key(provider)
             key = f'os.environ["{name}"]' if required else f'os.environ.get("{name}", "none")'
         base, _, query = url.partition("?")
         arguments = f"api_key={key}, base_url={base!r}"
@@ -354,7 +355,7 @@ class _JavaScript(_Values):
         header, scheme = key_header(provider)
         key = f"process.env.{name}"
         entry = f"{header if header.isalpha() else _js_string(header)}: `{scheme}${{{key}}}`"
-        if not provider.key_required:
+        if not needs_key(provider):
             entry = f"...({key} && {{ {entry} }})"
         entries = ['"Content-Type": "application/json"', *([entry] if name else [])]
         for own, text in provider.headers.items():

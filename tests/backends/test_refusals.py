@@ -11,6 +11,7 @@ from server import together as pieces
 
 from mixmagic.errors import (
     ContextTooLong,
+    KeyRejected,
     MissingKey,
     MixmagicError,
     ProviderError,
@@ -123,13 +124,13 @@ def test_403_is_about_the_key_only_if_it_says_so(refused, body):
 )
 def test_403_with_words_of_a_key_is_about_the_key(refused, body):
     error = refused(403, body)
-    assert type(error) is MissingKey
+    assert type(error) is KeyRejected
     assert "TOGETHER_API_KEY" in f"{error.message} {error.hint}"
 
 
 def test_a_key_that_is_set_was_rejected(refused):
     error = refused(401, said("Incorrect API key provided"))
-    assert type(error) is MissingKey
+    assert type(error) is KeyRejected
     assert "rejected" in error.message
     assert "missing" not in error.message
     assert "TOGETHER_API_KEY" in error.message
@@ -140,7 +141,7 @@ def test_a_key_that_is_set_was_rejected(refused):
 def test_a_bad_key_under_either_status_was_rejected(refused, status):
     error = refused(status, said("API key not valid. Please pass a valid API key.",
                                  status="INVALID_ARGUMENT"))  # fmt: skip
-    assert type(error) is MissingKey
+    assert type(error) is KeyRejected
     assert "rejected" in error.message
 
 

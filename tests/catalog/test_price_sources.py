@@ -123,7 +123,7 @@ def test_its_prices_are_ours_with_a_day_and_a_source(listed, name, expected):
 
 def test_its_own_list_has_prices_for_what_our_files_lack():
     """Whatever they are: they change with its releases."""
-    for name in ("openai:gpt-4o", "openrouter:8x7b", "mistral:mistral-large-latest"):
+    for name in ("openai:gpt-4.1", "openrouter:8x7b", "mistral:mistral-large-latest"):
         model = Catalog().resolve(name)
         assert model.price.input > 0
         assert model.price.source.startswith(f"genai-prices {genai_prices.__version__}")
@@ -189,6 +189,17 @@ def test_a_url_in_a_user_s_file_counts_as_well(tmp_path):
     assert catalog.resolve("acme:gpt-4o").price is None
 
 
+def test_a_user_s_own_row_holds_for_a_server_of_their_own(tmp_path, monkeypatch):
+    """OpenAI's rows do not, nor does what they say of a model."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
+    (tmp_path / "mine.toml").write_text(
+        'name = "openai"\n[[models]]\nid = "gpt-4o"\nprice = { input = "7", output = "7" }'
+    )
+    assert Catalog(tmp_path).resolve("gpt-4o").price.input == 7
+    assert Catalog().resolve("gpt-4o").context is None
+    assert Catalog().resolve("gpt-6-luna").rename == {}
+
+
 def test_what_the_provider_tells_outranks_it():
     catalog = Catalog()
     guessed = catalog.resolve("openrouter:8x7b").price
@@ -206,8 +217,9 @@ def test_what_the_provider_tells_outranks_it():
 def test_without_the_package_such_prices_are_unknown(monkeypatch):
     price_sources._dated_facts.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    assert price("openai:gpt-4o") is None
+    assert price("openai:gpt-4.1") is None
     assert price("openrouter:8x7b") is None
+    assert price("openai:gpt-4o").input == Decimal("2.50")
     assert price("8x7b").input == Decimal("0.60")
 
 
@@ -223,7 +235,7 @@ def refuse(event, args):
     assert not event.startswith("socket."), event
 sys.addaudithook(refuse)
 import threading
-print(catalog.resolve("openai:gpt-4o").price.source, threading.active_count())
+print(catalog.resolve("openai:gpt-4.1").price.source, threading.active_count())
 """
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120

@@ -110,18 +110,19 @@ price = {{ input = "0.01", output = "0.01" }}
 
 def test_a_cheaper_provider_is_selected_only_if_the_prompt_fits_there(read):
     catalog = read(ACME.format(context=8_000))
-    keys = ("acme", "fireworks")
+    keys = ("acme", "openrouter")
     assert for_task("code", 8_000, *keys, catalog=catalog) == (
         "acme:8x7b",
-        "8x7b chosen for code, the cheapest of 2 providers with a key",
+        "8x7b chosen for code",  # the other one's price is not known
     )
     assert for_task("code", 8_001, *keys, catalog=catalog) == (
-        "fireworks:8x7b",
+        "openrouter:8x7b",
         "8x7b chosen for code",
     )
 
 
 OF_TWO = "the cheapest of 2 providers with a key"
+OF_THREE = OF_TWO.replace("2", "3")
 
 
 def meant(name: str, *keys: str, catalog: Catalog | None = None) -> tuple[str, str]:
@@ -136,20 +137,25 @@ def meant(name: str, *keys: str, catalog: Catalog | None = None) -> tuple[str, s
         ("8x7b", [], "together:8x7b", ""),  # as the catalog has it: the error names Together
         ("8x7b", ["together"], "together:8x7b", ""),
         ("8x7b", ["mistral"], "together:8x7b", ""),  # retired there
-        ("8x7b", ["fireworks"], "fireworks:8x7b", ""),
-        (" 8X7B ", ["fireworks", "together"], "fireworks:8x7b", ""),  # the other one is dedicated
+        ("8x7b", ["fireworks"], "together:8x7b", ""),  # dedicated at both
+        (" 8X7B ", ["openrouter", "together"], "openrouter:8x7b", ""),  # the other is dedicated
         ("8x7b", ["openrouter"], "openrouter:8x7b", ""),
-        ("8x7b", ["openrouter", "fireworks"], "fireworks:8x7b", ""),  # one price is not known
-        ("8x7b", ["ollama", "fireworks"], "fireworks:8x7b", ""),  # whether it runs is not known
+        ("8x7b", ["openrouter", "fireworks"], "openrouter:8x7b", ""),
+        ("8x7b", ["ollama", "openrouter"], "openrouter:8x7b", ""),  # whether it runs is not known
         ("8x22b", ["ollama"], "ollama:8x22b", ""),
-        ("8x7b", ["ollama", "together"], "together:8x7b", ""),  # whose key was set for something
+        ("8x7b", ["ollama", "together"], "ollama:8x7b", ""),  # dedicated at Together
         ("8x7b", ["mistral", "ollama"], "ollama:8x7b", ""),  # a key for what is retired
         ("8x7b", ["mistral", "together"], "together:8x7b", ""),
         ("together:8x7b", ["fireworks"], "together:8x7b", ""),
         ("Together:8x7b", ["fireworks"], "together:8x7b", ""),
         ("open-mixtral-8x7b", ["fireworks"], "mistral:8x7b", ""),
         ("mistralai/Mixtral-8x7B-Instruct-v0.1", ["openrouter"], "together:8x7b", ""),
-        ("mixtral", ["fireworks"], "together:8x7b", ""),  # an alias that nobody else has
+        ("mixtral", ["openrouter"], "openrouter:8x7b", ""),
+        ("gpt-6-luna", ["openrouter"], "openrouter:gpt-6-luna", ""),
+        ("gpt-6-luna", ["openai", "openrouter"], "openai:gpt-6-luna", OF_TWO),
+        ("claude-sonnet-5.5", ["openrouter"], "openrouter:claude-sonnet-5-5", ""),
+        ("gpt-oss-20b", ["groq", "fireworks", "openrouter"], "openrouter:gpt-oss-20b", OF_THREE),
+        ("gpt-99", ["openrouter"], "openai:gpt-99", ""),  # not in any file
         ("openai:8x7b", ["fireworks"], "openai:8x7b", ""),
     ],
 )
@@ -158,13 +164,13 @@ def test_a_bare_alias_means_the_cheapest_provider_with_a_key(name, keys, model, 
 
 
 def test_no_key_is_looked_for_where_there_is_no_choice():
-    for name in ("disco", "local", "together:8x7b", "mixtral", "openai:gpt-9", "open-mixtral-8x7b"):
+    for name in ("disco", "local", "together:8x7b", "gpt-9", "openai:gpt-9", "open-mixtral-8x7b"):
         asked = []
         select(name, Catalog(), asked.append)
         assert asked == []
     asked = []
     select("8x7b", Catalog(), lambda provider: asked.append(provider.name))
-    assert asked == ["fireworks", "openrouter", "together", "ollama"], "Mistral's row is retired"
+    assert asked == ["openrouter", "ollama"], "the others do not serve it"
 
 
 def test_an_unknown_name_stays_unknown():
@@ -198,10 +204,18 @@ def test_a_key_for_a_retired_row_does_not_outrank_a_server_that_is_set_up(read):
     assert meant("8x7b", "acme", catalog=catalog)[0] == "acme:8x7b", "nobody else is set up"
 
 
-def test_a_dedicated_endpoint_outranks_a_server_without_a_key(read):
+def test_a_dedicated_endpoint_is_used_only_with_its_provider_s_name(read):
     dedicated = HOME.format(name="acme", price=1).replace('"available"', '"dedicated"')
     catalog = read(dedicated, HOME.format(name="ollama", price=1))
-    assert meant("8x7b", "acme", "ollama", catalog=catalog)[0] == "acme:8x7b"
+    assert meant("8x7b", "acme", "ollama", catalog=catalog)[0] == "ollama:8x7b"
+    assert meant("acme:8x7b", "acme", "ollama", catalog=catalog)[0] == "acme:8x7b"
+
+
+def test_a_server_of_the_user_s_own_may_serve_what_its_provider_does_not(monkeypatch):
+    monkeypatch.setenv("TOGETHER_BASE_URL", "http://127.0.0.1:9/v1")
+    assert meant("8x7b", "together", "openrouter")[0] == "together:8x7b"
+    monkeypatch.setenv("TOGETHER_BASE_URL", "https://api.together.xyz/v1")
+    assert meant("8x7b", "together", "openrouter")[0] == "openrouter:8x7b"
 
 
 def test_a_user_s_row_stands_for_its_provider(read):
@@ -220,7 +234,8 @@ def test_a_user_s_alias_outranks_the_package_s(read):
 
 def families(wanted: str) -> list[str]:
     """The names of what is suited, each once."""
-    return list(dict.fromkeys(model.aliases[0] for model in suited(Catalog(), wanted)))
+    found = suited(Catalog(), wanted)
+    return list(dict.fromkeys(model.aliases[0] for model in found if model.total_params))
 
 
 @pytest.mark.parametrize(
@@ -243,10 +258,10 @@ def test_models_are_found_by_a_strength_or_a_task(wanted, found):
 
 def test_the_best_come_first_then_those_that_are_served_then_the_cheap_ones():
     assert [model.name for model in suited(Catalog(), "long documents")] == [
-        *("ollama:8x22b", "fireworks:8x22b", "openrouter:8x22b", "together:8x22b", "mistral:8x22b")
+        *("ollama:8x22b", "openrouter:8x22b", "together:8x22b", "fireworks:8x22b", "mistral:8x22b")
     ]
     both = [model.name for model in suited(Catalog(), "creative")]
-    assert both[0] == "fireworks:8x7b"
+    assert both[0] == "openrouter:8x7b"
     assert both.index("ollama:8x7b") > both.index("mistral:8x7b"), "it has one of the two strengths"
 
 
@@ -286,7 +301,7 @@ def test_the_table_explains(session, words):
 def test_the_table_of_a_task_says_what_it_sets(session):
     (table,) = shown(session, "models", "--for", "code")
     assert "--task code: temperature 0.2, 8x7b by default" in table.caption
-    assert [row[1] for row in table.rows if row[0] == "→"] == ["together:8x7b"]
+    assert not any(row[0] for row in table.rows), "the default cannot answer: no key is set"
 
 
 def test_the_table_needs_no_model_of_the_session_s(session):

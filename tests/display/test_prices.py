@@ -56,7 +56,7 @@ def test_prices_of_one_model_the_cheapest_first():
     assert rows["together:8x7b"] == [
         *("→", "together:8x7b", "0.60", "0.60", "$1.20", "-50%", "dedicated", "set")
     ]
-    assert rows["fireworks:8x7b"][2:] == ["0.40", "1.60", "$2.00", "", "available", "not set"]
+    assert rows["fireworks:8x7b"][2:] == ["0.40", "1.60", "$2.00", "", "dedicated", "not set"]
     assert rows["ollama:8x7b"][2:] == ["free", "free", "free", "", "available", "not needed"]
     assert rows["openrouter:8x7b"][2:5] == ["price unknown"] * 3
     assert list(rows)[:2] == ["ollama:8x7b", "together:8x7b"]
@@ -211,6 +211,7 @@ def test_the_same_calls_elsewhere():
     assert table.caption.splitlines() == [
         "the same tokens at today's prices",
         "Together AI: dedicated",
+        "Fireworks AI: dedicated",
         "Mistral AI: retired",
         "served by no other provider: local ($0)",
     ]

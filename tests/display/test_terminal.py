@@ -182,4 +182,4 @@ def test_an_error_in_a_script_is_two_lines_and_ends_it(together, tmp_path):
     path.write_text("%mixtral Hi\nprint('after')\n")
     ran = script(str(path))
     said = (ran.stdout + ran.stderr).strip().splitlines()
-    assert [line.partition(":")[0] for line in said] == ["MissingKey", "Hint"]
+    assert [line.partition(":")[0] for line in said] == ["KeyRejected", "Hint"]

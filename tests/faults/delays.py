@@ -6,7 +6,7 @@ from faults.broken import CHUNKED
 from faults.table import DONE, FINAL, HI, STOP, Fault, body, document, events_head, raw, streamed
 from server import HANG, Answer, chunked
 
-from mixmagic.errors import FirstByteTimedOut, IdleTimedOut, MissingKey, TotalTimedOut
+from mixmagic.errors import FirstByteTimedOut, IdleTimedOut, KeyRejected, TotalTimedOut
 
 _LONG = 400  # steps, each after `_PAUSE` seconds: far longer than any timeout of the tests
 _PAUSE = 0.05
@@ -74,8 +74,8 @@ ENDLESS = [
     Fault("[DONE] and pings for ever", None, (streamed(HI, DONE, *for_ever(b": ping\n\n")),), "Hi"),
     Fault("[DONE] and chunks for ever", None,
           (raw(CHUNKED, chunked(HI + DONE), *for_ever(chunked(b"x"))),), "Hi"),
-    Fault("a refusal and half a body", MissingKey, (Answer([b'{"error', HANG], 401),), bill="free",
+    Fault("a refusal and half a body", KeyRejected, (Answer([b'{"error', HANG], 401),), bill="free",
           stream=None),
-    Fault("a refusal for ever", MissingKey, (Answer(for_ever(b"x"), 401),), bill="free",
+    Fault("a refusal for ever", KeyRejected, (Answer(for_ever(b"x"), 401),), bill="free",
           stream=None),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from faults.table import TRIES, Fault, good, raw
 from server import CUT, RESET, Answer, head, refusal
 
 from mixmagic.errors import (
-    MissingKey,
+    KeyRejected,
     MixmagicError,
     ProviderError,
     RateLimited,
@@ -20,7 +20,7 @@ from mixmagic.errors import (
 SOON = {"retry_after_ms": "10"}
 _NEVER: dict[int, type[MixmagicError]] = {
     400: ProviderError,
-    401: MissingKey,
+    401: KeyRejected,
     402: ProviderError,
     403: ProviderError,
     404: UnknownModel,
@@ -75,7 +75,7 @@ _PAGE = b"<html><body>Bad gateway</body></html>"
 
 def _both(name: str, *answers) -> list[Fault]:
     """A refusal with 503, which is retried, and one with 401, which is not."""
-    kinds = ((503, Unavailable, TRIES), (401, MissingKey, 1))
+    kinds = ((503, Unavailable, TRIES), (401, KeyRejected, 1))
     return [
         refused(f"{status} with {name}", kind, answer, requests)
         for (status, kind, requests), answer in zip(kinds, answers, strict=True)
@@ -133,7 +133,7 @@ _OTHERS = [
     Fault("503 and 429, then an answer", None,
           (refusal(503, b"", **SOON), refusal(429, b"", **SOON), good(True)), "All well", 3,
           "counted"),
-    Fault("503, then 401", MissingKey, (refusal(503, b"", **SOON), refusal(401, b"")), None, 2,
+    Fault("503, then 401", KeyRejected, (refusal(503, b"", **SOON), refusal(401, b"")), None, 2,
           "free", stream=None),
 ]  # fmt: skip
 

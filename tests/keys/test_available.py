@@ -149,7 +149,7 @@ class Locked(KeyringBackend):
         self.asked.append(username)
         self.begun.set()
         assert self.unlocked.wait(20)
-        return "canary-key-4711" if username == "fireworks" else None
+        return "canary-key-4711" if username in ("fireworks", "openrouter") else None
 
     def set_password(self, service, username, password):
         raise NotImplementedError
@@ -197,7 +197,7 @@ def test_a_waiting_keyring_blocks_no_other_call(session, server, locked, monkeyp
     locked.unlocked.set()
     for each in waiting:
         each.join(10)
-    assert [choice.model.provider.name for choice in choices] == ["fireworks"]
+    assert [choice.model.provider.name for choice in choices] == ["openrouter"]
 
 
 class Counted:

@@ -64,6 +64,7 @@ def replaying(file, tmp_path, monkeypatch):
         monkeypatch.setenv("MIXMAGIC_HOME", str(tmp_path / "another home"))
         monkeypatch.setenv("MIXMAGIC_MODEL", "local")
         monkeypatch.setenv("FIREWORKS_API_KEY", "another-key-0815")
+        monkeypatch.setenv("FIREWORKS_BASE_URL", "http://127.0.0.1:9/v1")
         monkeypatch.setenv("MIXMAGIC_CA_FILE", "")
         session = Session()
         session.player.use(str(file), mode, **options)
@@ -359,7 +360,8 @@ def test_without_a_key_a_miss_names_the_nearest_and_the_key(
     monkeypatch.delenv("FIREWORKS_API_KEY")
     with pytest.raises(CassetteMiss, match=r"nearest differs in prompt character 15") as caught:
         session.ask("Explain the median.")
-    assert caught.value.hint.startswith("To record it: Set TOGETHER_API_KEY")
+    assert caught.value.hint.startswith("To record it: Use -m local")
+    assert "OPENROUTER_API_KEY" in caught.value.hint
 
 
 def test_without_a_file_a_miss_says_so(replaying):

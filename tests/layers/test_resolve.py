@@ -145,8 +145,8 @@ def test_a_lacking_key_is_told_before_anything_is_recorded(session, monkeypatch)
 def test_a_plan_needs_no_key_and_names_who_would_answer(session, monkeypatch):
     request = session.request("Hello", model="8x7b", max_tokens=10)
     assert session.plan(request).request.model.name == "together:8x7b"
-    monkeypatch.setenv("FIREWORKS_API_KEY", "canary-key-4711")
-    assert session.plan(request).request.model.name == "fireworks:8x7b"
+    monkeypatch.setenv("OPENROUTER_API_KEY", "canary-key-4711")
+    assert session.plan(request).request.model.name == "openrouter:8x7b"
     assert session.count("Hello", model="8x7b").tokens
 
 
@@ -197,8 +197,8 @@ aliases = ["8x7b"]
 context = 2_000
 price = { input = "0.01", output = "0.01" }
 """)
-    monkeypatch.setenv("FIREWORKS_API_KEY", "canary-key-4711")
+    monkeypatch.setenv("OPENROUTER_API_KEY", "canary-key-4711")
     monkeypatch.setenv("ACME_API_KEY", "canary-key-4711")
     session = Session()
-    for prompt, provider in (("Hi", "acme"), ("word " * 2_000, "fireworks")):
+    for prompt, provider in (("Hi", "acme"), ("word " * 2_000, "openrouter")):
         assert session.resolved(session.request(prompt)).model.provider.name == provider

@@ -143,7 +143,7 @@ def test_papermill_runs_a_notebook_with_parameters_and_ends_at_a_failed_cell(tog
     by_source = {cell.source: cell.get("outputs", []) for cell in out.cells}
     assert [len(by_source[each]) for each in (*cells, *late)] == [1, 1, 1, 1, 0]
     (failed,) = by_source["%mixtral No"]
-    assert [line.partition(":")[0] for line in failed.traceback] == ["MissingKey", "Hint"]
+    assert [line.partition(":")[0] for line in failed.traceback] == ["KeyRejected", "Hint"]
 
 
 def script(*words: str) -> subprocess.CompletedProcess[str]:

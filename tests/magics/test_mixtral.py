@@ -231,9 +231,9 @@ def test_an_empty_prompt_is_refused(desk, cell):
             refusal(
                 401, {"error": {"message": "Invalid API key", "type": "invalid_request_error"}}
             ),
-            "MissingKey",
+            "KeyRejected",
             "401",
-            "TOGETHER_API_KEY",
+            "api.together.ai/settings/api-keys",
         ),
         (
             refusal(429, {"error": {"message": "slow down"}}, retry_after="7"),
@@ -277,7 +277,7 @@ def test_without_a_key_the_two_lines_name_the_variable_and_the_way_without(desk)
     desk.kernel.run("os.environ['TOGETHER_API_KEY'] = kept")
     assert_two_lines(ran, "MissingKey")
     assert "TOGETHER_API_KEY is not set" in ran.traceback[0]
-    assert "`%mixmagic use local`" in ran.traceback[1]
+    assert "Use -m local (`%mixmagic use MODEL` for all cells)" in ran.traceback[1]
     assert desk.server.received == []
 
 

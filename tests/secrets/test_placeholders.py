@@ -41,7 +41,7 @@ def test_a_placeholder_is_not_redacted_from_a_text(session, openai, monkeypatch,
         openai.plan = [refusal(500, {"error": text})]
         with pytest.raises(Unavailable) as caught:
             session.ask("Hello", model="openai:m")
-        assert caught.value.message == f"OpenAI-compatible answered 500: {text}"
+        assert caught.value.message == f"OpenAI answered 500: {text}"
     if key.isascii() and " " not in key:
         assert openai.received[0].headers["authorization"] == f"Bearer {key}", "it is sent"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -217,6 +218,7 @@ class HttpBackend:
         """Return our error for an error of httpx."""
         provider = model.provider
         reason = one_line(self.access.redact(str(error)), 200) or type(error).__name__
+        reason = re.sub(r"\[Errno -?\d+\] ", "", reason)
         url = self.access.redact(redact_query(base_url(provider)))
         if isinstance(error, (*_OF_URLS, httpx.UnsupportedProtocol)):
             return BadArguments(

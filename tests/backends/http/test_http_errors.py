@@ -11,7 +11,7 @@ from server import CUT, Answer, chunk, frames, refusal, usage, whole
 from mixmagic.errors import (
     BadArguments,
     ContextTooLong,
-    MissingKey,
+    KeyRejected,
     MixmagicError,
     ProviderError,
     RateLimited,
@@ -66,7 +66,7 @@ def streamed(*steps: bytes | str) -> Answer:
     ("status", "kind"),
     [
         (400, ProviderError),
-        (401, MissingKey),
+        (401, KeyRejected),
         (402, ProviderError),
         (403, ProviderError),
         (404, UnknownModel),
@@ -78,7 +78,7 @@ def streamed(*steps: bytes | str) -> Answer:
 )
 @pytest.mark.parametrize("body", [{"error": {"message": "why"}}, HTML, b""])
 def test_statuses(fails, status, kind, body):
-    kind = MissingKey if (status, body) == (403, b"") else kind
+    kind = KeyRejected if (status, body) == (403, b"") else kind
     error, text = fails(kind, refusal(status, body))
     assert f"Together AI answered {status}" in error.message
     assert text == ""
@@ -182,9 +182,9 @@ def test_incomplete_answers(session, fails, together, answer, text):
 @pytest.mark.parametrize(
     ("kind", "echo"),
     [
-        (MissingKey, refusal(401, {"error": {"message": f"Incorrect API key provided: {KEY}."}})),
-        (MissingKey, refusal(401, f"Bearer {KEY}".encode())),
-        (MissingKey, refusal(403, {"detail": [{"msg": KEY}]})),
+        (KeyRejected, refusal(401, {"error": {"message": f"Incorrect API key provided: {KEY}."}})),
+        (KeyRejected, refusal(401, f"Bearer {KEY}".encode())),
+        (KeyRejected, refusal(403, {"detail": [{"msg": KEY}]})),
         (UnknownModel, refusal(404, {"error": KEY})),
         (RateLimited, refusal(429, {"error": {"message": f"{KEY} {KEY}"}})),
         (Unavailable, refusal(500, f"{'x' * 290} {KEY}".encode())),
@@ -204,7 +204,7 @@ def test_an_echoed_key_is_not_shown(fails, kind, echo):
 
 def test_an_echoed_key_is_not_shown_if_json_has_escaped_it(fails, monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "canary/4711")
-    fails(MissingKey, refusal(401, b'{"error": "no such key: canary\\/4711"}'))
+    fails(KeyRejected, refusal(401, b'{"error": "no such key: canary\\/4711"}'))
     fails(StreamBroken, streamed(b'data: {"error": "no such key: canary\\u002f4711"}\n\n'))
 
 

@@ -79,7 +79,7 @@ def test_a_call_is_retried_while_the_server_loads_its_model(monkeypatch):
 
     deltas = loading(monkeypatch, ask)
     progress = [delta.progress for delta in deltas if delta.progress]
-    assert all(said.startswith("OpenAI-compatible answered 503: next try in") for said in progress)
+    assert all(said.startswith("OpenAI answered 503: next try in") for said in progress)
     (note,) = [delta.note for delta in deltas if delta.note]
     assert note.startswith("after ")
     assert deltas[-1].usage.completion_tokens == 2

@@ -1,0 +1,76 @@
+"""The figures of the package's rows are those of their sources."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import genai_prices
+import pytest
+from genai_prices.data import providers
+
+from mixmagic.catalog import Catalog
+
+CATALOG = Catalog()
+ROWS = [row for row in CATALOG._index.rows if row.price and "genai-prices" in row.price.source]
+VERSION = "genai-prices 0.2.3"
+
+
+def listed(row):
+    """The package's entry of a model."""
+    return genai_prices.calc_price(
+        genai_prices.Usage(input_tokens=0, output_tokens=0),
+        row.id,
+        provider_id=row.provider.genai_prices,
+        genai_request_timestamp=datetime(2026, 11, 30, 3, tzinfo=UTC),  # DeepSeek's peak
+    )
+
+
+def highest(price) -> Decimal | None:
+    return max([price.base, *(t.price for t in price.tiers)]) if hasattr(price, "tiers") else price
+
+
+@pytest.mark.parametrize(
+    "provider", [p for p in CATALOG.providers.values() if p.genai_prices], ids=lambda p: p.name
+)
+def test_the_package_has_the_providers_that_our_files_name(provider):
+    assert provider.genai_prices in {each.id for each in providers}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_package_has_the_models_that_our_files_name(row):
+    assert listed(row).model.id
+
+
+@pytest.mark.skipif(genai_prices.__version__ != "0.2.3", reason="the figures are 0.2.3's")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_prices_and_contexts_are_the_package_s(row):
+    entry = listed(row)
+    if row.status == "retired":  # its last price
+        return
+    price = entry.model_price
+    assert row.price.source.startswith(VERSION)
+    assert (row.price.input, row.price.output) == (
+        highest(price.input_mtok),
+        highest(price.output_mtok),
+    )
+    assert row.price.cached == highest(price.cache_read_mtok)
+    assert row.price.cache_write == highest(price.cache_write_mtok)
+    if "context: genai-prices" in row.source:
+        assert row.context == entry.model.context_window
+
+
+def test_every_row_says_where_its_figures_come_from():
+    for row in CATALOG._index.rows:
+        assert row.source, row.name
+        assert row.checked, row.name
+        capable = (row.images, row.schema, row.thinking) != (None, None, None)
+        known = "capabilities: " in row.source or row.provider.schema is not None
+        assert known or not capable, row.name
+
+
+@pytest.mark.parametrize("alias", ["8x7b", "8x22b", "disco"])
+def test_what_nobody_serves_says_so(alias):
+    for row in CATALOG.serving(alias):
+        if row.status != "available":
+            assert row.note, row.name

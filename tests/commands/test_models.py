@@ -1,0 +1,46 @@
+"""The list of models: what can answer, who serves Mixtral, what the keys can use."""
+
+from __future__ import annotations
+
+from command_lines import shown
+
+from mixmagic.catalog import Catalog
+
+
+def names(table) -> list[str]:
+    return [row[1] for row in table.rows]
+
+
+def test_models_that_nobody_serves_are_hidden_and_counted(session):
+    (table,) = shown(session, "models")
+    assert "together:gpt-oss-120b" in names(table)
+    assert not {"together:8x7b", "together:disco", "mistral:8x7b"} & set(names(table))
+    hidden = len(Catalog().models) - len(table.rows)
+    assert f"{hidden} models that nobody serves at present: --all" in table.caption
+    (everything,) = shown(session, "models", "--all")
+    assert len(everything.rows) == len(Catalog().models)
+    assert "--all" not in everything.caption
+
+
+def test_who_serves_mixtral_is_said_once_and_what_can_be_used(session, monkeypatch):
+    monkeypatch.setenv("GROQ_API_KEY", "canary-key-4711")
+    (table,) = shown(session, "models")
+    assert table.caption.count("8x7b and 8x22b are served by OpenRouter") == 1
+    assert "usable now: groq:gpt-oss-20b, local" in table.caption
+    (table,) = shown(session, "models", "groq")
+    assert "served by OpenRouter" not in table.caption
+
+
+def test_several_providers_at_once(session):
+    (table,) = shown(session, "models", "groq", "fireworks")
+    assert {name.partition(":")[0] for name in names(table)} == {"groq", "fireworks"}
+    assert "2 models that nobody serves at present: --all" in table.caption
+
+
+def test_a_legend_stands_only_with_its_sign(session, monkeypatch):
+    assert not [row for row in shown(session, "models")[0].rows if row[0]]
+    assert "→" not in shown(session, "models")[0].caption
+    monkeypatch.setenv("OPENROUTER_API_KEY", "canary-key-4711")
+    (table,) = shown(session, "models")
+    assert [row[1] for row in table.rows if row[0]] == ["openrouter:8x7b"]
+    assert "→ used by default" in table.caption
