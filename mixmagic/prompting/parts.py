@@ -74,7 +74,14 @@ def _part(item: Any) -> Part:
 
 def _of_url(value: Any) -> Image:
     """Return the image in a `data:` URL."""
-    url = value.get("url") if isinstance(value, Mapping) else value
+    url, detail = value, None
+    if isinstance(value, Mapping):
+        url, detail = value.get("url"), value.get("detail")
+    if detail not in (None, "auto", "high"):  # what providers use without it
+        raise BadArguments(
+            f"The detail of an image cannot be {detail!r:.40}: mixmagic sends images as they are.",
+            "Leave it out; to spend fewer tokens, scale the image down.",
+        )
     head, comma, data = url.partition(",") if isinstance(url, str) else ("", "", "")
     if comma and head.startswith("data:image/") and head.endswith(";base64"):
         try:

@@ -97,4 +97,5 @@ def images_note(messages: Sequence[Message]) -> str:
     shown = ", ".join(sizes[:_SHOWN]) + ", …" * (len(sizes) > _SHOWN)
     note = counted(len(own), "image") + (f" ({shown})" if shown else "") if own else ""
     earlier = total - len(own)
-    return " and ".join(filter(None, (note, f"{earlier:,} of earlier messages" if earlier else "")))
+    before = f"{counted(earlier, 'image')} of earlier messages" if earlier else ""
+    return " and ".join(filter(None, (note, before)))

@@ -88,7 +88,7 @@ def test_a_conversation_keeps_its_images(desk):
     first, _, second = desk.sent["messages"]
     assert [part["type"] for part in first["content"]] == ["text", "image_url", "text"]
     assert second["content"] == "And its color?\n"
-    assert "1 of earlier messages" in ran.text
+    assert "1 image of earlier messages" in ran.text
     shown = desk.run("%mixmagic chats show talk").text
     assert "What is [image 40×30]?" in shown
     assert "base64" not in shown

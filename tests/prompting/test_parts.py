@@ -67,6 +67,7 @@ def test_a_large_image_is_scaled_down():
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,%%%"}},
         {"type": "image_url", "image_url": {"url": "data:text/plain;base64,aGk="}},
+        {"type": "image_url", "image_url": {"url": URL, "detail": "low"}},
         {"type": "image_url", "image_url": None},
         {"type": "input_audio", "input_audio": {}},
         3,

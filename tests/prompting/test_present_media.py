@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import IPython.display
+import ipywidgets
 import matplotlib.figure
 import numpy as np
 import PIL.Image
@@ -82,6 +83,7 @@ def only(value):
         np.dstack([np.asarray(RED), np.full((20, 30), 255, "uint8")]),
         IPython.display.Image(PNG),
         IPython.display.Image(BASE64, format="png"),
+        ipywidgets.Image(value=PNG, format="png"),
         PNG,
         bytearray(PNG),
         memoryview(PNG),
@@ -162,6 +164,17 @@ def test_axes_and_parts_of_a_figure_mean_the_whole_figure():
     parts[0].subplots().plot([1, 2])
     assert only(parts[0]) == only(parts[1].figure)
     assert only(parts[0].axes[0]) == only(parts[0])
+
+
+def test_an_array_of_axes_is_their_figure_once():
+    whole = matplotlib.figure.Figure()
+    axes = whole.subplots(2, 2)
+    assert only(axes) == only(whole)
+    assert only(axes.tolist()[0]) == only(whole)
+    assert [each.image for each in images([figure().axes[0], *axes[0]], "x")] == [
+        only(figure()),
+        only(whole),
+    ]
 
 
 def test_a_file_is_an_image_by_its_name(tmp_path, monkeypatch):

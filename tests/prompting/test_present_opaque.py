@@ -13,6 +13,7 @@ import zipfile
 
 import httpx
 import IPython.display
+import ipywidgets
 import matplotlib.figure
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ FIGURE = matplotlib.figure.Figure()
         (IPython.display.YouTubeVideo("a1"), "a video (IPython YouTubeVideo)", "transcript"),
         (FIGURE.subplots().plot([1, 2])[0], "a part of a figure", "{{ x.figure }}"),
         (FIGURE.subplots().plot([1, 2]), "a part of a figure", "{{ x[...].figure }}"),
-        (np.array(FIGURE.subplots(2, 2), dtype=object), "a part of a figure", "x[...].figure"),
+        (ipywidgets.Video(value=b"1"), "a video (ipywidgets Video)", "transcript"),
         ({"before": "x", "after": IMAGE}, "an image inside", "{{ x[...] }}"),
         (["left", FIGURE], "an image inside", "{{ x[...] }}"),
         (b"\x00\x01\x02", "3 bytes", "{{ x.hex() }}"),
@@ -178,3 +179,10 @@ def test_one_meaningless_value_among_others_is_sent():
     assert shown({"name": "Ann", "model": Bare()}).text.startswith("{'name': 'Ann', 'model': <")
     assert shown([]).text == "[]"
     assert shown([[], {}]).text == "[[], {}]"
+
+
+@pytest.mark.parametrize("value", [IMAGE, FIGURE, Bare(), object(), (each for each in "ab")])
+def test_a_value_without_a_text_is_its_type_in_a_table(value):
+    text, _ = shown(pd.DataFrame({"a": [value, 1], "name": ["tea", "milk"]}))
+    assert f"| [{type(value).__name__}] | tea |" in text
+    assert "0x" not in text

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from mixmagic.errors import BadArguments
-from mixmagic.prompting.present.opaque import braces, is_a
+from mixmagic.prompting.present.opaque import braces, is_a, label
 from mixmagic.prompting.present.plain import ReprWriter, plain_excerpts
 from mixmagic.prompting.truncate import Excerpt
 
@@ -234,7 +234,7 @@ class _CellWriter:
         elif isinstance(value, list | tuple | dict | set | bytes):
             text = self._writer.write(value, 2 * _CELL)
         else:
-            text = self._writer.convert(str, value)
+            text = label(value, self._writer.convert(str, value))
         if len(text) > _CELL:
             self._long = True
             text = text[: _CELL - 1] + "…"

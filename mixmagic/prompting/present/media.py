@@ -32,15 +32,16 @@ _LONGEST_NAME, _MOST = 4_096, 20
 Load = Callable[[], Any]
 
 
-def images(value: object, name: str) -> list[Encoded] | None:
+def images(value: Any, name: str) -> list[Encoded] | None:
     """Return the images that a value is; `None` for other values.
 
-    An image is: a figure of matplotlib, seaborn, plotly or altair; axes, which mean their whole
-    figure; an image of Pillow; IPython's `Image`, unless it is a mere URL; an array of pixels; any
-    object that a notebook shows as a PNG or JPEG; the bytes of a PNG, JPEG, GIF or WebP file, and a
-    text or `Path` that names one; a list of images. An array of pixels has at least 16 rows and 16
-    columns of `uint8`, with one, 3 or 4 values a pixel, or of floats from 0 to 1 with 3 or 4; a
-    gray one of zeros and ones alone, or longer than 20 times its width, is data.
+    An image is: a figure of matplotlib, seaborn, plotly or altair; axes, or an array of axes, which
+    mean their whole figure; an image of Pillow; the `Image` of IPython, unless it is a mere URL, or
+    of ipywidgets; an array of pixels; any object that a notebook shows as a PNG or JPEG; the bytes
+    of a PNG, JPEG, GIF or WebP file, and a text or `Path` that names one; a list of images. An
+    array of pixels has at least 16 rows and 16 columns of `uint8`, with one, 3 or 4 values a pixel,
+    or of floats from 0 to 1 with 3 or 4; a gray one of zeros and ones alone, or longer than 20
+    times its width, is data.
 
     Args:
         value: Anything.
@@ -51,7 +52,12 @@ def images(value: object, name: str) -> list[Encoded] | None:
         MissingPackage: A package is missing that it takes.
         Exception: Anything that the value's own methods raise.
     """
+    if is_a(value, "numpy", "ndarray") and value.dtype == object:
+        value = value.ravel().tolist()  # of axes, as `plt.subplots` and `df.hist` return them
     if isinstance(value, list | tuple):
+        if value and all(is_a(item, "matplotlib.axes", "Axes") for item in value):
+            figures = {id(figure): figure for figure in map(_root, value)}
+            value = list(figures.values())
         loads = [_load(item, name) for item in value[: _MOST + 1] if not isinstance(item, str)]
         if not loads or len(loads) < min(len(value), _MOST + 1) or None in loads:
             return None
@@ -88,6 +94,8 @@ def _load(value: Any, name: str) -> Load | None:
         return (lambda: _of_pixels(value)) if _is_pixels(value) else None
     if is_a(value, "IPython.core.display", "Image"):
         return lambda: _of_ipython(value, name)
+    if is_a(value, "ipywidgets", "Image"):
+        return lambda: bytes(value.value)
     return _figure(value, name) or _output(value)
 
 

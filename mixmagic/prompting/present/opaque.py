@@ -101,6 +101,17 @@ def is_media(value: object) -> bool:
     return bool(_media(value))
 
 
+def label(value: object, text: str) -> str:
+    """Return the text of a value in a table: its type if the text is an address in memory.
+
+    Example:
+        >>> label(image, "<PIL.Image.Image image mode=RGB size=4x4 at 0x7F39>")
+        '[Image]'
+    """
+    is_address = is_label(text) and _ADDRESS.search(text)
+    return f"[{type(value).__name__}]" if is_address or is_media(value) else text
+
+
 def _media(value: object) -> str:
     """Return the kind of a value that is not text, for a message; empty for other values."""
     if is_a(value, "PIL.Image", "Image") or is_a(value, "matplotlib.figure", "FigureBase"):
@@ -108,12 +119,13 @@ def _media(value: object) -> str:
     if is_a(value, "matplotlib.artist", "Artist"):
         return "a part of a figure"
     for name, kind in _SHOWN.items():
-        if any(is_a(value, f"IPython.{module}.display", name) for module in ("core", "lib")):
+        if any(is_a(value, module, name) for module in _MEDIA_MODULES):
             return kind
     return ""
 
 
-# Classes of IPython whose objects are not text, and what they are.
+# Classes of IPython and ipywidgets whose objects are not text, and what they are.
+_MEDIA_MODULES = ("IPython.core.display", "IPython.lib.display", "ipywidgets")
 _SHOWN = {
     "Image": "an image inside of another value",
     "SVG": "a drawing",
