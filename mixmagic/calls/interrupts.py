@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mixmagic.calls.events import Event, Events
 
 if TYPE_CHECKING:  # `%load_ext` stays light
+    from mixmagic.calls.background import BackgroundCall
     from mixmagic.calls.collector import Collector
     from mixmagic.calls.completion import Completion
     from mixmagic.core.values import Request
@@ -28,12 +30,14 @@ class Running(NamedTuple):
         collector: The answer so far.
         since: The time when it began, on the monotonic clock.
         thread: The identifier of the thread that waits for it.
+        number: Its number among the calls of the session, or that of its background cell.
     """
 
     request: Request
     collector: Collector
     since: float
     thread: int
+    number: int
 
     def stop(self) -> None:
         """Stop the call; the answer so far is kept."""
@@ -45,6 +49,7 @@ class Calls:
 
     Attributes:
         stopped: The answers so far of the calls that were stopped last, in one cell or at once.
+        background: The background cells that have not ended, the oldest first.
         events: The subscribers to these calls.
     """
 
@@ -54,7 +59,9 @@ class Calls:
         self._cells: dict[int, float] = {}  # times when the cell of each thread began
         self._spared: set[int] = set()  # threads whose calls continue after an interrupt
         self._interrupted = False
+        self._numbers = itertools.count(1)
         self.stopped: list[Completion] = []
+        self.background: tuple[BackgroundCall, ...] = ()
         self._fresh = True  # True until a call of this cell is stopped
         self.events = Events(lambda: self)
 
@@ -65,15 +72,25 @@ class Calls:
         """Register a call.
 
         The call is stopped at once if its thread was started or used by an interrupted cell, so
-        that a thread pool with a long queue stops, too. This lasts until the next cell.
+        that a thread pool with a long queue stops, too. This lasts until the next cell. A call of a
+        background cell is stopped if that cell was.
         """
         thread = asker.get() or threading.get_ident()
-        running = Running(collector.request, collector, time.monotonic(), thread)
+        background = collector.request.control.background
+        number = self.next_number() if background is None else background.number
+        running = Running(collector.request, collector, time.monotonic(), thread, number)
         self._running[id(running)] = running
         self.events.emit(Event("begin", running))
-        if self._interrupted and thread not in self._spared:
+        if background is not None:
+            if background.stop.is_set():
+                running.stop()
+        elif self._interrupted and thread not in self._spared:
             running.stop()
         return running
+
+    def next_number(self) -> int:
+        """Return the number of one more call."""
+        return next(self._numbers)
 
     def end(self, running: Running) -> None:
         """Unregister a call that is over."""
@@ -109,6 +126,8 @@ class Calls:
     def _stop(self, cells: dict[int, float], now: float) -> None:
         """Stop the calls that began between the first of the cells and the interrupt."""
         for running in self:
+            if running.request.control.background is not None:
+                continue
             if min(cells.values()) <= running.since <= now:
                 if running.thread not in cells:
                     self._spared.discard(running.thread)

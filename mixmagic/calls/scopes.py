@@ -34,10 +34,17 @@ class Scopes:
                 if known[0].partition(".")[0] == self.current:
                     del self._next[known]
 
-    def count(self, key: str, tag: str) -> tuple[str, int]:
-        """Return the scope of a request, and its number among equal requests there."""
+    def count(self, key: str, tag: str, cell: str = "") -> tuple[str, int]:
+        """Return the scope of a request, and its number among equal requests there.
+
+        Args:
+            key: The request's key.
+            tag: The task within the cell that makes the request; empty if there is none.
+            cell: The cell's scope, if it may not be the running one.
+        """
         with lazy.lock:
-            scope = f"{self.current}.{tag}" if tag else self.current
+            cell = cell or self.current
+            scope = f"{cell}.{tag}" if tag else cell
             number = self._next.get((scope, key), 0)
             self._next[scope, key] = number + 1
         return scope, number

@@ -283,6 +283,23 @@ class Model:
         return " · ".join(filter(None, (self.caveat, self.note)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """A cell that runs in the background: an interrupt does not stop its calls, `stop` does.
+
+    Attributes:
+        number: Its number among the calls of the session.
+        name: The variable of `-o`; empty if there is none.
+        cell: The name of the cell, such as `In[3]`.
+        stop: Set it to end the cell's calls, also those that it has not begun yet.
+    """
+
+    number: int
+    name: str = ""
+    cell: str = ""
+    stop: Stop = field(default_factory=Stop, repr=False)
+
+
 @dataclass(slots=True, eq=False)
 class Control:
     """Settings of one call that cannot change its answer: never compared, part of no key.
@@ -302,6 +319,9 @@ class Control:
         on_end: Called with the `Completion` before the ledger records the end of the call.
         pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
         urgent: True if a person waits for the answer: the call goes before those that wait.
+        background: The background cell that makes the call; `None` if none does.
+        scope: The scope of the cell that makes the call, for the cassette; that of the running cell
+            if empty.
         chosen_by: `default` or `task NAME` if the call names no model, and neither does its
             notebook: a cassette files it under that, since the default may change.
     """
@@ -318,6 +338,8 @@ class Control:
     on_end: Callable[[Any], None] | None = field(default=None, repr=False)
     pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
     urgent: bool = False
+    background: Background | None = None
+    scope: str = ""
     chosen_by: str = ""
 
     def again(self) -> Control:
@@ -331,7 +353,8 @@ class Control:
     @property
     def _portable(self) -> dict[str, Any]:
         """The values that mean the same in another call and in another process."""
-        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent", "chosen_by")
+        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent", "background",
+                 "scope", "chosen_by")  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
 

@@ -51,6 +51,13 @@ def with_footer(body: Bundle, footer: str) -> Bundle:
     return {kind: (text.rstrip() + appended[kind]).lstrip("\n") for kind, text in body.items()}
 
 
+def error_bundle(lines: Sequence[str]) -> Bundle:
+    """Return the lines of an error, for the output of a cell that has ended."""
+    markup = "<br>".join(map(as_text, lines))
+    block = f'<div style="color: #d32f2f; font-size: 90%">{markup}</div>'
+    return {"text/markdown": block, "text/html": block, "text/plain": "\n".join(lines)}
+
+
 def in_tabs(titles: Sequence[str], bodies: Sequence[dict[str, str]]) -> dict[str, str]:
     """Return several answers as one bundle, with tabs in HTML and in Markdown.
 

@@ -223,9 +223,18 @@ def renderer(
     if kernel is None:
         return TerminalRenderer()
     if live is None:
-        # nbclient, nbconvert, nbval and papermill do not allow input().
-        live = bool(getattr(kernel, "_allow_stdin", True)) and not _starts_in_console()
+        live = _is_watched(kernel) and not _starts_in_console()
     return NotebookRenderer(form) if live and not _captured(shell) else SingleOutputRenderer(form)
+
+
+def updates_are_seen(shell: Any, view: Renderer) -> bool:
+    """Return True if a person sees what happens to an output after its cell has ended."""
+    return isinstance(view, NotebookRenderer) and _is_watched(shell.kernel)
+
+
+def _is_watched(kernel: Any) -> bool:
+    """Return False under nbclient, nbconvert, nbval and papermill: they do not allow input()."""
+    return bool(getattr(kernel, "_allow_stdin", True))
 
 
 def _captured(shell: Any) -> bool:

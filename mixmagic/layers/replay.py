@@ -141,7 +141,8 @@ def _answered(
     """Replay a call, or make and record it."""
     filed = as_filed(request)
     key = cassette_key(filed)
-    scope, number = tape.scopes.count(key, request.control.tag)
+    control = request.control
+    scope, number = tape.scopes.count(key, control.tag, control.scope)
     try:
         found, repeat = tape.find(key, scope, number)
     except UnreadableRecord as damage:

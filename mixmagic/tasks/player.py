@@ -132,6 +132,11 @@ class Player:
         name = hashlib.blake2b(source.strip().encode(errors="replace"), digest_size=4).hexdigest()
         self._scopes.begin_cell(name, identity)
 
+    @property
+    def scope(self) -> str:
+        """The running cell, for `Control.scope`."""
+        return self._scopes.current
+
     def resolve(self, name: str, catalog: Catalog, settings: Callable[[], Settings]) -> Model:
         """Return the model that a name means; of the user's own names, the recorded one.
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from mixmagic.magics._shell.answer import RequestBuilder
-from mixmagic.magics._shell.options import Options, Question
+from mixmagic.magics._shell.options import Options, Question, check
 from mixmagic.magics.mixtral import Mixtral
 
 TEMPLATE = """\
@@ -31,7 +31,9 @@ def build(session):
 
     def build(line: str, cell: str = "x = 1", **names: object):
         question = Question.parse(Mixtral.parser(), line, cell)
-        return RequestBuilder(session, names, question).build()
+        builder = RequestBuilder(session, names, question, check(question.options, names))
+        builder.expand()
+        return builder.request()
 
     return build
 

@@ -61,7 +61,7 @@ def completed(desk, typed: str) -> tuple[list[str], list[str]]:
 
 
 NAMES = ["alias", "budget", "cache", "cassette", "chats", "doctor", "local", "login", "logout",
-    "models", "prices", "set", "spend", "templates", "use"]  # fmt: skip
+    "models", "prices", "running", "set", "spend", "templates", "use"]  # fmt: skip
 PERIODS = ("session", "day", "month")
 CASES = [
     ("%%mixtral --ma|", ["%%mixtral --max-tokens"]),

@@ -14,8 +14,9 @@ from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import PARAMETERS
 from mixmagic.core.terminal import write
 from mixmagic.core.values import Message, Part
+from mixmagic.display.renderers import renderer
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
-from mixmagic.magics._shell import calling
+from mixmagic.magics._shell import background, calling
 from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Options, Question, Sent, check
 from mixmagic.prompting.marks import Marks
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mixmagic.calls.completion import Completion
     from mixmagic.core.values import Request
     from mixmagic.display.formats import Format
+    from mixmagic.display.renderers import Renderer
     from mixmagic.magics._shell.model_magics import ModelMagics
     from mixmagic.prompting.templates import Template
     from mixmagic.sessions import Session
@@ -44,22 +46,50 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     asked, question = question, _with_default_format(question, session)
     options = question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
-    form, schema = check(options, names)
+    wanted = form, _ = check(options, names)
     names.setdefault("error", LastError(magic.failures, session.backends.access.redact))
-    builder = RequestBuilder(session, names, question, calling.cell_id(shell))
+    builder = RequestBuilder(session, names, question, wanted, calling.cell_id(shell))
+    view = renderer(shell, live=session.settings.live, form=form)
     magic.last = asked  # also if it cannot be built
     try:
-        request = builder.build(form.instruction, schema)
+        builder.expand()
+        if not options.bg or options.sends_nothing:
+            background.wait_in_front(session, options.chat, view)
+        request = builder.request()
     except KeyboardInterrupt:  # in an expression, or while tokens were counted
         raise Stopped(sent=False) from None
-    magic.last = builder.sent(asked)
+    sent = magic.last = builder.sent(asked)
     if options.program is not None:
-        return _export(session, _as_sent(session, request, schema), options.program)
+        return _export(session, _as_sent(session, request, builder.schema), options.program)
     if options.dry_run:
-        return _plan(magic, _as_sent(session, request, schema), options.out)
+        return _plan(magic, _as_sent(session, request, builder.schema), options.out)
+
+    def ask(request: Request, view: Renderer) -> tuple[Any, Any]:
+        try:
+            return _ask(magic, builder, request, view)
+        finally:
+            if magic.last is sent:  # no other cell has asked meanwhile
+                magic.last = builder.sent(asked)
+
+    if options.bg:
+        return background.run(
+            magic, builder, request, ask, lambda call: _keep(shell, options, call, call)
+        )
+    completion, _ = ask(request, view)
+    magic.answered(question, completion)
+    return completion
+
+
+def _ask(
+    magic: ModelMagics, builder: RequestBuilder, request: Request, view: Renderer
+) -> tuple[Any, Any]:
+    """Make the call, show it and keep its answer, also if it is partial; return it, and its value.
+
+    The answer of a background cell is kept in its `BackgroundCall`.
+    """
     completion: Any = None
     try:
-        completion, value = _show_answer(magic, request, builder.notes, form, schema)
+        completion, value = _show_answer(magic.session, builder, request, view)
     except Stopped as stopped:
         completion = value = stopped.completion
         raise
@@ -68,11 +98,10 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
         raise
     finally:
         if completion is not None:
-            _keep(shell, options, completion, value)
+            if not builder.options.bg:
+                _keep(magic.shell, builder.options, completion, value)
             builder.remember(completion)
-            magic.last = builder.sent(asked)
-    magic.answered(question, completion)
-    return completion
+    return completion, value
 
 
 def _with_default_format(question: Question, session: Session) -> Question:
@@ -126,15 +155,13 @@ def _plan(magic: ModelMagics, request: Request, out: str | None) -> Any:
 
 
 def _show_answer(
-    magic: ModelMagics, request: Request, notes: list[str], form: Format, schema: Schema | None
+    session: Session, builder: RequestBuilder, request: Request, view: Renderer
 ) -> tuple[Any, Any]:
     """Show the answer as it arrives; return it, and the value for `-o`."""
     from mixmagic.calls.collector import stopped_with
     from mixmagic.display.live import AttemptsRenderer, show
-    from mixmagic.display.renderers import renderer
 
-    session = magic.session
-    view = renderer(magic.shell, live=session.settings.live, form=form)
+    form, schema, notes = builder.form, builder.schema, builder.notes
     if schema is None:
         completion = show(session, request, view, notes)
         try:
@@ -173,9 +200,13 @@ def _keep(shell: Any, options: Options, completion: object, value: object) -> No
 
 
 class RequestBuilder:
-    """Builds the request of one cell.
+    """Builds the request of one cell: `expand` first, then `request`, which may be repeated.
 
     Attributes:
+        options: The cell's options.
+        form: The form of the answer.
+        schema: The answer's schema, if any.
+        cell: The identity of the cell; `None` if unknown.
         notes: Notes for the footer.
     """
 
@@ -184,36 +215,38 @@ class RequestBuilder:
         session: Session,
         names: Mapping[str, Any],
         question: Question,
+        wanted: tuple[Format, Schema | None],
         cell: Cell | None = None,
     ) -> None:
+        self.form, self.schema = wanted
+        self.options, self.cell = question.options, cell
         self.notes = list(question.notes)
-        self._session, self._names, self._cell = session, names, cell
-        self._options, self._before = question.options, question.sent
+        self._session, self._names, self._before = session, names, question.sent
+        self._scope = session.player.scope
         self._exchange: Exchange | None = None
         self._own_system: str | None = None  # as sent
         if self._before is not None:
-            self._cell = self._before.cell or cell
+            self.cell = self._before.cell or cell
             self._exchange = self._before.exchange
         self._prompt: str | tuple[Part, ...] = question.prompt
         self._marks = Marks()
-        self._model, self._task = self._options.model, self._options.task
+        self._model, self._task = self.options.model, self.options.task
         usual = session.defaults()
         self._system = str(usual.get("system", ""))  # of calls without one
         self._usual = {name: usual[name] for name in usual.keys() & set(PARAMETERS)}
         self._of_template = {} if self._before is None else self._before.params
-        self._params = {**self._usual, **self._of_template, **self._options.parameters}
+        self._params = {**self._usual, **self._of_template, **self.options.parameters}
 
-    def build(self, instruction: str = "", schema: Schema | None = None) -> Request:
-        """Return the request.
+    def expand(self) -> None:
+        """Evaluate the expressions of the cell, once and in its own thread.
 
-        Args:
-            instruction: The text that the answer's format adds to the system prompt.
-            schema: The answer's schema. Values leave room for it; it is added by the caller.
+        Values leave room for the schema, which is added by the caller.
 
         Raises:
             MixmagicError: An expression fails, or a template is wrong.
         """
-        options, template = self._options, self._template()
+        instruction, schema = self.form.instruction, self.schema
+        options, template = self.options, self._template()
         if options.system is not None or (template is not None and template.system is not None):
             self._system = ""
         system, prompt = options.system or "", str(self._prompt) if self._before is None else ""
@@ -231,42 +264,51 @@ class RequestBuilder:
         if options.system is not None or (template is not None and template.system is not None):
             self._own_system = system
         self._prompt = self._marks.content(prompt) if self._before is None else self._before.content
+        self._system = "\n\n".join(filter(None, (system or self._system, instruction)))
         if options.chat is not None:
             self.notes.append(f"conversation {options.chat}")
-        earlier = self._earlier()
+
+    def request(self) -> Request:
+        """Return the request, which continues its conversation as it is now.
+
+        Raises:
+            MixmagicError: A parameter is invalid, or the model is unknown.
+        """
+        options, earlier = self.options, self._earlier()
         turns = [turn for exchange in earlier for turn in exchange.messages]
         request = self._session.request(
             [*turns, Message("user", self._prompt)],
             model=self._model,
             task=self._task,
-            system="\n\n".join(filter(None, (system or self._system, instruction))),
+            system=self._system,
             stream=not options.no_stream,
             budget=options.budget,
             cache=options.cache,
             **self._params,
         )
         request.control.urgent = True
+        request.control.scope = self._scope
         return self._continued(request, earlier) if earlier else request
 
     def remember(self, completion: Completion) -> None:
         """Add the exchange to its conversation, if it is in one."""
-        if (chat := self._options.chat) is not None:
+        if (chat := self.options.chat) is not None:
             added = self._session.chats.add(
-                chat, self._cell, self._prompt, completion, instead_of=self._exchange
+                chat, self.cell, self._prompt, completion, instead_of=self._exchange
             )
             self._exchange = added or self._exchange
 
     def sent(self, asked: Question) -> Question:
-        """Return a question as it was sent by `build`, so that it can be sent again."""
+        """Return a question as it was sent, so that it can be sent again."""
         changes = {"model": self._model, "task": self._task, "template": None, "raw": True}
         if self._own_system is not None:
             changes["system"] = self._own_system
-        sent = Sent(self._prompt, self._of_template, self._cell, self._exchange)
+        sent = Sent(self._prompt, self._of_template, self.cell, self._exchange)
         return replace(asked.with_options(**changes), sent=sent)
 
     def _template(self) -> Template | None:
         """Read the template, if one is named; it sets what the options leave open."""
-        if (name := self._options.template) is None:
+        if (name := self.options.template) is None:
             return None
         from mixmagic.prompting.templates import Template
 
@@ -278,7 +320,7 @@ class RequestBuilder:
             self._model = template.model
         self._task = self._task or template.task
         self._of_template = template.params
-        self._params = {**self._usual, **template.params, **self._options.parameters}
+        self._params = {**self._usual, **template.params, **self.options.parameters}
         return template
 
     def _filled(
@@ -287,7 +329,7 @@ class RequestBuilder:
         """Insert the cell into a template; return the system prompt and the prompt."""
         cell, text = prompt, self._marks.without(prompt)
         with _naming(template, self._session.settings.templates):
-            if self._options.system is None and template.system is not None:
+            if self.options.system is None and template.system is not None:
                 (system,) = self._expanded([template.system], [*beside, cell], cell=text)
             around = [*beside, cell, system]
             prompt = template.prompt(
@@ -338,11 +380,11 @@ class RequestBuilder:
 
     def _earlier(self) -> tuple[Exchange, ...]:
         """Return the conversation before this cell."""
-        if self._options.chat is None:
+        if self.options.chat is None:
             return ()
         if self._exchange is not None:
-            return self._session.chats.before_exchange(self._options.chat, self._exchange)
-        return self._session.chats.before(self._options.chat, self._cell)
+            return self._session.chats.before_exchange(self.options.chat, self._exchange)
+        return self._session.chats.before(self.options.chat, self.cell)
 
     def _continued(self, request: Request, earlier: tuple[Exchange, ...]) -> Request:
         """Return the request with as much of its conversation as fits into the context."""

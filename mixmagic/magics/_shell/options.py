@@ -48,6 +48,7 @@ class Options:
     insert: bool = False
     program: str | None = None
     no_stream: bool = False
+    bg: bool = False
     budget: str | None = None
     cache: CachePolicy = "auto"
     dry_run: bool = False
@@ -157,6 +158,11 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
         from mixmagic.core.money import parse_dollars
 
         parse_dollars(options.budget)
+    if options.bg and options.insert and not options.sends_nothing:
+        raise BadArguments(
+            "--bg cannot put a new cell below: you may be working in another one by then.",
+            "Leave out --bg; or leave out -i, and use the answer's .code_blocks.",
+        )
     out, name, source = options.out, options.format, options.schema
     if options.program is not None:
         from mixmagic.tasks import export
@@ -206,6 +212,8 @@ def add_shared(parser: Parser) -> None:
         " .usage, .cost, …) in a variable; or its value, with --format or --schema")  # fmt: skip
     add("--as", dest="program", metavar="FORM", values=_programs, help="print the request as curl,"
         " python, together, openai or js code; nothing is sent")  # fmt: skip
+    add("--bg", action="store_true", help="answer in the background: the kernel is free at"
+        " once, .text and .value of -o wait (`%%mixmagic running` lists and stops)")  # fmt: skip
     add("--no-stream", action="store_true", help="ask for the whole answer at once")
     add = functools.partial(parser.add, to="cost")
     add("--budget", metavar="DOLLARS", help="refuse to run if it could cost more")
