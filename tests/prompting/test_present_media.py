@@ -143,7 +143,7 @@ def test_gray_pixels_are_an_image(shape):
         None,
         {"a": RED},
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_is_data(value):
     assert images(value, "x") is None
