@@ -6,8 +6,10 @@ from argparse import Namespace
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import SAVED, Parser, providers
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, did_you_mean
 from mixmagic.sessions import Session
+
+_LONGEST = 12  # letters of a name that is certainly not a key
 
 
 def parser(prog: str) -> Parser:
@@ -28,9 +30,14 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     name, *more = options.provider
     if more:
         raise BadArguments(SAVED, "Type `login PROVIDER` alone: it asks for the key.")
-    if name not in session.catalog.providers:  # but perhaps a key: not repeated
+    if name not in session.catalog.providers:
         known = ", ".join(session.catalog.providers)
-        raise BadArguments("There is no such provider.", f"Providers are {known}.")
+        # It may be a key, which is not repeated; a key has digits, or is long.
+        shown = (
+            f"provider {name!r}" if name.isalpha() and len(name) <= _LONGEST else "such provider"
+        )
+        hint = f"{did_you_mean(name, session.catalog.providers)}Providers are {known}."
+        raise BadArguments(f"There is no {shown}.", hint)
     provider = keyed(session.catalog.provider(name))
     session.backends.access.check_keyring(provider)  # a typed key would be lost
     try:

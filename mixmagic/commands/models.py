@@ -54,7 +54,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         about += _about(session)
     shown = [row for row in rows if options.all or is_served(row)]
     if hidden := len(rows) - len(shown):
-        about.append(f"{counted(hidden, 'model')} that nobody serves at present: --all")
+        about.append(f"{hidden} more, not served at present: --all")
     out.show(models_table(shown, _default(session), "\n".join(about)))
 
 

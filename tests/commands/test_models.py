@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from command_lines import shown
 
 from mixmagic.catalog import Catalog
+from mixmagic.errors import BadArguments
 
 
 def names(table) -> list[str]:
@@ -16,7 +18,7 @@ def test_models_that_nobody_serves_are_hidden_and_counted(session):
     assert "together:gpt-oss-120b" in names(table)
     assert not {"together:8x7b", "together:disco", "mistral:8x7b"} & set(names(table))
     hidden = len(Catalog().models) - len(table.rows)
-    assert f"{hidden} models that nobody serves at present: --all" in table.caption
+    assert f"{hidden} more, not served at present: --all" in table.caption
     (everything,) = shown(session, "models", "--all")
     assert len(everything.rows) == len(Catalog().models)
     assert "--all" not in everything.caption
@@ -34,7 +36,7 @@ def test_who_serves_mixtral_is_said_once_and_what_can_be_used(session, monkeypat
 def test_several_providers_at_once(session):
     (table,) = shown(session, "models", "groq", "fireworks")
     assert {name.partition(":")[0] for name in names(table)} == {"groq", "fireworks"}
-    assert "2 models that nobody serves at present: --all" in table.caption
+    assert "2 more, not served at present: --all" in table.caption
 
 
 def test_a_legend_stands_only_with_its_sign(session, monkeypatch):
@@ -44,3 +46,21 @@ def test_a_legend_stands_only_with_its_sign(session, monkeypatch):
     (table,) = shown(session, "models")
     assert [row[1] for row in table.rows if row[0]] == ["openrouter:8x7b"]
     assert "→ used by default" in table.caption
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("togehter", "There is no provider 'togehter'."),
+        ("gemini", "There is no provider 'gemini'."),
+        ("sk-proj-4711", "There is no such provider."),
+        ("abcdefghijklmnopqrstuvwxyz", "There is no such provider."),
+    ],
+)
+def test_login_names_a_provider_that_is_unknown_but_never_what_may_be_a_key(
+    session, typed, message
+):
+    with pytest.raises(BadArguments) as error:
+        shown(session, "login", typed)
+    assert error.value.message == message
+    assert "together" in error.value.hint

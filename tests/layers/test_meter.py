@@ -514,3 +514,12 @@ def test_a_stream_that_is_left_open_does_not_keep_the_process_from_ending(togeth
     (status,) = session.ledger.database.rows("SELECT status FROM calls")[0]
     assert status == "stopped"
     session.close()
+
+
+def test_what_never_left_this_machine_is_no_call(session, monkeypatch):
+    """No key, a name that nobody serves, and a file that is not there."""
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    for model in ("8x7b", "together:8x7b", "disco", "gpt-6-luna", "local:nope.gguf"):
+        with pytest.raises(MixmagicError):
+            session.ask("Hi", model=model)
+    assert session.ledger.spent() == []
