@@ -12,6 +12,8 @@ from mixmagic.prompting.present.code import code_excerpts
 from mixmagic.prompting.present.data import data_excerpts
 from mixmagic.prompting.present.plain import plain_excerpts
 from mixmagic.prompting.present.rich import shown_text, unwrapped
+from mixmagic.prompting.present.science import science_excerpts
+from mixmagic.prompting.present.sql import sql_excerpts
 from mixmagic.prompting.truncate import Excerpt, Excerpts
 
 # Tokens that a value may take, unless it is a string: a string was meant to be read whole.
@@ -28,7 +30,8 @@ def excerpts(value: object, name: str) -> Excerpts:
     pandas, polars or pyarrow is its shape, each column's dtype and missing values, and its first 20
     rows in Markdown; an array its shape, dtype and a sample; a list, dict or dataclass its `repr`,
     limited in length and depth; a function or class its source; a module its docstring and public
-    names; an exception its traceback through the user's own code. Everything else is its `str`. A
+    names; an exception its traceback through the user's own code. Values of xarray, scikit-learn,
+    networkx and SQL are in `science` and `sql`. Everything else is its `str`. A
     cell or an item that raises an exception is replaced by a note. No library is imported for any
     of this.
 
@@ -56,6 +59,7 @@ def excerpts(value: object, name: str) -> Excerpts:
     if isinstance(value, str):
         return Excerpts([Excerpt(str(value))])
     found = data_excerpts(value, name) or code_excerpts(value)
+    found = found or science_excerpts(value) or sql_excerpts(value, name)
     if found is None:
         text = shown_text(value)
         found = plain_excerpts(value, name) if text is None else iter([Excerpt(text)])

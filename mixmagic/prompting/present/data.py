@@ -22,6 +22,8 @@ _CELL, _CATEGORIES = 100, 10
 _COUNTED = 1_000_000
 # Values of an array that is shown whole; values at each edge of a larger one.
 _WHOLE, _EDGES = 100, (5, 3, 1)
+# Values of an arrow array.
+_VALUES = 1_000
 
 
 def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
@@ -63,9 +65,33 @@ def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
         return _table_excerpts(
             _of_arrow(value, f"pyarrow {kind}: {rows:,} rows, {columns:,} columns")
         )
+    if is_a(value, "pyarrow", "Array") or is_a(value, "pyarrow", "ChunkedArray"):
+        title = f"pyarrow {kind}: {len(value):,} values, {value.type}, {value.null_count:,} missing"
+        return _arrow_excerpts(value, title, name)
     if is_a(value, "numpy", "ndarray"):
         return _array(value, name)
     return None
+
+
+def _arrow_excerpts(array: Any, title: str, name: str) -> Iterator[Excerpt]:
+    """Yield an arrow array's title with its first values."""
+    cut = f"the first {_VALUES:,} of {len(array):,} values" if len(array) > _VALUES else ""
+    title = f"{title}; {cut}:" if cut else f"{title}:"
+    for text, more in plain_excerpts(array.slice(0, _VALUES).to_pylist(), name):
+        yield Excerpt(f"{title}\n{text}", ", ".join(filter(None, (cut, more))))
+
+
+def rows_excerpts(kind: str, names: list[str], rows: list[tuple[Any, ...]]) -> Iterator[Excerpt]:
+    """Return the excerpts of rows of SQL, with their columns' names and the types of the values."""
+    dtypes = []
+    for column in range(min(len(names), _COLUMNS)):
+        seen = [row[column] for row in rows[:_COUNTED]]
+        found = sorted({type(item).__name__ for item in seen if item is not None})
+        dtypes.append(f"{' or '.join(found) or 'unknown'}, {seen.count(None):,} missing")
+    shape = len(rows), len(names)
+    title = f"{kind}: {shape[0]:,} rows, {shape[1]:,} columns"
+    head = [row[:_COLUMNS] for row in rows[:_ROWS]]
+    return _table_excerpts(_without_index(title, shape, names[:_COLUMNS], dtypes, head))
 
 
 class _Table(NamedTuple):
