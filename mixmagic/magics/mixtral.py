@@ -75,6 +75,8 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             " line, write `-c -- PROMPT` to leave NAME out")  # fmt: skip
         add("--template", to="prompt", metavar="NAME", values=_templates, help="insert the cell"
             " into one of your templates (`%%mixmagic templates`)")  # fmt: skip
+        add("--examples", to="prompt", metavar="VARIABLE", values=_examples, help="questions and"
+            " answers before the prompt: a list of pairs or dicts, or a DataFrame")  # fmt: skip
         add("--raw", to="prompt", action="store_true", help="send {{ … }} unchanged")
         add("--task", to="model", metavar="TASK", values=_tasks, help="chat, code, analysis,"
             " creative, translate or summarize: sets the temperature, and the model unless you"
@@ -154,6 +156,13 @@ def _formats(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
     from mixmagic.display.formats import FORMATS
 
     return FORMATS
+
+
+def _examples(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    def fits(value: object) -> bool:
+        return isinstance(value, list | tuple | dict) or hasattr(type(value), "columns")
+
+    return sorted(name for name, value in variables.items() if fits(value))
 
 
 def _schemas(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:

@@ -79,6 +79,10 @@ def question(last: Question | None, changed: Options, *, refresh: bool) -> Quest
         options = replace(options, raw=changed.system is None)
         if options.chat != own.chat:
             sent = replace(sent, cell=None, exchange=None)
+        if changed.examples is None:
+            options = replace(options, examples=None)  # those that were sent
+        else:
+            sent = replace(sent, examples=())
     return replace(last, options=options, sent=sent)
 
 

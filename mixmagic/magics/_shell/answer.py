@@ -15,7 +15,7 @@ from mixmagic.core.settings import PARAMETERS
 from mixmagic.core.terminal import write
 from mixmagic.core.values import Message, Part
 from mixmagic.display.renderers import renderer
-from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted
 from mixmagic.magics._shell import background, calling
 from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Options, Question, Sent, check
@@ -62,7 +62,7 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     if options.program is not None:
         return _export(session, _as_sent(session, request, builder.schema), options.program)
     if options.dry_run:
-        return _plan(magic, _as_sent(session, request, builder.schema), options.out)
+        return _plan(magic, _as_sent(session, request, builder.schema), builder.notes, options.out)
 
     def ask(request: Request, view: Renderer) -> tuple[Any, Any]:
         try:
@@ -141,14 +141,16 @@ def _export(session: Session, request: Request, program: str) -> str:
     return code
 
 
-def _plan(magic: ModelMagics, request: Request, out: str | None) -> Any:
+def _plan(magic: ModelMagics, request: Request, notes: list[str], out: str | None) -> Any:
     """Show what a request would cost; return that."""
     from IPython.display import display
 
     from mixmagic.display.budget import plan_table
 
     plan = magic.session.plan(request)
-    display(plan_table(plan))
+    table = plan_table(plan)
+    table.caption = "\n".join(filter(None, [" · ".join(notes), table.caption]))
+    display(table)
     if out is not None and magic.shell is not None:
         magic.shell.user_ns[out] = plan
     return plan
@@ -230,6 +232,7 @@ class RequestBuilder:
             self._exchange = self._before.exchange
         self._prompt: str | tuple[Part, ...] = question.prompt
         self._marks = Marks()
+        self._examples: tuple[Message, ...] = ()
         self._model, self._task = self.options.model, self.options.task
         usual = session.defaults()
         self._system = str(usual.get("system", ""))  # of calls without one
@@ -252,6 +255,8 @@ class RequestBuilder:
         system, prompt = options.system or "", str(self._prompt) if self._before is None else ""
         beside = [instruction, self._system]
         beside += [] if schema is None else [json.dumps(schema.json)]
+        self._examples = self._read_examples()  # before any expression is evaluated
+        beside += [message.text for message in self._examples]
         if not options.raw:
             system, prompt = self._expanded([system, prompt], beside)
         if template is not None:
@@ -277,7 +282,7 @@ class RequestBuilder:
         options, earlier = self.options, self._earlier()
         turns = [turn for exchange in earlier for turn in exchange.messages]
         request = self._session.request(
-            [*turns, Message("user", self._prompt)],
+            [*self._examples, *turns, Message("user", self._prompt)],
             model=self._model,
             task=self._task,
             system=self._system,
@@ -303,8 +308,29 @@ class RequestBuilder:
         changes = {"model": self._model, "task": self._task, "template": None, "raw": True}
         if self._own_system is not None:
             changes["system"] = self._own_system
-        sent = Sent(self._prompt, self._of_template, self.cell, self._exchange)
+        sent = Sent(self._prompt, self._of_template, self.cell, self._exchange, self._examples)
         return replace(asked.with_options(**changes), sent=sent)
+
+    def _read_examples(self) -> tuple[Message, ...]:
+        """Return the examples that go before the prompt, without the keys in them."""
+        if self.options.examples is None:
+            examples = () if self._before is None else self._before.examples
+            self.notes += [counted(len(examples) // 2, "example")] if examples else []
+            return examples
+        from mixmagic.calls.tokens import high_estimate_prompt
+        from mixmagic.prompting.examples import messages, pairs
+        from mixmagic.prompting.interpolate import similar_variables
+
+        name, names = self.options.examples, self._names
+        if name not in names:
+            hint = f"{similar_variables(name, names)}--examples takes the name of a variable."
+            raise BadArguments(f"There is no variable {name!r:.60}.", hint)
+        redact, context = self._session.backends.access.redact, self._context()
+        limit = None if context is None else context // 2
+        shown = redact([list(pair) for pair in pairs(names[name], name)])
+        examples, note = messages(shown, limit, high_estimate_prompt)
+        self.notes.append(note)
+        return examples
 
     def _template(self) -> Template | None:
         """Read the template, if one is named; it sets what the options leave open."""
@@ -392,15 +418,16 @@ class RequestBuilder:
         from mixmagic.tasks.chats import prompt_limit, trim, trim_note
 
         system = [message for message in request.messages if message.role == "system"]
+        before = [*system, *self._examples]
         messages, dropped = trim(
             earlier,
-            [*system, request.messages[-1]],
+            request.messages[-1:],
             prompt_limit(request.model, request.params.get("max_tokens")),
-            high_estimate_prompt,
+            lambda messages: high_estimate_prompt([*before, *messages]),
         )
         if dropped:
             self.notes.append(trim_note(dropped))
-        return replace(request, messages=messages)
+        return replace(request, messages=(*before, *messages))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mixmagic.commands._parser import Parser, checked, models, unescaped
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
-    from mixmagic.core.values import CachePolicy, Part
+    from mixmagic.core.values import CachePolicy, Message, Part
     from mixmagic.display.formats import Format
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema
@@ -33,6 +33,7 @@ class Options:
     chat: str | None = None
     template: str | None = None
     raw: bool = False
+    examples: str | None = None
     model: str | None = None
     task: str | None = None
     temperature: float | None = None
@@ -79,12 +80,14 @@ class Sent:
         params: The parameters that its template has set.
         cell: The cell that it was sent from; `None` for the running one.
         exchange: Its exchange in the conversation; `None` if it had no answer.
+        examples: The examples before it.
     """
 
     content: str | tuple[Part, ...]
     params: Mapping[str, Any]
     cell: Cell | None = None
     exchange: Exchange | None = None
+    examples: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
