@@ -81,9 +81,9 @@ def _patches(
     """Count patches of `size`×`size` pixels, at most so many, times a factor.
 
     Claude (28): platform.claude.com/docs/en/build-with-claude/vision, read 2026-11-30; models
-    before Opus 4.7 scale an image down to 1,568 of them. OpenAI's mini and nano models (32, a
-    factor, 1,536): community.openai.com/t/1344040 and /t/1281361, which bills the whole 1,536
-    however the image is scaled down.
+    before Opus 4.7 scale an image down to 1,568 of them. GPT-4.1 mini (32, 1.62, 1,536): OpenAI's
+    guide to images, as stored at openai-hd4n6.mintlify.app/docs/guides/images, read 2026-11-30;
+    bills show all 1,536 for a larger image (community.openai.com/t/1281361).
     """
     patches = min(math.ceil(width / size) * math.ceil(height / size), most)
     tokens = math.ceil(patches * factor)
