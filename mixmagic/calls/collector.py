@@ -319,13 +319,17 @@ def _last_try(
     return replace(completion, usage=usage, cost=max(price.cost(usage), charge or Decimal(0)))
 
 
-def stopped_with(completion: Completion, where: str = "") -> Stopped:
+def stopped_with(completion: Completion, where: str = "", *, shown: bool = False) -> Stopped:
     """Return the exception of a call that the user stopped: what is kept, and what it costs.
 
     Args:
         completion: The answer so far.
         where: The expression that returns it, if no cell shows it.
+        shown: True if its footer is shown, which says that it was stopped, and what it costs.
     """
+    if shown:
+        bill = " It may be billed in full." if completion.at_most else ""
+        return Stopped(f"The answer so far is in `_`.{bill}", completion)
     kept = f"{completion.usage.completion_tokens:,} tokens kept{where and f' in {where}'}"
     price = completion.bill
     if "$" in price:

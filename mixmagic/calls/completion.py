@@ -215,9 +215,8 @@ class Completion:
 
     def footer(self, session: str = "") -> str:
         """Return the line below the answer: model, tokens, cost, first token, speed, session."""
-        caveat = f" ({self.model.caveat})" if self.model.caveat else ""
         parts = [
-            f"{self.model.name}{caveat}",
+            self.model.name,
             "≈ " * self.usage.estimated
             + f"{self.usage.prompt_tokens:,} → {self.usage.completion_tokens:,} tokens",
             f"{self.usage.reasoning_tokens:,} of them thinking" * bool(self.usage.reasoning_tokens),

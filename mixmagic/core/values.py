@@ -214,7 +214,7 @@ class Model:
         tokenizer: The tokenizer's name.
         strengths: Tasks that it is good at.
         status: `available`, `dedicated` (only on a private endpoint) or `retired`.
-        caveat: Short warning shown next to every answer.
+        caveat: Short warning shown when it is chosen.
         note: Advice for people before they choose it.
         checked: The day that the row was checked.
         source: The source of the facts.

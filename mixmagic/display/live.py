@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mixmagic.calls.collector import stopped_with
@@ -33,11 +34,16 @@ _LAST_WORDS = 60
 
 
 def show(
-    session: Session, request: Request, renderer: Renderer, notes: Sequence[str] = ()
+    session: Session,
+    request: Request,
+    renderer: Renderer,
+    notes: Sequence[str] = (),
+    note: Callable[[Completion], str] = lambda completion: "",
 ) -> Completion:
-    """Send a request, draw the answer while it streams, and return it; `notes` join its footer.
+    """Send a request, draw the answer while it streams, and return it.
 
-    Ctrl-C stops the call, keeps the text received, and fails the cell with one line.
+    `notes` join its footer, and `note` returns one more for an answer that is complete. Ctrl-C
+    stops the call, keeps the text received, and fails the cell with one line.
 
     Raises:
         Stopped: The user stopped the call; the text received is shown and priced.
@@ -57,6 +63,8 @@ def show(
             call.stop()
         completion = call.outcome()
         stopped = call.stopped or not call.ended
+        if not stopped and call.error is None:
+            completion = with_note(completion, note(completion))
         try:
             if failure is None and (stopped or call.collector.begun or call.error is None):
                 failure = _tried(lambda: renderer.finish(completion, session_total(session)))
@@ -66,7 +74,8 @@ def show(
             interrupted.append(True)
     if stopped:
         session.calls.keep(completion)
-        raise stopped_with(completion)
+        shown = failure is None and request.control.background is None
+        raise stopped_with(completion, shown=shown)
     if call.error is not None:
         raise call.error
     if interrupted:  # while the whole answer was drawn
@@ -74,6 +83,11 @@ def show(
     if failure is not None:
         raise not_shown(completion, failure) from None
     return completion
+
+
+def with_note(completion: Completion, note: str) -> Completion:
+    """Return an answer with one more note, if there is one."""
+    return replace(completion, notes=(*completion.notes, note)) if note else completion
 
 
 class AttemptsRenderer:

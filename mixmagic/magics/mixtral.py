@@ -123,17 +123,17 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             asked = replace(asked, notes=notes).with_options(insert=False)
         return asked
 
-    def answered(self, asked: Question, completion: Completion) -> None:
-        """Offer the answer's code as a new cell."""
-        if asked.options.insert:
-            from mixmagic.core.terminal import write
-            from mixmagic.magics._shell import fix
-            from mixmagic.magics._shell.insert import code_cells
+    def note(self, asked: Question, completion: Completion) -> str:
+        """Offer the answer's code as a new cell; return what has been done."""
+        if not asked.options.insert:
+            return ""
+        from mixmagic.magics._shell import fix
+        from mixmagic.magics._shell.insert import code_cells
 
-            cells = code_cells(completion)
-            if failure := getattr(asked.own, "failure", None):
-                cells = fix.fixed(cells, failure.cell)
-            write(f"{self._new_cells.insert(cells)}\n")
+        cells = code_cells(completion)
+        if failure := getattr(asked.own, "failure", None):
+            cells = fix.fixed(cells, failure.cell)
+        return self._new_cells.insert(cells)
 
 
 def _chats(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:

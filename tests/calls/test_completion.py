@@ -137,9 +137,9 @@ def test_footer_has_the_reason_of_an_early_end(finish, said):
     assert parts[5:] == ([said] if said else [])
 
 
-def test_footer_carries_caveat_and_notes():
+def test_footer_carries_notes_and_no_caveat():
     answer = on(replace(MODEL, caveat="small model"), notes=("not in the ledger",))
-    assert answer.footer().startswith("acme:one (small model) · ")
+    assert answer.footer().startswith("acme:one · ")
     assert answer.footer().endswith(" · not in the ledger")
 
 

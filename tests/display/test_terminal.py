@@ -119,7 +119,7 @@ def test_text_streams_then_the_footer_and_ctrl_c_stops_the_next_one(terminal, to
     ipython.expect("Endless")
     at = time.monotonic()
     ipython.type("\x03")
-    ipython.expect("Stopped: ")
+    ipython.expect("The answer so far is in")
     took = ipython.expect("In [3]") - at
     print(f"\nterminal: stopped, and a prompt again, after {took * 1000:.0f} ms")
     closed = together.wait(lambda: together.received[-1].closed_at, timeout=1)

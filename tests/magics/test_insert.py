@@ -28,8 +28,8 @@ hooks = Hooks(get_ipython())
 new_cells = NewCells(mixmagic.session(), hooks)
 """
 ASK = "print(new_cells.insert({!r}))"
-ADDED = "Added a cell below."
-THERE = "The code is in a cell below already."
+ADDED = "added a cell below"
+THERE = "the code is in a cell below already"
 NOBODY = "no new cell: that takes an interactive notebook"
 ASKED = Request(Catalog().resolve("8x7b"), ())
 
@@ -139,11 +139,11 @@ def test_an_answer_s_code_comes_below_and_is_not_run(desk, notebook):
 
 @pytest.mark.parametrize(
     ("count", "rest"),
-    [(2, "another code block stays in the answer."), (3, "2 more stay in the answer.")],
+    [(2, "another code block stays in the answer"), (3, "2 more stay in the answer")],
 )
 def test_only_the_first_of_several_becomes_a_cell(notebook, count, rest):
     said, new = notebook.new("a", ASK.format(THREE[:count]))
-    assert (said, new) == (f"Added a cell below; {rest}", THREE[:1])
+    assert (said, new) == (f"added a cell below; {rest}", THREE[:1])
     assert notebook.new("b", THREE[0]) == ("", [])
 
 
@@ -163,13 +163,13 @@ def test_a_cell_that_asks_twice_gets_one_new_cell(notebook):
     assert new == ["one = 1"]
     assert list(filter(None, said.splitlines())) == [  # perhaps sent in two pieces
         ADDED,
-        "This cell has added a cell already: the code stays in the answer.",
+        "this cell has added a cell already: the code stays in the answer",
     ]
     assert notebook.new("a", ASK.format(["two = 2"])) == (ADDED, ["two = 2"])
 
 
 def test_without_code_there_is_no_new_cell(notebook):
-    assert notebook.new("a", ASK.format([])) == ("No code for a new cell in this answer.", [])
+    assert notebook.new("a", ASK.format([])) == ("no code for a new cell in this answer", [])
 
 
 @pytest.mark.parametrize("line", ["%%mixtral -m 8x7b -i\nHow?", "%mixtral -m 8x7b fix"])

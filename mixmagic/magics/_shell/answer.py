@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.commands._parser import HelpAsked
@@ -64,9 +65,11 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     if options.dry_run:
         return _plan(magic, _as_sent(session, request, builder.schema), builder.notes, options.out)
 
+    note = partial(magic.note, question)
+
     def ask(request: Request, view: Renderer) -> tuple[Any, Any]:
         try:
-            return _ask(magic, builder, request, view)
+            return _ask(magic, builder, request, view, note)
         finally:
             if magic.last is sent:  # no other cell has asked meanwhile
                 magic.last = builder.sent(asked)
@@ -76,12 +79,15 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
             magic, builder, request, ask, lambda call: _keep(shell, options, call, call)
         )
     completion, _ = ask(request, view)
-    magic.answered(question, completion)
     return completion
 
 
 def _ask(
-    magic: ModelMagics, builder: RequestBuilder, request: Request, view: Renderer
+    magic: ModelMagics,
+    builder: RequestBuilder,
+    request: Request,
+    view: Renderer,
+    note: Callable[[Completion], str],
 ) -> tuple[Any, Any]:
     """Make the call, show it and keep its answer, also if it is partial; return it, and its value.
 
@@ -89,7 +95,7 @@ def _ask(
     """
     completion: Any = None
     try:
-        completion, value = _show_answer(magic.session, builder, request, view)
+        completion, value = _show_answer(magic.session, builder, request, view, note)
     except Stopped as stopped:
         completion = value = stopped.completion
         raise
@@ -157,15 +163,22 @@ def _plan(magic: ModelMagics, request: Request, notes: list[str], out: str | Non
 
 
 def _show_answer(
-    session: Session, builder: RequestBuilder, request: Request, view: Renderer
+    session: Session,
+    builder: RequestBuilder,
+    request: Request,
+    view: Renderer,
+    note: Callable[[Completion], str],
 ) -> tuple[Any, Any]:
-    """Show the answer as it arrives; return it, and the value for `-o`."""
+    """Show the answer as it arrives; return it, and the value for `-o`.
+
+    `note` returns a note for the footer of a complete answer.
+    """
     from mixmagic.calls.collector import stopped_with
-    from mixmagic.display.live import AttemptsRenderer, show
+    from mixmagic.display.live import AttemptsRenderer, show, with_note
 
     form, schema, notes = builder.form, builder.schema, builder.notes
     if schema is None:
-        completion = show(session, request, view, notes)
+        completion = show(session, request, view, notes, note)
         try:
             completion = form.finished(completion)
         except KeyboardInterrupt:
@@ -179,7 +192,7 @@ def _show_answer(
         answer = ask_structured(
             lambda asked: show(session, asked, attempts, notes), request, schema
         )
-        last = answer.completion
+        last = with_note(answer.completion, note(answer.completion))
     except Stopped as stopped:
         last = stopped.completion
         raise
@@ -188,7 +201,7 @@ def _show_answer(
         raise
     finally:
         attempts.release(last)
-    return answer.completion, answer.instance
+    return last, answer.instance
 
 
 def _keep(shell: Any, options: Options, completion: object, value: object) -> None:

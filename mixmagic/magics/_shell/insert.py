@@ -87,29 +87,29 @@ class NewCells:
         """Put the first of some sources into a new cell, unless it is in the notebook already.
 
         Returns:
-            What has been done, in one line.
+            A note of what has been done.
 
         Example:
             >>> print(new_cells.insert(code_cells(completion)))
-            Added a cell below.
+            added a cell below
         """
         if not cells:
-            return "No code for a new cell in this answer."
+            return "no code for a new cell in this answer"
         first, *others = cells
         info = self._running
         identity = getattr(info, "cell_id", None) or getattr(info, "raw_cell", None) or ""
         added = self._added.setdefault(identity, set())
         if first.strip() in added.union(self._saved()):
-            return "The code is in a cell below already."
+            return "the code is in a cell below already"
         if info is not None and self._added_by is info:
-            return "This cell has added a cell already: the code stays in the answer."
+            return "this cell has added a cell already: the code stays in the answer"
         self._added_by = info
         added.add(first.strip())
         self._shell.set_next_input(first)
         if not others:
-            return "Added a cell below."
+            return "added a cell below"
         rest = "another code block stays" if len(others) == 1 else f"{len(others)} more stay"
-        return f"Added a cell below; {rest} in the answer."
+        return f"added a cell below; {rest} in the answer"
 
     def _begins(self, info: Any) -> None:
         self._running = info

@@ -21,7 +21,7 @@ class ModelMagics(Magics):
     """A magic that asks a model: it parses its line, builds a request, and shows the answer.
 
     A subclass has a magic, a method called `name`, that returns `self.answer(line, cell)`. It may
-    override `add_options`, `question` and `answered`.
+    override `add_options`, `question` and `note`.
 
     Args:
         shell: IPython's shell.
@@ -85,8 +85,9 @@ class ModelMagics(Magics):
         """Return the question for the model, given the one that the user typed."""
         return asked
 
-    def answered(self, asked: Question, completion: Completion) -> None:
-        """Process a complete answer, after it has been shown and kept."""
+    def note(self, asked: Question, completion: Completion) -> str:
+        """Process a complete answer; return a note for its footer, or nothing."""
+        return ""
 
     def answer(self, line: str, cell: str | None) -> Any:
         """Run the magic; return the `Completion`, or the plan or program that is shown instead.

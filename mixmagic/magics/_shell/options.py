@@ -98,7 +98,7 @@ class Question:
         prompt: The text of the cell, or of the line behind its options.
         is_cell: True for a cell magic, False for a line.
         options: The options that all magics understand.
-        own: The magic's own options, and anything that it keeps for `ModelMagics.answered`.
+        own: The magic's own options, and anything that it keeps for `ModelMagics.note`.
         notes: Notes for the footer.
         sent: What is sent in place of `prompt`, if it was sent before.
     """
