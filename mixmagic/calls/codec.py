@@ -331,6 +331,8 @@ def _price_to_json(price: Price) -> dict[str, Any]:
         cache_write=_decimal_to_json(price.cache_write),
         since=None if price.since is None else price.since.isoformat(),
         source=price.source,
+        above=price.above,
+        long=None if price.long is None else _price_to_json(price.long),
     )
 
 
@@ -346,6 +348,8 @@ def _price_from_json(data: Any) -> Price:
         None if since is None else date.fromisoformat(since),
         _get(data, "source", str, ""),
         _decimal(data, "cache_write"),
+        _get(data, "above", int, None),
+        _price_from_json(data["long"]) if "long" in data else None,
     )
 
 

@@ -196,7 +196,7 @@ def _is_count(value: object) -> bool:
 
 def affordable_tokens(request: Request, worst: WorstCase, remaining: Decimal) -> int:
     """Return the `max_tokens` that `remaining` US dollars pay for; 0 if they pay for none."""
-    price = request.model.price
+    price = request.model.price and request.model.price.at(worst.prompt_tokens)
     if price is None or not price.output:
         return 0
     rest = to_nano(remaining) - to_nano(price.most(worst.prompt_tokens, 0))

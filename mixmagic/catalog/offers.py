@@ -136,7 +136,7 @@ def as_if(catalog: Catalog, rows: Iterable[Calls], model: Model) -> AsIf:
     """
     calls = tuple(rows)
     price = model.price
-    costs = tuple(None if price is None else price.cost(row.usage) for row in calls)
+    costs = tuple(None if price is None else price.short.cost(row.usage) for row in calls)
     exact = tuple(_same_tokens(catalog.resolve(row.name), model) for row in calls)
     return AsIf(model, calls, costs, exact)
 
@@ -237,7 +237,7 @@ def _provider_bill(
         for found in places
     ]
     costs = [
-        model.price.cost(row.usage) if model and model.price else None
+        model.price.short.cost(row.usage) if model and model.price else None
         for row, model in zip(calls, models, strict=True)
     ]
     return Bill(provider, tuple(models), tuple(costs))

@@ -133,10 +133,14 @@ def _price(table: Any, source: str) -> Price:
     for name in ("input", "output"):
         if name not in values:
             raise ValueError(f"a price needs an {name}: {table}")
-    for name in values.keys() - {"since", "source"}:
+    for name in values.keys() - {"since", "source", "above", "long"}:
         values[name] = _price_number(name, values[name])
     if values.get("batch", 0) > 1:
         raise ValueError(f"batch is a factor from 0 to 1, not {table['batch']}")
+    if ("long" in values) != ("above" in values) or values.get("above", 1) < 1:
+        raise ValueError("a price for long prompts has both: above (tokens) and long (a price)")
+    if "long" in values:
+        values["long"] = _price(values["long"], values["source"])
     return Price(**values)
 
 

@@ -19,7 +19,7 @@ from mixmagic.core.servers import is_own_server
 from mixmagic.core.values import Model, Provider
 
 if TYPE_CHECKING:  # imported at the first price that our files lack
-    from genai_prices.types import PriceCalculation, TieredPrices
+    from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
 
 
 LIVE = "the provider's /models"  # the source of a live price
@@ -62,8 +62,8 @@ def _dollars(entry: Mapping[str, Any], paths: Mapping[str, Any], name: str) -> D
 def package_facts(model: Model) -> tuple[int | None, Price | None]:
     """Return the context and the price of a model, for what the catalog lacks.
 
-    If a price depends on a prompt's length, it is the highest one, because a budget must hold: a
-    short prompt may cost less. Batch jobs are priced in full.
+    If a price depends on a prompt's length in several steps, longer prompts have the highest one,
+    because a budget must hold. Batch jobs are priced in full.
 
     Returns:
         Tokens that prompt and answer may have together, and US dollars per million tokens with the
@@ -95,15 +95,26 @@ def _applies(provider: Provider) -> bool:
 def _dated_facts(provider: str, model: str, day: date) -> tuple[int | None, Price | None]:
     """Return the context and the price of a model on a day, by the package's names."""
     genai_prices = lazy.load("genai_prices")
-    try:
-        entry: PriceCalculation = genai_prices.calc_price(
+
+    def at(hour: int) -> PriceCalculation:
+        found: PriceCalculation = genai_prices.calc_price(
             genai_prices.Usage(input_tokens=0, output_tokens=0),
             model,
             provider_id=provider,
-            genai_request_timestamp=datetime(day.year, day.month, day.day, tzinfo=UTC),
+            genai_request_timestamp=datetime(day.year, day.month, day.day, hour, tzinfo=UTC),
         )
+        return found
+
+    try:
+        entry = at(0)
     except LookupError:
         return None, None
+    periods = entry.model.prices if isinstance(entry.model.prices, list) else []
+    if any(hasattr(period.constraint, "start_time") for period in periods):
+        # A budget must hold at any hour.
+        entry = max(
+            map(at, range(24)), key=lambda each: _highest(each.model_price.output_mtok) or 0
+        )
     context = entry.model.context_window
     known = type(context) is int and context > 0
     return context if known else None, _package_price(
@@ -114,8 +125,9 @@ def _dated_facts(provider: str, model: str, day: date) -> tuple[int | None, Pric
 def _package_price(entry: PriceCalculation, source: str) -> Price | None:
     """Return the price of the package's entry; `None` if it is not sold by the token."""
     listed = entry.model_price
-    prompt, answer = _highest(listed.input_mtok), _highest(listed.output_mtok)
-    if prompt is None or answer is None or not 0 < max(prompt, answer) <= DEAREST:
+    prompt, answer = _lowest(listed.input_mtok), _lowest(listed.output_mtok)
+    most = max(_highest(listed.input_mtok) or 0, _highest(listed.output_mtok) or 0)
+    if prompt is None or answer is None or not 0 < max(prompt, answer) <= most <= DEAREST:
         return None  # sold in another way, or a hole in the list: neither is free
     dated = entry.model.prices if isinstance(entry.model.prices, list) else []
     starts = [
@@ -123,15 +135,35 @@ def _package_price(entry: PriceCalculation, source: str) -> Price | None:
         for period in dated
         if period.prices is listed
     ]
-    tiered = any(hasattr(price, "tiers") for price in (listed.input_mtok, listed.output_mtok))
+    parts = (listed.input_mtok, listed.output_mtok, listed.cache_read_mtok, listed.cache_write_mtok)
+    steps = [tier.start for part in parts for tier in getattr(part, "tiers", ())]
     return Price(
         prompt,
         answer,
+        cached=_lowest(listed.cache_read_mtok),
+        cache_write=_lowest(listed.cache_write_mtok),
+        since=starts[0] if starts else None,
+        source=source,
+        above=min(steps, default=None),
+        long=_long_price(listed, source) if steps else None,
+    )
+
+
+def _long_price(listed: ModelPrice, source: str) -> Price:
+    """Return the highest tier of a price: a budget must hold."""
+    prompt, answer = _highest(listed.input_mtok), _highest(listed.output_mtok)
+    return Price(
+        prompt or Decimal(0),
+        answer or Decimal(0),
         cached=_highest(listed.cache_read_mtok),
         cache_write=_highest(listed.cache_write_mtok),
-        since=starts[0] if starts else None,
-        source=f"{source}{', its highest tier' * tiered}",
+        source=source,
     )
+
+
+def _lowest(listed: Decimal | TieredPrices | None) -> Decimal | None:
+    """Return the price of short prompts."""
+    return listed if listed is None or isinstance(listed, Decimal) else listed.base
 
 
 def _highest(listed: Decimal | TieredPrices | None) -> Decimal | None:

@@ -302,7 +302,7 @@ def sighted(catalog: Catalog, is_available: Callable[[Provider], bool]) -> list[
 
 def million_cost(model: Model) -> Decimal | None:
     """Return US dollars for a million tokens in and a million out; `None` if no price is known."""
-    return model.price.cost(_MILLION) if model.price else None
+    return model.price.short.cost(_MILLION) if model.price else None
 
 
 def _cheapest(usable: Sequence[Model], fits: Callable[[Model], bool]) -> Selection:

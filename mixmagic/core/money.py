@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
@@ -103,6 +103,9 @@ class Price:
         cache_write: For tokens that the provider writes to its cache; `input` if `None`.
         since: The first day of the price; `None` if unknown.
         source: The source of the price.
+        above: Tokens of a prompt beyond which the whole call has the price `long`; `None` if its
+            length does not matter.
+        long: The price of calls with longer prompts.
     """
 
     input: Decimal
@@ -112,9 +115,21 @@ class Price:
     since: date | None = None
     source: str = field(default="", compare=False)
     cache_write: Decimal | None = None
+    above: int | None = None
+    long: Price | None = None
+
+    def at(self, prompt_tokens: int) -> Price:
+        """Return the price of a call with a prompt of so many tokens."""
+        is_long = self.long is not None and prompt_tokens > (self.above or 0)
+        return self.long if is_long and self.long is not None else self
+
+    @property
+    def short(self) -> Price:
+        """The price without regard to a prompt's length, for tokens of several calls together."""
+        return replace(self, above=None, long=None)
 
     def cost(self, usage: Usage) -> Decimal:
-        """Return the cost of tokens at this price, without regard to `usage.charge`.
+        """Return the cost of a call's tokens at this price, without regard to `usage.charge`.
 
         Returns:
             US dollars, rounded to a nanodollar like those in the ledger.
@@ -124,14 +139,14 @@ class Price:
             ...     Usage(1000, 500, cache_write_tokens=1000))
             Decimal('0.002250000')
         """
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        price, cached = self.at(usage.prompt_tokens), min(usage.cached_tokens, usage.prompt_tokens)
         written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
         with localcontext(_EXACT):
             exact = (
-                self.input * (usage.prompt_tokens - cached - written)
-                + (self.input if self.cached is None else self.cached) * cached
-                + (self.input if self.cache_write is None else self.cache_write) * written
-                + self.output * usage.completion_tokens
+                price.input * (usage.prompt_tokens - cached - written)
+                + (price.input if price.cached is None else price.cached) * cached
+                + (price.input if price.cache_write is None else price.cache_write) * written
+                + price.output * usage.completion_tokens
             )
             return (exact / _PER_MILLION).quantize(_NANODOLLAR) or Decimal(0)  # not 0E-9
 
@@ -141,16 +156,18 @@ class Price:
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """Return the most US dollars that so many tokens can cost, rounded up to a nanodollar."""
-        known = [price for price in (self.cached, self.cache_write) if price is not None]
-        dearest = max([self.input, *known])
+        price = self.at(prompt_tokens)
+        known = [each for each in (price.cached, price.cache_write) if each is not None]
+        dearest = max([price.input, *known])
         with localcontext(_EXACT):
-            exact = dearest * prompt_tokens + self.output * completion_tokens
+            exact = dearest * prompt_tokens + price.output * completion_tokens
             return round_up(exact, 1_000_000)
 
     @property
     def free(self) -> bool:
         """True if no token costs anything."""
-        return not (self.input or self.output or self.cached or self.cache_write)
+        costs = self.input or self.output or self.cached or self.cache_write
+        return not costs and (self.long is None or self.long.free)
 
 
 def bill(usage: Usage, price: Price | None) -> Decimal | None:

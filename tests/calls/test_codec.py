@@ -329,3 +329,12 @@ def test_the_version_is_the_first_field():
         error_to_json(errors.MissingKey("No.", "Log in.")),
     ):
         assert next(iter(data.items())) == ("v", codec.VERSION)
+
+
+def test_a_price_of_long_prompts_is_kept():
+    longer = Price(Decimal(3), Decimal(5), cached=Decimal("0.3"), source="there")
+    price = Price(Decimal(1), Decimal(2), source="here", above=1_000, long=longer)
+    model = Model("m", Provider("acme", "Acme"), price=price)
+    request = Request(model, (Message("user", "Hi"),))
+    again = codec.request_from_json(json.loads(json.dumps(codec.request_to_json(request))))
+    assert (again.model.price, again.model.price.long.source) == (price, "there")

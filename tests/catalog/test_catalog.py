@@ -132,8 +132,10 @@ def test_files_are_named_after_their_provider_and_hold_prices_as_text(path):
     table = tomllib.loads(path.read_text("utf-8"))
     assert table["name"] == path.stem
     for row in table.get("models", []):
-        price = {key: value for key, value in row.get("price", {}).items() if key != "since"}
-        assert all(isinstance(value, str) for value in price.values())
+        price = dict(row.get("price", {}))
+        for table in (price, price.pop("long", {})):
+            amounts = {key: value for key, value in table.items() if key not in ("since", "above")}
+            assert all(isinstance(value, str) for value in amounts.values())
 
 
 def test_together_comes_first():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import genai_prices
@@ -56,6 +57,13 @@ LISTED = {
         types.ConditionalPrice(prices=sold(input="1", output="2")),
         from_day(TODAY + WEEK, sold(input="7", output="7")),
     ],
+    "by-the-hour": [
+        types.ConditionalPrice(prices=sold(input="1", output="2", cached="0.1")),
+        types.ConditionalPrice(
+            types.TimeOfDateConstraint(time(6, tzinfo=UTC), time(10, tzinfo=UTC)),
+            prices=sold(input="2", output="4", cached="0.2"),
+        ),
+    ],
     "embedding": sold(input="1"),
     "by-the-page": sold(input_document_kpages="1"),
     "nothing": sold(),
@@ -85,9 +93,19 @@ def price(name: str) -> Price | None:
     return Catalog().resolve(name).price
 
 
-def dollars(*prices: str, since: date | None = None, **more: str) -> Price:
+def dollars(
+    *prices: str,
+    since: date | None = None,
+    above: int | None = None,
+    long: tuple[str, ...] = (),
+    **more: str,
+) -> Price:
     others = {name: Decimal(value) for name, value in more.items()}
-    return Price(*map(Decimal, prices), since=since, **others)
+    longer = None
+    if long:
+        cached = Decimal(long[2]) if len(long) > 2 else None
+        longer = Price(*map(Decimal, long[:2]), cached=cached)
+    return Price(*map(Decimal, prices), since=since, above=above, long=longer, **others)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +113,18 @@ def dollars(*prices: str, since: date | None = None, **more: str) -> Price:
     [
         ("plain", dollars("1", "2")),
         ("cached", dollars("1", "2", cached="0.1")),
-        ("tiered", dollars("3", "9", cached="0.2")),
+        ("tiered", dollars("1", "9", cached="0.1", above=1000, long=("3", "9", "0.2"))),
         ("written", dollars("1", "2", cache_write="1.25")),
-        ("written-by-length", dollars("1", "2", cached="0.1", cache_write="2.5")),
-        ("half-tiered", dollars("1", "3")),
+        (
+            "written-by-length",
+            replace(
+                dollars("1", "2", cached="0.1", cache_write="1.25"),
+                above=1000,
+                long=dollars("1", "2", cached="0.1", cache_write="2.5"),
+            ),
+        ),
+        ("half-tiered", dollars("1", "2", above=1000, long=("1", "3"))),
+        ("by-the-hour", dollars("2", "4", cached="0.2")),
         ("flat-tiered", dollars("1", "2")),
         ("dated", dollars("1", "2", cached="0.5", since=TODAY - WEEK)),
         ("to-come", dollars("1", "2")),
@@ -111,13 +137,13 @@ def dollars(*prices: str, since: date | None = None, **more: str) -> Price:
     ],
 )
 def test_its_prices_are_ours_with_a_day_and_a_source(listed, name, expected):
-    """The highest tier, for a budget must hold; what is not sold by the token is unknown."""
+    """Long prompts have the highest tier, for a budget must hold; others are unknown."""
     found = price(f"openai:{name}")
     assert found == expected
     assert found is None or type(found.input) is type(found.output) is Decimal
     if expected:
         version = f"genai-prices {genai_prices.__version__}"
-        assert found.source == version + ", its highest tier" * ("tiered" in name)
+        assert found.source == version
         assert found.batch == 1
 
 

@@ -27,6 +27,10 @@ def listed(row):
     )
 
 
+def dollars(price) -> tuple:
+    return price.input, price.output, price.cached, price.cache_write
+
+
 def highest(price) -> Decimal | None:
     return max([price.base, *(t.price for t in price.tiers)]) if hasattr(price, "tiers") else price
 
@@ -51,12 +55,17 @@ def test_prices_and_contexts_are_the_package_s(row):
         return
     price = entry.model_price
     assert row.price.source.startswith(VERSION)
-    assert (row.price.input, row.price.output) == (
-        highest(price.input_mtok),
-        highest(price.output_mtok),
+    parts = (
+        price.input_mtok,
+        price.output_mtok,
+        price.cache_read_mtok,
+        price.cache_write_mtok,
     )
-    assert row.price.cached == highest(price.cache_read_mtok)
-    assert row.price.cache_write == highest(price.cache_write_mtok)
+    steps = {tier.start for part in parts for tier in getattr(part, "tiers", ())}
+    assert dollars(row.price) == tuple(getattr(part, "base", part) for part in parts)
+    assert {row.price.above} - {None} == steps
+    if steps:
+        assert dollars(row.price.long) == tuple(map(highest, parts))
     if "context: genai-prices" in row.source:
         assert row.context == entry.model.context_window
 

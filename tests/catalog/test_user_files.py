@@ -362,3 +362,21 @@ def test_a_capability_is_true_or_false(read, name, value):
         read(acme=f'name = "acme"\n[[models]]\nid = "x"\n{name} = {value}')
     with pytest.raises(BadArguments, match=name):
         read(acme=f'name = "acme"\n{name} = {value}')
+
+
+def test_a_price_may_depend_on_the_length_of_the_prompt(read):
+    row = 'name = "acme"\n[[models]]\nid = "x"\nprice = {{ input = 1, output = 2, {} }}'
+    more = 'above = 272_000, long = { input = "2", output = 3 }, source = "acme.test"'
+    price = read(acme=row.format(more)).resolve("acme:x").price
+    assert (price.above, price.long) == (272_000, Price(Decimal(2), Decimal(3)))
+    assert price.long.source == "acme.test"
+    for wrong in (
+        "above = 5",
+        "long = { input = 1, output = 1 }",
+        "above = 0, long = { input = 1, output = 1 }",
+        'above = "5", long = { input = 1, output = 1 }',
+        "above = 5, long = 7",
+        "above = 5, long = { input = 1 }",
+    ):
+        with pytest.raises(BadArguments, match="is invalid"):
+            read(acme=row.format(wrong))

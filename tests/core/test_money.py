@@ -318,3 +318,38 @@ def test_a_budget_of_something_else_is_refused(limit):
         Budget(limit)
     assert caught.value.hint == "It takes a Decimal of US dollars."
     assert Budget(Decimal("0.5")).limit == Decimal("0.5")
+
+
+LONG = Price(
+    Decimal(1),
+    Decimal(2),
+    cached=Decimal("0.1"),
+    above=1_000,
+    long=Price(Decimal(3), Decimal(5), cached=Decimal("0.3"), cache_write=Decimal(4)),
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        (Usage(1_000, 10), "0.00102"),
+        (Usage(1_001, 10), "0.003053"),
+        (Usage(1_001, 10, cached_tokens=1_001), "0.0003503"),
+        (Usage(1_001, 10, cache_write_tokens=1_001), "0.004054"),
+    ],
+)
+def test_a_longer_prompt_than_a_price_allows_has_another_price_for_the_whole_call(usage, dollars):
+    assert LONG.cost(usage) == Decimal(dollars)
+    assert LONG.most(usage.prompt_tokens, usage.completion_tokens) >= LONG.cost(usage)
+    assert LONG.short.cost(usage) <= LONG.cost(usage)
+
+
+def test_the_most_that_tokens_can_cost_never_falls_with_their_number():
+    costs = [LONG.most(tokens, 10) for tokens in range(0, 3_000, 250)]
+    assert costs == sorted(costs)
+
+
+def test_a_price_that_only_long_prompts_have_is_not_free():
+    zero = Decimal(0)
+    assert not Price(zero, zero, above=5, long=Price(Decimal(1), zero)).free
+    assert Price(zero, zero, above=5, long=Price(zero, zero)).free
