@@ -8,7 +8,7 @@ import io
 import PIL.Image
 import pytest
 from kernels import Desk
-from server import Answer
+from server import Answer, chunk, frames, usage
 from server import together as words
 
 SAID = Answer(words("A line."))
@@ -97,8 +97,8 @@ def test_a_conversation_keeps_its_images(desk):
 @pytest.mark.parametrize(
     ("code", "says", "hint"),
     [
-        ("%%mixtral -m blind\n{{ red }}", "blind does not see images", "-m together:sees"),
-        ("%%mixtral -m local\n{{ fig }}", "local does not see images", "-m together:sees"),
+        ("%%mixtral -m blind\n{{ red }}", "blind does not see images", "-m together:"),
+        ("%%mixtral -m local\n{{ fig }}", "local does not see images", "-m together:"),
         ("%%mixtral -m sees -s '{{ red }}'\nHi", "system prompt cannot", "into the prompt"),
         ("%%mixtral -m sees\n{{ {'a': red} }}", "inside of another", "braces of its own"),
         ("%%mixtral -m sees\n{{ lines }}", "a part of a figure", ".figure"),
@@ -141,3 +141,42 @@ def test_a_program_reads_the_image_beside_the_notebook(desk):
     assert file.name in ran.text
     assert PIL.Image.open(io.BytesIO(file.read_bytes())).size == (40, 30)
     assert len(ran.text) < 1_200
+
+
+def test_again_sends_the_image_once_more(desk):
+    desk.run("%%mixtral -m sees\nWhat is {{ red }}?", SAID)
+    desk.run("red, kept = None, red")
+    ran = desk.run("%mixtral again -t 1", SAID)
+    desk.run("red = kept")
+    assert ran.status == "ok", ran.text
+    assert parts(desk) == ["What is ", (40, 30), "?\n"]
+
+
+def test_in_the_background(desk):
+    desk.run("%%mixtral -m sees --bg -o late\nWhat is {{ red }}?", SAID)
+    assert desk.value("late.text") == "A line."
+    assert parts(desk) == ["What is ", (40, 30), "?\n"]
+
+
+def test_after_examples(desk):
+    desk.run("pairs = [('a dog?', 'no'), ('a cat?', 'yes')]")
+    ran = desk.run("%%mixtral -m sees --examples pairs\n{{ red }}?", SAID)
+    assert ran.status == "ok", ran.text
+    assert parts(desk) == [(40, 30), "?\n"]
+    assert len(desk.sent["messages"]) == 5
+
+
+def test_a_schema_is_asked_for_beside_the_image(desk):
+    desk.run("from dataclasses import dataclass\n@dataclass\nclass Seen:\n    color: str")
+    said = Answer(words('{"color": "red"}'))
+    ran = desk.run("%%mixtral -m sees --schema Seen -o seen\nWhat is {{ red }}?", said)
+    assert ran.status == "ok", ran.text
+    assert desk.value("seen.color") == "red"
+    assert parts(desk) == ["What is ", (40, 30), "?\n"]
+
+
+def test_of_several_answers(desk):
+    two = Answer([frames(chunk("red", "stop", **usage(9, 2)))])
+    ran = desk.run("%%mixtral -m sees -n 2 -o both\n{{ red }}", two)
+    assert ran.status == "ok", ran.text
+    assert parts(desk) == [(40, 30)]

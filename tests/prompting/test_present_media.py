@@ -191,6 +191,13 @@ def test_a_file_is_an_image_by_its_name(tmp_path, monkeypatch):
         images("broken.png", "x")
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    RED.save(tmp_path / "a.png")
+    assert only("~/a.png").size == only(Path("~/a.png")).size == (30, 20)
+    assert images("~nobody-of-this-name/a.png", "x") is None
+
+
 def test_a_list_of_images_keeps_its_order_and_is_bounded():
     assert [each.image.size for each in images([RED, figure(), PNG], "x")][::2] == [(30, 20)] * 2
     assert len(images((RED,) * 20, "x")) == 20

@@ -188,7 +188,7 @@ def _decoded(data: object) -> bytes | None:
 
 def _file(value: str | PurePath) -> Load | None:
     """Return how to read the image file that a value names; `None` if it names none."""
-    path = str(value)
+    path = os.path.expanduser(str(value))  # noqa: PTH111  # `Path.expanduser` can raise
     if not path.lower().endswith(_ENDINGS) or len(path) > _LONGEST_NAME or "\n" in path:
         return None
     try:
