@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from mixmagic.core.keywords import Parameters, listed
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mixmagic.core.money import Per
     from mixmagic.core.params import Prompt
     from mixmagic.core.values import Delta, Image, Message, Text
+    from mixmagic.display.budget import Budgets
     from mixmagic.display.spend import Spend
     from mixmagic.sessions import Session, session
     from mixmagic.store.ledger.spend import By, Period
@@ -176,28 +177,42 @@ async def astream(prompt: Prompt, **params: Unpack[Parameters]) -> AsyncGenerato
             yield piece
 
 
-def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None:
-    """Set a spending limit. A call that could cost more than the rest of it is refused.
+@overload
+def budget() -> Budgets: ...
+@overload
+def budget(limit: Decimal | float | str | None, *, per: Per = "session") -> None: ...
+def budget(limit: Any = ..., *, per: Per = "session") -> Budgets | None:
+    """Set a spending limit, or return the budgets that are set, with what remains of them.
 
-    The worst case of a call is reserved before it is sent, so that threads, kernels and processes
-    together never pass a budget. `mixmagic.session().budgets()` returns the balances.
+    A call that could cost more than the rest of a budget is refused: its worst case is reserved
+    before it is sent, so that threads, kernels and processes together never pass a budget.
 
     Args:
-        limit: US dollars; `None` removes the budget.
+        limit: US dollars; `None` removes the budget. Without it, nothing is changed.
         per: `session` (this one), `notebook` (this one, in all sessions), `day` or `month` (all
             sessions of this user together).
 
+    Returns:
+        Without a limit, the balances: each has a `limit`, `spent`, `reserved` and `remaining`, and
+        together they display as a table.
+
     Raises:
         errors.BadArguments: The amount or the period is invalid, or the notebook is unknown.
-        errors.StoreError: The budget cannot be stored.
+        errors.StoreError: The budget cannot be stored, or the ledger cannot be read.
 
     Example:
         >>> mixmagic.budget("0.50", per="day")
         >>> mixmagic.ask("Write a novel.", model="8x22b")  # may raise errors.BudgetExceeded
+        >>> mixmagic.budget()[0].remaining
     """
     from mixmagic.sessions import session
 
-    session().budget(limit, per=per)
+    if limit is not ...:
+        session().budget(limit, per=per)
+        return None
+    from mixmagic.display.budget import read_budgets
+
+    return read_budgets(session())
 
 
 def spend(period: Period = "session", by: By = "model") -> Spend:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from mixmagic.core import lazy
 from mixmagic.core.keywords import Parameters, listed
 from mixmagic.core.lazy import cached
+from mixmagic.errors import counted
 from mixmagic.tasks.defaults import Defaults, chosen_by
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from mixmagic.calls.completion import Completion
     from mixmagic.calls.events import Event
@@ -58,6 +59,29 @@ class Session(Defaults):
         super().__init__(settings)
         self._of_process = of_process
         _sessions.add(self)
+
+    def __repr__(self) -> str:
+        """Return the model, and the calls, cost and budget so far.
+
+        It opens no ledger, waits for nothing and never raises.
+        """
+        try:
+            return f"<Session: {', '.join([self.model, *self._so_far()])}>"
+        except Exception:  # noqa: BLE001  # such as a settings file that is not valid
+            return "<Session>"
+
+    def _so_far(self) -> Iterator[str]:
+        """Yield the calls and what they have cost."""
+        if (ledger := self.__dict__.get("ledger")) is None:
+            yield "no calls yet"
+            return
+        money, spend = lazy.load("mixmagic.core.money"), lazy.load("mixmagic.store.ledger.spend")
+        spent, limit = spend.total(ledger.spent(timeout=0.0)), ledger.budgets.session
+        yield counted(spent.calls, "call")
+        cost = "at least " * bool(spent.unpriced) + money.format_dollars(spent.cost)
+        yield cost if limit is None else f"{cost} of {money.format_limit(limit)}"
+        if running := len(self.running):
+            yield f"{running:,} under way"
 
     @cached
     def stream(self) -> Stream:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 
 import pytest
 from programs import FORKING
-from server import Answer
+from server import HANG, Answer, chunk, frames
 from server import together as words
 
 import mixmagic
+from mixmagic import sessions
 from mixmagic.core import lazy
 from mixmagic.errors import BadArguments, BudgetExceeded
 from mixmagic.sessions import Session
@@ -314,3 +318,45 @@ def test_who_stops_a_move_of_the_notebook_keeps_nobody_waiting(session, tmp_path
     free.set()
     mover.join(10)
     assert session.notebook == str(tmp_path / "new.ipynb")
+
+
+def test_its_repr_tells_model_calls_cost_and_budget(session, together):
+    assert repr(session) == "<Session: 8x7b, no calls yet>"
+    assert "ledger" not in vars(session), "it reads nothing"
+    together.plan = [Answer(words("Hello"))]
+    session.ask("Hi")
+    assert re.fullmatch(r"<Session: 8x7b, 1 call, \$0\.0\d+>", repr(session))
+    session.budget("0.50")
+    session.model = "local"
+    assert re.fullmatch(r"<Session: local, 1 call, \$0\.0\d+ of \$0\.50>", repr(session))
+    together.plan = [Answer([frames(chunk("Half"), done=False), HANG])]
+    with contextlib.closing(session.stream(session.request("Hi", model="8x7b"))) as deltas:
+        next(deltas)
+        assert repr(session).endswith(", 1 under way>")
+
+
+def test_its_repr_raises_nothing(session, home, together):
+    together.plan = [Answer(words("Hello"))]
+    session.ask("Hi")
+    (home / "config").mkdir(exist_ok=True)
+    (home / "config" / "config.toml").write_text("this is not TOML")
+    assert repr(session) == "<Session>"
+
+
+def test_a_bare_budget_returns_the_balances(session, together, monkeypatch):
+    monkeypatch.setattr(sessions, "_of_process", {"session": session})
+    assert mixmagic.budget() == ()
+    assert "No budget is set" in repr(mixmagic.budget())
+    assert mixmagic.budget("0.50") is None
+    (balance,) = mixmagic.budget()
+    assert balance.remaining == Decimal("0.50")
+    together.plan = [Answer(words("Hello"))]
+    session.ask("Hi")
+    left = mixmagic.budget()
+    assert left[0].spent > 0
+    assert "$0.50" in repr(left)
+    assert "<table" in left._repr_mimebundle_()["text/html"]
+    mixmagic.budget(None)
+    assert mixmagic.budget() == ()
+    with pytest.raises(BadArguments):
+        mixmagic.budget("much")

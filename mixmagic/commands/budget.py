@@ -12,8 +12,6 @@ from mixmagic.errors import BadArguments
 if TYPE_CHECKING:
     from mixmagic.core.money import Per
     from mixmagic.sessions import Session
-    from mixmagic.store.ledger.budgets import Limit
-    from mixmagic.store.ledger.spend import Period
 
 
 def parser(prog: str) -> Parser:
@@ -29,7 +27,7 @@ def parser(prog: str) -> Parser:
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """Set or remove a budget, and say so in one line; without one, show all budgets."""
-    from mixmagic.display.budget import budget_line, budgets_table
+    from mixmagic.display.budget import budget_line, read_budgets
     from mixmagic.store.ledger.budgets import PERIODS
 
     if options.limit is not None:
@@ -49,19 +47,4 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         raise BadArguments(
             "The limit is missing.", "Write DOLLARS, such as 0.50, or `off`, before the option."
         )
-    balances = session.budgets()
-    table = budgets_table(balances)
-    if any(_unpriced(session, balance.limit) for balance in balances):
-        notes = [table.caption, "spent: without calls whose price is not known"]
-        table.caption = "\n".join(filter(None, notes))
-    out.show(table)
-
-
-def _unpriced(session: Session, limit: Limit) -> bool:
-    """Return True if any of the calls that a limit counts has no known price."""
-    if limit.per == "notebook":
-        spent = [row for row in session.ledger.spent("all", "notebook") if row.name == limit.key]
-    else:
-        period: dict[str, Period] = {"day": "today", "month": "month"}
-        spent = session.ledger.spent(period.get(limit.per, "session"))
-    return any(row.unpriced for row in spent)
+    out.show(read_budgets(session).table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mixmagic.calls.image_tokens import image_tokens
 from mixmagic.core.money import (
@@ -19,6 +20,57 @@ from mixmagic.display.table import Table
 from mixmagic.errors import counted
 from mixmagic.store.ledger.budgets import Balance
 from mixmagic.tasks.plan import Plan
+
+if TYPE_CHECKING:
+    from mixmagic.sessions import Session
+    from mixmagic.store.ledger.budgets import Limit
+    from mixmagic.store.ledger.spend import Period
+
+
+class Budgets(tuple[Balance, ...]):
+    """The balances of the budgets that are set; they show themselves as a table.
+
+    Attributes:
+        table: The table.
+
+    Example:
+        >>> mixmagic.budget()[0].remaining
+        Decimal('0.4992476')
+    """
+
+    table: Table
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return self.table._repr_mimebundle_()  # IPython's name
+
+
+def read_budgets(session: Session) -> Budgets:
+    """Return the balances of the budgets that are set, the session's first.
+
+    Raises:
+        StoreError: The ledger, or the budgets, cannot be read.
+    """
+    budgets = Budgets(session.budgets())
+    budgets.table = budgets_table(budgets)
+    if any(_unpriced(session, balance.limit) for balance in budgets):
+        notes = [budgets.table.caption, "spent: without calls whose price is not known"]
+        budgets.table.caption = "\n".join(filter(None, notes))
+    return budgets
+
+
+def _unpriced(session: Session, limit: Limit) -> bool:
+    """Return True if any of the calls that a limit counts has no known price."""
+    if limit.per == "notebook":
+        spent = [row for row in session.ledger.spent("all", "notebook") if row.name == limit.key]
+    else:
+        period: dict[str, Period] = {"day": "today", "month": "month"}
+        spent = session.ledger.spent(period.get(limit.per, "session"))
+    return any(row.unpriced for row in spent)
 
 
 def budgets_table(balances: Sequence[Balance]) -> Table:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
-from mixmagic.core.money import exact_sum, format_column, format_dollars, to_nano
+from mixmagic.core.money import exact_sum, format_column, format_dollars
 from mixmagic.display.records import csv_text, frame, missing_package
 from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, did_you_mean
@@ -42,6 +42,11 @@ _SOMETIMES = {
     "unpriced": "unpriced",
     "open": "running",
 }
+# Fields of a group in a DataFrame and in CSV, and their names there.
+_FIELDS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "cost", "saved",
+           "held", "open", "stopped", "failed", "lost", "unpriced", "estimated",
+           "billed_tries")  # fmt: skip
+_NAMES = {"held": "reserved", "open": "running"}
 
 
 class Sum(Protocol):
@@ -104,9 +109,8 @@ class Spend:
         """Return the groups as a pandas DataFrame.
 
         Returns:
-            A row for each group, without the total; days are timestamps. Money is in US dollars as
-            floats (`cost`, `saved`, `held`), and exact in whole nanodollars
-            (`cost_nanodollars`, `saved_nanodollars`, `held_nanodollars`).
+            A row for each group, without the total; days are timestamps. Money is in US dollars, as
+            floats: `cost`, `saved`, and `reserved` for calls under way.
 
         Raises:
             MissingPackage: pandas is not installed.
@@ -115,10 +119,8 @@ class Spend:
             >>> mixmagic.spend("all", by="day").frame().set_index("day").cost.cumsum()
         """
         made = frame(self._columns, map(self._cells, self.rows), days="day")
-        for name in MONEY:
-            made[f"{name}_nanodollars"] = made[name].map(to_nano).astype("int64")
-            made[name] = made[name].astype(float)
-        return made
+        money = [_NAMES.get(name, name) for name in MONEY]
+        return made.astype(dict.fromkeys(money, float))
 
     def plot(self) -> Figure:
         """Return a matplotlib Figure of the cost over time and by model, without pyplot.
@@ -177,11 +179,11 @@ class Spend:
     @property
     def _columns(self) -> list[str]:
         """Names of the fields of a group."""
-        return [self.by, *Spent.__slots__[1:]]
+        return [self.by, *(_NAMES.get(name, name) for name in _FIELDS)]
 
     def _cells(self, row: Spent) -> list[Any]:
         """Return the fields of a group."""
-        return [getattr(row, name) for name in Spent.__slots__]
+        return [row.name, *(getattr(row, name) for name in _FIELDS)]
 
 
 def read_spend(session: Session, period: str = "session", by: str = "model") -> Spend:

@@ -27,7 +27,7 @@ from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.display import plots
-from mixmagic.display.spend import Spend, read_spend
+from mixmagic.display.spend import _FIELDS, Spend, read_spend
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.sessions import Session
 from mixmagic.store.ledger.ledger import Ledger
@@ -371,13 +371,14 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(shown, tmp_path):
     assert [each.name for each in tmp_path.iterdir() if "part" in each.name] == []
 
 
-def test_a_frame_has_exact_money_beside_its_floats(shown):
+def test_a_frame_has_dollars(shown):
     frame = shown.frame()
     assert list(frame["model"]) == MODELS
-    assert frame["cost"].dtype == float
-    assert list(frame["cost_nanodollars"]) == [246913578, 123456789, 0]
-    assert frame["cost_nanodollars"].sum() == shown.total.cost * 10**9
-    assert (frame["cost"] * 1e9).round().astype(int).equals(frame["cost_nanodollars"])
+    assert {str(frame[name].dtype) for name in ("cost", "saved", "reserved")} == {"float64"}
+    assert (frame["cost"] * 1e9).round().astype(int).tolist() == [246913578, 123456789, 0]
+    assert not any("nano" in name or "held" in name for name in frame.columns)
+    assert list(frame.columns[:3]) == ["model", "calls", "prompt_tokens"]
+    assert list(frame.columns[3:6]) == ["cached_tokens", "completion_tokens", "cost"]
     assert frame["calls"].sum() == 8
     days = Spend([spent("2026-11-24", cost=ODD)], "all", "day", timeline()).frame()
     assert days["day"].dtype.kind == "M"
@@ -455,11 +456,9 @@ def test_calls_of_killed_processes_are_found_before_a_report(session):
     assert "≤ $0.0070" in str(found)
 
 
-def test_a_frames_nanodollars_are_exact_where_a_float_is_a_little_less():
-    odd = Decimal(1_000_001) / 10**9
-    assert int(float(odd) * 1e9) == 1_000_000
-    frame = Spend([spent("m", cost=odd)], "all", "model", timeline()).frame()
-    assert list(frame["cost_nanodollars"]) == [1_000_001]
+def test_every_field_of_a_group_is_in_the_frame_and_in_csv(shown):
+    assert sorted(_FIELDS) == sorted(Spent.__slots__[1:])
+    assert shown.to_csv().splitlines()[0].split(",") == list(shown.frame().columns)
 
 
 def test_a_plot_leaves_matplotlibs_logger_as_it_was(shown):

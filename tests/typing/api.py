@@ -56,6 +56,14 @@ def spends() -> None:
     assert_type(spent.to_csv(), str)
 
 
+def budgets() -> None:
+    mixmagic.budget("0.50", per="day")
+    mixmagic.budget(None)
+    mixmagic.budget(0.5, per="year")  # type: ignore[call-overload]
+    for balance in mixmagic.budget():
+        assert_type(balance.remaining, Decimal)
+
+
 def sessions() -> None:
     session = mixmagic.session()
     assert_type(session, mixmagic.Session)

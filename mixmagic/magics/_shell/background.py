@@ -32,7 +32,7 @@ def run(
     ask: Ask,
     keep: Callable[[BackgroundCall], None],
 ) -> BackgroundCall:
-    """Begin a call in the background; make it in front if nobody sees the updates of an output.
+    """Begin a call in the background; in front, if no person sees outputs change later.
 
     Args:
         magic: The magic.
