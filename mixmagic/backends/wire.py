@@ -6,10 +6,9 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mixmagic.backends import dialects, provider_errors, reported_usage
+from mixmagic.backends import dialects, provider_errors, reported_usage, token_texts
 from mixmagic.calls import tokens
 from mixmagic.core.money import Usage
-from mixmagic.core.params import is_number
 from mixmagic.core.values import Delta, Message, Model, Part, Request, Text
 from mixmagic.errors import one_line
 
@@ -55,8 +54,6 @@ _UNCOMMON = reported_usage.ELSEWHERE | {"error", *_FEEDBACK}
 _BESIDE_TEXT = frozenset(
     {"reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "usage"}
 )
-# A bound for logarithms of probabilities; OpenAI's smallest is -9999.
-_LEAST_LIKELY = 1e6
 # Indexes of answers from here on are not believed.
 _MOST_ANSWERS = 1024
 
@@ -195,7 +192,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         thought = part.get("reasoning") or part.get("reasoning_content")
         calls = part.get("tool_calls") or part.get("function_call")
         refusal = part.get("refusal")
-    index, logprobs = choice.get("index"), choice.get("logprobs")
+    index, likely = choice.get("index"), choice.get("logprobs")
     end, word = finish_reason(finish)
     if end == "error":
         raise provider_errors.in_stream(
@@ -215,7 +212,7 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
         usage=usage or (_tool_usage(calls) if calls else None),
         note=_reason_note(blocked),
         choice=_index(index),
-        logprobs=() if logprobs is None else _logprobs(logprobs),
+        logprobs=() if likely is None else token_texts.logprobs(likely, text),
         alone=alone,
         refusal=refused or bool(_string(refusal)),
         tool=_tool_names(calls) if calls else "",
@@ -225,22 +222,6 @@ def _decode(model: Model, frame: Mapping[str, Any]) -> Delta:
 def _index(value: Any) -> int:
     """The index of the answer that a piece belongs to; 0 if it is not given."""
     return value if type(value) is int and 0 <= value < _MOST_ANSWERS else 0
-
-
-def _logprobs(value: Any) -> tuple[float, ...]:
-    """The log probabilities of a piece: only the numbers, because a text could contain a key.
-
-    In OpenAI's form, or in Together's: a number for a streamed piece, a list for a whole answer.
-    """
-    numbers: Any = [value]
-    if isinstance(value, Mapping):
-        tokens = value.get("content")
-        numbers = value.get("token_logprobs")
-        if isinstance(tokens, list):
-            numbers = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
-    if not isinstance(numbers, list):
-        return ()
-    return tuple(float(n) for n in numbers if is_number(n) and abs(n) < _LEAST_LIKELY)
 
 
 def _string(value: Any) -> str:

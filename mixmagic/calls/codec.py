@@ -22,6 +22,7 @@ from typing import Any, TypeVar, get_args
 from mixmagic import errors
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.identity import image_hash, without_folder
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Counted, Price, Usage
 from mixmagic.core.params import without_defaults
 from mixmagic.core.values import (
@@ -162,7 +163,7 @@ def completion_to_json(completion: Completion) -> dict[str, Any]:
         usage=usage_to_json(completion.usage),
         cost=_decimal_to_json(completion.cost),
         billed_tries=completion.billed_tries or None,
-        logprobs=list(completion.logprobs),
+        logprobs=list(map(_token_to_json, completion.logprobs)),
         notes=list(completion.notes),
         excerpt=completion.excerpt,
         timing=_filled(
@@ -194,11 +195,28 @@ def completion_from_json(data: Any, request: Request) -> Completion:
         notes=tuple(_items(data, "notes", str)),
         origin=_one_of(data, "origin", get_args(Origin), "live"),
         others=tuple(_items(data, "others", str)),
-        logprobs=tuple(_items(data, "logprobs", float)),
+        logprobs=Logprobs(map(_token_from_json, _get(data, "logprobs", list, []))),
         billed_tries=_get(data, "billed_tries", int, 0),
         excerpt=_get(data, "excerpt", str, ""),
         recorded=datetime.fromisoformat(recorded) if recorded else None,
     )
+
+
+def _token_to_json(token: TokenLogprob) -> list[Any]:
+    """Return a token as its text, its logarithm and, if there are any, its alternatives."""
+    top = [[other.token, other.logprob] for other in token.top]
+    return [token.token, token.logprob, *([top] if top else [])]
+
+
+def _token_from_json(data: Any) -> TokenLogprob:
+    """Return a token that `_token_to_json` wrote; older records have only the logarithm."""
+    if type(data) in (float, int):
+        return TokenLogprob("", float(data))
+    text, number, *top = data
+    others = tuple(map(_token_from_json, top[0])) if top else ()
+    if type(text) is not str or type(number) not in (float, int) or len(top) > 1:
+        raise TypeError("logprobs")
+    return TokenLogprob(text, float(number), others)
 
 
 def usage_to_json(usage: Usage) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from mixmagic.calls import tokens
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import worst_case
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Usage, bill, exact_sum
 from mixmagic.core.values import Delta, Origin, Request, Timing, Tried
 from mixmagic.errors import Stopped
@@ -48,7 +49,7 @@ class Collector:
         self._refused = False
         self._tools: list[str] = []
         self._texts: dict[int, list[str]] = {0: []}  # of each answer
-        self._logprobs: list[float] = []
+        self._logprobs: list[TokenLogprob] = []
         self._reasoning: dict[int, list[str]] = {}
         self._pieces = self._characters = 0
         self._origin: Origin | None = None  # of the first content
@@ -196,7 +197,7 @@ class Collector:
             notes=(*self.notes, *self._tool_notes()),
             origin=self.origin,
             others=tuple(others),
-            logprobs=tuple(self._logprobs),
+            logprobs=Logprobs(self._logprobs),
             recorded=timing.recorded,
         )
 

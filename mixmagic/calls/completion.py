@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from mixmagic.core.logprobs import Logprobs
 from mixmagic.core.money import Usage, bill, format_dollars
 from mixmagic.core.terminal import encodable
 from mixmagic.core.values import Model, Origin, Request
@@ -100,8 +101,9 @@ class Completion:
         notes: Notes for the user on what happened during the call.
         origin: `live`, `cache` or `cassette`.
         others: The other answers, if several were asked for.
-        logprobs: The natural logarithms of the probabilities of the answer's tokens, if they were
-            asked for and sent.
+        logprobs: The answer's tokens with their probabilities, if they were asked for and sent:
+            each has `token`, `logprob`, `probability` and `top`, the alternatives. It is shown as a
+            table.
         billed_tries: Tries whose end was not received, but that the provider may bill: they are in
             the cost at the most that they can cost.
         value: Value that a format or a schema read from the text: a DataFrame, an instance, …
@@ -125,7 +127,7 @@ class Completion:
     notes: tuple[str, ...] = ()
     origin: Origin = "live"
     others: tuple[str, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    logprobs: Logprobs = field(default_factory=Logprobs)
     billed_tries: int = 0
     value: Any = field(default=None, compare=False)  # a DataFrame has no one truth value
     excerpt: str = ""

@@ -1,6 +1,6 @@
 """Values of a call: plain data without I/O; all but `Control` is frozen.
 
-May import `cancel`, `money`, `image_size` and `errors`; every other module may import it.
+May import `cancel`, `logprobs`, `money`, `image_size` and `errors`; every module may import it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from mixmagic.core.cancel import Stop
 from mixmagic.core.image_size import image_size
+from mixmagic.core.logprobs import TokenLogprob
 from mixmagic.core.money import Budget, Price, Usage
 from mixmagic.errors import MixmagicError
 
@@ -477,7 +478,7 @@ class Delta(NamedTuple):
         passing: True if `note` is about this call, and not about its answer: it is not stored.
         limits: The provider's rate limits; it has accepted the question.
         choice: Index of the answer, if several were asked for.
-        logprobs: The natural logarithms of its tokens' probabilities, if they were asked for.
+        logprobs: Its tokens with their probabilities, if they were asked for.
         alone: True if `usage` counts this one of several answers alone, False if it counts all of
             them; `None` if unknown.
         failed: Error of a try that left this machine; the next try begins when the stream is
@@ -503,7 +504,7 @@ class Delta(NamedTuple):
     note: str = ""
     limits: RateLimits | None = None
     choice: int = 0
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
     alone: bool | None = None
     failed: MixmagicError | None = None
     tried: Tried | None = None

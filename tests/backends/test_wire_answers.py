@@ -11,6 +11,7 @@ from server import chunk, usage
 
 from mixmagic.backends import wire
 from mixmagic.calls.collector import Collector
+from mixmagic.core.logprobs import TokenLogprob
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Dialect, Message, Model, Provider, Request
 from mixmagic.errors import MixmagicError, StreamBroken
@@ -84,15 +85,35 @@ def test_any_list_of_answers_becomes_pieces_or_our_errors(choices):
 
 
 OPENAI = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"logprob": -9}]}]}
+LLAMA = {
+    "content": [
+        {
+            "id": 7, "token": "a", "bytes": [97], "logprob": -0.5,
+            "top_logprobs": [{"id": 7, "token": "a", "logprob": -0.5},
+                             {"id": 8, "token": "b", "logprob": -1.0}],
+        }
+    ]
+}  # fmt: skip
+TOGETHER = {
+    "token_ids": [7, 8], "tokens": ["a", "b"], "token_logprobs": [-1.5, None],
+    "top_logprobs": [{"a": -1.5, "c": -3}, None],
+}  # fmt: skip
+A, B, C = TokenLogprob("a", -0.5), TokenLogprob("b", -1.0), TokenLogprob("c", -3.0)
 
 
 @pytest.mark.parametrize(
-    ("told", "numbers"),
+    ("told", "tokens"),
     [
-        (OPENAI, (-0.5,)),
-        ({"content": [{"logprob": 0}, {"logprob": -9999.0}], "refusal": None}, (0.0, -9999.0)),
-        (-0.25, (-0.25,)),  # Together's, of a streamed piece
-        ({"tokens": ["a", "b"], "token_logprobs": [-1.5, None]}, (-1.5,)),  # of a whole answer
+        (OPENAI, [("a", -0.5, (TokenLogprob("", -9.0),))]),
+        (LLAMA, [("a", -0.5, (A, B))]),
+        (
+            {"content": [{"logprob": 0}, {"logprob": -9999.0}], "refusal": None},
+            [("", 0.0, ()), ("", -9999.0, ())],
+        ),
+        (-0.25, [("a", -0.25, ())]),  # Together's, of a streamed piece
+        (TOGETHER, [("a", -1.5, (TokenLogprob("a", -1.5), C))]),  # of a whole answer
+        ({"tokens": ["a"], "token_logprobs": [-1.0, -2.0]}, [("", -1.0, ()), ("", -2.0, ())]),
+        ({"content": [{"token": 7, "logprob": -1.0, "top_logprobs": "key"}]}, [("", -1.0, ())]),
         (None, ()),
         ({}, ()),
         ({"content": None}, ()),
@@ -104,9 +125,9 @@ OPENAI = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"logprob
         (float("nan"), ()),
     ],
 )
-def test_probabilities_are_numbers_of_their_piece(told, numbers):
+def test_the_tokens_of_a_piece_with_their_probabilities(told, tokens):
     delta = wire.decode(MODEL, {"choices": [choice(0, "a", logprobs=told)]})
-    assert delta == Delta("a", logprobs=numbers)
+    assert delta == Delta("a", logprobs=tuple(tokens))
 
 
 def test_the_embedded_model_gives_several_and_their_probabilities(session: Session):
@@ -122,4 +143,6 @@ def test_the_embedded_model_gives_several_and_their_probabilities(session: Sessi
     assert collector.completion().usage.completion_tokens == 8, "of both together"
     told = [each.logprobs for each in came if each.logprobs]
     assert len(told) >= 2
-    assert all(len(each) == 1 and each[0] <= 0 for each in told)
+    assert all(len(each) == 1 and each[0].logprob <= 0 for each in told)
+    completion = collector.completion()
+    assert "".join(each.token for each in completion.logprobs) == completion.text

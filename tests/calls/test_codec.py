@@ -27,6 +27,7 @@ from mixmagic.calls.codec import (
 )
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.identity import cassette_key
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Control, Image, Message, Model, Provider, Request, Text
 from mixmagic.errors import MixmagicError, Stopped, UnreadableRecord
@@ -37,6 +38,12 @@ ACME = Provider(
 )
 MODEL = Model("org/Model-1", ACME, context=32_768, price=Price(Decimal("0.60"), Decimal("1.2")))
 HELLO = (Message("user", "Hello"),)
+
+ONE = st.builds(TokenLogprob, st.text(max_size=3), st.floats(-1e6, 0), st.just(()))
+TOKEN = st.builds(
+    TokenLogprob, st.text(max_size=3), st.floats(-1e6, 0), st.lists(ONE, max_size=2).map(tuple)
+)
+TOKENS = st.lists(TOKEN, max_size=3).map(Logprobs)
 
 DOLLARS = st.decimals(0, 1000, places=12)
 USAGES = st.builds(
@@ -65,7 +72,7 @@ COMPLETIONS = st.builds(
     notes=st.lists(TEXTS, max_size=2).map(tuple),
     origin=st.sampled_from(["live", "cache", "cassette"]),
     others=st.lists(TEXTS, max_size=2).map(tuple),
-    logprobs=st.lists(st.floats(-1e6, 0), max_size=3).map(tuple),
+    logprobs=TOKENS,
     billed_tries=st.integers(0, 9),
     value=st.none(),
     excerpt=TEXTS,
@@ -216,7 +223,9 @@ class TestRequest:
 
 
 USAGE = Usage(9, 2, 1, "exact", 1, Decimal(1), 1)
-COMPLETION = replace(WHOLE, notes=("a",), logprobs=(-0.5,), recorded=datetime.now(UTC))
+COMPLETION = replace(
+    WHOLE, notes=("a",), logprobs=Logprobs([TokenLogprob("a", -0.5)]), recorded=datetime.now(UTC)
+)
 REQUEST = Request(MODEL, (Message("user", (Text("a"),)),), {"n": 2})
 ERROR = errors.RateLimited("No.", "Wait.", status=429, retry_after=1.0)
 DAMAGED = [
@@ -278,6 +287,8 @@ class TestDamage:
             ("others", "ab"),
             ("others", [1]),
             ("logprobs", ["-1"]),
+            ("logprobs", [["a", "-1"]]),
+            ("logprobs", [["a", -1.0, [], []]]),
             ("origin", "moon"),
             ("billed_tries", True),
             ("billed_tries", -1),
@@ -338,3 +349,9 @@ def test_a_price_of_long_prompts_is_kept():
     request = Request(model, (Message("user", "Hi"),))
     again = codec.request_from_json(json.loads(json.dumps(codec.request_to_json(request))))
     assert (again.model.price, again.model.price.long.source) == (price, "there")
+
+
+def test_a_record_of_an_older_version_has_only_the_logarithms():
+    data = codec.completion_to_json(WHOLE) | {"logprobs": [-0.5, -1]}
+    found = codec.completion_from_json(data, WHOLE.request).logprobs
+    assert found == (TokenLogprob("", -0.5), TokenLogprob("", -1.0))

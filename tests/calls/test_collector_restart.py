@@ -9,6 +9,7 @@ import pytest
 from answers import REQUEST
 
 from mixmagic.calls.collector import Collector
+from mixmagic.core.logprobs import TokenLogprob
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta
 
@@ -46,7 +47,7 @@ def test_an_answer_is_whole_if_all_have_ended_and_were_counted(deltas, params, w
 
 def test_what_came_before_a_restart_does_not_count():
     shared = [
-        Delta("Hel", "hm", origin="cache", logprobs=(-1.0,)),
+        Delta("Hel", "hm", origin="cache", logprobs=(TokenLogprob("a", -1.0),)),
         Delta(note="a note", origin="cache"),
         Delta("x", choice=1, finish="length", origin="cache", tool="look", refusal=True),
         Delta(restarted=True),

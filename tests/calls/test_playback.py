@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.playback import deltas
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Delta, Request
 from mixmagic.errors import Stopped
+
+ONE = st.builds(TokenLogprob, st.text(max_size=3), st.floats(-1e6, 0), st.just(()))
+TOKEN = st.builds(
+    TokenLogprob, st.text(max_size=3), st.floats(-1e6, 0), st.lists(ONE, max_size=2).map(tuple)
+)
+TOKENS = st.lists(TOKEN, max_size=3).map(Logprobs)
 
 DAY = datetime(2026, 11, 18, 9, 30, tzinfo=UTC)
 TEXTS = st.text(max_size=60)
@@ -49,7 +56,7 @@ COMPLETIONS = st.builds(
     thinking=st.none() | SECONDS,
     notes=st.lists(st.text(min_size=1, max_size=9), max_size=3, unique=True).map(tuple),
     others=st.lists(TEXTS, max_size=3).map(tuple),
-    logprobs=st.lists(st.floats(-1e6, 0), max_size=3).map(tuple),
+    logprobs=TOKENS,
     billed_tries=st.integers(0, 9),
     recorded=st.none() | st.datetimes(timezones=st.just(UTC)),
 )

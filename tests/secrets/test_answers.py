@@ -96,6 +96,38 @@ def test_a_key_in_any_other_field_of_a_frame_is_shown_nowhere(session, together,
     assert leaks(*files(home)) == []
 
 
+def with_probabilities(*texts):
+    """Return the frames of an answer, each of one token with its probability."""
+    made = [chunk(text, None) for text in texts]
+    for frame, text in zip(made, texts, strict=True):
+        top = [{"token": text, "logprob": -0.5}, {"token": KEY, "logprob": -1}]
+        token = {"token": text, "logprob": -0.5, "top_logprobs": top}
+        frame["choices"][0]["logprobs"] = {"content": [token]}
+    return Answer([frames(*made, chunk("", "stop"))])
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+def test_a_key_is_not_in_the_tokens_with_probabilities(session, together, size):
+    parts = [KEY[at : at + size] for at in range(0, len(KEY), size)]
+    texts = ["It", " is ", *parts, " now", "!"]
+    together.plan = [with_probabilities(*texts)]
+    answer = session.ask("Hello", model="8x7b", logprobs=True)
+    assert answer.text == "It is [key] now!"
+    assert [each.logprob for each in answer.logprobs] == [-0.5] * len(texts)
+    spelled = "".join(each.token for each in answer.logprobs)
+    assert spelled.startswith("It is ")
+    assert len(spelled) < len("It is ") + 4
+    tops = [other.token for each in answer.logprobs for other in each.top]
+    assert leaks(spelled, repr(answer.logprobs), *tops) == []
+
+
+def test_tokens_without_a_key_are_all_there_even_if_they_begin_one(session, together):
+    texts = ["It", " is ", KEY[:3], KEY[1:3], "", " x"]
+    together.plan = [with_probabilities(*texts)]
+    answer = session.ask("Hello", model="8x7b", logprobs=True)
+    assert [each.token for each in answer.logprobs] == texts
+
+
 @pytest.mark.parametrize("echo", [BASIC, PASSWORD, f"{USER}:{PASSWORD}"])
 def test_a_gateway_s_password_is_not_in_an_answer(session, together, monkeypatch, echo):
     url = together.url.replace("://", f"://{USER}:{PASSWORD}@")

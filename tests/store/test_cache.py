@@ -18,6 +18,7 @@ import pytest
 from answers import ANSWER, REQUEST
 from databases import PAGE, noise, overwrite
 
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Price, Usage
 from mixmagic.store.cache import AnswerCache
 
@@ -61,7 +62,13 @@ def rows(cache: AnswerCache) -> int:
     [
         ANSWER,
         replace(ANSWER, text="größer 猫 \u2028 \x00 🎉", others=("zwei", ""), finish="tool_calls"),
-        replace(ANSWER, text="half \ud83d a pair", reasoning="hm", thinking=1.5, logprobs=(-0.5,)),
+        replace(
+            ANSWER,
+            text="half \ud83d a pair",
+            reasoning="hm",
+            thinking=1.5,
+            logprobs=Logprobs([TokenLogprob("a", -0.5)]),
+        ),
         replace(ANSWER, ttft=None, usage=Usage(1, 2, 1, charge=Decimal("0.01")), notes=("a", "b")),
     ],
 )

@@ -7,6 +7,8 @@ from typing import Any
 
 from mixmagic.backends import error_bodies, provider_errors, wire
 from mixmagic.backends.http import sse
+from mixmagic.backends.token_texts import TokenRedactor
+from mixmagic.core.logprobs import TokenLogprob
 from mixmagic.core.values import Delta, Request
 from mixmagic.errors import MixmagicError, StreamBroken, one_line
 from mixmagic.keys.credentials import Credentials
@@ -94,6 +96,7 @@ class ResponseReader:
         self._several = False  # True if a frame had pieces of more than one answer
         self._odd: Any = None  # the last frame with a message and no piece of an answer
         self._redactors: dict[int, tuple[Redactor, Redactor] | None] = {0: access.redactors()}
+        self._tokens: TokenRedactor | None = None  # of the first answer
         self._decoder: sse.Decoder | None = None
         self._repeated = RepeatedEvent()
         self._body: list[bytes] = []
@@ -206,6 +209,8 @@ class ResponseReader:
                 text, reasoning = (redactor.close() for redactor in redactors)
                 if text or reasoning:
                     yield Delta(text, reasoning, choice=choice)
+        if self._tokens is not None and (tokens := self._tokens.close()):
+            yield Delta(logprobs=tokens)
 
     def _keep(self, chunk: bytes) -> None:
         """Buffer bytes while the format is unknown, or of a body that is not a stream."""
@@ -346,7 +351,20 @@ class ResponseReader:
                 delta = delta._replace(text=shown)
             if delta.reasoning:
                 delta = delta._replace(reasoning=redactors[1].feed(delta.reasoning))
+        if delta.logprobs:
+            delta = delta._replace(logprobs=self._clean_tokens(delta))
         return delta
+
+    def _clean_tokens(self, delta: Delta) -> tuple[TokenLogprob, ...]:
+        """Return the tokens of a piece of the first answer without keys; others are not kept."""
+        if delta.choice:
+            return ()
+        if self._tokens is None:
+            redactors = self._access.redactors()
+            if redactors is None:
+                return delta.logprobs
+            self._tokens = TokenRedactor(redactors[0], self._access.redact)
+        return self._tokens.feed(delta.logprobs)
 
 
 def page(chunks: Iterable[bytes], longest: int = _LONGEST_PAGE) -> bytes:
