@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.store.ledger.ledger import Ledger
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
+    from mixmagic.tasks.history import History
     from mixmagic.tasks.plan import Plan
 
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
@@ -94,6 +95,7 @@ class Session(Defaults):
         from mixmagic.layers.fit import fit
         from mixmagic.layers.meter import meter
         from mixmagic.layers.notes import notes
+        from mixmagic.layers.remember import remember
         from mixmagic.layers.replay import replay
         from mixmagic.layers.resolve import resolve
         from mixmagic.layers.retry import retry
@@ -102,6 +104,7 @@ class Session(Defaults):
         place, settings = self._place(), self.settings
         # Outermost first.
         layers = [
+            remember(self.history.add),
             notes(settings),
             replay(lambda: self.player.tape(settings), self.catalog, self.backends.access.redact),
             resolve(self.catalog, self.available, self.backends.access.require),
@@ -349,6 +352,16 @@ class Session(Defaults):
         from mixmagic.calls.interrupts import Calls
 
         return Calls()
+
+    @cached
+    def history(self) -> History:
+        """The last prompts and answers."""
+        from mixmagic.tasks.history import History
+
+        def redact(value: Any) -> Any:  # the backends may have been replaced
+            return self.backends.access.redact(value)
+
+        return History(redact)
 
     @cached
     def chats(self) -> Chats:

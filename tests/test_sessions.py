@@ -262,7 +262,17 @@ def test_a_retry_waits_without_a_slot_of_its_own(session, together, monkeypatch)
 
     monkeypatch.setattr("mixmagic.layers.stack", spied)
     assert session.stream
-    order_of_layers = ["notes", "replay", "resolve", "cache", "fit", "meter", "retry", "throttle"]
+    order_of_layers = [
+        "remember",
+        "notes",
+        "replay",
+        "resolve",
+        "cache",
+        "fit",
+        "meter",
+        "retry",
+        "throttle",
+    ]
     assert order == order_of_layers
 
 
