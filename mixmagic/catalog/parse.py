@@ -84,6 +84,7 @@ def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, sour
     elif served_by.free:
         values["price"] = FREE
     _check_parameters(values)
+    json.dumps(values.get("formats", {}), allow_nan=False)  # it is sent as JSON, too
     for name in ("total_params", "active_params"):
         if name in values:
             values[name] = float(values[name])

@@ -110,6 +110,8 @@ class Dialect:
         most: The highest values of parameters, under our names: a higher one is lowered, with a
             note.
         any_root: True if the root of a schema may be of any type, not only an object.
+        formats: Further fields of a request for an answer in a format, such as a grammar, by the
+            format's name.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -120,6 +122,7 @@ class Dialect:
     refuses: tuple[str, ...] = ()
     most: Mapping[str, Any] = field(default_factory=dict, hash=False)
     any_root: bool = False
+    formats: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,7 @@ class Model:
         options: Settings for the backend.
         rename: As for a `Dialect`, for this model.
         refuses: As for a `Dialect`, for this model.
+        formats: As for a `Dialect`, for this model.
         most: As for a `Dialect`, for this model.
     """
 
@@ -255,6 +259,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rename: Mapping[str, str] = field(default_factory=dict, hash=False)
     refuses: tuple[str, ...] = ()
+    formats: Mapping[str, Any] = field(default_factory=dict, hash=False)
     most: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

@@ -306,6 +306,10 @@ class RequestBuilder:
         )
         request.control.urgent = True
         request.control.scope = self._scope
+        if options.format is not None and self.schema is None:
+            from mixmagic.structured.grammar import with_format
+
+            request = with_format(request, options.format)
         return self._continued(request, earlier) if earlier else request
 
     def remember(self, completion: Completion) -> None:

@@ -99,7 +99,9 @@ def test_the_cache_is_the_one_that_huggingface_hub_itself_uses(server, monkeypat
         with monkeypatch.context() as patch:
             for variable, value in variables.items():
                 patch.setenv(variable, value)
-            theirs = subprocess.check_output([sys.executable, "-c", script], text=True).strip()
+            theirs = subprocess.check_output(
+                [sys.executable, "-c", script], text=True, timeout=60
+            ).strip()
             assert str(hub.folder()) == theirs
 
 
