@@ -17,7 +17,7 @@ from mixmagic.core.values import Delta, Layer, Model, Provider, Request, Stream
 from mixmagic.errors import ImagesUnsupported, MissingKey
 
 # Models that a hint names, at most.
-_NAMED = 3
+_NAMED = 2
 
 
 def resolve(

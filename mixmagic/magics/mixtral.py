@@ -37,7 +37,8 @@ In one line: `%mixtral -m local What is a monad?`, or `answer = %mixtral …` to
 embedded model the default.
 
 `{{ expression }}` is replaced by its value: a DataFrame by its columns and first rows, a function
-by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`.
+by its source, an exception by its traceback, a file by `{{ open("notes.md").read() }}`. A figure,
+an image, the path of an image and an array of pixels are sent as images, to models that see them.
 `{{ error }}` is the last error of your cells, unless you have a variable of that name. `\\{{` is
 literal, and single braces are never touched. Your classes can define `_repr_prompt_()`.
 

@@ -55,8 +55,7 @@ def refusal(value: Any, text: str, name: str) -> BadArguments | None:
     """
     if kind := _media(value):
         return BadArguments(
-            f"`{name}` is {kind} ({_library(value)} {type(value).__name__}): only text and whole"
-            " images are sent.",
+            f"`{name}` is {kind} ({_library(value)} {type(value).__name__}) and cannot be sent.",
             _in_place_of_media(value, name),
         )
     if isinstance(value, bytes | bytearray) and not _is_text(value):
