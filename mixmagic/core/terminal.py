@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import shutil
 import sys
 import textwrap
@@ -46,6 +47,11 @@ def width() -> int | None:
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     except (AttributeError, ValueError):  # replaced, or closed
         return None
+
+
+def is_dumb() -> bool:
+    """Return True if the terminal obeys no control sequences."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def fold(text: str, columns: int | None) -> str:

@@ -167,10 +167,12 @@ class SingleOutputRenderer:
 class TerminalRenderer:
     """Writes the text to a terminal while it streams, without control sequences."""
 
-    interval = _FRAME
-
     def __init__(self) -> None:
         self._progress = self._begun = False
+
+    @property
+    def interval(self) -> float:
+        return _FRAME
 
     def draw(self, text: str, progress: str) -> None:
         if text:
@@ -178,7 +180,7 @@ class TerminalRenderer:
                 self._clear()
             self._begun = True
             terminal.write(plain(text))
-        elif progress and not self._begun and sys.stdout.isatty():
+        elif progress and not self._begun and terminal.width() and not terminal.is_dumb():
             self._clear()
             terminal.write(plain(progress))
             self._progress = True
@@ -197,7 +199,8 @@ class TerminalRenderer:
         self.discard("")
         for number, other in enumerate(completion.others, 2):
             terminal.write(f"\n\nAnswer {number}:\n{plain(other)}")
-        terminal.write("\n\n" * self._begun + completion.footer(session) + "\n")
+        footer = terminal.fold(completion.footer(session), terminal.width())
+        terminal.write("\n\n" * self._begun + footer + "\n")
 
     def discard(self, what: str) -> None:
         if self._progress:
@@ -216,11 +219,16 @@ def renderer(
 
     Args:
         shell: IPython's shell.
-        live: The user's setting; `None` to detect it.
+        live: The user's setting; `None` to detect it. If false, a terminal gets the text as it is.
         form: The format, for front ends that show more than text.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
+        if live is not False and form in (FORMATS["markdown"], FORMATS["code"]):
+            from mixmagic.display import rich_terminal
+
+            if rich_terminal.usable():
+                return rich_terminal.RichRenderer()
         return TerminalRenderer()
     if live is None:
         live = _is_watched(kernel) and not _starts_in_console()

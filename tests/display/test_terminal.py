@@ -30,16 +30,16 @@ OWN = re.compile(rb"\r\x1b\[K|\x1b\[\?12l|\x1b\[\?25h")
 class Terminal:
     """IPython in a pseudo-terminal."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, size: tuple[int, int] = (50, 200), **environment: str) -> None:
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, *OPTIONS, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
         )
         os.close(slave)
         self.seen = b""
@@ -80,8 +80,9 @@ class Terminal:
 def terminal(together):
     opened = []
 
-    def open_terminal(*words: str) -> Terminal:
-        opened.append(Terminal(*words))
+    def open_terminal(*words: str, **environment: str) -> Terminal:
+        environment = {"MIXMAGIC_LIVE": "0"} | environment
+        opened.append(Terminal(*words, **environment))
         return opened[-1]
 
     yield open_terminal
