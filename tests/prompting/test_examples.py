@@ -76,7 +76,7 @@ def test_answers_that_are_data_are_json():
         (pd.DataFrame({"a1": [1], "b1": [2], "c1": [3]}), r"x has 3 columns \(a1, b1, c1\)"),
         (pd.DataFrame([["a", "b"]], columns=["t", "t"]), r"x has 2 columns \(t, t\)"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_an_error_names_what_is_wrong(value, says):
     with pytest.raises(BadArguments, match=says) as caught:
