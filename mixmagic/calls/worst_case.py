@@ -123,12 +123,8 @@ def worst_case(request: Request) -> WorstCase:
     if name in limits:
         # Providers differ in which of several limits they obey.
         longest = limit = max(limits.values())
-    elif model.context is not None:
-        # An estimate of the prompt can be several times too high.
-        longest = max(model.context - (prompt.tokens if prompt.exact else 1), 1)
-        # The limit that is sent must leave room for the prompt. A prompt that is much longer than
-        # estimated is refused; otherwise every answer would lose half of its room.
-        limit = max(model.context - most, (model.context - prompt.tokens) // 2, 1)
+    elif (bounds := _room(model, prompt, most)) is not None:
+        longest, limit = bounds
     else:
         reason = f"nothing limits what {model.name} may answer"
         limit = UNLIMITED if model.price.output else None
@@ -140,6 +136,26 @@ def worst_case(request: Request) -> WorstCase:
         return WorstCase(most, completion, None, reason, "Ask for less", answers)
     needed = cost if limit == longest else model.price.most(most, limit * answers)
     return WorstCase(most, completion, cost, answers=answers, limit=limit, most=needed)
+
+
+def _room(model: Model, prompt: tokens.Count, most: int) -> tuple[int, int] | None:
+    """Return the most tokens that an answer can have, and the limit to send; `None` if unknown.
+
+    Args:
+        model: The model.
+        prompt: The tokens of the prompt.
+        most: The tokens of the prompt, and of the answer's form, at most.
+    """
+    if model.context is None:
+        return None if model.answer is None else (model.answer, model.answer)
+    # An estimate of the prompt can be several times too high.
+    longest = max(model.context - (prompt.tokens if prompt.exact else 1), 1)
+    # The limit that is sent must leave room for the prompt. A prompt that is much longer than
+    # estimated is refused; otherwise every answer would lose half of its room.
+    limit = max(model.context - most, (model.context - prompt.tokens) // 2, 1)
+    if model.answer is not None:  # a higher limit is refused
+        return min(longest, model.answer), min(limit, model.answer)
+    return longest, limit
 
 
 def with_limit(request: Request, limit: int) -> Request:

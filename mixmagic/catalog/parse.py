@@ -75,8 +75,9 @@ def model(row: Mapping[str, Any], served_by: Provider, known: Model | None, sour
         source: The source of a price that does not name its own.
     """
     values = _fields(Model, row)
-    if values.get("context", 1) < 1:
-        values["context"] = None  # not a number of tokens: unknown
+    for name in ("context", "answer"):
+        if values.get(name, 1) < 1:
+            values[name] = None  # not a number of tokens: unknown
     if "price" in values:
         values["price"] = _price(values["price"], source)
         # The day on which the old price was checked does not apply to the new one.

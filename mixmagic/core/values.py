@@ -210,6 +210,7 @@ class Model:
         provider: The provider that serves it.
         aliases: Short names.
         context: Tokens of prompt and answer together, at most; `None` if unknown.
+        answer: Tokens of an answer, at most; `None` if unknown, or if only the context limits it.
         price: Dollars per million tokens; `None` if unknown.
         languages: ISO 639-1 codes.
         architecture: In words.
@@ -239,6 +240,7 @@ class Model:
     provider: Provider
     aliases: tuple[str, ...] = ()
     context: int | None = None
+    answer: int | None = None
     price: Price | None = None
     languages: tuple[str, ...] = ()
     architecture: str = ""

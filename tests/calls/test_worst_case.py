@@ -397,3 +397,17 @@ def test_without_a_limit_only_the_budgets_limit_an_answer():
     assert worst_case(asked(Model("m", ACME, price=free))).limit is None, (
         "no limit makes it cheaper"
     )
+
+
+def test_an_answer_is_no_longer_than_its_model_writes():
+    """A provider refuses a higher limit than that, which a budget would allow."""
+    luna = Catalog().resolve("openai:gpt-6-luna")
+    assert luna.answer == 128_000
+    found = worst_case(Request(luna, (Message("user", "Hi"),)))
+    assert (found.completion_tokens, found.limit) == (128_000, 128_000)
+    short = replace(luna, context=1_000)
+    assert worst_case(Request(short, (Message("user", "Hi"),))).completion_tokens < 1_000
+    unknown = replace(luna, context=None)
+    assert worst_case(Request(unknown, (Message("user", "Hi"),))).limit == 128_000
+    own = worst_case(Request(luna, (Message("user", "Hi"),), {"max_tokens": 5}))
+    assert own.completion_tokens == 5

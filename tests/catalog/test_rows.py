@@ -75,8 +75,10 @@ def test_every_row_says_where_its_figures_come_from():
         assert row.source, row.name
         assert row.checked, row.name
         capable = (row.images, row.schema, row.thinking) != (None, None, None)
-        known = re.search(r"capabilities: |the model's card", row.source)
+        known = re.search(r"capabilities|the model's card", row.source)
         assert known or row.provider.schema is not None or not capable, row.name
+        assert row.answer is None or "longest answer: " in row.source, row.name
+        assert row.answer is None or row.answer < row.context, row.name
 
 
 @pytest.mark.parametrize("alias", ["8x7b", "8x22b", "disco"])
