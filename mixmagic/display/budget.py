@@ -126,9 +126,11 @@ def plan_table(plan: Plan) -> Table:
     request, model, most = plan.request, plan.request.model, plan.worst_case
     prompt = f"{plan.prompt.tokens:,} tokens"
     if not plan.prompt.exact:
-        prompt = f"about {prompt}, at most {plan.prompt.most:,}"
+        prompt = f"at most {plan.prompt.most:,} tokens, likely {plan.prompt.tokens:,}"
     origins = {0: "assumed", 1: "one earlier answer"}
     known = origins.get(plan.answers, f"the mean of {plan.answers:,} answers")
+    if plan.answers and plan.answer < plan.usual:
+        known += f" had {plan.usual:,}" if plan.answers == 1 else f" is {plan.usual:,}"
     bound = "" if plan.limit is None else f"at most {plan.limit:,} tokens, "
     several = "" if most.answers == 1 else f"{most.answers:,}, each "
     rows = [
@@ -160,7 +162,7 @@ def plan_table(plan: Plan) -> Table:
         notes.append(
             "If the answer does not match its schema, a second attempt may more than double this."
         )
-    return Table(["", "dry run"], rows, "\n".join(notes))
+    return Table(["dry run", "estimate"], rows, "\n".join(notes))
 
 
 def _images(request: Request) -> str:

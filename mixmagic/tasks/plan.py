@@ -25,9 +25,10 @@ class Plan:
         request: The call, as it would be sent now: a budget may lower its `max_tokens`.
         prompt: Tokens of the prompt.
         worst_case: The most that it can take and cost.
-        answer: Likely tokens of each answer.
+        answer: Likely tokens of each answer: `usual`, or the limit if that is lower.
+        usual: The mean tokens of the model's earlier answers; an assumption if there are none.
         limit: Their limit; `None` if there is none.
-        answers: Number of earlier answers that `answer` is the mean of; 0 if it is assumed.
+        answers: Number of those earlier answers.
         likely: Likely cost in US dollars; `None` if the price is unknown.
         balances: The balances of the limits that apply to it.
         refused: The balance that forbids the call, if any.
@@ -40,6 +41,7 @@ class Plan:
     prompt: Count
     worst_case: WorstCase
     answer: int
+    usual: int
     limit: int | None
     answers: int
     likely: Decimal | None
@@ -86,8 +88,8 @@ def plan(
     limit = request.params.get("max_tokens")
     if most.completion_tokens is not None:
         limit = most.completion_tokens // most.answers
-    answer = round(answered / answers) if answers else _USUAL
-    answer = answer if limit is None else min(answer, limit)
+    usual = round(answered / answers) if answers else _USUAL
+    answer = usual if limit is None else min(usual, limit)
     usage = Usage(prompt.tokens, answer * most.answers)
     likely = None if model.price is None else model.price.cost(usage)
     return Plan(
@@ -95,6 +97,7 @@ def plan(
         prompt,
         most,
         answer,
+        usual,
         limit,
         answers,
         likely,

@@ -311,3 +311,12 @@ def test_a_refused_call_binds_nothing(desk):
     desk.run("refused = 'as it was'")
     desk.run("%%mixtral -o refused\nHi", refusal(402, {"error": {"message": "no"}}))
     assert desk.value("refused") == "as it was"
+
+
+def test_a_comment_behind_the_options_is_left_out(desk):
+    for line in ("%%mixtral # a note", "%%mixtral -t 0 # a note", "%%mixtral #note"):
+        assert desk.run(f"{line}\nHi", HELLO).status == "ok"
+        assert desk.sent["messages"] == [{"role": "user", "content": "Hi\n"}]
+    assert desk.run("%%mixtral a note\nHi", HELLO).status == "error"
+    assert desk.run("%mixtral # Tea", HELLO).status == "ok"
+    assert desk.sent["messages"] == [{"role": "user", "content": "# Tea"}]

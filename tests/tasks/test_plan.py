@@ -9,6 +9,7 @@ import pytest
 from server import Answer
 from server import together as pieces
 
+from mixmagic.calls.tokens import Count
 from mixmagic.core.money import Price
 from mixmagic.display.budget import plan_table
 from mixmagic.errors import ContextTooLong, StreamBroken
@@ -36,6 +37,24 @@ def test_a_plan_has_the_most_and_the_likely(session):
 def test_the_table_says_where_the_likely_answer_comes_from(session, answers, words):
     plan = replace(session.plan(session.request("Hi", model="local")), answers=answers)
     assert words in str(plan_table(plan))
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [(1, "(one earlier answer had 412)"), (9, "(the mean of 9 answers is 412)")],
+)
+def test_a_mean_above_the_limit_is_told(session, answers, words):
+    plan = session.plan(session.request("Hi", model="8x7b", max_tokens=100))
+    table = str(plan_table(replace(plan, answers=answers, usual=412)))
+    assert f"at most 100 tokens, likely 100 {words}" in table
+    assert "412" not in str(plan_table(replace(plan, answers=answers, answer=100, usual=100)))
+
+
+def test_the_table_has_no_empty_head_and_says_what_is_likely(session):
+    plan = session.plan(session.request("Hi", model="ollama:8x7b"))
+    table = plan_table(replace(plan, prompt=Count(5, 123, exact=False)))
+    assert table.columns == ["dry run", "estimate"]
+    assert ["prompt", "at most 123 tokens, likely 5"] in table.rows
 
 
 def test_several_answers_cost_several_times_as_much(session):

@@ -124,6 +124,7 @@ class Question:
         given = vars(parser.parse_args(words))
         if cell is not None and rest:
             refuse_keys(rest)
+        if cell is not None and rest and not rest.startswith("#"):  # a comment
             raise BadArguments(
                 f"{parser.prog} does not take {rest!r:.60} on its line.",
                 f"The prompt goes below the {parser.prog} line; -m names a model.",

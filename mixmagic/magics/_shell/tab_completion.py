@@ -183,9 +183,10 @@ class _TabCompletion:
         if not name["owners"]:
             if not name["last"]:
                 return _Offer.of("variable", "", sorted(self._visible_variables()))
-            own = _sorted(self._shell.user_ns, name["last"])
-            others = [each for each in _sorted(dir(builtins), name["last"]) if each not in own]
-            return _Offer.of("variable", name["last"], [*own, *others])
+            own, all_ = self._visible_variables(), {*self._shell.user_ns, *dir(builtins), "error"}
+            groups = own, all_ - own.keys()
+            names = [each for group in groups for each in _sorted(group, name["last"])]
+            return _Offer.of("variable", name["last"], names)
         first, *others = name["owners"].rstrip(".").split(".")
         if first not in self._shell.user_ns:
             return None
