@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernel
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 # The packages of the extras `local` and `tokens`.
-EXTRAS = ("xllamacpp", "filelock", "sentencepiece", "mistral_common")
+EXTRAS = ("xllamacpp", "filelock", "sentencepiece")
 
 
 def replay(notebook: Path, **env: str) -> None:

@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +41,8 @@ _JOINED = re.compile(
     rb"(?:[aeiou][a-ik-npr-vx-z]|[b-dfghj-nprstz][aeiou]| [!-/:-~]|  (?= )).?", re.DOTALL
 )
 
-# The tokenizers' names in the catalog, and their files in mistral-common.
+# The tokenizers' names in the catalog, and their files, which are Mistral AI's.
+_FOLDER = Path(__file__).parent / "tokenizers"
 _FILES = {
     "mistral-v1": "tokenizer.model.v1",
     "mistral-v3": "mistral_instruct_tokenizer_240323.model.v3",
@@ -117,7 +117,7 @@ _memo = Memo()
 def count(messages: Sequence[Message], model: Model) -> Count:
     """Return the tokens of a conversation with the model's chat template, as a prompt.
 
-    The count is exact for Mistral's tokenizers v1 and v3 with the packages of the extra `tokens`,
+    The count is exact for Mistral's tokenizers v1 and v3 with the package of the extra `tokens`,
     if their template can express the conversation: it begins and ends with the user, system prompts
     aside. It is exact for an embedded model that is loaded (`mixmagic.Session.count` loads it).
     Otherwise, and for images, it is an estimate. Neither includes what a provider adds: tools, a
@@ -311,7 +311,7 @@ def _encoded(encode: _Encode, texts: list[tuple[str, int]], more: int = 0) -> in
 
 
 def _encoder(tokenizer: str) -> _Encode | None:
-    """Return the encoder of a tokenizer; `None` if it is unknown, or its packages are missing."""
+    """Return the encoder of a tokenizer; `None` if it is unknown, or its package is missing."""
     if tokenizer not in _FILES or time.monotonic() < _missing_until.get(tokenizer, 0.0):
         return None
     encode = lazy.get_or_make(_loaded, tokenizer, lambda: _load_encoder(_FILES[tokenizer]))
@@ -321,12 +321,9 @@ def _encoder(tokenizer: str) -> _Encode | None:
 
 
 def _load_encoder(file: str) -> _Encode | None:
-    """Return the encoder of a file of mistral-common, without its import, which takes 0.5 s."""
-    spec = find_spec("mistral_common")
-    if spec is None or not spec.submodule_search_locations:
-        return None
+    """Return the encoder of a tokenizer's file; `None` if sentencepiece is missing."""
     try:
-        model = Path(spec.submodule_search_locations[0], "data", file).read_bytes()
+        model = (_FOLDER / file).read_bytes()
         sentencepiece = lazy.load("sentencepiece")
         encode: _Encode = sentencepiece.SentencePieceProcessor(model_proto=model).encode
         encode(b"")  # an empty file fails at the first use

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
+import hashlib
 import itertools
 import re
 import shutil
@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import mistral_common
 import pytest
 from conversations import (
     CONVERSATIONS,
@@ -239,11 +240,10 @@ def unloaded(monkeypatch):
     monkeypatch.setattr(tokens, "_missing_until", {})
 
 
-@pytest.mark.parametrize("package", ["sentencepiece", "mistral_common"])
-def test_without_a_package_it_is_an_estimate(package, unloaded, monkeypatch):
+def test_without_the_package_it_is_an_estimate(unloaded, monkeypatch):
     messages = talk("u: Hello")
     with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, package, None)  # as if it were not installed
+        patched.setitem(sys.modules, "sentencepiece", None)  # as if it were not installed
         assert count(messages, V1) == count(messages, UNKNOWN)
         assert not count_text("Hello", V3).exact
     tokens._missing_until.clear()  # some seconds later
@@ -253,7 +253,7 @@ def test_without_a_package_it_is_an_estimate(package, unloaded, monkeypatch):
 def test_a_missing_package_is_not_looked_for_at_each_count(unloaded, monkeypatch):
     looked, load = [], tokens._load_encoder
     monkeypatch.setattr(tokens, "_load_encoder", lambda file: looked.append(file) or load(file))
-    monkeypatch.setitem(sys.modules, "mistral_common", None)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
     for number in range(20):
         assert not count_text(f"Hello {number}", V1).exact
     assert len(looked) == 1
@@ -261,20 +261,14 @@ def test_a_missing_package_is_not_looked_for_at_each_count(unloaded, monkeypatch
 
 @pytest.mark.parametrize("content", [None, b"", b"no model", "half"])
 def test_a_file_that_is_missing_or_broken_is_an_estimate(content, unloaded, tmp_path, monkeypatch):
-    name = tokens._FILES["mistral-v1"]
-    found = importlib.util.find_spec("mistral_common")
-    [there] = found.submodule_search_locations
-    (tmp_path / "data").mkdir()
+    name, there = tokens._FILES["mistral-v1"], tokens._FOLDER
     if content == "half":
-        content = Path(there, "data", name).read_bytes()[:200_000]
+        content = (there / name).read_bytes()[:200_000]
     if content is not None:
-        (tmp_path / "data" / name).write_bytes(content)
-    fake = importlib.util.spec_from_file_location(
-        "mistral_common", tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)]
-    )
-    monkeypatch.setattr(tokens, "find_spec", lambda _: fake)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(tokens, "_FOLDER", tmp_path)
     assert not count(talk("u: Hello"), V1).exact
-    shutil.copy(Path(there, "data", name), tmp_path / "data")
+    shutil.copy(there / name, tmp_path)
     tokens._missing_until.clear()  # some seconds later
     assert count(talk("u: Hello"), V1) == Count(9, 9, exact=True)
 
@@ -347,8 +341,18 @@ def test_many_messages_take_time_in_proportion():
 def test_the_extra_has_what_is_needed():
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     [extra] = re.findall(r"^tokens = \[(.*)\]$", project, re.MULTILINE)
-    assert "mistral-common" in extra
     assert "sentencepiece" in extra
+
+
+def test_the_tokenizers_are_mistrals_own_unchanged_and_attributed():
+    """With their license, and equal to the files that mistral-common has."""
+    theirs = Path(mistral_common.__file__).parent / "data"
+    notice = (tokens._FOLDER / "NOTICE").read_text("utf-8")
+    for name in tokens._FILES.values():
+        content = (tokens._FOLDER / name).read_bytes()
+        assert content == (theirs / name).read_bytes()
+        assert f"sha256 {hashlib.sha256(content).hexdigest()}  {name}" in notice
+    assert "Apache License, Version 2.0" in notice
 
 
 def test_examples_hold():
