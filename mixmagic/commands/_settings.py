@@ -64,13 +64,13 @@ def _budgets(session: Session, *, in_shell: bool) -> Iterator[tuple[str, str, st
 
     sources = session.settings.sources
     shown = [limit for limit in session.limits() if not (in_shell and limit.per == "session")]
+    if not any(limit.per == "session" for limit in shown):
+        yield "budget", "not set", ""
     for limit in shown:
         title = "budget" if limit.per == "session" else f"budget per {limit.per}"
         of_settings = limit.raised_by.startswith("budget_")
         origin = sources.get(f"budget_{limit.per}", "") if of_settings else "%mixmagic budget"
         yield title, format_dollars(limit.dollars), origin
-    if not any(limit.per == "session" for limit in shown):
-        yield "budget", "not set", ""
 
 
 def _others(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from traitlets import Any as Any_
-from traitlets import Float, Int, Unicode
+from traitlets import Float, Int, TraitError, Unicode
 
 if TYPE_CHECKING:  # imported when a command runs: `%load_ext` stays light
     from mixmagic.magics._shell.hooks import Hooks
@@ -22,9 +22,16 @@ class _Default:
 
     def set(self: Any, obj: Any, value: Any) -> None:
         from mixmagic.commands.set import checked
+        from mixmagic.errors import MixmagicError
 
         value = self._validate(obj, value)
-        value = None if value is None else checked(obj.session, self.name, value)
+        try:
+            value = None if value is None else checked(obj.session, self.name, value)
+        except MixmagicError as error:
+            if obj.in_profile:
+                raise
+            # IPython logs the message alone.
+            raise TraitError(f"{error.message} {error.hint}") from None
         obj.session.set_default(self.name, value, by_profile=obj.in_profile)
 
 

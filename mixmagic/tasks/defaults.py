@@ -225,7 +225,11 @@ class Defaults(Configured):
         recorded = self.player.in_use(settings)
         of_profile = name in self._of_profile
         if name in self._own and not (recorded and of_profile):
-            return "IPython profile" if of_profile else "this session"
+            own = "IPython profile" if of_profile else "this session"
+            same = getattr(settings, name) == self._own[name]
+            return (
+                f"{own} and {settings.sources[name]}" if same and name in settings.sources else own
+            )
         if recorded:
             return "mixmagic.toml" if name in settings.beside else "default"
         return settings.sources.get(name, "default")
