@@ -218,7 +218,11 @@ class Lab:
 class Notebook(Lab):
     """A page of Notebook 7, which shows one notebook."""
 
-    own_errors = (*Lab.own_errors, "Cannot read properties of undefined (reading 'schema')")
+    own_errors = (
+        *Lab.own_errors,
+        "Cannot read properties of undefined (reading 'schema')",
+        "Command 'filebrowser:open-path' not registered.",  # of a page that is loaded again
+    )
 
     def load(self) -> None:
         """Do nothing: there is no page without a notebook."""

@@ -49,8 +49,7 @@ def run(
     view = renderer(shell, live=session.settings.live, form=form)
     earlier = earlier_calls(session, options.chat)
     _stop_earlier_runs(session, builder)
-    cell = f"In[{shell.execution_count}]" if shell is not None else ""
-    background = Background(session.calls.next_number(), options.out or "", cell)
+    background = Background(session.calls.next_number(), options.out or "", _cell_name(shell))
     if not updates_are_seen(shell, view):
         call = BackgroundCall(
             lambda: _with_value(ask(request, view)), request, background, session.calls
@@ -84,6 +83,14 @@ def run(
     keep(call)
     call.start()
     return call
+
+
+def _cell_name(shell: Any) -> str:
+    """Return the running cell as its prompt has it; empty if it has none."""
+    # The shell's own count is already that of the next cell, since IPython 9.
+    ran = getattr(getattr(shell, "displayhook", None), "exec_result", None)
+    number = getattr(ran, "execution_count", None)
+    return "" if number is None else f"In[{number}]"
 
 
 def earlier_calls(session: Session, chat: str | None) -> list[BackgroundCall]:
