@@ -155,3 +155,12 @@ def test_what_is_given_is_not_changed():
 
 def test_examples_hold():
     assert doctest.testmod(params).failed == 0
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_only_messages_of_the_user_have_images(role):
+    image = Image(b"\x89PNG")
+    talk = [Message("user", "Hi"), Message(role, (Text("Look: "), image)), Message("user", "So?")]
+    with pytest.raises(BadArguments, match=f"the role {role} cannot have an image"):
+        conversation(talk, None)
+    assert conversation([Message("user", (image,))], "Be brief.")[1].images == (image,)
