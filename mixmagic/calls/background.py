@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.calls.completion import Completion
 from mixmagic.core import lazy
+from mixmagic.core.control import Background
 from mixmagic.core.terminal import encodable
-from mixmagic.core.values import Background, Request
+from mixmagic.core.values import Request
 from mixmagic.errors import MixmagicError, Stopped, counted
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 if TYPE_CHECKING:
+    from mixmagic.core.control import CachePolicy
     from mixmagic.core.money import Budget, Dollars
-    from mixmagic.core.values import CachePolicy
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -1,27 +1,24 @@
-"""Values of a call: plain data without I/O; all but `Control` is frozen.
+"""Values of a call: plain, frozen data without I/O.
 
-May import `cancel`, `logprobs`, `money`, `image_size` and `errors`; every module may import it.
+May import `control`, `image_size`, `logprobs`, `money` and `errors`; every module may import it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from mixmagic.core.cancel import Stop
+from mixmagic.core.control import Control
 from mixmagic.core.image_size import image_size
 from mixmagic.core.logprobs import TokenLogprob
-from mixmagic.core.money import Budget, Price, Usage
+from mixmagic.core.money import Price, Usage
 from mixmagic.errors import MixmagicError
 
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["live", "cache", "cassette"]
-CachePolicy = Literal["auto", "use", "off", "refresh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,86 +286,6 @@ class Model:
     def about(self) -> str:
         """The caveat and the note, in one line."""
         return " · ".join(filter(None, (self.caveat, self.note)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Background:
-    """A cell that runs in the background: an interrupt does not stop its calls, `stop` does.
-
-    Attributes:
-        number: Its number among the calls of the session.
-        name: The variable of `-o`; empty if there is none.
-        cell: The name of the cell, such as `In[3]`.
-        stop: Set it to end the cell's calls, also those that it has not begun yet.
-    """
-
-    number: int
-    name: str = ""
-    cell: str = ""
-    stop: Stop = field(default_factory=Stop, repr=False)
-
-
-@dataclass(slots=True, eq=False)
-class Control:
-    """Settings of one call that cannot change its answer: never compared, part of no key.
-
-    Attributes:
-        stop: Set it, from any thread, to end the call.
-        deadline: When the call must be over, on the monotonic clock. The outermost layer sets it,
-            on a copy, from `timeout`.
-        timeout: Seconds that the call may take in all; the settings' `total_timeout` if `None`.
-        budget: Limit of what the call may cost, shared by all calls that carry it.
-        notes: Notes on the call that are known before it is made, for the user to read.
-        tag: The ledger's `tag` column: the cell or task that made the call.
-        job: The ledger's `job` column: the id of the job that the call belongs to.
-        cache: Use of the answer cache: `auto` for repeatable questions alone, `use` for all,
-            `off`, or `refresh` to ask again and store the new answer.
-        keep: Called with a whole `Completion`; returns False if the cache must not store it.
-        on_end: Called with the `Completion` before the ledger records the end of the call.
-        pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
-        urgent: True if a person waits for the answer: the call goes before those that wait.
-        background: The background cell that makes the call; `None` if none does.
-        scope: The scope of the cell that makes the call, for the cassette; that of the running cell
-            if empty.
-        chosen_by: `default` or `task NAME` if the call names no model, and neither does its
-            notebook: a cassette files it under that, since the default may change.
-    """
-
-    stop: Stop = field(default_factory=Stop, repr=False)
-    deadline: float = math.inf
-    timeout: float | None = None
-    budget: Budget | None = None
-    notes: tuple[str, ...] = ()
-    tag: str = ""
-    job: str = ""
-    cache: CachePolicy = "auto"
-    keep: Callable[[Any], bool] | None = field(default=None, repr=False)
-    on_end: Callable[[Any], None] | None = field(default=None, repr=False)
-    pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
-    urgent: bool = False
-    background: Background | None = None
-    scope: str = ""
-    chosen_by: str = ""
-
-    def again(self) -> Control:
-        """Return the control of a further call: a new stop, no deadline, no callbacks."""
-        return Control(**self._portable)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as `again`: locks, callbacks and this machine's clock stay here."""
-        return _control, (self._portable,)
-
-    @property
-    def _portable(self) -> dict[str, Any]:
-        """The values that mean the same in another call and in another process."""
-        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent", "background",
-                 "scope", "chosen_by")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
-
-
-def _control(values: dict[str, Any]) -> Control:
-    """Return a control that was pickled."""
-    return Control(**values)
 
 
 @dataclass(frozen=True, slots=True)

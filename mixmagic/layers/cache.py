@@ -20,7 +20,8 @@ from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.events import Event
 from mixmagic.calls.interrupts import Calls
-from mixmagic.core.values import CachePolicy, Delta, Layer, Model, Request, Stream, Timing
+from mixmagic.core.control import CachePolicy
+from mixmagic.core.values import Delta, Layer, Model, Request, Stream, Timing
 from mixmagic.errors import Stopped
 from mixmagic.layers.flights import Flight, Flights
 from mixmagic.store.cache import AnswerCache

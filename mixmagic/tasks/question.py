@@ -8,11 +8,12 @@ from typing import Any, get_args
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import task_preset
+from mixmagic.core.control import CachePolicy, Control
 from mixmagic.core.keywords import Parameters
 from mixmagic.core.money import Budget, parse_dollars
 from mixmagic.core.params import Prompt, check, conversation, is_number
 from mixmagic.core.settings import PARAMETERS
-from mixmagic.core.values import CachePolicy, Control, Message, Model, Request
+from mixmagic.core.values import Message, Model, Request
 from mixmagic.errors import BadArguments, counted
 from mixmagic.prompting.parts import with_parts
 from mixmagic.structured.openai_strict import response_format

@@ -27,9 +27,10 @@ from mixmagic.calls.codec import (
 )
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.identity import cassette_key
+from mixmagic.core.control import Control
 from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Price, Usage
-from mixmagic.core.values import Control, Image, Message, Model, Provider, Request, Text
+from mixmagic.core.values import Image, Message, Model, Provider, Request, Text
 from mixmagic.errors import MixmagicError, Stopped, UnreadableRecord
 
 KEY = "canary-key-4711"

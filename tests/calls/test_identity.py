@@ -21,18 +21,10 @@ from hypothesis import strategies as st
 
 from mixmagic.calls import identity
 from mixmagic.calls.identity import cache_key, cassette_key, image_hash, normalized_url
+from mixmagic.core.control import Control
 from mixmagic.core.money import Budget, Price
 from mixmagic.core.params import check
-from mixmagic.core.values import (
-    Control,
-    Dialect,
-    Image,
-    Message,
-    Model,
-    Provider,
-    Request,
-    Text,
-)
+from mixmagic.core.values import Dialect, Image, Message, Model, Provider, Request, Text
 
 URL = "https://api.acme.example/v1"
 ACME = Provider("acme", "Acme", base_url=URL)

@@ -8,18 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from mixmagic.core.control import Control
 from mixmagic.core.money import Budget, Price
-from mixmagic.core.values import (
-    Control,
-    Delta,
-    Dialect,
-    Image,
-    Message,
-    Model,
-    Provider,
-    Request,
-    Text,
-)
+from mixmagic.core.values import Delta, Dialect, Image, Message, Model, Provider, Request, Text
 
 ACME = Provider("acme", "Acme")
 MODEL = Model("org/Model-1", ACME, aliases=("one",))

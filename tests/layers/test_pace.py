@@ -18,8 +18,9 @@ from limiters import Bucket, Fixed, Sliding, Strict
 from virtual_clock import Clock, Core
 
 from mixmagic.catalog import Catalog
+from mixmagic.core.control import Control
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Control, Delta, Message, RateLimits, Request
+from mixmagic.core.values import Delta, Message, RateLimits, Request
 from mixmagic.errors import ProviderError, RateLimited, Unavailable
 from mixmagic.layers import retry as retry_module
 from mixmagic.layers import stack

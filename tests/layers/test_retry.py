@@ -15,9 +15,10 @@ from server import together as pieces
 from virtual_clock import Clock
 
 from mixmagic.catalog import Catalog
+from mixmagic.core.control import Control
 from mixmagic.core.money import Usage
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Control, Delta, Message, Request
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.errors import MixmagicError, RateLimited, Stopped, Unavailable
 from mixmagic.layers import retry as module
 from mixmagic.layers.retry import retry

@@ -15,7 +15,8 @@ import pytest
 from virtual_clock import Clock
 
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Control, Delta, Message, RateLimits, Request
+from mixmagic.core.control import Control
+from mixmagic.core.values import Delta, Message, RateLimits, Request
 from mixmagic.errors import RateLimited, Stopped, TotalTimedOut
 from mixmagic.layers import throttle as module
 from mixmagic.layers.throttle import throttle

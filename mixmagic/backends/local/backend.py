@@ -19,9 +19,10 @@ from mixmagic.backends import provider_errors, wire
 from mixmagic.backends.local import gguf, hub, weights
 from mixmagic.backends.local.engine import EngineFailed, EngineProcess, EngineStream, cores
 from mixmagic.calls import tokens
+from mixmagic.core.control import Control
 from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import Settings
-from mixmagic.core.values import Control, Delta, Message, Model, Provider, Request, Stream
+from mixmagic.core.values import Delta, Message, Model, Provider, Request, Stream
 from mixmagic.errors import (
     BadArguments,
     MissingPackage,

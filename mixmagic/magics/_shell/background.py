@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.calls.background import BackgroundCall
-from mixmagic.core.values import Background
+from mixmagic.core.control import Background
 from mixmagic.display.renderers import Renderer, renderer, updates_are_seen
 from mixmagic.errors import Stopped
 

@@ -13,7 +13,8 @@ from mixmagic.commands._parser import Parser, checked, models, unescaped
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
-    from mixmagic.core.values import CachePolicy, Message, Part
+    from mixmagic.core.control import CachePolicy
+    from mixmagic.core.values import Message, Part
     from mixmagic.display.formats import Format
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema

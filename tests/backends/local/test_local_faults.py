@@ -17,7 +17,8 @@ from mixmagic.backends.local.backend import _frames
 from mixmagic.backends.local.engine import EngineFailed, EngineProcess, EngineStream
 from mixmagic.backends.local.llama import LlamaServer
 from mixmagic.catalog import Catalog
-from mixmagic.core.values import Control, Message, Request
+from mixmagic.core.control import Control
+from mixmagic.core.values import Message, Request
 from mixmagic.errors import TotalTimedOut
 
 pytestmark = pytest.mark.embedded

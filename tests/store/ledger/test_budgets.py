@@ -14,8 +14,9 @@ import pytest
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import worst_case
 from mixmagic.catalog import Catalog
+from mixmagic.core.control import Control
 from mixmagic.core.money import Budget, Usage, parse_dollars
-from mixmagic.core.values import Control, Message, Request
+from mixmagic.core.values import Message, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreDamaged, StoreError
 from mixmagic.store.ledger.ledger import Ledger
 from mixmagic.store.ledger.reservations import Reservation

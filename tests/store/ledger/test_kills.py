@@ -20,7 +20,8 @@ from pathlib import Path
 from mixmagic.calls.interrupts import Calls
 from mixmagic.catalog import Catalog
 from mixmagic.core.money import Usage
-from mixmagic.core.values import Control, Delta, Message, Request
+from mixmagic.core.control import Control
+from mixmagic.core.values import Delta, Message, Request
 from mixmagic.layers.meter import meter
 from mixmagic.store.ledger.ledger import Ledger
 

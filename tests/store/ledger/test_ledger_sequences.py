@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import worst_case
+from mixmagic.core.control import Control
 from mixmagic.core.money import Budget, Price, Usage
-from mixmagic.core.values import Control, Message, Model, Provider, Request
+from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.errors import BadArguments, BudgetExceeded, StoreBusy
 from mixmagic.store.ledger import rows as store_rows
 from mixmagic.store.ledger.ledger import Ledger
