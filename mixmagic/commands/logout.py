@@ -1,4 +1,4 @@
-"""Remove a provider's API key from the system's keyring."""
+"""Remove a provider's API key from the keyring and from this kernel."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     provider = session.catalog.provider(options.provider)
     logout(session.backends, provider)
     session.available.forget()
-    out.print(f"{provider.label}: the key has been removed from the system's keyring.")
+    out.print(f"{provider.label}: the key has been removed.")

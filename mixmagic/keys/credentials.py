@@ -77,6 +77,7 @@ class Credentials:
         # The keyring's answers and their times: asking it takes a while.
         self._kept: dict[str, tuple[Secret, float]] = {}
         self._asking: dict[str, threading.Lock] = {}
+        self._in_memory: dict[str, Secret] = {}
         self._secrets: set[Secret] = set()
         self._compiled = (0, Fingerprints(()))
         for provider in self._providers:
@@ -98,6 +99,8 @@ class Credentials:
                 key, source = self._variable(name)
                 if key:
                     return key, source
+            if provider.name in self._in_memory:
+                return self._in_memory[provider.name], "kept in this kernel"
             key = self._in_keyring(provider)
             return key, "in the keyring" if key else ""
 
@@ -212,6 +215,16 @@ class Credentials:
                 _put_in_keyring(provider, secret, self.redact)
             finally:
                 self._kept.pop(provider.name, None)
+
+    def keep(self, provider: Provider, key: str) -> None:
+        """Keep a key in this process's memory alone; an empty key forgets it."""
+        self._in_memory.pop(provider.name, None)
+        if key:
+            self._in_memory[provider.name] = self._noted(key, typed=True)
+
+    def has_kept(self, provider: Provider) -> bool:
+        """Return True if a key is kept in this process's memory."""
+        return provider.name in self._in_memory
 
     def check_keyring(self, provider: Provider) -> None:
         """Check that the system's keyring can be used, before asking the user for a key.

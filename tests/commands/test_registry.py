@@ -168,3 +168,8 @@ def test_a_notebook_writes_csv_files_too(session, tmp_path):
     path = tmp_path / "spend.csv"
     assert shown(session, "spend", "--csv", str(path)) == [f"Wrote 0 rows to {path}."]
     assert path.read_text().startswith("model,")
+
+
+def test_a_shell_has_no_kernel_to_keep_a_key(session):
+    with pytest.raises(BadArguments, match="no kernel"):
+        shown(session, "login", "together", "--kernel", place="shell")

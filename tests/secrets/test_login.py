@@ -91,7 +91,8 @@ class Place:
         sent = self.kernel.send(f"%mixmagic login {provider}")
         asks = self.kernel.client.get_stdin_msg(timeout=5)
         assert asks["content"]["password"] is True, "what is typed is not shown"
-        assert "not shown" in asks["content"]["prompt"]
+        self.prompt = asks["content"]["prompt"]
+        assert "not shown" in self.prompt
         self.kernel.client.input(typed)
         ran = self.kernel.collect(sent)
         assert leaks(repr(ran.messages), repr(ran.reply)) == []
@@ -227,11 +228,21 @@ def test_ctrl_c_while_the_keyring_asks_to_be_unlocked(empty):
     "trouble",
     ["locked It is locked.", "system No bus", f"system has {KEY}", f"foreign has {KEY}"],
 )
-def test_the_error_of_a_keyring_that_fails_names_the_way_without_it(empty, trouble):
+def test_a_keyring_that_fails_is_noticed_before_the_key_is_typed_and_the_kernel_keeps_it(
+    empty, trouble
+):
     empty.trouble.write_text(trouble)
-    said = two_lines(empty.kernel.run("%mixmagic login together"), "StoreError")
-    assert "keyring cannot be used" in said
-    assert "Set TOGETHER_API_KEY in the environment, or in a file .env" in said
+    ran = empty.login(KEY)
+    assert ran.status == "ok", ran.text
+    assert "for this kernel only" in empty.prompt
+    assert "No keyring can be used here" in ran.text
+    assert "It is in this kernel's memory" in ran.text
+    assert "set TOGETHER_API_KEY in the environment, or in a file .env" in ran.text
+    assert empty.ask().status == "ok"
+    assert empty.server.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "kept in this kernel" in empty.kernel.run("%mixmagic doctor").text
+    assert not empty.kept.exists() or json.loads(empty.kept.read_text()) == {}
+    assert empty.kernel.run("%mixmagic logout together").status == "ok"
     assert "keyring cannot be used" in two_lines(
         empty.kernel.run("%mixmagic logout together"), "StoreError"
     )
@@ -239,6 +250,35 @@ def test_the_error_of_a_keyring_that_fails_names_the_way_without_it(empty, troub
     doctor = empty.kernel.run("%mixmagic doctor")
     assert doctor.status == "ok"
     assert "Together AI (TOGETHER_API_KEY)" in doctor.text
+
+
+def test_a_key_is_kept_in_the_kernel_alone_on_demand(empty):
+    ran = empty.login(KEY, provider="together --kernel")
+    assert "Together AI accepts the key (2 models). It is in this kernel's memory" in ran.text
+    assert json.loads(empty.kept.read_text()) == {}
+    assert empty.ask().status == "ok"
+    ran = empty.login(KEY)
+    assert "It is in the system's keyring" in ran.text
+    assert json.loads(empty.kept.read_text()) == {"mixmagic together": KEY}
+    empty.kernel.run("%mixmagic logout together")
+    assert "is not set" in two_lines(empty.ask(), "MissingKey")
+
+
+@pytest.mark.parametrize("option", ["", " --kernel"])
+def test_a_key_is_not_lost_if_the_provider_cannot_be_reached(empty, option):
+    ran = empty.login(KEY, provider=f"together{option}", answer=refusal(503, {}))
+    assert ran.status == "ok", ran.text
+    assert "The key could not be checked (" in ran.text
+    assert "..)" not in ran.text
+    assert empty.ask().status == "ok"
+    assert empty.server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("option", ["", " --kernel"])
+def test_a_refused_key_is_kept_nowhere(empty, option):
+    two_lines(empty.login("canary-wrong", provider=f"together{option}"), "KeyRejected")
+    assert json.loads(empty.kept.read_text()) == {}
+    assert "is not set" in two_lines(empty.ask(), "MissingKey")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "local"])
@@ -300,10 +340,13 @@ def test_without_a_keyring_calls_work_and_login_says_what_to_do(tmp_path, how):
     try:
         said = two_lines(place.ask(), "MissingKey")
         assert "TOGETHER_API_KEY is not set" in said
-        kind = "MissingPackage" if how == "not installed" else "StoreError"
-        said = two_lines(place.kernel.run("%mixmagic login together"), kind)
-        assert ("pip install" in said) is (how == "not installed")
-        assert "in a file .env beside the notebook" in said
+        ran = place.login(KEY)
+        assert ran.status == "ok", ran.text
+        assert "It is in this kernel's memory" in ran.text
+        assert place.ask().status == "ok"
+        assert leaks(*files(place.folder)) == []
+        assert "removed" in place.kernel.run("%mixmagic logout together").text
+        assert "TOGETHER_API_KEY is not set" in two_lines(place.ask(), "MissingKey")
         (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}")
         assert place.ask().status == "ok"
     finally:
