@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mixmagic.commands import _samples
 from mixmagic.core import files
+from mixmagic.core.extras import install
 from mixmagic.core.notebook import VARIABLE, canonical
 from mixmagic.errors import BadArguments, MissingPackage, one_line
 from mixmagic.tasks.player import below, beside
@@ -179,5 +180,5 @@ def missing(package: str) -> MissingPackage:
     """Return the error of a command that needs an optional package."""
     return MissingPackage(
         f"Running a notebook needs {package}, which is not installed.",
-        'Run `pip install "mixmagic[lab]"`.',
+        f"Run {install('lab')}.",
     )

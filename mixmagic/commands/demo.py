@@ -11,13 +11,15 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
-from mixmagic.errors import MissingPackage, MixmagicError, StoreError, one_line
+from mixmagic.core.extras import install
+from mixmagic.errors import MissingPackage, StoreError, one_line
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -46,6 +48,13 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     """Fetch the weights, then run or open the notebook, in an environment without keys."""
     from mixmagic.commands import local
 
+    needed = ["xllamacpp", "filelock", "pandas"]
+    needed += ["jupyterlab"] if options.lab else ["nbclient", "nbconvert", "nbformat"]
+    if absent := [package for package in needed if not find_spec(package)]:
+        raise MissingPackage(
+            f"The demo needs packages that are not installed: {', '.join(absent)}.",
+            f"Run {install('all')}.",
+        )
     local.install(session, out)
     env = session.backends.access.environment()
     return _lab(options.dir, env) if options.lab else _run(options.dir, env, out)
@@ -59,23 +68,16 @@ def _lab(folder: Path, env: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "jupyterlab", str(notebook)]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
-    if subprocess.run(
-        [sys.executable, "-c", "import jupyterlab"], check=False, stderr=subprocess.DEVNULL, env=env
-    ).returncode:
-        raise _missing("jupyterlab")
     return subprocess.run(command, check=False, env=env).returncode
 
 
 def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
     """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1."""
-    try:
-        import nbformat
-        from nbclient.exceptions import CellExecutionError
-        from nbconvert import HTMLExporter
+    import nbformat
+    from nbclient.exceptions import CellExecutionError
+    from nbconvert import HTMLExporter
 
-        from mixmagic.commands._run_notebook import NotebookRunner
-    except ImportError as error:
-        raise _missing(str(error.name)) from None
+    from mixmagic.commands._run_notebook import NotebookRunner
 
     notebook: NotebookNode = nbformat.reads(_quickstart(), as_version=4)
     for cell in notebook.cells:
@@ -117,9 +119,3 @@ def _write_file(path: Path, text: str) -> None:
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.", "Name another folder with --dir."
         ) from None
-
-
-def _missing(package: str) -> MixmagicError:
-    return MissingPackage(
-        f"The demo needs {package}, which is not installed.", 'Run `pip install "mixmagic[all]"`.'
-    )

@@ -42,6 +42,16 @@ def using(session: Session) -> str:
 
 
 def run(session: Session, options: Namespace, out: Out) -> None:
-    """Change the session's model."""
-    session.model = full_name(session, options.model)
+    """Change the session's model.
+
+    Raises:
+        MissingPackage: It is a local model, and these cannot run here.
+    """
+    name = full_name(session, options.model)
+    is_local = session.named(name).provider.backend == "local"
+    if is_local and not session.player.in_use(session.settings):  # a replay needs no model
+        from mixmagic.backends.local import gguf
+
+        gguf.require_package()
+    session.model = name
     out.print(f"{using(session)}\nFor all sessions: `%mixmagic set model {session.model} --save`.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import files
+from mixmagic.core.extras import install
 from mixmagic.errors import MissingPackage, StoreError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def frame(columns: Sequence[str], rows: Iterable[Sequence[Any]], days: str = "")
 def missing_package(feature: str, package: str) -> MissingPackage:
     """Return the error for a package of the extra `data` that is not installed."""
     return MissingPackage(
-        f"{feature} needs {package}, which is not installed.", 'Run `pip install "mixmagic[data]"`.'
+        f"{feature} needs {package}, which is not installed.", f"Run {install('data')}."
     )
 
 

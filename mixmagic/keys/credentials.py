@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmagic.core import lazy
+from mixmagic.core.extras import install
 from mixmagic.core.sealed import sealed
 from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Model, Provider
@@ -400,7 +401,7 @@ def _call_keyring(
     except ImportError:
         raise MissingPackage(
             "Storing keys needs the package keyring, which is not installed.",
-            f'Run `pip install "mixmagic[keyring]"`. Or: {remedy}',
+            f"Run {install('keyring')}. Or: {remedy}",
         ) from None
     failure: StoreError | Stopped
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from mixmagic.core.extras import install
 from mixmagic.core.params import is_json
 from mixmagic.errors import AnswerUnusable, BadArguments, MissingPackage, one_line
 from mixmagic.structured.openai_strict import response_format
@@ -86,7 +87,7 @@ class Schema:
 def _missing_package(feature: str, package: str) -> MissingPackage:
     return MissingPackage(
         f"{feature} needs {package}, which is not installed.",
-        'Run `pip install "mixmagic[schema]"`.',
+        f"Run {install('schema')}.",
     )
 
 

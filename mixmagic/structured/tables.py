@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.core.extras import install
 from mixmagic.errors import AnswerUnusable, MissingPackage, one_line
 from mixmagic.structured.extract import ASK_AGAIN
 from mixmagic.text.code_blocks import code_blocks
@@ -244,7 +245,7 @@ def data_frame(answer: str) -> pd.DataFrame:
     except ImportError:
         raise MissingPackage(
             "A DataFrame needs pandas, which is not installed; the answer's text is kept.",
-            'Run `pip install "mixmagic[data]"`.',
+            f"Run {install('data')}.",
         ) from None
     columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.columns)
     return pd.DataFrame(

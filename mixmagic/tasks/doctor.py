@@ -17,6 +17,7 @@ from mixmagic.backends import Backends
 from mixmagic.backends.local import weights
 from mixmagic.catalog import Catalog
 from mixmagic.catalog.selection import Selection
+from mixmagic.core.extras import install
 from mixmagic.core.servers import needs_key
 from mixmagic.core.settings import Settings
 from mixmagic.core.values import Provider
@@ -256,7 +257,7 @@ def _embedded(settings: Settings, *, required: bool) -> Check:
         return Check(
             "embedded model",
             False if required else None,
-            'xllamacpp: `pip install "mixmagic[local]"`',
+            f"xllamacpp: {install('local')}",
         )
     if not path.exists():
         return Check(

@@ -62,3 +62,13 @@ def test_a_failing_cell_is_status_1_and_is_in_the_notebook(tmp_path, monkeypatch
     last = nbformat.read(tmp_path / "quickstart.ipynb", 4).cells[-1]
     assert [output.ename for output in last.outputs] == ["ZeroDivisionError"]
     assert "ZeroDivisionError" in (tmp_path / "quickstart.html").read_text("utf-8")
+
+
+def test_what_is_missing_is_said_at_once_with_the_command_that_installs_it(monkeypatch, capsys):
+    real = demo.find_spec
+    absent = ("xllamacpp", "nbclient")
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name in absent else real(name))
+    assert cli.main(["demo"]) == 1
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.endswith("The demo needs packages that are not installed: xllamacpp, nbclient.")
+    assert '[all]"`' in hint

@@ -90,3 +90,17 @@ def test_ctrl_c_ends_a_fetch_in_a_cell_at_once(server, start_kernel, tmp_path):
         assert "Stopped" in str(ran.traceback)
         assert len(ran.traceback) == 1
         assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+
+def test_a_local_model_that_cannot_run_is_refused_at_once(session, monkeypatch):
+    from mixmagic import commands
+    from mixmagic.backends.local import gguf
+    from mixmagic.errors import MissingPackage
+
+    monkeypatch.setattr(gguf, "find_spec", lambda name: None)
+    for name in ("local", f"local:hf/{REPO}/{FILE}"):
+        with pytest.raises(MissingPackage) as caught:
+            commands.parse(["use", name], "notebook")(session, None)
+        assert "xllamacpp" in caught.value.message
+        assert "[local]" in caught.value.hint
+    assert session.model == "8x7b"

@@ -24,6 +24,7 @@ from server import together as words
 
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.worst_case import worst_case
+from mixmagic.core.extras import install
 from mixmagic.core.money import Price, Usage
 from mixmagic.core.values import Message, Model, Provider, Request
 from mixmagic.display import plots
@@ -164,8 +165,8 @@ for ask in (spend.frame, spend.plot):
 """
     assert fresh(code).splitlines() == [
         "False m,1,",
-        'A DataFrame needs pandas, which is not installed. Run `pip install "mixmagic[data]"`.',
-        'The plot needs matplotlib, which is not installed. Run `pip install "mixmagic[data]"`.',
+        f"A DataFrame needs pandas, which is not installed. Run {install('data')}.",
+        f"The plot needs matplotlib, which is not installed. Run {install('data')}.",
     ]
 
 
