@@ -170,6 +170,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, but accept all dashes, and refuse what `exclude` excludes."""
         words = [self._plain(word) if word[:1] in _DASHES else word for word in args or ()]
+        if self.positionals and not self.commands and "--" not in words:
+            # argparse takes no positional arguments after an option that stands between them.
+            flags = {name for name, option in self.options.items() if not option.takes_value}
+            words.sort(key=lambda word: word not in flags)
         options, rest = super().parse_known_args(words, namespace)
         for pair in self._excluded:
             if all(self._is_given(options, name) for name in pair):

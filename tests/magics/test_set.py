@@ -101,6 +101,9 @@ def test_save_keeps_it_for_other_sessions_and_the_users_comments(desk):
     assert "temperature: 0.25 (this session and config.toml)" in said
     desk.run("%mixtral Hi", HELLO)
     assert desk.sent["temperature"] == 0.25
+    desk.run("%mixmagic set system --save Be brief.\n%mixmagic set --save seed 4")
+    assert 'system = "Be brief."\nseed = 4\n' in file.read_text()
+    desk.run("%mixmagic set system off --save\n%mixmagic set --save seed off")
     said = desk.run("%mixmagic set model local --save").text
     assert "Using local" in said
     assert 'model = "local"' in file.read_text()
