@@ -123,9 +123,12 @@ def test_an_alias_of_a_shared_name_goes_to_the_cheapest_provider(
     alias, config, session, monkeypatch
 ):
     alias("mine", "8x7b")
-    monkeypatch.setenv("FIREWORKS_API_KEY", "canary-key-4711")
-    assert session.select("mine").model.name == "fireworks:8x7b"
-    assert session.resolved(session.request("Hi", model="mine")).model.name == "fireworks:8x7b"
+    for name in ("OPENROUTER", "MISTRAL"):
+        monkeypatch.setenv(f"{name}_API_KEY", "canary-key-4711")
+    chosen = session.select("8x7b").model.name
+    assert chosen == "openrouter:8x7b"
+    assert session.select("mine").model.name == chosen
+    assert session.resolved(session.request("Hi", model="mine")).model.name == chosen
 
 
 def test_files_and_templates_may_name_it(alias, config, session, tmp_path, monkeypatch):
