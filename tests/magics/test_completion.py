@@ -136,25 +136,20 @@ def test_nothing_is_offered_elsewhere(desk, typed):
     assert not {"option", "value", "command", "variable", "attribute"} & set(kinds)
 
 
-def test_the_last_error_is_offered_behind_the_variables(desk):
-    desk.run("erratic = 1")
-    texts, _ = completed(desk, "%%mixtral\n{{ er|")
-    assert [text.rpartition(" ")[2] for text in texts] == ["erratic", "error"]
+def names(desk, typed):
+    """Return the names that are offered for what has been typed in braces."""
+    texts, _ = completed(desk, f"%%mixtral\n{{{{ {typed}|")
+    return [text.rpartition(" ")[2] for text in texts]
 
 
-def test_ipython_s_own_names_come_after_the_variables(desk):
-    desk.run("orders = quarters = 1")
-    for typed, own, other in (("o", "orders", "open"), ("q", "quarters", "quit")):
-        texts, _ = completed(desk, f"%%mixtral\n{{{{ {typed}|")
-        names = [text.rpartition(" ")[2] for text in texts]
-        assert names[0] == own
-        assert other in names
-
-
-def test_a_variable_comes_before_the_builtins(desk):
-    first, second, *_ = completed(desk, "%%mixtral\n{{ r|")[0]
-    assert first.endswith("{{ ran")
-    assert second.endswith("{{ range")
+def test_python_s_names_are_offered_if_none_of_the_notebook_s_fits(desk):
+    desk.run("orders = quarters = data = 1")
+    assert names(desk, "r") == ["ran"]
+    assert names(desk, "d") == ["data"]
+    assert names(desk, "o") == ["orders"]
+    assert names(desk, "di") == ["dict", "dir", "display", "divmod"]
+    assert names(desk, "op") == ["open"]
+    assert "error" in names(desk, "er")
 
 
 def test_for_a_value_no_one_else_offers_python(desk):

@@ -12,6 +12,7 @@ import math
 import types
 
 import IPython
+import pandas
 import pytest
 
 from mixmagic.prompting.present import excerpts
@@ -55,6 +56,17 @@ def test_an_exception_is_its_traceback_through_the_users_code():
     assert "in raw_decode" in text
     assert text.endswith("JSONDecodeError: Expecting property name enclosed in double quotes: line"
                          " 1 column 2 (char 1)")  # fmt: skip
+
+
+def test_a_traceback_has_one_frame_of_a_compiled_library():
+    frame = pandas.DataFrame({"a": [1]})
+    try:
+        frame["b"]
+    except KeyError as error:
+        text = shown(error).text
+    assert text.count(".pyx") + text.count(".pxi") <= 1
+    assert 'frame["b"]' in text
+    assert text.count("File ") <= 3
 
 
 def test_an_exceptions_traceback_is_short():

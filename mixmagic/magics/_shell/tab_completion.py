@@ -183,10 +183,12 @@ class _TabCompletion:
         if not name["owners"]:
             if not name["last"]:
                 return _Offer.of("variable", "", sorted(self._visible_variables()))
-            own, all_ = self._visible_variables(), {*self._shell.user_ns, *dir(builtins), "error"}
-            groups = own, all_ - own.keys()
-            names = [each for group in groups for each in _sorted(group, name["last"])]
-            return _Offer.of("variable", name["last"], names)
+            # JupyterLab sorts by name: Python's names would come between the notebook's own.
+            own = _Offer.of("variable", name["last"], sorted(self._visible_variables()))
+            if own.texts:
+                return own
+            others = {*self._shell.user_ns, *dir(builtins), "error"}
+            return _Offer.of("variable", name["last"], _sorted(others, name["last"]))
         first, *others = name["owners"].rstrip(".").split(".")
         if first not in self._shell.user_ns:
             return None

@@ -24,6 +24,8 @@ _FRAMES, _CAUSES = 12, 5
 # The file of a notebook's cell, as IPython or ipykernel names it; it changes with each kernel.
 _CELL_FILE = r"<ipython-input-\d+-\w+>|.*[\\/]ipykernel_\d+[\\/]\d+\.py"
 _OURS = str(Path(__file__).parents[2])
+# Sources of compiled modules, which tracebacks name by a path within their package.
+_COMPILED = (".pyx", ".pxi", ".pxd")
 # IPython's functions that hand a cell over to Python.
 _RUNNERS = ("run_code", "ast_parse")
 
@@ -199,7 +201,7 @@ def is_of_user(file: str) -> bool:
     """Return True if a file is not part of Python, of an installed package or of mixmagic."""
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
     others = sysconfig.get_path("stdlib"), "<frozen", _OURS
-    return not (installed or file.startswith(others))
+    return not (installed or file.startswith(others) or file.endswith(_COMPILED))
 
 
 def _is_ours(frame: traceback.FrameSummary) -> bool:
