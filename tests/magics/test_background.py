@@ -215,6 +215,22 @@ def test_an_interrupt_of_another_cell_does_not_stop_it(desk):
     assert desk.value("answer.text") == "Half an answer"
 
 
+def test_an_interrupt_spares_a_background_call_that_began_during_the_other_cell(desk):
+    first, second = Gate("first"), Gate("second")
+    desk.plan(first, second)
+    desk.run("%%mixtral --bg -c spared -o one\nOne?")
+    desk.server.wait(lambda: desk.server.received)
+    desk.run("%%mixtral --bg -c spared -o two\nTwo?")
+    sent = desk.kernel.send("print('on'); time.sleep(30)")
+    desk.kernel.collect(sent, until=lambda ran: "on" in ran.text)
+    first.open()
+    desk.server.wait(lambda: len(desk.server.received) == 2)
+    desk.kernel.interrupt()
+    assert desk.kernel.collect(sent).reply["ename"] == "KeyboardInterrupt"
+    second.open()
+    assert desk.value("two.text") == "Half second"
+
+
 def test_an_interrupt_of_a_wait_stops_the_wait_alone(desk):
     gate = Gate("an answer")
     desk.run("%%mixtral --bg -o answer\nHi", gate)
