@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mixmagic.core.terminal import encodable
+from mixmagic.core.terminal import encodable, fold, width
 
 _LONGEST = 600
 # Control characters, which a terminal obeys, and halves of surrogate pairs, which are not text.
@@ -114,7 +114,7 @@ class MixmagicError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the two lines that IPython shows instead of a traceback."""
         lines = f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"
-        return list(map(encodable, lines))
+        return [encodable(fold(line, width())) for line in lines]  # no terminal breaks a word
 
 
 class BadArguments(MixmagicError):

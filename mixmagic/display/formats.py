@@ -102,10 +102,8 @@ class Format:
                 return completion
             return replace(self._with_note(completion), value=self.parse(completion.text))
         except MixmagicError as error:
-            if isinstance(error, AnswerUnusable) and completion.finish == "length":
-                error = AnswerUnusable(
-                    error.message, "It was cut off at its token limit: raise --max-tokens."
-                )
+            if isinstance(error, AnswerUnusable):
+                error = extract.explained(error, completion)
             error.partial = completion
             raise error from None
 

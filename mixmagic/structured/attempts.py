@@ -19,7 +19,7 @@ from mixmagic.structured.schema import Schema
 _INCOMPLETE = ("length", "content_filter", "stopped", "broken off")
 # Finish reasons that a second attempt would share, with hints.
 _FINAL = {
-    "length": "It was cut off at its token limit: raise --max-tokens.",
+    "length": "Raise --max-tokens, or ask for less. Everything received is kept.",
     "content_filter": "The provider's filter ended it: ask in other words.",
     "refusal": "Its text is kept: ask in other words.",
 }
@@ -85,8 +85,8 @@ def _match(completion: Completion, schema: Schema) -> Match:
             raise AnswerUnusable(f"The model refused: {one_line(completion.text, 200)!r}.", "")
         return find_match(completion.text, schema.instance, cut=completion.finish in _INCOMPLETE)
     except AnswerUnusable as error:
-        hint = _FINAL.get(completion.finish, error.hint)
-        problem = AnswerUnusable(error.message, hint)
+        problem = extract.explained(error, completion)
+        problem = AnswerUnusable(problem.message, _FINAL.get(completion.finish, problem.hint))
         problem.partial = completion
         raise problem from None
 

@@ -9,11 +9,13 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from mixmagic.errors import AnswerUnusable, one_line
+from mixmagic.calls.completion import Completion
+from mixmagic.errors import AnswerUnusable, counted, one_line
 from mixmagic.text.code_blocks import CodeBlock, code_blocks, main_block
 
 # The hint for an answer that is not in the requested form.
 ASK_AGAIN = "Its text is kept. Ask again more plainly or with -t 0, or read the text as it is."
+_ASK_AGAIN_PLAINLY = "Its text is kept. Ask again more plainly, or read the text as it is."
 # An opening bracket, or brackets that cannot be JSON: [0, 1), {x, y}, [see below], [ in prose.
 _OUTSIDE = re.compile(
     r"(?P<prose>\[[^][{}()\"\n]*\)"
@@ -257,13 +259,42 @@ _OPENING = re.compile(
 _CLOSING = {"\\[": "\\]", "\\(": "\\)", "$$": "$$"}
 # Signs that plain words do not have.
 _SIGNS = re.compile(r"[\\^_=]")
+# Four words in a row, outside of commands, and of the text in them.
+_PROSE = re.compile(r"(?:(?<![A-Za-z])(?:[A-Za-z]{2,}|[aAI])[,;:.]?\s+){3}[A-Za-z]{2,}")
+_COMMAND = re.compile(r"\\(?:text\w*|mbox|mathrm|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _INNER = {"align": "aligned", "gather": "gathered"}
+
+
+def explained(error: AnswerUnusable, completion: Completion) -> AnswerUnusable:
+    """Return the error of an answer that cannot be read, with its real reason.
+
+    An answer that was cut off is incomplete, whatever else is wrong with it; and a temperature of 0
+    is not advised to who has set it.
+
+    Example:
+        >>> explained(error, completion).message
+        'The answer was cut off at 200 tokens: it is not complete.'
+    """
+    message, hint = error.message, error.hint
+    if completion.finish == "length":
+        count = counted(completion.usage.completion_tokens, "token")
+        message = f"The answer was cut off at {count}: it is not complete."
+        hint = "Raise --max-tokens, or ask for less. Everything received is kept."
+    elif hint == ASK_AGAIN and completion.request.params.get("temperature") == 0:
+        hint = _ASK_AGAIN_PLAINLY
+    better = AnswerUnusable(message, hint)
+    better.partial = completion
+    return better
 
 
 def latex(answer: str) -> str:
     r"""Return the LaTeX of an answer, with dollars as delimiters, which every front end knows.
 
-    An answer without delimiters is one formula; a code block around it is removed.
+    An answer without delimiters is one formula, unless it is prose; a code block around it is
+    removed.
+
+    Raises:
+        AnswerUnusable: It has no formula in it.
 
     Example:
         >>> latex(r"So \[ x^2 \] holds for \(x\).")
@@ -286,7 +317,9 @@ def latex(answer: str) -> str:
         position = done = end + len(closing)
     if parts:
         return "".join([*parts, text[done:]]).strip()
-    return _display(text).strip() if _SIGNS.search(text) else text
+    if not _SIGNS.search(text) or _PROSE.search(_COMMAND.sub(" ", text)):
+        raise AnswerUnusable("The answer has no formula in it.", ASK_AGAIN)
+    return _display(text).strip()
 
 
 def _closing(opening: re.Match[str]) -> str:

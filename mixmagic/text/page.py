@@ -7,6 +7,7 @@ the frame's content security policy prevents them from loading anything.
 from __future__ import annotations
 
 import html
+import math
 import re
 
 from mixmagic.core import lazy
@@ -44,6 +45,9 @@ _COLORS = re.compile(r"(?:color|background|fill)\s*[:=]", re.IGNORECASE)
 _ROWS = re.compile(
     r"</(?:p|div|li|tr|h[1-6]|dt|dd|pre|section|header|footer|article|summary|legend|option)>|<br|<hr"
 )
+# Elements with margins, in lines: browsers' own style sheets.
+_MARGINS = {"h1": 3.0, "h2": 2.5, "h3": 2.0, **dict.fromkeys(("p", "ul", "ol", "pre", "dl"), 1.0)}
+_MARGIN = re.compile(rf"</({'|'.join(_MARGINS)})>")
 _HEIGHT = re.compile(r"<(?:svg|img)\b[^>]*\bheight=\"(\d{1,4})")
 # Nesting of elements: several hundred levels crash the front end's layout.
 _DEEPEST = 100
@@ -130,4 +134,5 @@ def _lines(body: str) -> int:
     characters = len(html.unescape(_TAG.sub("", body)).split()) * 6
     drawn = sum(int(height) for height in _HEIGHT.findall(body)) // 20
     rows = max(len(_ROWS.findall(body)), characters // _WIDTH) + drawn
-    return min(max(rows + 2, _LEAST), _MOST)
+    margins = sum(_MARGINS[name] for name in _MARGIN.findall(body))
+    return min(max(rows + math.ceil(margins) + 2, _LEAST), _MOST)

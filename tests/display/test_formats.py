@@ -299,7 +299,12 @@ def test_an_unreadable_answer_is_kept(form, text):
     assert len(caught.value._render_traceback_()) == 2
     with pytest.raises(AnswerUnusable) as caught:
         FORMATS[form].finished(replace(answer, finish="length"))
-    assert caught.value.hint.endswith("raise --max-tokens.")
+    assert caught.value.message == "The answer was cut off at 5 tokens: it is not complete."
+    assert caught.value.hint.startswith("Raise --max-tokens")
+    zero = replace(answer, request=replace(answer.request, params={"temperature": 0}))
+    with pytest.raises(AnswerUnusable) as caught:
+        FORMATS[form].finished(zero)
+    assert "-t 0" not in caught.value.hint, "it was given"
 
 
 def test_a_table_without_pandas_is_shown_and_kept(monkeypatch):

@@ -153,7 +153,8 @@ def test_an_answer_cut_off_is_not_repaired(structured, together):
     with pytest.raises(AnswerUnusable) as caught:
         structured(Answer(cut))
     assert len(together.received) == 1
-    assert caught.value.hint == "It was cut off at its token limit: raise --max-tokens."
+    assert caught.value.message.startswith("The answer was cut off at ")
+    assert caught.value.hint.startswith("Raise --max-tokens, or ask for less.")
     assert caught.value.partial.text == '{"name": "An'
 
 

@@ -130,5 +130,6 @@ def test_a_refusal_is_quoted_and_not_asked_again(session, together):
 def test_an_answer_that_was_cut_off_is_not_asked_again(session, together, word):
     with pytest.raises(AnswerUnusable) as caught:
         asked(session, together, Answer([frames(chunk(SAID[:-5]), chunk("", word))]))
-    assert "cut off" in caught.value.hint
+    assert "cut off at" in caught.value.message
+    assert "--max-tokens" in caught.value.hint
     assert len(together.received) == 1

@@ -163,13 +163,27 @@ def test_json_is_found_in_linear_time(part):
         (r"\begin{equation} x \end{equation}", "$$\nx\n$$"),
         (r"\begin{align*} a &= b \end{align*}", "$$\n\\begin{aligned}\na &= b\n\\end{aligned}\n$$"),
         (r"\[\begin{align} a \end{align}\]", "$$\n\\begin{align} a \\end{align}\n$$"),
-        ("It costs $5 or $6", "It costs $5 or $6"),
-        ("There is no formula.", "There is no formula."),
-        ("", ""),
+        (r"x = 1 \text{ if the cell is empty}", "$$\nx = 1 \\text{ if the cell is empty}\n$$"),
     ],
 )
 def test_formulas_get_dollars_as_delimiters(answer, latex):
     assert extract.latex(answer) == latex
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "There is no formula.",
+        "It costs $5 or $6",
+        "The mean is the sum of all values divided by n = 12, written as x_bar.",
+        "Use the \\LaTeX command for a square root of the number, as in y = x.",
+        "```latex\nThe answer is a sentence with x_1 in it\n```",
+    ],
+)
+def test_prose_has_no_formula(answer):
+    with pytest.raises(AnswerUnusable, match="no formula"):
+        extract.latex(answer)
 
 
 def test_a_number_is_exact_on_request():

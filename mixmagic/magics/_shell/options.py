@@ -189,9 +189,10 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
     if name is not None:
         raise BadArguments("-f and --schema exclude each other.", "A schema's answer is JSON.")
     if source not in names:
+        schemas = [other for other, value in names.items() if isinstance(value, (dict, type))]
         raise BadArguments(
             f"There is no variable {source!r:.60}.",
-            f"{similar_variables(source, names)}--schema takes the name of a variable.",
+            f"{similar_variables(source, schemas)}--schema takes the name of a variable.",
         )
     # The schema brings its own instruction.
     return replace(FORMATS["json"], instruction=""), Schema.of(names[source], source)
