@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import signal
@@ -150,7 +151,9 @@ def test_spend_shows_this_month_or_what_is_named_and_writes_files(home, tmp_path
     path = tmp_path / "spend.csv"
     written = run("spend", "--all", "--csv", str(path))
     assert written.stdout == f"Wrote 1 row to {path}.\n"
-    assert path.read_text().splitlines()[1].startswith("x:m,2,0,0,0,0,2000000,0,0,0,0,1,0,")
+    (line,) = csv.DictReader(path.read_text().splitlines())
+    assert (line["model"], line["calls"], line["cost"]) == ("x:m", "2", "1")
+    assert (line["prompt_tokens"], line["completion_tokens"]) == ("2000000", "0")
     refused = run("spend", "--csv", str(tmp_path))
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
 
