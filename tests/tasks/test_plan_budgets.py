@@ -107,7 +107,7 @@ def test_a_call_that_would_wait_says_so_and_for_what(session, together):
     plan = session.plan(session.request("Hi", max_tokens=1000))
     assert (plan.waits.limit.per, plan.waits.reserved, plan.refused) == ("session", CALL, None)
     assert said(plan).startswith(
-        "It would wait: running calls have reserved $0.0006774 of this session's"
+        "It would wait: running calls have reserved $0.00068 of this session's"
     )
     request.control.stop.set()
     thread.join(10)
