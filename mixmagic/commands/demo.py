@@ -75,8 +75,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
     """Run the quickstart notebook; leave it and an HTML page in `folder`; return 0 or 1."""
     import nbformat
     from nbclient.exceptions import CellExecutionError
-    from nbconvert import HTMLExporter
 
+    from mixmagic.commands._page import page
     from mixmagic.commands._run_notebook import NotebookRunner
 
     notebook: NotebookNode = nbformat.reads(_quickstart(), as_version=4)
@@ -89,11 +89,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
         NotebookRunner(notebook, timeout=600).execute(env={**env, **live})
     except CellExecutionError as error:
         failure = one_line(f"{error.ename}: {error.evalue}", 200)
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(
-        notebook, resources={"metadata": {"name": "mixmagic quickstart"}}
-    )
     _write_file(folder / _NAME, nbformat.writes(notebook))
-    _write_file(folder / "quickstart.html", page)
+    _write_file(folder / "quickstart.html", page(notebook, "mixmagic quickstart"))
     out.print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
     out.print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
     if failure:
