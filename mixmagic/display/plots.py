@@ -137,7 +137,8 @@ def _curve(axes: Axes, points: list[tuple[float, Decimal]]) -> None:
     axes.plot(times, costs, color=COLORS[0], lw=1.6, drawstyle="steps-post")
     axes.set_xlim(times[0] - margin, times[-1])
     left, right = (value * _DAY for value in axes.get_xlim())
-    axes.set_xticks(*_time_ticks(left, right))
+    edge = 0.05 * (right - left)  # a label there would touch that of the dollars
+    axes.set_xticks(*_time_ticks(left + edge, right - edge))
     first, last = (datetime.fromtimestamp(points[i][0], tzlocal()).date() for i in (0, -1))
     days = _written(first) if first == last else f"{_written(first)} to {_written(last)}"
     _money(axes)
