@@ -29,11 +29,13 @@ main { max-width: 52rem; margin: 0 auto; padding: 1.5rem 1.5rem 3rem; }
 .jp-Cell { margin: 0 0 1rem; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser { display: none; }
 .jp-Cell-inputWrapper, .jp-Cell-outputWrapper { margin: 0; }
-.jp-InputArea-editor { margin: 0 -0.6rem !important; padding: 0.3rem 0.6rem !important;
-  border-radius: 4px; }
 .jp-CodeMirrorEditor, .highlight, pre, .jp-OutputArea-output, .jp-RenderedText,
 .jp-RenderedHTMLCommon { margin: 0 !important; padding: 0 !important; text-indent: 0 !important;
   border-left-width: 0 !important; }
+.jp-Cell-inputWrapper, .jp-InputArea { display: block; overflow: visible !important; }
+.jp-InputArea-editor.jp-InputArea-editor { margin: 0 calc(-0.6rem - 1px) !important;
+  border-radius: 4px;
+  display: block; padding: 0.3rem 0.6rem !important; border-left-width: 1px !important; }
 .jp-OutputArea-child { display: block; }
 .jp-OutputArea-output { margin-top: 0.5rem !important; overflow-x: auto; }
 .jp-OutputArea-output pre { white-space: pre-wrap; overflow-wrap: break-word; word-break: normal; }
