@@ -358,10 +358,10 @@ class Session(Defaults):
         """The last prompts and answers."""
         from mixmagic.tasks.history import History
 
-        def redact(value: Any) -> Any:  # the backends may have been replaced
-            return self.backends.access.redact(value)
+        return History(self._redact)
 
-        return History(redact)
+    def _redact(self, value: Any) -> Any:
+        return self.backends.access.redact(value)  # of the backends as they are then
 
     @cached
     def chats(self) -> Chats:

@@ -187,8 +187,8 @@ class _TabCompletion:
             own = _Offer.of("variable", name["last"], sorted(self._visible_variables()))
             if own.texts:
                 return own
-            others = {*self._shell.user_ns, *dir(builtins), "error"}
-            return _Offer.of("variable", name["last"], _sorted(others, name["last"]))
+            known = {*self._shell.user_ns, *dir(builtins), "error"}
+            return _Offer.of("variable", name["last"], _sorted(known, name["last"]))
         first, *others = name["owners"].rstrip(".").split(".")
         if first not in self._shell.user_ns:
             return None
