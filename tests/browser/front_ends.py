@@ -136,6 +136,10 @@ class Lab:
         nbformat.write(made, self._path)
         self._show()
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the notebook's kernel is connected and idle."""
         self.page.wait_for_function(_READY)
 
     def rename(self, name: str) -> None:

@@ -67,6 +67,7 @@ def test_a_page_that_is_loaded_again_meanwhile_can_show_the_answer(lab, provider
     lab.page.reload()
     lab.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     lab.wait(lambda: "the answer" in lab.text(1))
+    lab.wait_until_ready()
     lab.command("notebook:change-cell-to-code")
     lab.page.evaluate(
         "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute("
