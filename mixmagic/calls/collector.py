@@ -329,8 +329,10 @@ def stopped_with(completion: Completion, where: str = "", *, shown: bool = False
         shown: True if its footer is shown, which says that it was stopped, and what it costs.
     """
     if shown:
+        begun = any((completion.text, completion.reasoning, *completion.others))
+        line = "The answer so far is in `_`." if begun else "Stopped before the answer began."
         bill = " It may be billed in full." if completion.at_most else ""
-        return Stopped(f"The answer so far is in `_`.{bill}", completion)
+        return Stopped(f"{line}{bill}", completion)
     kept = f"{completion.usage.completion_tokens:,} tokens kept{where and f' in {where}'}"
     price = completion.bill
     if "$" in price:

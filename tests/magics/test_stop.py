@@ -48,7 +48,8 @@ def assert_stopped(desk: Desk, ran: Ran, took: float, *, served: bool = True) ->
     assert ran.status == "error"
     assert ran.reply["ename"] == "Stopped"
     assert len(ran.traceback) == 1
-    assert ran.traceback[0].startswith("The answer so far is in `_`.")
+    begun = ("The answer so far is in `_`.", "Stopped before the answer began.")
+    assert ran.traceback[0].startswith(begun)
     assert took < soon(PROMPT)
     if served:
         request = desk.server.received[-1]
@@ -87,6 +88,7 @@ def test_stop_before_the_first_token(desk, steps, live):
     time.sleep(0.2)
     ran, took = interrupt(desk, sent)
     assert_stopped(desk, ran, took)
+    assert ran.traceback[0].startswith("Stopped before the answer began.")
     row = last_row(desk)
     assert (row["status"], row["counted"], row["completion_tokens"]) == ("stopped", "exact", 0)
     assert row["prompt_tokens"] > 0
