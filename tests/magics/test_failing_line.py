@@ -51,6 +51,9 @@ def failing(source, **names):
 
 FRAME = pandas.DataFrame({"month": ["Jan", "Feb"], "sales": [1, 2]})
 OF_FRAME = "pandas DataFrame of 2 rows and 2 columns: 'month' (str), 'sales' (int64)"
+OF_ROW = "pandas Series of shape (2,), object; index (str): 'month', 'sales'"
+OF_INDEXED = "pandas DataFrame of 2 rows and 1 columns: 'sales' (int64); index 'month' (str)"
+OF_LEVELS = "pandas DataFrame of 2 rows and 0 columns; index of 2 levels: 'month', 'sales'"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,22 @@ OF_FRAME = "pandas DataFrame of 2 rows and 2 columns: 'month' (str), 'sales' (in
         ("nope(df)", {"df": OF_FRAME}),
         ("int(nothing)", {"nothing": "None"}),
         ("import math\nmath.nope", {}),
+        ("def one(n): return n / zero\none(7)", {"n": "int 7", "zero": "int 0"}),
+        ("x = n; text + zero", {"text": "str of 3 characters", "zero": "int 0"}),
+        ("@f(n)\ndef g(p):\n    pass", {"f": "function of 2 arguments: 'a', 'b'", "n": "int 7"}),
+        ("eval('df[text] + n')", {"df": OF_FRAME, "text": "str of 3 characters", "n": "int 7"}),
+        ("exec('x = 1\\ndf[x]')", {"df": OF_FRAME, "x": "int 1"}),
+        (
+            "import collections\nPair = collections.namedtuple('Pair', 'a')\nPair(n, zero)",
+            {"n": "int 7", "zero": "int 0"},
+        ),
+        (
+            "df.apply(lambda row: row['Month'], axis=1)",
+            {"df": OF_FRAME, "row": OF_ROW},
+        ),
+        ("by_month.loc['Mar']", {"by_month": OF_INDEXED}),
+        ("by_both.loc['Mar']", {"by_both": OF_LEVELS}),
+        ("numbered['Mar']", {"numbered": "pandas Series of shape (2,), int64; index (int64)"}),
     ],
 )
 def test_the_values_in_the_line_that_failed(source, found):
@@ -89,6 +108,9 @@ def test_the_values_in_the_line_that_failed(source, found):
         "text": "tea",
         "nothing": None,
         "f": lambda a, b: a,
+        "by_month": FRAME.set_index("month"),
+        "by_both": FRAME.set_index(["month", "sales"]),
+        "numbered": pandas.Series([1, 2], index=[3, 5]),
     }
     assert failing(source, **names) == [f"{name}: {text}" for name, text in found.items()]
 
@@ -98,6 +120,41 @@ def test_no_code_of_the_user_runs(line):
     point = Point()
     found = failing(f"[1 / 0, {line}]", point=point)
     assert found[0] == "point: Point with attributes: 'x', 'data'"
+
+
+class Lazy:
+    """An object that stands for another one, as proxies of web frameworks do."""
+
+    @property
+    def __class__(self):
+        raise AssertionError("__class__ was read")
+
+    @property
+    def __dict__(self):
+        raise AssertionError("__dict__ was read")
+
+
+def test_a_lazy_object_is_not_resolved():
+    assert failing("lazy.x, 1 / 0", lazy=Lazy()) == ["lazy: Lazy"]
+
+
+def test_a_dataset_has_its_variables():
+    xarray = pytest.importorskip("xarray")
+    data = xarray.Dataset({"rain": ("x", [1.0])})
+    assert failing("data['snow']", data=data) == ["data: xarray Dataset of 1 variables: 'rain'"]
+
+
+@pytest.mark.parametrize("field", ["co_linetable", "co_exceptiontable"])
+def test_code_without_lines_fails_nothing(field):
+    code = compile("x = 1\nn / 0", "made by hand", "exec").replace(**{field: b""})
+    with pytest.raises(ZeroDivisionError) as raised:
+        exec(code, {"n": 1})
+    assert shapes(raised.value) in ([], ["n: int 1"])
+
+
+def test_a_very_deep_expression_fails_nothing():
+    assert failing(f"df{'.copy()' * 150}['x'][n]", df=FRAME, n=7) == [f"df: {OF_FRAME}", "n: int 7"]
+    assert failing(f"x = {'-' * 60}n{'.real' * 400}.x", n=7) in ([], ["n: int 7"])
 
 
 def test_it_is_short_and_names_are_whole():

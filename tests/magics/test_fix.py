@@ -89,6 +89,21 @@ def test_the_shapes_of_the_values_in_the_line_that_failed(desk):
     assert "keys: dict of 1: '[key]'" in desk.sent["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize("magic", ["%time", "%%time\n", "%timeit", "%%timeit -n 1 -r 1\n"])
+def test_the_shapes_are_known_in_cells_that_a_magic_runs(desk, magic):
+    desk.run("table = {'Jan': 1}")
+    desk.run(f"{magic} x = table['Feb']")
+    assert "In the line that failed:\n\n```\ntable: dict of 1: 'Jan'\n```" in desk.run(SHOW).text
+
+
+def test_a_traceback_that_python_cannot_read_is_the_error_alone(desk):
+    desk.run("code = compile('x = 1\\ny = 1 / 0', 'made by hand', 'exec')")
+    ran = desk.run("exec(code.replace(co_linetable=b''))")
+    assert "Error in callback" not in ran.text
+    assert "The error:\n\n```\n" in desk.run(SHOW).text
+    assert "exec(code.replace" in desk.run(SHOW).text
+
+
 def test_no_frames_are_kept(desk):
     desk.run(
         "class Big: pass\n"

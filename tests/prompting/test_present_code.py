@@ -16,6 +16,7 @@ import pandas
 import pytest
 
 from mixmagic.prompting.present import excerpts
+from mixmagic.prompting.present.code import traceback_text
 
 _KEEPS_CLASSES = pytest.mark.skipif(
     IPython.version_info < (8,), reason="IPython 7 finds no source of a class of a cell"
@@ -256,3 +257,30 @@ def test_a_class_never_has_the_source_of_another_one_of_its_name(kernel):
     assert text("First") == "class Error(ValueError):\n    pass"
     assert "def told" in text("Error")
     assert "def low" in text("Size")
+
+
+class Unreadable(Exception):
+    """An exception whose traceback cannot be read."""
+
+    @property
+    def __cause__(self):
+        raise LookupError("the cause was read")
+
+
+class Mute(Unreadable):
+    """Its message cannot be read either."""
+
+    def __str__(self):
+        raise LookupError("the message was read")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Unreadable("x"), "Unreadable: x"),
+        (Unreadable(), "Unreadable"),
+        (Mute("x"), "Mute"),
+    ],
+)
+def test_an_exception_that_python_cannot_show_is_its_type_and_message(error, text):
+    assert traceback_text(error) == text

@@ -172,9 +172,14 @@ def traceback_text(error: BaseException) -> str:
         >>> traceback_text(error).splitlines()[-1]
         'ZeroDivisionError: division by zero'
     """
-    summary = traceback.TracebackException.from_exception(error, compact=True)
-    _shorten(summary, _CAUSES)
-    return "".join(summary.format()).rstrip()
+    with contextlib.suppress(Exception):  # Python cannot read a frame that was made by hand
+        summary = traceback.TracebackException.from_exception(error, compact=True)
+        _shorten(summary, _CAUSES)
+        return "".join(summary.format()).rstrip()
+    message = ""
+    with contextlib.suppress(Exception):
+        message = str(error)
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def _shorten(summary: traceback.TracebackException, causes: int) -> None:

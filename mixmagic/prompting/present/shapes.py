@@ -41,7 +41,7 @@ def shape(value: Any) -> str:
         code = value.__code__
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         return f"function of {len(names)} arguments{_listed(map(_label, names), len(names))}"
-    if isinstance(value, _KNOWN):
+    if issubclass(kind, _KNOWN):  # `isinstance` would read a lazy object's `__class__`
         return ""
     library = kind.__module__.partition(".")[0]
     if library in _LIBRARIES:
@@ -49,9 +49,25 @@ def shape(value: Any) -> str:
     return f"{kind.__name__}{_attributes(value)}"
 
 
+def own_attributes(value: object) -> dict[str, Any]:
+    """Return the attributes that an object or module itself holds; none if its class hides them."""
+    for kind in type(value).__mro__:
+        held = vars(kind).get("__dict__")
+        if isinstance(held, types.GetSetDescriptorType | types.MemberDescriptorType):
+            own = held.__get__(value)
+            return own if type(own) is dict else {}
+        if held is not None:  # a property of the user's
+            break
+    return {}
+
+
 def _of_library(value: Any) -> str:
     """Return the shape of a table or array; empty for a value of another kind."""
-    if type(value).__name__ in ("LazyFrame", "Dataset"):  # its columns may have to be computed
+    kind = type(value).__name__
+    if kind == "Dataset" and hasattr(value, "data_vars"):
+        variables = list(value.variables)
+        return f" of {len(variables):,} variables{_listed(map(_label, variables), len(variables))}"
+    if kind in ("LazyFrame", "Dataset"):  # its columns may have to be computed
         return ""
     size = getattr(value, "shape", None)
     if size is None:
@@ -62,20 +78,37 @@ def _of_library(value: Any) -> str:
         columns = zip(names, getattr(value, "dtypes", ()), strict=False)
     else:
         dtype = getattr(value, "dtype", "")
-        return f" of shape {tuple(size)}, {dtype}" if dtype else f" of shape {tuple(size)}"
+        of = f" of shape {tuple(size)}{f', {dtype}' if str(dtype) else ''}"
+        return of + _index(value, with_labels=True)
     listed = (f"{_label(name)} ({dtype!s:.{_LONGEST}})" for name, dtype in columns)
-    return f" of {size[0]:,} rows and {size[1]:,} columns{_listed(listed, size[1])}"
+    return f" of {size[0]:,} rows and {size[1]:,} columns{_listed(listed, size[1])}" + _index(value)
+
+
+def _index(value: Any, *, with_labels: bool = False) -> str:
+    """Return the names and dtypes of the index of pandas, unless it only numbers the rows.
+
+    A row has its columns as its index: they are its labels.
+    """
+    index = getattr(value, "index", None)
+    names = getattr(index, "names", None)
+    if index is None or names is None or type(index).__name__ == "RangeIndex":
+        return ""
+    if len(names) > 1:
+        return f"; index of {len(names)} levels{_listed(map(_label, names), len(names))}"
+    name = "" if names[0] is None else f" {_label(names[0])}"
+    listed = _listed(map(_label, index), len(index)) if with_labels and _has_names(index) else ""
+    return f"; index{name} ({index.dtype}){listed}"
+
+
+def _has_names(index: Any) -> bool:
+    """Return True if the first labels of an index are strings."""
+    return all(type(label) is str for label in index[:_MOST])
 
 
 def _attributes(value: object) -> str:
     """Return the names of an object's own attributes."""
-    try:
-        own = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return ""
-    if type(own) is not dict or not own:
-        return ""
-    return f" with attributes{_listed(map(_label, own), len(own))}"
+    own = own_attributes(value)
+    return f" with attributes{_listed(map(_label, own), len(own))}" if own else ""
 
 
 def _listed(labels: Iterable[str], size: int) -> str:
