@@ -257,8 +257,6 @@ def test_what_has_to_be_awaited_is_awaited_in_a_line_before(desk, expression):
 @pytest.mark.parametrize(
     ("setup", "value", "hint"),
     [
-        ("from PIL import Image\nv = Image.new('RGB', (9, 9))", "v", "Describe it"),
-        ("import matplotlib.pyplot as plt\nv = plt.figure(); plt.close()", "v", "the data"),
         ("v = (each for each in 'ab')", "v", "{{ list(v) }}"),
         ("async def later(): return 1\nv = later()", "v", "`value = await v`"),
         ("class Bare: pass\nv = [Bare()]", "v", "_repr_prompt_"),
