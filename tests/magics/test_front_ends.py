@@ -168,7 +168,7 @@ def test_a_script_of_everything_runs_as_far_as_nothing_fails(together, tmp_path)
     assert (ran.returncode, ran.stderr) == (1, "")
     assert not {"\x1b", "\r"} & set(ran.stdout)
     assert "no new cell: that takes an interactive notebook" in ran.stdout
-    assert "reserved: the most that running calls can cost" in ran.stdout
+    assert "budget is $" in ran.stdout
     assert "a terminal: answers stream" in ran.stdout
     error, hint = ran.stdout.splitlines()[-2:]
     assert error.startswith("UnknownModel: ")
