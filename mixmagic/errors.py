@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mixmagic.core.terminal import encodable, fold, width
+from mixmagic.core.terminal import encodable, error_width, fold
 
 _LONGEST = 600
 # Control characters, which a terminal obeys, and halves of surrogate pairs, which are not text.
@@ -112,9 +112,9 @@ class MixmagicError(Exception):
         return type(self), (self.message, self.hint), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
-        """Return the two lines that IPython shows instead of a traceback."""
+        """Return the two lines that IPython shows instead of a traceback, folded between words."""
         lines = f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"
-        return [encodable(fold(line, width())) for line in lines]  # no terminal breaks a word
+        return [encodable(fold(line, error_width(), "  ")) for line in lines]
 
 
 class BadArguments(MixmagicError):

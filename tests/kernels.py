@@ -84,18 +84,25 @@ class Ran:
             data = output.get("data", {})
             markdown = re.sub(r"</?(?:span|div)[^>]*>", "", data.get("text/markdown", ""))
             parts += [output.get("text", ""), data.get("text/plain") or html.unescape(markdown)]
-            parts += output.get("traceback", [])
+            parts += unfolded(output.get("traceback", []))
         return "\n".join(filter(None, parts))
 
     @property
     def traceback(self) -> list[str]:
-        return self.reply.get("traceback", [])
+        return unfolded(self.reply.get("traceback", []))
 
     def bytes(self) -> int:
         """The bytes of the iopub messages' contents."""
         import json
 
         return sum(len(json.dumps(message["content"])) for _, message in self.messages)
+
+
+def unfolded(lines: list[str]) -> list[str]:
+    """Return an error's message and hint, if it is one of ours, as lines that are not folded."""
+    if len(lines) == 2 and lines[1].startswith("Hint: "):
+        return [line.replace("\n  ", " ") for line in lines]
+    return lines
 
 
 class Kernel:

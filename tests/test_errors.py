@@ -61,6 +61,27 @@ def test_every_error_shows_as_two_lines(kind):
     ]
 
 
+_LONG = """
+from mixmagic.errors import BadArguments
+message, hint = " ".join(["a-message-of-words"] * 9), " ".join(["and", "hints"] * 25)
+raise BadArguments(message, hint + " https://example.invalid/" + "path/" * 40)
+"""
+
+
+def test_in_a_notebook_errors_fold_between_words(start_kernel):
+    """JupyterLab would break long lines anywhere; the message and the hint stay one line each."""
+    ran = start_kernel(bare=True).run(_LONG)
+    lines = [line for shown in ran.reply["traceback"] for line in shown.split("\n")]
+    assert len(lines) == 8
+    assert [line.startswith("  ") for line in lines] == [i not in (0, 3) for i in range(8)]
+    assert all(len(line) <= 72 or line.startswith("  https://") for line in lines)
+    assert {word for line in lines for word in line.split() if "-" in word} == {
+        "a-message-of-words"
+    }
+    assert ran.reply["evalue"] == " ".join(["a-message-of-words"] * 9)
+    assert ran.traceback[1].count("and hints") == 25
+
+
 def test_hint_is_part_of_a_plain_traceback():
     """A script shows the hint too, where no notebook renders the two lines."""
     shown = "".join(traceback.format_exception(MixmagicError("It broke.", "Mend it.")))

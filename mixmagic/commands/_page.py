@@ -36,7 +36,7 @@ main { max-width: 52rem; margin: 0 auto; padding: 1.5rem 1.5rem 3rem; }
 .jp-InputArea-editor.jp-InputArea-editor { margin: 0 calc(-0.6rem - 1px) !important;
   border-radius: 4px;
   display: block; padding: 0.3rem 0.6rem !important; border-left-width: 1px !important; }
-.jp-OutputArea-child { display: block; }
+.jp-OutputArea-child, .jp-OutputArea-output { display: block; }
 .jp-OutputArea-output { margin-top: 0.5rem !important; overflow-x: auto; }
 .jp-OutputArea-output pre { white-space: pre-wrap; overflow-wrap: break-word; word-break: normal; }
 .jp-RenderedHTMLCommon table { margin: 0 0 0.5rem !important; }

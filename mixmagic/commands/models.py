@@ -51,6 +51,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
             about.append(" · ".join(_live_count(session, name) for name in names))
         rows = [row for row in session.catalog.models if row.provider in named]
     if not options.provider:
+        rows = sorted(rows, key=lambda row: not _is_set_up(session, row))
         about += _about(session)
     shown = [row for row in rows if options.all or is_served(row)]
     if hidden := len(rows) - len(shown):
@@ -63,9 +64,16 @@ def _about(session: Session) -> list[str]:
     from mixmagic.catalog.selection import served_today, usable
 
     return [
+        "first those that need no more setup, then by provider",
         served_today(session.catalog),
         f"usable now: {', '.join(usable(session.catalog, session.available))}",
     ]
+
+
+def _is_set_up(session: Session, model: Model) -> bool:
+    """Return True if a model needs no server, or its provider's API key is set."""
+    provider = model.provider
+    return provider.backend == "local" or (provider.key_required and session.available(provider))
 
 
 def _live_count(session: Session, provider: str) -> str:

@@ -10,6 +10,7 @@ import textwrap
 
 # Characters that an encoding may lack, and their replacements: distinct, of one character each.
 _PLAINER = {"≈": "~", "≤": "<", "≥": ">", "→": ">", "·": "-", "✗": "x", "…": "."}
+_NOTEBOOK = 72  # columns of text that a cell has room for in a window of 700 pixels
 
 
 def plainer(error: UnicodeError) -> tuple[str, int]:
@@ -49,13 +50,28 @@ def width() -> int | None:
         return None
 
 
+def error_width() -> int | None:
+    """Return the columns for lines of errors: of the terminal, or few enough for a notebook.
+
+    JupyterLab breaks the lines of a traceback that are too long for it inside words.
+    """
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    in_kernel = kernel is not None and kernel.IPKernelApp.initialized()
+    return width() or (_NOTEBOOK if in_kernel else None)
+
+
 def is_dumb() -> bool:
     """Return True if the terminal obeys no control sequences."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
-def fold(text: str, columns: int | None) -> str:
+def fold(text: str, columns: int | None, indent: str = "") -> str:
     r"""Return a text with its lines wrapped between words to so many columns; `None` for any.
+
+    Args:
+        text: The text.
+        columns: The width.
+        indent: Precedes the continuations of lines.
 
     Example:
         >>> fold("a long line", 8)
@@ -63,12 +79,11 @@ def fold(text: str, columns: int | None) -> str:
     """
     if columns is None:
         return text
+    wrapper = textwrap.TextWrapper(
+        columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
     lines = text.split("\n")
-    return "\n".join(line if len(line) <= columns else _wrapped(line, columns) for line in lines)
-
-
-def _wrapped(line: str, columns: int) -> str:
-    return textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line if len(line) <= columns else wrapper.fill(line) for line in lines)
 
 
 def write(text: str) -> None:

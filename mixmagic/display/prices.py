@@ -24,9 +24,11 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
     for model in models:
         notes.setdefault(model.about, []).append(model.name)
     notes.pop("", None)
-    input_rates, output_rates = (
-        rates([_price_cell(model, getattr(model.price, side, None)) for model in models])
-        for side in ("input", "output")
+    input_rates, output_rates = rates(
+        *(
+            [_price_cell(model, getattr(model.price, side, None)) for model in models]
+            for side in ("input", "output")
+        )
     )
     return Table(
         ["", "model", "API string?", "context>", "$ in / M>", "$ out / M>", "status", "good for?"],
@@ -74,22 +76,26 @@ def prices_table(
     """
     models = [offer.model for offer in offers]
     prices = [model.price for model in models]
-    inputs, outputs = zip(*map(_prices, models), strict=True)
+    inputs, outputs, cached, written = rates(
+        *zip(*map(_prices, models), strict=True),
+        [_other(model, "cached") for model in models],
+        [_other(model, "cache_write") for model in models],
+    )
     costs = format_column([offer.cost for offer in offers])
     columns = {
         "": ["→" if model == asked else "" for model in models],
         "model": [model.name for model in models],
-        "$ in / M>": rates(inputs),
-        "$ out / M>": rates(outputs),
+        "$ in / M>": inputs,
+        "$ out / M>": outputs,
         "1 M in + 1 M out?>": [
             "free" if offer.model.provider.free and cost == "$0" else cost
             for offer, cost in zip(offers, costs, strict=True)
         ],
     }
     if any(price and price.cached is not None for price in prices):
-        columns["cached in>"] = rates([_other(model, "cached") for model in models])
+        columns["cached in>"] = cached
     if any(price and price.cache_write is not None for price in prices):
-        columns["cache write>"] = rates([_other(model, "cache_write") for model in models])
+        columns["cache write>"] = written
     if any(price and price.batch != 1 for price in prices):
         columns["batch?>"] = list(map(_batch, models))
     if sources:

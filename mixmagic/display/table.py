@@ -160,12 +160,14 @@ def _squeezed(widths: list[int], least: Sequence[int], columns: int | None) -> l
     return widths
 
 
-def rates(prices: Sequence[Decimal | str]) -> list[str]:
-    """Format a column of exact dollars per million tokens; strings stay as they are."""
-    digits = max(
-        (len(_decimals(price)) for price in prices if isinstance(price, Decimal)), default=0
-    )
-    return [price if isinstance(price, str) else f"{price:,.{max(2, digits)}f}" for price in prices]
+def rates(*columns: Sequence[Decimal | str]) -> list[list[str]]:
+    """Format columns of exact dollars per million tokens alike; strings stay as they are."""
+    prices = [price for column in columns for price in column if isinstance(price, Decimal)]
+    digits = max([2, *(len(_decimals(price)) for price in prices)])
+    return [
+        [price if isinstance(price, str) else f"{price:,.{digits}f}" for price in column]
+        for column in columns
+    ]
 
 
 def _decimals(price: Decimal) -> str:

@@ -95,7 +95,9 @@ def plain(text: str) -> str:
 
 def preformatted(text: str) -> str:
     """Return a text as HTML that keeps its spaces and lines, fully escaped."""
-    return f'<pre style="white-space: pre-wrap">{html.escape(plain(text))}</pre>'
+    # JupyterLab would break words.
+    style = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+    return f'<pre style="{style}">{html.escape(plain(text))}</pre>'
 
 
 def as_text(text: str, *, starts_line: bool = True, heading: bool = False) -> str:

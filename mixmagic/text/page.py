@@ -41,7 +41,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-sr
 _TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _STYLE = re.compile(r"<style\b[^<>]*>", re.IGNORECASE)
 _STYLE_END = re.compile(r"</style", re.IGNORECASE)
-_COLORS = re.compile(r"(?:color|background|fill)\s*[:=]", re.IGNORECASE)
+_COLORS = re.compile(r"(?:color|color-scheme|background|fill)\s*[:=]", re.IGNORECASE)
+_PICTURE = re.compile(r"<(?:svg|img)\b")
+# No theme reaches into a frame of another origin, so that black on white is turned around.
+_DARK = (
+    "<style>:is([data-jp-theme-light=false], .vscode-dark) .mixmagic-page "
+    "{ filter: invert(1) hue-rotate(180deg); background: transparent !important }</style>"
+)
 _ROWS = re.compile(
     r"</(?:p|div|li|tr|h[1-6]|dt|dd|pre|section|header|footer|article|summary|legend|option)>|<br|<hr"
 )
@@ -71,20 +77,20 @@ def frame(source: str, title: str) -> str:
     body, styles = _clean(source), _styles(source)
     if _depth(body) > _DEEPEST:
         body, styles = f"<pre>{html.escape(source)}</pre>", ""
-    # A page with colors was made for a white background; others follow the theme.
-    scheme = "light" if _COLORS.search(styles + body) else "light dark"
+    # A page with colors or pictures is shown as it is, on white; others follow a dark theme.
+    own_colors = _COLORS.search(styles + body) or _PICTURE.search(body)
     page = (
         f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta http-equiv="x-dns-prefetch-control" content="off">'
-        f"<style>:root {{ color-scheme: {scheme}; font-family: sans-serif }}</style>"
+        "<style>:root { color-scheme: light; font-family: sans-serif }</style>"
         f"<style>{styles}</style><body>{body}"
     )
+    start = "<iframe" if own_colors else f'{_DARK}<iframe class="mixmagic-page"'
     return (
-        "<style>[data-jp-theme-light=false] .mixmagic-page { color-scheme: dark }</style>"
-        f'<iframe sandbox srcdoc="{html.escape(page)}" title="{html.escape(title)}"'
-        f' class="mixmagic-page" style="width: 100%; height: {_lines(body) * 1.5:g}em;'
-        " max-height: 80vh; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4)"
-        f'{"; background: white" * (scheme == "light")}"></iframe>'
+        f'{start} sandbox srcdoc="{html.escape(page)}" title="{html.escape(title)}"'
+        f' style="width: 100%; height: {_lines(body) * 1.5:g}em;'
+        " max-height: 80vh; resize: vertical; border: 1px solid rgba(128, 128, 128, 0.4);"
+        ' color-scheme: light; background: white"></iframe>'
     )
 
 

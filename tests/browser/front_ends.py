@@ -85,6 +85,11 @@ def _wait_for_server(process: subprocess.Popen, url: str, log: Path) -> None:
             time.sleep(0.1)
 
 
+def error_lines(output) -> list[str]:
+    """Return the lines of an error, not folded."""
+    return output.inner_text().strip().replace("\n  ", " ").splitlines()
+
+
 class Lab:
     """The page of a running JupyterLab with one notebook open in it."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from server import Answer, together
+
+from browser.front_ends import error_lines
 
 _CODE = 'So:\n\n```python\nprint("<b>not bold</b>", 1 < 2)\n```\n\nDone.'
 _TABLE = "Here:\n\n| way | price in $ |\n|---|---:|\n| hand & foot | 1.5 |\n| machine | 1000 |"
@@ -38,6 +42,34 @@ def test_a_form_is_seen(lab, provider, case):
         assert lab.cell(2).locator("table.dataframe td").count() == 4
 
 
+def test_a_page_without_colors_is_dark_in_a_dark_theme(lab, provider):
+    from PIL import Image
+
+    def brightness() -> int:
+        shown = Image.open(io.BytesIO(lab.cell(1).locator("iframe").screenshot()))
+        return shown.convert("L").getpixel((shown.width - 40, 20))
+
+    provider.plan = [Answer(together("<h1>Plain</h1>"))]
+    lab.open("dark", "%%mixtral -m 8x7b -f html\nA page?")
+    lab.run()
+    assert lab.cell(1).frame_locator("iframe").locator("h1").inner_text() == "Plain"
+    assert brightness() > 240
+    try:
+        lab.command("apputils:change-theme", theme="JupyterLab Dark")
+        lab.wait(lambda: brightness() < 40)
+    finally:
+        lab.command("apputils:change-theme", theme="JupyterLab Light")
+    lab.wait(lambda: brightness() > 240)
+
+
+def test_a_text_that_is_not_in_the_format_breaks_between_words(lab, provider):
+    provider.plan = [Answer(together("unbroken " * 40))]
+    lab.open("breaks", "%%mixtral -m 8x7b -f json\nA text?")
+    lab.run()
+    pre = lab.cell(1).locator(".jp-OutputArea-output pre").first
+    assert pre.evaluate("each => getComputedStyle(each).wordBreak") == "normal"
+
+
 def test_several_answers_and_an_instance(lab, provider):
     person = "from dataclasses import dataclass\n@dataclass\nclass Person:\n    name: str"
     lab.open(
@@ -52,6 +84,6 @@ def test_several_answers_and_an_instance(lab, provider):
     assert "Answer 1 of 2" in lab.text(1)
     assert "Answer 2 of 2" in lab.text(1)
     assert lab.text(4) == "'Person'"
-    first, second = lab.outputs(5).inner_text().strip().splitlines()
+    first, second = error_lines(lab.outputs(5))
     assert first == "BadArguments: `{{ whoo }}`: there is no variable 'whoo'."
     assert second.startswith("Hint: Did you mean who")

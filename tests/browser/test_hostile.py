@@ -18,7 +18,10 @@ from mixmagic.display.formats import FORMATS
 _REQUEST = Request(Catalog().resolve("8x7b"), (Message("user", "Hi"),))
 _FOOTER = re.compile(r"\s*<div style.*", re.DOTALL)
 # Of `-f text`, or of a page that is none; and of `-f table`.
-_OURS = {"pre style=white-space: pre-wrap", "table class=mathjax_ignore tex2jax_ignore"}
+_OURS = {
+    "pre style=white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere",
+    "table class=mathjax_ignore tex2jax_ignore",
+}
 
 
 _IN_LAB = pytest.mark.parametrize("readers", ["lab"], indirect=True)

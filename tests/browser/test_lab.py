@@ -6,7 +6,10 @@ import re
 from itertools import pairwise, product
 from string import ascii_lowercase
 
+from kernels import unfolded
 from server import HANG, Answer, chunk, frames, together
+
+from browser.front_ends import error_lines
 
 _CODE = """\
 def count(n):
@@ -175,14 +178,14 @@ def test_an_error_is_two_lines_without_a_traceback(lab):
     lab.run()
 
     (shown,) = lab.outputs(1).all()
-    what, hint = shown.inner_text().strip().splitlines()
+    what, hint = error_lines(shown)
     assert what.startswith("UnknownModel: ")
     assert "8x77b" in what
     assert hint.startswith("Hint: ")
     assert shown.is_visible()
     assert lab.prompt(2) == "[ ]:"
     (saved,) = lab.saved().cells[1].outputs
-    assert saved.traceback == [what, hint]
+    assert unfolded(saved.traceback) == [what, hint]
 
 
 def test_a_notebook_that_is_renamed_keeps_its_budget(lab, provider):

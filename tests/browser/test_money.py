@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from server import Answer, chunk, frames, usage
 
+from browser.front_ends import error_lines
+
 _ASK = "%%mixtral -m {} --max-tokens 2000\nWhat is a median?"
 
 
@@ -74,7 +76,7 @@ def test_a_refusal_is_two_lines_and_stops_run_all(lab, provider):
     lab.open("refused", "%mixmagic budget 0.00001", _ASK.format("8x7b"), "print('not run')")
     lab.run()
 
-    first, second = lab.outputs(2).last.inner_text().strip().splitlines()
+    first, second = error_lines(lab.outputs(2).last)
     assert first.startswith("BudgetExceeded: This call could cost up to $0.0013")
     assert second.startswith("Hint: Raise it (`%mixmagic budget DOLLARS`), or ask less: no --max")
     assert lab.prompt(3) == "[ ]:"

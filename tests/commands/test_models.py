@@ -33,6 +33,25 @@ def test_who_serves_mixtral_is_said_once_and_what_can_be_used(session, monkeypat
     assert "served by OpenRouter" not in table.caption
 
 
+def test_models_that_can_be_used_now_come_first(session, monkeypatch):
+    assert names(shown(session, "models")[0])[0] == "local"
+    for key in ("OPENAI_API_KEY", "GROQ_API_KEY"):
+        monkeypatch.setenv(key, "canary-key-4711")
+    (table,) = shown(session, "models")
+    first = [row for row in names(table) if row.partition(":")[0] in ("openai", "groq", "local")]
+    assert names(table)[: len(first)] == first
+    assert len(table.rows) > 2 * len(first)
+    assert "first those that need no more setup" in table.caption
+    (table,) = shown(session, "models", "anthropic", "groq")
+    assert names(table)[0].startswith("anthropic:")
+
+
+def test_both_columns_of_prices_have_the_same_decimals(session):
+    (table,) = shown(session, "models")
+    cells = [cell for row in table.rows for cell in row[4:6] if cell[:1].isdigit()]
+    assert len({len(cell.partition(".")[2]) for cell in cells}) == 1
+
+
 def test_several_providers_at_once(session):
     (table,) = shown(session, "models", "groq", "fireworks")
     assert {name.partition(":")[0] for name in names(table)} == {"groq", "fireworks"}

@@ -90,8 +90,8 @@ def test_a_legend_is_shown_with_its_sign_alone():
 
 def test_prices_are_shown_to_their_last_digit():
     shown = row(Price(Decimal("0.6"), Decimal("1.234"), cached=Decimal("0.0000001")))
-    assert shown["$ in / M"] == "0.60"
-    assert shown["$ out / M"] == "1.234"
+    assert shown["$ in / M"] == "0.6000000"
+    assert shown["$ out / M"] == "1.2340000"
     assert shown["cached in"] == "0.0000001"
     rounded = row(Price(Decimal("1E+2"), Decimal("0.6000")))
     assert (rounded["$ in / M"], rounded["$ out / M"]) == ("100.00", "0.60")

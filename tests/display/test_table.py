@@ -114,7 +114,8 @@ def test_html_marks_optional_columns_and_scrolls():
 
 
 def test_models_are_listed_with_prices_context_and_the_default_marked():
-    priced = Model("big", TOGETHER, ("8x7b",), 32_768, Price(Decimal("0.6"), Decimal("1.234")))
+    price = Price(Decimal("0.6"), Decimal("1.234"))
+    priced = Model("big", TOGETHER, ("8x7b",), 32_768, price=price)
     unknown = Model("other", TOGETHER, note="a note")
     free = Model("mixtral", OLLAMA, price=FREE, caveat="small")
     table = models_table([priced, unknown, free], unknown)
@@ -122,7 +123,7 @@ def test_models_are_listed_with_prices_context_and_the_default_marked():
     assert [row[1] for row in table.rows] == ["together:8x7b", "together:other", "ollama:mixtral"]
     assert [row[3] for row in table.rows] == ["32,768", "?", "?"]
     assert [row[4:6] for row in table.rows] == [
-        ["0.60", "1.234"],
+        ["0.600", "1.234"],
         ["unknown", "unknown"],
         ["free", "free"],
     ]
@@ -229,7 +230,10 @@ def test_a_negative_saving_is_noted():
 def test_prices_are_shown_to_their_last_digit_and_never_as_powers():
     prices = [Price(Decimal("1E-7"), Decimal("0.6")), Price(Decimal("2E+3"), Decimal("1.20"))]
     table = models_table([Model("m", TOGETHER, price=price) for price in prices], None)
-    assert [row[4:6] for row in table.rows] == [["0.0000001", "0.60"], ["2,000.0000000", "1.20"]]
+    assert [row[4:6] for row in table.rows] == [
+        ["0.0000001", "0.6000000"],
+        ["2,000.0000000", "1.2000000"],
+    ]
 
 
 def test_calls_of_no_known_notebook_are_named_so():

@@ -165,10 +165,20 @@ def test_the_height_depends_on_the_content_within_limits():
     assert heights[-1] <= 48
 
 
-def test_a_page_without_colors_follows_the_theme():
-    assert "color-scheme: light dark" in frame("<p>a</p>", "t")
-    assert "background: white" not in frame("<p>a</p>", "t")
-    assert "background: white" in frame("<style>p { color: #333 }</style><p>a</p>", "t")
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<style>p { color: #333 }</style>",
+        "<style>:root { color-scheme: dark }</style>",
+        '<svg><path fill="red"></svg>',
+        "<svg></svg>",
+        '<img src="data:image/png;base64,AA==">',
+        '<p style="background:#eee">b</p>',
+    ],
+)
+def test_only_a_page_without_colors_and_pictures_follows_a_dark_theme(part):
+    assert "invert" in frame("<p>a</p>", "t")
+    assert "invert" not in frame(f"{part}<p>a</p>", "t")
 
 
 def test_text_without_elements_is_not_a_page():
