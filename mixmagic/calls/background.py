@@ -20,6 +20,8 @@ from mixmagic.errors import MixmagicError, Stopped, counted
 if TYPE_CHECKING:
     from mixmagic.calls.interrupts import Calls, Running
 
+# The public attributes of a completion.
+_OF_COMPLETION = frozenset(name for name in dir(Completion) if not name.startswith("_"))
 # Seconds between two looks at the end: on Windows, a signal does not wake a thread that waits.
 _TICK = 0.05
 # Seconds that calls may take to end, and to be recorded, when the process ends.
@@ -29,8 +31,9 @@ _AT_EXIT = 3.0
 class BackgroundCall:
     """The answer of a background cell, under way or complete.
 
-    `text`, `value` and `result()` wait for its end; `repr` tells how far it is, without waiting.
-    In a prompt, `{{ answer }}` is its text.
+    `result()`, and all attributes of a `Completion` (`text`, `value`, `usage`, `cost`, …), wait for
+    its end; `repr` tells how far it is, without waiting. In a prompt, `{{ answer }}` is its text.
+    A copy of it, and what is unpickled, is its completion.
 
     Args:
         work: Makes the call and shows it; returns the completion and its value.
@@ -132,8 +135,8 @@ class BackgroundCall:
 
         Raises:
             TimeoutError: It has not ended yet.
-            Stopped: The call was stopped, and `completion` is the answer so far; or the wait was.
-            MixmagicError: The call failed; `partial` is what was received.
+            Stopped: The call was stopped, or the wait was.
+            MixmagicError: The call failed. `partial` of the call is what was received.
         """
         try:
             ended = self.wait(timeout)
@@ -147,9 +150,11 @@ class BackgroundCall:
         raise (error or TimeoutError("The call has not ended yet.")).with_traceback(None)
 
     @property
-    def text(self) -> str:
-        """The text of the answer; it waits, and raises, like `result`."""
-        return self.result().text
+    def partial(self) -> Completion | None:
+        """The answer so far of a call that was stopped or failed; `None` if there is none."""
+        error = self._outcome
+        found = error.completion if isinstance(error, Stopped) else getattr(error, "partial", None)
+        return found if isinstance(found, Completion) else None
 
     @property
     def value(self) -> Any:
@@ -157,8 +162,19 @@ class BackgroundCall:
         self.result()
         return self._outcome[1] if isinstance(self._outcome, tuple) else None
 
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_COMPLETION:
+            return getattr(self.result(), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_OF_COMPLETION})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _itself, (self.result(),)
+
     def __str__(self) -> str:
-        return self.text
+        return self.result().text
 
     _repr_prompt_ = __str__
 
@@ -187,6 +203,11 @@ def error_lines(error: BaseException) -> list[str]:
     if isinstance(error, MixmagicError | Stopped):
         return error._render_traceback_()  # of ours
     return [f"{type(error).__name__}: {error}"]
+
+
+def _itself(completion: Completion) -> Completion:
+    """Return a completion that was pickled."""
+    return completion
 
 
 _under_way: list[BackgroundCall] = []

@@ -13,6 +13,7 @@ from mixmagic.calls.completion import Completion, muted_html
 from mixmagic.display import segments
 from mixmagic.display.bundles import Bundle, error_bundle, thoughts_bundle
 from mixmagic.display.formats import Format
+from mixmagic.errors import Stopped
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second, fewer for a long answer: all of it is sent each time.
@@ -39,6 +40,7 @@ class BackgroundRenderer:
         self._answer: Bundle = {}
         self._thoughts: list[Bundle] = []
         self._length = 0
+        self._stop_is_shown = False
         self._segments = self._form.segments and self._form.segments()
         self._closed: list[Bundle] = []
 
@@ -68,13 +70,19 @@ class BackgroundRenderer:
         self._show_progress(why)
 
     def finish(self, completion: Completion, session: str) -> None:
+        self._stop_is_shown = completion.finish == "stopped"
         self._show(self._form.whole(completion, session, tabs=True, with_thoughts=True))
 
     def discard(self, what: str) -> None:
         self._show_progress(what)
 
     def fail(self, error: BaseException) -> None:
-        """Show an exception below the answer so far: the cell itself has ended long ago."""
+        """Show an exception below the answer so far: the cell itself has ended long ago.
+
+        The footer of an answer that was stopped says so already.
+        """
+        if isinstance(error, Stopped) and self._stop_is_shown:
+            return
         bundles = [self._answer, error_bundle(error_lines(error))]
         self._update(_joined(list(filter(None, bundles))))
 

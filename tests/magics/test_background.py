@@ -185,6 +185,33 @@ def test_a_failure_is_two_lines_in_its_cell_and_raised_by_text(desk):
     assert desk.value("repr(answer)").startswith("<Call to together:8x7b: StreamBroken: ")
 
 
+def test_it_has_the_attributes_of_a_completion_and_is_copied_as_one(desk):
+    gate = Gate("an answer")
+    desk.run("import copy, pickle\n%mixtral --bg -o answer Hi", gate)
+    assert desk.value("{'cost', 'usage', 'done'} <= set(dir(answer)) and answer.done") is False
+    gate.open()
+    assert desk.value("answer.usage.completion_tokens") > 0
+    assert desk.value("(answer.finish, answer.others, answer.code_blocks)") == ("stop", (), ())
+    assert desk.value("answer.model.name") == "together:8x7b"
+    assert desk.value("answer.cost == answer.result().cost > 0") is True
+    for copied in (
+        "copy.copy(answer)",
+        "copy.deepcopy(answer)",
+        "pickle.loads(pickle.dumps(answer))",
+    ):
+        assert desk.value(f"{copied} == answer.result()") is True
+    assert (
+        desk.value("(hasattr(answer, 'nothing'), hasattr(answer, '_repr_html_'))") == (False,) * 2
+    )
+    assert desk.value("answer.partial") is None
+    desk.run("%mixtral --bg -o answer Hi", Answer([frames(chunk("Half"), done=False), CUT]))
+    assert desk.run("answer.usage").reply["ename"] == "StreamBroken"
+    assert desk.value("answer.partial.text") == "Half"
+    desk.run("%mixtral --bg -o answer Hi", refusal(401, {}))
+    assert desk.run("answer.usage").reply["ename"] == "KeyRejected"
+    assert desk.value("answer.partial") is None
+
+
 def test_what_is_wrong_in_the_cell_fails_at_once(desk):
     for cell, error in (
         ("%%mixtral --bg -m nothing\nHi", "UnknownModel"),
@@ -259,12 +286,17 @@ def test_running_lists_and_stops(desk):
     assert second[1] == "together:8x22b"
     stopped = desk.run(f"%mixmagic running --stop {first[0]}")
     assert stopped.text.strip() == "Stopped 1 call; the answers so far are kept."
-    rest(desk, ran, until=lambda: "tokens kept, priced as" in ran.text)
-    assert "Half an" in ran.text
+    rest(desk, ran, until=lambda: "stopped" in ran.text)
     assert desk.run("answer.text").reply["ename"] == "Stopped"
+    assert "Half an" in ran.text
+    assert "tokens kept, priced as" in desk.run("answer.cost").text
+    assert desk.value("answer.partial.text") == "Half an "
     assert desk.run("%mixmagic running --stop 4711").reply["ename"] == "BadArguments"
     desk.run("%mixmagic running --stop all")
-    rest(desk, other, until=lambda: "Stopped" in other.text)
+    rest(desk, other, until=lambda: "stopped" in other.text)
+    desk.run("while session.calls.background: time.sleep(0.01)")
+    rest(desk, ran, other, until=lambda: True)
+    assert ran.text.lower().count("stopped") == other.text.lower().count("stopped") == 1
     assert desk.run("%mixmagic running").text.strip() == "No calls."
     assert statuses(desk)[before:] == ["stopped", "stopped"]
     for received in desk.server.received:
