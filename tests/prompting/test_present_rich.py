@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import IPython.display
 import pandas as pd
@@ -80,6 +82,33 @@ def test_it_may_be_awaited_within_a_running_loop():
         return shown(ai({"text/plain": "A kettle."}, is_async=True)).text
 
     assert asyncio.run(main()) == "A kettle."
+
+
+NEVER = """
+import asyncio, _thread, threading
+from mixmagic.prompting.present import excerpts
+
+class Kettle:
+    async def _ai_repr_(self, **hints):
+        threading.Timer(0.1, _thread.interrupt_main).start()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+
+cancelled = threading.Event()
+try:
+    excerpts(Kettle(), "kettle")
+except KeyboardInterrupt:
+    print("interrupted", cancelled.wait(10))
+"""
+
+
+def test_one_that_never_returns_can_be_interrupted_and_holds_up_no_exit():
+    ran = subprocess.run(
+        [sys.executable, "-c", NEVER], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "interrupted True\n"), ran.stderr
 
 
 def test_an_image_alone_is_sent_as_an_image():
@@ -177,6 +206,16 @@ def test_a_styled_table():
         ("x <img alt='a cat' onerror='alert(1)'> &lt;y&gt;", "x a cat <y>"),
         ("<svg><text>no</text></svg>yes", "yes"),
         ("<script>never closed", ""),
+        ("a<p hidden>no<b>no</b></p>b", "ab"),
+        ("<div style='color: red; DISPLAY : none'>no<div>no</div>no</div><div>b</div>", "b"),
+        ("<span style='visibility:hidden'>no</span>b<span style='display:nonesuch'>c</span>", "bc"),
+        ("<p hidden>no<p>yes<input hidden> z", "yes z"),
+        ("<ul><li hidden>no<li>b</ul><br hidden>z", "- b\n\nz"),
+        (
+            "<table><tr><th>a<th>b<tr hidden><td>no<tr><td>1<td><script>no</script>2</table>",
+            "| a | b |\n|---|---|\n| 1 | 2 |",
+        ),
+        ("<pre>short</pre><div class='x' hidden><table><tr><td>long</table></div>", "short"),
         ("a < b", "a < b"),
         ("<!-- no --><!DOCTYPE html><head><title>t</title></head><body>b", "b"),
     ],

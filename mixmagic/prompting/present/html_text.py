@@ -1,4 +1,4 @@
-"""The text of an HTML page: tables as rows, lists as items; scripts and styles are left out."""
+"""The text of an HTML page: tables as rows, lists as items, without scripts and hidden elements."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ _LINES = frozenset(
     """.split()  # noqa: SIM905
 )
 _APART = frozenset("h1 h2 h3 h4 h5 h6 ol p pre table ul".split())  # noqa: SIM905
+# Elements that hide nothing behind them: they have no end; and those whose end is often left out.
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+_OPEN_END = frozenset("dd dt li option p td th tr".split())  # noqa: SIM905
+_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _HEADING = re.compile(r"h[1-6]")
 # Characters of a page that are read.
 _LONGEST = 1_000_000
@@ -39,11 +43,19 @@ class _Reader(HTMLParser):
         super().__init__()
         self.pieces: list[str] = []
         self._left_out = self._preformatted = 0
+        self._hidden = ""  # the element that is hidden, and how many of its kind are open
+        self._depth = 0
         self._row: list[str] | None = None  # the cells so far
         self._rows = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _LEFT_OUT:
+        if self._hidden == tag and tag in _OPEN_END:
+            self._hidden = ""
+        if self._hidden:
+            self._depth += tag == self._hidden
+        elif tag not in _VOID and _is_hidden(dict(attrs)):
+            self._hidden, self._depth = tag, 1
+        elif tag in _LEFT_OUT:
             self._left_out += 1
         elif tag == "table":
             self._rows = 0
@@ -66,7 +78,10 @@ class _Reader(HTMLParser):
                 self._write("#" * int(tag[1]) + " ")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _LEFT_OUT:
+        if self._hidden:
+            self._depth -= tag == self._hidden
+            self._hidden = self._hidden if self._depth else ""
+        elif tag in _LEFT_OUT:
             self._left_out = max(self._left_out - 1, 0)
         elif tag in ("tr", "table"):
             self._end_row()
@@ -89,7 +104,7 @@ class _Reader(HTMLParser):
         self._end_row()
 
     def _write(self, text: str) -> None:
-        if self._left_out or not text:
+        if self._left_out or self._hidden or not text:
             return
         if self._row is None:
             self.pieces.append(text)
@@ -111,3 +126,8 @@ class _Reader(HTMLParser):
             self._rows += 1
             if self._rows == 1:
                 self.pieces.append("|---" * len(cells) + "|\n")
+
+
+def _is_hidden(attributes: dict[str, str | None]) -> bool:
+    """Return True if an element's own attributes hide it."""
+    return "hidden" in attributes or bool(_HIDDEN.search(attributes.get("style") or ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ from mixmagic.prompting.present.media import from_bundle
 from mixmagic.prompting.present.opaque import is_a, is_label, is_media
 
 _AI = "_ai_repr_"
+# Seconds between two looks at the end: on Windows, a signal does not wake a thread that waits.
+_TICK = 0.05
 # MIME types of texts, the best first.
 _TEXTS = ("text/markdown", "text/plain", "application/json", "text/html", "text/latex")
 _METHODS = {
@@ -77,17 +80,40 @@ def _called(method: Callable[..., Any], value: Any) -> Any:
     result = method(value, multimodal=False) if takes_hints else method(value)
     if not inspect.isawaitable(result):
         return result
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
+    return _awaited(result)
 
-    async def wait(awaitable: Awaitable[Any]) -> Any:
+
+def _awaited(awaitable: Awaitable[Any]) -> Any:
+    """Return the result of an awaitable, which an interrupt cancels."""
+    import asyncio
+    import queue
+    import threading
+    from concurrent.futures import Future
+
+    ended: Future[Any] = Future()
+    begun: queue.SimpleQueue[asyncio.Task[Any] | None] = queue.SimpleQueue()
+
+    async def wait() -> Any:
+        begun.put(asyncio.current_task())
         return await awaitable
 
-    threads = ThreadPoolExecutor(1)
+    def work() -> None:
+        try:
+            ended.set_result(asyncio.run(wait()))
+        except BaseException as error:  # noqa: BLE001  # raised again by `result`
+            ended.set_exception(error)
+
+    # A thread of an executor would hold up the end of the process.
+    threading.Thread(target=work, name="mixmagic-presenter", daemon=True).start()
     try:
-        return threads.submit(lambda: asyncio.run(wait(result))).result()
-    finally:
-        threads.shutdown(wait=False)
+        while not ended.done():
+            with contextlib.suppress(TimeoutError):
+                ended.exception(_TICK)  # returned, not raised
+    except KeyboardInterrupt:
+        if (task := begun.get()) is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        raise
+    return ended.result()
 
 
 def _of_bundle(result: object, name: str) -> object:
