@@ -148,9 +148,13 @@ def _elsewhere(session: Session, period: str) -> Table:
     """Return what a period's tokens would have cost at each provider of the same models."""
     from mixmagic.catalog.offers import elsewhere
     from mixmagic.display.prices import elsewhere_table
+    from mixmagic.display.spend import about, chosen_period
+    from mixmagic.display.table import Table
 
-    compared = elsewhere(session.catalog, _calls(session, period))
-    return elsewhere_table(compared, session.catalog.short_name)
+    calls = _calls(session, period)
+    if not calls:
+        return Table([], [], f"No calls: {about(chosen_period(period))}.")
+    return elsewhere_table(elsewhere(session.catalog, calls), session.catalog.short_name)
 
 
 def _calls(session: Session, period: str) -> list[Calls]:

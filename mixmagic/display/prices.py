@@ -188,7 +188,8 @@ class AsIfReport:
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return comma-separated values with a header; write them to a file, if one is given.
 
-        `exact` is true if both models count tokens in the same way, and the provider counted them.
+        `cost` is empty if it is not known. `exact` is true if both models count tokens in the same
+        way, and the provider counted them.
 
         Raises:
             StoreError: The file cannot be written; an earlier one stays as it was.
@@ -200,10 +201,11 @@ class AsIfReport:
             [
                 [
                     *(self._short_name(row.name), row.prompt_tokens, row.cached_tokens),
-                    *(row.completion_tokens, row.cost, result.model.name, cost),
+                    *(row.completion_tokens, paid, result.model.name, cost),
                     str(exact and not row.estimated).lower(),
                 ]
                 for row, cost, exact in zip(result.calls, result.costs, result.exact, strict=True)
+                for paid in [None if row.unpriced and not row.cost else row.cost]
             ],
             path,
         )

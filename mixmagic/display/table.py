@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ _SHORT = 24
 # Narrowest column of sentences, and width below which a page drops optional columns, in em.
 _SENTENCE, _NARROW = 14, 52
 _GAP = "  "
+_IN_NAMES = r"\s+|(?<=[-/:_])(?=\w)"  # where a name may be broken
 # The class is ours alone. Where styles are removed, all columns stay, and the table scrolls.
 _STYLE = (
     f"<style>@container (max-width: {_NARROW}em) "
@@ -59,7 +61,7 @@ class Table:
         """Return aligned text of at most so many columns, if words allow it.
 
         Optional columns are left out first, the last one before others; then cells are wrapped
-        between words.
+        between words, and at last within long names, after a `/`, `:`, `-` or `_`.
         """
         lines = self._lines if self.rows else []
         kept = list(range(len(self.columns)))
@@ -69,6 +71,8 @@ class Table:
                 break
             kept.remove(optional[-1])
         widths = _squeezed(self._widths(kept), self._least(kept), columns) if lines else []
+        if columns and lines and _sum(widths) > columns:  # last, within long names
+            widths = _squeezed(widths, self._least(kept, _IN_NAMES), columns)
         drawn = [part for line in lines for part in self._wrapped(line, kept, widths)]
         return "\n".join([*drawn, *filter(None, [terminal.fold(self.caption, columns)])])
 
@@ -80,13 +84,23 @@ class Table:
         """Return the widths of columns."""
         return [max(len(line[i]) for line in self._lines) for i in kept]
 
-    def _least(self, kept: Sequence[int]) -> list[int]:
-        """Return the smallest widths of columns: their longest words; numbers are not wrapped."""
+    def _least(self, kept: Sequence[int], between: str = r"\s+") -> list[int]:
+        """Return the smallest widths of columns: their longest words; numbers are not wrapped.
+
+        Args:
+            kept: The columns.
+            between: A pattern of the places at which lines may be broken.
+        """
+        head, *rest = self._lines
         return [
             max(
                 len(word)
-                for line in self._lines
-                for word in ([line[i]] if self._right[i] else line[i].split() or [""])
+                for line in (head, *rest)
+                for word in (
+                    [line[i]]
+                    if self._right[i] and line is not head
+                    else re.split(between, line[i].strip())
+                )
             )
             for i in kept
         ]
@@ -94,7 +108,8 @@ class Table:
     def _wrapped(self, line: list[str], kept: Sequence[int], widths: Sequence[int]) -> list[str]:
         """Return the lines of text of a row."""
         parts = [
-            terminal.fold(line[i], width).split("\n") for i, width in zip(kept, widths, strict=True)
+            terminal.fold(_breakable(line[i], width), width).split("\n")
+            for i, width in zip(kept, widths, strict=True)
         ]
         return [
             _GAP.join(
@@ -142,6 +157,25 @@ class Table:
             text = as_text(cell, starts_line=False)
             parts.append(f'<{tag}{name} style="{style}{more}">{text}</{tag}>')
         return "".join(parts)
+
+
+def _breakable(cell: str, width: int) -> str:
+    """Return a cell with blanks in words that are longer than a width, where names may be broken.
+
+    Example:
+        >>> _breakable("a a-long-name", 7)
+        'a a-long- name'
+    """
+
+    def broken(word: re.Match[str]) -> str:
+        lines = [""]
+        for part in re.split(_IN_NAMES, word[0]):
+            if lines[-1] and len(lines[-1]) + len(part) > width:
+                lines.append("")
+            lines[-1] += part
+        return " ".join(lines)
+
+    return re.sub(rf"\S{{{width + 1},}}", broken, cell)
 
 
 def _sum(widths: Sequence[int]) -> int:

@@ -43,7 +43,7 @@ def test_performance_is_by_model_and_day(asked):
 
 
 def test_nothing_called_is_a_sentence(session):
-    for words_ in (["--performance"], ["--as-if", "8x22b"], [], ["--by", "day"]):
+    for words_ in (["--performance"], ["--as-if", "8x22b"], ["--elsewhere"], [], ["--by", "day"]):
         (table,) = shown(session, "spend", *words_)
         assert str(table) == "No calls: this session."
 
@@ -65,6 +65,15 @@ def test_as_if_prices_the_same_tokens_at_another_model(asked):
     assert rows["together:8x7b"]["exact"] == "true"
     assert rows["together:8x22b"]["exact"] == "false"
     assert rows["together:8x7b"]["as_if_cost"] == "0.600003600"
+
+
+def test_a_cost_that_is_not_known_is_empty_in_a_csv(session, together):
+    together.plan = [Answer(words("Hello"))]
+    session.ask("Hi", model="together:nobody-prices-this")
+    (text,) = shown(session, "spend", "--as-if", "8x22b", "--csv", "-")
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["cost"], row["exact"]) == ("", "false")
+    assert float(row["as_if_cost"]) > 0
 
 
 def test_as_if_of_a_free_model_is_free(asked):

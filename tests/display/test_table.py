@@ -101,6 +101,21 @@ def test_optional_columns_are_left_out_the_last_one_first():
     assert "good for" in WIDE.text(80)
 
 
+def test_heads_are_wrapped_and_at_last_names_between_their_parts():
+    names = ["together:8x7b", "together:some-vendor/a-model_name-that-goes-on-Instruct-v0.1"]
+    table = Table(["model", "tokens in>", "price>"], [[name, "1,000", "free"] for name in names])
+    lines = table.text(42).splitlines()
+    assert lines[0].split() == ["model", "tokens", "price"]
+    assert lines[1].split() == ["in"]
+    assert all(len(line) <= 42 for line in lines)
+    assert "together:8x7b" in lines[2], "it has room"
+    name = "".join(line[:26].strip() for line in lines[3:])
+    assert name.startswith(names[1][:20])
+    whole = "".join(line.removesuffix("1,000   free").strip() for line in lines[3:])
+    assert whole == names[1]
+    assert all(line.split()[0][-1] in "/:-_" for line in lines[3:-1])
+
+
 def test_a_table_that_is_not_in_a_terminal_is_not_cut(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert str(WIDE) == WIDE.text()
