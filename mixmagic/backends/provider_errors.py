@@ -224,7 +224,7 @@ def _bad_key(model: Model, status: int, quoted: str, key: str | None) -> Missing
         return KeyRejected(
             f"{provider.label} answered {status}: the key was rejected ({key}){quoted}",
             f"Replace it by a key from {provider.key_url or provider.label}: it may be mistyped,"
-            " expired or another account's; `%mixmagic use local` needs no key.",
+            " expired or another account's.",
         )
     if key is None:
         problem = f"the key{f' ({name})' if name else ''} is missing or not accepted"

@@ -91,11 +91,13 @@ def _patches(
 
 
 def _crops(width: int, height: int, each: float) -> ImageTokens:
-    """Count crops, of two thirds of the shorter side but from 256 to 768 pixels.
+    """Count crops, of about two thirds of the shorter side; an image of at most 384 pixels is one.
 
-    Gemini before version 3: ai.google.dev/gemini-api/docs/image-understanding; an image whose sides
-    are at most 384 pixels is one. Newer pages leave out the size of a crop: the most is by the
-    smallest.
+    Gemini before version 3: ai.google.dev/gemini-api/docs/image-understanding, "Token calculation",
+    read 2026-11-30 in stored copies of several versions. All give the side of a crop as "roughly"
+    `floor(min(width, height) / 1.5)`, and 960×540 pixels as an example of six. The oldest, of
+    Gemini 1.5, adds that the side is from 256 to 768, without which a narrow image would be
+    hundreds of crops: this is the likely count, and the most is by the smaller side of the two.
     """
     if max(width, height) <= 384:
         return ImageTokens(math.ceil(each), math.ceil(each))
@@ -103,7 +105,8 @@ def _crops(width: int, height: int, each: float) -> ImageTokens:
     def count(side: float) -> int:
         return math.ceil(each) * math.ceil(width / side) * math.ceil(height / side)
 
-    return ImageTokens(count(min(max(min(width, height) // 1.5, 256), 768)), count(256))
+    rough = max(min(width, height) // 1.5, 1)
+    return ImageTokens(count(min(max(rough, 256), 768)), min(count(min(rough, 256)), MOST))
 
 
 def _fixed(width: int, height: int, tokens: float) -> ImageTokens:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ class Catalog:
         if (provider := self._of_family(wanted)) is not None:
             return priced(Model(wanted, provider, source=_NOT_IN_FILES))
         raise UnknownModel(
-            f"No model is called {wanted!r}." if wanted else "No model is named.",
+            f"No model is called {wanted!r:.80}." if wanted else "No model is named.",
             f"{self._meant(wanted)}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
 
@@ -234,8 +234,18 @@ class Catalog:
     def _meant(self, name: str) -> str:
         """Return the start of a hint for an unknown name: the names that it may stand for."""
         rows, (vendor, _, model) = self._index.rows, name.partition("/")
+        if (provider := self._providers.get(name.lower().strip(": "))) is not None:
+            such = [
+                f", such as {row.name}"
+                for row in rows
+                if row.provider is provider and row.status == "available"
+            ]
+            return f"Add a model: -m {provider.name}:MODEL{''.join(such[:1])}. "
         names = sorted({n for row in rows for n in (row.name, row.id, *row.aliases)})
         names += self.own_aliases
+        words = re.split("[^a-z0-9.]+", name.lower()) if re.match(r"[\w .-]+$", name) else []
+        if alias := next((each for each in words[1:] if each in self._index.all.aliases), None):
+            return f"Did you mean {alias}? "  # of mixtral-8x7b, or Mixtral 8x7B Instruct
         near = did_you_mean(name, names, 2, 0.9)
         if model and not near:  # OpenRouter's form
             own = [f"-m {p.name}:{model}" for p in self._providers.values() if p.vendor == vendor]
@@ -353,6 +363,11 @@ class _Names:
         An API string in other letters is the same one: it must not escape its row's price.
         """
         return self._by_id.get(name) or self._by_name.get(name.lower())
+
+    @property
+    def aliases(self) -> Collection[str]:
+        """All aliases, in lower case."""
+        return self._by_alias.keys()
 
     def aliased(self, alias: str) -> list[Model]:
         """Return the rows with this alias, in lower case."""

@@ -22,7 +22,8 @@ GUIDE: Mapping[str, str] = {
     SMALL: "8x7b: for chat, code, translation and low cost",
     LARGE: "8x22b: for long documents and complex reasoning",
 }
-_MOST_NAMES = 4  # in a hint
+# Names of a list, and of a hint besides `local`, at most.
+_MOST_NAMES, _MOST_HINTED = 4, 2
 _DASHED = re.compile(r"(?<=[^\d]\d)-(?=\d{1,2}(?:$|-))")
 _STATUSES = {"available": 0, "dedicated": 1, "retired": 2}
 _MILLION = Usage(1_000_000, 1_000_000)
@@ -125,8 +126,9 @@ def select(
     """Return the row that a name means: at the cheapest provider with a key, if several serve it.
 
     Only a bare alias such as `8x7b` can have several rows (see `Catalog.serving`). Of those that
-    are served today, providers with a key come first, then servers that need none. If no such
-    provider is set up, it is the catalog's first row, which may not answer: see `refusal`.
+    are served today, servers of unknown price that the environment names in place of a provider's
+    come first, then providers with a key, then servers that need none. If none of them is set up,
+    it is the catalog's first row, which may not answer: see `refusal`.
 
     Args:
         name: A model, as for `Catalog.resolve`.
@@ -149,6 +151,9 @@ def select(
             for row in rows
             if is_served(row) and row.provider.key_required == keyed and is_available(row.provider)
         ]
+        # Who names a server in place of a provider's own means it, if its price is not known.
+        own = [row for row in usable if row.price is None and is_own_server(row.provider)]
+        usable = own if keyed and own else usable
         if usable:
             return _cheapest(usable, fits)
     return Selection(rows[0])
@@ -185,18 +190,19 @@ def refusal(
         return None
     asked = name.strip() + ", the default model," * (by == "default")
     served = [row.provider for row in rows if is_served(row)]
-    now = "Use " + " or ".join(f"-m {each}" for each in usable(catalog, is_available))
+    *others, local = usable(catalog, is_available)
+    now = "Use " + " or ".join(f"-m {each}" for each in [*others[:_MOST_HINTED], local])
     keyed = [provider for provider in served if needs_key(provider)]
     if not keyed:
         own = f"-m {model.provider.name}:ENDPOINT is an endpoint of your own"
         return UnknownModel(f"{asked} is served by nobody at present.", f"{now}; {own}.")
     labels = " or ".join(provider.label for provider in keyed)
-    first, *others = (provider.key_env for provider in keyed)
-    unset = f"{first} is not set{''.join(f', nor is {name}' for name in others)}"
-    keys = " or ".join(f"{p.key_env} (from {p.key_url or p.label})" for p in keyed)
+    first, *further = (provider.key_env for provider in keyed)
+    unset = f"{first} is not set{''.join(f', nor is {name}' for name in further)}"
+    for_all = " (`%mixmagic use MODEL` for all cells)" if len(others) < _MOST_HINTED else ""
     return MissingKey(
         f"{asked} is served at present by {labels}, and {unset}.",
-        f"{now} (`%mixmagic use MODEL` for all cells), or set {keys}.",
+        f"{now}{for_all}, or set {first} (from {keyed[0].key_url or keyed[0].label}).",
     )
 
 

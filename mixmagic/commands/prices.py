@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
+from mixmagic.errors import MixmagicError
 from mixmagic.sessions import Session
 
 # Compared if only one provider serves the model in use, such as `local`.
@@ -32,5 +33,9 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     if options.model is None and len(found) < 2:
         name = _COMPARED
         found = offers(session.catalog, name)
-    used = session.select(name).model
-    out.show(prices_table(found, used, session.available, sources=options.sources))
+    used, why = None, ""
+    try:
+        used = session.answering(name).model
+    except MixmagicError as error:
+        why = error.message
+    out.show(prices_table(found, used, session.available, sources=options.sources, about=why))

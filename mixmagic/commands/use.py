@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, models
-from mixmagic.errors import UnknownModel
+from mixmagic.errors import MissingKey, UnknownModel
 from mixmagic.sessions import Session
 
 ONLY_IN = "notebook"
@@ -34,8 +34,12 @@ def full_name(session: Session, name: str) -> str:
 
 
 def using(session: Session) -> str:
-    """Return the model that the session uses by default, in one line."""
-    selection = session.select()
+    """Return the model that the session uses by default, in one line; why, if it cannot answer."""
+    try:
+        replayed = session.player.in_use(session.settings)
+        selection = session.select() if replayed else session.answering()
+    except (MissingKey, UnknownModel) as error:
+        return f"Using {session.model} in this session, but: {error.message} {error.hint}"
     model = selection.model
     about = " · ".join(filter(None, (model.provider.label, selection.reason, model.about)))
     return f"Using {model.name} in this session ({about.rstrip('.')})."

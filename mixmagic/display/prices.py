@@ -55,18 +55,20 @@ def models_table(models: Sequence[Model], default: Model | None, about: str = ""
 
 def prices_table(
     offers: Sequence[Offer],
-    asked: Model,
+    asked: Model | None,
     has_key: Callable[[Provider], bool] = lambda provider: False,
     *,
     sources: bool = False,
+    about: str = "",
 ) -> Table:
     """Return the table of a model's prices at each provider, cheapest first; `asked` is marked.
 
     Args:
         offers: The model at each provider.
-        asked: The model that a call would use.
+        asked: The model that a call would use; `None` if none can answer.
         has_key: Returns True if a provider's API key is set.
         sources: True to show since when each price is valid, and where it was found.
+        about: A line below the table.
 
     Returns:
         A row for each offer. An unknown price is called unknown; it is never 0.
@@ -105,7 +107,7 @@ def prices_table(
     notes = ["→ used for this name"] * any(columns[""])
     notes += ["US dollars for a million tokens", "cheapest first, also if not served today"]
     notes += ["batch: discount of batch jobs"] * ("batch?>" in columns)
-    lines = [" · ".join(notes), *(_source_lines(models) if sources else ())]
+    lines = [*filter(None, [about]), " · ".join(notes), *(_source_lines(models) if sources else ())]
     return Table(list(columns), list(zip(*columns.values(), strict=True)), "\n".join(lines))
 
 

@@ -339,7 +339,7 @@ def missing_url(model: Model) -> MissingKey:
     provider = model.provider
     return MissingKey(
         f"{provider.label} needs the URL of your own server, and {provider.url_env} is not set.",
-        f"{provider.note} `%mixmagic use local` needs none.",
+        f"{provider.note} -m local needs none.",
     )
 
 
@@ -352,20 +352,18 @@ def missing_variable(model: Model, name: str, header: str) -> MissingKey:
     """Return the error of a call whose header names a variable that has no value."""
     return MissingKey(
         f"{model.provider.label} needs the header {header}, and {name} is not set.",
-        f"Set {name} in the environment or in a file .env beside the notebook;"
-        " `%mixmagic use local` needs no key.",
+        f"Set {name} in the environment or a file .env beside the notebook; -m local needs none.",
     )
 
 
 def key_hint(model: Model) -> str:
     """Return a hint on how to get a key, and how to do without one."""
     provider = model.provider
+    if not provider.key_env:
+        return "-m local needs no key."
     where = f" (from {provider.key_url})" if provider.key_url else ""
-    setting = (
-        f"Set {provider.key_env}{where} in the environment or in a file .env beside the notebook,"
-        f" or run `%mixmagic login {provider.name}`; "
-    )
-    return f"{setting if provider.key_env else ''}`%mixmagic use local` needs no key."
+    login = f"`%mixmagic login {provider.name}`"
+    return f"Set {provider.key_env}{where}, or run {login}; -m local needs no key."
 
 
 def _from_keyring(provider: Provider, redact: Callable[[str], str]) -> Secret:

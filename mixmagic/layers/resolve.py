@@ -82,12 +82,13 @@ def check(
         require(model)
     except MissingKey as missing:
         routed = elsewhere(model, catalog, is_available)
-        others = [routed] * bool(routed) + usable(catalog, is_available)
-        if others == ["local"]:
+        *others, local = usable(catalog, is_available)
+        if not (routed or others):
             raise
-        names = " or ".join(f"-m {name}" for name in others)
-        hint = missing.hint[:1].lower() + missing.hint[1:]
-        raise MissingKey(missing.message, f"Use {names}; or {hint}") from None
+        shown = [routed, local] if routed else [*others[:_NAMED], local]
+        names = " or ".join(f"-m {name}" for name in shown)
+        login = f", or run `%mixmagic login {model.provider.name}`" * bool(model.provider.key_env)
+        raise MissingKey(missing.message, f"Use {names}{login}.") from None
 
 
 def selected(

@@ -120,21 +120,21 @@ class Defaults(Configured):
             selection = selecting.Selection(self.named(name))
         return selection
 
-    def answering(self) -> Selection:
-        """Return the default model, if it can answer now.
+    def answering(self, name: str | None = None) -> Selection:
+        """Return the model that a name means now, or the default one, if it can answer.
 
         Raises:
             MissingKey: It cannot for lack of a key; the hint names models that can.
             UnknownModel: There is no such model, or no provider serves it.
         """
-        selection = self.select()
+        selection = self.select(name)
         lazy.load("mixmagic.layers.resolve").check(
-            self.model,
+            self.model if name is None else name,
             selection.model,
             self.catalog,
             self.available,
             require=self.backends.access.require,
-            by=chosen_by(self.defaults().get("model"), None),
+            by=chosen_by(self.defaults().get("model") if name is None else name, None),
         )
         return selection
 

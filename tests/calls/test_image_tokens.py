@@ -69,3 +69,8 @@ def test_every_rule_in_the_catalog_is_known():
     for row in (*catalog.models, *catalog.providers.values()):
         if row.image_tokens is not None:
             assert image_tokens(image(640, 480), row.image_tokens).most < MOST, row
+
+
+def test_a_narrow_image_of_gemini_is_bounded_as_if_its_crops_could_be_small():
+    assert image_tokens(image(1000, 300), "crops-258") == (4 * 2 * 258, 5 * 2 * 258)
+    assert image_tokens(image(1500, 10), "crops-258") == (6 * 258, MOST)

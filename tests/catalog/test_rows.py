@@ -86,3 +86,11 @@ def test_what_nobody_serves_says_so(alias):
     for row in CATALOG.serving(alias):
         if row.status != "available":
             assert row.note, row.name
+
+
+def test_a_row_that_sees_no_images_says_who_says_so():
+    for row in CATALOG._index.rows:
+        if row.images is False and row.provider.images is None:
+            said = re.search(r"no images: \S+|capabilities( and longest answer)?: \S+", row.source)
+            assert said, row.name
+    assert CATALOG.resolve("disco").images is None  # nobody says so

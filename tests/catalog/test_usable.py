@@ -83,7 +83,35 @@ def test_a_model_s_own_provider_without_a_key_gives_way_to_a_router(home, monkey
     monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
     with pytest.raises(MissingKey, match="OPENAI_API_KEY is not set") as error:
         Session().ask("Hi", model="gpt-99")
-    assert error.value.hint.startswith("Use -m openrouter:openai/gpt-99 or -m openrouter:8x7b or ")
+    assert error.value.hint == (
+        "Use -m openrouter:openai/gpt-99 or -m local, or run `%mixmagic login openai`."
+    )
+
+
+@pytest.mark.parametrize("name", [None, *sorted({row.name for row in CATALOG.models}), "gpt-99"])
+@pytest.mark.parametrize("keys", [(), HOSTED[:1], HOSTED], ids=["no key", "one key", "all keys"])
+def test_a_hint_about_a_key_is_short_and_says_nothing_twice(home, monkeypatch, name, keys):
+    for provider in keys:
+        if name is None or not name.startswith(provider.name):
+            monkeypatch.setenv(provider.key_env, KEY)
+    session = Session()
+    hint = "-m local"
+    try:
+        session.answering(name)
+    except (MissingKey, UnknownModel) as error:
+        hint = error.hint
+    assert len(hint) <= 160
+    assert hint.count("-m local") == 1
+    assert "use local" not in hint
+
+
+def test_a_server_in_place_of_a_provider_s_own_is_meant_by_its_user(home, monkeypatch):
+    """Not a router that has a price, to which the prompt would go instead."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert Session().select("gpt-6-luna").model.name == "openai:gpt-6-luna"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert Session().select("gpt-6-luna").model.name == "openrouter:gpt-6-luna"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +162,10 @@ def test_a_name_of_a_known_form_needs_no_provider(name, means):
         ("x-ai/grok-9", "Did you mean -m openrouter:x-ai/grok-9?"),
         ("o3xyz", "`%mixmagic models` lists all"),
         ("gpt-", "Did you mean gpt-"),
+        ("mixtral-8x7b", "Did you mean 8x7b?"),
+        ("Mixtral 8x22B Instruct", "Did you mean 8x22b?"),
+        ("together", "Add a model: -m together:MODEL, such as together:gpt-oss-120b."),
+        ("OpenAI:", "Add a model: -m openai:MODEL, such as openai:gpt-6-luna."),
     ],
 )
 def test_other_names_get_the_exact_ones_that_they_may_stand_for(name, hint):

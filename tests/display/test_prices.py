@@ -295,13 +295,37 @@ def test_nothing_to_compare_is_noted():
     ]
 
 
+def test_no_row_that_cannot_answer_is_marked_as_used(session, monkeypatch):
+    for name in ("8x7b", "8x22b", "disco", "together:8x7b", "gpt-6-luna"):
+        for variable in ("", "MISTRAL_API_KEY", "FIREWORKS_API_KEY"):
+            if variable:
+                monkeypatch.setenv(variable, "canary")
+            (table,) = shown(session, "prices", name)
+            assert "→" not in str(table)
+            assert "is not set" in table.caption or "nobody at present" in table.caption
+    monkeypatch.setenv("OPENROUTER_API_KEY", "canary")
+    (table,) = shown(session, "prices")
+    assert [row[1] for row in table.rows if row[0]] == ["openrouter:8x7b"]
+    assert table.caption.startswith("→ used for this name")
+
+
+def test_use_says_if_a_model_cannot_answer(session):
+    assert shown(session, "use", "8x22b")[0].startswith(
+        "Using 8x22b in this session, but: 8x22b is served at present by OpenRouter, and"
+    )
+
+
 def test_prices_compares_the_model_that_is_named_or_the_session_s(session):
-    assert str(*shown(session, "prices", "8x7b")) == str(table_of("8x7b"))
-    assert str(*shown(session, "prices")) == str(table_of(session.model))
+    def rows(*words: str) -> list[tuple[str, ...]]:
+        return [row[1:-1] for row in shown(session, "prices", *words)[0].rows]
+
+    small, large = ([row[1:-1] for row in table_of(name).rows] for name in ("8x7b", "8x22b"))
+    assert rows("8x7b") == small
+    assert rows() == small
     session.model = "8x22b"
-    assert str(*shown(session, "prices")) == str(table_of("8x22b"))
+    assert rows() == large
     session.model = "local"
-    assert str(*shown(session, "prices")) == str(table_of("8x7b")), "more than one row"
+    assert rows() == small, "more than one row"
     assert len(shown(session, "prices", "local")[0].rows) == 1
 
 
