@@ -31,7 +31,7 @@ def remember(add: Callable[[str, str, str, str], object]) -> Layer:
                         model, finish = delta.model or model, delta.finish or finish
                         yield delta
             finally:
-                add(request.messages[-1].text, "".join(texts), model.name, finish)
+                add(request.messages[-1].described, "".join(texts), model.name, finish)
 
         return stream
 

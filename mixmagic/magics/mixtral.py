@@ -102,6 +102,7 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
         if (changed := again.changes(self.parser(), asked)) is not None:
             asked = again.question(self.last, changed, refresh=self.session.cache.on)
             return self._with_new_cells(asked)
+        asked = fix.with_options_behind(self.parser(), asked)
         wish = None if asked.is_cell else fix.wish(asked.prompt)
         if wish is not None:
             failure = self.failures.last()

@@ -104,6 +104,19 @@ def test_a_traceback_that_python_cannot_read_is_the_error_alone(desk):
     assert "exec(code.replace" in desk.run(SHOW).text
 
 
+def test_options_may_follow_the_word(desk):
+    desk.run("1 / 0")
+    for line in ("fix -m 8x22b --max-tokens 9", "-m 8x22b --max-tokens 9 fix"):
+        assert desk.run(f"%mixtral {line}", Answer(together("Divide by 1."))).status == "ok"
+        assert (desk.sent["model"].split("/")[1][:13], desk.sent["max_tokens"]) == (
+            "Mixtral-8x22B",
+            9,
+        )
+        assert "ZeroDivisionError" in desk.sent["messages"][-1]["content"]
+    desk.run("%mixtral fix -t 0 my sentence", Answer(together("Fixed.")))
+    assert desk.sent["messages"][-1]["content"] == "fix -t 0 my sentence"
+
+
 def test_no_frames_are_kept(desk):
     desk.run(
         "class Big: pass\n"

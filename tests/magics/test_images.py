@@ -59,6 +59,7 @@ def test_a_figure_is_sent_at_its_place_and_the_footer_says_so(desk):
     assert red == (40, 30)
     assert 300 < figure[0] < 700
     assert f"2 images ({figure[0]}×{figure[1]}, 40×30)" in ran.text
+    assert "[image 40×30]" in desk.value("__import__('mixmagic').session().history[-1].prompt")
 
 
 def test_in_one_line_and_as_the_whole_prompt(desk):

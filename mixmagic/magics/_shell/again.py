@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.errors import BadArguments
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from mixmagic.commands._parser import Parser
 
 _WORD = "again"
-_DEFAULTS = Options()
 # What belongs to one call: it is not asked for again.
 _ONCE: dict[str, Any] = {"program": None, "dry_run": False, "cache": "auto"}
 
@@ -45,7 +44,7 @@ def changes(parser: Parser, asked: Question) -> Options | None:
             f"`{_WORD}` sends the same prompt: it takes neither --template nor --raw.",
             "Run the cell itself once more, with the option.",
         )
-    return _merged(asked.options, options)
+    return asked.options.merged(options)
 
 
 def question(last: Question | None, changed: Options, *, refresh: bool) -> Question:
@@ -72,7 +71,7 @@ def question(last: Question | None, changed: Options, *, refresh: bool) -> Quest
     cache = changed.cache
     if cache == "auto":
         cache = "refresh" if refresh and last.options.cache != "off" else "off"
-    options = replace(_merged(own, changed), cache=cache)
+    options = replace(own.merged(changed), cache=cache)
     sent = last.sent
     if sent is not None:
         # What was sent is not evaluated anew, but a new system prompt is.
@@ -84,12 +83,3 @@ def question(last: Question | None, changed: Options, *, refresh: bool) -> Quest
         else:
             sent = replace(sent, examples=())
     return replace(last, options=options, sent=sent)
-
-
-def _merged(options: Options, changed: Options) -> Options:
-    """Return options with those of `changed` that are given."""
-    values = {field.name: getattr(changed, field.name) for field in fields(Options)}
-    given = {name: value for name, value in values.items() if value != getattr(_DEFAULTS, name)}
-    if given.keys() & {"format", "schema"}:  # one excludes the other
-        options = replace(options, format=None, schema=None)
-    return replace(options, **given)

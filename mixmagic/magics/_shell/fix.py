@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mixmagic.magics._shell.options import Options, Question
+
+if TYPE_CHECKING:
+    from mixmagic.commands._parser import Parser
 
 INSTRUCTIONS = (
     "A notebook cell has failed. Say in a few sentences what went wrong and why. Then give the"
@@ -12,6 +19,25 @@ INSTRUCTIONS = (
 _SHELL = r"%%(?:bash|sh|script|cmd)\b"
 _WORDS = r"\d+\.\d+|\w+|[^\w\s]"
 _FIX = r"fix\s*(?:$|:\s*(.*))"
+
+
+def with_options_behind(parser: Parser, asked: Question) -> Question:
+    """Return a question whose options behind the word `fix` are among its options.
+
+    Raises:
+        BadArguments: One of the options is invalid.
+        HelpAsked: An option asks for help.
+
+    Example:
+        >>> with_options_behind(parser, Question("fix -m local", is_cell=False)).options.model
+        'local'
+    """
+    word, _, rest = asked.prompt.partition(" ")
+    words, prose = parser.leading(rest) if word == "fix" else ([], "")
+    if asked.is_cell or not words or prose:
+        return asked
+    options = asked.options.merged(Options.of(vars(parser.parse_args(words))))
+    return replace(asked, prompt=word, options=options)
 
 
 def wish(prompt: str) -> str | None:

@@ -60,6 +60,14 @@ class Options:
         """Return the options among the parsed arguments of a magic."""
         return cls(**{name.name: given[name.name] for name in fields(cls) if name.name in given})
 
+    def merged(self, changed: Options) -> Options:
+        """Return these options with those of `changed` that are given."""
+        values = {item.name: (getattr(changed, item.name), item.default) for item in fields(self)}
+        given = {name: value for name, (value, default) in values.items() if value != default}
+        if given.keys() & {"format", "schema"}:  # one excludes the other
+            given = {"format": None, "schema": None, **given}
+        return replace(self, **given)
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The sampling parameters that are set."""
