@@ -231,10 +231,18 @@ class Completion:
         parts += [self._source, _FINISHES.get(self.finish, self.finish)]
         if self.finish in ("stop", "length") and not "".join([self.text, *self.others]).strip():
             parts.append("the answer is empty")
+        elif self._lacks_logprobs:
+            parts.append("no log-probabilities were sent")
         parts.extend(self.notes)
         if session:
             parts.append(f"session {session}")
         return one_line(" · ".join(filter(None, parts)))
+
+    @property
+    def _lacks_logprobs(self) -> bool:
+        """True if log-probabilities were asked for and are missing, and no note says so."""
+        asked = self.request.params.get("logprobs") and self.finish in ("stop", "length")
+        return bool(asked) and not (self.logprobs or any("logprobs" in note for note in self.notes))
 
     @property
     def _source(self) -> str:

@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 
 # Characters of an expression in messages, and in the footer.
 _IN_MESSAGE, _IN_FOOTER = 80, 40
+# Starts of the lines that end a code block, which a table may be in.
+_FENCES = ("```", "~~~")
 # Tokens of an unknown context, and the most that a chat template adds.
 _CONTEXT, _TEMPLATE = 32_768, 128
 
@@ -112,7 +114,7 @@ def _fill(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expand
 
 
 class _Text:
-    """A text in which blocks are set apart by blank lines.
+    """A text in which blocks are set apart by blank lines, and tables also from the next line.
 
     Attributes:
         pieces: Its pieces, in order.
@@ -121,6 +123,7 @@ class _Text:
     def __init__(self) -> None:
         self.pieces: list[str] = []
         self._line_has_text = self._ends_block = False
+        self._lines_below = -1  # line breaks since the last row of a table; -1 if there is none
 
     def add(self, text: str, *, is_block: bool = False) -> None:
         """Add a piece; a block on a line of its own."""
@@ -128,10 +131,29 @@ class _Text:
         if self._line_has_text and first.strip() and (is_block or self._ends_block):
             self.pieces[-1] = self.pieces[-1].rstrip(" \t")
             text = "\n\n" + text.lstrip(" \t")
+        text = self._below_table(text)
+        if is_block and text.rpartition("\n")[2].startswith("|"):
+            self._lines_below = 0
         self.pieces.append(text)
         _, line_break, last = text.rpartition("\n")
         self._line_has_text = bool(last.strip()) or (self._line_has_text and not line_break)
         self._ends_block = is_block or (self._ends_block and not text.strip())
+
+    def _below_table(self, text: str) -> str:
+        """Return a text, after a blank line if it would be one more row of the table above."""
+        if self._lines_below < 0:
+            return text
+        above, line_break, below = text.partition("\n")
+        if self._lines_below:
+            above, line_break, below = "", "", text
+        elif above.strip() or not line_break:
+            return text
+        self._lines_below = 1
+        line, ends, _ = below.partition("\n")
+        if line.strip() or ends:
+            self._lines_below = -1
+        is_row = line.strip() and not line.lstrip().startswith(_FENCES)
+        return f"{above}{line_break}\n{below}" if is_row else text
 
 
 class _Value:

@@ -13,6 +13,7 @@ from server import whole
 from mixmagic.calls.collector import stopped_with
 from mixmagic.calls.completion import Completion
 from mixmagic.catalog import FREE
+from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Usage, format_dollars
 from mixmagic.core.values import Model
 
@@ -135,6 +136,16 @@ def test_a_price_of_the_user_overrides_a_free_provider():
 def test_footer_has_the_reason_of_an_early_end(finish, said):
     parts = replace(ANSWER, finish=finish).footer().split(" · ")
     assert parts[5:] == ([said] if said else [])
+
+
+def test_footer_says_if_log_probabilities_were_asked_for_and_not_sent():
+    asked = replace(ANSWER, request=replace(ANSWER.request, params={"logprobs": True}))
+    said = " · no log-probabilities were sent"
+    assert said in asked.footer()
+    assert said not in replace(asked, logprobs=Logprobs([TokenLogprob("Hi", -0.5)])).footer()
+    assert said not in replace(asked, notes=("one:acme without logprobs",)).footer()
+    assert said not in replace(asked, finish="stopped").footer()
+    assert said not in ANSWER.footer()
 
 
 def test_footer_carries_notes_and_no_caveat():

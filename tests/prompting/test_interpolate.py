@@ -350,6 +350,32 @@ def test_a_value_of_several_lines_is_set_apart_unless_it_is_a_string(prompt, sen
     assert expanded(prompt, x=Lines(), n=7, s="a\nstring").text == sent
 
 
+@pytest.mark.parametrize(
+    ("prompt", "end"),
+    [
+        ("{{ df }}\nPlot it.", "| 7 |\n\nPlot it."),
+        ("Data:\n{{ df }} \n  and {{ n }}", "| 7 | \n\n  and 7"),
+        ("{{ df }}\n{{ n }}", "| 7 |\n\n7"),
+        ("{{ df }}\n{{ s }}", "| 7 |\n\na\nstring"),
+        ("{{ df }}\r\nPlot it.", "| 7 |\r\n\nPlot it."),
+        ("{{ df }}\n \nPlot it.", "| 7 |\n \nPlot it."),
+        ("{{ df }}\n\nPlot it.\nNow.", "| 7 |\n\nPlot it.\nNow."),
+        ("```\n{{ df }}\n```\nPlot it.", "| 7 |\n```\nPlot it."),
+        ("{{ df }}\n", "| 7 |\n"),
+        ("{{ df }}\n{{ x }}\nPlot it.", "| 7 |\n\none\ntwo\nPlot it."),
+    ],
+)
+def test_the_line_below_a_table_is_not_one_of_its_rows(prompt, end):
+    frame = pytest.importorskip("pandas").DataFrame({"a": [7]})
+    sent = expanded(prompt, df=frame, n=7, s="a\nstring", x=Lines()).text
+    assert sent.endswith(f"| a |\n|---|\n{end}")
+
+
+def test_two_tables_one_below_the_other():
+    frame = pytest.importorskip("pandas").DataFrame({"a": [7]})
+    assert "| 7 |\n\npandas DataFrame" in expanded("{{ df }}\n{{ df }}", df=frame).text
+
+
 def test_a_table_in_a_sentence_is_whole():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [7]})
