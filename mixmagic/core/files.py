@@ -10,7 +10,9 @@ import contextlib
 import os
 import re
 import stat
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,29 @@ def reason(error: Exception) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         return f"line {line} is not UTF-8"
     return getattr(error, "strerror", None) or str(error)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Exclude other processes and threads that lock a folder, as long as they do the same.
+
+    Nothing is locked on Windows, nor where the system cannot lock a folder.
+
+    Example:
+        >>> with locked(path.parent):
+        ...     write(path, changed(read(path)))
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)  # which unlocks it
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def write(path: Path, text: str | bytes, *, newline: str | None = None) -> None:

@@ -5,6 +5,7 @@ May import `files`, `lazy` and `errors`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from mixmagic.errors import BadArguments, StoreError
 
 def save(path: Path, value: Any, *keys: str) -> None:
     """Set a value in a TOML file, or remove it; the file is whole at any time.
+
+    Other processes that save at the same moment wait: no change is lost.
 
     Args:
         path: The file; it is made if it does not exist.
@@ -28,6 +31,14 @@ def save(path: Path, value: Any, *keys: str) -> None:
     Example:
         >>> save(settings.config_dir / "config.toml", "openrouter:acme/m", "aliases", "fast")
     """
+    with contextlib.suppress(OSError):  # reported when the file is written
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with files.locked(path.parent):
+        _save(path, value, *keys)
+
+
+def _save(path: Path, value: Any, *keys: str) -> None:
+    """Set a value in a TOML file, or remove it."""
     tomlkit = lazy.load("tomlkit")
     try:
         text = files.read(path)

@@ -22,16 +22,20 @@ class _Default:
 
     def set(self: Any, obj: Any, value: Any) -> None:
         from mixmagic.commands.set import checked
-        from mixmagic.errors import MixmagicError
+        from mixmagic.errors import BadArguments, MixmagicError, one_line
 
-        value = self._validate(obj, value)
         try:
+            value = self._validate(obj, value)
             value = None if value is None else checked(obj.session, self.name, value)
-        except MixmagicError as error:
+        except (MixmagicError, TraitError) as error:
+            hint = error.hint if isinstance(error, MixmagicError) else ""
             if obj.in_profile:
-                raise
+                raise BadArguments(
+                    f"c.Mixmagic.{self.name} of the IPython profile: {one_line(error.args[0])}",
+                    hint or f"It takes: {one_line(self.help)}",
+                ) from None
             # IPython logs the message alone.
-            raise TraitError(f"{error.message} {error.hint}") from None
+            raise TraitError(f"{error.args[0]} {hint}".rstrip()) from None
         obj.session.set_default(self.name, value, by_profile=obj.in_profile)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from mixmagic.calls.tokens import RESERVE, high_estimate_prompt
@@ -84,6 +85,19 @@ def question(
             chosen_by=chosen_by,
         ),
     )
+
+
+def with_messages(request: Request, messages: Sequence[Message]) -> Request:
+    """Return a request with other messages, and the note about the images of these.
+
+    Example:
+        >>> with_messages(request, request.messages[-1:])
+    """
+    earlier = images_note(request.messages)
+    notes = [note for note in request.control.notes if note != earlier]
+    notes += filter(None, [images_note(messages)])
+    control = replace(request.control, notes=tuple(notes))
+    return replace(request, messages=tuple(messages), control=control)
 
 
 def images_note(messages: Sequence[Message]) -> str:

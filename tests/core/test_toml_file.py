@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -89,3 +91,14 @@ def test_a_file_that_cannot_be_written_stays(tmp_path):
     with pytest.raises(StoreError, match="it stays as it was"):
         save(file, "half a pair: \ud800", "system")
     assert file.read_text() == "live = true\n"
+
+
+def test_what_processes_save_at_the_same_moment_is_all_kept(tmp_path):
+    file = tmp_path / "new" / "config.toml"
+    program = (
+        "import pathlib, sys; from mixmagic.core.toml_file import save\n"
+        "for n in range(10): save(pathlib.Path(sys.argv[1]), n, 'aliases', f'{sys.argv[2]}{n}')"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, file, name]) for name in "abc"]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert len(tomllib.loads(file.read_text())["aliases"]) == 30

@@ -6,8 +6,13 @@ import subprocess
 import sys
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from kernels import Desk
 from server import Answer, together
+from traitlets.config import Config
+
+from mixmagic.errors import BadArguments
+from mixmagic.magics.mixmagic import Mixmagic
 
 HELLO = Answer(together("Hello"))
 JSON = Answer(together('{"a": 1}'))
@@ -245,3 +250,21 @@ def test_in_a_shell_defaults_are_saved_and_shown(home):
     assert run("set", "temperature").stdout == "temperature: 0.2 (config.toml)\n"
     assert run("set", "budget", "2", "--save").returncode == 0
     assert 'budget_session = "2"' in (home / "config" / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("temperature = 5", "c.Mixmagic.temperature of the IPython profile: "),
+        ("temperature = 'hot'", "c.Mixmagic.temperature of the IPython profile: "),
+        ("model = 'nope'", "c.Mixmagic.model of the IPython profile: No model is called 'nope'."),
+        ("format = 'nope'", "c.Mixmagic.format of the IPython profile: "),
+    ],
+)
+def test_a_wrong_value_in_the_profile_is_named_with_its_setting(session, line, says):
+    config = Config()
+    exec(f"c.Mixmagic.{line}", {"c": config})
+    with pytest.raises(BadArguments) as error:
+        Mixmagic(InteractiveShell(config=config), session, None)
+    assert error.value.message.startswith(says)
+    assert error.value.hint

@@ -433,6 +433,7 @@ class RequestBuilder:
         """Return the request with as much of its conversation as fits into the context."""
         from mixmagic.calls.tokens import high_estimate_prompt
         from mixmagic.tasks.chats import prompt_limit, trim, trim_note
+        from mixmagic.tasks.question import with_messages
 
         system = [message for message in request.messages if message.role == "system"]
         before = [*system, *self._examples]
@@ -444,7 +445,7 @@ class RequestBuilder:
         )
         if dropped:
             self.notes.append(trim_note(dropped))
-        return replace(request, messages=(*before, *messages))
+        return with_messages(request, (*before, *messages))
 
 
 @contextmanager
