@@ -167,9 +167,11 @@ class Settings:
         # A folder that the user may not look into has none.
         beside = _read_table(projects) if os.path.exists(projects) else {}  # noqa: PTH110
         if others := beside.keys() - {*DEFAULTS, *_BUDGETS}:
+            near = did_you_mean(min(others), (*DEFAULTS, *_BUDGETS))
             raise BadArguments(
-                f"{projects} cannot set {min(others)!r}.",
-                f"It sets {', '.join(DEFAULTS)} and lower budgets; the rest is each user's own.",
+                f"{projects} cannot set {min(others)!r:.40}.",
+                near
+                or f"It sets {', '.join(DEFAULTS)} and lower budgets; the rest is each user's.",
             )
         beside = {name: _checked(name, value, projects) for name, value in beside.items()}
         own = _read_table(users)
@@ -185,7 +187,7 @@ class Settings:
                 values[name], sources[name] = value, _NOTEBOOKS_FILE
         for name, kind in _OF_VARIABLES.items():
             if text := environ.get(_variable(name)):
-                values[name] = _checked(name, _converted(text, kind), users)
+                values[name] = _checked(name, _converted(text, kind), _variable(name))
                 sources[name] = _variable(name)
         for name in beside.keys() & set(_BUDGETS):
             if name not in values or beside[name] < values[name]:
@@ -297,12 +299,12 @@ def _converted(text: str, kind: str) -> Any:
     return text
 
 
-def _checked(name: str, value: Any, path: Path) -> Any:
+def _checked(name: str, value: Any, place: Path | str) -> Any:
     """Return a setting's value, checked; raise if there is no such setting."""
     if name not in _KINDS:
         near = difflib.get_close_matches(name, _KINDS, 1) or list(_KINDS)
         raise BadArguments(
-            f"There is no setting {name!r} ({path}).", f"Settings are: {', '.join(near)}."
+            f"There is no setting {name!r} ({place}).", f"Settings are: {', '.join(near)}."
         )
     kind, takes = _KINDS[name], ""
     try:
@@ -326,7 +328,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     }
     if not valid.get(kind):
         raise BadArguments(
-            f"The setting {name!r} cannot be {value!r:.80} ({path} or {_variable(name)}).",
+            f"The setting {name!r} cannot be {value!r:.80} ({place}).",
             takes or f"It takes {_TAKES[kind]}.",
         )
     return value

@@ -280,3 +280,22 @@ def test_a_cassette_is_for_one_run(home, write, name):
     write("")
     settings = load(home, **{f"MIXMAGIC_{name.upper()}": "once"})
     assert getattr(settings, name) == "once"
+
+
+def test_a_name_that_a_project_s_file_misspells_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mixmagic.toml").write_text("max-tokens = 5")
+    with pytest.raises(BadArguments, match="cannot set 'max-tokens'") as error:
+        Settings.load({"MIXMAGIC_HOME": str(tmp_path / "home")})
+    assert error.value.hint == "Did you mean max_tokens?"
+
+
+def test_an_invalid_value_is_told_with_its_place_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadArguments) as error:
+        Settings.load({"MIXMAGIC_HOME": str(tmp_path / "home"), "MIXMAGIC_TEMPERATURE": "hot"})
+    assert str(error.value) == "The setting 'temperature' cannot be 'hot' (MIXMAGIC_TEMPERATURE)."
+    (tmp_path / "mixmagic.toml").write_text("seed = 1.5")
+    with pytest.raises(BadArguments) as error:
+        Settings.load({"MIXMAGIC_HOME": str(tmp_path / "home")})
+    assert str(error.value).endswith("cannot be 1.5 (" + str(tmp_path / "mixmagic.toml") + ").")
