@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pyarrow
@@ -70,3 +71,12 @@ def test_arrays_of_arrow():
     assert excerpt.text.startswith(
         "pyarrow ChunkedArray: 6,000 values, int64, 0 missing; the first"
     )
+
+
+def test_a_row_with_two_columns_of_one_name_loses_none():
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        row = connection.execute("SELECT 1 AS a, 2 AS a").fetchone()
+        text = excerpts(row, "row").within(1_000, len).text
+    assert "| a | a |" in text
+    assert "| 1 | 2 |" in text

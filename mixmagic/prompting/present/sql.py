@@ -40,6 +40,8 @@ def sql_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
         rows = list(value)
         return rows_excerpts("SQL result", list(value.keys), [tuple(row) for row in rows])
     if (names := _columns(value)) is not None:
+        if len(set(names)) < len(names):  # as of a join
+            return rows_excerpts("SQL row", names, [tuple(value)])
         return plain_excerpts(dict(zip(names, value, strict=True)), name)
     names = _columns(value[0]) if isinstance(value, list) and value else None
     if names is not None and all(_columns(row) == names for row in value):
