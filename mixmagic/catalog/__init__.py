@@ -233,6 +233,10 @@ class Catalog:
 
     def _meant(self, name: str) -> str:
         """Return the start of a hint for an unknown name: the names that it may stand for."""
+        if name.lower().endswith(".gguf"):
+            file = re.sub("^(?:hf|huggingface)[:/]", "hf/", name, flags=re.IGNORECASE)
+            on_hub = file.count("/") == 2 and not file.startswith(("/", ".", "~"))
+            return f"Did you mean -m local:{'hf/' * on_hub}{file}? "
         rows, (vendor, _, model) = self._index.rows, name.partition("/")
         if (provider := self._providers.get(name.lower().strip(": "))) is not None:
             such = [

@@ -412,7 +412,8 @@ def _call_keyring(
     except KeyboardInterrupt:  # the user refused to unlock it
         failure = Stopped(sent=False)
     except Exception as error:  # noqa: BLE001  # a plug-in's errors have no common base
-        reason = redact(str(error)) or "it gives no reason"
+        # Its first sentence: keyring's own message goes on with advice.
+        reason = redact(str(error)).partition(". ")[0].rstrip(".") or "it gives no reason"
         failure = StoreError(f"The system's keyring cannot be used: {reason}.", remedy)
     raise failure
 

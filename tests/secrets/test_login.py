@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from canary import KEY, files, leaks
+from command_lines import shown
 from kernels import Kernel, Ran, notebook_client
 from server import Answer, Received, Server, refusal, whole
+
+from mixmagic.errors import StoreError
 
 pytestmark = pytest.mark.kernel
 
@@ -351,3 +354,18 @@ def test_without_a_keyring_calls_work_and_login_says_what_to_do(tmp_path, how):
         assert place.ask().status == "ok"
     finally:
         place.close()
+
+
+def test_the_keyrings_reason_is_one_sentence_with_one_full_stop(session):
+    import keyring
+    from keyring.backends import fail
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(fail.Keyring())
+    try:
+        with pytest.raises(StoreError) as error:
+            shown(session, "logout", "together")
+    finally:
+        keyring.set_keyring(before)
+    reason = "No recommended backend was available"
+    assert error.value.message == f"The system's keyring cannot be used: {reason}."

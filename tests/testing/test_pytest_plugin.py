@@ -233,7 +233,8 @@ def test_a_notebook_that_was_saved_with_paid_answers_equals_its_replay(offline, 
 
 def test_a_request_that_is_not_in_the_cassette_fails(offline):
     assert outcomes(offline)["misses"] == ["FAILED"]
-    assert "CassetteMiss: This request is not in replays.cassette.jsonl (2 recorded)" in offline
+    said = " ".join(offline.split())  # without the folds
+    assert "CassetteMiss: This request is not in replays.cassette.jsonl (2 recorded)" in said
 
 
 def test_the_runs_of_a_tagged_cell_get_the_recorded_samples_in_turn(offline):
@@ -262,7 +263,8 @@ def test_without_the_option_nothing_changes(plain):
 
 
 def test_without_the_option_nothing_is_imported(plain):
-    assert "OURS mixmagic mixmagic.testing mixmagic.testing.pytest_plugin" in plain.splitlines()
+    light = "mixmagic mixmagic.core mixmagic.core.keywords"
+    assert f"OURS {light} mixmagic.testing mixmagic.testing.pytest_plugin" in plain.splitlines()
 
 
 def test_papermill_in_a_test_replays_too(folder):

@@ -6,6 +6,7 @@ It is the embedded model's, one of Hugging Face (`hf/OWNER/REPO/FILE.gguf`), or 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from importlib.util import find_spec
@@ -73,11 +74,17 @@ def fetched(
     if theirs is not None and (newest or not hub.is_cached(theirs)):
         return (yield from _as_text(hub.fetch(theirs, env), _with_size))
     if not found.is_file():
-        raise BadArguments(
-            f"There is no GGUF file {found}.",
-            "Name a file (-m local:/path/model.gguf), or use the embedded model: -m local.",
-        )
+        raise BadArguments(f"There is no GGUF file {found}.", _hint(model.id))
     return found
+
+
+def _hint(name: str) -> str:
+    """Return the hint for a name that is not a file's."""
+    file = re.search(r"(?:huggingface|hf)\.co/([^/]+/[^/]+)/(?:resolve|blob)/[^/]+/([^?]+)", name)
+    if file or re.match("/*(?:hf|https?:)/", name, re.IGNORECASE):
+        form = f"{file[1]}/{file[2]}" if file else "OWNER/REPO/FILE.gguf"
+        return f"A file of Hugging Face has this form: -m local:hf/{form}."
+    return "Name a file (-m local:/path/model.gguf), or use the embedded model: -m local."
 
 
 def _as_text(

@@ -367,6 +367,23 @@ def test_the_last_names_are_completed_and_listed(server, session):
     assert f"hf/{REPO}/{FILE}" in [model.id for model in session.live_models("local")]
 
 
+@pytest.mark.parametrize(
+    ("typed", "form"),
+    [
+        ("hf/owner", "hf/OWNER/REPO/FILE.gguf"),
+        ("HF/owner/repo/file.gguf", "hf/OWNER/REPO/FILE.gguf"),
+        ("hf/owner/repo/../file.gguf", "hf/OWNER/REPO/FILE.gguf"),
+        ("https://huggingface.co/o/r/resolve/main/q/f.gguf?download=true", "hf/o/r/q/f.gguf"),
+        ("https://hf.co/o/r/blob/main/f.gguf", "hf/o/r/f.gguf"),
+        ("https://example.com/f.gguf", "hf/OWNER/REPO/FILE.gguf"),
+    ],
+)
+def test_a_name_like_one_of_hugging_face_is_told_its_form(session, typed, form):
+    with pytest.raises(BadArguments) as error:
+        session.ask("Hi", model=f"local:{typed}")
+    assert error.value.hint == f"A file of Hugging Face has this form: -m local:{form}."
+
+
 def _two_lines(error: MixmagicError, message: str, hint: str) -> None:
     lines = error._render_traceback_()
     assert len(lines) == 2
