@@ -118,7 +118,7 @@ def test_models_lists_every_row_with_its_price_and_marks_the_default(desk):
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
         "32,768",
         "0.600",
-        "0.60",
+        "0.600",
     ]
     assert [row[0] for row in models].count("→") == 1
     names = [row[1] for row in models]
