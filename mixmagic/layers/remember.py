@@ -31,7 +31,8 @@ def remember(add: Callable[[str, str, str, str], object]) -> Layer:
                         model, finish = delta.model or model, delta.finish or finish
                         yield delta
             finally:
-                add(request.messages[-1].described, "".join(texts), model.name, finish)
+                prompt = request.messages[-1].described if request.messages else ""
+                add(prompt, "".join(texts), model.name, finish)
 
         return stream
 

@@ -15,7 +15,7 @@ import pytest
 from conversations import UNKNOWN, exactly, talk
 from patience import soon
 
-from mixmagic.backends.local import backend
+from mixmagic.backends.local import backend, gguf
 from mixmagic.calls import tokens
 from mixmagic.calls.tokens import count, count_text
 from mixmagic.sessions import Session
@@ -98,7 +98,7 @@ def test_a_model_that_cannot_be_loaded_is_estimated(alone, tmp_path, monkeypatch
     estimated = count(talk("u: Hello"), UNKNOWN)
     for path in (broken, tmp_path / "none.gguf", "~nobody/none.gguf", "\x00"):
         assert alone.count("Hello", model=f"local:{path}") == estimated
-    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    monkeypatch.setattr(gguf, "find_spec", lambda _: None)
     assert alone.count("Hello", model="local") == estimated
 
 

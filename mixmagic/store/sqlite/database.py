@@ -20,6 +20,7 @@ from mixmagic.store.sqlite.log_sync import LogSync
 from mixmagic.store.sqlite.readers import Readers
 
 T = TypeVar("T")
+_Values = Sequence[object] | Mapping[str, object]
 
 # Writes something at the start of a transaction; returns a function to call after the commit.
 Prelude = Callable[[sqlite3.Connection], Callable[[], None] | None]
@@ -149,10 +150,7 @@ class Database:
                     raise
 
     def rows(
-        self,
-        query: str,
-        values: Sequence[object] | Mapping[str, object] = (),
-        timeout: float | None = None,
+        self, query: str, values: _Values = (), timeout: float | None = None
     ) -> list[sqlite3.Row]:
         """Return the rows of a query.
 
