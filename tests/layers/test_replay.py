@@ -173,9 +173,6 @@ def test_an_answer_is_replayed(kind, together, recording, replaying, file):
     assert len(lines(file)) == 1
 
 
-SEES = "together:qwen3.5-9b"
-
-
 def test_a_question_with_an_image_is_replayed(together, recording, replaying, file):
     together.plan = [Answer(words("A pixel."))]
     parts = (Text("What is\nthis?"), Image(b"\x89PNG"), Text("?"))

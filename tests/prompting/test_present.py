@@ -33,7 +33,7 @@ VALUES = st.recursive(
         | st.frozensets(st.integers())
         | st.sets(st.text())
     ),
-)
+).filter(lambda value: not isinstance(value, bytes))  # they may be an image, or refused
 
 
 def shown(value, limit=100_000):
@@ -119,7 +119,7 @@ def test_a_plain_value_is_its_str(value, text):
 
 @given(VALUES)
 def test_small_values_are_their_repr(value):
-    if isinstance(value, list | dict | tuple | set | bytes) and len(repr(value)) < 1000:
+    if isinstance(value, list | dict | tuple | set) and len(repr(value)) < 1000:
         expected = repr(value)
         text, cut = shown(value)
         assert (text == expected) == (cut == ""), (text, expected)

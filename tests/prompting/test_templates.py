@@ -229,7 +229,7 @@ def test_the_hint_for_an_empty_folder_works(folder):
     (folder / "review.md").unlink()
     (shown,) = listed(folder)
     assert str(folder) in shown
-    example = shown.partition("For example:\n")[2]
+    example = shown.partition("\n\n")[2]
     (folder / "mine.md").write_text(example)
     found = Template.load(folder, "mine")
     assert (found.task, found.prompt("x = 1")) == (

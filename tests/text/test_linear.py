@@ -16,6 +16,7 @@ from mixmagic.core.money import Usage
 from mixmagic.core.values import Request
 from mixmagic.display import formats
 from mixmagic.errors import AnswerUnusable
+from mixmagic.magics._shell import failures
 from mixmagic.magics._shell import fix as _fix
 from mixmagic.magics._shell import insert as _insert
 from mixmagic.structured import extract, tables
@@ -54,17 +55,22 @@ def table(text: str) -> None:
         tables.text_table(text)
 
 
+def latex(text: str) -> None:
+    with contextlib.suppress(AnswerUnusable):
+        extract.latex(text)
+
+
 def fix(text: str) -> None:
     _fix.fixed([text, "x"], "1 / 0")
     _fix.fixed(["x = 1"], text)
-    _fix.Failure(text, text).prompt()
+    failures.Failure(text, text).prompt()
 
 
 READERS = {
     "blocks": blocks,
     "insert": insert,
     "json": values,
-    "latex": extract.latex,
+    "latex": latex,
     "table": table,
     "html": formats._find_html,
     "fix": fix,
