@@ -207,6 +207,7 @@ def test_a_server_that_is_not_there_is_an_error_that_names_it(server, monkeypatc
     _two_lines(caught.value, server.url, "HF_ENDPOINT")
 
 
+@pytest.mark.slow  # huggingface_hub tries again for 20 seconds
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_server_that_fails_is_an_error_with_its_status(server, status):
     server.status = status
@@ -215,6 +216,7 @@ def test_a_server_that_fails_is_an_error_with_its_status(server, status):
     _two_lines(caught.value, str(status), "network")
 
 
+@pytest.mark.slow  # huggingface_hub tries again for a minute
 def test_a_connection_that_breaks_again_and_again_is_an_error_and_leaves_no_file(server):
     server.cut_after = 0
     with pytest.raises(Unavailable) as caught:
