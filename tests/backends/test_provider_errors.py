@@ -146,7 +146,7 @@ def test_the_error_of_a_refused_key_names_its_variable_and_two_fixes():
     )
     assert "TOGETHER_API_KEY" in error.message
     assert "https://api.together.ai/settings/api-keys" in error.hint
-    assert "%mixmagic use local" in error.hint
+    assert "-m local" in error.hint
     missing = missing_key(TOGETHER)
     assert "TOGETHER_API_KEY is not set" in missing.message
     assert missing.hint == error.hint

@@ -212,7 +212,9 @@ def test_no_thread_and_no_open_row_is_left_behind(desk):
 
 
 def test_stop_of_the_embedded_model_in_the_middle(desk):
-    sent = desk.kernel.send("%%mixtral -m local -o counted --max-tokens 2000\nCount to 1000.")
+    sent = desk.kernel.send(
+        "%%mixtral -m local -t 0 -o counted --max-tokens 2000\nWrite a long story about a kettle."
+    )
     ran = desk.kernel.collect(sent, timeout=120, until=answered)
     ran, took = interrupt(desk, sent, ran)
     print(f"\nembedded model: reply after {took * 1000:.0f} ms")

@@ -182,7 +182,11 @@ def test_a_stop_while_it_reads_a_long_prompt_ends_it(loaded):
 
 
 def test_a_reader_that_goes_away_ends_it_too(loaded):
-    with closing(loaded.stream(loaded.request("Count to 1000.", max_tokens=2000))) as deltas:
+    with closing(
+        loaded.stream(
+            loaded.request("Write a long story about a kettle.", temperature=0, max_tokens=2000)
+        )
+    ) as deltas:
         while not next(deltas).text:
             pass
     assert_idle(loaded)

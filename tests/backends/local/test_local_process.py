@@ -254,7 +254,8 @@ def gone(pid: int) -> bool:
 
 WAITING = """
 session = Session()
-deltas = session.stream(session.request("Count to 1000.", model="local", max_tokens=2000))
+request = session.request("Write a long story.", model="local", temperature=0, max_tokens=2000)
+deltas = session.stream(request)
 while not next(deltas).text: pass
 try:
     print(engine(session).pid, flush=True)  # from here on, it may be interrupted
