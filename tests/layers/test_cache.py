@@ -369,7 +369,7 @@ def test_the_doctor_shows_the_cache(cached, together, monkeypatch):
     ask(cached)
     ok, detail = check()
     assert ok
-    assert detail == f"{cached.cache.database.path}, 1 answers, 0.0 of 256 MB"
+    assert detail == f"{cached.cache.database.path}, 1 answer, 0.0 of 256 MB"
     monkeypatch.setattr(network_filesystem, "network_type", lambda path: "nfs4")
     assert "network folder (nfs4): only calls of one kernel" in check()[1]
     cached.cache.on = False
