@@ -62,6 +62,10 @@ class Ran:
             elif kind in ("display_data", "execute_result", "stream", "error"):
                 if clear:
                     outputs, clear = [], False
+                last = outputs[-1] if outputs else {}
+                if kind == "stream" and last.get("name") == content["name"]:
+                    last["text"] += content["text"]  # it may come in several messages
+                    continue
                 shown = {"kind": kind, **content}
                 shown["display_id"] = content.get("transient", {}).get("display_id")
                 outputs.append(shown)
