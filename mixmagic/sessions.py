@@ -101,7 +101,8 @@ class Session(Defaults):
         from mixmagic.layers.retry import retry
         from mixmagic.layers.throttle import throttle
 
-        place, settings = self._place(), self.settings
+        settings = self.settings
+        place = self._place(settings)
         # Outermost first.
         layers = [
             remember(self.history.add),
@@ -135,8 +136,9 @@ class Session(Defaults):
             BadArguments: The prompt is empty, or a parameter is invalid.
             UnknownModel: No catalog row has this name.
         """
-        _ = self.notebook  # it may have been renamed, and the settings may have changed
-        task, defaults = params.get("task"), self.defaults()
+        settings = self.settings  # they may have changed, and the notebook may have been renamed
+        self._follow(settings)
+        task, defaults = params.get("task"), self._defaults(settings)
         chosen = defaults.get("model") if params.get("model") is None else params["model"]
         request: Request = lazy.load("mixmagic.tasks.question").question(
             prompt,

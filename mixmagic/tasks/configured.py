@@ -59,7 +59,11 @@ class Configured:
     @property
     def notebook(self) -> str | None:
         """The notebook's canonical path, also after a move; `None` if the front end names none."""
-        place = self._place()
+        return self._follow(self.settings)
+
+    def _follow(self, settings: Settings) -> str | None:
+        """Return the notebook's path by settings that were just read; see `notebook`."""
+        place = self._place(settings)
         if place is None:
             return None
         with suppress(StoreError):  # tried again at the next call
@@ -67,9 +71,9 @@ class Configured:
                 self._moved()
         return place.text
 
-    def _place(self) -> Place | None:
+    def _place(self, settings: Settings) -> Place | None:
         """Return the notebook as it was found last; `None` if the front end names none."""
-        named, place = self.settings.notebook, self._last_place
+        named, place = settings.notebook, self._last_place
         if named is None:
             place = self._last_place = None
         elif place is None or place.named != named:

@@ -180,7 +180,10 @@ class Defaults(Configured):
             >>> session.defaults()
             {'temperature': 0}
         """
-        settings = self.settings
+        return self._defaults(self.settings)
+
+    def _defaults(self, settings: Settings) -> Mapping[str, Any]:
+        """Return `defaults` by settings that were just read: looking at them takes 20 µs."""
         own: Mapping[str, Any] = self._own
         if self.player.in_use(settings):
             given = settings.beside
