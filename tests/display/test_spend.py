@@ -431,11 +431,13 @@ from mixmagic.display.spend import read_spend
 from mixmagic.sessions import Session
 assert read_spend(Session(), "all").total.calls == 0, "and all that is needed is imported"
 os.environ["MIXMAGIC_HOME"] = {name!r}
+session = Session()
+assert session.catalog.models, "read now: mixmagic's folder need not be everybody's"
 if os.getuid() == 0:  # whom permissions do not bind
     os.chdir({private!r})
     os.setgroups([])
     os.setuid(65534)
-print(read_spend(Session(), "all").total.open)
+print(read_spend(session, "all").total.open)
 """
         assert fresh(code) == "1"
         (folder / "data").chmod(0o755)
