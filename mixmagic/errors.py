@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from mixmagic.core.terminal import encodable, error_width, fold
 
@@ -281,3 +282,8 @@ class Stopped(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]:
         """Return the one line that IPython shows instead of a traceback."""
         return [encodable(self.message)]
+
+
+def received(error: BaseException) -> Any:
+    """Return the answer so far of a call that failed or was stopped; `None` if there is none."""
+    return getattr(error, "completion" if isinstance(error, Stopped) else "partial", None)

@@ -15,7 +15,7 @@ from mixmagic.core import lazy
 from mixmagic.core.control import Background
 from mixmagic.core.terminal import encodable
 from mixmagic.core.values import Request
-from mixmagic.errors import MixmagicError, Stopped, counted
+from mixmagic.errors import MixmagicError, Stopped, counted, received
 
 if TYPE_CHECKING:
     from mixmagic.calls.interrupts import Calls, Running
@@ -152,8 +152,8 @@ class BackgroundCall:
     @property
     def partial(self) -> Completion | None:
         """The answer so far of a call that was stopped or failed; `None` if there is none."""
-        error = self._outcome
-        found = error.completion if isinstance(error, Stopped) else getattr(error, "partial", None)
+        outcome = self._outcome
+        found = received(outcome) if isinstance(outcome, BaseException) else None
         return found if isinstance(found, Completion) else None
 
     @property

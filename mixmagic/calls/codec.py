@@ -36,7 +36,7 @@ from mixmagic.core.values import (
     Role,
     Text,
 )
-from mixmagic.errors import MixmagicError, Stopped, UnreadableRecord
+from mixmagic.errors import MixmagicError, Stopped, UnreadableRecord, received
 
 VERSION = 1
 
@@ -308,7 +308,7 @@ _ERROR_FIELDS: Mapping[str, type] = {
 
 def _partial(error: MixmagicError | Stopped) -> Completion | None:
     """Return the part of the answer that was received before an error."""
-    partial = error.completion if isinstance(error, Stopped) else error.partial
+    partial = received(error)
     return partial if isinstance(partial, Completion) else None
 
 

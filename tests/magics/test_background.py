@@ -359,6 +359,16 @@ def test_a_conversation_keeps_its_order(desk):
     assert "waiting for the earlier answer in conversation trip" in str(ran.messages)
 
 
+def test_what_a_long_conversation_leaves_out_is_said_once(desk):
+    long, gate = "word " * 22_000, Gate("third")
+    desk.run(f"%%mixtral -c long\nOne {long}", HELLO)
+    desk.run(f"%%mixtral -c long\nTwo {long}", HELLO)
+    desk.run("%%mixtral --bg -c long\nThree?", gate, HELLO)
+    desk.run(f"%%mixtral --bg -c long -o last\nFour? {long}")
+    gate.open()
+    assert str(desk.value("last.notes")).count("to fit the context") == 1
+
+
 def test_a_failed_exchange_does_not_hold_up_its_conversation(desk):
     desk.plan(refusal(400, {"error": {"message": "no"}}), HELLO)
     desk.run("%%mixtral --bg -c broken\nOne?")
@@ -482,3 +492,8 @@ def test_a_cell_that_is_captured_runs_in_front(desk):
     desk.run("%%capture caught\n%mixtral --bg -o answer Hi", HELLO)
     assert desk.value("answer.done") is True
     assert "Hello there" in desk.run("caught.show()").text
+    gate = Gate("first")
+    desk.run("%%mixtral --bg -c caught\nOne?", gate, HELLO)
+    threading.Timer(0.3, gate.open).start()
+    desk.run("%%capture\n%mixtral --bg -c caught Two?")
+    assert len(desk.sent["messages"]) == 3, "after the earlier answer of its conversation"

@@ -15,8 +15,8 @@ from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import PARAMETERS
 from mixmagic.core.terminal import write
 from mixmagic.core.values import Message, Part
-from mixmagic.display.renderers import renderer
-from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted
+from mixmagic.display.renderers import renderer, updates_are_seen
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted, received
 from mixmagic.magics._shell import background, calling
 from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Options, Question, Sent, check
@@ -51,10 +51,11 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     names.setdefault("error", LastError(magic.failures, session.backends.access.redact))
     builder = RequestBuilder(session, names, question, wanted, calling.cell_id(shell))
     view = renderer(shell, live=session.settings.live, form=form)
+    in_front = not options.bg or not updates_are_seen(shell, view)
     magic.last = asked  # also if it cannot be built
     try:
         builder.expand()
-        if not options.bg or options.sends_nothing:
+        if in_front or options.sends_nothing:
             background.wait_in_front(session, options.chat, view)
         request = builder.request()
     except KeyboardInterrupt:  # in an expression, or while tokens were counted
@@ -75,9 +76,9 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
                 magic.last = builder.sent(asked)
 
     if options.bg:
-        return background.run(
-            magic, builder, request, ask, lambda call: _keep(shell, options, call, call)
-        )
+        keep = partial(_keep, shell, options)
+        front = view if in_front else None
+        return background.run(magic, builder, request, ask, keep, front=front)
     completion, _ = ask(request, view)
     return completion
 
@@ -91,23 +92,51 @@ def _ask(
 ) -> tuple[Any, Any]:
     """Make the call, show it and keep its answer, also if it is partial; return it, and its value.
 
-    The answer of a background cell is kept in its `BackgroundCall`.
+    The answer of a background cell is kept in its `BackgroundCall`. `note` returns a note for the
+    footer of a complete answer.
     """
+    from mixmagic.display.live import AttemptsRenderer, show, with_note
+
+    session, notes, schema = magic.session, builder.notes, builder.schema
     completion: Any = None
+    value: Any = None
+    attempts: AttemptsRenderer | None = None
     try:
-        completion, value = _show_answer(magic.session, builder, request, view, note)
-    except Stopped as stopped:
-        completion = value = stopped.completion
-        raise
-    except MixmagicError as error:
-        completion = value = error.partial
+        if schema is None:
+            completion = _finished(builder.form, show(session, request, view, notes, note))
+            value = completion if builder.form.parse is None else completion.value
+        else:
+            from mixmagic.structured.attempts import ask_structured
+
+            attempts = shown = AttemptsRenderer(view, schema)
+            answer = ask_structured(
+                lambda asked: show(session, asked, shown, notes), request, schema
+            )
+            completion = with_note(answer.completion, note(answer.completion))
+            value = answer.instance
+    except (MixmagicError, Stopped) as error:
+        completion = value = received(error)
         raise
     finally:
-        if completion is not None:
-            if not builder.options.bg:
-                _keep(magic.shell, builder.options, completion, value)
-            builder.remember(completion)
+        try:
+            if attempts is not None:
+                attempts.release(completion)
+        finally:
+            if completion is not None:
+                if not builder.options.bg:
+                    _keep(magic.shell, builder.options, completion, value)
+                builder.remember(completion)
     return completion, value
+
+
+def _finished(form: Format, completion: Completion) -> Completion:
+    """Return an answer with its value, which may take long to read."""
+    from mixmagic.calls.collector import stopped_with
+
+    try:
+        return form.finished(completion)
+    except KeyboardInterrupt:
+        raise stopped_with(completion) from None
 
 
 def _with_default_format(question: Question, session: Session) -> Question:
@@ -162,50 +191,8 @@ def _plan(magic: ModelMagics, request: Request, notes: list[str], out: str | Non
     return plan
 
 
-def _show_answer(
-    session: Session,
-    builder: RequestBuilder,
-    request: Request,
-    view: Renderer,
-    note: Callable[[Completion], str],
-) -> tuple[Any, Any]:
-    """Show the answer as it arrives; return it, and the value for `-o`.
-
-    `note` returns a note for the footer of a complete answer.
-    """
-    from mixmagic.calls.collector import stopped_with
-    from mixmagic.display.live import AttemptsRenderer, show, with_note
-
-    form, schema, notes = builder.form, builder.schema, builder.notes
-    if schema is None:
-        completion = show(session, request, view, notes, note)
-        try:
-            completion = form.finished(completion)
-        except KeyboardInterrupt:
-            raise stopped_with(completion) from None
-        return completion, completion if form.parse is None else completion.value
-    from mixmagic.structured.attempts import ask_structured
-
-    attempts = AttemptsRenderer(view, schema)
-    last: Any = None
-    try:
-        answer = ask_structured(
-            lambda asked: show(session, asked, attempts, notes), request, schema
-        )
-        last = with_note(answer.completion, note(answer.completion))
-    except Stopped as stopped:
-        last = stopped.completion
-        raise
-    except MixmagicError as error:
-        last = error.partial
-        raise
-    finally:
-        attempts.release(last)
-    return last, answer.instance
-
-
 def _keep(shell: Any, options: Options, completion: object, value: object) -> None:
-    """Bind the answer to `_` and `Out[n]`, and its value to the variable of `-o`."""
+    """Bind an answer to `_` and `Out[n]`, and its value to the variable of `-o`."""
     if shell is None:
         return
     if shell.displayhook is not None:
@@ -222,7 +209,6 @@ class RequestBuilder:
         form: The form of the answer.
         schema: The answer's schema, if any.
         cell: The identity of the cell; `None` if unknown.
-        notes: Notes for the footer.
     """
 
     def __init__(
@@ -235,7 +221,8 @@ class RequestBuilder:
     ) -> None:
         self.form, self.schema = wanted
         self.options, self.cell = question.options, cell
-        self.notes = list(question.notes)
+        self._notes = list(question.notes)
+        self._omitted = ""  # the note on the exchanges that the last request leaves out
         self._session, self._names, self._before = session, names, question.sent
         self._scope = session.player.scope
         self._exchange: Exchange | None = None
@@ -252,6 +239,11 @@ class RequestBuilder:
         self._usual = {name: usual[name] for name in usual.keys() & set(PARAMETERS)}
         self._of_template = {} if self._before is None else self._before.params
         self._params = {**self._usual, **self._of_template, **self.options.parameters}
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for the footer."""
+        return [*self._notes, *filter(None, [self._omitted])]
 
     def expand(self) -> None:
         """Evaluate the expressions of the cell, once and in its own thread.
@@ -284,7 +276,7 @@ class RequestBuilder:
         self._prompt = self._marks.content(prompt) if self._before is None else self._before.content
         self._system = "\n\n".join(filter(None, (system or self._system, instruction)))
         if options.chat is not None:
-            self.notes.append(f"conversation {options.chat}")
+            self._notes.append(f"conversation {options.chat}")
 
     def request(self) -> Request:
         """Return the request, which continues its conversation as it is now.
@@ -292,7 +284,7 @@ class RequestBuilder:
         Raises:
             MixmagicError: A parameter is invalid, or the model is unknown.
         """
-        options, earlier = self.options, self._earlier()
+        options, earlier, self._omitted = self.options, self._earlier(), ""
         turns = [turn for exchange in earlier for turn in exchange.messages]
         request = self._session.request(
             [*self._examples, *turns, Message("user", self._prompt)],
@@ -332,7 +324,7 @@ class RequestBuilder:
         """Return the examples that go before the prompt, without the keys in them."""
         if self.options.examples is None:
             examples = () if self._before is None else self._before.examples
-            self.notes += [counted(len(examples) // 2, "example")] if examples else []
+            self._notes += [counted(len(examples) // 2, "example")] if examples else []
             return examples
         from mixmagic.calls.tokens import high_estimate_prompt
         from mixmagic.prompting.examples import messages, pairs
@@ -346,7 +338,7 @@ class RequestBuilder:
         limit = None if context is None else context // 2
         shown = redact([list(pair) for pair in pairs(names[name], name)])
         examples, note = messages(shown, limit, high_estimate_prompt)
-        self.notes.append(note)
+        self._notes.append(note)
         return examples
 
     def _template(self) -> Template | None:
@@ -418,7 +410,7 @@ class RequestBuilder:
                 shown = redacted()
         except BadArguments as error:
             raise BadArguments(*access.redact([error.message, error.hint])) from None
-        self.notes += [note for _, *notes in shown for note in notes]
+        self._notes += [note for _, *notes in shown for note in notes]
         return [text for text, *_ in shown]
 
     def _earlier(self) -> tuple[Exchange, ...]:
@@ -444,7 +436,7 @@ class RequestBuilder:
             lambda messages: high_estimate_prompt([*before, *messages]),
         )
         if dropped:
-            self.notes.append(trim_note(dropped))
+            self._omitted = trim_note(dropped)
         return with_messages(request, (*before, *messages))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.calls.background import BackgroundCall
 from mixmagic.core.control import Background
-from mixmagic.display.renderers import Renderer, renderer, updates_are_seen
+from mixmagic.display.renderers import Renderer
 from mixmagic.errors import Stopped
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def run(
     builder: RequestBuilder,
     request: Request,
     ask: Ask,
-    keep: Callable[[BackgroundCall], None],
+    keep: Callable[[BackgroundCall, BackgroundCall], None],
+    *,
+    front: Renderer | None,
 ) -> BackgroundCall:
     """Begin a call in the background; in front, if no person sees outputs change later.
 
@@ -39,23 +41,23 @@ def run(
         builder: Builds the request again, after the earlier answers of its conversation.
         request: The request.
         ask: Makes a call and shows it; returns the completion and its value.
-        keep: Binds the call to the variable of the cell.
+        keep: Binds the call to the variable of the cell, and as its value.
+        front: Shows a call that is made in front; `None` to make it in the background.
 
     Raises:
         MixmagicError: The call was made in front, and failed.
         Stopped: The call was made in front, and was stopped.
     """
     session, shell, options, form = magic.session, magic.shell, builder.options, builder.form
-    view = renderer(shell, live=session.settings.live, form=form)
     earlier = earlier_calls(session, options.chat)
     _stop_earlier_runs(session, builder)
     background = Background(session.calls.next_number(), options.out or "", _cell_name(shell))
-    if not updates_are_seen(shell, view):
+    if front is not None:
         call = BackgroundCall(
-            lambda: _with_value(ask(request, view)), request, background, session.calls
+            lambda: _with_value(ask(request, front)), request, background, session.calls
         )
         call.run()
-        keep(call)
+        keep(call, call)
         call.result()
         return call
     from mixmagic.display.background import BackgroundRenderer
@@ -80,7 +82,7 @@ def run(
 
     chat = options.chat or ""
     call = BackgroundCall(work, request, background, session.calls, chat=chat, cell=builder.cell)
-    keep(call)
+    keep(call, call)
     call.start()
     return call
 
