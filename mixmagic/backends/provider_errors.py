@@ -157,10 +157,11 @@ def _refused(
             status=status,
         )
     if status in (400, 404) and any(sign in everything for sign in _NOT_SERVED):
-        note = f" {model.note}" if model.note else ""
+        end = "" if quoted.endswith((".", "!", "?", "…")) else "."
+        note = f"{end} {model.note}" if model.note else ""
         return UnknownModel(
             f"{provider.label} does not serve {model.id} to this account{quoted}{note}",
-            provider.hint or "`%mixmagic models --live` lists what it serves.",
+            provider.hint or f"`%mixmagic models {provider.name} --live` lists what it serves.",
         )
     if status == 401 or (status == 400 and _BAD_KEY.search(everything)):
         return _bad_key(model, status, quoted, asked.key)
@@ -185,7 +186,8 @@ def _refused(
         return UnknownModel(
             f"{provider.label} answered 404 for {model.id}{_at(asked.url)}{quoted}",
             provider.hint
-            or f"Check the model's name (`%mixmagic models --live`) and {_url_of(provider)}.",
+            or f"Check the model's name (`%mixmagic models {provider.name} --live`) and"
+            f" {_url_of(provider)}.",
         )
     if status == 429:
         wait = f" It asks to wait {_duration(retry_after)}." if retry_after else ""

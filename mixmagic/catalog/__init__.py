@@ -155,14 +155,19 @@ class Catalog:
         head, _, tail = wanted.partition(":")
         provider = self._providers.get(head.lower())
         if provider is not None and tail:
-            known = index.of_provider[provider.name].find(tail)
-            return priced(self._as_served(known or Model(tail, provider, source=_NOT_IN_FILES)))
+            return self._at(provider, tail)
         if (provider := self._of_family(wanted)) is not None:
-            return priced(Model(wanted, provider, source=_NOT_IN_FILES))
+            return self._at(provider, wanted)
         raise UnknownModel(
             f"No model is called {wanted!r:.80}." if wanted else "No model is named.",
             f"{self._meant(wanted)}`%mixmagic models` lists all; PROVIDER:API-STRING always works.",
         )
+
+    def _at(self, provider: Provider, name: str) -> Model:
+        """Return a provider's model by a name of its own."""
+        name = name.removeprefix(provider.list_prefix) or name
+        known = self._index.of_provider[provider.name].find(name)
+        return priced(self._as_served(known or Model(name, provider, source=_NOT_IN_FILES)))
 
     def short_name(self, full: str) -> str:
         """Return the shortest name of `provider:API-string`; itself if it is not in the catalog.
@@ -223,8 +228,8 @@ class Catalog:
 
     def _of_family(self, name: str) -> Provider | None:
         """Return the provider whose models have names of this form, as OpenAI's have `gpt-…`."""
-        lower = name.lower()
         for provider in self._providers.values():
+            lower = name.lower().removeprefix(provider.list_prefix)
             for family in provider.families:
                 rest = lower.removeprefix(family)
                 if rest != lower and (family.endswith("-") or rest[:1] in ("", "-")):
@@ -251,9 +256,14 @@ class Catalog:
         if alias := next((each for each in words[1:] if each in self._index.all.aliases), None):
             return f"Did you mean {alias}? "  # of mixtral-8x7b, or Mixtral 8x7B Instruct
         near = did_you_mean(name, names, 2, 0.9)
-        if model and not near:  # OpenRouter's form
-            own = [f"-m {p.name}:{model}" for p in self._providers.values() if p.vendor == vendor]
-            return f"Did you mean {' or '.join([f'-m openrouter:{name}', *own])}? "
+        if vendor and model and not near:  # OpenRouter's form, unless it is a provider's name
+            theirs = self._called(vendor.lower())
+            routed = not theirs or any(p.vendor == vendor.lower() for p in theirs)
+            meant = [f"openrouter:{name}"] * routed + [f"{p.name}:{model}" for p in theirs]
+            return f"Did you mean {' or '.join(f'-m {each}' for each in meant)}? "
+        head, colon, _ = name.partition(":")
+        if colon and not near and not did_you_mean(head, self._providers, 1, 0.8):  # Ollama's form
+            return f"Did you mean -m ollama:{name}? "
         family = re.match("[a-z]{3,}", name.lower())
         known = [(row.aliases or (row.id,))[0] for row in rows]
         known = [each for each in known if family and each.startswith(family[0])]
@@ -321,6 +331,14 @@ class Catalog:
         if index.version is not version:
             index = self._latest_index = _Index(version, self._models.copy(), self._providers)
         return index
+
+    def _called(self, name: str) -> list[Provider]:
+        """Return the providers of which this may be the part of a name before a `/`."""
+        return [
+            provider
+            for provider in self._providers.values()
+            if name in (provider.name, provider.vendor, provider.list_prefix.rstrip("/"))
+        ]
 
 
 class _Index:

@@ -53,6 +53,8 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     if not options.provider:
         rows = sorted(rows, key=lambda row: not _is_set_up(session, row))
         about += _about(session)
+    else:
+        about += [f"{each.label}: {each.note}" for each in named if each.note]
     shown = [row for row in rows if options.all or is_served(row)]
     if hidden := len(rows) - len(shown):
         about.append(f"{hidden} more, not served at present: --all")
@@ -63,8 +65,11 @@ def _about(session: Session) -> list[str]:
     """Return who serves Mixtral today, and the models that can be used now."""
     from mixmagic.catalog.selection import served_today, usable
 
+    providers = session.catalog.providers.values()
+    own = [f"-m {each.name}:NAME" for each in providers if each.is_users]
     return [
         "first those that need no more setup, then by provider",
+        f"servers of your own: {', '.join(own)}; `%mixmagic models ollama --live` lists NAMEs",
         served_today(session.catalog),
         f"usable now: {', '.join(usable(session.catalog, session.available))}",
     ]

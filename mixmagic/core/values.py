@@ -152,6 +152,7 @@ class Provider:
         hosts: Hosts for which those prices hold, besides that of `base_url`.
         families: Beginnings of names that belong to it: `gpt-` means `openai:gpt-…`.
         vendor: What its models' names begin with at OpenRouter, such as `anthropic`.
+        list_prefix: What they begin with in its own list of models, such as `models/`.
         counts_exactly: True if its backend has the tokenizers of its models.
         images: As for a `Model`, of the models that do not say so themselves.
         image_tokens: Likewise.
@@ -183,11 +184,17 @@ class Provider:
     hosts: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     vendor: str = ""
+    list_prefix: str = ""
     counts_exactly: bool = False
     images: bool | None = None
     image_tokens: str | None = None
     schema: bool | None = None
     thinking: bool | None = None
+
+    @property
+    def is_users(self) -> bool:
+        """True if its servers are the users' own, with the models that they put there."""
+        return self.backend == "http" and (self.free or not self.base_url)
 
     @property
     def key_envs(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -94,10 +95,10 @@ def test_a_model_that_is_not_served_names_the_three_ways_out(status, body):
     error = provider_errors.from_status(TOGETHER, status, error_bodies.parse_body(body))
     assert type(error) is UnknownModel
     assert TOGETHER.id in error.message
-    assert TOGETHER.note in error.message
+    assert re.search(rf"[.!?…] {re.escape(TOGETHER.note)}$", error.message)
     assert "dedicated endpoint" in error.hint
     assert "another provider's row" in error.hint
-    assert "%mixmagic models --live" in error.hint
+    assert "%mixmagic models together --live" in error.hint
     reads_well(error)
 
 

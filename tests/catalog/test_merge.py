@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Answer, refusal
+from server import together as answer
 
 from mixmagic.catalog import FREE, Catalog, price_sources
 from mixmagic.core.money import Price
@@ -255,6 +256,34 @@ def test_what_is_no_list_is_an_error(session, together, body):
     with pytest.raises(ProviderError, match="something that is not a list") as caught:
         session.live_models("together")
     assert "TOGETHER_BASE_URL" in caught.value.hint
+
+
+def test_googles_names_in_its_list_are_those_of_the_catalog(session, server, monkeypatch):
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+    monkeypatch.setenv("GEMINI_API_KEY", "canary-key-4711")
+    names = ["models/gemini-2.5-pro", "models/gemini-9-nova", "models/", "gemini-2.5-flash"]
+    server.plan = [listing({"object": "list", "data": [{"id": name} for name in names]})]
+    known = session.catalog.resolve("google:gemini-2.5-pro")
+    first, second, *_ = rows = session.live_models("google")
+    assert [row.id for row in rows] == [name.removeprefix("models/") or name for name in names]
+    assert first == known
+    assert second.name == "google:gemini-9-nova"
+    assert session.catalog.resolve("models/gemini-9-nova") == second
+
+
+@pytest.mark.parametrize("provider", ["ollama", "lmstudio", "vllm"])
+def test_a_server_on_this_machine_answers_for_any_name_and_lists_its_models(
+    session, server, monkeypatch, provider
+):
+    url = session.catalog.provider(provider).url_env
+    monkeypatch.setenv(url, server.url)
+    server.plan = [Answer(answer("Tea."))]
+    assert session.ask("Hi.", model=f"{provider}:llama9:3b").text == "Tea."
+    assert server.received[-1].body["model"] == "llama9:3b"
+    assert session.ask("Hi.", model=f"{provider}:llama9:3b", cache="off").cost == 0
+    server.plan = [listing({"data": [{"id": "llama9:3b", "max_model_len": 4096}]})]
+    (row,) = session.live_models(provider)
+    assert (row.name, row.context, row.free) == (f"{provider}:llama9:3b", 4096, True)
 
 
 def test_a_provider_without_a_list_says_so(session, together):

@@ -46,6 +46,19 @@ def test_models_that_can_be_used_now_come_first(session, monkeypatch):
     assert names(table)[0].startswith("anthropic:")
 
 
+@pytest.mark.parametrize("name", ["ollama", "lmstudio", "vllm", "azure"])
+def test_a_server_of_the_users_is_named_with_a_place_for_its_models(session, name):
+    (table,) = shown(session, "models", name)
+    provider = session.catalog.provider(name)
+    assert f"{provider.label}: {provider.note}" in table.caption
+    assert f"-m {name}:" in table.caption
+    (everything,) = shown(session, "models")
+    assert f"-m {name}:NAME" in everything.caption
+    assert provider.note not in everything.caption
+    (suited,) = shown(session, "models", "groq")
+    assert "NAME" not in suited.caption
+
+
 def test_both_columns_of_prices_have_the_same_decimals(session):
     (table,) = shown(session, "models")
     cells = [cell for row in table.rows for cell in row[4:6] if cell[:1].isdigit()]

@@ -84,17 +84,17 @@ def entries(provider: Provider, raw: bytes) -> list[dict[str, Any]]:
             f"Check {provider.url_env or 'the URL'}.",
         )
     made = ({"id": entry} if isinstance(entry, str) else entry for entry in listed)
-    return [_entry(entry) for entry in made if isinstance(entry, dict)]
+    return [_entry(entry, provider) for entry in made if isinstance(entry, dict)]
 
 
-def _entry(fields: dict[str, Any]) -> dict[str, Any]:
+def _entry(fields: dict[str, Any], provider: Provider) -> dict[str, Any]:
     """One entry under OpenAI's names."""
     entry = dict(fields)
     names = [fields[name] for name in _NAMES if isinstance(fields.get(name), str) and fields[name]]
     if names and "://" in names[0]:  # GitHub's ids are URLs of a registry
         names = names[1:] or names
     if names:
-        entry["id"] = names[0]
+        entry["id"] = names[0].removeprefix(provider.list_prefix) or names[0]
     inner = _inner([fields])
     context = next(_contexts([fields, *inner, *_inner(inner)]), None)
     if context is not None:

@@ -87,7 +87,7 @@ def test_statuses(fails, status, kind, body):
 def test_a_model_off_the_serverless_list(fails):
     words = "Unable to access non-serverless model. Please create a dedicated endpoint."
     error, _ = fails(UnknownModel, refusal(400, {"error": {"message": words}}))
-    for way_out in ("Start a dedicated endpoint", "another provider's row", "models --live"):
+    for way_out in ("Start a dedicated endpoint", "another provider's row", "--live`"):
         assert way_out in error.hint
 
 
