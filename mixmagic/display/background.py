@@ -10,20 +10,17 @@ from IPython.display import display
 
 from mixmagic.calls.background import error_lines
 from mixmagic.calls.completion import Completion, muted_html
-from mixmagic.display import segments
 from mixmagic.display.bundles import Bundle, error_bundle, thoughts_bundle
 from mixmagic.display.formats import Format
+from mixmagic.display.renderers import SegmentsRenderer
 from mixmagic.errors import Stopped
 from mixmagic.text.escape import plain
 
-# At most 20 updates a second, fewer for a long answer: all of it is sent each time.
-_FRAME = 1 / 20
 
-
-class BackgroundRenderer:
+class BackgroundRenderer(SegmentsRenderer):
     """Updates one output, from any thread: no other output of a notebook is touched.
 
-    Make it in the cell, on the main thread.
+    All of the answer is sent each time. Make it in the cell, on the main thread.
 
     Args:
         shell: IPython's shell, in a kernel.
@@ -32,33 +29,15 @@ class BackgroundRenderer:
     """
 
     def __init__(self, shell: Any, form: Format, progress: str) -> None:
-        self._form = form
+        super().__init__(form)
         self._update = _updater(shell, _progress_bundle(progress))
-        self._begin()
 
     def _begin(self) -> None:
+        super()._begin()
         self._answer: Bundle = {}
         self._thoughts: list[Bundle] = []
-        self._length = 0
         self._stop_is_shown = False
-        self._segments = self._form.segments and self._form.segments()
         self._closed: list[Bundle] = []
-
-    @property
-    def interval(self) -> float:
-        return _FRAME * (1 + 2 * self._length / segments.LONGEST)
-
-    def draw(self, text: str, progress: str) -> None:
-        if not text:
-            if progress and not self._length:
-                self._show_progress(progress)
-            return
-        self._length += len(text)
-        if self._segments is None:
-            self._show_progress(f"{self._length:,} characters …")
-        elif bundles := self._segments.feed(text):
-            self._closed += bundles[:-1]
-            self._show(_joined([*self._thoughts, *self._closed, bundles[-1]]))
 
     def thought(self, completion: Completion) -> None:
         self._thoughts = [thoughts_bundle(completion, ("text/markdown", "text/html", "text/plain"))]
@@ -85,6 +64,10 @@ class BackgroundRenderer:
             return
         bundles = [self._answer, error_bundle(error_lines(error))]
         self._update(_joined(list(filter(None, bundles))))
+
+    def _show_segments(self, bundles: list[Bundle]) -> None:
+        self._closed += bundles[:-1]
+        self._show(_joined([*self._thoughts, *self._closed, bundles[-1]]))
 
     def _show_progress(self, progress: str) -> None:
         self._update(_progress_bundle(progress))

@@ -17,6 +17,7 @@ from mixmagic.core import lazy, terminal
 from mixmagic.display import segments
 from mixmagic.display.bundles import Bundle, thoughts_bundle, with_footer
 from mixmagic.display.formats import FORMATS, Format
+from mixmagic.errors import counted
 from mixmagic.text.escape import plain
 
 # At most 20 updates a second.
@@ -48,26 +49,31 @@ class Renderer(Protocol):
         """Replace the progress message by `what`, since there is no answer."""
 
 
-class NotebookRenderer:
-    """Updates the outputs of a cell: the answer grows in segments of bounded size.
+class SegmentsRenderer:
+    """The base of the renderers that show an answer, while it grows, in segments.
 
-    Nothing is cleared or moved at the end: a person may already be reading, and the cell may have
-    other outputs.
+    Args:
+        form: The format of the answer.
     """
 
     def __init__(self, form: Format) -> None:
         self._form = form
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the answer so far."""
         self._length = 0
-        self._segments = form.segments and form.segments()
-        self._handle: DisplayHandle | None = None
-        self._shown: list[DisplayHandle] = []  # of this answer
-        self._thoughts: DisplayHandle | None = None
+        self._segments = self._form.segments and self._form.segments()
 
     @property
     def interval(self) -> float:
-        # A longer segment takes longer to send and to lay out: it is drawn less often.
-        length = self._segments.length if self._segments else 0
-        return _FRAME * (1 + 2 * length / segments.LONGEST)
+        # More text takes longer to send and to lay out: it is drawn less often.
+        return _FRAME * (1 + 2 * self._redrawn / segments.LONGEST)
+
+    @property
+    def _redrawn(self) -> int:
+        """Characters that each update sends."""
+        return self._length
 
     def draw(self, text: str, progress: str) -> None:
         if not text:
@@ -76,12 +82,35 @@ class NotebookRenderer:
             return
         self._length += len(text)
         if self._segments is None:
-            self._show_progress(f"{self._length:,} characters …")
-            return
-        for number, segment in enumerate(self._segments.feed(text)):
-            if number:
-                self._handle = None
-            self._show(segment)
+            self._show_progress(f"{counted(self._length, 'character')} …")
+        elif bundles := self._segments.feed(text):
+            self._show_segments(bundles)
+
+    def _show_progress(self, progress: str) -> None:
+        """Show a progress message."""
+        raise NotImplementedError
+
+    def _show_segments(self, bundles: list[Bundle]) -> None:
+        """Show the last segment as it is now, and new ones after it."""
+        raise NotImplementedError
+
+
+class NotebookRenderer(SegmentsRenderer):
+    """Updates the outputs of a cell: the answer grows in segments of bounded size.
+
+    Nothing is cleared or moved at the end: a person may already be reading, and the cell may have
+    other outputs.
+    """
+
+    def __init__(self, form: Format) -> None:
+        super().__init__(form)
+        self._handle: DisplayHandle | None = None
+        self._shown: list[DisplayHandle] = []  # of this answer
+        self._thoughts: DisplayHandle | None = None
+
+    @property
+    def _redrawn(self) -> int:
+        return self._segments.length if self._segments else 0
 
     def thought(self, completion: Completion) -> None:
         bundle = thoughts_bundle(completion, ("text/markdown", "text/plain"))
@@ -93,8 +122,7 @@ class NotebookRenderer:
             self._thoughts.update(bundle, raw=True)
 
     def restart(self, why: str) -> None:
-        self._length = 0
-        self._segments = self._form.segments and self._form.segments()
+        self._begin()
         self._gather()
         self._show_progress(why)
 
@@ -127,8 +155,13 @@ class NotebookRenderer:
         del self._shown[1:]
         self._handle = self._shown[0] if self._shown else None
 
+    def _show_segments(self, bundles: list[Bundle]) -> None:
+        for number, segment in enumerate(bundles):
+            if number:
+                self._handle = None
+            self._show(segment)
+
     def _show_progress(self, progress: str) -> None:
-        """Show a progress message."""
         self._show({"text/markdown": muted_html(plain(progress))})
 
     def _show(self, bundle: Bundle) -> None:

@@ -18,15 +18,6 @@ HELLO = Answer(together("Hello"))
 JSON = Answer(together('{"a": 1}'))
 
 
-@pytest.fixture
-def desk(tmp_path):
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    desk = Desk(folder)
-    yield desk
-    desk.close()
-
-
 def messages(desk) -> list[str]:
     return [each["content"] for each in desk.sent["messages"]]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from kernels import Desk
 from server import HANG, Answer, chunk, frames, together
 
 HELLO = Answer(together("Hello", " ", "there"))
@@ -11,15 +10,6 @@ LOST = (
     "import os, tempfile, shutil\nfolder = tempfile.mkdtemp()\nos.chdir(folder)\n"
     "shutil.rmtree(folder)"
 )
-
-
-@pytest.fixture
-def desk(tmp_path):
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    desk = Desk(folder)
-    yield desk
-    desk.close()
 
 
 def configure(desk, content: str | bytes) -> None:
