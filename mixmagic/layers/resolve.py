@@ -7,7 +7,7 @@ is looked at, so that a recorded notebook finds its answers on a machine with ot
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from mixmagic.calls import tokens
@@ -108,9 +108,10 @@ def selected(
     has_images = any(message.images for message in request.messages)
     selection = _selected(request, catalog, is_available, sees=has_images)
     if has_images and selection.model.images is False:
+        # Without a key, no provider has been chosen.
+        name = selection.model.name if is_available(selection.model.provider) else request.asked
         raise ImagesUnsupported(
-            f"{selection.model.name} does not see images.",
-            _hint(sighted(catalog, is_available)),
+            f"{name or selection.model.name} does not see images.", _hint(catalog, is_available)
         )
     return selection
 
@@ -135,9 +136,16 @@ def _selected(
     return select(request.asked, catalog, is_available, fits)
 
 
-def _hint(models: Sequence[Model]) -> str:
-    """Return which models see images, for the hint of an error."""
-    if not models:
-        return "No provider that is set up has a model that sees images: see `%mixmagic models`."
-    names = " or ".join(f"-m {model.name}" for model in models[:_NAMED])
-    return f"Use a model that sees images: {names}."
+def _hint(catalog: Catalog, is_available: Callable[[Provider], bool]) -> str:
+    """Return which models see images, or else which key to set, for the hint of an error."""
+    if models := sighted(catalog, is_available):
+        names = " or ".join(f"-m {model.name}" for model in models[:_NAMED])
+        return f"Use a model that sees images: {names}."
+    models = sighted(catalog, lambda provider: bool(provider.key_env and provider.key_required))
+    by_provider = {model.provider.name: model for model in reversed(models)}
+    best = sorted(by_provider.values(), key=lambda model: model.provider.rank)[:_NAMED]
+    if not best:
+        return "No model in the catalog is known to see images: see `%mixmagic models`."
+    keys = " or ".join(f"{model.provider.key_env} for -m {model.name}" for model in best)
+    login = f"or run `%mixmagic login {best[0].provider.name}`"
+    return f"Models that see images need a key: set {keys}, {login}."

@@ -38,7 +38,7 @@ def catalog(home, server, monkeypatch):
     """Two providers with models that see images, that see none, and of which it is unknown."""
     folder = home / "config" / "catalog"
     folder.mkdir(parents=True)
-    for name, price, head in (("acme", 9, "rank = 1"), ("bolt", 2, "images = true\nrank = 2")):
+    for name, price, head in (("acme", 9, "rank = -2"), ("bolt", 2, "images = true\nrank = -1")):
         text = CATALOG.format(name=name, url=server.url, price=price, head=head)
         if name == "bolt":
             text = text.replace('id = "blind"\nimages = false', 'id = "other"\nimages = true')
@@ -63,10 +63,18 @@ def test_a_model_that_sees_none_is_refused_and_the_hint_names_those_that_do(
         assert session.ask(["What?", RED], model=name).text == "A square."
 
 
-def test_without_a_key_no_model_is_named(session, catalog):
+@pytest.mark.parametrize("name", ["local", "8x7b", "together:8x7b"])
+def test_without_a_key_the_name_is_as_asked_and_the_hint_says_which_keys_to_set(
+    session, catalog, name
+):
     with pytest.raises(ImagesUnsupported) as caught:
-        session.ask([RED], model="local")
-    assert "-m" not in caught.value.hint
+        session.ask([RED], model=name)
+    assert caught.value.message == f"{name} does not see images."
+    assert caught.value.hint == (
+        "Models that see images need a key: set acme_KEY for -m acme:sees or bolt_KEY for"
+        " -m bolt:sees, or run `%mixmagic login acme`."
+    )
+    assert catalog.received == []
 
 
 def test_a_plan_is_refused_as_the_call_would_be(session, catalog, monkeypatch):
