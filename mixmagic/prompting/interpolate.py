@@ -13,7 +13,7 @@ from mixmagic.errors import BadArguments, MixmagicError, did_you_mean, one_line
 from mixmagic.prompting.expressions import LITERAL_BRACES_HINT, Expression, Literal, parse_prompt
 from mixmagic.prompting.marks import Marks
 from mixmagic.prompting.present import excerpts, presents_itself
-from mixmagic.prompting.present.media import images
+from mixmagic.prompting.present.media import images, names_image
 from mixmagic.prompting.present.rich import unwrapped
 from mixmagic.prompting.truncate import CountTokens, Excerpt, Excerpts, fair_shares
 
@@ -33,8 +33,9 @@ class Expanded(NamedTuple):
 
     Attributes:
         text: The text with the values.
-        notes: Cuts, for the footer: `df cut to 20 of 1,000,000 rows`, `photo scaled down from
-            4000×3000`.
+        notes: For the footer: `df cut to 20 of 1,000,000 rows`, `photo scaled down from
+            4000×3000`, `"a.png" sent as text: there is no PNG, JPEG, GIF or WebP file of that
+            name`.
     """
 
     text: str
@@ -68,7 +69,7 @@ def expand(
         marks: Takes the images among the values; their marks are in the texts.
 
     Returns:
-        Each text with its values, and notes about cuts.
+        Each text with its values, and notes about cuts and about names of missing images.
 
     Raises:
         BadArguments: An expression is not valid Python, before any is evaluated; or evaluating one
@@ -107,9 +108,8 @@ def _fill(parts: list[Literal | Expression], values: Iterator[_Value]) -> Expand
             continue
         value = next(values)
         text.add(value.excerpt.text, is_block=value.is_block)
-        if value.excerpt.cut:
-            verb = "scaled down from" if value.images else "cut to"
-            notes.append(f"{one_line(part.text, _IN_FOOTER)} {verb} {value.excerpt.cut}")
+        if note := value.note:
+            notes.append(f"{one_line(part.text, _IN_FOOTER)} {note}")
     return Expanded("".join(text.pieces), tuple(notes))
 
 
@@ -177,13 +177,16 @@ class _Value:
     ) -> None:
         self._expression = expression
         self._names = names
+        self._kind = ""  # the type of the value, once it is there
         value = self._run(lambda: evaluate(expression.source))
+        self._kind = type(value).__name__
         name = one_line(expression.text, _IN_MESSAGE)
-        is_string = isinstance(value, str)
+        is_string = issubclass(type(value), str)  # a lazy value's `__class__` may raise
         if not presents_itself(value):
             value = self._run(lambda: unwrapped(value))
         pictures = self._run(lambda: None if presents_itself(value) else images(value, name))
         self.images, self.is_block = len(pictures or ()), False
+        self._lacks_file = not pictures and self._run(lambda: names_image(value))
         if pictures:
             text = "\n".join(marks.add(each.image) for each in pictures)
             before = (each.scaled_from for each in pictures if each.scaled_from)
@@ -193,6 +196,14 @@ class _Value:
         self._excerpts: Excerpts = self._run(lambda: excerpts(value, name))
         self.cut(limit, count)
         self.is_block = "\n" in self.excerpt.text and not is_string
+
+    @property
+    def note(self) -> str:
+        """The note for the footer; empty if the value is whole."""
+        if self._lacks_file:
+            return "sent as text: there is no PNG, JPEG, GIF or WebP file of that name"
+        cut = self.excerpt.cut
+        return cut and f"{'scaled down from' if self.images else 'cut to'} {cut}"
 
     def cut(self, limit: int, count: CountTokens) -> None:
         """Cut the text to so many tokens; images stay whole."""
@@ -223,6 +234,12 @@ class _Value:
             )
         # Works even if the exception's own `__str__` raises.
         message = "".join(traceback.format_exception_only(error)).strip()
+        if self._kind:
+            return BadArguments(
+                f"{expression} cannot be inserted: {message}",
+                f"Its type is {self._kind}: insert one of its attributes, or the result of a"
+                " method.",
+            )
         return BadArguments(
             f"{expression} failed: {message}",
             "Run the expression in a cell of its own to see where it fails.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from mixmagic.core.params import Prompt
@@ -96,13 +97,23 @@ def _of_url(value: Any) -> Image:
 
 
 def _image(value: Any) -> Image | None:
-    """Return a value as an image; `None` if it is none. A small `Image` is sent as it is."""
+    """Return a value as an image; `None` if it is none. A small `Image` is sent as it is.
+
+    Raises:
+        BadArguments: It is a path, and not of an image.
+    """
     if isinstance(value, Image):
         fits = max(value.size or (LONGEST_SIDE + 1,)) <= LONGEST_SIDE
         if fits and len(value.data) <= MOST_BYTES:
             return value
         return encoded(value.data, "image").image
     found = None if isinstance(value, list | tuple) else images(value, type(value).__name__)
+    if found is None and isinstance(value, PurePath):
+        raise BadArguments(
+            f"There is no image {str(value)!r:.80}.",
+            "It takes the path of a PNG, JPEG, GIF or WebP file; of another file, give its text,"
+            " such as path.read_text().",
+        )
     return found[0].image if found else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -242,6 +243,14 @@ class Broken:
         raise ZeroDivisionError("no\nrepr")
 
 
+class Typeless:
+    """A lazy object that has nothing to stand for yet."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("no application")
+
+
 class BrokenError(Exception):
     def __str__(self):
         raise ValueError
@@ -258,18 +267,34 @@ def fail(error):
         ("{{ {}['k'] }}", "failed: KeyError: 'k'"),
         ("{{ fail(NameError('x')) }}", "failed: NameError: x"),
         ("{{ fail(BrokenError()) }}", "BrokenError"),
-        ("{{ Broken() }}", "`{{ Broken() }}` failed: ZeroDivisionError: no repr"),
-        ("{{ [Broken()] }}", "failed: ZeroDivisionError"),
-        ("{{ 10 ** 5000 }}", "failed: ValueError"),
+        ("{{ Broken() }}", "`{{ Broken() }}` cannot be inserted: ZeroDivisionError: no repr"),
+        ("{{ [Broken()] }}", "cannot be inserted: ZeroDivisionError"),
+        ("{{ 10 ** 5000 }}", "cannot be inserted: ValueError"),
+        ("{{ Typeless() }}", "cannot be inserted: RuntimeError: no application"),
     ],
 )
-def test_an_exception_of_an_expression_is_two_lines(text, says):
-    names = {"fail": fail, "Broken": Broken, "BrokenError": BrokenError}
+def test_an_exception_of_an_expression_or_of_its_value_is_two_lines(text, says):
+    names = {"fail": fail, "Broken": Broken, "BrokenError": BrokenError, "Typeless": Typeless}
     message, hint, error = refused(text, **names)
     assert says in message
-    assert "a cell of its own" in hint
+    assert ("a cell of its own" in hint) is ("failed: " in message)
+    assert ("Its type is" in hint) is ("inserted: " in message)
     assert "direct cause" not in "".join(traceback.format_exception(error))
     assert error.__cause__ is error.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.png", "a b/MISSING.JPG", "https://example.org/a.webp", "scan.tif", "a.svg"]
+)
+def test_a_name_of_an_image_that_is_not_sent_as_one_is_noted(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scan.tif").write_bytes(b"II*\0")
+    note = "sent as text: there is no PNG, JPEG, GIF or WebP file of that name"
+    for value in (name, Path(name)):
+        assert expanded("See {{ x }}.", x=value) == (f"See {value}.", (f"x {note}",))
+    assert expanded(f"See {name}.")[1] == ()
+    for text in ("notes.md", f"{name} is lost", f"{name}\n", "line\n" + name, [name], {"a": name}):
+        assert expanded("See {{ x }}.", x=text)[1] == ()
 
 
 def test_our_own_errors_and_stops_pass_unchanged():

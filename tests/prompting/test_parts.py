@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -70,6 +71,8 @@ def test_a_large_image_is_scaled_down():
         {"type": "image_url", "image_url": {"url": URL, "detail": "low"}},
         {"type": "image_url", "image_url": None},
         {"type": "input_audio", "input_audio": {}},
+        Path("missing.png"),
+        Path("README.md"),
         3,
         None,
         object(),
@@ -79,3 +82,11 @@ def test_other_parts_are_refused_in_two_lines(part):
     with pytest.raises(BadArguments) as caught:
         with_parts(["Look:", part])
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("form", [lambda path: path, lambda path: ["Look:", path]])
+def test_a_path_that_is_not_of_an_image_is_named(form):
+    with pytest.raises(BadArguments) as caught:
+        with_parts(form(Path("tea") / "missing.png"))
+    assert caught.value.message == f"There is no image {str(Path('tea') / 'missing.png')!r}."
+    assert "path.read_text()" in caught.value.hint

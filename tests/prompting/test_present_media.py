@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
+import sys
+import types
 from pathlib import Path
 
 import IPython.display
@@ -212,10 +215,24 @@ def test_a_mere_link_is_refused_with_how_to_fetch_it():
     assert "embed=True" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["plotly", "altair"])
-def test_a_figure_whose_library_cannot_draw_is_refused_with_the_package(name):
-    library = pytest.importorskip(f"{name}.graph_objects" if name == "plotly" else name)
-    made = library.Figure() if name == "plotly" else library.Chart().mark_point()
-    with pytest.raises(BadArguments) as caught:
-        images(made, "x")
-    assert "pip install" in caught.value.hint
+class BaseFigure:
+    """A figure as plotly has it; it draws by another package, which may be missing."""
+
+    def to_image(self, **options):
+        __import__("kaleido")
+        raise ValueError("no browser")
+
+
+def test_a_figure_whose_library_cannot_draw_is_refused_with_what_to_do(monkeypatch, tmp_path):
+    plotly = types.ModuleType("plotly.basedatatypes")
+    plotly.BaseFigure = BaseFigure
+    monkeypatch.setitem(sys.modules, "plotly.basedatatypes", plotly)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadArguments, match="No module named 'kaleido'") as caught:
+        images(BaseFigure(), "x")
+    assert "Run pip install kaleido" in caught.value.hint
+    (tmp_path / "kaleido.py").touch()
+    importlib.invalidate_caches()
+    with pytest.raises(BadArguments, match="no browser") as caught:
+        images(BaseFigure(), "x")
+    assert "pip install" not in caught.value.hint

@@ -77,6 +77,29 @@ def test_the_representation_for_models_of_jupyter_s_proposal(result, text, kind)
     assert getattr(value, "hints", None) in (None, {"multimodal": False})
 
 
+class Undecided:
+    """Not every object of its class can be shown in each way."""
+
+    def _repr_png_(self):
+        raise NotImplementedError
+
+    def _repr_html_(self):
+        raise NotImplementedError
+
+    def _repr_markdown_(self):
+        return "**four cups**", {"isolated": True}
+
+
+def test_a_way_that_is_not_implemented_is_passed_over():
+    assert inserted("{{ value }}", value=Undecided())[0] == "**four cups**"
+
+
+def test_an_object_that_claims_to_be_a_text_is_none():
+    made = type("Liar", (), {"__class__": property(lambda self: str)})()
+    with pytest.raises(BadArguments, match="does not tell its content"):
+        inserted("{{ value }}", value=made)
+
+
 def test_it_may_be_awaited_within_a_running_loop():
     async def main():
         return shown(ai({"text/plain": "A kettle."}, is_async=True)).text

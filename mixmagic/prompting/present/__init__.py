@@ -56,7 +56,7 @@ def excerpts(value: object, name: str) -> Excerpts:
     if presents_itself(value):
         return Excerpts(_own_excerpt(value, getattr(type(value), _OWN)))
     value = unwrapped(value)
-    if isinstance(value, str):
+    if issubclass(type(value), str):  # not one whose `__class__` says so
         return Excerpts([Excerpt(str(value))])
     found = data_excerpts(value, name) or code_excerpts(value)
     found = found or science_excerpts(value) or sql_excerpts(value, name)

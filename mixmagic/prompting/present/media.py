@@ -6,6 +6,7 @@ Imports no library: a value of one can only exist if the library is loaded.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import os
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from mixmagic.prompting.images import Encoded, encoded, pillow
 from mixmagic.prompting.present.opaque import is_a, is_label
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+# Those of images that are not read.
+_OTHER_ENDINGS = (".avif", ".bmp", ".heic", ".svg", ".tif", ".tiff")
 # Methods and MIME types of an output with an image, the best first.
 _METHODS = ("_repr_png_", "_repr_jpeg_")
 _TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -71,10 +74,20 @@ def images(value: Any, name: str) -> list[Encoded] | None:
     return None if None in loads else [encoded(load(), name) for load in loads if load]
 
 
+def shown_by(method: Callable[..., Any], **options: Any) -> Any:
+    """Return the data, without metadata, of a method by which a notebook shows a value.
+
+    `None` if the method raises `NotImplementedError`, by which IPython means the same.
+    """
+    try:
+        result = method(**options)
+    except NotImplementedError:
+        return None
+    return result[0] if isinstance(result, tuple) and result else result
+
+
 def from_bundle(bundle: object) -> bytes | None:
-    """Return the image in a MIME bundle, or in `(data, metadata)`; `None` if there is none."""
-    if isinstance(bundle, tuple):
-        bundle = bundle[0] if bundle else None
+    """Return the image in a MIME bundle; `None` if there is none."""
     for type_ in _TYPES if isinstance(bundle, dict) else ():
         if data := _decoded(bundle.get(type_)):  # type: ignore[attr-defined]  # a dict
             return data
@@ -134,13 +147,19 @@ def _saved(chart: Any) -> bytes:
 
 
 def _exported(draw: Callable[[], bytes], name: str, library: str, package: str) -> bytes:
-    """Return a figure that its library draws with the help of another package."""
+    """Return a figure that its library draws with the help of another package.
+
+    Raises:
+        BadArguments: The package is missing or lacks a browser, or the figure is wrong.
+    """
     try:
         return draw()
-    except Exception as error:  # noqa: BLE001  # it may be missing, or lack a browser
+    except Exception as error:  # noqa: BLE001  # the library may raise anything
+        hint = "Save it as a PNG file to see why, or insert the data."
+        if importlib.util.find_spec(package.replace("-python", "").replace("-", "_")) is None:
+            hint = f"Run pip install {package}, with which {library} draws; or insert the data."
         raise BadArguments(
-            f"`{name}` cannot be drawn as an image: {one_line(error, 120)}",
-            f"{library} draws images with {package} (pip install {package}); or insert the data.",
+            f"`{name}` cannot be drawn as an image: {one_line(error, 200)}", hint
         ) from None
 
 
@@ -167,12 +186,11 @@ def _output(value: Any) -> Load | None:
     if not (methods or has_bundle) or not is_label(str(value)):
         return None
     for name in methods:
-        result = getattr(value, name)()
-        if data := _decoded(result[0] if isinstance(result, tuple) else result):
+        if data := _decoded(shown_by(getattr(value, name))):
             return lambda: data
     data = None
     if has_bundle:
-        data = from_bundle(value._repr_mimebundle_(include=None, exclude=None))
+        data = from_bundle(shown_by(value._repr_mimebundle_, include=None, exclude=None))
     return (lambda: data) if data else None
 
 
@@ -186,10 +204,19 @@ def _decoded(data: object) -> bytes | None:
     return data if isinstance(data, bytes) and image_type(data) else None
 
 
+def names_image(value: object) -> bool:
+    """Return True for a text or a `Path` that is the name of an image file, there or not."""
+    if not isinstance(value, str | PurePath):
+        return False
+    path = str(value)
+    is_name = len(path) <= _LONGEST_NAME and "\n" not in path
+    return is_name and path.lower().endswith(_ENDINGS + _OTHER_ENDINGS)
+
+
 def _file(value: str | PurePath) -> Load | None:
     """Return how to read the image file that a value names; `None` if it names none."""
     path = os.path.expanduser(str(value))  # noqa: PTH111  # `Path.expanduser` can raise
-    if not path.lower().endswith(_ENDINGS) or len(path) > _LONGEST_NAME or "\n" in path:
+    if not names_image(value) or not path.lower().endswith(_ENDINGS):
         return None
     try:
         found = os.path.isfile(path)  # noqa: PTH113  # `Path.is_file` can raise

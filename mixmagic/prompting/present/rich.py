@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mixmagic.prompting.present.html_text import html_text
-from mixmagic.prompting.present.media import from_bundle
+from mixmagic.prompting.present.media import from_bundle, shown_by
 from mixmagic.prompting.present.opaque import is_a, is_label, is_media
 
 _AI = "_ai_repr_"
@@ -65,9 +65,9 @@ def shown_text(value: Any) -> str | None:
         return None
     if not is_label(str(value)):
         return None
-    bundle = {_METHODS[name]: _data(getattr(value, name)()) for name in methods}
+    bundle = {_METHODS[name]: shown_by(getattr(value, name)) for name in methods}
     if has_bundle:
-        more = _data(value._repr_mimebundle_(include=None, exclude=None))
+        more = shown_by(value._repr_mimebundle_, include=None, exclude=None)
         bundle |= more if isinstance(more, dict) else {}
     bundle.pop("text/plain", None)  # the label
     return _text(bundle)
@@ -118,7 +118,7 @@ def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 def _of_bundle(result: object, name: str) -> object:
     """Return the text, or else the image, that an `_ai_repr_` has returned."""
-    result = _data(result)
+    result = result[0] if isinstance(result, tuple) and result else result
     if isinstance(result, str):
         return result
     found: object = _text(result) if isinstance(result, dict) else None
@@ -141,8 +141,3 @@ def _text(bundle: dict[Any, Any]) -> str | None:
         if isinstance(text, str) and text and name not in ("text/javascript", "text/css"):
             return text
     return None
-
-
-def _data(result: Any) -> Any:
-    """Return the data of a result that may be a pair of data and metadata."""
-    return result[0] if isinstance(result, tuple) and len(result) == 2 else result
