@@ -1,25 +1,34 @@
 """Values of libraries that are too heavy for the tests' environment, as text for a model.
 
-pip install scikit-learn sqlalchemy duckdb jupysql
+pip install scikit-learn sqlalchemy duckdb jupysql plotly kaleido altair vl-convert-python dask
 python -m pytest -n 0 tests/benchmarks/libraries.py
 """
 
 from __future__ import annotations
 
+import io
+
+import altair
+import dask
+import dask.array
 import duckdb
 import pandas as pd
+import PIL.Image
+import plotly.express
 import pytest
 import sqlalchemy
+import xarray
 from IPython.core.interactiveshell import InteractiveShell
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from mixmagic.errors import BadArguments
 from mixmagic.prompting.present import excerpts
+from mixmagic.prompting.present.media import images
 
 X, Y = pd.DataFrame({"size": [1, 2, 3, 4], "tea": list("abab")}), [0, 1, 0, 1]
 
@@ -60,6 +69,49 @@ def test_a_pipeline_with_its_steps(pipeline):
                  "    - mean_: [2.5]", "  model (LogisticRegression):"):  # fmt: skip
         assert line in text.splitlines()
     assert "Learned" not in shown(pipeline, 400)
+
+
+def test_a_pipeline_with_a_lambda_is_the_same_text_in_each_kernel():
+    text = shown(Pipeline([("more", FunctionTransformer(lambda x: x + 1))]))
+    assert "func=<function test_a_pipeline" in text.replace("\n", "")
+    assert " at 0x" not in text
+
+
+def test_an_estimator_with_its_own_repr():
+    class Net(LogisticRegression):
+        def __repr__(self):
+            return "Net(of mine)"
+
+    assert shown(Net()) == "sklearn Net, not fitted:\nNet(of mine)"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: plotly.express.line(x=[1, 2], y=[2, 1]),
+        lambda: altair.Chart(X).mark_point().encode(x="size", y="tea"),
+    ],
+)
+def test_figures_of_plotly_and_altair_are_images(figure):
+    (found,) = images(figure(), "figure")
+    assert PIL.Image.open(io.BytesIO(found.image.data)).size == found.image.size
+
+
+def test_a_wrong_chart_says_what_is_wrong_with_it():
+    with pytest.raises(BadArguments, match='data type for the field "no"') as caught:
+        images(altair.Chart(X).mark_point().encode(x="no"), "chart")
+    assert "pip install" not in caught.value.hint
+
+
+def test_nothing_of_dask_is_computed():
+    def fail():
+        raise AssertionError
+
+    task = dask.delayed(fail)()
+    lazy = dask.array.from_delayed(task, (4, 5), float)
+    assert "dask.array<" in shown(xarray.Dataset({"heat": (("x", "y"), lazy)}))
+    assert shown(lazy).startswith("dask.array<")
+    assert shown(task).startswith("Delayed('fail-")
 
 
 def test_an_ensemble_and_a_search_are_short_and_have_no_addresses():

@@ -134,6 +134,19 @@ def test_code_without_a_source_is_its_manual():
     assert shown(builtins.print).text.startswith("built-in function print(")
 
 
+def test_an_object_that_is_only_a_descriptor_is_not_code():
+    class Delayed:
+        """A task, as dask has it."""
+
+        def __get__(self, instance, owner):
+            return self
+
+        def __repr__(self):
+            return "Delayed(task)"
+
+    assert shown(Delayed()).text == "Delayed(task)"
+
+
 def test_a_function_without_source_is_not_called_built_in():
     names: dict = {"functools": functools}
     # Not under "<string>": from Python 3.13 on that is the source of `python -c`, as of a worker.

@@ -319,5 +319,12 @@ def test_polars_series_and_empty_frames():
 def test_a_cut_index_is_noted_for_the_user(value):
     text, cut = shown(value, 4_000)
     assert text.startswith(f"pandas {type(value).__name__}: {len(value):,} values, ")
-    assert re.fullmatch(rf"the first [\d,]+ of {len(value):,} items", cut), cut
+    assert re.fullmatch(rf"the first [\d,]+ of {len(value):,} values", cut), cut
     assert shown(value[:3]).cut == ""
+
+
+def test_a_large_index_is_not_read_whole():
+    """A billion numbers would take 40 GB."""
+    text, cut = shown(pd.RangeIndex(10**9))
+    assert text.startswith("pandas RangeIndex: 1,000,000,000 values, int64; the first 1,000 of ")
+    assert cut == "the first 1,000 of 1,000,000,000 values"

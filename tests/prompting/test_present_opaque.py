@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import io
 import subprocess
 import sys
@@ -165,6 +166,12 @@ def test_a_compound_expression_is_put_into_parentheses():
 )
 def test_a_display_object_is_its_data(value, text):
     assert shown(value).text == text
+
+
+def test_addresses_in_memory_are_left_out_of_a_value_s_text():
+    assert shown(functools.partial(shown, 1)).text == "functools.partial(<function shown>, 1)"
+    assert shown({"a": 1, "f": shown}).text == "{'a': 1, 'f': <function shown>}"
+    assert shown("<function shown at 0x7f37a06965c0>").text == "<function shown at 0x7f37a06965c0>"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,23 @@ def test_every_kind_of_graph(networkx, kind, starts, edge):
     )
 
 
+def test_edges_of_a_multigraph_have_their_keys(networkx):
+    graph = networkx.MultiGraph()
+    graph.add_edge("A", "B", key="bus", minutes=9)
+    graph.add_edge("A", "B", key="train")
+    graph.add_edge("A", "B")
+    assert shown(graph).text.endswith("A -- B [bus] {'minutes': 9}\nA -- B [train]\nA -- B")
+
+
+def test_a_text_is_the_same_in_each_kernel(networkx):
+    """Else a recorded notebook would not find its answers."""
+    graph = networkx.Graph()
+    graph.add_edge(1, 2, cost=lambda: 1)
+    text = shown(graph).text
+    assert "1 -- 2 {'cost': <function test_a_text_is_the_same_in_each_kernel.<locals>." in text
+    assert " at 0x" not in text
+
+
 def test_a_large_graph_is_cut_and_says_so(networkx):
     graph = networkx.path_graph(100_000)
     excerpt = shown(graph)

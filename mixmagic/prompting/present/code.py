@@ -36,7 +36,8 @@ def code_excerpts(value: Any) -> Iterator[Excerpt] | None:
         return iter([Excerpt(traceback_text(value))])
     if isinstance(value, types.ModuleType):
         return iter([Excerpt(_module(value))])
-    if inspect.isclass(value) or inspect.isroutine(value):
+    is_routine = inspect.isroutine(value) and hasattr(value, "__name__")  # not a mere descriptor
+    if inspect.isclass(value) or is_routine:
         return iter([Excerpt(_source(value) or _manual(value))])
     return None
 

@@ -22,7 +22,7 @@ _CELL, _CATEGORIES = 100, 10
 _COUNTED = 1_000_000
 # Values of an array that is shown whole; values at each edge of a larger one.
 _WHOLE, _EDGES = 100, (5, 3, 1)
-# Values of an arrow array.
+# Values of an index or an arrow array.
 _VALUES = 1_000
 
 
@@ -44,8 +44,8 @@ def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
             _of_pandas(value.to_frame(column), f"pandas {kind}: {len(value):,} values")
         )
     if is_a(value, "pandas", "Index") or is_a(value, "pandas.api.extensions", "ExtensionArray"):
-        title = f"pandas {kind}: {len(value):,} values, {value.dtype}\n"
-        return (Excerpt(title + text, cut) for text, cut in plain_excerpts(value.tolist(), name))
+        title = f"pandas {kind}: {len(value):,} values, {value.dtype}"
+        return _value_excerpts(value[:_VALUES].tolist(), len(value), title, name)
     if is_a(value, "polars", "DataFrame"):
         rows, columns = value.shape
         return _table_excerpts(
@@ -67,18 +67,20 @@ def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
         )
     if is_a(value, "pyarrow", "Array") or is_a(value, "pyarrow", "ChunkedArray"):
         title = f"pyarrow {kind}: {len(value):,} values, {value.type}, {value.null_count:,} missing"
-        return _arrow_excerpts(value, title, name)
+        return _value_excerpts(value.slice(0, _VALUES).to_pylist(), len(value), title, name)
     if is_a(value, "numpy", "ndarray"):
         return _array(value, name)
     return None
 
 
-def _arrow_excerpts(array: Any, title: str, name: str) -> Iterator[Excerpt]:
-    """Yield an arrow array's title with its first values."""
-    cut = f"the first {_VALUES:,} of {len(array):,} values" if len(array) > _VALUES else ""
+def _value_excerpts(first: list[Any], size: int, title: str, name: str) -> Iterator[Excerpt]:
+    """Yield the title of an index or an arrow array with its first values."""
+    cut = f"the first {_VALUES:,} of {size:,} values" if size > _VALUES else ""
     title = f"{title}; {cut}:" if cut else f"{title}:"
-    for text, more in plain_excerpts(array.slice(0, _VALUES).to_pylist(), name):
-        yield Excerpt(f"{title}\n{text}", ", ".join(filter(None, (cut, more))))
+    for text, more in plain_excerpts(first, name):
+        fewer = more.replace(f" of {len(first):,} items", f" of {size:,} values")
+        note = fewer if fewer != more else ", ".join(filter(None, (cut, more)))
+        yield Excerpt(f"{title}\n{text}", note)
 
 
 def rows_excerpts(kind: str, names: list[str], rows: list[tuple[Any, ...]]) -> Iterator[Excerpt]:

@@ -16,6 +16,7 @@ from mixmagic.errors import BadArguments
 
 # An automatic label, or one with a memory address.
 _ADDRESS = re.compile(r" object>$|\bat 0x[0-9a-fA-F]+\b|\b0x[0-9a-fA-F]{8,}\b")
+_AT_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{8,}(?=>)")
 # Content in a label: `n=3`, `mode: fast`.
 _FACT = re.compile(r"\w(?:=|: )\S")
 # Control characters that no text has.
@@ -109,6 +110,16 @@ def label(value: object, text: str) -> str:
     """
     is_address = is_label(text) and _ADDRESS.search(text)
     return f"[{type(value).__name__}]" if is_address or is_media(value) else text
+
+
+def without_address(text: str) -> str:
+    """Return a text without addresses in memory, which differ in each kernel.
+
+    Example:
+        >>> without_address("partial(<function f at 0x7F39A0B4>, 1)")
+        'partial(<function f>, 1)'
+    """
+    return _AT_ADDRESS.sub("", text)
 
 
 def _media(value: object) -> str:

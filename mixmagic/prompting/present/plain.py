@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mixmagic.errors import BadArguments
-from mixmagic.prompting.present.opaque import is_media, item, refusal
+from mixmagic.prompting.present.opaque import is_media, item, refusal, without_address
 from mixmagic.prompting.truncate import Excerpt
 
 # Characters of the fullest excerpt and of the smallest; each has half as many as the last one.
@@ -53,7 +53,7 @@ def plain_excerpts(value: object, name: str) -> Iterator[Excerpt]:
         text = str(value)
         if problem := refusal(value, text, name):
             raise problem
-        yield Excerpt(text)
+        yield Excerpt(without_address(text))
         return
     limit = _FULLEST
     while limit >= _SMALLEST:
@@ -133,7 +133,7 @@ class ReprWriter:
             self._media = self._media or problem
         self._empty = self._empty or problem
         self._meaningful = self._meaningful or not (problem or failed)
-        return text
+        return without_address(text)
 
     def convert(self, to_text: Callable[[object], str], value: object) -> str:
         """Return `to_text(value)`, or a note in its place if that raises an exception."""

@@ -5,12 +5,13 @@ Imports none of these libraries: a value of theirs can only exist if its library
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from mixmagic.prompting.present.opaque import is_a, is_label
+from mixmagic.prompting.present.opaque import is_a, is_label, without_address
 from mixmagic.prompting.present.plain import ReprWriter
 from mixmagic.prompting.present.shapes import shape
 from mixmagic.prompting.truncate import Excerpt
@@ -48,8 +49,11 @@ def _labeled(value: Any) -> Iterator[Excerpt]:
 def _estimator(value: Any) -> Iterator[Excerpt]:
     """Yield an estimator with what it has learned; then only its parameters."""
     state = "fitted" if _is_fitted(value) else "not fitted"
-    # Its own text has the parameters that differ from their defaults.
-    about = f"sklearn {type(value).__name__}, {state}:\n{value.__repr__(N_CHAR_MAX=4_000)}"
+    # Its text has the parameters that differ from their defaults; a class may write its own.
+    usual = sys.modules["sklearn.base"].BaseEstimator.__repr__
+    own = type(value).__repr__ is not usual
+    text = repr(value) if own else usual(value, N_CHAR_MAX=4_000)
+    about = f"sklearn {type(value).__name__}, {state}:\n{without_address(text)}"
     learned = "\n".join(_lines(value, ""))
     if learned:
         yield Excerpt(f"{about}\n{learned}")
@@ -117,6 +121,7 @@ def _graph(graph: Any) -> Iterator[Excerpt]:
         *_attributes("edges", (data for *_, data in graph.edges(data=True))),
     ]
     arrow = "->" if graph.is_directed() else "--"
+    keyed = {"keys": True} if graph.is_multigraph() else {}
     for most in _SAMPLES:
         lines, cut = list(about), []
         some = islice(graph.nodes(data=True), most)
@@ -124,8 +129,8 @@ def _graph(graph: Any) -> Iterator[Excerpt]:
             f"{_written(node)} {_written(data) if data else ''}".rstrip() for node, data in some
         ]
         links = [
-            f"{_written(start)} {arrow} {_written(end)} {_written(data) if data else ''}".rstrip()
-            for start, end, data in islice(graph.edges(data=True), most)
+            f"{_written(start)} {arrow} {_written(end)} {_edge(*key, data)}".rstrip()
+            for start, end, *key, data in islice(graph.edges(data=True, **keyed), most)
         ]
         for what, all_, shown in (("nodes", size, nodes), ("edges", edges, links)):
             if len(shown) < all_:
@@ -133,6 +138,13 @@ def _graph(graph: Any) -> Iterator[Excerpt]:
             if shown:
                 lines += ["", f"First {cut[-1]}:" if len(shown) < all_ else f"All {what}:", *shown]
         yield Excerpt("\n".join(lines), ", ".join(cut))
+
+
+def _edge(*key_and_data: Any) -> str:
+    """Return an edge's key, if it is more than a number, and its attributes."""
+    *key, data = key_and_data
+    parts = [f"[{_written(each)}]" for each in key if not isinstance(each, int)]
+    return " ".join([*parts, *([_written(data)] if data else [])])
 
 
 def _attributes(what: str, data: Iterable[dict[Any, Any]]) -> Iterator[str]:
