@@ -112,6 +112,7 @@ class Memo:
 
 
 _memo = Memo()
+_NO_IMAGES = ImageTokens(0, 0)
 
 
 def count(messages: Sequence[Message], model: Model) -> Count:
@@ -221,8 +222,10 @@ def estimate_prompt(messages: Iterable[Message], model: Model | None = None) -> 
 
 def _of_images(message: Message, model: Model | None) -> ImageTokens:
     """Return the tokens of all images of a message."""
+    if not (images := message.images):
+        return _NO_IMAGES
     rule = None if model is None else model.image_tokens
-    counts = [image_tokens(image, rule) for image in message.images]
+    counts = [image_tokens(image, rule) for image in images]
     return ImageTokens(sum(each.likely for each in counts), sum(each.most for each in counts))
 
 

@@ -1,6 +1,6 @@
 """The settings file, the environment and the folders: read in one place, passed down.
 
-May import `notebook`, `files`, `lazy`, `money`, `params`, `sealed` and `errors`.
+May import `environment`, `notebook`, `files`, `lazy`, `money`, `params`, `sealed` and `errors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mixmagic.core import files, lazy, notebook
+from mixmagic.core import environment, files, lazy, notebook
 from mixmagic.core.money import Per, parse_dollars
 from mixmagic.core.params import check
 from mixmagic.core.sealed import sealed
@@ -148,14 +148,13 @@ class Settings:
     def version(self) -> object:
         """Return a value that changes with the settings file and the environment.
 
-        Looked at before every call: about 5 µs.
+        Looked at before every call: it takes about 10 µs.
         """
         files_ = (
             files.version(f"{self.config_dir}{os.sep}{_FILE}"),
             files.version(f"{self.folder}{os.sep}{_NOTEBOOKS_FILE}"),
         )
-        with sealed():
-            return *files_, *map(_RAW_ENVIRONMENT.get, _RAW_VARIABLES)
+        return *files_, environment.version()
 
     @classmethod
     def _load(cls, environ: Mapping[str, str]) -> Settings:
@@ -242,10 +241,6 @@ def _working_folder() -> Path:
 # The type of each setting.
 _KINDS = {each.name: str(each.type) for each in fields(Settings) if each.name not in _PLACES}
 _OF_VARIABLES = {name: kind for name, kind in _KINDS.items() if name != "aliases"}
-_VARIABLES = ("MIXMAGIC_HOME", notebook.VARIABLE, *map(_variable, _OF_VARIABLES))
-# As bytes, if the system has them: nothing must be decoded to see whether it has changed.
-_RAW_ENVIRONMENT: Mapping[Any, Any] = getattr(os, "environb", os.environ)
-_RAW_VARIABLES = tuple(map(os.fsencode, _VARIABLES) if os.supports_bytes_environ else _VARIABLES)
 _TAKES = {
     "str": "a text",
     "str | None": "a text",

@@ -341,9 +341,11 @@ class Request:
 
     def _asked(self, name: str) -> int:
         """Return a number in the body that is sent; 0 if there is none."""
-        over = {**self.model.provider.dialect.always, **self.params.get("extra_body", {})}
+        params = self.params
+        value = self.model.provider.dialect.always.get(name, params.get(name, 0))
         try:
-            return int(over.get(name, self.params.get(name, 0)))  # servers read "3" and 3.0, too
+            # Servers read "3" and 3.0, too.
+            return int(params.get("extra_body", {}).get(name, value))
         except (TypeError, ValueError):
             return 0
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mixmagic.core import lazy
+from mixmagic.core import environment, lazy
 from mixmagic.core.extras import install
 from mixmagic.core.sealed import sealed
 from mixmagic.core.servers import needs_key
@@ -73,8 +73,7 @@ class Credentials:
         self._key_names = {name for provider in self._providers for name in provider.key_envs}
         self._key_names.update(*map(variables, self._providers))
         self._url_names = {provider.url_env for provider in self._providers if provider.url_env}
-        # By variable: True if it holds a key, True if it holds a URL; empty if it holds neither.
-        self._kinds: dict[str, tuple[()] | tuple[bool, bool]] = {}
+        self._noted_version: object = None  # of the environment whose keys have been added
         # The keyring's answers and their times: asking it takes a while.
         self._kept: dict[str, tuple[Secret, float]] = {}
         self._asking: dict[str, threading.Lock] = {}
@@ -268,19 +267,16 @@ class Credentials:
 
     def _note_variables(self) -> None:
         """Add the keys, and the passwords in URLs, of the environment and the `.env` file."""
-        for environment in (os.environ, self.dotenv):
-            for name in environment:
-                kind = self._kinds.get(name)
-                if kind is None:
-                    is_key = name in self._key_names or sounds_secret(name)
-                    is_url = name in self._url_names or sounds_like_url(name)
-                    kind = self._kinds[name] = (is_key, is_url) if is_key or is_url else ()
-                if kind:
-                    value = environment.get(name) or ""
-                    if kind[0]:
-                        self._noted(value)
-                    if kind[1]:
-                        self._note_url(value)
+        version = environment.version(), self.dotenv.version()
+        if version == self._noted_version:
+            return
+        for variables_ in (os.environ, self.dotenv):
+            for name in variables_:
+                if name in self._key_names or sounds_secret(name):
+                    self._noted(variables_.get(name) or "")
+                if name in self._url_names or sounds_like_url(name):
+                    self._note_url(variables_.get(name) or "")
+        self._noted_version = version
 
     def _note_url(self, url: str) -> None:
         """Add the user, the password and the keys in a URL: a server may echo them, too."""

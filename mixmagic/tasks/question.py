@@ -19,6 +19,7 @@ from mixmagic.errors import BadArguments, counted
 from mixmagic.prompting.parts import with_parts
 from mixmagic.structured.openai_strict import response_format
 
+_CACHE_POLICIES = get_args(CachePolicy)
 # Parameters that are not sent to the model as they are.
 _OF_THE_CALL = ("model", "system", "task", "budget", "timeout", "cache")
 # Sizes of images in a note, at most.
@@ -54,13 +55,14 @@ def question(
     usual = {name: defaults[name] for name in PARAMETERS if name in defaults}
     sampling = {n: value for n, value in {**usual, **given}.items() if n not in _OF_THE_CALL}
     messages = conversation(with_parts(prompt), params.get("system"))
-    if "system" not in given and not any(message.role == "system" for message in messages):
-        messages = conversation(messages, defaults.get("system"))
+    system = defaults.get("system")
+    if system and "system" not in given and not any(m.role == "system" for m in messages):
+        messages = conversation(messages, system)
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise BadArguments(f"timeout cannot be {timeout!r:.80}.", "It takes seconds, over 0.")
-    if cache not in get_args(CachePolicy):
+    if cache not in _CACHE_POLICIES:
         raise BadArguments(
-            f"cache cannot be {cache!r:.80}.", f"It is one of {', '.join(get_args(CachePolicy))}."
+            f"cache cannot be {cache!r:.80}.", f"It is one of {', '.join(_CACHE_POLICIES)}."
         )
     if budget is not None and not isinstance(budget, Budget):
         budget = Budget(parse_dollars(budget))
@@ -108,6 +110,8 @@ def images_note(messages: Sequence[Message]) -> str:
         '2 images (640×480, 1568×1176)'
     """
     own, total = messages[-1].images, sum(len(message.images) for message in messages)
+    if not total:
+        return ""
     sizes = [f"{image.size[0]}×{image.size[1]}" for image in own if image.size]
     shown = ", ".join(sizes[:_SHOWN]) + ", …" * (len(sizes) > _SHOWN)
     note = counted(len(own), "image") + (f" ({shown})" if shown else "") if own else ""

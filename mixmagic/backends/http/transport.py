@@ -83,7 +83,7 @@ class Transport(httpx.BaseTransport):
         servers are free. With TLS, this is an error.
         """
         call: network.CallConnection = request.extensions[CALL]
-        with _as_httpx():
+        with _as_httpx:
             try:
                 return self._send(request, call)
             except (httpcore.NetworkError, httpcore.RemoteProtocolError):
@@ -219,7 +219,7 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         call = self._call
-        with _as_httpx():
+        with _as_httpx:
             for chunk in self._content:
                 yield chunk
                 if call.aborted:  # there may be chunks that have been received
@@ -237,13 +237,18 @@ class _Body(httpx.SyncByteStream):
                 self._leave()
 
 
-@contextlib.contextmanager
-def _as_httpx() -> Iterator[None]:
-    """Raise httpcore's errors as httpx's, which have the same names."""
-    try:
-        yield
-    except _FAILURES as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error
+class _AsHttpx:
+    """Raises httpcore's errors as httpx's, which have the same names."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _FAILURES):
+            raise getattr(httpx, type(error).__name__)(str(error)) from error
+
+
+_as_httpx = _AsHttpx()
 
 
 def _length(status: int, headers: httpx.Headers) -> int | None:
