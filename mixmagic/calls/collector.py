@@ -16,7 +16,7 @@ from mixmagic.calls.worst_case import worst_case
 from mixmagic.core.logprobs import Logprobs, TokenLogprob
 from mixmagic.core.money import Usage, bill, exact_sum
 from mixmagic.core.values import Delta, Origin, Request, Timing, Tried
-from mixmagic.errors import Stopped
+from mixmagic.errors import Stopped, counted
 
 # The reasons of answers that have come to their own end.
 _NATURAL = ("stop", "tool_calls")
@@ -333,7 +333,7 @@ def stopped_with(completion: Completion, where: str = "", *, shown: bool = False
         line = "The answer so far is in `_`." if begun else "Stopped before the answer began."
         bill = " It may be billed in full." if completion.at_most else ""
         return Stopped(f"{line}{bill}", completion)
-    kept = f"{completion.usage.completion_tokens:,} tokens kept{where and f' in {where}'}"
+    kept = f"{counted(completion.usage.completion_tokens, 'token')} kept{where and f' in {where}'}"
     price = completion.bill
     if "$" in price:
         price = f"priced as {price}{': it may be billed in full' * completion.at_most}"

@@ -15,7 +15,7 @@ from mixmagic.core.logprobs import Logprobs
 from mixmagic.core.money import Usage, bill, format_dollars
 from mixmagic.core.terminal import encodable
 from mixmagic.core.values import Model, Origin, Request
-from mixmagic.errors import one_line
+from mixmagic.errors import counted, one_line
 from mixmagic.text.code_blocks import CodeBlock, code_blocks
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
@@ -212,7 +212,7 @@ class Completion:
         if self.thinking is not None:
             parts = [f"Thought for {self.thinking:,.0f} s"]
         if self.usage.reasoning_tokens:
-            parts.append(f"{self.usage.reasoning_tokens:,} tokens")
+            parts.append(counted(self.usage.reasoning_tokens, "token"))
         return ", ".join(parts)
 
     def footer(self, session: str = "") -> str:

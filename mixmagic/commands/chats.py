@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixmagic.commands import Out
 from mixmagic.commands._parser import Parser, conversations
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, counted
 from mixmagic.sessions import Session
 
 ONLY_IN = "notebook"
@@ -46,7 +46,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
                 )
             names = chats.names if options.all else (options.name,)
             count = sum(chats.forget(name) for name in names)
-            size = "1 exchange" if count == 1 else f"{count:,} exchanges"
+            size = counted(count, "exchange")
             out.print(f"Forgotten: {', '.join(names) or 'nothing'} ({size}).")
         case "save":
             from mixmagic.display.chats import save

@@ -18,7 +18,7 @@ from mixmagic.calls.footers import without_varying
 from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
-from mixmagic.errors import StoreError
+from mixmagic.errors import StoreError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +68,11 @@ def run(session: Session, options: Namespace, out: Out) -> int:
     if broken:
         out.print(f"The run broke off: {broken}")
     if wrong or broken:
-        out.print(f"{wrong} of {len(pairs)} cells fail or differ.")
+        out.print(f"{wrong} of {counted(len(pairs), 'cell')} failed or differed.")
         return 1
     unknown = sum(before.execution_count is None for before, _ in pairs)
     result = f"{unknown} without saved outputs to compare" if unknown else "as saved"
-    out.print(f"{len(pairs)} cells replayed from {cassette.name}, {result}.")
+    out.print(f"{counted(len(pairs), 'cell')} replayed from {cassette.name}, {result}.")
     return 0
 
 

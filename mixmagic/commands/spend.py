@@ -94,7 +94,7 @@ def _saved(session: Session) -> str:
         return ""
     if found is None or not found.hits:
         return ""
-    calls = "1 more call" if found.hits == 1 else f"{found.hits:,} more calls"
+    calls = counted(found.hits, "more call")
     return f"Stored answers have saved {format_dollars(found.saved)} in {calls}."
 
 

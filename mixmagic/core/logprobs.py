@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from mixmagic.errors import counted
+
 # Tokens, and alternatives of each, that a table shows.
 _MOST, _ALTERNATIVES = 200, 3
 
@@ -50,7 +52,7 @@ class Logprobs(tuple[TokenLogprob, ...]):
             f"{text:{width}}  {each.probability:>9.1%}".replace("%", " %") + f"  {other}"
             for text, each, other in zip(texts, shown, others, strict=True)
         ]
-        more = [f"… {len(self) - _MOST:,} more tokens"] if len(self) > _MOST else []
+        more = [f"… {counted(len(self) - _MOST, 'more token')}"] if len(self) > _MOST else []
         return "\n".join(line.rstrip() for line in [title, *lines, *more]) if self else "()"
 
 

@@ -124,14 +124,14 @@ def _amounts(balances: Sequence[Balance]) -> list[list[str]]:
 def plan_table(plan: Plan) -> Table:
     """Return the table of a call's tokens and cost."""
     request, model, most = plan.request, plan.request.model, plan.worst_case
-    prompt = f"{plan.prompt.tokens:,} tokens"
+    prompt = counted(plan.prompt.tokens, "token")
     if not plan.prompt.exact:
-        prompt = f"at most {plan.prompt.most:,} tokens, likely {plan.prompt.tokens:,}"
+        prompt = f"at most {counted(plan.prompt.most, 'token')}, likely {plan.prompt.tokens:,}"
     origins = {0: "assumed", 1: "one earlier answer"}
     known = origins.get(plan.answers, f"the mean of {plan.answers:,} answers")
     if plan.answers and plan.answer < plan.usual:
         known += f" had {plan.usual:,}" if plan.answers == 1 else f" is {plan.usual:,}"
-    bound = "" if plan.limit is None else f"at most {plan.limit:,} tokens, "
+    bound = "" if plan.limit is None else f"at most {counted(plan.limit, 'token')}, "
     several = "" if most.answers == 1 else f"{most.answers:,}, each "
     rows = [
         ["model", f"{model.name} ({model.id})"],
@@ -184,5 +184,6 @@ def _verdict(plan: Plan) -> str:
         reserved = format_dollars(plan.waits.reserved)
         return f"It would wait: running calls have reserved {reserved} of {plan.waits.limit.name}. "
     if plan.clamped is not None:
-        return f"{plan.clamped.limit.name.capitalize()} has room for {plan.limit:,} tokens. "
+        tokens = counted(plan.limit or 0, "token")
+        return f"{plan.clamped.limit.name.capitalize()} has room for {tokens}. "
     return ""

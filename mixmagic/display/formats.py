@@ -18,7 +18,7 @@ from mixmagic.calls.completion import (
 )
 from mixmagic.display.bundles import Bundle, in_tabs, thoughts_bundle, with_footer
 from mixmagic.display.segments import PlainText, Segments
-from mixmagic.errors import AnswerUnusable, BadArguments, MixmagicError, did_you_mean
+from mixmagic.errors import AnswerUnusable, BadArguments, MixmagicError, counted, did_you_mean
 from mixmagic.structured import extract, tables
 from mixmagic.text import page
 from mixmagic.text.code_blocks import code_blocks, fenced
@@ -216,7 +216,7 @@ def _table_bundle(completion: Completion) -> Bundle:
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in inside) + "</tr>"
 
     head, body = line(table.columns, "th"), "".join(line(row, "td") for row in rows)
-    rest = f"… and {more:,} more rows" if more > 0 else ""
+    rest = f"… and {counted(more, 'more row')}" if more > 0 else ""
     return {
         # Dollars in cells do not delimit formulas.
         "text/html": f'<table class="mathjax_ignore tex2jax_ignore"><thead>{head}</thead>'

@@ -123,8 +123,8 @@ def elsewhere_table(comparison: Comparison, short_name: Callable[[str], str]) ->
     calls = comparison.calls
     columns = [
         ("model", [*(short_name(row.name) for row in calls), "total"]),
-        ("tokens in>", _counts([row.prompt_tokens for row in calls])),
-        ("tokens out>", _counts([row.completion_tokens for row in calls])),
+        ("tokens in?>", _counts([row.prompt_tokens for row in calls])),
+        ("tokens out?>", _counts([row.completion_tokens for row in calls])),
         ("paid>", costs_with_total(calls)),
         *((f"{bill.provider.label}>", _costs_at(bill, calls)) for bill in comparison.bills),
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 from mixmagic.core.money import exact_sum, format_column, format_dollars
 from mixmagic.display.records import csv_text, frame, missing_package
 from mixmagic.display.table import Table
-from mixmagic.errors import BadArguments, did_you_mean
+from mixmagic.errors import BadArguments, counted, did_you_mean
 from mixmagic.store.ledger.spend import (
     MONEY,
     By,
@@ -98,7 +98,8 @@ class Spend:
         return str(self.table)
 
     def __repr__(self) -> str:
-        return f"<Spend of {self._about}: {self.total.calls:,} calls, {spend_cost(self.rows)}>"
+        calls = counted(self.total.calls, "call")
+        return f"<Spend of {self._about}: {calls}, {spend_cost(self.rows)}>"
 
     @property
     def table(self) -> Table:

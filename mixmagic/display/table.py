@@ -85,7 +85,7 @@ class Table:
         return [max(len(line[i]) for line in self._lines) for i in kept]
 
     def _least(self, kept: Sequence[int], between: str = r"\s+") -> list[int]:
-        """Return the smallest widths of columns: their longest words; numbers are not wrapped.
+        """Return the smallest widths of columns: their longest words; amounts are not wrapped.
 
         Args:
             kept: The columns.
@@ -98,7 +98,7 @@ class Table:
                 for line in (head, *rest)
                 for word in (
                     [line[i]]
-                    if self._right[i] and line is not head
+                    if self._right[i] and line is not head and re.search(r"\d", line[i])
                     else re.split(between, line[i].strip())
                 )
             )

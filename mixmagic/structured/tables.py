@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core.extras import install
-from mixmagic.errors import AnswerUnusable, MissingPackage, one_line
+from mixmagic.errors import AnswerUnusable, MissingPackage, counted, one_line
 from mixmagic.structured.extract import ASK_AGAIN
 from mixmagic.text.code_blocks import code_blocks
 
@@ -74,7 +74,8 @@ def text_table(answer: str) -> TextTable:
     width = max(map(len, first))
     if width > _MOST_COLUMNS or width * len(first) > _MOST_CELLS:
         raise AnswerUnusable(
-            f"The answer's table is too large: {len(first):,} rows, one of {width:,} cells.",
+            f"The answer's table is too large: {counted(len(first), 'row')}, one of"
+            f" {counted(width, 'cell')}.",
             ASK_AGAIN,
         )
     head, *rows = ((*row, *[""] * (width - len(row))) for row in first)
@@ -178,7 +179,7 @@ def _marked_csv(code: str, separators: str) -> Rows:
         if len(row) > len(rows[0]):
             quoted = one_line(likely[0].join(row), 60)
             raise AnswerUnusable(
-                f"The answer's CSV has {len(row)} cells in row {number} ({quoted}),"
+                f"The answer's CSV has {counted(len(row), 'cell')} in row {number} ({quoted}),"
                 f" and {len(rows[0])} in its head.",
                 ASK_AGAIN,
             )

@@ -173,7 +173,7 @@ def _catalog(catalog: Catalog) -> Check:
     rows = f"{counted(len(catalog.models), 'model')}, checked {oldest} or later"
     if age > _FRESH:
         cure = "`pip install --upgrade mixmagic`, or compare `%mixmagic models --live`"
-        return Check("catalog", False, f"{rows}, {age} days ago: {cure}")
+        return Check("catalog", False, f"{rows}, {counted(age, 'day')} ago: {cure}")
     return Check("catalog", True, rows)
 
 

@@ -148,4 +148,4 @@ def test_a_result_of_jupysql():
     shell.run_line_magic("sql", "sqlite://")
     result = shell.run_cell_magic("sql", "", "SELECT 1 AS a, 'x' AS b")
     for _ in range(2):
-        assert shown(result).startswith("SQL result: 1 rows, 2 columns\n- a: int")
+        assert shown(result).startswith("SQL result: 1 row, 2 columns\n- a: int")

@@ -216,7 +216,7 @@ def test_a_check_names_the_cells_that_differ(together, lesson, capsys):
     text = capsys.readouterr().out
     assert "Cell 3 differs:\n  -42\n  +54\n" in text
     assert "Cell 6 fails:\n  CassetteMiss: This request is not in lesson.cassette.jsonl" in text
-    assert "2 of 6 cells fail or differ." in text
+    assert "2 of 6 cells failed or differed." in text
     assert len(together.received) == 2
 
 

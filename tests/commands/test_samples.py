@@ -58,7 +58,7 @@ def test_every_run_of_a_tagged_cell_is_recorded_and_checked(server, tmp_path, ca
     assert cli.main(["check", str(path)]) == 1
     shown = capsys.readouterr().out
     assert "Cell 2 fails:" in shown
-    assert "1 of 3 cells fail or differ." in shown
+    assert "1 of 3 cells failed or differed." in shown
     assert len(server.received) == 4
 
 

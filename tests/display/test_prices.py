@@ -218,6 +218,20 @@ def test_the_same_calls_elsewhere():
     assert "$0" not in "".join(map("".join, table.rows))
 
 
+def test_the_same_calls_elsewhere_fit_into_80_columns():
+    catalog = Catalog()
+    names = ("together:8x7b", "together:8x22b", "openrouter:8x22b", "groq:gpt-oss-120b")
+    models = map(catalog.resolve, names)
+    calls = [
+        Calls(model.provider.name, model.id, 12_345_678, 0, 1_234_567, Decimal("12.3456789"))
+        for model in models
+    ]
+    for count in (1, 2, 3, 4):
+        lines = compared(elsewhere(catalog, calls[:count])).text(80).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert "paid" in lines[0]
+
+
 def test_an_incomplete_total_is_unknown():
     model = Model("x", ACME)
     one, two = Decimal("0.5"), Decimal("0.25")

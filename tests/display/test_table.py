@@ -116,6 +116,11 @@ def test_heads_are_wrapped_and_at_last_names_between_their_parts():
     assert all(line.split()[0][-1] in "/:-_" for line in lines[3:-1])
 
 
+def test_on_the_right_words_are_wrapped_and_amounts_are_not():
+    text = Table(["m", "cost>"], [["x", "not served"], ["y", "≈ $1.25"]]).text(8)
+    assert text.splitlines() == ["m     cost", "x      not", "    served", "y  ≈ $1.25"]
+
+
 def test_a_table_that_is_not_in_a_terminal_is_not_cut(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert str(WIDE) == WIDE.text()

@@ -52,7 +52,7 @@ def failing(source, **names):
 FRAME = pandas.DataFrame({"month": ["Jan", "Feb"], "sales": [1, 2]})
 OF_FRAME = "pandas DataFrame of 2 rows and 2 columns: 'month' (str), 'sales' (int64)"
 OF_ROW = "pandas Series of shape (2,), object; index (str): 'month', 'sales'"
-OF_INDEXED = "pandas DataFrame of 2 rows and 1 columns: 'sales' (int64); index 'month' (str)"
+OF_INDEXED = "pandas DataFrame of 2 rows and 1 column: 'sales' (int64); index 'month' (str)"
 OF_LEVELS = "pandas DataFrame of 2 rows and 0 columns; index of 2 levels: 'month', 'sales'"
 
 
@@ -141,7 +141,7 @@ def test_a_lazy_object_is_not_resolved():
 def test_a_dataset_has_its_variables():
     xarray = pytest.importorskip("xarray")
     data = xarray.Dataset({"rain": ("x", [1.0])})
-    assert failing("data['snow']", data=data) == ["data: xarray Dataset of 1 variables: 'rain'"]
+    assert failing("data['snow']", data=data) == ["data: xarray Dataset of 1 variable: 'rain'"]
 
 
 @pytest.mark.parametrize("field", ["co_linetable", "co_exceptiontable"])

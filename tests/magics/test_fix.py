@@ -82,7 +82,7 @@ def test_a_front_end_s_own_code_is_nothing_to_fix(desk, how):
 def test_the_shapes_of_the_values_in_the_line_that_failed(desk):
     desk.run("import os, pandas as pd\ndf = pd.DataFrame({'month': ['Jan'], 'sales': [1]})")
     desk.run("df['Month'].sum()")
-    shape = "df: pandas DataFrame of 1 rows and 2 columns: 'month' (str), 'sales' (int64)"
+    shape = "df: pandas DataFrame of 1 row and 2 columns: 'month' (str), 'sales' (int64)"
     assert f"In the line that failed:\n\n```\n{shape}\n```" in desk.run(SHOW).text
     desk.run("keys = {os.environ['TOGETHER_API_KEY']: 1}\nkeys['x']")
     desk.run("%mixtral fix", Answer(together("Hello")))

@@ -405,5 +405,5 @@ def test_a_table_in_a_sentence_is_whole():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [7]})
     sent = expanded("Mean of {{ df }}, please.", df=frame).text
-    assert sent.startswith("Mean of\n\npandas DataFrame: 1 rows, 1 columns\n")
+    assert sent.startswith("Mean of\n\npandas DataFrame: 1 row, 1 column\n")
     assert sent.endswith("\n\n| a |\n|---|\n| 7 |\n\n, please.")

@@ -61,7 +61,7 @@ All 3 rows:
 def test_a_long_frame_is_cut_to_twenty_rows_and_says_so():
     text, cut = shown(pd.DataFrame({"a": range(1_000_000)}))
     assert cut == "20 of 1,000,000 rows"
-    assert text.startswith("pandas DataFrame: 1,000,000 rows, 1 columns\n")
+    assert text.startswith("pandas DataFrame: 1,000,000 rows, 1 column\n")
     assert "\nFirst 20 of 1,000,000 rows:\n" in text
     assert [row[0].strip() for row in table(text)][2:] == list(map(str, range(20)))
 
@@ -140,7 +140,7 @@ def test_indexes_and_duplicate_names_are_kept():
 def test_empty_frames():
     assert shown(pd.DataFrame()) == ("pandas DataFrame: 0 rows, 0 columns", "")
     text = shown(pd.DataFrame({"a": pd.Series([], dtype="int64")})).text
-    assert text == "pandas DataFrame: 0 rows, 1 columns\n- a: int64, 0 missing"
+    assert text == "pandas DataFrame: 0 rows, 1 column\n- a: int64, 0 missing"
     assert shown(pd.DataFrame(index=range(3))).text == "pandas DataFrame: 3 rows, 0 columns"
 
 
@@ -300,7 +300,7 @@ def test_omitted_columns_are_noted_for_model_and_user(kind):
 
 def test_polars_series_and_empty_frames():
     assert shown(pl.Series("n", range(30))).cut == "20 of 30 rows"
-    assert shown(pl.Series("n", [1])).text.startswith("polars Series: 1 values\n- n: Int64")
+    assert shown(pl.Series("n", [1])).text.startswith("polars Series: 1 value\n- n: Int64")
     assert "0 rows, 0 columns" in shown(pl.DataFrame()).text
     assert "- a: Int64, 0 missing" in shown(pl.DataFrame({"a": []}, schema={"a": pl.Int64})).text
     assert "0 rows, 0 columns" in shown(pa.table({})).text

@@ -81,9 +81,9 @@ def test_a_graph_by_its_size_attributes_and_a_sample(networkx):
 @pytest.mark.parametrize(
     ("kind", "starts", "edge"),
     [
-        ("DiGraph", "networkx DiGraph: 2 nodes, 1 edges, directed", "1 -> 2"),
-        ("MultiGraph", "networkx MultiGraph: 2 nodes, 1 edges, undirected", "1 -- 2"),
-        ("MultiDiGraph", "networkx MultiDiGraph: 2 nodes, 1 edges, directed", "1 -> 2"),
+        ("DiGraph", "networkx DiGraph: 2 nodes, 1 edge, directed", "1 -> 2"),
+        ("MultiGraph", "networkx MultiGraph: 2 nodes, 1 edge, undirected", "1 -- 2"),
+        ("MultiDiGraph", "networkx MultiDiGraph: 2 nodes, 1 edge, directed", "1 -> 2"),
     ],
 )
 def test_every_kind_of_graph(networkx, kind, starts, edge):

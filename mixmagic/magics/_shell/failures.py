@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from mixmagic.errors import BadArguments, MixmagicError, Stopped
+from mixmagic.errors import BadArguments, MixmagicError, Stopped, counted
 
 if TYPE_CHECKING:
     from mixmagic.magics._shell.hooks import Hooks
@@ -210,4 +210,4 @@ def _cut(text: str, longest: int) -> str:
         return text
     head = longest // 3
     omitted = len(text) - longest
-    return f"{text[:head]}\n… {omitted:,} characters …\n{text[head + omitted :]}"
+    return f"{text[:head]}\n… {counted(omitted, 'character')} …\n{text[head + omitted :]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, counted
 from mixmagic.prompting.present.opaque import braces, is_a, label
 from mixmagic.prompting.present.plain import ReprWriter, plain_excerpts
 from mixmagic.prompting.truncate import Excerpt
@@ -34,26 +34,20 @@ def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
     """
     kind = type(value).__name__
     if is_a(value, "pandas", "DataFrame"):
-        rows, columns = value.shape
-        return _table_excerpts(
-            _of_pandas(value, f"pandas {kind}: {rows:,} rows, {columns:,} columns")
-        )
+        return _table_excerpts(_of_pandas(value, f"pandas {kind}: {_size(value.shape)}"))
     if is_a(value, "pandas", "Series"):
         column = "value" if value.name is None else value.name
         return _table_excerpts(
-            _of_pandas(value.to_frame(column), f"pandas {kind}: {len(value):,} values")
+            _of_pandas(value.to_frame(column), f"pandas {kind}: {counted(len(value), 'value')}")
         )
     if is_a(value, "pandas", "Index") or is_a(value, "pandas.api.extensions", "ExtensionArray"):
-        title = f"pandas {kind}: {len(value):,} values, {value.dtype}"
+        title = f"pandas {kind}: {counted(len(value), 'value')}, {value.dtype}"
         return _value_excerpts(value[:_VALUES].tolist(), len(value), title, name)
     if is_a(value, "polars", "DataFrame"):
-        rows, columns = value.shape
-        return _table_excerpts(
-            _of_polars(value, f"polars {kind}: {rows:,} rows, {columns:,} columns")
-        )
+        return _table_excerpts(_of_polars(value, f"polars {kind}: {_size(value.shape)}"))
     if is_a(value, "polars", "Series"):
         return _table_excerpts(
-            _of_polars(value.to_frame(), f"polars {kind}: {len(value):,} values")
+            _of_polars(value.to_frame(), f"polars {kind}: {counted(len(value), 'value')}")
         )
     if is_a(value, "polars", "LazyFrame"):
         raise BadArguments(
@@ -61,16 +55,20 @@ def data_excerpts(value: Any, name: str) -> Iterator[Excerpt] | None:
             f"Write {braces(name, '{}.collect()')}.",
         )
     if is_a(value, "pyarrow", "Table") or is_a(value, "pyarrow", "RecordBatch"):
-        rows, columns = value.shape
-        return _table_excerpts(
-            _of_arrow(value, f"pyarrow {kind}: {rows:,} rows, {columns:,} columns")
-        )
+        return _table_excerpts(_of_arrow(value, f"pyarrow {kind}: {_size(value.shape)}"))
     if is_a(value, "pyarrow", "Array") or is_a(value, "pyarrow", "ChunkedArray"):
-        title = f"pyarrow {kind}: {len(value):,} values, {value.type}, {value.null_count:,} missing"
+        values = counted(len(value), "value")
+        title = f"pyarrow {kind}: {values}, {value.type}, {value.null_count:,} missing"
         return _value_excerpts(value.slice(0, _VALUES).to_pylist(), len(value), title, name)
     if is_a(value, "numpy", "ndarray"):
         return _array(value, name)
     return None
+
+
+def _size(shape: tuple[int, int]) -> str:
+    """Return the size of a table in words."""
+    rows, columns = shape
+    return f"{counted(rows, 'row')}, {counted(columns, 'column')}"
 
 
 def _value_excerpts(first: list[Any], size: int, title: str, name: str) -> Iterator[Excerpt]:
@@ -91,7 +89,7 @@ def rows_excerpts(kind: str, names: list[str], rows: list[tuple[Any, ...]]) -> I
         found = sorted({type(item).__name__ for item in seen if item is not None})
         dtypes.append(f"{' or '.join(found) or 'unknown'}, {seen.count(None):,} missing")
     shape = len(rows), len(names)
-    title = f"{kind}: {shape[0]:,} rows, {shape[1]:,} columns"
+    title = f"{kind}: {_size(shape)}"
     head = [row[:_COLUMNS] for row in rows[:_ROWS]]
     return _table_excerpts(_without_index(title, shape, names[:_COLUMNS], dtypes, head))
 
@@ -193,7 +191,7 @@ def _table_excerpts(table: _Table) -> Iterator[Excerpt]:
         lines += [f"- {name}: {dtype}" for name, dtype in columns_shown]
         if height < rows:
             cut.insert(0, f"{height} of {rows:,} rows")
-        title = f"First {cut[0]}" if height < rows else f"All {rows:,} rows"
+        title = f"First {cut[0]}" if height < rows else f"All {counted(rows, 'row')}"
         if table.cut:
             cut += table.cut
             title += f" ({', '.join(table.cut)})"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from mixmagic.errors import counted
 from mixmagic.prompting.present.opaque import is_a, is_label, without_address
 from mixmagic.prompting.present.plain import ReprWriter
 from mixmagic.prompting.present.shapes import shape
@@ -113,9 +114,10 @@ def _learned(value: Any) -> str:
 def _graph(graph: Any) -> Iterator[Excerpt]:
     """Yield a graph's kind, size and attributes, with fewer and fewer nodes and edges."""
     size, edges = graph.number_of_nodes(), graph.number_of_edges()
+    sizes = f"{counted(size, 'node')}, {counted(edges, 'edge')}"
     kind = f"{'directed' if graph.is_directed() else 'undirected'}"
     about = [
-        f"networkx {type(graph).__name__}: {size:,} nodes, {edges:,} edges, {kind}",
+        f"networkx {type(graph).__name__}: {sizes}, {kind}",
         *(f"- {name}: {_written(item)}" for name, item in graph.graph.items()),
         *_attributes("nodes", (data for _, data in graph.nodes(data=True))),
         *_attributes("edges", (data for *_, data in graph.edges(data=True))),

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from mixmagic.errors import counted
+
 _MOST, _LONGEST = 40, 60
 _NUMBERS = (bool, int, float, complex, type(None))
 _PAIRS = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
@@ -31,7 +33,7 @@ def shape(value: Any) -> str:
     if kind in _NUMBERS:
         return "None" if value is None else f"{kind.__name__} {_number(value)}"
     if kind in (str, bytes, bytearray):
-        return f"{kind.__name__} of {len(value):,} {'characters' if kind is str else 'bytes'}"
+        return f"{kind.__name__} of {counted(len(value), 'character' if kind is str else 'byte')}"
     if kind in _PAIRS:
         return f"{kind.__name__} of {len(value):,}{_listed(map(_label, value), len(value))}"
     if kind in _ITEMS:
@@ -40,7 +42,8 @@ def shape(value: Any) -> str:
     if kind is types.FunctionType:
         code = value.__code__
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        return f"function of {len(names)} arguments{_listed(map(_label, names), len(names))}"
+        of = counted(len(names), "argument")
+        return f"function of {of}{_listed(map(_label, names), len(names))}"
     if issubclass(kind, _KNOWN):  # `isinstance` would read a lazy object's `__class__`
         return ""
     library = kind.__module__.partition(".")[0]
@@ -66,7 +69,8 @@ def _of_library(value: Any) -> str:
     kind = type(value).__name__
     if kind == "Dataset" and hasattr(value, "data_vars"):
         variables = list(value.variables)
-        return f" of {len(variables):,} variables{_listed(map(_label, variables), len(variables))}"
+        of = counted(len(variables), "variable")
+        return f" of {of}{_listed(map(_label, variables), len(variables))}"
     if kind in ("LazyFrame", "Dataset"):  # its columns may have to be computed
         return ""
     size = getattr(value, "shape", None)
@@ -81,7 +85,8 @@ def _of_library(value: Any) -> str:
         of = f" of shape {tuple(size)}{f', {dtype}' if str(dtype) else ''}"
         return of + _index(value, with_labels=True)
     listed = (f"{_label(name)} ({dtype!s:.{_LONGEST}})" for name, dtype in columns)
-    return f" of {size[0]:,} rows and {size[1]:,} columns{_listed(listed, size[1])}" + _index(value)
+    sizes = f"{counted(size[0], 'row')} and {counted(size[1], 'column')}"
+    return f" of {sizes}{_listed(listed, size[1])}" + _index(value)
 
 
 def _index(value: Any, *, with_labels: bool = False) -> str:
