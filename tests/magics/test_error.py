@@ -118,6 +118,16 @@ def test_keys_are_not_in_it_even_where_it_is_cut(desk):
     assert "ValueError: key [key] is bad" in asked(desk)
 
 
+def test_what_is_written_like_a_key_is_not_in_it_either(desk):
+    desk.run("key = 'sk-proj-' + '8fK2mQ9xW2rT7uY5nB4vC6zL1pJ3'\nraise ValueError(f'{key}: no')")
+    assert "ValueError: [key]: no" in asked(desk)
+    cell = "open_it(api_key='9f8e7d6c5b4a39281706f5e4d3c2b1a0')"
+    desk.run(cell)
+    assert desk.run("%mixtral fix", HELLO).status == "ok"
+    sent = desk.sent["messages"][-1]["content"]
+    assert sent.count("open_it(api_key='[key]')") == 2, "in the cell and in its traceback"
+
+
 def test_a_long_error_is_cut(desk):
     desk.run("raise ValueError('long ' * 100_000)")
     assert len(asked(desk)) < 5_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mixmagic.magics._shell.failing_line import shapes
@@ -168,3 +170,14 @@ def test_it_is_short_and_names_are_whole():
 def test_an_error_without_a_line_has_none():
     assert shapes(ValueError("x")) == []
     assert failing("exec('def (')") == []
+
+
+def test_of_a_group_it_is_the_line_of_the_first_error():
+    source = (
+        "async def read(row):\n    return row['b']\n"
+        "async def both(group):\n    async with group:\n"
+        "        group.create_task(read({'a': 1}))\n        group.create_task(read({}))\n"
+        "asyncio.run(both(asyncio.TaskGroup()))"
+    )
+    assert failing(source, asyncio=asyncio) == ["row: dict of 1: 'a'"]
+    assert failing("x = [1]\nraise ExceptionGroup('g', [ValueError(x)])")[0].startswith("x: list")

@@ -32,7 +32,10 @@ def shapes(error: BaseException) -> list[str]:
         ["df: pandas DataFrame of 3 rows and 2 columns: 'month' (str), 'sales' (int64)"]
     """
     with contextlib.suppress(Exception):  # a traceback may be made by hand
-        for place in reversed(_places(error)):
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):  # a TaskGroup's own line has nothing to tell
+            first = first.exceptions[0]
+        for place in reversed(_places(first) or _places(error)):
             source = "".join(linecache.getlines(place.tb_frame.f_code.co_filename))
             lines = _lines(place.tb_frame, _expressions(source, place) if source else _names(place))
             if lines or source:

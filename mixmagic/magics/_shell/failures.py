@@ -51,18 +51,19 @@ class Failure(NamedTuple):
         """
         from mixmagic.text.code_blocks import fenced
 
-        cell = redact(self.cell)
+        cell = _without_keys(self.cell, redact)
+        shapes = _without_keys(self.shapes, redact)
         parts = [
             f"The cell:\n\n{fenced(_cut(cell, _LONGEST_CELL), 'python')}" if cell else "",
             f"The error:\n\n{fenced(self.shown_traceback(redact))}",
-            f"In the line that failed:\n\n{fenced(redact(self.shapes))}" if self.shapes else "",
+            f"In the line that failed:\n\n{fenced(shapes)}" if shapes else "",
             wish.strip(),
         ]
         return "\n\n".join(filter(None, parts))
 
     def shown_traceback(self, redact: Callable[[str], str] = str) -> str:
         """Return the traceback, of bounded length and without keys."""
-        return _cut(redact(self.traceback), _LONGEST_TRACEBACK)
+        return _cut(_without_keys(self.traceback, redact), _LONGEST_TRACEBACK)
 
 
 class LastError:
@@ -202,6 +203,13 @@ def _last_of_python() -> BaseException | None:
     """Return the last exception that was shown, as Python remembers it."""
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error if isinstance(error, BaseException) else None
+
+
+def _without_keys(text: str, redact: Callable[[str], str]) -> str:
+    """Return a text without the keys that `redact` knows, and without what is written like one."""
+    from mixmagic.keys.likely import redact_likely
+
+    return redact_likely(redact(text))
 
 
 def _cut(text: str, longest: int) -> str:
