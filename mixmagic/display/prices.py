@@ -99,14 +99,13 @@ def prices_table(
     if any(price and price.cache_write is not None for price in prices):
         columns["cache write>"] = written
     if any(price and price.batch != 1 for price in prices):
-        columns["batch?>"] = list(map(_batch, models))
+        columns["batch jobs?>"] = list(map(_batch, models))
     if sources:
         columns["since"] = list(map(_since, models))
     columns["status"] = [model.status for model in models]
     columns["key"] = [_key(model.provider, has_key) for model in models]
     notes = ["→ used for this name"] * any(columns[""])
     notes += ["US dollars for a million tokens", "cheapest first, also if not served today"]
-    notes += ["batch: discount of batch jobs"] * ("batch?>" in columns)
     lines = [*filter(None, [about]), " · ".join(notes), *(_source_lines(models) if sources else ())]
     return Table(list(columns), list(zip(*columns.values(), strict=True)), "\n".join(lines))
 

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from mixmagic.sessions import Session
 
 
-# Columns of `spend_table` that are left out if they are 0 everywhere.
+# Columns of `spend_table` that are left out if they are 0 everywhere; `?` as for a `Table`.
 _SOMETIMES = {
-    "stopped": "stopped",
+    "stopped": "stopped?",
     "failed": "failed",
     "lost": "lost",
     "unpriced": "unpriced",
-    "open": "running",
+    "open": "running?",
 }
 # Fields of a group in a DataFrame and in CSV, and their names there.
 _FIELDS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "cost", "saved",
@@ -266,7 +266,7 @@ def spend_table(spent: Sequence[Spent], by: By, about: str) -> Table:
         ]
 
     counts = ["calls>", *(f"{_SOMETIMES[name]}>" for name in sometimes), "tokens in>"]
-    counts += ["cached>"] * cached + ["tokens out>", "cost>"] + ["saved>"] * saved
+    counts += ["cached?>"] * cached + ["tokens out>", "cost>"] + ["saved?>"] * saved
     *rows, foot = map(
         cells,
         [*(row.name or f"no {by} known" for row in spent), "total"],

@@ -50,7 +50,7 @@ def column(table: Table, name: str) -> list[str]:
 
 def test_prices_of_one_model_the_cheapest_first():
     table = table_of("8x7b", has_key=lambda provider: provider.name == "together")
-    head = ["", "model", "$ in / M", "$ out / M", "1 M in + 1 M out", "batch", "status", "key"]
+    head = ["", "model", "$ in / M", "$ out / M", "1 M in + 1 M out", "batch jobs", "status", "key"]
     assert table.columns == head
     rows = {cells[1]: cells for cells in table.rows}
     assert rows["together:8x7b"] == [
@@ -62,7 +62,7 @@ def test_prices_of_one_model_the_cheapest_first():
     assert list(rows)[:2] == ["ollama:8x7b", "together:8x7b"]
     assert table.caption == (
         "→ used for this name · US dollars for a million tokens · cheapest first, also if not"
-        " served today · batch: discount of batch jobs"
+        " served today"
     )
     assert "$0" not in str(table)
 
@@ -95,8 +95,8 @@ def test_prices_are_shown_to_their_last_digit():
     assert shown["cached in"] == "0.0000001"
     rounded = row(Price(Decimal("1E+2"), Decimal("0.6000")))
     assert (rounded["$ in / M"], rounded["$ out / M"]) == ("100.00", "0.60")
-    assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))["batch"] == "-87.5%"
-    assert row(Price(Decimal(1), Decimal(1), Decimal("1.5")))["batch"] == "+50%"
+    assert row(Price(Decimal(1), Decimal(1), Decimal("0.125")))["batch jobs"] == "-87.5%"
+    assert row(Price(Decimal(1), Decimal(1), Decimal("1.5")))["batch jobs"] == "+50%"
     known = row(Price(Decimal(1), Decimal(1), cached=Decimal(0)))
     assert known["cached in"] == "0.00", "known to be 0"
 
@@ -142,7 +142,7 @@ def test_prices_of_a_column_have_the_same_decimals():
 def test_the_notebooks_decimal_context_does_not_affect_prices():
     price = Price(Decimal("12.34567"), Decimal("98.76543"), Decimal("0.123456"), Decimal("0.11111"))
     exact = row(price)
-    assert [exact[name] for name in ("$ in / M", "$ out / M", "cached in", "batch")] == [
+    assert [exact[name] for name in ("$ in / M", "$ out / M", "cached in", "batch jobs")] == [
         *("12.34567", "98.76543", "0.11111", "-87.6544%")
     ]
     with localcontext(prec=3):

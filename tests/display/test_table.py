@@ -199,6 +199,16 @@ def test_spend_shows_savings_and_reservations_only_if_there_are_any():
     assert table.caption == "all · $0.030 is reserved for the running call"
 
 
+def test_spend_with_every_column_fits_into_80_columns():
+    counts = ("calls", "open", "stopped", "failed", "lost", "unpriced", "cached_tokens")
+    values = dict.fromkeys(counts, 1234) | {"prompt_tokens": 12_345_678}
+    money = {"cost": Decimal("12.34"), "saved": Decimal("1.20")}
+    text = spend_table([spent("openrouter:llama-3.3-70b", **values, **money)], "model", "").text(80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "failed" in text.splitlines()[0]
+    assert "$12.34" in text
+
+
 @pytest.mark.parametrize(
     ("values", "cost", "note"),
     [
