@@ -92,7 +92,7 @@ class RichRenderer(TerminalRenderer):
             drawn = "\n" * self._blocks + _typeset(rest)
             # tmux keeps a copy of a screen that is cleared from its first line on.
             height = max(shutil.get_terminal_size().lines - 3, 1)
-            drawn = "".join(drawn.splitlines(keepends=True)[-height:])
+            drawn = "\n".join(drawn.split("\n")[-height - 1 :])
         self._drawn = drawn.count("\n")
         terminal.write("".join([erase, *parts, drawn]))
 
@@ -119,5 +119,5 @@ def _whole_blocks(markdown: str) -> int:
     blocks = [token.map[0] for token in _parser().parse(markdown) if token.level == 0 and token.map]
     if len(blocks) < 2:
         return 0
-    lines = markdown.splitlines(keepends=True)
-    return sum(map(len, lines[: blocks[-1]]))
+    # The parser knows no other line breaks, such as U+2028.
+    return sum(len(line) + 1 for line in markdown.split("\n")[: blocks[-1]])

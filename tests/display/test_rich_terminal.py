@@ -139,6 +139,7 @@ def test_nothing_of_an_answer_is_left_out(screen):
         ("| a |\n|---|\n| 1 |", ""),
         ("Title\n---\n\nx", "Title\n---\n\n"),
         ("> a\n\nb\n\nc", "> a\n\nb\n\n"),
+        ("a\u2028b\x85\n\n```\nx\u2029y\n```\nz", "a\u2028b\x85\n\n```\nx\u2029y\n```\n"),
     ],
 )
 def test_blocks_are_whole_when_another_one_has_begun(text, whole):
