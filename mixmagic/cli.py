@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 
 import mixmagic
@@ -20,12 +21,15 @@ class _Terminal:
     live = False
 
     def show(self, value: object) -> None:
-        print(value)
+        print(_typed(str(value)))
 
     def replace(self, value: object) -> None:
         """Do nothing: a terminal keeps what it shows."""
 
     def print(self, text: str) -> None:
+        print(terminal.wrapped(_typed(text)))
+
+    def write(self, text: str) -> None:
         print(text)
 
 
@@ -62,11 +66,24 @@ def _run_command(words: list[str]) -> int:
         wrong = 1
         return run(mixmagic.session(), _Terminal()) or 0
     except HelpAsked as help_asked:
-        print(help_asked)
+        _Terminal().print(str(help_asked))
         return 0
     except MixmagicError as error:
-        print(*error._render_traceback_(), sep="\n", file=sys.stderr)
+        print(_typed("\n".join(error._render_traceback_())), file=sys.stderr)
         return wrong
+
+
+def _typed(text: str) -> str:
+    """Return a text that names commands as they are typed in a shell.
+
+    Example:
+        >>> _typed("`%mixmagic models` lists all.")
+        '`mixmagic models` lists all.'
+    """
+    if "`%mixmagic " not in text:
+        return text
+    names = "|".join(commands.available("shell"))
+    return re.sub(rf"`%mixmagic(?=\s+(?:{names})\b)", "`mixmagic", text)
 
 
 def _is_closed_pipe(error: OSError) -> bool:

@@ -34,7 +34,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mixmagic.core.terminal import encodable, error_width, fold
+from mixmagic.core.terminal import encodable, fold, text_width
 
 _LONGEST = 600
 # Control characters, which a terminal obeys, and halves of surrogate pairs, which are not text.
@@ -115,7 +115,7 @@ class MixmagicError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the two lines that IPython shows instead of a traceback, folded between words."""
         lines = f"{type(self).__name__}: {self.message}", f"Hint: {self.hint}"
-        return [encodable(fold(line, error_width(), "  ")) for line in lines]
+        return [encodable(fold(line, text_width(), "  ")) for line in lines]
 
 
 class BadArguments(MixmagicError):

@@ -16,7 +16,7 @@ class Kept:
     def __init__(self, shell: object) -> None:
         self.shell = shell
         self.values: list[Any] = []
-        self.show = self.print = self.values.append
+        self.show = self.print = self.write = self.values.append
 
     def replace(self, value: object) -> None:
         raise AssertionError("nothing here can be replaced")

@@ -40,6 +40,21 @@ def run(*words, **env):
     )
 
 
+def test_a_hint_names_commands_as_they_are_typed_in_a_shell(capsys):
+    assert cli.main(["models", "nosuch", "--for", "chess"]) == 1
+    assert cli.main(["prices", "nosuch"]) == 1
+    said = capsys.readouterr().err
+    assert "`mixmagic models` lists all" in said
+    assert cli.main(["alias", "nosuch"]) == 1
+    assert "`mixmagic alias fast" in capsys.readouterr().err
+    cli.main(["models", "--live", "--for", "x"])
+    assert "%mixmagic" not in capsys.readouterr().err
+    cli.main(["models"])
+    assert "`mixmagic models ollama --live`" in capsys.readouterr().out
+    assert cli.main(["running"]) == 2
+    assert "`%mixmagic running` is for a notebook" in capsys.readouterr().err
+
+
 def test_doctor_fails_where_the_default_model_has_no_key():
     ran = run("doctor")
     assert ran.returncode == 1
@@ -116,7 +131,7 @@ def test_the_demo_shows_answers_as_they_come_and_leaves_notebook_and_page(tmp_pa
     for cell in answers:
         assert [output.output_type for output in cell.outputs] == ["display_data"]
         assert set(cell.outputs[0].data) == {"text/markdown", "text/plain"}
-    assert "small model, for trying things out" in page.read_text("utf-8")
+    assert "small model, for" in page.read_text("utf-8")
     assert sorted(path.name for path in notebook.parent.iterdir()) == [page.name, notebook.name]
 
 

@@ -43,7 +43,10 @@ class Out(Protocol):
         """Display a value in place of the last one; only if `live`."""
 
     def print(self, text: str) -> None:
-        """Write a line of text."""
+        """Write lines of text, wrapped between words."""
+
+    def write(self, text: str) -> None:
+        """Write lines as they are, such as a path, a file's content or an answer."""
 
 
 class Command(Protocol):

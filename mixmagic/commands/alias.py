@@ -55,7 +55,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     out.print(f"{_line(session, name, target)}\nSaved in {file}.")
 
 
-_NONE = "You have no aliases: `alias fast openrouter:VENDOR/MODEL` sets one."
+_NONE = "You have no aliases: `%mixmagic alias fast openrouter:VENDOR/MODEL` sets one."
 
 
 def _spellings(session: Session, name: str) -> list[str]:
@@ -96,7 +96,7 @@ def _target(session: Session, name: str, model: str) -> str:
     target = catalog.own_alias(model) or model.strip()
     if target.lower() == name:
         raise UnknownModel(
-            f"No model is called {model!r}.", "An alias names a model: `alias fast 8x22b`."
+            f"No model is called {model!r}.", "Name a model: `%mixmagic alias fast 8x22b`."
         )
     catalog.resolve(target)
     return target

@@ -64,7 +64,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
             wrong += 1
             out.print(f"Cell {number} {'fails' if number in failed else 'differs'}:")
             for line in lines[:_LINES]:
-                out.print(f"  {line[:_WIDTH]}")
+                out.write(f"  {line[:_WIDTH]}")
     if broken:
         out.print(f"The run broke off: {broken}")
     if wrong or broken:

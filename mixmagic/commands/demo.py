@@ -91,8 +91,8 @@ def _run(folder: Path, env: Mapping[str, str], out: Out) -> int:
         failure = one_line(f"{error.ename}: {error.evalue}", 200)
     _write_file(folder / _NAME, nbformat.writes(notebook))
     _write_file(folder / "quickstart.html", page(notebook, "mixmagic quickstart"))
-    out.print(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
-    out.print(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
+    out.write(f"\nThe notebook, as it ran: {folder.absolute() / _NAME}")
+    out.write(f"The same as a page:      {folder.absolute() / 'quickstart.html'}")
     if failure:
         print(f"A cell failed: {failure}", file=sys.stderr)
     return 1 if failure else 0

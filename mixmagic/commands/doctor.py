@@ -22,13 +22,10 @@ def parser(prog: str) -> Parser:
 
 def run(session: Session, options: Namespace, out: Out) -> int:
     """Show all checks; return 1 if any of them failed."""
-    from mixmagic.core import terminal
-
     checks = session.doctor()
     if out.shell is None:
         for check in checks:
-            line = f"{check.mark:<3} {check.name}: {check.detail}"
-            out.print(terminal.fold(line, terminal.width(), "    "))
+            out.print(f"{check.mark:<3} {check.name}: {check.detail}")
         out.print(verdict(checks))
     else:
         out.show(doctor_table([*checks, _front_end(out.shell)]))

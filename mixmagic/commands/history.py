@@ -37,7 +37,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     history, text = session.history, " ".join(options.text)
     if options.show is not None:
         entry = history[options.show]
-        out.print(f"{_when(entry)} · {entry.model}\n\n{entry.prompt}\n\n{'─' * 20}\n{entry.answer}")
+        out.write(f"{_when(entry)} · {entry.model}\n\n{entry.prompt}\n\n{'─' * 20}\n{entry.answer}")
         return
     found = history.find(text)
     if not found:

@@ -34,7 +34,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     if options.command == "list":
         out.show(_table(session))
     else:
-        out.print(str(install(session, out, options.name)))
+        out.write(str(install(session, out, options.name)))
 
 
 def _table(session: Session) -> Table:

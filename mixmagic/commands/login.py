@@ -38,7 +38,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
 
     name, *more = options.provider
     if more:
-        raise BadArguments(SAVED, "Type `login PROVIDER` alone: it asks for the key.")
+        raise BadArguments(SAVED, "Type `%mixmagic login PROVIDER` alone: it asks for the key.")
     if name not in session.catalog.providers:
         known = ", ".join(session.catalog.providers)
         # It may be a key, which is not repeated; a key has digits, or is long.

@@ -53,7 +53,8 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         )
     for row in wanted:
         row.stop()
-    out.print(f"Stopped {counted(len(wanted), 'call')}; the answers so far are kept.")
+    stopped = f"Stopped {counted(len(wanted), 'call')}; the answers so far are kept."
+    out.print(stopped if wanted else "No calls.")
 
 
 def _table(rows: list[_Row]) -> object:

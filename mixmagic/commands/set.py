@@ -52,7 +52,9 @@ def run(session: Session, options: Namespace, out: Out) -> None:
         raise BadArguments(f"`set` knows no {options.name!r:.40}.", hint)
     if not options.value:
         if options.save:
-            raise BadArguments("The value is missing.", f"`set {options.name} VALUE --save`.")
+            raise BadArguments(
+                "The value is missing.", f"Write `%mixmagic set {options.name} VALUE --save`."
+            )
         out.print("\n".join(lines(session, name, in_shell=out.shell is None)))
         return
     if out.shell is None and not options.save:

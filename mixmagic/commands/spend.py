@@ -110,7 +110,7 @@ class Report(Protocol):
 def _write(report: Report, file: str, out: Out) -> None:
     """Write a report to a file; `-` prints it."""
     if file == "-":
-        out.print(report.to_csv().rstrip("\n"))
+        out.write(report.to_csv().rstrip("\n"))
         return
     report.to_csv(file)
     out.print(f"Wrote {counted(len(report), 'row')} to {file}.")

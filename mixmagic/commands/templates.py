@@ -38,7 +38,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     folder = session.settings.templates
     found = templates(folder)
     if not found:
-        out.print(_EXAMPLE.replace("{folder}", str(folder)))
+        out.write(_EXAMPLE.replace("{folder}", str(folder)))
         return
     rows = [
         [name, "", "", "", f"✗ {template.message} {template.hint}"]

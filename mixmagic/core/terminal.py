@@ -50,10 +50,10 @@ def width() -> int | None:
         return None
 
 
-def error_width() -> int | None:
-    """Return the columns for lines of errors: of the terminal, or few enough for a notebook.
+def text_width() -> int | None:
+    """Return the columns for lines of text: of the terminal, or few enough for a notebook.
 
-    JupyterLab breaks the lines of a traceback that are too long for it inside words.
+    JupyterLab breaks lines that are too long for it inside words.
     """
     kernel = sys.modules.get("ipykernel.kernelapp")
     in_kernel = kernel is not None and kernel.IPKernelApp.initialized()
@@ -79,11 +79,39 @@ def fold(text: str, columns: int | None, indent: str = "") -> str:
     """
     if columns is None:
         return text
-    wrapper = textwrap.TextWrapper(
-        columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
     lines = text.split("\n")
-    return "\n".join(line if len(line) <= columns else wrapper.fill(line) for line in lines)
+    return "\n".join(
+        line if len(line) <= columns else _filled(line, columns, indent) for line in lines
+    )
+
+
+def _filled(line: str, columns: int, indent: str) -> str:
+    words = line.lstrip()
+    return textwrap.fill(
+        words,
+        columns,
+        initial_indent=line[: len(line) - len(words)],
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def wrapped(text: str) -> str:
+    """Return a text for standard output, its lines wrapped between words.
+
+    Lines go on below their own beginning, or below the second column of a list.
+    """
+    columns = text_width()
+    return "\n".join(fold(line, columns, _indent(line, columns)) for line in text.split("\n"))
+
+
+def _indent(line: str, columns: int | None) -> str:
+    """Return the blanks before the continuations of a line."""
+    start = len(line) - len(line.lstrip())
+    gap = line.find("  ", start)
+    second = len(line) - len(line[gap:].lstrip()) if gap > 0 else start
+    return " " * (second if columns and second <= columns // 2 else start)
 
 
 def write(text: str) -> None:

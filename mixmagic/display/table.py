@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,15 +14,13 @@ from mixmagic.text.escape import as_text, plain
 
 # Cells of up to so many characters are not wrapped, nor are words.
 _SHORT = 24
-# Narrowest column of sentences, and width below which a page drops optional columns, in em.
-_SENTENCE, _NARROW = 14, 52
+# In em: the narrowest column of sentences, a letter of another column, and the space beside it, as
+# in JupyterLab.
+_SENTENCE, _LETTER, _SPACE = 14, 0.5, 1
 _GAP = "  "
 _IN_NAMES = r"\s+|(?<=[-/:_])(?=\w)"  # where a name may be broken
-# The class is ours alone. Where styles are removed, all columns stay, and the table scrolls.
-_STYLE = (
-    f"<style>@container (max-width: {_NARROW}em) "
-    "{ .mixmagic-optional { display: none; } }</style>"
-)
+# Where styles are removed, all columns stay, and the table scrolls.
+_RULE = "@container (max-width: {0}em) {{ .mixmagic-from-{0} {{ display: none; }} }}"
 
 
 class Table:
@@ -130,33 +129,54 @@ class Table:
         """Return the table in a box that scrolls."""
         if not self.rows:
             return ""
-        body = "".join(f"<tr>{self._cells(row, 'td')}</tr>" for row in self.rows)
-        head = f"<thead><tr>{self._cells(self.columns, 'th')}</tr></thead>"
+        rooms = self._rooms()
+        body = "".join(f"<tr>{self._cells(row, 'td', rooms)}</tr>" for row in self.rows)
+        head = f"<thead><tr>{self._cells(self.columns, 'th', rooms)}</tr></thead>"
         rule = "; border-top: 1px solid gray"
-        foot = f"<tfoot><tr>{self._cells(self.foot, 'td', rule)}</tr></tfoot>" if self.foot else ""
-        optional = any(self._optional)
-        box = "overflow-x: auto" + "; container-type: inline-size" * optional
+        foot = self.foot and f"<tfoot><tr>{self._cells(self.foot, 'td', rooms, rule)}</tr></tfoot>"
+        rules = " ".join(map(_RULE.format, rooms.values()))
+        style = f"<style>{rules}</style>" if rules else ""
+        box = "overflow-x: auto" + "; container-type: inline-size" * bool(rules)
         return (
-            f'{_STYLE * optional}<div style="{box}">'
+            f'{style}<div style="{box}">'
             f'<table style="font-variant-numeric: tabular-nums">{head}<tbody>{body}</tbody>'
-            f"{foot}</table></div>"
+            f"{foot or ''}</table></div>"
         )
 
-    def _cells(self, line: Sequence[str], tag: str, more: str = "") -> str:
+    def _rooms(self) -> dict[int, int]:
+        """Return for each optional column the room in em that is too narrow for it."""
+        widths = [
+            max(_SENTENCE if _is_sentence(cell) else _LETTER * len(cell) for cell in column)
+            for column in zip(*self._lines, strict=True)
+        ]
+        rooms, total = {}, sum(widths) + _SPACE * len(widths)
+        for i in reversed([i for i, optional in enumerate(self._optional) if optional]):
+            rooms[i] = math.ceil(total)
+            total -= widths[i] + _SPACE
+        return rooms
+
+    def _cells(
+        self, line: Sequence[str], tag: str, rooms: Mapping[int, int], more: str = ""
+    ) -> str:
         """Return the cells of a row; `more` is the style of the last row."""
         parts = []
         for i, cell in enumerate(line):
             style = f"text-align: {'right' if self._right[i] else 'left'}"
-            if tag == "th" or len(cell) <= _SHORT or " " not in cell:
-                style += "; white-space: nowrap"
-            else:
+            if tag == "td" and _is_sentence(cell):
                 style += f"; min-width: {_SENTENCE}em"
+            else:
+                style += "; white-space: nowrap"
             # Bold digits would be wider than those above them.
             style += "; font-weight: bold" if more and not self._right[i] else ""
-            name = ' class="mixmagic-optional"' if self._optional[i] else ""
+            name = f' class="mixmagic-from-{rooms[i]}"' if i in rooms else ""
             text = as_text(cell, starts_line=False)
             parts.append(f'<{tag}{name} style="{style}{more}">{text}</{tag}>')
         return "".join(parts)
+
+
+def _is_sentence(cell: str) -> bool:
+    """Return True if a cell is wrapped between its words."""
+    return len(cell) > _SHORT and " " in cell
 
 
 def _breakable(cell: str, width: int) -> str:

@@ -72,6 +72,11 @@ class _Notebook:
         self._handle.update(value)
 
     def print(self, text: str) -> None:
+        from mixmagic.core.terminal import wrapped
+
+        self.write(wrapped(text))
+
+    def write(self, text: str) -> None:
         from mixmagic.core.terminal import write
 
         write(f"{text}\n")

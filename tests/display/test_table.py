@@ -128,8 +128,13 @@ def test_a_table_that_is_not_in_a_terminal_is_not_cut(monkeypatch):
 
 def test_html_marks_optional_columns_and_scrolls():
     html = WIDE._repr_mimebundle_()["text/html"]
-    assert html.count('class="mixmagic-optional"') == 6
     assert "overflow-x: auto" in html
+    assert html.count('class="mixmagic-from-') == 6
+    rules = re.findall(r"\(max-width: (\d+)em\) { \.mixmagic-from-(\d+) {", html)
+    assert len(rules) == 2
+    assert all(room == name and f'class="mixmagic-from-{name}"' in html for room, name in rules)
+    last, first = (int(room) for room, _ in rules)
+    assert last > first, "the last one is left out before others"
     assert "<style" not in Table(["a"], [["b"]])._repr_mimebundle_()["text/html"]
 
 

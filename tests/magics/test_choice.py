@@ -88,7 +88,7 @@ def test_two_rounds_say_it_once(desk):
 
 
 def test_use_keeps_the_alias_and_the_tables_mark_who_is_asked(desk):
-    said = desk.run("%mixmagic use 8x7b").text
+    said = " ".join(desk.run("%mixmagic use 8x7b").text.split())
     assert f"Using acme:8x7b in this session (acme · {REASON})." in said
     assert "For all sessions: `%mixmagic set model 8x7b --save`" in said
     assert desk.run("%config Mixmagic.model").text == "'8x7b'"
