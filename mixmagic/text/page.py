@@ -74,6 +74,7 @@ def frame(source: str, title: str) -> str:
         source: The page as the model wrote it.
         title: Its title, for screen readers.
     """
+    source = source.encode(errors="replace").decode()  # nh3 takes no halves of surrogate pairs
     body, styles = _clean(source), _styles(source)
     if _depth(body) > _DEEPEST:
         body, styles = f"<pre>{html.escape(source)}</pre>", ""

@@ -9,11 +9,13 @@ import sys
 import IPython.display
 import pandas as pd
 import pytest
+from linear import is_linear
 
 from mixmagic.errors import BadArguments
 from mixmagic.prompting.interpolate import expand
 from mixmagic.prompting.marks import Marks
 from mixmagic.prompting.present import excerpts
+from mixmagic.prompting.present.html_text import html_text
 
 
 def shown(value, limit=100_000):
@@ -240,8 +242,17 @@ def test_a_styled_table():
         ),
         ("<pre>short</pre><div class='x' hidden><table><tr><td>long</table></div>", "short"),
         ("a < b", "a < b"),
+        ("<head><title>t</title><body>the head has no end", "the head has no end"),
+        ("<table><tbody hidden><tr><td>no</table><b hidden>no</b>b", "b"),
+        ("<div hidden><br><img alt=no>no</div><img hidden alt=no>b", "b"),
+        ("<p>a<![ <!DOCTYPE <?x \ud83d", "a"),
         ("<!-- no --><!DOCTYPE html><head><title>t</title></head><body>b", "b"),
     ],
 )
 def test_the_text_of_a_page(page, text):
     assert shown(IPython.display.HTML(page)).text == text
+
+
+@pytest.mark.parametrize("piece", ["<td ", "<a x='", "<!--", "<p hidden>", "<tr><td>"])
+def test_a_damaged_page_is_read_in_linear_time(piece):
+    assert is_linear(html_text, lambda size: piece * (size // len(piece)), 200_000, 5)

@@ -201,3 +201,7 @@ def test_a_page_nested_too_deeply_is_shown_as_source(tag):
     assert "<pre>" not in frame(flat, "t")
     level = "<div>" * 40 + "x" + "</div>" * 40
     assert "<pre>" not in frame(level, "t")
+
+
+def test_half_of_a_surrogate_pair_is_no_obstacle():
+    frame("<style>p::before { content: '\ud83d' }</style><p>\ud83d</p>", "t").encode()

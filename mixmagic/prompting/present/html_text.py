@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from mixmagic.core import lazy
+
 # Elements without a text of their own, and those that stand on lines of their own.
-_LEFT_OUT = frozenset("script style head template noscript svg iframe object canvas math".split())  # noqa: SIM905
+_LEFT_OUT = set("script style title noscript template svg iframe object canvas math".split())  # noqa: SIM905
 _LINES = frozenset(
     """
     address article aside blockquote br caption dd details div dl dt figcaption figure footer form
@@ -14,9 +16,14 @@ _LINES = frozenset(
     """.split()  # noqa: SIM905
 )
 _APART = frozenset("h1 h2 h3 h4 h5 h6 ol p pre table ul".split())  # noqa: SIM905
-# Elements that hide nothing behind them: they have no end; and those whose end is often left out.
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
-_OPEN_END = frozenset("dd dt li option p td th tr".split())  # noqa: SIM905
+_VOID = frozenset(("br", "hr", "img"))
+# The other elements that may be hidden.
+_OTHERS = """
+    a abbr b bdi bdo button center cite code data del dfn em fieldset font i img ins kbd label
+    legend mark meter option output progress q rp rt ruby s samp select small span strong sub sup
+    tbody td textarea tfoot th thead time u var
+    """.split()  # noqa: SIM905
+_ATTRIBUTES = {"*": {"hidden", "style"}, "img": {"alt"}}
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _HEADING = re.compile(r"h[1-6]")
 # Characters of a page that are read.
@@ -30,33 +37,35 @@ def html_text(page: str) -> str:
         >>> html_text("<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>")
         '| a | b |\n|---|---|\n| 1 | 2 |'
     """
+    # Well-formed: every element has its end. The parser of Python alone would take hours to read
+    # some pages, and refuse others.
+    clean = lazy.load("nh3").clean(
+        page[:_LONGEST].encode(errors="replace").decode(),  # halves of surrogate pairs
+        tags={*_LINES, *_OTHERS},
+        attributes=_ATTRIBUTES,
+        clean_content_tags=_LEFT_OUT,
+        link_rel=None,
+    )
     reader = _Reader()
-    reader.feed(page[:_LONGEST])
+    reader.feed(clean)
     reader.close()
     return re.sub(r"\n{3,}", "\n\n", "".join(reader.pieces)).strip()
 
 
 class _Reader(HTMLParser):
-    """Collects the text of a page."""
+    """Collects the text of a page whose elements all have their ends."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pieces: list[str] = []
-        self._left_out = self._preformatted = 0
-        self._hidden = ""  # the element that is hidden, and how many of its kind are open
-        self._depth = 0
+        self._preformatted = 0
+        self._hidden = 0  # open elements from the hidden one on
         self._row: list[str] | None = None  # the cells so far
         self._rows = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self._hidden == tag and tag in _OPEN_END:
-            self._hidden = ""
-        if self._hidden:
-            self._depth += tag == self._hidden
-        elif tag not in _VOID and _is_hidden(dict(attrs)):
-            self._hidden, self._depth = tag, 1
-        elif tag in _LEFT_OUT:
-            self._left_out += 1
+        if self._hidden or _is_hidden(dict(attrs)):
+            self._hidden += tag not in _VOID
         elif tag == "table":
             self._rows = 0
             self._break(tag)
@@ -79,18 +88,14 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if self._hidden:
-            self._depth -= tag == self._hidden
-            self._hidden = self._hidden if self._depth else ""
-        elif tag in _LEFT_OUT:
-            self._left_out = max(self._left_out - 1, 0)
+            self._hidden -= 1
         elif tag in ("tr", "table"):
             self._end_row()
             if tag == "table":
                 self._break(tag)
         elif tag in _LINES:
             self._break(tag)
-            if tag == "pre":
-                self._preformatted = max(self._preformatted - 1, 0)
+            self._preformatted -= tag == "pre"
 
     def handle_data(self, data: str) -> None:
         if not self._preformatted or self._row is not None:
@@ -104,7 +109,7 @@ class _Reader(HTMLParser):
         self._end_row()
 
     def _write(self, text: str) -> None:
-        if self._left_out or self._hidden or not text:
+        if self._hidden or not text:
             return
         if self._row is None:
             self.pieces.append(text)
@@ -115,7 +120,7 @@ class _Reader(HTMLParser):
         """End a line; within a cell, only a word."""
         if self._row:
             self._row[-1] += " "
-        elif not self._left_out:
+        else:
             self.pieces.append("\n\n" if tag in _APART else "\n")
 
     def _end_row(self) -> None:
