@@ -77,19 +77,18 @@ class Control:
     chosen_by: str = ""
 
     def again(self) -> Control:
-        """Return the control of a further call: a new stop, no deadline, no callbacks."""
+        """Return the control of a further call: a new stop; no deadline, callbacks or cell."""
         return Control(**self._portable)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as `again`: locks, callbacks and this machine's clock stay here."""
+        """Pickle as `again`: locks, callbacks, cells and this machine's clock stay here."""
         return _control, (self._portable,)
 
     @property
     def _portable(self) -> dict[str, Any]:
         """The values that mean the same in another call and in another process."""
-        names = ("timeout", "budget", "notes", "tag", "job", "cache", "urgent", "background",
-                 "scope", "chosen_by")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        names = "timeout budget notes tag job cache urgent scope chosen_by"
+        return {name: getattr(self, name) for name in names.split()}
 
 
 def _control(values: dict[str, Any]) -> Control:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from mixmagic.core.control import Control
+from mixmagic.core.control import Background, Control
 from mixmagic.core.money import Budget, Price
 from mixmagic.core.values import Delta, Dialect, Image, Message, Model, Provider, Request, Text
 
@@ -75,6 +75,13 @@ def test_again_shares_no_state_with_the_call_before():
     assert (control.deadline, control.on_end, control.pause) == (math.inf, None, nullcontext)
     assert (control.timeout, control.budget, control.notes) == (9, budget, ("cheapest",))
     assert (control.tag, control.job, control.cache) == ("cell 3", "j1", "refresh")
+
+
+def test_again_belongs_to_no_background_cell():
+    first = ask(control=Control(background=Background(1, "answer", "In[3]")))
+    first.control.background.stop.set()
+    assert first.again().control.background is None
+    assert pickle.loads(pickle.dumps(first)).control.background is None
 
 
 def test_a_request_is_pickled_without_what_belongs_to_this_process():
