@@ -51,7 +51,7 @@ def image_tokens(image: Image, rule: str | None) -> ImageTokens:
     numbers = tuple(map(float, found[2].split("-")[1:]))
     try:
         return _FAMILIES[found[1]](*image.size, *numbers)
-    except TypeError:  # too few numbers, or too many
+    except (TypeError, ZeroDivisionError):  # too few numbers, or too many; a side of 0
         return ImageTokens(USUAL, MOST)
 
 

@@ -152,7 +152,8 @@ class Price:
 
     def estimates(self, usage: Usage) -> bool:
         """Return True if the cost of `usage` is an estimate: cache writes have no price."""
-        return self.cache_write is None and usage.cache_write_tokens > 0
+        price = self.at(usage.prompt_tokens)
+        return price.cache_write is None and usage.cache_write_tokens > 0
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """Return the most US dollars that so many tokens can cost, rounded up to a nanodollar."""

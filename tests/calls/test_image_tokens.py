@@ -55,9 +55,17 @@ def test_the_most_is_never_less_than_likely_nor_more_than_the_most_of_any(width,
     assert 0 < likely <= most <= MOST
 
 
-@pytest.mark.parametrize("rule", [None, "", "tile-85-170", "tiles", "tiles-1", "fixed-1-2-3", "x"])
+@pytest.mark.parametrize(
+    "rule", [None, "", "tile-85-170", "tiles", "tiles-1", "fixed-1-2-3", "x", "patches-0"]
+)
 def test_an_unknown_rule_is_bounded_by_the_most_of_any(rule):
     assert image_tokens(image(640, 480), rule) == (USUAL, MOST)
+
+
+def test_an_image_that_claims_a_side_of_0_is_bounded_by_the_most_of_any():
+    claims = Image(image(1, 1).data[:16] + bytes(8))
+    assert claims.size == (0, 0)
+    assert image_tokens(claims, "tiles-85-170") == (USUAL, MOST)
 
 
 def test_an_image_without_a_size_is_bounded():

@@ -353,3 +353,10 @@ def test_a_price_that_only_long_prompts_have_is_not_free():
     zero = Decimal(0)
     assert not Price(zero, zero, above=5, long=Price(Decimal(1), zero)).free
     assert Price(zero, zero, above=5, long=Price(zero, zero)).free
+
+
+def test_a_long_prompt_is_an_estimate_if_its_own_price_lacks_that_of_writing_to_the_cache():
+    long = Price(Decimal(2), Decimal(4))
+    price = Price(Decimal(1), Decimal(2), cache_write=Decimal(1), above=1_000, long=long)
+    assert not price.estimates(Usage(1_000, 5, cache_write_tokens=9))
+    assert price.estimates(Usage(1_001, 5, cache_write_tokens=9))
