@@ -46,9 +46,11 @@ def _table(session: Session) -> Table:
     rows = [(_EMBEDDED, embedded.stat().st_size)] if embedded.exists() else []
     rows += [(f"local:{each.file.name}", each.size) for each in hub.on_disk()]
     caption = f"Hugging Face's cache: {hub.folder()}"
-    if not rows:
+    if rows:
+        caption = f"`%%mixtral -m MODEL` uses one\n{caption}"
+    else:
         caption = f"none yet: `%mixmagic local install` fetches the embedded model\n{caption}"
-    return Table(["-m", "MB>"], [[name, f"{size / 1e6:,.0f}"] for name, size in rows], caption)
+    return Table(["model", "MB>"], [[name, f"{size / 1e6:,.0f}"] for name, size in rows], caption)
 
 
 def install(session: Session, out: Out, name: str = _EMBEDDED) -> Path:

@@ -188,9 +188,9 @@ def _start(command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process: it deletes what it has received when its input is closed."""
-    for pipe in filter(None, (process.stdin,)):
+    if process.stdin:
         with contextlib.suppress(OSError):
-            pipe.close()
+            process.stdin.close()
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
@@ -208,53 +208,57 @@ def _read(pipe: IO[bytes], messages: queue.SimpleQueue[Any]) -> None:
 
 def _error(file: HubFile, message: Mapping[str, Any]) -> MixmagicError:
     """Return our error for a failure that the process reports."""
-    kind, detail = message["failed"], one_line(message.get("detail", ""), 200).rstrip(".")
+    detail = one_line(message.get("detail", ""), 200).rstrip(".")
     address = f"{message['endpoint']}/{file.repo}"
     at = "" if file.revision == MAIN else f" at revision {file.revision}"
     login = "set HF_TOKEN, or run `hf auth login` in a shell"
-    if kind == "repo":
-        return UnknownModel(
+    errors: dict[str, tuple[type[MixmagicError], str, str]] = {
+        "repo": (
+            UnknownModel,
             f"There is no repository {file.repo} at {message['endpoint']}, or it is private.",
             f"Check its name; for a private one, {login}.",
-        )
-    if kind == "revision":
-        return UnknownModel(
+        ),
+        "revision": (
+            UnknownModel,
             f"{file.repo} has no revision {file.revision!r:.80}.",
             f"Its branches, tags and commits: {address}/commits/main.",
-        )
-    if kind == "file":
-        return UnknownModel(
+        ),
+        "file": (
+            UnknownModel,
             f"{file.repo} has no GGUF file {file.file!r:.120}{at}."
             if file.file
             else f"hf/{file.repo} is a repository: name one of its GGUF files.",
-            _files_hint(file, message["files"], address),
-        )
-    if kind == "gated":
-        return MissingKey(
+            _files_hint(file, message.get("files", []), address),
+        ),
+        "gated": (
+            MissingKey,
             f"{file.repo} is gated: its owner grants access to accounts that ask for it.",
             f"Accept its terms at {address}, then {login}.",
-        )
-    if kind == "token":
-        return MissingKey(
+        ),
+        "token": (
+            MissingKey,
             f"Hugging Face refuses access to {file.repo}: {detail}.",
             f"To use another token, {login}.",
-        )
-    if kind == "offline":
-        return Unavailable(
+        ),
+        "offline": (
+            Unavailable,
             f"{file.name} is not on this machine, and HF_HUB_OFFLINE is set.",
             "Unset it to fetch the file; `%mixmagic local list` shows what is on disk.",
-        )
-    if kind == "disk":
-        return StoreError(
+        ),
+        "disk": (
+            StoreError,
             f"{file.name} cannot be saved in {folder()}: {detail}.",
             "Free some space or fix the folder's permissions, or name another folder in HF_HOME.",
-        )
-    if kind == "blocked":
-        return NetworkBlocked(detail, message["hint"])
-    return Unavailable(
-        f"{file.name} could not be fetched from {message['endpoint']}: {detail}.",
-        "Check the network, HF_ENDPOINT and the proxy settings, then run this again.",
-    )
+        ),
+        "blocked": (NetworkBlocked, message.get("detail", ""), message.get("hint", "")),
+        "connection": (
+            Unavailable,
+            f"{file.name} could not be fetched from {message['endpoint']}: {detail}.",
+            "Check the network, HF_ENDPOINT and the proxy settings, then run this again.",
+        ),
+    }
+    error, words, hint = errors[message["failed"]]
+    return error(words, hint)
 
 
 def _files_hint(file: HubFile, files: list[str], address: str) -> str:
