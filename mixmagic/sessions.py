@@ -18,7 +18,7 @@ from mixmagic.errors import counted
 from mixmagic.tasks.defaults import Defaults, chosen_by
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from mixmagic.calls.completion import Completion
     from mixmagic.calls.events import Event
@@ -29,8 +29,10 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.core.settings import Settings
     from mixmagic.core.values import Delta, Model, Request, Stream
     from mixmagic.store.cache import AnswerCache
+    from mixmagic.store.jobs import Journal
     from mixmagic.store.ledger.budgets import Balance, Limit
     from mixmagic.store.ledger.ledger import Ledger
+    from mixmagic.tasks.bulk import Job, OnError, Repeats
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.history import History
@@ -174,6 +176,57 @@ class Session(Defaults):
         running = lazy.load("mixmagic.calls.running")
         completion: Completion = running.run(self.stream, request, self.calls)
         return completion
+
+    @listed
+    def map(
+        self,
+        rows: Any,
+        prompt: str,
+        *,
+        name: str = "",
+        in_flight: int = 64,
+        repeats: Repeats = "once",
+        on_error: OnError = "keep",
+        background: bool = False,
+        variables: Mapping[str, Any] | None = None,
+        **params: Unpack[Parameters],
+    ) -> Job:
+        """Ask a prompt about each row of a table; return the job, which has begun.
+
+        Args:
+            rows: A Series, a DataFrame, or a list of texts or dicts.
+            prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
+            name: The job's name; made of the prompt if empty.
+            in_flight: Calls at the same time.
+            repeats: `once` asks equal rows once, `ask` asks each of them.
+            on_error: `keep` goes on after a row that fails, `raise` stops.
+            background: True if an interrupt must not stop it.
+            variables: Other names that the prompt's expressions may use.
+            **params: As for `request`; `budget` is what the job may cost in all its runs, and
+                `schema` may also be a pydantic model, a dataclass or a TypedDict.
+
+        Raises:
+            BadArguments: The rows cannot be read, or the prompt names no column.
+            MixmagicError: No row can be asked.
+
+        Example:
+            >>> session.map(["Great!", "Bad."], "Positive? {{ text }}", model="local").result()
+        """
+        from mixmagic.tasks.bulk import begin
+
+        return begin(
+            self,
+            self.journal,
+            rows,
+            prompt,
+            name=name,
+            in_flight=in_flight,
+            repeats=repeats,
+            on_error=on_error,
+            background=background,
+            variables=variables,
+            params=dict(params),
+        )
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None
@@ -347,6 +400,13 @@ class Session(Defaults):
         from mixmagic.store.cache import AnswerCache
 
         return AnswerCache.of(self.settings)
+
+    @cached
+    def journal(self) -> Journal:
+        """The answers of jobs over many rows."""
+        from mixmagic.store.jobs import Journal
+
+        return Journal(self.settings.data_dir)
 
     @cached
     def calls(self) -> Calls:

@@ -52,6 +52,8 @@ class Control:
         keep: Called with a whole `Completion`; returns False if the cache must not store it.
         on_end: Called with the `Completion` before the ledger records the end of the call.
         pause: Context manager around the wait before a retry: bulk work lends its slot meanwhile.
+        whole: True if the answer needs all of its `max_tokens`: a budget that has less refuses the
+            call, and does not shorten it.
         urgent: True if a person waits for the answer: the call goes before those that wait.
         background: The background cell that makes the call; `None` if none does.
         scope: The scope of the cell that makes the call, for the cassette; that of the running cell
@@ -71,6 +73,7 @@ class Control:
     keep: Callable[[Any], bool] | None = field(default=None, repr=False)
     on_end: Callable[[Any], None] | None = field(default=None, repr=False)
     pause: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
+    whole: bool = False
     urgent: bool = False
     background: Background | None = None
     scope: str = ""
@@ -87,7 +90,7 @@ class Control:
     @property
     def _portable(self) -> dict[str, Any]:
         """The values that mean the same in another call and in another process."""
-        names = "timeout budget notes tag job cache urgent scope chosen_by"
+        names = "timeout budget notes tag job cache whole urgent scope chosen_by"
         return {name: getattr(self, name) for name in names.split()}
 
 

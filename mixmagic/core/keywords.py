@@ -41,7 +41,7 @@ class Parameters(TypedDict, total=False):
         presence_penalty: Penalty of tokens that have occurred, from -2 to 2.
         frequency_penalty: Penalty of tokens by how often they have occurred, from -2 to 2.
         repetition_penalty: Divides the likelihood of tokens that have occurred; 1 for no effect.
-        schema: A JSON Schema that the answer has to match.
+        schema: A JSON Schema that the answer has to match; for `map`, also a class.
         response_format: The form of the answer, as in OpenAI's API.
         extra_body: Fields of the request's JSON.
         budget: US dollars that the call may cost; a `Budget` is shared by calls that carry it.
@@ -66,7 +66,7 @@ class Parameters(TypedDict, total=False):
     presence_penalty: float | None
     frequency_penalty: float | None
     repetition_penalty: float | None
-    schema: dict[str, Any] | None
+    schema: dict[str, Any] | type | None
     response_format: dict[str, Any] | None
     extra_body: dict[str, Any] | None
     budget: Budget | Dollars | None

@@ -1,4 +1,4 @@
-"""Remember the prompt and the answer of each call, however it is made and ends."""
+"""Remember the prompt and the answer of each call, however it ends, but for rows of jobs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def remember(add: Callable[[str, str, str, str], object]) -> Layer:
 
     def layer(inner: Stream) -> Stream:
         def stream(request: Request) -> Generator[Delta, None, None]:
+            if request.control.job:  # its many rows would push the user's own prompts out
+                yield from inner(request)
+                return
             texts: list[str] = []
             model, finish = request.model, ""
             try:

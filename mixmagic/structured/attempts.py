@@ -140,7 +140,17 @@ def ask_structured(
         >>> result = ask_structured(ask, session.request("Who wrote Emma?"), schema)
         >>> result.instance, result.completion.cost, result.attempts
     """
-    asked = with_schema(request, schema)
+    return ask_again_if_needed(show, with_schema(request, schema), schema)
+
+
+def ask_again_if_needed(
+    show: Callable[[Request], Completion], asked: Request, schema: Schema
+) -> Structured:
+    """Do what `ask_structured` does with a request that has its schema already.
+
+    Example:
+        >>> ask_again_if_needed(ask, with_schema(request, schema), schema).instance
+    """
     first = show(asked)
     try:
         return _structured(first, schema, 1)

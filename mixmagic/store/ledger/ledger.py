@@ -408,7 +408,8 @@ class Ledger:
         }
         if small or behind:
             balances = self.waiters.with_returning(query, balances)
-        granted = grant(reservation.asked, worst, balances, self.floor)
+        floor = worst.limit if reservation.request.control.whole else self.floor
+        granted = grant(reservation.asked, worst, balances, floor)
         if granted.waits or (behind and granted.tokens):
             if waiter is not None:
                 waiter.limits = small or ids

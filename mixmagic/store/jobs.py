@@ -1,0 +1,261 @@
+"""The journal of jobs over many rows: `jobs.db` in the data folder.
+
+Each answer is committed before the ledger records its cost, under a hash of its question: whatever
+is killed, no answer that was paid for is asked for again. May import `calls` and `sqlite`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from mixmagic.calls import codec
+from mixmagic.calls.completion import Completion
+from mixmagic.core.money import from_nano, to_nano
+from mixmagic.errors import BadArguments, StoreBusy
+from mixmagic.store.sqlite.database import Database
+
+State = Literal["running", "done", "paused", "stopped", "preview"]
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY,
+        fingerprint BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        model TEXT NOT NULL,
+        prompt TEXT NOT NULL,
+        options TEXT NOT NULL, -- JSON
+        source TEXT NOT NULL, -- the rows, in words
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        created REAL NOT NULL, -- seconds since 1970
+        used REAL NOT NULL -- likewise
+    );
+    CREATE TABLE answers (
+        key BLOB PRIMARY KEY,
+        job INTEGER NOT NULL,
+        cost_nanodollars INTEGER, -- NULL if unknown
+        answer TEXT NOT NULL -- JSON: `calls.codec`
+    ) WITHOUT ROWID;
+    CREATE INDEX answers_by_job ON answers (job, cost_nanodollars);
+    """,
+)
+# Questions that are looked up in one query.
+_AT_ONCE = 500
+# Seconds that an answer waits at first for a file that another process keeps locked.
+_BRIEFLY = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the journal knows it.
+
+    Attributes:
+        id: Its number.
+        name: The name that the user gave, or one made of the prompt.
+        model: The name of the model that was asked for.
+        prompt: The prompt, with its expressions.
+        options: Parameters, system prompt and schema, as JSON.
+        source: The rows in words, such as `reviews.csv`.
+        state: `running`, `done`, `paused`, `stopped` or `preview`.
+        reason: Why it paused; empty if it did not.
+        rows: Rows in all.
+        failed: Rows without an answer because of an error, in the last run.
+        answers: Answers in the journal.
+        cost: US dollars that these have cost, as far as that is known.
+        created: Seconds since 1970.
+        used: Seconds since 1970.
+    """
+
+    id: int
+    name: str
+    model: str
+    prompt: str
+    options: Mapping[str, Any]
+    source: str
+    state: State
+    reason: str
+    rows: int
+    failed: int
+    answers: int
+    cost: Decimal
+    created: float
+    used: float
+
+
+class Journal:
+    """The answers of all jobs of a user, which all processes share.
+
+    Args:
+        folder: The folder of `jobs.db`; it is created if need be.
+
+    Attributes:
+        database: The file.
+
+    Example:
+        >>> journal = Journal(settings.data_dir)
+        >>> job = journal.begin(fingerprint, name="labels", model="8x7b", prompt="…", source="df")
+        >>> journal.put(job, key, completion)
+        >>> journal.find([key])[key]["text"]
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(
+            folder / "jobs.db",
+            _MIGRATIONS,
+            loss="the answers of earlier jobs are asked for again",
+            private=True,
+        )
+        # Answers that are not in the file yet, by key: the next transaction writes all of them.
+        self._pending: dict[bytes, tuple[int, int | None, str]] = {}
+
+    def begin(
+        self,
+        fingerprint: bytes,
+        *,
+        name: str,
+        model: str,
+        prompt: str,
+        source: str,
+        options: Mapping[str, Any],
+        rows: int | None = None,
+        state: State = "running",
+    ) -> int:
+        """Return the number of a job: a new one, or that of the same job before.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        now = time.time()
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (fingerprint, name, model, prompt, options, source, state,"
+                " reason, rows, failed, created, used) VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?)"
+                " ON CONFLICT (fingerprint) DO UPDATE SET source = excluded.source,"
+                " state = excluded.state, reason = '', rows = excluded.rows, used = excluded.used",
+                (fingerprint, name, model, prompt, codec.dumps(options), source, state,
+                 rows or 0, now, now),
+            )  # fmt: skip
+            query = "SELECT id FROM jobs WHERE fingerprint = ?"
+            (number,) = connection.execute(query, (fingerprint,)).fetchone()
+        return int(number)
+
+    def end(self, job: int, state: State, *, reason: str, rows: int, failed: int) -> None:
+        """Note how a job ended.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, reason = ?, rows = ?, failed = ?, used = ?"
+                " WHERE id = ?",
+                (state, reason, rows, failed, time.time(), job),
+            )
+
+    def put(self, job: int, key: bytes, completion: Completion) -> None:
+        """Commit an answer. Answers of several threads may share a transaction.
+
+        Raises:
+            StoreError: The journal cannot be written; another thread may write the answer later.
+        """
+        cost = None if completion.cost is None else to_nano(completion.cost)
+        answer = codec.dumps(codec.completion_to_json(completion), (",", ":"))
+        self._pending[key] = job, cost, answer
+        with self.database.lock, contextlib.suppress(StoreBusy):
+            if key in self._pending:
+                self._write(_BRIEFLY)
+            return
+        self._write(None)
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Any]:
+        """Return the answers to questions as JSON, by key; those that are there.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        found: dict[bytes, Any] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT key, answer FROM answers WHERE key IN ({marks})"  # noqa: S608  # marks
+            found |= {bytes(key): json.loads(text) for key, text in self.database.read(query, some)}
+        return found
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no answer of any job."""
+        return not self.database.read("SELECT 1 FROM answers LIMIT 1", ())
+
+    def jobs(self) -> list[JobRecord]:
+        """Return all jobs, the one used last first.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        rows = self.database.rows(
+            "SELECT id, name, model, prompt, options, source, state, reason, rows, failed,"
+            " (SELECT COUNT(*) FROM answers WHERE job = id) AS answers,"
+            " (SELECT COALESCE(SUM(cost_nanodollars), 0) FROM answers WHERE job = id) AS cost,"
+            " created, used FROM jobs ORDER BY used DESC"
+        )
+        return [_record(dict(row)) for row in rows]
+
+    def job(self, name: str) -> JobRecord:
+        """Return a job by its number or its name; of several with one name, the one used last.
+
+        Raises:
+            BadArguments: There is no such job.
+            StoreError: The journal cannot be read.
+        """
+        jobs = self.jobs()
+        number = int(name) if name.isdecimal() and name.isascii() else None
+        for record in jobs:
+            if number == record.id or name == record.name:
+                return record
+        known = ", ".join(f"{record.id} ({record.name})" for record in jobs[:3])
+        raise BadArguments(
+            f"There is no job {name!r:.60}.",
+            f"Jobs are {known}{', …' * (len(jobs) > 3)}." if jobs else "There are no jobs yet.",
+        )
+
+    def forget(self, job: int) -> int:
+        """Delete a job and its answers; return how many answers that were.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        with self.database.transaction() as connection:
+            deleted = connection.execute("DELETE FROM answers WHERE job = ?", (job,)).rowcount
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+        return deleted
+
+    def close(self) -> None:
+        """Close the file. It is opened again if need be."""
+        self.database.close()
+
+    def _write(self, timeout: float | None) -> None:
+        """Write all pending answers in one transaction."""
+        pending = dict(self._pending)
+        with self.database.transaction(timeout) as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO answers (key, job, cost_nanodollars, answer)"
+                " VALUES (?, ?, ?, ?)",
+                [(key, *answer) for key, answer in pending.items()],
+            )
+        for key in pending:
+            self._pending.pop(key, None)
+
+
+def _record(row: dict[str, Any]) -> JobRecord:
+    options, cost = json.loads(row.pop("options")), from_nano(row.pop("cost"))
+    return JobRecord(**row, options=options, cost=cost)

@@ -1,0 +1,486 @@
+"""A prompt over many rows: each distinct question is asked once, and paid for once.
+
+A job can end at any moment, by a stop, a budget or a kill: the same call goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, Protocol, Unpack, get_args
+
+from mixmagic.calls import codec
+from mixmagic.calls.pool import Pool
+from mixmagic.core.cancel import Stop
+from mixmagic.core.control import Background
+from mixmagic.core.keywords import Parameters
+from mixmagic.core.money import Budget, parse_dollars
+from mixmagic.core.params import Prompt
+from mixmagic.core.values import Message, Model, Request, Stream
+from mixmagic.errors import (
+    BadArguments,
+    BudgetExceeded,
+    KeyRejected,
+    MissingKey,
+    MixmagicError,
+    ProviderError,
+    Stopped,
+    StoreError,
+    UnknownModel,
+)
+from mixmagic.prompting.rows import RowPrompt
+from mixmagic.store.jobs import Journal, State
+from mixmagic.structured.attempts import with_schema
+from mixmagic.structured.schema import Schema
+from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
+from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
+from mixmagic.tasks.tables import Table, table
+
+Repeats = Literal["once", "ask"]
+OnError = Literal["keep", "raise"]
+
+# Rows that are read, filled in and looked up in the journal together.
+_CHUNK = 64
+_KEY = 16  # bytes of a question's key
+# Errors that every further row would have, too.
+_OF_ALL = (MissingKey, KeyRejected, UnknownModel, StoreError)
+# Rows that fail one after the other, because of the server, before a job pauses.
+_IN_A_ROW = 32
+_NAME = 40  # characters of a job's name, if the user gives none
+_OPEN, _ANSWERED, _MISSING, _FAILED = range(4)  # states of a row
+
+
+class Asker(Protocol):
+    """The part of a session that a job needs."""
+
+    @property
+    def stream(self) -> Stream:
+        """The function that makes a call."""
+
+    def request(
+        self, prompt: Prompt, *, stream: bool = True, **params: Unpack[Parameters]
+    ) -> Request:
+        """Return a checked request."""
+
+    def asked_name(self, model: str | None = None) -> tuple[str, str]:
+        """Return the name of the model that a call asks for, and why."""
+
+    def named(self, name: str) -> Model:
+        """Return the first catalog row of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a job.
+
+    Attributes:
+        params: Parameters of each call, as for `Session.request`.
+        schema: The schema of each answer; `None` for a text.
+        in_flight: Calls at the same time.
+        repeats: `once` to ask equal rows once, `ask` to ask each of them: for samples.
+        on_error: `keep` to go on after a row that fails, `raise` to stop.
+        budget: US dollars that the job may cost in all its runs; `None` for the usual budgets.
+        background: True if an interrupt must not stop it.
+        name: The name for `%mixmagic jobs`; made of the prompt if empty.
+
+    Raises:
+        BadArguments: An option is not valid.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
+    in_flight: int = 64
+    repeats: Repeats = "once"
+    on_error: OnError = "keep"
+    budget: Decimal | None = None
+    background: bool = False
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        choices = {"repeats": get_args(Repeats), "on_error": get_args(OnError)}
+        for option, known in choices.items():
+            if (value := getattr(self, option)) not in known:
+                raise BadArguments(
+                    f"{option} cannot be {value!r:.40}.", f"It is {' or '.join(known)}."
+                )
+        if type(self.in_flight) is not int or not 0 < self.in_flight <= 1024:
+            raise BadArguments(
+                f"in_flight cannot be {self.in_flight!r:.40}.",
+                "It is a number of calls, from 1 to 1,024.",
+            )
+
+
+def begin(
+    session: Asker,
+    journal: Journal,
+    rows: Any,
+    prompt: str,
+    *,
+    params: Mapping[str, Any],
+    variables: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Job:
+    """Begin a job: see `Session.map`.
+
+    Raises:
+        BadArguments: The rows cannot be read, or the prompt names no column.
+        MixmagicError: No row can be asked.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    budget, schema = given.pop("budget", None), given.pop("schema", None)
+    name = getattr(schema, "__name__", "schema")
+    chosen = Options(
+        given,
+        None if schema is None else Schema.of(schema, name),
+        budget=None if budget is None else parse_dollars(budget),
+        **options,
+    )
+    table_ = table(rows)
+    model = session.named(session.asked_name(given.get("model"))[0])
+    filled = RowPrompt(
+        prompt,
+        table_.columns,
+        variables,
+        context=model.context,
+        answer=given.get("max_tokens"),
+    )
+    job = Job(session, journal, table_, filled, chosen)
+    job.start()
+    return job
+
+
+class _Task(NamedTuple):
+    """One question, for all rows that share it."""
+
+    key: bytes
+    request: Request
+    known: Any  # the JSON of its answer in the journal; `None` if there is none
+
+
+class Job:
+    """A prompt over the rows of a table.
+
+    Args:
+        session: Makes the calls.
+        journal: Keeps the answers.
+        table: The rows.
+        prompt: The prompt.
+        options: Its options.
+
+    Attributes:
+        name: Its name.
+        number: Its number in the journal.
+        state: `running`, `done`, `paused` (it goes on when it is called again) or `stopped`.
+        reason: Why it paused or stopped, in one line.
+
+    Raises:
+        BadArguments: A parameter is not valid.
+
+    Example:
+        >>> job = mixmagic.map(reviews, "Positive or negative? {{ text }}", model="local")
+        >>> job.result()
+    """
+
+    def __init__(
+        self, session: Asker, journal: Journal, table: Table, prompt: RowPrompt, options: Options
+    ) -> None:
+        self._session, self._journal, self._table = session, journal, table
+        self._prompt, self._options = prompt, options
+        probe = self._request("x")
+        self._model = probe.asked
+        self.name = options.name or " ".join(prompt.text.split())[:_NAME]
+        whole = codec.dumps([key_of(probe).hex(), prompt.text])
+        self.fingerprint = hashlib.blake2b(whole.encode(), digest_size=_KEY).digest()
+        self.number = 0
+        self.state: State = "running"
+        self.reason = ""
+        self._errors: list[RowError] = []
+        self._raised: BaseException | None = None
+        # The state of each row, and the key of its question.
+        self._states, self._keys = bytearray(), bytearray()
+        self._values: dict[bytes, Any] = {}
+        self._failed: dict[bytes, RowError] = {}
+        self._waiting: dict[bytes, list[int]] = {}  # the rows of each question under way
+        self._repeated: Counter[bytes] = Counter()
+        self._lock, self._over, self._stop = threading.RLock(), threading.Event(), Stop()
+        self._tasks: Iterator[_Task] = iter(())
+        self._calls: JournaledCalls
+        self._looks_up, self._ends = True, False
+        self._reused = self._failures_in_a_row = 0
+        self._started = self._ended = 0.0
+        self._rate = Rate()
+
+    def start(self) -> None:
+        """Begin to ask, in threads. The first row is asked alone: its errors are raised here.
+
+        Raises:
+            MixmagicError: No row can be asked: a key is missing, there is no such model, …
+        """
+        options, journal = self._options, self._journal
+        self._started = time.monotonic()
+        self._looks_up = not journal.is_empty
+        self.number = journal.begin(
+            self.fingerprint,
+            name=self.name,
+            model=self._model,
+            prompt=self._prompt.text,
+            source=self._table.described,
+            options={"params": dict(options.params)},
+            rows=self._table.length,
+        )
+        pool: Pool[_Task] = Pool(self._next, self._do, self._finish, options.in_flight)
+        budget = options.budget
+        away = options.background
+        setting = Setting(
+            self._stop,
+            self.number,
+            # The same one in each run: it counts what all of them have spent.
+            None if budget is None else Budget(budget, f"job-{self.fingerprint.hex()}"),
+            Background(0, cell="map", stop=self._stop) if away else None,
+            fresh=options.repeats == "ask",
+            infers=options.params.get("max_tokens") is None,
+            pause=pool.pause,
+        )
+        self._calls = JournaledCalls(self._session.stream, journal, setting)
+        self._tasks = self._read()
+        while (task := self._next()) is not None:
+            self._do(task)
+            if task.known is None:  # everything that a call needs is imported now, in one thread
+                break
+        if self._raised is not None:
+            self._finish()
+            raise self._raised
+        pool.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is over; return True if it is."""
+        return self._over.wait(timeout)
+
+    def stop(self) -> None:
+        """Stop all its calls; what was received whole is kept, and the same call goes on."""
+        self._end("stopped", "")
+        self._stop.set()
+
+    def result(self) -> Any:
+        """Return the answers, in the order and the kind of the rows; wait for them if need be.
+
+        Returns:
+            For a Series or a DataFrame, a Series with the same index, or a DataFrame with a column
+            for each field of the schema; for a list, a list. A row that is missing, failed or not
+            asked yet has a missing value.
+
+        Raises:
+            MixmagicError: The error that ended the job.
+        """
+        self._over.wait()
+        if self._raised is not None:
+            raise self._raised
+        schema = self._options.schema
+        fields = None if schema is None else fields_of(schema)
+        return self._table.result(list(self.values()), fields)
+
+    def values(self) -> Iterator[Any]:
+        """Yield the answer of each row: a text or the value of the schema; `None` without one."""
+        for position, state in enumerate(self._states):
+            key = bytes(self._keys[position * _KEY : (position + 1) * _KEY])
+            yield self._values.get(key) if state == _ANSWERED else None
+        for _ in range((self._table.length or 0) - len(self._states)):
+            yield None
+
+    @property
+    def errors(self) -> Errors:
+        """The rows that have no answer because of an error, and those whose answer is not whole."""
+        with self._lock:
+            return Errors(list(self._errors))
+
+    @property
+    def progress(self) -> Progress:
+        """The rows that are over, the cost, and the rate."""
+        with self._lock:
+            states = self._states
+            missing, failed = states.count(_MISSING), states.count(_FAILED)
+            done = len(states) - states.count(_OPEN)
+            now = self._ended or time.monotonic()
+            seconds = now - self._started
+            rate = self._rate.at(now, done)
+            return Progress(
+                self._table.length,
+                done,
+                self._reused,
+                missing,
+                failed,
+                self._calls.asked,
+                self._calls.cost,
+                done / max(seconds, 1e-9) if self._ended or not rate else rate,
+                seconds,
+                self._calls.limit,
+            )
+
+    # Reading the rows.
+
+    def _read(self) -> Iterator[_Task]:
+        """Yield the questions to ask; one thread at a time goes on with it."""
+        chunk: list[tuple[int, Request]] = []
+        for row in self._table.rows(self._prompt.used):
+            position = len(self._states)
+            with self._lock:
+                self._keys += bytes(_KEY)
+                self._states.append(_OPEN)
+            if self._prompt.is_missing(row):
+                self._states[position] = _MISSING
+                continue
+            try:
+                chunk.append((position, self._request(self._prompt.fill(row).content)))
+            except MixmagicError as error:
+                self._fail([position], RowError.of(error))
+            if len(chunk) == _CHUNK:
+                yield from self._new(chunk)
+                chunk = []
+        yield from self._new(chunk)
+
+    def _new(self, chunk: Sequence[tuple[int, Request]]) -> Iterator[_Task]:
+        """Yield the questions of some rows that no other row has."""
+        keyed = [(position, self._row_key(request), request) for position, request in chunk]
+        unknown = [key for _, key, _ in keyed if key not in self._values]
+        known = self._journal.find(unknown) if self._looks_up and unknown else {}
+        for position, key, request in keyed:
+            self._keys[position * _KEY : (position + 1) * _KEY] = key
+            with self._lock:
+                if key in self._values:
+                    self._states[position] = _ANSWERED
+                    continue
+                if key in self._failed:
+                    self._fail([position], self._failed[key])
+                    continue
+                rows = self._waiting.setdefault(key, [])
+                rows.append(position)
+                if len(rows) > 1:
+                    continue
+            yield _Task(key, request, known.get(key))
+
+    def _request(self, content: Any) -> Request:
+        """Return the request of one row."""
+        messages = [Message("user", content)]
+        request = self._session.request(messages, stream=False, **self._options.params)
+        schema = self._options.schema
+        return request if schema is None else with_schema(request, schema)
+
+    def _row_key(self, request: Request) -> bytes:
+        """Return the key of a row's question, and of its number among equals if each is asked."""
+        key = key_of(request)
+        if self._options.repeats == "once":
+            return key
+        self._repeated[key] += 1
+        if (number := self._repeated[key]) == 1:
+            return key
+        return hashlib.blake2b(key + b"%d" % number, digest_size=_KEY).digest()
+
+    # Asking: in the threads of the pool.
+
+    def _next(self) -> _Task | None:
+        """Return the next question; `None` if there is none, or if none may begin."""
+        task: _Task | None = None
+        with self._ending_at_error():
+            if not self._ends:
+                task = next(self._tasks, None)
+        return task
+
+    def _do(self, task: _Task) -> None:
+        """Ask one question; keep its answer or its error for all rows that share it."""
+        with self._ending_at_error():
+            try:
+                completion, value = self._calls.answer(*task, self._options.schema)
+            except BudgetExceeded as error:
+                self._waiting.pop(task.key)
+                self._end("paused", error.message)
+            except Stopped:  # perhaps by an interrupt, which stops the calls alone
+                self._waiting.pop(task.key)
+                self.stop()
+            except _OF_ALL:
+                self._waiting.pop(task.key)
+                raise
+            except MixmagicError as error:
+                self._failed_with(task, error)
+            else:
+                problem = None if task.known is not None else RowError.in_answer(completion)
+                with self._lock:
+                    self._failures_in_a_row = 0
+                    self._values[task.key] = value
+                    rows = self._waiting.pop(task.key)
+                    self._reused += len(rows) if task.known is not None else 0
+                    for position in rows:
+                        self._states[position] = _ANSWERED
+                        if problem is not None:
+                            self._errors.append(replace(problem, row=position))
+
+    def _failed_with(self, task: _Task, error: MixmagicError) -> None:
+        """Keep the error of a question; end the job if it is one too many."""
+        with self._lock:
+            self._failed[task.key] = problem = RowError.of(error)
+            self._fail(self._waiting.pop(task.key), problem)
+            of_server = isinstance(error, ProviderError) and error.retryable
+            self._failures_in_a_row = self._failures_in_a_row + 1 if of_server else 0
+            if self._options.on_error == "raise":
+                self._raised = self._raised or error
+                self._end("stopped", error.message)
+            elif self._failures_in_a_row >= _IN_A_ROW:
+                self._end("paused", error.message)
+
+    def _fail(self, rows: Sequence[int], problem: RowError) -> None:
+        with self._lock:
+            for position in rows:
+                self._states[position] = _FAILED
+                self._errors.append(replace(problem, row=position))
+
+    def _end(self, state: State, reason: str) -> None:
+        """Begin no further row; those under way end by themselves."""
+        with self._lock:
+            self._ends = True
+            if self.state == "running":
+                self.state, self.reason = state, reason
+
+    @contextmanager
+    def _ending_at_error(self) -> Iterator[None]:
+        """End the job if the block raises: that is not the error of one row."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # raised by `start` or `result`
+            with self._lock:
+                self._raised = self._raised or error
+            self._end("stopped", str(error))
+            self._stop.set()
+
+    def _finish(self) -> None:
+        """Note the end of the run."""
+        self._end("done", "")
+        with self._lock:
+            self._ended = time.monotonic()
+            failed, rows = self._states.count(_FAILED), len(self._states)
+        try:
+            self._journal.end(
+                self.number,
+                self.state,
+                reason=self.reason,
+                rows=max(rows, self._table.length or 0),
+                failed=failed,
+            )
+        except StoreError as error:
+            self._raised = self._raised or error
+        self._over.set()
+
+
+def fields_of(schema: Schema) -> Mapping[str, Any] | None:
+    """Return the columns that a schema's values are split into; `None` if they are no objects.
+
+    Example:
+        >>> list(fields_of(Schema.of(Review, "Review")))
+        ['label', 'score']
+    """
+    properties = schema.json.get("properties")
+    return properties if schema.json.get("type") == "object" and properties else None

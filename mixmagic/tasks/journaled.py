@@ -1,0 +1,199 @@
+"""The questions of a job: answered from its journal, or asked, and journaled before they are paid.
+
+May import `store.jobs`, `structured` and the packages below them.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from mixmagic.calls import codec, identity
+from mixmagic.calls.collector import Collector
+from mixmagic.calls.completion import Completion
+from mixmagic.calls.running import outcome
+from mixmagic.core.cancel import Stop
+from mixmagic.core.control import Background
+from mixmagic.core.money import Budget, exact_sum
+from mixmagic.core.values import Request, Stream
+from mixmagic.errors import Stopped, UnreadableRecord
+from mixmagic.store.jobs import Journal
+from mixmagic.structured.attempts import ask_again_if_needed
+from mixmagic.structured.schema import Schema
+
+# Answers that the limit of the others is inferred from, and its least.
+_FIRST, _LEAST = 50, 64
+_NOT_WHOLE = ("stopped", "broken off")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The settings that the calls of a job have in common, besides their parameters.
+
+    Attributes:
+        stop: Ends all of them.
+        job: The job's number in the journal.
+        budget: The job's own budget, of all its runs together.
+        background: The job as a background cell, which no interrupt stops.
+        fresh: True if no answer may come from the cache.
+        infers: True if the limit of the answers is inferred from the first ones.
+        pause: Context manager around the wait before a retry.
+    """
+
+    stop: Stop
+    job: int
+    budget: Budget | None
+    background: Background | None
+    fresh: bool
+    infers: bool
+    pause: Callable[[], AbstractContextManager[None]]
+
+
+class JournaledCalls:
+    """Asks the questions of a job. Any thread may use it.
+
+    Args:
+        stream: The function that makes a call.
+        journal: Keeps the answers.
+        setting: Their common settings.
+
+    Attributes:
+        asked: Calls that were answered.
+        cost: US dollars that the calls have cost, as far as that is known.
+        limit: The `max_tokens` inferred from the first answers; `None` if there is none.
+
+    Example:
+        >>> calls = JournaledCalls(session.stream, session.journal, setting)
+        >>> calls.answer(key_of(request), request, None, None)[1]
+        'positive'
+    """
+
+    def __init__(self, stream: Stream, journal: Journal, setting: Setting) -> None:
+        self._stream, self._journal, self._setting = stream, journal, setting
+        self._lock = threading.Lock()
+        self._lengths: list[int] = []
+        self.asked, self.cost = 0, Decimal(0)
+        self.limit: int | None = None
+
+    def answer(
+        self, key: bytes, request: Request, known: Any, schema: Schema | None
+    ) -> tuple[Completion, Any]:
+        """Return the answer to a question, and its value.
+
+        Args:
+            key: The question's key in the journal.
+            request: The question, with its schema.
+            known: The JSON of its answer in the journal; `None` if there is none.
+            schema: The schema of the answer; `None` for a text.
+
+        Raises:
+            AnswerUnusable: The answer does not match the schema, nor does a second one.
+            MixmagicError: The call failed.
+            Stopped: The job is stopped.
+        """
+        if schema is None:
+            completion = self._ask(key, request, known)
+            if completion.finish == "length" and self._setting.infers and self.limit is not None:
+                completion = self._ask(key, request, None, limited=False)
+            return completion, completion.text.strip()
+
+        def show(asked: Request) -> Completion:
+            if asked is request:
+                return self._ask(key, request, known)
+            repair = key_of(asked)
+            found = self._journal.find([repair]) if known is not None else {}
+            return self._ask(repair, asked, found.get(repair))
+
+        found = ask_again_if_needed(show, request, schema)
+        return found.completion, plain(found.instance)
+
+    def _ask(self, key: bytes, request: Request, known: Any, *, limited: bool = True) -> Completion:
+        """Return the journal's answer, or ask the question and journal its answer."""
+        if known is not None:
+            try:
+                return codec.completion_from_json(known, request)
+            except UnreadableRecord:
+                pass  # it is asked anew
+        answered: list[Completion] = []
+
+        def keep(completion: Completion) -> None:
+            answered.append(completion)
+            if completion.finish not in _NOT_WHOLE:
+                self._journal.put(self._setting.job, key, completion)
+
+        request = self._controlled(request, keep)
+        if limited and self.limit is not None and self._setting.infers:
+            request = replace(request, params={**request.params, "max_tokens": self.limit})
+        collector = Collector(request)
+        try:
+            with closing(self._stream(request)) as deltas:
+                for delta in deltas:
+                    if not answered:
+                        collector.add(delta)
+        except KeyboardInterrupt as stop:
+            raise stop if isinstance(stop, Stopped) else Stopped() from None
+        finally:
+            self._add_cost(answered)
+        if not answered:  # by the cache, or by a cassette
+            keep(outcome(collector, None, stopped=False))
+        with self._lock:
+            self.asked += 1
+            self._infer(answered[-1])
+        return answered[-1]
+
+    def _controlled(self, request: Request, keep: Callable[[Completion], None]) -> Request:
+        """Return a question with the settings of this call."""
+        setting = self._setting
+        control = replace(
+            request.control,
+            stop=setting.stop,
+            budget=setting.budget,
+            job=str(setting.job),
+            tag="map",
+            cache="off" if setting.fresh else request.control.cache,
+            on_end=keep,
+            pause=setting.pause,
+            whole=True,
+            background=setting.background,
+        )
+        return replace(request, control=control)
+
+    def _add_cost(self, answered: list[Completion]) -> None:
+        if answered and answered[-1].cost is not None:
+            with self._lock:
+                self.cost = exact_sum([self.cost, answered[-1].cost])
+
+    def _infer(self, completion: Completion) -> None:
+        """Infer the limit of the other answers from the first ones: less needs to be reserved."""
+        if self.limit is None and self._setting.infers:
+            self._lengths.append(completion.usage.completion_tokens)
+            if len(self._lengths) == _FIRST:
+                longest = sorted(self._lengths)[math.ceil(0.99 * _FIRST) - 1]
+                self.limit = max(2 * longest, _LEAST)
+
+
+def key_of(request: Request) -> bytes:
+    """Return the key of a question in the journal: the same in each job and on each machine.
+
+    Example:
+        >>> len(key_of(session.request("Hi", model="8x7b")))
+        16
+    """
+    return bytes.fromhex(identity.cassette_key(request))
+
+
+def plain(instance: Any) -> Any:
+    """Return the instance of a schema as values of JSON: a model or a dataclass as a dict.
+
+    Example:
+        >>> plain(Review(label="good", score=3))
+        {'label': 'good', 'score': 3}
+    """
+    if hasattr(instance, "model_dump"):
+        return instance.model_dump(by_alias=True)
+    return asdict(instance) if is_dataclass(instance) else instance  # type: ignore[arg-type]  # an instance
