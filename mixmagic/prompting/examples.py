@@ -52,8 +52,10 @@ def pairs(value: Any, name: str = "the value") -> list[tuple[str, str]]:
         question, answer = _keys(list(columns), name)
         rows = list(zip(value[question], value[answer], strict=True))
     elif isinstance(value, Mapping):
-        named = _named(list(value))
-        rows = [(value[named[0]], value[named[1]])] if named else list(value.items())
+        rows = list(value.items())
+        if named := _named(list(value)):
+            row = value[named[0]], value[named[1]]
+            rows = list(zip(*row, strict=True)) if _are_columns(row) else [row]
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         rows = [_pair(each, f"{name}[{number}]") for number, each in enumerate(value)]
     else:
@@ -104,6 +106,11 @@ def messages(
     if fitting < len(examples):
         note = f"the first {fitting:,} of {len(examples):,} examples, as many as fit"
     return tuple(turns[: 2 * fitting]), note
+
+
+def _are_columns(row: tuple[Any, Any]) -> bool:
+    """Return True for two lists of the same length: columns, as of `frame.to_dict("list")`."""
+    return all(isinstance(each, list | tuple) for each in row) and len(row[0]) == len(row[1])
 
 
 def _pair(item: Any, name: str) -> tuple[Any, Any]:

@@ -28,6 +28,7 @@ class Pair(NamedTuple):
         [["a", 1], ["b", 2]],
         [Pair("a", 1), Pair("b", 2)],
         {"a": 1, "b": "2"},
+        {"question": ["a", "b"], "answer": [1, 2]},
         [{"question": "a", "answer": 1}, {"answer": 2, "question": "b"}],
         [{"Input": "a", "Output": 1, "id": 7}, {"Input": "b", "Output": 2, "id": 8}],
         [{"prompt": "a", "completion": "1"}, {"x": "b", "y": "2"}],
