@@ -34,8 +34,8 @@ class Expanded(NamedTuple):
     Attributes:
         text: The text with the values.
         notes: For the footer: `df cut to 20 of 1,000,000 rows`, `photo scaled down from
-            4000×3000`, `"a.png" sent as text: there is no PNG, JPEG, GIF or WebP file of that
-            name`.
+            4000×3000`, `"a.png" sent as text: it names no PNG, JPEG, GIF or WebP file that
+            is there`.
     """
 
     text: str
@@ -201,7 +201,7 @@ class _Value:
     def note(self) -> str:
         """The note for the footer; empty if the value is whole."""
         if self._lacks_file:
-            return "sent as text: there is no PNG, JPEG, GIF or WebP file of that name"
+            return "sent as text: it names no PNG, JPEG, GIF or WebP file that is there"
         cut = self.excerpt.cut
         return cut and f"{'scaled down from' if self.images else 'cut to'} {cut}"
 

@@ -70,7 +70,7 @@ def test_in_one_line_and_as_the_whole_prompt(desk):
 def test_the_name_of_an_image_that_is_not_there_is_told_of(desk):
     ran = desk.run('%%mixtral -m blind\nName {{ "plots/no.png" }} better.', SAID)
     assert desk.sent["messages"][-1]["content"] == "Name plots/no.png better.\n"
-    assert '"plots/no.png" sent as text: there is no PNG, JPEG, GIF or WebP file' in ran.text
+    assert '"plots/no.png" sent as text: it names no PNG, JPEG, GIF or WebP file' in ran.text
 
 
 def test_a_scaled_image_is_told_of(desk):

@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -289,12 +290,15 @@ def test_an_exception_of_an_expression_or_of_its_value_is_two_lines(text, says):
 def test_a_name_of_an_image_that_is_not_sent_as_one_is_noted(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scan.tif").write_bytes(b"II*\0")
-    note = "sent as text: there is no PNG, JPEG, GIF or WebP file of that name"
-    for value in (name, Path(name)):
+    note = "sent as text: it names no PNG, JPEG, GIF or WebP file that is there"
+    PIL.Image.new("L", (9, 9)).save("there.png")
+    for value in (name, Path(name), [name], ["there.png", name]):
         assert expanded("See {{ x }}.", x=value) == (f"See {value}.", (f"x {note}",))
     assert expanded(f"See {name}.")[1] == ()
-    for text in ("notes.md", f"{name} is lost", f"{name}\n", "line\n" + name, [name], {"a": name}):
-        assert expanded("See {{ x }}.", x=text)[1] == ()
+    loop = [name]
+    loop.append(loop)
+    for text in ("notes.md", f"{name} is lost", f"line\n{name}", [name, "a"], {"a": name}, loop):
+        assert note not in "".join(expanded("See {{ x }}.", x=text)[1])
 
 
 def test_our_own_errors_and_stops_pass_unchanged():

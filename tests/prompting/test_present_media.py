@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import importlib
 import io
 import sys
@@ -192,6 +193,17 @@ def test_a_file_is_an_image_by_its_name(tmp_path, monkeypatch):
     Path("broken.png").write_text("tea")
     with pytest.raises(BadArguments, match="cannot be read"):
         images("broken.png", "x")
+
+
+def test_a_list_of_names_is_images_if_all_are_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RED.save("a.png")
+    RED.save("b.jpg")
+    names = sorted(glob.glob("?.*"))  # noqa: PTH207  # as in a notebook
+    assert [each.image.size for each in images(names, "x")] == [(30, 20)] * 2
+    assert len(images(["a.png", Path("b.jpg"), RED], "x")) == 3
+    assert images([*names, "c.png"], "x") is None
+    assert images([*names, "tea"], "x") is None
 
 
 def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):

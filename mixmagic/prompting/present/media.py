@@ -61,13 +61,13 @@ def images(value: Any, name: str) -> list[Encoded] | None:
         if value and all(is_a(item, "matplotlib.axes", "Axes") for item in value):
             figures = {id(figure): figure for figure in map(_root, value)}
             value = list(figures.values())
-        loads = [_load(item, name) for item in value[: _MOST + 1] if not isinstance(item, str)]
-        if not loads or len(loads) < min(len(value), _MOST + 1) or None in loads:
+        loads = [_load(item, name) for item in value[: _MOST + 1]]
+        if not loads or None in loads:
             return None
         if len(loads) > _MOST:
             raise BadArguments(
                 f"`{name}` has {len(value):,} images: a prompt takes at most {_MOST} at once.",
-                "Insert a part of it, such as its first ten.",
+                "Insert a part of it, such as its first ten; or its `str()`, to send it as text.",
             )
     else:
         loads = [_load(value, name)]
@@ -205,18 +205,25 @@ def _decoded(data: object) -> bytes | None:
 
 
 def names_image(value: object) -> bool:
-    """Return True for a text or a `Path` that is the name of an image file, there or not."""
+    """Return True for a text or a `Path` that names an image file, there or not, or several."""
+    if isinstance(value, list | tuple):
+        return 0 < len(value) <= _MOST and all(map(_is_name, value))
+    return _is_name(value)
+
+
+def _is_name(value: object) -> bool:
+    """Return True for a text or a `Path` that names one image file."""
     if not isinstance(value, str | PurePath):
         return False
     path = str(value)
-    is_name = len(path) <= _LONGEST_NAME and "\n" not in path
-    return is_name and path.lower().endswith(_ENDINGS + _OTHER_ENDINGS)
+    is_short = len(path) <= _LONGEST_NAME and "\n" not in path
+    return is_short and path.lower().endswith(_ENDINGS + _OTHER_ENDINGS)
 
 
 def _file(value: str | PurePath) -> Load | None:
     """Return how to read the image file that a value names; `None` if it names none."""
     path = os.path.expanduser(str(value))  # noqa: PTH111  # `Path.expanduser` can raise
-    if not names_image(value) or not path.lower().endswith(_ENDINGS):
+    if not _is_name(value) or not path.lower().endswith(_ENDINGS):
         return None
     try:
         found = os.path.isfile(path)  # noqa: PTH113  # `Path.is_file` can raise
