@@ -317,9 +317,16 @@ def latex(answer: str) -> str:
         position = done = end + len(closing)
     if parts:
         return "".join([*parts, text[done:]]).strip()
-    if not _SIGNS.search(text) or _PROSE.search(_COMMAND.sub(" ", text)):
+    if not _is_formula(text):
         raise AnswerUnusable("The answer has no formula in it.", ASK_AGAIN)
     return _display(text).strip()
+
+
+def _is_formula(text: str) -> bool:
+    """Return True if a text without delimiters is a formula: it has signs of one, or no words."""
+    if _SIGNS.search(text):
+        return not _PROSE.search(_COMMAND.sub(" ", text))
+    return bool(re.search(r"\w", text)) and not re.search(r"\$|[^\W\d_]{2}", text)
 
 
 def _closing(opening: re.Match[str]) -> str:
