@@ -52,6 +52,7 @@ _KEY = 16  # bytes of a question's key
 _OF_ALL = (MissingKey, KeyRejected, UnknownModel, StoreError)
 # Rows that fail one after the other, because of the server, before a job pauses.
 _IN_A_ROW = 32
+_STOPPING = 2.0  # seconds in which the calls of a job that is stopped should end
 _NAME = 40  # characters of a job's name, if the user gives none
 _OPEN, _ANSWERED, _MISSING, _FAILED = range(4)  # states of a row
 
@@ -259,8 +260,21 @@ class Job:
         pool.start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is over; return True if it is."""
-        return self._over.wait(timeout)
+        """Wait until it is over, for so many seconds; return True if it is.
+
+        Raises:
+            Stopped: Ctrl-C, which stops the job.
+        """
+        try:
+            return self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            self._over.wait(_STOPPING)
+            progress = self.progress
+            rows = "" if progress.rows is None else f" of {progress.rows:,}"
+            raise Stopped(
+                f"Stopped: {progress.done:,}{rows} rows are over and kept; the same call goes on."
+            ) from None
 
     def stop(self) -> None:
         """Stop all its calls; what was received whole is kept, and the same call goes on."""
@@ -277,8 +291,9 @@ class Job:
 
         Raises:
             MixmagicError: The error that ended the job.
+            Stopped: Ctrl-C, which stops the job.
         """
-        self._over.wait()
+        self.wait()
         if self._raised is not None:
             raise self._raised
         schema = self._options.schema
