@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from mixmagic.calls.collector import stopped_with
 from mixmagic.calls.completion import Completion
@@ -17,7 +17,7 @@ from mixmagic.calls.running import Call
 from mixmagic.core.money import format_dollars, format_limit
 from mixmagic.core.values import Delta, Request
 from mixmagic.display.renderers import Renderer
-from mixmagic.errors import AnswerUnusable, StoreError
+from mixmagic.errors import AnswerUnusable, StoreError, received
 from mixmagic.sessions import Session
 from mixmagic.structured.attempts import read_instance
 from mixmagic.structured.schema import Schema
@@ -93,16 +93,15 @@ def with_note(completion: Completion, note: str) -> Completion:
 class AttemptsRenderer:
     """Draws all attempts at an answer in one renderer, and finishes only the last one.
 
+    As a context, it finishes it at the end, if `release` has not done so.
+
     Args:
         renderer: Draws the answer.
         schema: The schema of the answer, to tell why the first one does not match.
 
     Example:
-        >>> attempts = AttemptsRenderer(renderer(shell, form=FORMATS["json"]), schema)
-        >>> try:
+        >>> with AttemptsRenderer(renderer(shell, form=FORMATS["json"]), schema) as attempts:
         ...     ask_structured(lambda asked: show(session, asked, attempts), request, schema)
-        ... finally:
-        ...     attempts.release()
     """
 
     def __init__(self, renderer: Renderer, schema: Schema) -> None:
@@ -110,6 +109,12 @@ class AttemptsRenderer:
         self._schema = schema
         self._last: tuple[Completion, str] | None = None  # not finished yet
         self._is_second = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self.release(None if error is None else received(error))
 
     @property
     def interval(self) -> float:
@@ -143,6 +148,7 @@ class AttemptsRenderer:
         """
         if self._last is not None:
             last, session = self._last
+            self._last = None
             answer = last if completion is None else completion
             try:
                 self._renderer.finish(answer, session)

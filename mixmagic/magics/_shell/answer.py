@@ -100,7 +100,6 @@ def _ask(
     session, notes, schema = magic.session, builder.notes, builder.schema
     completion: Any = None
     value: Any = None
-    attempts: AttemptsRenderer | None = None
     try:
         if schema is None:
             completion = _finished(builder.form, show(session, request, view, notes, note))
@@ -108,24 +107,21 @@ def _ask(
         else:
             from mixmagic.structured.attempts import ask_structured
 
-            attempts = shown = AttemptsRenderer(view, schema)
-            answer = ask_structured(
-                lambda asked: show(session, asked, shown, notes), request, schema
-            )
-            completion = with_note(answer.completion, note(answer.completion))
+            with AttemptsRenderer(view, schema) as attempts:
+                answer = ask_structured(
+                    lambda asked: show(session, asked, attempts, notes), request, schema
+                )
+                completion = with_note(answer.completion, note(answer.completion))
+                attempts.release(completion)
             value = answer.instance
     except (MixmagicError, Stopped) as error:
         completion = value = received(error)
         raise
     finally:
-        try:
-            if attempts is not None:
-                attempts.release(completion)
-        finally:
-            if completion is not None:
-                if not builder.options.bg:
-                    _keep(magic.shell, builder.options, completion, value)
-                builder.remember(completion)
+        if completion is not None:
+            if not builder.options.bg:
+                _keep(magic.shell, builder.options, completion, value)
+            builder.remember(completion)
     return completion, value
 
 
