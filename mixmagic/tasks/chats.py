@@ -164,18 +164,11 @@ class Chats:
         with lazy.lock:  # so that no fork happens in between
             exchanges = self._chats.get(name, ())
             at = len(exchanges) if instead_of is None else _index(exchanges, instead_of)
-            if at < len(exchanges):
-                self._chats = {
-                    **self._chats,
-                    name: (*exchanges[:at], new, *exchanges[at + 1 :]),
-                }
-                return new
-            start, end = _span_of(exchanges, cell)
-            same_run = (exchange for exchange in exchanges[start:end] if exchange.cell == cell)
-            self._chats = {
-                **self._chats,
-                name: _bounded((*exchanges[:start], *same_run, new, *exchanges[end:])),
-            }
+            start, end = (at, at + 1) if at < len(exchanges) else _span_of(exchanges, cell)
+            replaced = exchanges[start:end]
+            kept = [each for each in replaced if each.cell == cell and instead_of is None]
+            changed = _bounded((*exchanges[:start], *kept, new, *exchanges[end:]))
+            self._chats = {**self._chats, name: changed}
         return new
 
     def forget(self, name: str) -> int:
