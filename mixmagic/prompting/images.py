@@ -70,8 +70,10 @@ def encoded(source: bytes | PIL.Image.Image, name: str) -> Encoded:
     except MixmagicError:
         raise
     except Exception as error:  # noqa: BLE001  # a damaged file may raise anything
+        unknown = isinstance(error, lazy.load("PIL").UnidentifiedImageError)
+        reason = "it is damaged" if unknown else one_line(error, 120)
         raise BadArguments(
-            f"`{name}` is an image that cannot be read: {one_line(error, 120)}.",
+            f"`{name}` is an image that cannot be read: {reason}.",
             "Save it again as PNG or JPEG.",
         ) from None
     return Encoded(image, before if max(before) > LONGEST_SIDE else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +10,7 @@ from mixmagic.core.params import Prompt
 from mixmagic.core.values import Image, Message, Part, Text
 from mixmagic.errors import BadArguments
 from mixmagic.prompting.images import LONGEST_SIDE, MOST_BYTES, encoded
-from mixmagic.prompting.present.media import images
+from mixmagic.prompting.present.media import from_data_url, images
 
 _FORMS = (
     'Write a text, an image such as a figure, {"type": "text", "text": "…"} or'
@@ -83,12 +82,8 @@ def _of_url(value: Any) -> Image:
             f"The detail of an image cannot be {detail!r:.40}: mixmagic sends images as they are.",
             "Leave it out; to spend fewer tokens, scale the image down.",
         )
-    head, comma, data = url.partition(",") if isinstance(url, str) else ("", "", "")
-    if comma and head.startswith("data:image/") and head.endswith(";base64"):
-        try:
-            return encoded(base64.b64decode(data), "image_url").image
-        except ValueError:
-            pass
+    if isinstance(url, str) and (data := from_data_url(url)):
+        return encoded(data, "image_url").image
     raise BadArguments(
         f"An image cannot be {url!r:.60}.",
         "mixmagic fetches nothing from the web: give the image itself, its bytes, its path as a"

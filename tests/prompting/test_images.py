@@ -164,3 +164,9 @@ def test_a_damaged_file_is_refused_in_two_lines(form, part):
 def test_other_files_are_never_decoded(data):
     with pytest.raises(BadArguments, match="neither PNG, JPEG, GIF nor WebP"):
         encoded(data, "x")
+
+
+def test_a_damaged_file_is_said_to_be_damaged():
+    with pytest.raises(BadArguments) as caught:
+        encoded(b"\x89PNG\r\n\x1a\n", "x")
+    assert caught.value.message == "`x` is an image that cannot be read: it is damaged."

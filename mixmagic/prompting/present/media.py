@@ -41,10 +41,10 @@ def images(value: Any, name: str) -> list[Encoded] | None:
     An image is: a figure of matplotlib, seaborn, plotly or altair; axes, or an array of axes, which
     mean their whole figure; an image of Pillow; the `Image` of IPython, unless it is a mere URL, or
     of ipywidgets; an array of pixels; any object that a notebook shows as a PNG or JPEG; the bytes
-    of a PNG, JPEG, GIF or WebP file, and a text or `Path` that names one; a list of images. An
-    array of pixels has at least 16 rows and 16 columns of `uint8`, with one, 3 or 4 values a pixel,
-    or of floats from 0 to 1 with 3 or 4; a gray one of zeros and ones alone, or longer than 20
-    times its width, is data.
+    of a PNG, JPEG, GIF or WebP file, a `data:` URL of one, and a text or `Path` that names one; a
+    list of images. An array of pixels has at least 16 rows and 16 columns of `uint8`, with one, 3
+    or 4 values a pixel, or of floats from 0 to 1 with 3 or 4; a gray one of zeros and ones alone,
+    or longer than 20 times its width, is data.
 
     Args:
         value: Anything.
@@ -86,6 +86,18 @@ def shown_by(method: Callable[..., Any], **options: Any) -> Any:
     return result[0] if isinstance(result, tuple) and result else result
 
 
+def from_data_url(url: str) -> bytes | None:
+    """Return the image in a URL such as `data:image/png;base64,…`; `None` in all other texts."""
+    head, _, data = url.partition(",")
+    if not (head.startswith("data:image/") and head.endswith(";base64")):
+        return None
+    try:
+        image = base64.b64decode(data, validate=True)
+    except ValueError:
+        return None
+    return image if image_type(image) else None
+
+
 def from_bundle(bundle: object) -> bytes | None:
     """Return the image in a MIME bundle; `None` if there is none."""
     for type_ in _TYPES if isinstance(bundle, dict) else ():
@@ -99,6 +111,8 @@ def _load(value: Any, name: str) -> Load | None:
     if isinstance(value, bytes | bytearray | memoryview | io.BytesIO):
         data = value.getvalue() if isinstance(value, io.BytesIO) else bytes(value)
         return (lambda: data) if image_type(data) else None
+    if issubclass(type(value), str) and (embedded := from_data_url(value)):
+        return lambda: embedded
     if isinstance(value, str | PurePath):
         return _file(value)
     if is_a(value, "PIL.Image", "Image"):
