@@ -164,9 +164,10 @@ class Chats:
         with lazy.lock:  # so that no fork happens in between
             exchanges = self._chats.get(name, ())
             at = len(exchanges) if instead_of is None else _index(exchanges, instead_of)
-            start, end = (at, at + 1) if at < len(exchanges) else _span_of(exchanges, cell)
-            replaced = exchanges[start:end]
-            kept = [each for each in replaced if each.cell == cell and instead_of is None]
+            start, end, kept = at, at + 1, list[Exchange]()
+            if at == len(exchanges):
+                start, end = _span_of(exchanges, cell)
+                kept = [each for each in exchanges[start:end] if each.cell == cell]
             changed = _bounded((*exchanges[:start], *kept, new, *exchanges[end:]))
             self._chats = {**self._chats, name: changed}
         return new

@@ -80,6 +80,17 @@ def test_a_cell_that_asks_more_than_once_continues_itself_and_is_replaced_as_a_w
     assert asked(chats) == ["one", "new 1", "new 2", "new 3", "last"]
 
 
+def test_an_exchange_is_replaced_alone_or_its_cell_continues_if_it_is_gone():
+    chats, cell = told(Chats(), ("a", "1"), ("b", "1"), ("c", "2")), Cell("1", "1")
+    first, second, _ = chats.exchanges("trip")
+    assert chats.add("trip", cell, "d", answer("D"), instead_of=first)
+    assert asked(chats) == ["d", "b", "c"]
+    assert chats.add("trip", cell, "e", answer("E"), instead_of=second)
+    assert asked(chats) == ["d", "e", "c"]
+    assert chats.add("trip", cell, "f", answer("F"), instead_of=first)
+    assert asked(chats) == ["d", "e", "f", "c"]
+
+
 def test_without_a_cell_everything_is_added_at_the_end():
     chats = told(Chats(), ("one", None), ("one", None), ("two", "a"), ("one", None))
     assert asked(chats) == ["one", "one", "two", "one"]
