@@ -243,9 +243,11 @@ def test_a_figure_whose_library_cannot_draw_is_refused_with_what_to_do(monkeypat
     plotly.BaseFigure = BaseFigure
     monkeypatch.setitem(sys.modules, "plotly.basedatatypes", plotly)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(BadArguments, match="No module named 'kaleido'") as caught:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(BadArguments, match="kaleido") as caught:
         images(BaseFigure(), "x")
     assert "Run pip install kaleido" in caught.value.hint
+    monkeypatch.delitem(sys.modules, "kaleido")
     (tmp_path / "kaleido.py").touch()
     importlib.invalidate_caches()
     with pytest.raises(BadArguments, match="no browser") as caught:
