@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from mixmagic.display.spend import Spend
     from mixmagic.sessions import Session, session
     from mixmagic.store.ledger.spend import By, Period
+    from mixmagic.tasks.bulk import Job, OnError, Repeats
 
 __version__ = "0.1.0"
+# Without `map`: `from mixmagic import *` must not replace Python's own.
 __all__ = [
     "Completion",
     "Delta",
@@ -67,7 +69,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "map"])
 
 
 @listed
@@ -175,6 +177,68 @@ async def astream(prompt: Prompt, **params: Unpack[Parameters]) -> AsyncGenerato
     async with aclosing(made) as pieces:
         async for piece in pieces:
             yield piece
+
+
+@listed
+def map(  # noqa: A001  # the name that every library has for it
+    rows: Any,
+    prompt: str,
+    *,
+    name: str = "",
+    in_flight: int = 64,
+    repeats: Repeats = "once",
+    on_error: OnError = "keep",
+    wait: bool = True,
+    **params: Unpack[Parameters],
+) -> Job:
+    """Ask a prompt about each row of a table, and show the progress.
+
+    Equal rows are asked once, and each answer is stored as soon as it is there. After a stop, an
+    error or a restart, the same call pays for no finished row again.
+
+    Args:
+        rows: A pandas Series or DataFrame, or a list of texts or dicts.
+        prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
+        name: The job's name, for `%mixmagic jobs`; made of the prompt if empty.
+        in_flight: Calls at the same time.
+        repeats: `once` asks equal rows once, `ask` asks each of them: for samples.
+        on_error: `keep` goes on after a row that fails, `raise` stops.
+        wait: False to return at once; an interrupt does not stop the job then, `job.stop()` does.
+        **params: As for `ask`; `budget` is what the job may cost in all its runs, and `schema` may
+            also be a pydantic model, a dataclass or a TypedDict.
+
+    Returns:
+        The job: `result()` has the answers in the order and the kind of the rows, `errors` the rows
+        that failed, `progress` the counts and the cost.
+
+    Raises:
+        errors.BadArguments: The rows cannot be read, or the prompt names no column.
+        errors.Stopped: Ctrl-C; what was received is kept, and the same call goes on.
+        errors.MixmagicError: No row can be asked, or an error ended the job.
+
+    Example:
+        >>> job = mixmagic.map(df["review"], "Positive or negative? {{ text }}", model="local")
+        >>> df["label"] = job.result()
+    """
+    from mixmagic.core import lazy
+    from mixmagic.sessions import session
+
+    current = session()
+    job = lazy.load("mixmagic.tasks.bulk").prepare(
+        current,
+        current.journal,
+        rows,
+        prompt,
+        name=name,
+        in_flight=in_flight,
+        repeats=repeats,
+        on_error=on_error,
+        background=not wait,
+        params=params,
+    )
+    jobs = lazy.load("mixmagic.display.jobs")
+    followed: Job = jobs.follow(job) if wait else jobs.start(job)
+    return followed
 
 
 @overload

@@ -212,9 +212,9 @@ class Session(Defaults):
         Example:
             >>> session.map(["Great!", "Bad."], "Positive? {{ text }}", model="local").result()
         """
-        from mixmagic.tasks.bulk import begin
+        from mixmagic.tasks.bulk import prepare
 
-        return begin(
+        job = prepare(
             self,
             self.journal,
             rows,
@@ -227,6 +227,8 @@ class Session(Defaults):
             variables=variables,
             params=dict(params),
         )
+        job.start()
+        return job
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None

@@ -41,7 +41,7 @@ def test_public_names():
         "stopped",
         "stream",
     ]
-    assert dir(mixmagic) == sorted([*mixmagic.__all__, "__version__"])
+    assert dir(mixmagic) == sorted([*mixmagic.__all__, "__version__", "map"])
 
 
 @pytest.mark.parametrize("name", mixmagic.__all__)
@@ -53,6 +53,12 @@ def test_every_name_is_there_at_first_use(name):
 @pytest.mark.parametrize("name", mixmagic.__all__)
 def test_every_name_is_documented(name):
     assert getattr(mixmagic, name).__doc__
+
+
+def test_map_is_there_and_no_star_import_replaces_pythons_own():
+    assert fresh("import mixmagic; print(mixmagic.map.__module__)") == "mixmagic"
+    assert fresh("from mixmagic import *; print(map.__module__)") == "builtins"
+    assert mixmagic.map.__doc__
 
 
 def test_other_names_are_not():

@@ -30,7 +30,7 @@ class BackgroundRenderer(SegmentsRenderer):
 
     def __init__(self, shell: Any, form: Format, progress: str) -> None:
         super().__init__(form)
-        self._update = _updater(shell, _progress_bundle(progress))
+        self._update = updater(shell, _progress_bundle(progress))
 
     def _begin(self) -> None:
         super()._begin()
@@ -87,7 +87,7 @@ def _joined(bundles: Sequence[Bundle]) -> Bundle:
     return {mime: "\n\n".join(bundle[mime] for bundle in bundles) for mime in common}
 
 
-def _updater(shell: Any, first: Bundle) -> Callable[[Bundle], None]:
+def updater(shell: Any, first: Bundle) -> Callable[[Bundle], None]:
     """Display an output; return a function that updates it, whatever cell runs meanwhile.
 
     The update belongs to the cell that runs now: `%%capture` or an output widget in another cell

@@ -264,21 +264,21 @@ def renderer(
                 return rich_terminal.RichRenderer()
         return TerminalRenderer()
     if live is None:
-        live = _is_watched(kernel) and not _starts_in_console()
-    return NotebookRenderer(form) if live and not _captured(shell) else SingleOutputRenderer(form)
+        live = is_watched(kernel) and not starts_in_console()
+    return NotebookRenderer(form) if live and not captured(shell) else SingleOutputRenderer(form)
 
 
 def updates_are_seen(shell: Any, view: Renderer) -> bool:
     """Return True if a person sees what happens to an output after its cell has ended."""
-    return isinstance(view, NotebookRenderer) and _is_watched(shell.kernel)
+    return isinstance(view, NotebookRenderer) and is_watched(shell.kernel)
 
 
-def _is_watched(kernel: Any) -> bool:
+def is_watched(kernel: Any) -> bool:
     """Return False under nbclient, nbconvert, nbval and papermill: they do not allow input()."""
     return bool(getattr(kernel, "_allow_stdin", True))
 
 
-def _captured(shell: Any) -> bool:
+def captured(shell: Any) -> bool:
     """Return True if outputs go to a place that no update reaches.
 
     That is `%%capture` and the like, a widget's callback, and an Output widget (also the one of
@@ -299,7 +299,7 @@ def _captured(shell: Any) -> bool:
 
 
 @functools.cache
-def _starts_in_console() -> bool:
+def starts_in_console() -> bool:
     """Return True if one of Jupyter's consoles started this kernel: they show no updates."""
     psutil = lazy.load("psutil")
     try:

@@ -117,7 +117,7 @@ class Options:
             )
 
 
-def begin(
+def prepare(
     session: Asker,
     journal: Journal,
     rows: Any,
@@ -127,11 +127,11 @@ def begin(
     variables: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Job:
-    """Begin a job: see `Session.map`.
+    """Return a job, which `start` begins: see `Session.map`.
 
     Raises:
         BadArguments: The rows cannot be read, or the prompt names no column.
-        MixmagicError: No row can be asked.
+        UnknownModel: No catalog row has this name.
     """
     given = {name: value for name, value in params.items() if value is not None}
     budget, schema = given.pop("budget", None), given.pop("schema", None)
@@ -151,9 +151,7 @@ def begin(
         context=model.context,
         answer=given.get("max_tokens"),
     )
-    job = Job(session, journal, table_, filled, chosen)
-    job.start()
-    return job
+    return Job(session, journal, table_, filled, chosen)
 
 
 class _Task(NamedTuple):
@@ -335,7 +333,13 @@ class Job:
                 done / max(seconds, 1e-9) if self._ended or not rate else rate,
                 seconds,
                 self._calls.limit,
+                self._calls.unpriced,
             )
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that ended the job, which `result` raises; `None` if there is none."""
+        return self._raised
 
     # Reading the rows.
 

@@ -65,6 +65,7 @@ class JournaledCalls:
     Attributes:
         asked: Calls that were answered.
         cost: US dollars that the calls have cost, as far as that is known.
+        unpriced: Calls whose price is not known.
         limit: The `max_tokens` inferred from the first answers; `None` if there is none.
 
     Example:
@@ -77,7 +78,7 @@ class JournaledCalls:
         self._stream, self._journal, self._setting = stream, journal, setting
         self._lock = threading.Lock()
         self._lengths: list[int] = []
-        self.asked, self.cost = 0, Decimal(0)
+        self.asked, self.unpriced, self.cost = 0, 0, Decimal(0)
         self.limit: int | None = None
 
     def answer(
@@ -164,9 +165,12 @@ class JournaledCalls:
         return replace(request, control=control)
 
     def _add_cost(self, answered: list[Completion]) -> None:
-        if answered and answered[-1].cost is not None:
+        if answered:
             with self._lock:
-                self.cost = exact_sum([self.cost, answered[-1].cost])
+                if (cost := answered[-1].cost) is None:
+                    self.unpriced += 1
+                else:
+                    self.cost = exact_sum([self.cost, cost])
 
     def _infer(self, completion: Completion) -> None:
         """Infer the limit of the other answers from the first ones: less needs to be reserved."""

@@ -124,6 +124,7 @@ class Progress:
         rate: Rows a second.
         seconds: Seconds since the run began.
         limit: The `max_tokens` inferred from the first answers; `None` if there is none.
+        unpriced: Calls whose price is not known.
     """
 
     rows: int | None
@@ -136,6 +137,7 @@ class Progress:
     rate: float
     seconds: float
     limit: int | None
+    unpriced: int = 0
 
     @property
     def left(self) -> int | None:

@@ -18,6 +18,7 @@ FUNCTIONS = [
     mixmagic.stream,
     mixmagic.aask,
     mixmagic.astream,
+    mixmagic.map,
     mixmagic.Session.ask,
     mixmagic.Session.request,
 ]
@@ -57,6 +58,7 @@ def test_a_kernel_completes_them(kernel):
         "mixmagic.stream(",
         "await mixmagic.aask(",
         "async for piece in mixmagic.astream(",
+        "mixmagic.map(",
         "session.ask(",
         "session.request(",
         "ask(",

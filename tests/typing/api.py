@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import assert_type
+from typing import Literal, assert_type
 
 import mixmagic
 
@@ -22,6 +22,14 @@ def streams() -> Iterator[str]:
     for piece in mixmagic.stream(conversation, max_tokens=5):
         assert_type(piece, mixmagic.Delta)
         yield str(piece)
+
+
+def maps() -> None:
+    job = mixmagic.map(["Great!"], "Positive? {{ text }}", model="local", in_flight=8, budget=2)
+    assert_type(job.state, Literal["running", "done", "paused", "stopped", "preview"])
+    assert_type(job.progress.cost, Decimal)
+    assert_type([error.row for error in job.errors], list[int])
+    mixmagic.map(["Great!"], "Positive? {{ text }}", repeats="often")  # type: ignore[arg-type]
 
 
 def parameters_are_typed(session: mixmagic.Session) -> None:

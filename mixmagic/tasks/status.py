@@ -1,0 +1,85 @@
+"""The progress of a job over many rows, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mixmagic.core.money import format_dollars
+from mixmagic.errors import counted
+from mixmagic.store.jobs import State
+from mixmagic.tasks.progress import Progress
+
+GOES_ON = "The same call goes on."
+
+
+def status_line(progress: Progress, state: State, reason: str = "") -> str:
+    """Return rows, rate, cost, failures and time left in one line, and the reason for a pause.
+
+    Example:
+        >>> status_line(job.progress, job.state)
+        '1,240 of 5,000 rows · 31 rows/s · $0.012 of about $0.050 · 3 failed · 2:01 left'
+    """
+    parts = [_rows(progress, state)]
+    if state == "running":
+        parts += [speed(progress.rate)] * bool(progress.rate)
+    parts += _cost(progress, state)
+    parts += [f"{progress.failed:,} failed"] * bool(progress.failed)
+    parts += [f"{progress.missing:,} without a value"] * bool(progress.missing)
+    parts += [f"{progress.reused:,} answered before"] * bool(progress.reused)
+    if state == "running" and progress.remaining is not None:
+        parts.append(f"{duration(progress.remaining)} left")
+    line = " · ".join(parts)
+    if state in ("paused", "stopped"):
+        line += f". {reason.rstrip('.')}. {GOES_ON}" if reason else f". {GOES_ON}"
+    return line
+
+
+def duration(seconds: float) -> str:
+    """Return minutes and seconds.
+
+    Example:
+        >>> duration(61), duration(3725)
+        ('1:01', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def speed(rate: float) -> str:
+    """Return rows a second, or seconds a row if that is more.
+
+    Example:
+        >>> speed(31.2), speed(0.4)
+        ('31 rows/s', '2.5 s/row')
+    """
+    if rate < 1:
+        return f"{1 / rate:.1f} s/row"
+    return f"{rate:,.0f} rows/s" if rate >= 10 else f"{rate:.1f} rows/s"
+
+
+def _rows(progress: Progress, state: State) -> str:
+    """Return the rows that are over, of all; and the time that they took at the end."""
+    done = f"{progress.done:,}"
+    if progress.rows is None:
+        rows = counted(progress.done, "row")
+    elif progress.done == progress.rows and state != "running":
+        rows = counted(progress.rows, "row")
+    else:
+        rows = f"{done} of {counted(progress.rows, 'row')}"
+    words = {"paused": "paused after ", "stopped": "stopped after "}
+    took = f" in {duration(progress.seconds)}" if state == "done" else ""
+    kept = ", which are kept" if state == "stopped" else ""
+    return f"{words.get(state, '')}{rows}{kept}{took}"
+
+
+def _cost(progress: Progress, state: State) -> Iterator[str]:
+    """Yield the cost of this run so far, and at its end; nothing if it is free."""
+    if progress.unpriced:
+        yield f"at least {format_dollars(progress.cost)}" if progress.cost else "price unknown"
+    elif progress.cost:
+        spent = format_dollars(progress.cost)
+        projected = progress.projected
+        if state == "running" and projected is not None:
+            spent += f" of about {format_dollars(projected)}"
+        yield spent
