@@ -17,8 +17,8 @@ from mixmagic.core import files
 from mixmagic.errors import BadArguments, counted
 
 if TYPE_CHECKING:
-    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
+    from mixmagic.text.table import Table
 
 
 def parser(prog: str) -> Parser:
@@ -92,7 +92,7 @@ def _export(session: Session, path: Path, *, force: bool) -> int:
 def _table(session: Session) -> Table:
     """Return the size of the cache and what it has saved."""
     from mixmagic.core.money import format_dollars
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     cache = session.cache
     found = cache.statistics()

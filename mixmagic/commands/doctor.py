@@ -11,8 +11,8 @@ from mixmagic.commands._parser import Parser
 from mixmagic.sessions import Session
 
 if TYPE_CHECKING:
-    from mixmagic.display.table import Table
     from mixmagic.tasks.doctor import Check
+    from mixmagic.text.table import Table
 
 
 def parser(prog: str) -> Parser:
@@ -34,7 +34,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
 
 def doctor_table(checks: Sequence[Check]) -> Table:
     """Return the table of the doctor's checks."""
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     return Table(
         ["", "check", "result"],

@@ -32,7 +32,7 @@ def parser(prog: str) -> Parser:
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """List past calls, or show one."""
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     history, text = session.history, " ".join(options.text)
     if options.show is not None:

@@ -13,7 +13,7 @@ from mixmagic.commands._parser import Parser, downloaded
 from mixmagic.sessions import Session
 
 if TYPE_CHECKING:
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
 _EMBEDDED = "local"
 
@@ -40,7 +40,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
 def _table(session: Session) -> Table:
     """Return the models on this machine, with their sizes."""
     from mixmagic.backends.local import hub, weights
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     embedded = weights.path(session.settings.cache_dir)
     rows = [(_EMBEDDED, embedded.stat().st_size)] if embedded.exists() else []

@@ -17,8 +17,8 @@ from mixmagic.errors import MixmagicError, counted
 
 if TYPE_CHECKING:
     from mixmagic.core.values import Model
-    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
+    from mixmagic.text.table import Table
 
 
 def parser(prog: str) -> Parser:

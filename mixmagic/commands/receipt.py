@@ -35,8 +35,8 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     """Show the table, or write it to a file."""
     from mixmagic.commands.record import cost_of
     from mixmagic.core.money import exact_sum, format_column, format_dollars
-    from mixmagic.display.table import Table
     from mixmagic.store.cassette import Cassette
+    from mixmagic.text.table import Table
 
     notebook = _notebooks.read(options.notebook)
     cassette = Cassette(_notebooks.cassette_of(notebook, options.notebook, options.cassette))

@@ -58,7 +58,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
 
 
 def _table(rows: list[_Row]) -> object:
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     now = time.monotonic()
     return Table(

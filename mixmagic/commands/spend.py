@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from mixmagic.catalog.offers import Calls
-    from mixmagic.display.table import Table
     from mixmagic.sessions import Session
+    from mixmagic.text.table import Table
 
 
 def parser(prog: str) -> Parser:
@@ -149,7 +149,7 @@ def _elsewhere(session: Session, period: str) -> Table:
     from mixmagic.catalog.offers import elsewhere
     from mixmagic.display.prices import elsewhere_table
     from mixmagic.display.spend import about, chosen_period
-    from mixmagic.display.table import Table
+    from mixmagic.text.table import Table
 
     calls = _calls(session, period)
     if not calls:
@@ -191,8 +191,8 @@ def _resolve(session: Session, words: list[str]) -> Table:
         StoreError: The ledger cannot be written.
     """
     from mixmagic.core.money import format_column, format_dollars
-    from mixmagic.display.table import Table
     from mixmagic.store.ledger.spend import lost
+    from mixmagic.text.table import Table
 
     caption = "Record a provider's bill: `spend --resolve NUMBER DOLLARS`."
     session.ledger.sweep_if_writable()

@@ -32,8 +32,8 @@ def parser(prog: str) -> Parser:
 
 def run(session: Session, options: Namespace, out: Out) -> None:
     """Show the templates; for a damaged one, what is wrong with it."""
-    from mixmagic.display.table import Table
     from mixmagic.prompting.templates import templates
+    from mixmagic.text.table import Table
 
     folder = session.settings.templates
     found = templates(folder)

@@ -16,10 +16,10 @@ from mixmagic.core.money import (
     to_nano,
 )
 from mixmagic.core.values import Request
-from mixmagic.display.table import Table
 from mixmagic.errors import counted
 from mixmagic.store.ledger.budgets import Balance
 from mixmagic.tasks.plan import Plan
+from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session

@@ -13,11 +13,11 @@ from mixmagic.calls import tokens
 from mixmagic.calls.completion import muted_html
 from mixmagic.core import files
 from mixmagic.core.terminal import encodable
-from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, StoreError
 from mixmagic.tasks.chats import Chats, Exchange
 from mixmagic.text.escape import plain
 from mixmagic.text.sanitize import sanitize
+from mixmagic.text.table import Table
 
 
 def chats_table(chats: Chats) -> Table:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.display.records import csv_text, frame
 from mixmagic.display.spend import about, chosen_period, path_of_notebook
-from mixmagic.display.table import Table
 from mixmagic.store.ledger import performance
+from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from mixmagic.core.servers import needs_key
 from mixmagic.core.values import Model, Provider
 from mixmagic.display.records import csv_text
 from mixmagic.display.spend import costs_with_total
-from mixmagic.display.table import Table, rates
 from mixmagic.errors import counted
+from mixmagic.text.table import Table, rates
 
 
 def models_table(models: Sequence[Model], default: Model | None, about: str = "") -> Table:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 from mixmagic.core.money import exact_sum, format_column, format_dollars
 from mixmagic.display.records import csv_text, frame, missing_package
-from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, counted, did_you_mean
 from mixmagic.store.ledger.spend import (
     MONEY,
@@ -26,6 +25,7 @@ from mixmagic.store.ledger.spend import (
     timeline,
     total,
 )
+from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from mixmagic.catalog.offers import Bill, Calls, Comparison, Offer, elsewhere, o
 from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
 from mixmagic.display.prices import elsewhere_table, models_table, prices_table
-from mixmagic.display.table import Table
 from mixmagic.errors import BadArguments, Stopped, UnknownModel
+from mixmagic.text.table import Table
 
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 ACME = Provider("acme", "Acme")

@@ -13,9 +13,9 @@ from mixmagic.core.money import Price
 from mixmagic.core.values import Model, Provider
 from mixmagic.display.prices import models_table
 from mixmagic.display.spend import spend_table
-from mixmagic.display.table import Table
 from mixmagic.store.ledger.spend import MONEY, Spent
 from mixmagic.tasks.doctor import Check
+from mixmagic.text.table import Table
 
 TOGETHER = Provider("together", "Together AI")
 OLLAMA = Provider("ollama", "Ollama", free=True)
