@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mixmagic.display.spend import Spend
     from mixmagic.sessions import Session, session
     from mixmagic.store.ledger.spend import By, Period
-    from mixmagic.tasks.bulk import Job, OnError, Repeats
+    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.job_options import OnError, Repeats
 
 __version__ = "0.1.0"
 # Without `map`: `from mixmagic import *` must not replace Python's own.

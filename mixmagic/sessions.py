@@ -32,11 +32,13 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.store.jobs import Journal
     from mixmagic.store.ledger.budgets import Balance, Limit
     from mixmagic.store.ledger.ledger import Ledger
-    from mixmagic.tasks.bulk import Job, OnError, Repeats
+    from mixmagic.tasks.bulk import Job
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.history import History
+    from mixmagic.tasks.job_options import OnError, Repeats
     from mixmagic.tasks.plan import Plan
+    from mixmagic.tasks.resume import Jobs
 
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
 _LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
@@ -409,6 +411,13 @@ class Session(Defaults):
         from mixmagic.store.jobs import Journal
 
         return Journal(self.settings.data_dir)
+
+    @cached
+    def jobs(self) -> Jobs:
+        """The last jobs over many rows that were begun here."""
+        from mixmagic.tasks.resume import Jobs
+
+        return Jobs(self, self.journal)
 
     @cached
     def calls(self) -> Calls:

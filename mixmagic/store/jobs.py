@@ -19,6 +19,7 @@ from mixmagic.calls import codec
 from mixmagic.calls.completion import Completion
 from mixmagic.core.money import from_nano, to_nano
 from mixmagic.errors import BadArguments, StoreBusy
+from mixmagic.store.ledger.processes import has_exited, own_process_id
 from mixmagic.store.sqlite.database import Database
 
 State = Literal["running", "done", "paused", "stopped", "preview"]
@@ -37,6 +38,7 @@ _MIGRATIONS = (
         reason TEXT NOT NULL,
         rows INTEGER NOT NULL,
         failed INTEGER NOT NULL,
+        process TEXT NOT NULL, -- of the last run
         created REAL NOT NULL, -- seconds since 1970
         used REAL NOT NULL -- likewise
     );
@@ -64,10 +66,10 @@ class JobRecord:
         name: The name that the user gave, or one made of the prompt.
         model: The name of the model that was asked for.
         prompt: The prompt, with its expressions.
-        options: Parameters, system prompt and schema, as JSON.
+        options: All that another process needs to go on with it, as JSON: `tasks.resume.recipe`.
         source: The rows in words, such as `reviews.csv`.
         state: `running`, `done`, `paused`, `stopped` or `preview`.
-        reason: Why it paused; empty if it did not.
+        reason: Why it paused or stopped; empty if the user stopped it.
         rows: Rows in all.
         failed: Rows without an answer because of an error, in the last run.
         answers: Answers in the journal.
@@ -139,11 +141,14 @@ class Journal:
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (fingerprint, name, model, prompt, options, source, state,"
-                " reason, rows, failed, created, used) VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?)"
-                " ON CONFLICT (fingerprint) DO UPDATE SET source = excluded.source,"
-                " state = excluded.state, reason = '', rows = excluded.rows, used = excluded.used",
+                " reason, rows, failed, process, created, used)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?, ?)"
+                " ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name,"
+                " options = excluded.options, source = excluded.source, state = excluded.state,"
+                " reason = '', rows = excluded.rows, process = excluded.process,"
+                " used = excluded.used",
                 (fingerprint, name, model, prompt, codec.dumps(options), source, state,
-                 rows or 0, now, now),
+                 rows or 0, own_process_id(), now, now),
             )  # fmt: skip
             query = "SELECT id FROM jobs WHERE fingerprint = ?"
             (number,) = connection.execute(query, (fingerprint,)).fetchone()
@@ -204,7 +209,7 @@ class Journal:
         """
         rows = self.database.rows(
             "SELECT id, name, model, prompt, options, source, state, reason, rows, failed,"
-            " (SELECT COUNT(*) FROM answers WHERE job = id) AS answers,"
+            " process, (SELECT COUNT(*) FROM answers WHERE job = id) AS answers,"
             " (SELECT COALESCE(SUM(cost_nanodollars), 0) FROM answers WHERE job = id) AS cost,"
             " created, used FROM jobs ORDER BY used DESC"
         )
@@ -258,4 +263,7 @@ class Journal:
 
 def _record(row: dict[str, Any]) -> JobRecord:
     options, cost = json.loads(row.pop("options")), from_nano(row.pop("cost"))
+    process = row.pop("process")
+    if row["state"] == "running" and has_exited(process):
+        row |= {"state": "stopped", "reason": "its process has ended"}
     return JobRecord(**row, options=options, cost=cost)

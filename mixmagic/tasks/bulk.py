@@ -11,20 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Protocol, Unpack, get_args
+from typing import Any, NamedTuple
 
 from mixmagic.calls import codec
 from mixmagic.calls.pool import Pool
 from mixmagic.core.cancel import Stop
 from mixmagic.core.control import Background
-from mixmagic.core.keywords import Parameters
 from mixmagic.core.money import Budget, parse_dollars
-from mixmagic.core.params import Prompt
-from mixmagic.core.values import Message, Model, Request, Stream
+from mixmagic.core.values import Message, Request
 from mixmagic.errors import (
-    BadArguments,
     BudgetExceeded,
     KeyRejected,
     MissingKey,
@@ -38,12 +35,11 @@ from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
 from mixmagic.structured.attempts import with_schema
 from mixmagic.structured.schema import Schema
+from mixmagic.tasks.job_options import Asker, Options
 from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
 from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
+from mixmagic.tasks.resume import recipe
 from mixmagic.tasks.tables import Table, table
-
-Repeats = Literal["once", "ask"]
-OnError = Literal["keep", "raise"]
 
 # Rows that are read, filled in and looked up in the journal together.
 _CHUNK = 64
@@ -55,66 +51,6 @@ _IN_A_ROW = 32
 _STOPPING = 2.0  # seconds in which the calls of a job that is stopped should end
 _NAME = 40  # characters of a job's name, if the user gives none
 _OPEN, _ANSWERED, _MISSING, _FAILED = range(4)  # states of a row
-
-
-class Asker(Protocol):
-    """The part of a session that a job needs."""
-
-    @property
-    def stream(self) -> Stream:
-        """The function that makes a call."""
-
-    def request(
-        self, prompt: Prompt, *, stream: bool = True, **params: Unpack[Parameters]
-    ) -> Request:
-        """Return a checked request."""
-
-    def asked_name(self, model: str | None = None) -> tuple[str, str]:
-        """Return the name of the model that a call asks for, and why."""
-
-    def named(self, name: str) -> Model:
-        """Return the first catalog row of a name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of a job.
-
-    Attributes:
-        params: Parameters of each call, as for `Session.request`.
-        schema: The schema of each answer; `None` for a text.
-        in_flight: Calls at the same time.
-        repeats: `once` to ask equal rows once, `ask` to ask each of them: for samples.
-        on_error: `keep` to go on after a row that fails, `raise` to stop.
-        budget: US dollars that the job may cost in all its runs; `None` for the usual budgets.
-        background: True if an interrupt must not stop it.
-        name: The name for `%mixmagic jobs`; made of the prompt if empty.
-
-    Raises:
-        BadArguments: An option is not valid.
-    """
-
-    params: Mapping[str, Any] = field(default_factory=dict)
-    schema: Schema | None = None
-    in_flight: int = 64
-    repeats: Repeats = "once"
-    on_error: OnError = "keep"
-    budget: Decimal | None = None
-    background: bool = False
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        choices = {"repeats": get_args(Repeats), "on_error": get_args(OnError)}
-        for option, known in choices.items():
-            if (value := getattr(self, option)) not in known:
-                raise BadArguments(
-                    f"{option} cannot be {value!r:.40}.", f"It is {' or '.join(known)}."
-                )
-        if type(self.in_flight) is not int or not 0 < self.in_flight <= 1024:
-            raise BadArguments(
-                f"in_flight cannot be {self.in_flight!r:.40}.",
-                "It is a number of calls, from 1 to 1,024.",
-            )
 
 
 def prepare(
@@ -135,13 +71,11 @@ def prepare(
     """
     given = {name: value for name, value in params.items() if value is not None}
     budget, schema = given.pop("budget", None), given.pop("schema", None)
-    name = getattr(schema, "__name__", "schema")
-    chosen = Options(
-        given,
-        None if schema is None else Schema.of(schema, name),
-        budget=None if budget is None else parse_dollars(budget),
-        **options,
-    )
+    if schema is not None and not isinstance(schema, Schema):
+        schema = Schema.of(schema, getattr(schema, "__name__", "schema"))
+    budget = None if budget is None else parse_dollars(budget)
+    again = recipe(session, rows, given, options, schema=schema, budget=budget)
+    chosen = Options(given, schema, budget=budget, recipe=again, **options)
     table_ = table(rows)
     model = session.named(session.asked_name(given.get("model"))[0])
     filled = RowPrompt(
@@ -230,9 +164,10 @@ class Job:
             model=self._model,
             prompt=self._prompt.text,
             source=self._table.described,
-            options={"params": dict(options.params)},
+            options=options.recipe,
             rows=self._table.length,
         )
+        self._session.jobs.add(self)
         pool: Pool[_Task] = Pool(self._next, self._do, self._finish, options.in_flight)
         budget = options.budget
         away = options.background
@@ -256,6 +191,15 @@ class Job:
             self._finish()
             raise self._raised
         pool.start()
+
+    def again(self, budget: Decimal | None = None) -> Job:
+        """Return the next run of this job, which has not begun: it asks what has no answer yet.
+
+        Args:
+            budget: US dollars that the job may cost in all its runs; as before if `None`.
+        """
+        options = replace(self._options, budget=budget or self._options.budget, background=False)
+        return Job(self._session, self._journal, self._table, self._prompt, options)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, for so many seconds; return True if it is.

@@ -1,0 +1,86 @@
+"""The options of a job over many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
+
+from mixmagic.core.keywords import Parameters
+from mixmagic.core.params import Prompt
+from mixmagic.core.values import Model, Request, Stream
+from mixmagic.errors import BadArguments
+from mixmagic.structured.schema import Schema
+
+if TYPE_CHECKING:
+    from mixmagic.tasks.resume import Jobs
+
+Repeats = Literal["once", "ask"]
+OnError = Literal["keep", "raise"]
+
+
+class Asker(Protocol):
+    """The part of a session that a job needs."""
+
+    @property
+    def stream(self) -> Stream:
+        """The function that makes a call."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """The last jobs that were begun here."""
+
+    def request(
+        self, prompt: Prompt, *, stream: bool = True, **params: Unpack[Parameters]
+    ) -> Request:
+        """Return a checked request."""
+
+    def asked_name(self, model: str | None = None) -> tuple[str, str]:
+        """Return the name of the model that a call asks for, and why."""
+
+    def named(self, name: str) -> Model:
+        """Return the first catalog row of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a job.
+
+    Attributes:
+        params: Parameters of each call, as for `Session.request`.
+        schema: The schema of each answer; `None` for a text.
+        in_flight: Calls at the same time.
+        repeats: `once` to ask equal rows once, `ask` to ask each of them: for samples.
+        on_error: `keep` to go on after a row that fails, `raise` to stop.
+        budget: US dollars that the job may cost in all its runs; `None` for the usual budgets.
+        background: True if an interrupt must not stop it.
+        name: The name for `%mixmagic jobs`; made of the prompt if empty.
+        recipe: What another process needs to go on with it, as JSON.
+
+    Raises:
+        BadArguments: An option is not valid.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
+    in_flight: int = 64
+    repeats: Repeats = "once"
+    on_error: OnError = "keep"
+    budget: Decimal | None = None
+    background: bool = False
+    name: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        choices = {"repeats": get_args(Repeats), "on_error": get_args(OnError)}
+        for option, known in choices.items():
+            if (value := getattr(self, option)) not in known:
+                raise BadArguments(
+                    f"{option} cannot be {value!r:.40}.", f"It is {' or '.join(known)}."
+                )
+        if type(self.in_flight) is not int or not 0 < self.in_flight <= 1024:
+            raise BadArguments(
+                f"in_flight cannot be {self.in_flight!r:.40}.",
+                "It is a number of calls, from 1 to 1,024.",
+            )
