@@ -6,6 +6,7 @@ A job can end at any moment, by a stop, a budget or a kill: the same call goes o
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections import Counter
@@ -39,6 +40,7 @@ from mixmagic.tasks.job_options import Asker, Options
 from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
 from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
 from mixmagic.tasks.resume import recipe
+from mixmagic.tasks.shown import job_table
 from mixmagic.tasks.tables import Table, table
 
 # Rows that are read, filled in and looked up in the journal together.
@@ -108,6 +110,7 @@ class Job:
 
     Attributes:
         name: Its name.
+        model: The name of the model that is asked.
         number: Its number in the journal.
         state: `running`, `done`, `paused` (it goes on when it is called again) or `stopped`.
         reason: Why it paused or stopped, in one line.
@@ -126,7 +129,7 @@ class Job:
         self._session, self._journal, self._table = session, journal, table
         self._prompt, self._options = prompt, options
         probe = self._request("x")
-        self._model = probe.asked
+        self.model = probe.asked
         self.name = options.name or " ".join(prompt.text.split())[:_NAME]
         whole = codec.dumps([key_of(probe).hex(), prompt.text])
         self.fingerprint = hashlib.blake2b(whole.encode(), digest_size=_KEY).digest()
@@ -161,7 +164,7 @@ class Job:
         self.number = journal.begin(
             self.fingerprint,
             name=self.name,
-            model=self._model,
+            model=self.model,
             prompt=self._prompt.text,
             source=self._table.described,
             options=options.recipe,
@@ -249,6 +252,24 @@ class Job:
             yield self._values.get(key) if state == _ANSWERED else None
         for _ in range((self._table.length or 0) - len(self._states)):
             yield None
+
+    def first(self, count: int = 5) -> list[tuple[Mapping[str, Any], Any]]:
+        """Return the first rows, with the columns that the prompt uses, and their answers."""
+        rows = self._table.rows(self._prompt.used)
+        return list(itertools.islice(zip(rows, self.values(), strict=False), count))
+
+    @property
+    def fields(self) -> list[str] | None:
+        """The names of the results' columns; `None` if there is one, without a schema."""
+        schema = self._options.schema
+        fields = None if schema is None else fields_of(schema)
+        return None if fields is None else list(fields)
+
+    def __repr__(self) -> str:
+        return str(job_table(self))
+
+    def _repr_html_(self) -> str:
+        return job_table(self)._repr_mimebundle_()["text/html"]  # IPython's name
 
     @property
     def errors(self) -> Errors:

@@ -21,7 +21,7 @@ def status_line(progress: Progress, state: State, reason: str = "") -> str:
     """
     parts = [_rows(progress, state)]
     if state == "running":
-        parts += [speed(progress.rate)] * bool(progress.rate)
+        parts += [speed(progress.rate)] if progress.rate else []
     parts += _cost(progress, state)
     parts += [f"{progress.failed:,} failed"] * bool(progress.failed)
     parts += [f"{progress.missing:,} without a value"] * bool(progress.missing)
@@ -35,12 +35,14 @@ def status_line(progress: Progress, state: State, reason: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return minutes and seconds.
+    """Return seconds, or minutes and seconds.
 
     Example:
-        >>> duration(61), duration(3725)
-        ('1:01', '1:02:05')
+        >>> duration(2.34), duration(61), duration(3725)
+        ('2.3 s', '1:01', '1:02:05')
     """
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
