@@ -214,11 +214,13 @@ class Session(Defaults):
         Example:
             >>> session.map(["Great!", "Bad."], "Positive? {{ text }}", model="local").result()
         """
+        from mixmagic.store.jobs import Journal
         from mixmagic.tasks.bulk import prepare
 
+        recorded = self.player.in_use(self.settings)  # then the cassette alone has the answers
         job = prepare(
             self,
-            self.journal,
+            Journal.temporary() if recorded else self.journal,
             rows,
             prompt,
             name=name,

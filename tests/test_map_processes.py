@@ -37,7 +37,7 @@ texts = pd.Series(texts, index=range(10, 10 + rows))
 print("ready", flush=True)
 sys.stdin.readline()
 job = session().map(texts, "Row {{ text }}", model="8x7b", **options)
-found = job.result()
+found = job.result(timeout=100)
 print(json.dumps({
     "state": job.state,
     "reason": job.reason,
@@ -254,7 +254,7 @@ def test_a_kill_between_two_writes_loses_nothing(together, home, moment, monkeyp
 
 WAIT = """
 try:
-    found = job.result()
+    found = job.result(timeout=100)
 except mixmagic.errors.Stopped as stopped:
     print(stopped)
     sys.exit()
@@ -274,7 +274,7 @@ def test_ctrl_c_ends_all_calls_at_once_and_keeps_what_was_answered(together, hom
 
     provider = Provider()
     together.plan = [answer]
-    code = MAP.replace("found = job.result()", WAIT)
+    code = MAP.replace("found = job.result(timeout=100)", WAIT)
     with subprocess.Popen(
         [sys.executable, "-c", code, "1000", "1000", "{}"],
         stdin=subprocess.PIPE,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from mixmagic.calls import codec
 from mixmagic.calls.completion import Completion
@@ -119,6 +122,14 @@ class Journal:
         )
         # Answers that are not in the file yet, by key: the next transaction writes all of them.
         self._pending: dict[bytes, tuple[int, int | None, str]] = {}
+
+    @classmethod
+    def temporary(cls) -> Self:
+        """Return a journal that is deleted with its last reference: for recorded notebooks."""
+        folder = tempfile.mkdtemp(prefix="mixmagic-")
+        journal = cls(Path(folder))
+        weakref.finalize(journal, shutil.rmtree, folder, ignore_errors=True)
+        return journal
 
     def begin(
         self,

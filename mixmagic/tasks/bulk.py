@@ -181,7 +181,7 @@ class Job:
             None if budget is None else Budget(budget, f"job-{self.fingerprint.hex()}"),
             Background(0, cell="map", stop=self._stop) if away else None,
             fresh=options.repeats == "ask",
-            infers=options.params.get("max_tokens") is None,
+            infers=options.params.get("max_tokens") is None and self._has_budget,
             pause=pool.pause,
         )
         self._calls = JournaledCalls(self._session.stream, journal, setting)
@@ -203,6 +203,10 @@ class Job:
         """
         options = replace(self._options, budget=budget or self._options.budget, background=False)
         return Job(self._session, self._journal, self._table, self._prompt, options)
+
+    @property
+    def _has_budget(self) -> bool:
+        return self._options.budget is not None or bool(self._session.limits())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, for so many seconds; return True if it is.
@@ -226,8 +230,11 @@ class Job:
         self._end("stopped", "")
         self._stop.set()
 
-    def result(self) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         """Return the answers, in the order and the kind of the rows; wait for them if need be.
+
+        Args:
+            timeout: Seconds to wait; no limit if `None`.
 
         Returns:
             For a Series or a DataFrame, a Series with the same index, or a DataFrame with a column
@@ -237,8 +244,10 @@ class Job:
         Raises:
             MixmagicError: The error that ended the job.
             Stopped: Ctrl-C, which stops the job.
+            TimeoutError: It is not over yet.
         """
-        self.wait()
+        if not self.wait(timeout):
+            raise TimeoutError("The job is not over yet.")
         if self._raised is not None:
             raise self._raised
         schema = self._options.schema

@@ -11,6 +11,7 @@ from mixmagic.core.keywords import Parameters
 from mixmagic.core.params import Prompt
 from mixmagic.core.values import Model, Request, Stream
 from mixmagic.errors import BadArguments
+from mixmagic.store.ledger.budgets import Limit
 from mixmagic.structured.schema import Schema
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Asker(Protocol):
 
     def named(self, name: str) -> Model:
         """Return the first catalog row of a name."""
+
+    def limits(self) -> list[Limit]:
+        """Return the limits of what may be spent."""
 
 
 @dataclass(frozen=True, slots=True)

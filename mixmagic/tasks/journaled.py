@@ -18,7 +18,7 @@ from mixmagic.calls.collector import Collector
 from mixmagic.calls.completion import Completion
 from mixmagic.calls.running import outcome
 from mixmagic.core.cancel import Stop
-from mixmagic.core.control import Background
+from mixmagic.core.control import Background, Control
 from mixmagic.core.money import Budget, exact_sum
 from mixmagic.core.values import Request, Stream
 from mixmagic.errors import Stopped, UnreadableRecord
@@ -26,8 +26,8 @@ from mixmagic.store.jobs import Journal
 from mixmagic.structured.attempts import ask_again_if_needed
 from mixmagic.structured.schema import Schema
 
-# Answers that the limit of the others is inferred from, and its least.
-_FIRST, _LEAST = 50, 64
+# Answers that the limit of the others is inferred from, and its least; and the limit until then.
+_FIRST, _LEAST, _UNTIL_THEN = 50, 64, 1024
 _NOT_WHOLE = ("stopped", "broken off")
 
 
@@ -41,7 +41,8 @@ class Setting:
         budget: The job's own budget, of all its runs together.
         background: The job as a background cell, which no interrupt stops.
         fresh: True if no answer may come from the cache.
-        infers: True if the limit of the answers is inferred from the first ones.
+        infers: True if the limit of the answers is inferred from the first ones: budgets reserve
+            less for a call with a limit.
         pause: Context manager around the wait before a retry.
     """
 
@@ -99,7 +100,7 @@ class JournaledCalls:
         """
         if schema is None:
             completion = self._ask(key, request, known)
-            if completion.finish == "length" and self._setting.infers and self.limit is not None:
+            if completion.finish == "length" and self._setting.infers and known is None:
                 completion = self._ask(key, request, None, limited=False)
             return completion, completion.text.strip()
 
@@ -127,9 +128,10 @@ class JournaledCalls:
             if completion.finish not in _NOT_WHOLE:
                 self._journal.put(self._setting.job, key, completion)
 
-        request = self._controlled(request, keep)
-        if limited and self.limit is not None and self._setting.infers:
-            request = replace(request, params={**request.params, "max_tokens": self.limit})
+        self._set_control(request.control, keep)
+        if limited and self._setting.infers:
+            limit = self.limit or _UNTIL_THEN
+            request = replace(request, params={**request.params, "max_tokens": limit})
         collector = Collector(request)
         try:
             with closing(self._stream(request)) as deltas:
@@ -147,22 +149,14 @@ class JournaledCalls:
             self._infer(answered[-1])
         return answered[-1]
 
-    def _controlled(self, request: Request, keep: Callable[[Completion], None]) -> Request:
-        """Return a question with the settings of this call."""
+    def _set_control(self, control: Control, keep: Callable[[Completion], None]) -> None:
+        """Set the control of a call; its request was made for this call."""
         setting = self._setting
-        control = replace(
-            request.control,
-            stop=setting.stop,
-            budget=setting.budget,
-            job=str(setting.job),
-            tag="map",
-            cache="off" if setting.fresh else request.control.cache,
-            on_end=keep,
-            pause=setting.pause,
-            whole=True,
-            background=setting.background,
-        )
-        return replace(request, control=control)
+        control.stop, control.pause, control.on_end = setting.stop, setting.pause, keep
+        control.job, control.tag, control.whole = str(setting.job), "map", True
+        control.budget, control.background = setting.budget, setting.background
+        if setting.fresh:
+            control.cache = "off"
 
     def _add_cost(self, answered: list[Completion]) -> None:
         if answered:

@@ -38,7 +38,7 @@ def run(session, rows, prompt="Say {{ text }}", **options):
 def test_a_series_keeps_its_order_its_index_and_its_missing_values(session, echoing):
     texts = pd.Series(["b", None, "a", "b"], index=[7, 3, 9, 1], name="review")
     job = run(session, texts)
-    found = job.result()
+    found = job.result(timeout=100)
     assert list(found.index) == [7, 3, 9, 1]
     assert found.isna().tolist() == [False, True, False, False]
     assert found.dropna().tolist() == ["SAY B", "SAY A", "SAY B"]
@@ -51,22 +51,22 @@ def test_a_series_keeps_its_order_its_index_and_its_missing_values(session, echo
 def test_columns_are_names_in_the_prompt_and_a_list_gives_a_list(session, echoing):
     frame = pd.DataFrame({"title": ["x", "y"], "full name": ["Bo", "Al"], "n": [1, 2]})
     job = run(session, frame, "{{ title }} {{ row['full name'] }} {{ n + 1 }}")
-    assert job.result().tolist() == ["X BO 2", "Y AL 3"]
-    assert run(session, [{"a": "x"}, {"a": None}], "{{ a }}!").result() == ["X!", None]
+    assert job.result(timeout=100).tolist() == ["X BO 2", "Y AL 3"]
+    assert run(session, [{"a": "x"}, {"a": None}], "{{ a }}!").result(timeout=100) == ["X!", None]
 
 
 def test_equal_rows_are_asked_again_if_they_are_samples(session, echoing):
-    assert run(session, ["a", "a", "a"], repeats="ask").result() == ["SAY A"] * 3
+    assert run(session, ["a", "a", "a"], repeats="ask").result(timeout=100) == ["SAY A"] * 3
     assert asked(echoing) == {"Say a": 3}
-    assert run(session, ["a"] * 4, repeats="ask").result() == ["SAY A"] * 4
+    assert run(session, ["a"] * 4, repeats="ask").result(timeout=100) == ["SAY A"] * 4
     assert asked(echoing) == {"Say a": 4}, "three of them are in the journal"
 
 
 def test_the_same_call_asks_nothing_twice_and_a_new_row_only_itself(session, echoing):
-    run(session, ["a", "b"]).result()
-    assert run(session, ["c", "b", "a"]).result() == ["SAY C", "SAY B", "SAY A"]
+    run(session, ["a", "b"]).result(timeout=100)
+    assert run(session, ["c", "b", "a"]).result(timeout=100) == ["SAY C", "SAY B", "SAY A"]
     assert asked(echoing) == {"Say a": 1, "Say b": 1, "Say c": 1}
-    assert run(session, ["a"], "Shout {{ text }}").result() == ["SHOUT A"]
+    assert run(session, ["a"], "Shout {{ text }}").result(timeout=100) == ["SHOUT A"]
     assert sum(each.calls for each in session.ledger.spent()) == 4
 
 
@@ -79,10 +79,12 @@ def test_a_schema_makes_typed_columns_and_a_repair_is_journaled_too(session, tog
     good = whole('{"label": "good", "stars": 5}')
     together.plan = [good, whole('{"label": 3}'), good]
     job = run(session, ["x", "y"], schema=schema, in_flight=1)
-    found = job.result()
+    found = job.result(timeout=100)
     assert found == [{"label": "good", "stars": 5}] * 2
     before = len(together.received)
-    frame = run(session, pd.Series(["x", "y", None]), schema=schema, in_flight=1).result()
+    frame = run(session, pd.Series(["x", "y", None]), schema=schema, in_flight=1).result(
+        timeout=100
+    )
     assert (before, len(together.received)) == (3, 3)
     assert frame.dtypes.astype(str).to_dict() == {"label": "string", "stars": "Int64"}
     assert frame["stars"].tolist() == [5, 5, pd.NA]
@@ -96,21 +98,21 @@ def test_an_error_is_that_of_its_row(session, together):
 
     together.plan = [answer]
     job = run(session, pd.Series(["a", "b", "c", "b"]))
-    assert job.result().tolist() == ["SAY A", pd.NA, "SAY C", pd.NA]
+    assert job.result(timeout=100).tolist() == ["SAY A", pd.NA, "SAY C", pd.NA]
     assert [error.row for error in job.errors] == [1, 3]
     (group,) = job.errors.groups
     assert group.rows == (1, 3)
     assert "no such thing" in group.message
     assert job.state == "done"
     together.plan = [echo]
-    assert run(session, pd.Series(["a", "b", "c", "b"])).result().tolist()[1] == "SAY B"
+    assert run(session, pd.Series(["a", "b", "c", "b"])).result(timeout=100).tolist()[1] == "SAY B"
 
 
 def test_the_first_error_ends_a_job_that_is_to_raise(session, together):
     together.plan = [echo, refusal(400, {"error": {"message": "no such thing"}})]
     job = run(session, ["a", "b", "c"], in_flight=1, on_error="raise")
     with pytest.raises(ProviderError, match="no such thing"):
-        job.result()
+        job.result(timeout=100)
     assert (job.state, len(together.received)) == ("stopped", 2)
 
 
@@ -118,7 +120,7 @@ def test_an_answer_that_was_cut_off_is_reported(session, together):
     body = whole("SAY").steps[0].replace(b'"stop"', b'"length"')
     together.plan = [Answer([body], type="application/json")]
     job = run(session, ["a"], max_tokens=5)
-    assert job.result() == ["SAY"]
+    assert job.result(timeout=100) == ["SAY"]
     assert repr(job.errors) == "1 row: The answer was cut off at 5 tokens. Raise max_tokens."
 
 
@@ -157,9 +159,9 @@ def test_a_stop_ends_all_calls_at_once_and_the_rest_goes_on(session, together):
     assert job.wait(5)
     assert time.monotonic() - started < 0.5
     assert job.state == "stopped"
-    assert [value for value in job.result() if value] == [f"SAY {n}" for n in range(20)]
+    assert [value for value in job.result(timeout=100) if value] == [f"SAY {n}" for n in range(20)]
     together.plan, before = [echo], len(together.received)
-    assert run(session, rows).result() == [f"SAY {number}" for number in range(100)]
+    assert run(session, rows).result(timeout=100) == [f"SAY {number}" for number in range(100)]
     assert len(together.received) - before == 80
 
 
@@ -170,7 +172,7 @@ def test_a_budget_is_used_to_the_last_row_that_fits(session, echoing):
     job.wait(60)
     assert job.state == "paused"
     assert "budget" in job.reason
-    answered = sum(value is not None for value in job.result())
+    answered = sum(value is not None for value in job.result(timeout=100))
     cost = Decimal("0.0000072")
     assert len(echoing.received) == answered
     assert answered * cost <= Decimal("0.0010") < (answered + 12) * cost
@@ -178,7 +180,7 @@ def test_a_budget_is_used_to_the_last_row_that_fits(session, echoing):
     again = run(session, rows, max_tokens=20, budget="0.0010")
     again.wait(60)
     assert (again.state, len(echoing.received)) == ("paused", answered), "of all its runs"
-    assert None not in run(session, rows, max_tokens=20, budget="1").result()
+    assert None not in run(session, rows, max_tokens=20, budget="1").result(timeout=100)
     assert max(asked(echoing).values()) == 1
 
 
@@ -191,18 +193,23 @@ def test_a_limit_is_inferred_from_the_first_answers(session, together):
         return echo(request)
 
     together.plan = [answer]
-    job = run(session, [f"{number}" for number in range(120)], in_flight=2)
-    assert job.result()[90] == "SAY 90", "it was asked again without the limit"
+    job = run(session, [f"{number}" for number in range(120)], in_flight=2, budget=1)
+    assert job.result(timeout=100)[90] == "SAY 90", "it was asked again without the limit"
     limits = [request.body.get("max_tokens") for request in together.received]
-    assert limits[:50] == [None] * 50
-    assert set(limits[60:]) == {64, None}
+    assert limits[:50] == [1024] * 50
+    assert set(limits[60:]) == {64, 32636}, "all that the context has"
     assert job.progress.limit == 64
+
+
+def test_answers_have_no_limit_without_a_budget(session, echoing):
+    run(session, ["a", "b"]).result(timeout=100)
+    assert all("max_tokens" not in request.body for request in echoing.received)
 
 
 def test_two_jobs_at_once_share_their_answers(session, echoing):
     rows = [f"{number}" for number in range(200)]
     jobs = [run(session, rows), run(session, rows[::-1])]
-    assert jobs[0].result() == jobs[1].result()[::-1]
+    assert jobs[0].result(timeout=100) == jobs[1].result(timeout=100)[::-1]
     assert session.journal.jobs()[0].answers >= 200
 
 
@@ -220,5 +227,5 @@ def test_answers_come_from_many_calls_at_the_same_time(session, together):
         return echo(request)
 
     together.plan = [answer]
-    run(session, [f"{number}" for number in range(400)]).result()
+    run(session, [f"{number}" for number in range(400)]).result(timeout=100)
     assert 48 <= most <= 64
