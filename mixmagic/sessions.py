@@ -196,7 +196,8 @@ class Session(Defaults):
         """Ask a prompt about each row of a table; return the job, which has begun.
 
         Args:
-            rows: A Series, a DataFrame, or a list of texts or dicts.
+            rows: A Series or DataFrame of pandas or polars, a Table of pyarrow, the path of a file
+                (`.csv`, `.tsv`, `.jsonl`, `.parquet`), or an iterable of texts or dicts.
             prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
             name: The job's name; made of the prompt if empty.
             in_flight: Calls at the same time.

@@ -42,6 +42,7 @@ from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
 from mixmagic.tasks.resume import recipe
 from mixmagic.tasks.shown import job_table
 from mixmagic.tasks.tables import Table, table
+from mixmagic.tasks.tables.columns import Columns
 
 # Rows that are read, filled in and looked up in the journal together.
 _CHUNK = 64
@@ -128,6 +129,7 @@ class Job:
     ) -> None:
         self._session, self._journal, self._table = session, journal, table
         self._prompt, self._options = prompt, options
+        self._columns = Columns.of(None if options.schema is None else options.schema.json)
         probe = self._request("x")
         self.model = probe.asked
         self.name = options.name or " ".join(prompt.text.split())[:_NAME]
@@ -250,9 +252,7 @@ class Job:
             raise TimeoutError("The job is not over yet.")
         if self._raised is not None:
             raise self._raised
-        schema = self._options.schema
-        fields = None if schema is None else fields_of(schema)
-        return self._table.result(list(self.values()), fields)
+        return self._table.result(list(self.values()), self._columns)
 
     def values(self) -> Iterator[Any]:
         """Yield the answer of each row: a text or the value of the schema; `None` without one."""
@@ -270,9 +270,8 @@ class Job:
     @property
     def fields(self) -> list[str] | None:
         """The names of the results' columns; `None` if there is one, without a schema."""
-        schema = self._options.schema
-        fields = None if schema is None else fields_of(schema)
-        return None if fields is None else list(fields)
+        columns = self._columns
+        return [column.name for column in columns.columns] if columns.are_fields else None
 
     def __repr__(self) -> str:
         return str(job_table(self))
@@ -466,14 +465,3 @@ class Job:
         except StoreError as error:
             self._raised = self._raised or error
         self._over.set()
-
-
-def fields_of(schema: Schema) -> Mapping[str, Any] | None:
-    """Return the columns that a schema's values are split into; `None` if they are no objects.
-
-    Example:
-        >>> list(fields_of(Schema.of(Review, "Review")))
-        ['label', 'score']
-    """
-    properties = schema.json.get("properties")
-    return properties if schema.json.get("type") == "object" and properties else None

@@ -6,10 +6,11 @@ May import `store.jobs`, `structured` and the packages below them.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -186,12 +187,13 @@ def key_of(request: Request) -> bytes:
 
 
 def plain(instance: Any) -> Any:
-    """Return the instance of a schema as values of JSON: a model or a dataclass as a dict.
+    """Return the instance of a schema as JSON values: a model or a dataclass as a dict.
 
     Example:
-        >>> plain(Review(label="good", score=3))
-        {'label': 'good', 'score': 3}
+        >>> plain(Review(label="good", day=datetime.date(2026, 11, 30)))
+        {'label': 'good', 'day': '2026-11-30'}
     """
-    if hasattr(instance, "model_dump"):
-        return instance.model_dump(by_alias=True)
-    return asdict(instance) if is_dataclass(instance) else instance  # type: ignore[arg-type]  # an instance
+    if instance is None or isinstance(instance, bool | int | float | str):
+        return instance
+    pydantic = sys.modules.get("pydantic_core")  # without it, only JSON is an instance
+    return instance if pydantic is None else pydantic.to_jsonable_python(instance, by_alias=True)

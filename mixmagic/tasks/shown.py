@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.errors import one_line
 from mixmagic.tasks.progress import Errors
 from mixmagic.tasks.status import status_line
-from mixmagic.tasks.tables import ANSWER
+from mixmagic.tasks.tables.columns import ANSWER
 from mixmagic.text.table import Table
 
 if TYPE_CHECKING:

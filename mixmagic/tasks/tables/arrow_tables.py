@@ -1,0 +1,95 @@
+"""Tables of pyarrow, and the types of columns in Arrow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mixmagic.errors import counted
+from mixmagic.tasks.tables.columns import Column, Columns, as_text, in_utc, unique
+
+# Rows whose values are in memory at once.
+_AT_ONCE = 1024
+
+
+def table(source: Any) -> ArrowTable:
+    """Return a Table or a RecordBatch as a table.
+
+    Example:
+        >>> table(pa.table({"a": [1]})).columns
+        ('a',)
+    """
+    import pyarrow as pa
+
+    return ArrowTable(source if isinstance(source, pa.Table) else pa.Table.from_batches([source]))
+
+
+class ArrowTable:
+    """A Table."""
+
+    def __init__(self, source: Any) -> None:
+        self._table = source
+        self.columns = unique(source.column_names)
+        self.length, self.described = source.num_rows, counted(source.num_rows, "row")
+
+    def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        chosen = self._table.select([self.columns.index(name) for name in names])
+        yield from rows_of(chosen.to_batches(_AT_ONCE), names)
+
+    def take(self, positions: Sequence[int]) -> ArrowTable:
+        return ArrowTable(self._table.take(list(positions)))
+
+    def result(self, values: Sequence[Any], columns: Columns) -> Any:
+        import pyarrow as pa
+
+        found = {column.name: _array(column, cells) for column, cells in columns.split(values)}
+        return pa.table(found)
+
+
+def rows_of(batches: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of batches as dicts, given the names of the columns."""
+    for batch in batches:
+        columns = [column.to_pylist() for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def _array(column: Column, cells: list[Any]) -> Any:
+    """Return the cells of a column as an array of its type; as texts, if one does not fit."""
+    import pyarrow as pa
+
+    types = [arrow_type(column)]
+    if column.kind == "integer":
+        types.append(pa.decimal128(38, 0))
+    elif column.kind in ("datetime", "decimal"):
+        types = [None]  # that of the cells
+    for type_ in types:
+        with contextlib.suppress(TypeError, ValueError, OverflowError, pa.ArrowException):
+            given = in_utc(cells) or cells if column.kind == "datetime" else cells
+            return pa.array(given, type_)
+    return pa.array([as_text(cell) for cell in cells], pa.string())
+
+
+def arrow_type(column: Column) -> Any:
+    """Return the type of a column in Arrow; a text for cells of several types."""
+    import pyarrow as pa
+
+    if column.kind == "enum":
+        return pa.dictionary(pa.int32(), pa.string())
+    if column.kind == "list":
+        return pa.list_(_inner(column.inner[0]))
+    if column.kind == "object":
+        return pa.struct([(field.name, _inner(field)) for field in column.inner])
+    types = {
+        "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(),
+        "date": pa.date32(), "datetime": pa.timestamp("us", "UTC"), "time": pa.time64("us"),
+    }  # fmt: skip
+    return types.get(column.kind, pa.string())
+
+
+def _inner(column: Column) -> Any:
+    """Return the type of cells inside of others, which are JSON values."""
+    import pyarrow as pa
+
+    return arrow_type(column) if column.is_json and column.kind != "enum" else pa.string()
