@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mixmagic.calls import tokens
 from mixmagic.core.values import Delta, Layer, Request, Stream
-from mixmagic.errors import ContextTooLong
+from mixmagic.errors import ContextTooLong, counted
 
 
 def fit() -> Layer:
@@ -29,9 +29,8 @@ def fit() -> Layer:
                 for delta in deltas:
                     yield delta
                     if delta.finish == "length":
-                        yield Delta(
-                            note=f"its context had room for {limit:,} tokens, not {wanted:,}"
-                        )
+                        room = counted(limit, "token")
+                        yield Delta(note=f"its context had room for {room}, not {wanted:,}")
 
         return stream
 

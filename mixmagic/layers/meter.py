@@ -26,6 +26,7 @@ from mixmagic.errors import (
     StoreBusy,
     StoreDamaged,
     StoreError,
+    counted,
     one_line,
 )
 from mixmagic.store.ledger.budgets import exceeded_error
@@ -318,7 +319,7 @@ def _tried(reservation: Reservation, error: MixmagicError) -> Tried | None:
 
 def _clamped(limit: int, name: str) -> Delta:
     """Return a note on an answer that a budget has cut short."""
-    return Delta(note=f"{name} had room for {limit:,} tokens")
+    return Delta(note=f"{name} had room for {counted(limit, 'token')}")
 
 
 def _priced(completion: Completion) -> bool:

@@ -23,7 +23,14 @@ from mixmagic.catalog import Catalog
 from mixmagic.core import lazy
 from mixmagic.core.files import typed
 from mixmagic.core.values import Delta, Layer, Model, Request, Stream
-from mixmagic.errors import CassetteMiss, MissingKey, Stopped, UnknownModel, UnreadableRecord
+from mixmagic.errors import (
+    CassetteMiss,
+    MissingKey,
+    Stopped,
+    UnknownModel,
+    UnreadableRecord,
+    received,
+)
 from mixmagic.layers.take import Take
 from mixmagic.store.cassette import Cassette
 from mixmagic.store.nearest import differences, likeness, shortlist
@@ -234,7 +241,7 @@ def _replayed(
     if "partial" in failed:
         failed["partial"] = {**failed["partial"], **timing}
     error = codec.error_from_json(failed, answered)
-    partial = error.completion if isinstance(error, Stopped) else error.partial
+    partial = received(error)
     if isinstance(partial, Completion):
         collector = Collector(answered)
         with closing(deltas(partial, "cassette", recorded, pace)) as pieces:

@@ -14,7 +14,7 @@ from mixmagic.backends.provider_errors import raise_if_ended
 from mixmagic.calls import tokens
 from mixmagic.core.cancel import Wakeup
 from mixmagic.core.values import Delta, Layer, Provider, RateLimits, Request, Stream
-from mixmagic.errors import RateLimited, Stopped
+from mixmagic.errors import RateLimited, Stopped, counted
 from mixmagic.layers.pace import Pace
 
 # Seconds between two messages to the user of a waiting call.
@@ -170,8 +170,8 @@ class _Gate:
     def _wait_message(self, now: float) -> str:
         """Return the message to the user of a waiting call."""
         if self._inside >= self._slots:
-            calls = "call" if self._inside == 1 else "calls"
-            return f"waiting: {self._label} has {self._inside} {calls} in progress …"
+            calls = counted(self._inside, "call")
+            return f"waiting: {self._label} has {calls} in progress …"
         if seconds := math.ceil(self._pace.blocked(now)):
             return f"waiting: {self._label} accepts calls again in {seconds} s …"
         return f"waiting: {self._label} accepts about {self._pace.rate(now):.3g} calls a second …"

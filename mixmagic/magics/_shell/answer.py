@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.commands._parser import HelpAsked
 from mixmagic.core.sealed import sealed
 from mixmagic.core.settings import PARAMETERS
-from mixmagic.core.terminal import write
+from mixmagic.core.terminal import wrapped, write
 from mixmagic.core.values import Message, Part
 from mixmagic.display.renderers import renderer, updates_are_seen
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted, received
@@ -42,7 +42,7 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     try:
         question = magic.question(Question.parse(magic.parser(), line, cell))
     except HelpAsked as help_asked:
-        write(f"{help_asked}\n")
+        write(f"{wrapped(str(help_asked))}\n")
         return None
     asked, question = question, _with_default_format(question, session)
     options = question.options
