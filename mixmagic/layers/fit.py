@@ -21,8 +21,8 @@ def fit() -> Layer:
         def stream(request: Request) -> Generator[Delta, None, None]:
             wanted = request.params.get("max_tokens")
             request = fitted(request)
-            limit = request.params.get("max_tokens")
-            if wanted == limit:
+            limit = request.params.get("max_tokens", 0)
+            if wanted is None or wanted == limit:
                 yield from inner(request)
                 return
             with closing(inner(request)) as deltas:

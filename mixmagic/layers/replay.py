@@ -248,11 +248,11 @@ def _replayed(
             for piece in pieces:
                 collector.add(piece._replace(finish=None))
                 yield piece._replace(finish=None)
-        received = finalize(collector, partial.finish)
+        answer = finalize(collector, partial.finish)
         if isinstance(error, Stopped):
-            error.completion = received
+            error.completion = answer
         else:
-            error.partial = received
+            error.partial = answer
     if isinstance(error, Stopped):
         request.control.stop.set()  # the call ends as if it were stopped now
     raise error
