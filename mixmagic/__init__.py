@@ -224,10 +224,7 @@ def map(  # noqa: A001  # the name that every library has for it
     from mixmagic.core import lazy
     from mixmagic.sessions import session
 
-    current = session()
-    job = lazy.load("mixmagic.tasks.bulk").prepare(
-        current,
-        current.journal,
+    job = session().jobs.prepare(
         rows,
         prompt,
         name=name,

@@ -215,13 +215,7 @@ class Session(Defaults):
         Example:
             >>> session.map(["Great!", "Bad."], "Positive? {{ text }}", model="local").result()
         """
-        from mixmagic.store.jobs import Journal
-        from mixmagic.tasks.bulk import prepare
-
-        recorded = self.player.in_use(self.settings)  # then the cassette alone has the answers
-        job = prepare(
-            self,
-            Journal.temporary() if recorded else self.journal,
+        job = self.jobs.prepare(
             rows,
             prompt,
             name=name,
@@ -420,7 +414,7 @@ class Session(Defaults):
         """The last jobs over many rows that were begun here."""
         from mixmagic.tasks.resume import Jobs
 
-        return Jobs(self, self.journal)
+        return Jobs(self, self.journal, lambda: self.player.in_use(self.settings))
 
     @cached
     def calls(self) -> Calls:

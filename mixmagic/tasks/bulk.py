@@ -172,7 +172,7 @@ class Job:
             options=options.recipe,
             rows=self._table.length,
         )
-        self._session.jobs.add(self)
+        self._session.jobs.add(self, journal)
         pool: Pool[_Task] = Pool(self._next, self._do, self._finish, options.in_flight)
         budget = options.budget
         away = options.background

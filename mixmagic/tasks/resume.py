@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +32,14 @@ class Jobs:
     Args:
         session: Makes the calls of jobs that go on.
         journal: Has the jobs of all sessions.
+        is_recorded: Returns True while a cassette is in use: it alone has the answers then.
 
     Example:
         >>> session.jobs[3].result()
     """
 
-    def __init__(self, session: Asker, journal: Journal) -> None:
-        self._session, self._journal = session, journal
+    def __init__(self, session: Asker, journal: Journal, is_recorded: Callable[[], bool]) -> None:
+        self._session, self._journal, self._is_recorded = session, journal, is_recorded
         self._live: dict[int, Job] = {}
 
     def __getitem__(self, number: int) -> Job:
@@ -59,8 +60,21 @@ class Jobs:
         """Return a job of this session; `None` if it was not begun here."""
         return self._live.get(number)
 
-    def add(self, job: Job) -> None:
+    def prepare(self, rows: Any, prompt: str, **options: Any) -> Job:
+        """Return a job, which `start` begins: see `bulk.prepare` and `Session.map`."""
+        from mixmagic.tasks.bulk import prepare
+
+        journal = self._journal
+        if self._is_recorded():
+            from mixmagic.store.jobs import Journal
+
+            journal = Journal.temporary()
+        return prepare(self._session, journal, rows, prompt, **options)
+
+    def add(self, job: Job, journal: Journal) -> None:
         """Keep a job that has begun; the one that was begun first is dropped if there are many."""
+        if journal is not self._journal:
+            return
         kept = {number: each for number, each in self._live.items() if number != job.number}
         over = [number for number, each in kept.items() if each.state != "running"]
         for number in over[: max(len(kept) + 1 - _MOST, 0)]:
@@ -77,8 +91,6 @@ class Jobs:
         Raises:
             BadArguments: There is no such job, it is under way, or its rows are not here.
         """
-        from mixmagic.tasks.bulk import prepare
-
         record = self._journal.job(name)
         job = self.get(record.id)
         if record.state == "running" or (job is not None and job.state == "running"):
@@ -98,15 +110,7 @@ class Jobs:
         if budget is not None:
             again["budget"] = budget
         options = {name: again.pop(name) for name in _OPTIONS if name in again}
-        return prepare(
-            self._session,
-            self._journal,
-            file,
-            record.prompt,
-            params=again,
-            name=record.name,
-            **options,
-        )
+        return self.prepare(file, record.prompt, params=again, name=record.name, **options)
 
     def forget(self, name: str) -> tuple[int, int]:
         """Delete a job and its answers; return its number, and how many answers that were.
