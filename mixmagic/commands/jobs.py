@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixmagic.commands import Out, _waiting
 from mixmagic.commands._parser import Parser
-from mixmagic.errors import counted
+from mixmagic.errors import BadArguments, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
 
     from mixmagic.sessions import Session
     from mixmagic.store.jobs import JobRecord
@@ -27,15 +26,18 @@ _LONGEST = 40  # characters of a name in the list
 
 def parser(prog: str) -> Parser:
     """Return the command's parser."""
-    args = Parser(prog, f"{__doc__}\nWithout a COMMAND, the last {_MOST} jobs are listed.")
+    args = Parser(prog, __doc__)
     command = args.add_commands(required=False)
+    shown = command("list", f"List the last {_MOST} jobs (the default)")
+    shown.add("--all", action="store_true", help="list all")
     _add_job(command("show", "Show a job, and the errors of its rows"))
     resume = command("resume", "Ask what has no answer yet; rows in a file can be resumed anywhere")
     _add_job(resume)
     resume.add("--budget", metavar="DOLLARS", help="what the job may cost in all its runs")
     _add_job(command("stop", "Stop a job of this session; its answers are kept"))
-    _add_job(command("forget", "Delete a job and its answers: they would be paid for again"))
-    command("all", "List all jobs")
+    forget = command("forget", "Delete jobs and their answers: they would be paid for again")
+    _add_job(forget, nargs="?")
+    forget.add("--all", action="store_true", help="forget all jobs that have ended")
     return args
 
 
@@ -55,19 +57,34 @@ def run(session: Session, options: Namespace, out: Out) -> int | None:
             job.stop()
             out.print(f"Job {job.number} is stopped; `%mixmagic jobs resume {job.number}` goes on.")
         case "forget":
-            number, answers = session.jobs.forget(options.job)
-            out.print(f"Job {number} is forgotten, with {counted(answers, 'answer')}.")
+            out.print(_forget(session, options.job, all_=options.all))
         case _:
             jobs = session.journal.jobs()
-            out.show(_table(session, jobs if options.command == "all" else jobs[:_MOST], len(jobs)))
+            whole = options.command == "list" and options.all
+            out.show(_table(jobs if whole else jobs[:_MOST], len(jobs)))
     return None
 
 
-def _add_job(parser: Parser) -> None:
-    parser.add("job", metavar="JOB", values=_jobs, help="its number or its name")
+def _add_job(parser: Parser, **settings: Any) -> None:
+    parser.add("job", metavar="JOB", values=_jobs, help="its number or its name", **settings)
 
 
-def _table(session: Session, records: list[JobRecord], count: int) -> Table:
+def _forget(session: Session, job: str | None, *, all_: bool) -> str:
+    """Forget a job, or all; return a message."""
+    if (job is None) != all_:
+        raise BadArguments(
+            "The job to forget is missing, or not clear.",
+            "`%mixmagic jobs forget JOB` forgets one, `%mixmagic jobs forget --all` all.",
+        )
+    ended = [str(each.id) for each in session.journal.jobs() if each.state != "running"]
+    forgotten = [session.jobs.forget(name) for name in (ended if job is None else [job])]
+    answers = counted(sum(count for _, count in forgotten), "answer")
+    if job is None:
+        return f"Forgotten: {counted(len(forgotten), 'job')}, with {answers}."
+    return f"Job {forgotten[0][0]} is forgotten, with {answers}."
+
+
+def _table(records: list[JobRecord], count: int) -> Table:
     from mixmagic.core.money import format_dollars
     from mixmagic.text.table import Table
 
@@ -85,7 +102,9 @@ def _table(session: Session, records: list[JobRecord], count: int) -> Table:
         ]
         for record in records
     ]
-    lines = [f"{counted(count, 'job')}; `%mixmagic jobs all` lists all."] * (count > len(rows))
+    lines = [f"{counted(count, 'job')}; `%mixmagic jobs list --all` lists all."] * (
+        count > len(rows)
+    )
     lines.append(
         "`%mixmagic jobs show JOB` shows one; `%mixmagic jobs resume JOB` goes on with it."
         if rows

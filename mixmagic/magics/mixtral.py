@@ -78,18 +78,25 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
             " into one of your templates (`%%mixmagic templates`)")  # fmt: skip
         add("--examples", to="prompt", metavar="VARIABLE", values=_examples, help="questions and"
             " answers before the prompt: a list of pairs or dicts, or a DataFrame")  # fmt: skip
+        add("--each", to="prompt", metavar="VARIABLE", values=_tables, help="ask about each row of"
+            " a DataFrame, a Series or a list; {{ NAME }} is the row's value in the"
+            " column NAME, {{ text }} in a list")  # fmt: skip
         add("--raw", to="prompt", action="store_true", help="send {{ … }} unchanged")
         add("--task", to="model", metavar="TASK", values=_tasks, help="chat, code, analysis,"
             " creative, translate or summarize: sets the temperature, and the model unless you"
             " have chosen one")  # fmt: skip
         add("-n", to="model", type=checked(int, "a whole number"), metavar="N", help="ask for N"
             " answers, each of which is paid for")  # fmt: skip
+        add("--in-flight", to="model", type=checked(int, "a whole number"), metavar="N", help="rows"
+            " of --each that are asked at the same time (default: 64)")  # fmt: skip
         add("--logprobs", to="model", action="store_true", default=None, help="ask for the"
             " log-probabilities of the tokens (.logprobs)")  # fmt: skip
         add("-f", "--format", to="answer", metavar="FORM", values=_formats, help="the form of the"
             f" answer: {', '.join(FORMATS)}")  # fmt: skip
         add("--schema", to="answer", metavar="VARIABLE", values=_schemas, help="check the answer"
             " against a JSON Schema, a pydantic model, a dataclass or a TypedDict")  # fmt: skip
+        add("--name", to="answer", metavar="NAME", help="the name of the job of --each, for"
+            " `%%mixmagic jobs`")  # fmt: skip
         add("-i", "--insert", to="answer", action="store_true", help="put the answer's first"
             " program into a new cell below; it is never run automatically")  # fmt: skip
 
@@ -165,6 +172,16 @@ def _examples(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
         return isinstance(value, list | tuple | dict) or hasattr(type(value), "columns")
 
     return sorted(name for name, value in variables.items() if fits(value))
+
+
+def _tables(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
+    """Return the variables with rows: frames and series first, then lists, then others."""
+    from mixmagic.magics._shell.each import rank
+
+    ranks = {name: rank(value) for name, value in variables.items()}
+    return sorted(
+        (name for name, found in ranks.items() if found), key=lambda name: (ranks[name], name)
+    )
 
 
 def _schemas(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:

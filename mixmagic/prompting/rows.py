@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -122,10 +121,11 @@ class RowPrompt:
 
     def _evaluate(self, row: Mapping[str, Any]) -> Callable[[str], object]:
         whole = {name: "" if is_missing(value) else value for name, value in row.items()}
-        names = ChainMap(whole, {ROW: row}, dict(self._variables))
+        # As globals: a comprehension sees them, too.
+        names = {**self._variables, ROW: row, **whole}
 
         def evaluate(source: str) -> object:
-            return eval(self._code[source], {}, names)  # noqa: S307  # the user's own code
+            return eval(self._code[source], names)  # noqa: S307  # the user's own code
 
         return evaluate
 

@@ -147,6 +147,25 @@ def test_a_forgotten_job_is_paid_for_again(session, together):
     assert table(session) == []
     begin(session, ["a", "b"])
     assert len(together.received) == 4
+    begin(session, ["a"], "{{ text }}")
+    session.journal.begin(b"y", name="own", model="m", prompt="p", source="r", options={})
+    for words in ([], ["own", "--all"]):
+        with pytest.raises(BadArguments, match="not clear"):
+            shown(session, "jobs", "forget", *words)
+    assert shown(session, "jobs", "forget", "--all") == ["Forgotten: 2 jobs, with 3 answers."]
+    assert [row[1] for row in table(session)] == ["own"], "it is under way"
+
+
+def test_only_the_last_jobs_are_listed_unless_all_are_asked_for(session):
+    for number in range(25):
+        session.journal.begin(
+            b"%d" % number, name=f"n{number}", model="m", prompt="p", source="r", options={}
+        )
+    (found,) = shown(session, "jobs")
+    assert [row[1] for row in found.rows[:2]] == ["n24", "n23"]
+    assert len(found.rows) == 20
+    assert "25 jobs; `%mixmagic jobs list --all` lists all." in found.caption
+    assert len(table(session, "list", "--all")) == 25
 
 
 def test_a_session_keeps_its_last_jobs_alone(session, together):

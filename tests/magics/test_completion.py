@@ -60,8 +60,9 @@ def completed(desk, typed: str) -> tuple[list[str], list[str]]:
     return [f"{code[:start]}{match}{code[end:]}" for match in content["matches"]], kinds
 
 
-NAMES = ["alias", "budget", "cache", "cassette", "chats", "doctor", "history", "local", "login",
-    "logout", "models", "prices", "running", "set", "spend", "templates", "use"]  # fmt: skip
+NAMES = ["alias", "budget", "cache", "cassette", "chats", "doctor", "history", "jobs", "local",
+    "login", "logout", "models", "prices", "running", "set", "spend", "templates",
+    "use"]  # fmt: skip
 PERIODS = ("session", "day", "month")
 CASES = [
     ("%%mixtral --ma|", ["%%mixtral --max-tokens"]),

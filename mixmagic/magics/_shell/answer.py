@@ -17,7 +17,7 @@ from mixmagic.core.terminal import wrapped, write
 from mixmagic.core.values import Message, Part
 from mixmagic.display.renderers import renderer, updates_are_seen
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted, received
-from mixmagic.magics._shell import background, calling
+from mixmagic.magics._shell import background, calling, each
 from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Options, Question, Sent, check
 from mixmagic.prompting.marks import Marks
@@ -44,6 +44,8 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
     except HelpAsked as help_asked:
         write(f"{wrapped(str(help_asked))}\n")
         return None
+    if each.is_asked(question):
+        return each.run(magic, question)
     asked, question = question, _with_default_format(question, session)
     options = question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
@@ -299,6 +301,21 @@ class RequestBuilder:
 
             request = with_format(request, options.format)
         return self._continued(request, earlier) if earlier else request
+
+    def for_rows(self) -> tuple[str, dict[str, Any]]:
+        """Return the prompt about rows, with its expressions, and the parameters of its calls.
+
+        Raises:
+            MixmagicError: An expression of the system prompt fails, or a template is wrong.
+        """
+        prompt, system = str(self._prompt), self.options.system
+        if (template := self._template()) is not None:
+            prompt = template.prompt(prompt)
+            system = template.system if system is None else system
+        if system is not None:
+            (system,) = self._expanded([system], [prompt])
+        params = {**self._params, "model": self._model, "task": self._task, "system": system}
+        return prompt, {**params, "budget": self.options.budget}
 
     def remember(self, completion: Completion) -> None:
         """Add the exchange to its conversation, if it is in one."""
