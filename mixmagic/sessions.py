@@ -185,6 +185,7 @@ class Session(Defaults):
         rows: Any,
         prompt: str,
         *,
+        out: str | os.PathLike[str] | None = None,
         name: str = "",
         in_flight: int = 64,
         repeats: Repeats = "once",
@@ -199,6 +200,9 @@ class Session(Defaults):
             rows: A Series or DataFrame of pandas or polars, a Table of pyarrow, the path of a file
                 (`.csv`, `.tsv`, `.jsonl`, `.parquet`), or an iterable of texts or dicts.
             prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
+            out: A file (`.parquet`, `.csv`, `.tsv`, `.jsonl`) that the rows are written to at the
+                end, with their results, or a folder that gets parts as rows are over. Neither the
+                rows of a file nor the results are then kept in memory.
             name: The job's name; made of the prompt if empty.
             in_flight: Calls at the same time.
             repeats: `once` asks equal rows once, `ask` asks each of them.
@@ -218,6 +222,7 @@ class Session(Defaults):
         job = self.jobs.prepare(
             rows,
             prompt,
+            out=out,
             name=name,
             in_flight=in_flight,
             repeats=repeats,

@@ -45,9 +45,12 @@ class Pool(Generic[_Item]):
 
     def start(self) -> None:
         """Start the threads."""
+        with self._lock:
+            self._threads += 1  # this one: the others may have nothing to do
         for _ in range(self._slots):
             self._tokens.put(None)
             self._add()
+        self._leave()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -76,6 +79,9 @@ class Pool(Generic[_Item]):
                     self._returning -= 1
                     break
         self._tokens.put(None)
+        self._leave()
+
+    def _leave(self) -> None:
         with self._lock:
             self._threads -= 1
             if self._threads:

@@ -161,14 +161,32 @@ def write(path: Path, text: str | bytes, *, newline: str | None = None) -> None:
     Example:
         >>> write(Path("notes.md"), "Tea.")
     """
-    real = Path(os.path.realpath(path))
-    # A random name: two processes may write the same file.
-    part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
-    try:
+    with replacing(path) as part:
         if isinstance(text, bytes):
             part.write_bytes(text)
         else:
             part.write_text(text, "utf-8", newline=newline)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Let the block write a new file, which then replaces another one, or do nothing if it raises.
+
+    Args:
+        path: The file that is replaced: see `write`.
+
+    Yields:
+        The file to write, in the same folder.
+
+    Example:
+        >>> with replacing(Path("rows.csv")) as part:
+        ...     part.write_text("a,b")
+    """
+    real = Path(os.path.realpath(path))
+    # A random name: two processes may write the same file.
+    part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
+    try:
+        yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # or the rename could reach the disk before the text
         with contextlib.suppress(OSError):  # it is new, or another user's

@@ -36,6 +36,7 @@ from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
 from mixmagic.structured.attempts import with_schema
 from mixmagic.structured.schema import Schema
+from mixmagic.tasks.answers import Answers, AnswersInFile
 from mixmagic.tasks.job_options import Asker, Options
 from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
 from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
@@ -43,6 +44,7 @@ from mixmagic.tasks.resume import recipe
 from mixmagic.tasks.shown import job_table
 from mixmagic.tasks.tables import Table, table
 from mixmagic.tasks.tables.columns import Columns
+from mixmagic.tasks.tables.output import Output
 
 # Rows that are read, filled in and looked up in the journal together.
 _CHUNK = 64
@@ -138,11 +140,12 @@ class Job:
         self.number = 0
         self.state: State = "running"
         self.reason = ""
-        self._errors: list[RowError] = []
+        self._errors: dict[int, RowError] = {}
         self._raised: BaseException | None = None
         # The state of each row, and the key of its question.
         self._states, self._keys = bytearray(), bytearray()
-        self._values: dict[bytes, Any] = {}
+        self._output = None if options.out is None else Output(options.out, table, self._columns)
+        self._values: Answers = {} if self._output is None else AnswersInFile()
         self._failed: dict[bytes, RowError] = {}
         self._waiting: dict[bytes, list[int]] = {}  # the rows of each question under way
         self._repeated: Counter[bytes] = Counter()
@@ -254,13 +257,12 @@ class Job:
             raise self._raised
         return self._table.result(list(self.values()), self._columns)
 
-    def values(self) -> Iterator[Any]:
-        """Yield the answer of each row: a text or the value of the schema; `None` without one."""
-        for position, state in enumerate(self._states):
+    def values(self, start: int = 0, end: int | None = None) -> Iterator[Any]:
+        """Yield the answer of some rows, or of all: a text or a JSON value; `None` without one."""
+        for position in range(start, self._table.length if end is None else end):
             key = bytes(self._keys[position * _KEY : (position + 1) * _KEY])
-            yield self._values.get(key) if state == _ANSWERED else None
-        for _ in range((self._table.length or 0) - len(self._states)):
-            yield None
+            is_answered = self._states[position : position + 1] == b"%c" % _ANSWERED
+            yield self._values.get(key) if is_answered else None
 
     def first(self, count: int = 5) -> list[tuple[Mapping[str, Any], Any]]:
         """Return the first rows, with the columns that the prompt uses, and their answers."""
@@ -283,7 +285,7 @@ class Job:
     def errors(self) -> Errors:
         """The rows that have no answer because of an error, and those whose answer is not whole."""
         with self._lock:
-            return Errors(list(self._errors))
+            return Errors(list(self._errors.values()))
 
     @property
     def progress(self) -> Progress:
@@ -409,7 +411,8 @@ class Job:
                     for position in rows:
                         self._states[position] = _ANSWERED
                         if problem is not None:
-                            self._errors.append(replace(problem, row=position))
+                            self._errors[position] = replace(problem, row=position)
+            self._write_parts()
 
     def _failed_with(self, task: _Task, error: MixmagicError) -> None:
         """Keep the error of a question; end the job if it is one too many."""
@@ -428,7 +431,25 @@ class Job:
         with self._lock:
             for position in rows:
                 self._states[position] = _FAILED
-                self._errors.append(replace(problem, row=position))
+                self._errors[position] = replace(problem, row=position)
+
+    # Writing the rows that are over to `out`.
+
+    def _write_parts(self) -> None:
+        if self._output is not None:
+            self._output.write_parts(self._are_over, self._written)
+
+    def _are_over(self, start: int, end: int) -> bool:
+        return len(self._states) >= end and self._states.find(_OPEN, start, end) < 0
+
+    def _written(self, start: int, end: int) -> tuple[list[Any], list[str | None]]:
+        """Return the answers of some rows, and the messages of their errors."""
+        errors = [self._errors.get(position) for position in range(start, end)]
+        return list(self.values(start, end)), [
+            None if error is None else error.message for error in errors
+        ]
+
+    # The end.
 
     def _end(self, state: State, reason: str) -> None:
         """Begin no further row; those under way end by themselves."""
@@ -449,7 +470,11 @@ class Job:
             self._stop.set()
 
     def _finish(self) -> None:
-        """Note the end of the run."""
+        """Write the results, if all rows are over; note the end of the run."""
+        with self._ending_at_error():
+            if self._output is not None and not self._ends:
+                errors, goes_on = bool(self._errors), lambda: not self._ends
+                self._output.finish(self._written, errors=errors, goes_on=goes_on)
         self._end("done", "")
         with self._lock:
             self._ended = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -59,6 +60,7 @@ class Options:
         on_error: `keep` to go on after a row that fails, `raise` to stop.
         budget: US dollars that the job may cost in all its runs; `None` for the usual budgets.
         background: True if an interrupt must not stop it.
+        out: The file or folder that the rows are written to, with their results.
         name: The name for `%mixmagic jobs`; made of the prompt if empty.
         recipe: What another process needs to go on with it, as JSON.
 
@@ -73,6 +75,7 @@ class Options:
     on_error: OnError = "keep"
     budget: Decimal | None = None
     background: bool = False
+    out: str | os.PathLike[str] | None = None
     name: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MOST = 8
 # Options of a job that say nothing about its next run.
 _OF_THE_RUN = ("background", "variables", "name")
-_OPTIONS = ("in_flight", "repeats", "on_error")
+_OPTIONS = ("in_flight", "repeats", "on_error", "out")
 # Parameters that are not in a request's own.
 _OF_THE_CALL = ("timeout", "cache")
 _FILES = ("rows", "out")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from mixmagic.errors import BadArguments
@@ -23,6 +24,8 @@ class Table(Protocol):
         columns: The names that a prompt can use: unique texts.
         described: The rows in words, such as `5,000 rows`.
         length: The number of rows.
+        saved: The names of the columns that are written to a file with the results.
+        path: The file that the rows are read from; `None` if they are not in a file.
     """
 
     @property
@@ -34,11 +37,20 @@ class Table(Protocol):
     @property
     def length(self) -> int: ...
 
+    @property
+    def saved(self) -> tuple[str, ...]: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
     def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """Yield some columns of each row; the table can be read several times at once."""
+        """Yield some columns of each row, also of `saved`; several can read them at once."""
 
     def take(self, positions: Sequence[int]) -> Table:
         """Return some of the rows, in this order, as a table in memory."""
+
+    def types(self) -> list[Any]:
+        """Return the types of the saved columns in Arrow."""
 
     def result(self, values: Sequence[Any], columns: Columns) -> Any:
         """Return results in the kind of this table: same order, same index.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mixmagic.errors import counted
+from mixmagic.prompting.rows import is_missing
 from mixmagic.tasks.tables.columns import Column, Columns, as_text, in_utc, unique
 
 # Rows whose values are in memory at once.
@@ -31,6 +33,7 @@ class ArrowTable:
     def __init__(self, source: Any) -> None:
         self._table = source
         self.columns = unique(source.column_names)
+        self.saved, self.path = self.columns, None
         self.length, self.described = source.num_rows, counted(source.num_rows, "row")
 
     def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -39,6 +42,9 @@ class ArrowTable:
 
     def take(self, positions: Sequence[int]) -> ArrowTable:
         return ArrowTable(self._table.take(list(positions)))
+
+    def types(self) -> list[Any]:
+        return [simple(type_) for type_ in self._table.schema.types]
 
     def result(self, values: Sequence[Any], columns: Columns) -> Any:
         import pyarrow as pa
@@ -93,3 +99,51 @@ def _inner(column: Column) -> Any:
     import pyarrow as pa
 
     return arrow_type(column) if column.is_json and column.kind != "enum" else pa.string()
+
+
+def simple(type_: Any) -> Any:
+    """Return the type that values of Python of a type are written as: a text if they have none.
+
+    Example:
+        >>> simple(pa.dictionary(pa.int8(), pa.string()))
+        DataType(string)
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type_):
+        return simple(type_.value_type)
+    return pa.string() if isinstance(type_, pa.BaseExtensionType) or type_ == pa.null() else type_
+
+
+def is_text(type_: Any) -> bool:
+    """Return True for the types of texts."""
+    return str(type_) in ("string", "large_string", "string_view")
+
+
+def inferred(cells: Iterable[Any]) -> Any:
+    """Return the type of values of Python; a text for lists, objects and a mixture of types.
+
+    Example:
+        >>> inferred([1, None, 2.5]), inferred([1, "a"])
+        (DataType(double), DataType(string))
+    """
+    import pyarrow as pa
+
+    kinds: set[Any] = set()
+    for cell in cells:
+        kind: Any = type(cell)
+        if kind is int and not -(2**63) <= cell < 2**63:
+            kind = None  # written as a text, with all digits
+        if kind is datetime.datetime and cell.tzinfo is not None:
+            kind = datetime.tzinfo
+        if kind is not None and kind not in kinds and is_missing(cell):
+            continue
+        kinds.add(kind)
+    if kinds == {int, float}:
+        return pa.float64()
+    types = {
+        bool: pa.bool_(), int: pa.int64(), float: pa.float64(), datetime.date: pa.date32(),
+        datetime.datetime: pa.timestamp("us"), datetime.tzinfo: pa.timestamp("us", "UTC"),
+        datetime.time: pa.time64("us"), bytes: pa.binary(),
+    }  # fmt: skip
+    return types.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()

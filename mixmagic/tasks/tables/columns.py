@@ -97,14 +97,18 @@ class Columns:
             tuple(_column(name, _either(found), schema) for name, found in fields.items()), True
         )
 
-    def split(self, values: Sequence[Any]) -> Iterator[tuple[Column, list[Any]]]:
-        """Yield each column with its cells, given the answers of all rows."""
+    def parts(self, values: Sequence[Any]) -> Iterator[tuple[Column, Sequence[Any]]]:
+        """Yield each column with its JSON values, given the answers of all rows."""
         for column in self.columns:
             if not self.are_fields:
-                yield column, column.cells(values)
+                yield column, values
                 continue
             objects = (value if isinstance(value, Mapping) else {} for value in values)
-            yield column, column.cells(value.get(column.name) for value in objects)
+            yield column, [value.get(column.name) for value in objects]
+
+    def split(self, values: Sequence[Any]) -> Iterator[tuple[Column, list[Any]]]:
+        """Yield each column with its cells, given the answers of all rows."""
+        return ((column, column.cells(parts)) for column, parts in self.parts(values))
 
 
 def _fields(schema: Any, root: _Json) -> dict[str, list[Any]]:
@@ -246,17 +250,23 @@ def in_utc(cells: Sequence[Any]) -> list[datetime.datetime] | None:
 
 
 def as_text(cell: Any) -> str | None:
-    """Return a cell as a text, JSON if it is a list or an object; `None` if it is missing.
+    """Return a cell as a text in UTF-8, JSON for a list or an object; `None` if it is missing.
 
     Example:
         >>> as_text([1, "é"])
         '[1, "é"]'
     """
-    if cell is None or isinstance(cell, str):
-        return cell
+    if cell is None:
+        return None
     if isinstance(cell, list | tuple | dict | bool):
-        return codec.dumps(cell)
-    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+        cell = codec.dumps(cell)
+    elif not isinstance(cell, str):
+        cell = cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+    try:
+        cell.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return str(cell).encode("utf-8", "replace").decode()
+    return str(cell)
 
 
 def unique(names: Iterable[Any]) -> tuple[str, ...]:

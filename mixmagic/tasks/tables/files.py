@@ -18,7 +18,7 @@ from mixmagic.core import files
 from mixmagic.core.extras import install
 from mixmagic.errors import BadArguments, MissingPackage, counted, did_you_mean, one_line
 from mixmagic.tasks.tables.columns import Columns, unique
-from mixmagic.tasks.tables.items import TEXT, ItemTable, taken
+from mixmagic.tasks.tables.items import TEXT, ItemTable, taken, types_of
 
 # A file's first bytes, and its encoding.
 _MARKS = (
@@ -73,7 +73,7 @@ class FileTable:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._version = files.version(path)
         self.columns: tuple[str, ...] = ()
         self.described, self.length = path.name, 0
@@ -88,12 +88,19 @@ class FileTable:
         raise NotImplementedError
 
     def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        if files.version(self._path) != self._version:
+        if files.version(self.path) != self._version:
             raise BadArguments(
                 f"{self.described} has changed since the job began.",
                 "Run the same call again: it asks only about rows that are new.",
             )
         return self._rows(names)
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        return self.columns
+
+    def types(self) -> list[Any]:
+        return types_of(self)
 
     def take(self, positions: Sequence[int]) -> ItemTable:
         return ItemTable(taken(self.rows(self.columns), positions), self.columns)
@@ -118,16 +125,16 @@ class _TextFile(FileTable):
     def _lines(self) -> Iterator[str]:
         """Yield the lines, in UTF-8 or in the encoding that the first bytes tell."""
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 head = file.read(4)
             encoding = next((each for mark, each in _MARKS if head.startswith(mark)), "utf-8")
-            with self._path.open(encoding=encoding, newline="") as file:
+            with self.path.open(encoding=encoding, newline="") as file:
                 for line in file:
                     if "\0" in line:  # probably UTF-16, which can be valid UTF-8
                         raise UnicodeError
                     yield line
         except UnicodeError:
-            name = files.typed(self._path)
+            name = files.typed(self.path)
             raise self._wrong(
                 f"it is not {encoding.removesuffix('-sig').upper()}",
                 f"Read it with its encoding and pass the frame: pandas.read_csv({str(name)!r},"
@@ -157,7 +164,7 @@ class CsvFile(_TextFile):
                     f"line {line} has {counted(len(cells), 'cell')}, and the first line"
                     f" {counted(len(head), 'column')}",
                     "Put cells with separators or quotes in quotes, or read it yourself:"
-                    f' pandas.read_csv("{self._path}", on_bad_lines="warn").',
+                    f' pandas.read_csv("{self.path}", on_bad_lines="warn").',
                 )
             count += 1
         return count
@@ -167,11 +174,16 @@ class CsvFile(_TextFile):
         for _, cells in itertools.islice(self._cells(), 1, None):
             yield {name: cells[place] or None for name, place in chosen}
 
+    def types(self) -> list[Any]:
+        import pyarrow as pa
+
+        return [pa.string()] * len(self.columns)
+
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the cells of each line that is not blank, with the number of its last line."""
         lines = self._lines()
         first = next(lines, "")
-        separator = "\t" if self._path.suffix.lower() == ".tsv" else ","
+        separator = "\t" if self.path.suffix.lower() == ".tsv" else ","
         if separator not in first:
             separator = max(separator + _SEPARATORS, key=first.count)
         csv.field_size_limit(2**31 - 1)  # long texts are what people ask about
@@ -248,6 +260,12 @@ class ParquetFile(FileTable):
             batches = file.iter_batches(_AT_ONCE, columns=list(dict.fromkeys(own)))
             yield from rows_of((batch.select(own) for batch in batches), names)
 
+    def types(self) -> list[Any]:
+        from mixmagic.tasks.tables.arrow_tables import simple
+
+        with self._opened() as file:
+            return [simple(type_) for type_ in file.schema_arrow.types]
+
     def _opened(self) -> Any:
         try:
             import pyarrow as pa
@@ -258,7 +276,7 @@ class ParquetFile(FileTable):
                 f"Run {install('parquet')}.",
             ) from None
         try:
-            return pq.ParquetFile(self._path)
+            return pq.ParquetFile(self.path)
         except (pa.ArrowException, OSError) as error:
             raise self._wrong(one_line(error, 100), "Check that it is a whole file.") from None
 

@@ -8,10 +8,13 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mixmagic.errors import BadArguments, counted
 from mixmagic.tasks.tables.columns import Columns, unique
+
+if TYPE_CHECKING:
+    from mixmagic.tasks.tables import Table
 
 # The name of the only column of a list or a Series, besides the Series' own.
 TEXT = "text"
@@ -60,6 +63,7 @@ class ItemTable:
         names = unique(keys) if self._are_dicts else (TEXT,)
         self._keys = dict(zip(names, keys, strict=True)) if self._are_dicts else {}
         self.columns = names if columns is None else tuple(columns)
+        self.saved, self.path = self.columns, None
         self.length, self.described = len(items), counted(len(items), "row")
 
     def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -73,8 +77,18 @@ class ItemTable:
     def take(self, positions: Sequence[int]) -> ItemTable:
         return ItemTable(taken(self._items, positions), self.columns)
 
+    def types(self) -> list[Any]:
+        return types_of(self)
+
     def result(self, values: Sequence[Any], columns: Columns) -> list[Any]:
         return list(values)
+
+
+def types_of(source: Table) -> list[Any]:
+    """Return the types in Arrow of the saved columns of a table, from their cells."""
+    from mixmagic.tasks.tables.arrow_tables import inferred
+
+    return [inferred(row[name] for row in source.rows([name])) for name in source.saved]
 
 
 def taken(items: Iterable[Any], positions: Sequence[int]) -> list[Any]:

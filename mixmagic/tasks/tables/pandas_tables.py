@@ -16,52 +16,75 @@ _DTYPES: Mapping[Kind, str] = {
 }  # fmt: skip
 
 
-def table(source: Any) -> PandasSeries | PandasFrame:
+def table(source: Any) -> PandasTable:
     """Return a Series or a DataFrame as a table.
+
+    The values of a Series are the column `text`, and one of the Series' own name.
 
     Example:
         >>> table(pd.DataFrame({("a", "b"): [1]})).columns
         ('a_b',)
     """
-    return PandasSeries(source) if source.ndim == 1 else PandasFrame(source)
+    if source.ndim == 1:
+        own = () if source.name is None else unique([source.name])
+        names = tuple(dict.fromkeys([TEXT, *own]))
+        return PandasTable(source, dict.fromkeys(names, source), names[-1:])
+    names = unique(source.columns)
+    columns = {name: source.iloc[:, place] for place, name in enumerate(names)}
+    return PandasTable(source, columns, names)
 
 
-class PandasSeries:
-    """A Series: its values are the column `text`, and one of the Series' own name."""
+class PandasTable:
+    """A Series or a DataFrame.
 
-    def __init__(self, series: Any) -> None:
-        self._series = series
-        own = () if series.name is None else unique([series.name])
-        self.columns = tuple(dict.fromkeys([TEXT, *own]))
-        self.length, self.described = len(series), counted(len(series), "row")
+    Its index is saved with its columns, but for plain numbers without a name.
+
+    Args:
+        source: The Series or DataFrame.
+        columns: The names of its columns, each with its values.
+        saved: The names of those that are written to a file.
+    """
+
+    def __init__(self, source: Any, columns: Mapping[str, Any], saved: Sequence[str]) -> None:
+        import pandas as pd
+
+        self._source, self._values = source, dict(columns)
+        self.columns, self.path = tuple(columns), None
+        index, levels = source.index, []
+        if index.nlevels > 1 or index.name is not None or not pd.api.types.is_integer_dtype(index):
+            names = [name or f"index_{n}" for n, name in enumerate(index.names)]
+            names = names if index.nlevels > 1 else [index.name or "index"]
+            levels = list(unique([*columns, *names])[len(columns) :])
+            self._values |= {
+                name: index.get_level_values(level) for level, name in enumerate(levels)
+            }
+        self.saved = (*levels, *saved)
+        self.length, self.described = len(source), counted(len(source), "row")
 
     def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        return (dict.fromkeys(names, value) for value in self._series)
+        columns = [self._values[name] for name in names]
+        return (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
 
-    def take(self, positions: Sequence[int]) -> PandasSeries:
-        return PandasSeries(self._series.iloc[list(positions)])
+    def take(self, positions: Sequence[int]) -> PandasTable:
+        return table(self._source.iloc[list(positions)])
 
-    def result(self, values: Sequence[Any], columns: Columns) -> Any:
-        return result(values, columns, self._series.index)
+    def types(self) -> list[Any]:
+        from mixmagic.tasks.tables.arrow_tables import inferred, simple
 
+        def of(values: Any) -> Any:
+            import pyarrow as pa
 
-class PandasFrame:
-    """A DataFrame."""
+            if values.dtype == object:
+                return inferred(values)
+            try:
+                return simple(pa.array(values[:0], from_pandas=True).type)
+            except (TypeError, ValueError, pa.ArrowException):
+                return pa.string()
 
-    def __init__(self, frame: Any) -> None:
-        self._frame = frame
-        self.columns = unique(frame.columns)
-        self.length, self.described = len(frame), counted(len(frame), "row")
-
-    def rows(self, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        columns = [self._frame.iloc[:, self.columns.index(name)] for name in names]
-        return (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
-
-    def take(self, positions: Sequence[int]) -> PandasFrame:
-        return PandasFrame(self._frame.iloc[list(positions)])
+        return [of(self._values[name]) for name in self.saved]
 
     def result(self, values: Sequence[Any], columns: Columns) -> Any:
-        return result(values, columns, self._frame.index)
+        return result(values, columns, self._source.index)
 
 
 def result(values: Sequence[Any], columns: Columns, index: Any = None) -> Any:

@@ -48,6 +48,8 @@ class PolarsTable:
         import polars as pl
 
         self._frame, self._names, self.columns = frame, names, tuple(names)
+        own = dict(zip(names.values(), names, strict=True))  # the last of two for one column
+        self.saved, self.path = tuple(own.values()), None
         self._is_lazy = isinstance(frame, pl.LazyFrame)
         self.length = frame.select(pl.len()).collect().item() if self._is_lazy else len(frame)
         self.described = counted(self.length, "row")
@@ -69,6 +71,21 @@ class PolarsTable:
         parts = [self._frame.slice(position, 1) for position in positions]
         taken = pl.concat(parts) if parts else self._frame.head(0)
         return PolarsTable(taken.collect(), self._names)
+
+    def types(self) -> list[Any]:
+        import polars as pl
+        import pyarrow as pa
+
+        from mixmagic.tasks.tables.arrow_tables import simple
+
+        def of(name: str) -> Any:
+            try:
+                return simple(part[name].to_arrow().type)
+            except (TypeError, ValueError, pl.exceptions.PolarsError, pa.ArrowException):
+                return pa.string()
+
+        part = self._frame.head(0).lazy().collect()
+        return [of(self._names[name]) for name in self.saved]
 
     def result(self, values: Sequence[Any], columns: Columns) -> Any:
         import polars as pl

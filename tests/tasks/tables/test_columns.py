@@ -199,3 +199,11 @@ def test_what_is_not_of_its_type_is_kept_as_it_is(kind):
     schema = {"type": "object", "properties": {"it": {"type": "string", "format": kind}}}
     pandas, polars, arrow = results(schema, [{"it": "soon"}, None])
     assert pandas.it[0] == polars["it"][0] == arrow["it"][0].as_py() == "soon"
+
+
+def test_half_of_a_surrogate_pair_breaks_no_table():
+    pandas, polars, arrow = results(
+        {"type": "object", "properties": {"it": {}}}, [{"it": "\ud83d"}]
+    )
+    assert pandas.it[0] in ("\ud83d", "?")
+    assert polars["it"][0] == arrow["it"][0].as_py() == "?"
