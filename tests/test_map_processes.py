@@ -114,8 +114,8 @@ def spent(home) -> tuple[int, int]:
     return int(cost * NANO), still_open
 
 
-def killed_and_resumed(together, home, seed: int) -> None:
-    """Kill a job at a random moment, and run it to its end."""
+def killed_and_resumed(together, home, seed: int) -> Provider:
+    """Kill a job at a random moment, and run it to its end; return the server's log."""
     together.plan = [provider := Provider()]
     moment = random.Random(seed).randrange(1, DISTINCT)
     with start(ROWS, DISTINCT) as process:
@@ -142,6 +142,7 @@ def killed_and_resumed(together, home, seed: int) -> None:
     in_ledger, still_open = spent(home)
     assert still_open == 0
     assert in_ledger >= provider.bill
+    return provider
 
 
 @pytest.mark.parametrize("seed", range(3))
