@@ -270,6 +270,16 @@ class Job:
         return list(itertools.islice(zip(rows, self.values(), strict=False), count))
 
     @property
+    def prompt(self) -> str:
+        """Its prompt, with the expressions."""
+        return self._prompt.text
+
+    @property
+    def options(self) -> Options:
+        """Its options."""
+        return self._options
+
+    @property
     def fields(self) -> list[str] | None:
         """The names of the results' columns; `None` if there is one, without a schema."""
         columns = self._columns
@@ -317,6 +327,17 @@ class Job:
         return self._raised
 
     # Reading the rows.
+
+    def questions(self) -> Iterator[tuple[Request, bool]]:
+        """Yield each distinct question, and True if it has an answer; for a job that is not run."""
+        for task in self._read():
+            yield task.request, task.known is not None
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows that were read; of these, rows without a value, and rows that failed."""
+        states = self._states
+        return len(states), states.count(_MISSING), states.count(_FAILED)
 
     def _read(self) -> Iterator[_Task]:
         """Yield the questions to ask; one thread at a time goes on with it."""

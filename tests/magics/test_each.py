@@ -167,3 +167,41 @@ def test_a_prompt_without_a_column_is_refused(desk):
     ran = desk.run("%%mixtral --each reviews\nHello {{ language }}", echo)
     assert "The prompt names no column" in ran.text
     assert desk.server.received == []
+
+
+def test_a_dry_run_shows_rows_calls_tokens_and_cost_and_sends_nothing(desk):
+    desk.run("%%mixtral --each words\nSome {{ text }}", echo)
+    desk.run("more = words + ['c', None, 'c', 'd']")
+    desk.plan(echo)
+    ran = desk.run("%%mixtral --each more --dry-run --max-tokens 10 -o plan\nSome {{ text }}")
+    assert "6, 1 of them without a value" in ran.text
+    assert "4 prompts" in ran.text
+    assert "Nothing was sent." in ran.text
+    assert desk.server.received == []
+    ran = desk.run("%%mixtral --each more --dry-run -o plan\nSome {{ text }}")
+    assert "4 prompts, 2 of them answered before" in ran.text
+    assert desk.value("(plan.rows, plan.missing, plan.questions, plan.calls)") == (6, 1, 4, 2)
+    assert desk.value("0 < plan.likely < plan.most") is True
+    assert desk.server.received == []
+    desk.run("%%mixtral --each more\nSome {{ text }}", echo)
+    assert len(desk.server.received) == desk.value("plan.calls")
+    ran = desk.run("%%mixtral --each more --dry-run\nSome {{ text }}")
+    assert "cost      $0" in ran.text
+
+
+def test_the_program_asks_the_same_questions(desk):
+    desk.run("%mixmagic set system Be brief.")
+    cell = "%%mixtral --each reviews --schema Review -t 0 --budget 2{}\nRate it:\n{{{{ text }}}}\n"
+    good = whole('{"label": "fine", "stars": 4}')
+    desk.run(cell.format(""), good)
+    desk.run("%mixmagic set system off")
+    desk.run("%mixmagic set system Be brief.")
+    shown = desk.run(cell.format(" --as python"), good)
+    assert desk.server.received == []
+    desk.run("%mixmagic set system off")
+    desk.run(shown.text, good)
+    assert desk.server.received == [], "all answers are in the journal"
+    assert desk.value("result.stars.dropna().tolist()") == [4, 4, 4]
+    assert "`reviews` and `Review`" in shown.text
+    ran = desk.run("%%mixtral --each words --as curl\n{{ text }}")
+    assert "--as curl does not go with --each" in ran.text

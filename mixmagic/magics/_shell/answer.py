@@ -308,7 +308,7 @@ class RequestBuilder:
         Raises:
             MixmagicError: An expression of the system prompt fails, or a template is wrong.
         """
-        prompt, system = str(self._prompt), self.options.system
+        prompt, system = str(self._prompt).strip("\n"), self.options.system
         if (template := self._template()) is not None:
             prompt = template.prompt(prompt)
             system = template.system if system is None else system

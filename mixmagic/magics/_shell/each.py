@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.core.terminal import write
 from mixmagic.display.renderers import renderer, updates_are_seen
 from mixmagic.errors import BadArguments
 from mixmagic.magics._shell import calling
@@ -13,7 +14,9 @@ from mixmagic.magics._shell.options import Question, check
 
 if TYPE_CHECKING:
     from mixmagic.magics._shell.model_magics import ModelMagics
+    from mixmagic.sessions import Session
     from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.job_plan import JobPlan
 
 # Options for rows alone.
 _OWN = {"in_flight": "--in-flight", "name": "--name"}
@@ -66,6 +69,10 @@ def run(magic: ModelMagics, question: Question) -> Any:
     view = renderer(shell, live=magic.session.settings.live, form=form)
     away = options.bg and updates_are_seen(shell, view)
     job = _prepared(magic, question, names, background=away)
+    if options.program is not None:
+        return _export(magic.session, job, question)
+    if options.dry_run:
+        return _plan(magic.session, job, shell, options.out)
     try:
         if away:
             return jobs.start(job)
@@ -82,6 +89,11 @@ def _check(question: Question, names: Mapping[str, Any]) -> Any:
     for name, (option, reason, hint) in _REFUSED.items():
         if getattr(options, name):
             raise BadArguments(f"{option} does not go with --each: {reason}.", hint)
+    if options.program not in (None, "python"):
+        raise BadArguments(
+            f"--as {options.program} does not go with --each: there are many requests.",
+            "`--as python` is a program that asks about all rows.",
+        )
     if options.format not in _TEXTS:
         raise BadArguments(
             f"-f {options.format} does not go with --each: each answer is a text.",
@@ -123,6 +135,29 @@ def _prepared(
         name=own.name or "",
         in_flight=_IN_FLIGHT if own.in_flight is None else own.in_flight,
     )
+
+
+def _plan(session: Session, job: Job, shell: Any, out: str | None) -> JobPlan:
+    """Show what a job would cost; return that."""
+    from IPython.display import display
+
+    from mixmagic.display.job_plan import job_plan_table, read_plan
+
+    plan = read_plan(session, job)
+    display(job_plan_table(plan))
+    if out is not None and shell is not None:
+        shell.user_ns[out] = plan
+    return plan
+
+
+def _export(session: Session, job: Job, question: Question) -> str:
+    """Print a job as a program; return it."""
+    from mixmagic.tasks.export_job import program
+
+    own, options = question.own, question.options
+    code = session.backends.access.redact(program(job, own.each, options.schema))
+    write(f"{code}\n")
+    return str(code)
 
 
 def _keep(shell: Any, out: str | None, job: Job, *, whole: bool) -> None:
