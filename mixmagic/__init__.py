@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mixmagic.store.ledger.spend import By, Period
     from mixmagic.tasks.bulk import Job
     from mixmagic.tasks.job_options import OnError, Repeats
+    from mixmagic.tasks.preview import Preview
 
 __version__ = "0.1.0"
 # Without `map`: `from mixmagic import *` must not replace Python's own.
@@ -180,18 +181,44 @@ async def astream(prompt: Prompt, **params: Unpack[Parameters]) -> AsyncGenerato
             yield piece
 
 
-@listed
-def map(  # noqa: A001  # the name that every library has for it
+@overload
+def map(  # noqa: A001  # as below
     rows: Any,
     prompt: str,
     *,
+    preview: None = None,
     name: str = "",
     in_flight: int = 64,
     repeats: Repeats = "once",
     on_error: OnError = "keep",
     wait: bool = True,
     **params: Unpack[Parameters],
-) -> Job:
+) -> Job: ...
+@overload
+def map(  # noqa: A001  # as below
+    rows: Any,
+    prompt: str,
+    *,
+    preview: int,
+    name: str = "",
+    in_flight: int = 64,
+    repeats: Repeats = "once",
+    on_error: OnError = "keep",
+    **params: Unpack[Parameters],
+) -> Preview: ...
+@listed
+def map(  # noqa: A001  # the name that every library has for it
+    rows: Any,
+    prompt: str,
+    *,
+    preview: int | None = None,
+    name: str = "",
+    in_flight: int = 64,
+    repeats: Repeats = "once",
+    on_error: OnError = "keep",
+    wait: bool = True,
+    **params: Unpack[Parameters],
+) -> Any:
     """Ask a prompt about each row of a table, and show the progress.
 
     Equal rows are asked once, and each answer is stored as soon as it is there. After a stop, an
@@ -200,6 +227,8 @@ def map(  # noqa: A001  # the name that every library has for it
     Args:
         rows: A pandas Series or DataFrame, or a list of texts or dicts.
         prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
+        preview: Ask about so many rows of all lengths, such as 20, show their answers and what all
+            rows would cost. The next preview shows the same rows, with the words that have changed.
         name: The job's name, for `%mixmagic jobs`; made of the prompt if empty.
         in_flight: Calls at the same time.
         repeats: `once` asks equal rows once, `ask` asks each of them: for samples.
@@ -210,7 +239,7 @@ def map(  # noqa: A001  # the name that every library has for it
 
     Returns:
         The job: `result()` has the answers in the order and the kind of the rows, `errors` the rows
-        that failed, `progress` the counts and the cost.
+        that failed, `progress` the counts and the cost. For a preview, its rows and its `cost`.
 
     Raises:
         errors.BadArguments: The rows cannot be read, or the prompt names no column.
@@ -218,6 +247,7 @@ def map(  # noqa: A001  # the name that every library has for it
         errors.MixmagicError: No row can be asked, or an error ended the job.
 
     Example:
+        >>> mixmagic.map(df["review"], "Positive or negative? {{ text }}", preview=20)
         >>> job = mixmagic.map(df["review"], "Positive or negative? {{ text }}", model="local")
         >>> df["label"] = job.result()
     """
@@ -234,9 +264,7 @@ def map(  # noqa: A001  # the name that every library has for it
         background=not wait,
         params=params,
     )
-    jobs = lazy.load("mixmagic.display.jobs")
-    followed: Job = jobs.follow(job) if wait else jobs.start(job)
-    return followed
+    return lazy.load("mixmagic.display.jobs").run(job, preview=preview, wait=wait)
 
 
 @overload

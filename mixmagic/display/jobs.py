@@ -12,12 +12,13 @@ from mixmagic.core import terminal
 from mixmagic.display.background import updater
 from mixmagic.display.renderers import captured, is_watched, starts_in_console
 from mixmagic.errors import Stopped
-from mixmagic.tasks.status import status_line
+from mixmagic.tasks.status import sentence, status_line
 from mixmagic.text.escape import as_text, plain
 
 if TYPE_CHECKING:
     from mixmagic.display.bundles import Bundle
     from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.preview import Preview
 
 # Seconds between two updates.
 _EVERY = 0.2
@@ -33,6 +34,29 @@ class View(Protocol):
 
     def finish(self, job: Job) -> None:
         """Show how it ended."""
+
+
+def run(job: Job, *, preview: int | None = None, wait: bool = True) -> Job | Preview:
+    """Start a job, or a preview of it, and show the progress.
+
+    Args:
+        job: The job, which has not begun.
+        preview: Rows of a preview; `None` for all rows.
+        wait: False to return at once.
+
+    Raises:
+        BadArguments: The number of rows is not valid, or no row has a value.
+        Stopped: Ctrl-C; what was received whole is kept, and the same call goes on.
+        MixmagicError: No row can be asked, or an error ended the job.
+    """
+    if preview is None:
+        return follow(job) if wait else start(job)
+    from mixmagic.tasks.preview import Preview
+
+    previewed = Preview(job, preview)
+    follow(previewed.job)
+    previewed.end()
+    return previewed
 
 
 def follow(job: Job) -> Job:
@@ -89,8 +113,7 @@ def _finish(view: View, job: Job) -> None:
 
 
 def _sentence(job: Job) -> str:
-    line = status_line(job.progress, job.state, job.reason)
-    return line[0].upper() + line[1:]
+    return sentence(job.progress, job.state, job.reason)
 
 
 def _view(*, background: bool = False) -> View:

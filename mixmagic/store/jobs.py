@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from mixmagic.calls import codec
 from mixmagic.calls.completion import Completion
@@ -53,7 +53,18 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX answers_by_job ON answers (job, cost_nanodollars);
     """,
+    """
+    CREATE TABLE previews (
+        job INTEGER PRIMARY KEY,
+        prompt TEXT NOT NULL,
+        columns TEXT NOT NULL, -- a JSON list
+        answers TEXT NOT NULL, -- JSON: the value of each row, by a hash of its columns
+        used REAL NOT NULL -- seconds since 1970
+    );
+    """,
 )
+# Previews that are kept, to compare others with.
+_PREVIEWS = 100
 # Questions that are looked up in one query.
 _AT_ONCE = 500
 # Seconds that an answer waits at first for a file that another process keeps locked.
@@ -95,6 +106,22 @@ class JobRecord:
     cost: Decimal
     created: float
     used: float
+
+
+class PreviewRecord(NamedTuple):
+    """The answers that a preview showed.
+
+    Attributes:
+        job: The number of its job.
+        prompt: Its prompt.
+        columns: The columns that the prompt used.
+        answers: The value of each row, by a hash of these columns.
+    """
+
+    job: int
+    prompt: str
+    columns: tuple[str, ...]
+    answers: Mapping[str, Any]
 
 
 class Journal:
@@ -244,6 +271,36 @@ class Journal:
             f"Jobs are {known}{', …' * (len(jobs) > 3)}." if jobs else "There are no jobs yet.",
         )
 
+    def keep_preview(self, preview: PreviewRecord) -> None:
+        """Keep the answers of a job's preview, in place of its last one.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        columns, answers = codec.dumps(preview.columns), json.dumps(preview.answers)
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO previews VALUES (?, ?, ?, ?, ?)",
+                (preview.job, preview.prompt, columns, answers, time.time()),
+            )
+            connection.execute(
+                "DELETE FROM previews WHERE job NOT IN"
+                " (SELECT job FROM previews ORDER BY used DESC LIMIT ?)",
+                (_PREVIEWS,),
+            )
+
+    def previews(self) -> list[PreviewRecord]:
+        """Return the last previews, the newest first.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        query = "SELECT job, prompt, columns, answers FROM previews ORDER BY used DESC"
+        return [
+            PreviewRecord(job, prompt, tuple(json.loads(columns)), json.loads(answers))
+            for job, prompt, columns, answers in self.database.read(query, ())
+        ]
+
     def forget(self, job: int) -> int:
         """Delete a job and its answers; return how many answers that were.
 
@@ -253,6 +310,7 @@ class Journal:
         with self.database.transaction() as connection:
             deleted = connection.execute("DELETE FROM answers WHERE job = ?", (job,)).rowcount
             connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            connection.execute("DELETE FROM previews WHERE job = ?", (job,))
         return deleted
 
     def close(self) -> None:

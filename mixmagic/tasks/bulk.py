@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from mixmagic.calls import codec
+from mixmagic.calls.completion import Completion
 from mixmagic.calls.pool import Pool
 from mixmagic.core.cancel import Stop
 from mixmagic.core.control import Background
-from mixmagic.core.money import Budget, parse_dollars
+from mixmagic.core.money import Budget
 from mixmagic.core.values import Message, Request
 from mixmagic.errors import (
     BudgetExceeded,
@@ -31,18 +32,19 @@ from mixmagic.errors import (
     Stopped,
     StoreError,
     UnknownModel,
+    received,
 )
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
 from mixmagic.structured.attempts import with_schema
-from mixmagic.structured.schema import Schema
 from mixmagic.tasks.answers import Answers, AnswersInFile
-from mixmagic.tasks.job_options import Asker, Options
+from mixmagic.tasks.job_options import Asker, Options, Previewing
 from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
 from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
-from mixmagic.tasks.resume import recipe
+from mixmagic.tasks.questions import Question, Task, filled
 from mixmagic.tasks.shown import job_table
-from mixmagic.tasks.tables import Table, table
+from mixmagic.tasks.status import sentence
+from mixmagic.tasks.tables import Table
 from mixmagic.tasks.tables.columns import Columns
 from mixmagic.tasks.tables.output import Output
 
@@ -58,49 +60,6 @@ _NAME = 40  # characters of a job's name, if the user gives none
 _OPEN, _ANSWERED, _MISSING, _FAILED = range(4)  # states of a row
 
 
-def prepare(
-    session: Asker,
-    journal: Journal,
-    rows: Any,
-    prompt: str,
-    *,
-    params: Mapping[str, Any],
-    variables: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Job:
-    """Return a job, which `start` begins: see `Session.map`.
-
-    Raises:
-        BadArguments: The rows cannot be read, or the prompt names no column.
-        UnknownModel: No catalog row has this name.
-    """
-    given = {name: value for name, value in params.items() if value is not None}
-    budget, schema = given.pop("budget", None), given.pop("schema", None)
-    if schema is not None and not isinstance(schema, Schema):
-        schema = Schema.of(schema, getattr(schema, "__name__", "schema"))
-    budget = None if budget is None else parse_dollars(budget)
-    again = recipe(session, rows, given, options, schema=schema, budget=budget)
-    chosen = Options(given, schema, budget=budget, recipe=again, **options)
-    table_ = table(rows)
-    model = session.named(session.asked_name(given.get("model"))[0])
-    filled = RowPrompt(
-        prompt,
-        table_.columns,
-        variables,
-        context=model.context,
-        answer=given.get("max_tokens"),
-    )
-    return Job(session, journal, table_, filled, chosen)
-
-
-class _Task(NamedTuple):
-    """One question, for all rows that share it."""
-
-    key: bytes
-    request: Request
-    known: Any  # the JSON of its answer in the journal; `None` if there is none
-
-
 class Job:
     """A prompt over the rows of a table.
 
@@ -112,9 +71,13 @@ class Job:
         options: Its options.
 
     Attributes:
+        journal: Keeps the answers.
         name: Its name.
         model: The name of the model that is asked.
         number: Its number in the journal.
+        length: The number of rows.
+        columns: The columns of the rows.
+        used: Those that the prompt uses.
         state: `running`, `done`, `paused` (it goes on when it is called again) or `stopped`.
         reason: Why it paused or stopped, in one line.
 
@@ -129,7 +92,7 @@ class Job:
     def __init__(
         self, session: Asker, journal: Journal, table: Table, prompt: RowPrompt, options: Options
     ) -> None:
-        self._session, self._journal, self._table = session, journal, table
+        self._session, self.journal, self._table = session, journal, table
         self._prompt, self._options = prompt, options
         self._columns = Columns.of(None if options.schema is None else options.schema.json)
         probe = self._request("x")
@@ -137,7 +100,8 @@ class Job:
         self.name = options.name or " ".join(prompt.text.split())[:_NAME]
         whole = codec.dumps([key_of(probe).hex(), prompt.text])
         self.fingerprint = hashlib.blake2b(whole.encode(), digest_size=_KEY).digest()
-        self.number = 0
+        self.number, self.length = 0, table.length
+        self.columns, self.used = table.columns, prompt.used
         self.state: State = "running"
         self.reason = ""
         self._errors: dict[int, RowError] = {}
@@ -150,7 +114,7 @@ class Job:
         self._waiting: dict[bytes, list[int]] = {}  # the rows of each question under way
         self._repeated: Counter[bytes] = Counter()
         self._lock, self._over, self._stop = threading.RLock(), threading.Event(), Stop()
-        self._tasks: Iterator[_Task] = iter(())
+        self._tasks: Iterator[Task] = iter(())
         self._calls: JournaledCalls
         self._looks_up, self._ends = True, False
         self._reused = self._failures_in_a_row = 0
@@ -163,7 +127,7 @@ class Job:
         Raises:
             MixmagicError: No row can be asked: a key is missing, there is no such model, …
         """
-        options, journal = self._options, self._journal
+        options, journal = self._options, self.journal
         self._started = time.monotonic()
         self._looks_up = not journal.is_empty
         self.number = journal.begin(
@@ -176,7 +140,7 @@ class Job:
             rows=self._table.length,
         )
         self._session.jobs.add(self, journal)
-        pool: Pool[_Task] = Pool(self._next, self._do, self._finish, options.in_flight)
+        pool: Pool[Task] = Pool(self._next, self._do, self._finish, options.in_flight)
         budget = options.budget
         away = options.background
         setting = Setting(
@@ -206,12 +170,24 @@ class Job:
         Args:
             budget: US dollars that the job may cost in all its runs; as before if `None`.
         """
+        if self._options.preview is not None:
+            return self._options.preview.whole.again(budget)
         options = replace(self._options, budget=budget or self._options.budget, background=False)
-        return Job(self._session, self._journal, self._table, self._prompt, options)
+        return Job(self._session, self.journal, self._table, self._prompt, options)
 
     @property
     def _has_budget(self) -> bool:
         return self._options.budget is not None or bool(self._session.limits())
+
+    def part(self, positions: Sequence[int], preview: Previewing) -> Job:
+        """Return the job over some of its rows, whose answers it need not ask for again."""
+        options = replace(self._options, preview=preview, background=False, out=None)
+        table = self._table.take(positions)
+        return Job(self._session, self.journal, table, self._prompt, options)
+
+    def filled(self, more: Sequence[str] = ()) -> Iterator[Question]:
+        """Yield each row with its question, without asking it; the rows have `more` columns."""
+        return filled(self._table, self._prompt, more, once=self._options.repeats == "once")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, for so many seconds; return True if it is.
@@ -224,11 +200,7 @@ class Job:
         except KeyboardInterrupt:
             self.stop()
             self._over.wait(_STOPPING)
-            progress = self.progress
-            rows = "" if progress.rows is None else f" of {progress.rows:,}"
-            raise Stopped(
-                f"Stopped: {progress.done:,}{rows} rows are over and kept; the same call goes on."
-            ) from None
+            raise Stopped(sentence(self.progress, self.state, self.reason)) from None
 
     def stop(self) -> None:
         """Stop all its calls; what was received whole is kept, and the same call goes on."""
@@ -339,7 +311,7 @@ class Job:
         states = self._states
         return len(states), states.count(_MISSING), states.count(_FAILED)
 
-    def _read(self) -> Iterator[_Task]:
+    def _read(self) -> Iterator[Task]:
         """Yield the questions to ask; one thread at a time goes on with it."""
         chunk: list[tuple[int, Request]] = []
         for row in self._table.rows(self._prompt.used):
@@ -359,11 +331,11 @@ class Job:
                 chunk = []
         yield from self._new(chunk)
 
-    def _new(self, chunk: Sequence[tuple[int, Request]]) -> Iterator[_Task]:
+    def _new(self, chunk: Sequence[tuple[int, Request]]) -> Iterator[Task]:
         """Yield the questions of some rows that no other row has."""
         keyed = [(position, self._row_key(request), request) for position, request in chunk]
         unknown = [key for _, key, _ in keyed if key not in self._values]
-        known = self._journal.find(unknown) if self._looks_up and unknown else {}
+        known = self.journal.find(unknown) if self._looks_up and unknown else {}
         for position, key, request in keyed:
             self._keys[position * _KEY : (position + 1) * _KEY] = key
             with self._lock:
@@ -377,7 +349,7 @@ class Job:
                 rows.append(position)
                 if len(rows) > 1:
                     continue
-            yield _Task(key, request, known.get(key))
+            yield Task(key, request, known.get(key))
 
     def _request(self, content: Any) -> Request:
         """Return the request of one row."""
@@ -398,15 +370,15 @@ class Job:
 
     # Asking: in the threads of the pool.
 
-    def _next(self) -> _Task | None:
+    def _next(self) -> Task | None:
         """Return the next question; `None` if there is none, or if none may begin."""
-        task: _Task | None = None
+        task: Task | None = None
         with self._ending_at_error():
             if not self._ends:
                 task = next(self._tasks, None)
         return task
 
-    def _do(self, task: _Task) -> None:
+    def _do(self, task: Task) -> None:
         """Ask one question; keep its answer or its error for all rows that share it."""
         with self._ending_at_error():
             try:
@@ -429,17 +401,20 @@ class Job:
                     self._values[task.key] = value
                     rows = self._waiting.pop(task.key)
                     self._reused += len(rows) if task.known is not None else 0
+                    self._note(rows, completion)
                     for position in rows:
                         self._states[position] = _ANSWERED
                         if problem is not None:
                             self._errors[position] = replace(problem, row=position)
             self._write_parts()
 
-    def _failed_with(self, task: _Task, error: MixmagicError) -> None:
+    def _failed_with(self, task: Task, error: MixmagicError) -> None:
         """Keep the error of a question; end the job if it is one too many."""
         with self._lock:
             self._failed[task.key] = problem = RowError.of(error)
-            self._fail(self._waiting.pop(task.key), problem)
+            rows = self._waiting.pop(task.key)
+            self._note(rows, received(error))
+            self._fail(rows, problem)
             of_server = isinstance(error, ProviderError) and error.retryable
             self._failures_in_a_row = self._failures_in_a_row + 1 if of_server else 0
             if self._options.on_error == "raise":
@@ -447,6 +422,10 @@ class Job:
                 self._end("stopped", error.message)
             elif self._failures_in_a_row >= _IN_A_ROW:
                 self._end("paused", error.message)
+
+    def _note(self, rows: Sequence[int], completion: object) -> None:
+        if self._options.preview is not None and isinstance(completion, Completion):
+            self._options.preview.answered(rows, completion)
 
     def _fail(self, rows: Sequence[int], problem: RowError) -> None:
         with self._lock:
@@ -496,12 +475,12 @@ class Job:
             if self._output is not None and not self._ends:
                 errors, goes_on = bool(self._errors), lambda: not self._ends
                 self._output.finish(self._written, errors=errors, goes_on=goes_on)
-        self._end("done", "")
+        self._end("done" if self._options.preview is None else "preview", "")
         with self._lock:
             self._ended = time.monotonic()
             failed, rows = self._states.count(_FAILED), len(self._states)
         try:
-            self._journal.end(
+            self.journal.end(
                 self.number,
                 self.state,
                 reason=self.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
@@ -16,6 +16,8 @@ from mixmagic.store.ledger.budgets import Limit
 from mixmagic.structured.schema import Schema
 
 if TYPE_CHECKING:
+    from mixmagic.calls.completion import Completion
+    from mixmagic.tasks.bulk import Job
     from mixmagic.tasks.resume import Jobs
 
 Repeats = Literal["once", "ask"]
@@ -48,6 +50,17 @@ class Asker(Protocol):
         """Return the limits of what may be spent."""
 
 
+class Previewing(Protocol):
+    """A preview, for the job over its rows."""
+
+    @property
+    def whole(self) -> Job:
+        """The job over all rows."""
+
+    def answered(self, rows: Sequence[int], completion: Completion) -> None:
+        """Note the completion of some of its rows, also of one that is not usable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of a job.
@@ -63,6 +76,7 @@ class Options:
         out: The file or folder that the rows are written to, with their results.
         name: The name for `%mixmagic jobs`; made of the prompt if empty.
         recipe: What another process needs to go on with it, as JSON.
+        preview: The preview, if the rows are those of one.
 
     Raises:
         BadArguments: An option is not valid.
@@ -78,6 +92,7 @@ class Options:
     out: str | os.PathLike[str] | None = None
     name: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    preview: Previewing | None = None
 
     def __post_init__(self) -> None:
         choices = {"repeats": get_args(Repeats), "on_error": get_args(OnError)}

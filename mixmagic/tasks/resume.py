@@ -61,8 +61,8 @@ class Jobs:
         return self._live.get(number)
 
     def prepare(self, rows: Any, prompt: str, **options: Any) -> Job:
-        """Return a job, which `start` begins: see `bulk.prepare` and `Session.map`."""
-        from mixmagic.tasks.bulk import prepare
+        """Return a job, which `start` begins: see `tasks.prepare` and `Session.map`."""
+        from mixmagic.tasks.prepare import prepare
 
         journal = self._journal
         if self._is_recorded():

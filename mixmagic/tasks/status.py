@@ -34,6 +34,17 @@ def status_line(progress: Progress, state: State, reason: str = "") -> str:
     return line
 
 
+def sentence(progress: Progress, state: State, reason: str = "") -> str:
+    """Return the line with a capital at its start.
+
+    Example:
+        >>> sentence(job.progress, "paused", "The budget is used up.")
+        'Paused after 1,240 of 5,000 rows. The budget is used up. The same call goes on.'
+    """
+    line = status_line(progress, state, reason)
+    return line[0].upper() + line[1:]
+
+
 def duration(seconds: float) -> str:
     """Return seconds, or minutes and seconds.
 
@@ -70,7 +81,7 @@ def _rows(progress: Progress, state: State) -> str:
     else:
         rows = f"{done} of {counted(progress.rows, 'row')}"
     words = {"paused": "paused after ", "stopped": "stopped after "}
-    took = f" in {duration(progress.seconds)}" if state == "done" else ""
+    took = f" in {duration(progress.seconds)}" if state in ("done", "preview") else ""
     kept = ", which are kept" if state == "stopped" else ""
     return f"{words.get(state, '')}{rows}{kept}{took}"
 

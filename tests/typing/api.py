@@ -29,7 +29,9 @@ def maps() -> None:
     assert_type(job.state, Literal["running", "done", "paused", "stopped", "preview"])
     assert_type(job.progress.cost, Decimal)
     assert_type([error.row for error in job.errors], list[int])
-    mixmagic.map(["Great!"], "Positive? {{ text }}", repeats="often")  # type: ignore[arg-type]
+    preview = mixmagic.map(["Great!"], "Positive? {{ text }}", preview=20)
+    assert_type([row.position for row in preview], list[int])
+    mixmagic.map(["Great!"], "Positive? {{ text }}", repeats="often")  # type: ignore[call-overload]
 
 
 def parameters_are_typed(session: mixmagic.Session) -> None:

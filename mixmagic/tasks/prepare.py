@@ -1,0 +1,50 @@
+"""A job over many rows from what a user gives: rows, a prompt, parameters and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixmagic.core.money import parse_dollars
+from mixmagic.prompting.rows import RowPrompt
+from mixmagic.store.jobs import Journal
+from mixmagic.structured.schema import Schema
+from mixmagic.tasks.bulk import Job
+from mixmagic.tasks.job_options import Asker, Options
+from mixmagic.tasks.resume import recipe
+from mixmagic.tasks.tables import table
+
+
+def prepare(
+    session: Asker,
+    journal: Journal,
+    rows: Any,
+    prompt: str,
+    *,
+    params: Mapping[str, Any],
+    variables: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Job:
+    """Return a job, which `start` begins: see `Session.map`.
+
+    Raises:
+        BadArguments: The rows cannot be read, or the prompt names no column.
+        UnknownModel: No catalog row has this name.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    budget, schema = given.pop("budget", None), given.pop("schema", None)
+    if schema is not None and not isinstance(schema, Schema):
+        schema = Schema.of(schema, getattr(schema, "__name__", "schema"))
+    budget = None if budget is None else parse_dollars(budget)
+    again = recipe(session, rows, given, options, schema=schema, budget=budget)
+    chosen = Options(given, schema, budget=budget, recipe=again, **options)
+    table_ = table(rows)
+    model = session.named(session.asked_name(given.get("model"))[0])
+    filled = RowPrompt(
+        prompt,
+        table_.columns,
+        variables,
+        context=model.context,
+        answer=given.get("max_tokens"),
+    )
+    return Job(session, journal, table_, filled, chosen)
