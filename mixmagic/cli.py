@@ -11,7 +11,7 @@ import mixmagic
 from mixmagic import commands
 from mixmagic.commands._parser import HelpAsked
 from mixmagic.core import terminal
-from mixmagic.errors import MixmagicError
+from mixmagic.errors import MixmagicError, Stopped
 
 
 class _Terminal:
@@ -44,8 +44,9 @@ def main(words: list[str] | None = None) -> int:
     try:
         status = _run_command(sys.argv[1:] if words is None else words)
         print(end="", flush=True)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        message = stop.message if isinstance(stop, Stopped) else "Stopped."
+        print(f"\n{_typed(message)}", file=sys.stderr)
         return 130
     except OSError as error:
         if not _is_closed_pipe(error):
@@ -64,7 +65,10 @@ def _run_command(words: list[str]) -> int:
     try:
         run = commands.parse(words, "shell")
         wrong = 1
-        return run(mixmagic.session(), _Terminal()) or 0
+        session = mixmagic.session()
+        if words:  # the overview is shown also if a file of settings is damaged
+            _ = session.settings  # they may have changed, if this is not the first command
+        return run(session, _Terminal()) or 0
     except HelpAsked as help_asked:
         _Terminal().print(str(help_asked))
         return 0

@@ -380,7 +380,7 @@ class Session(Defaults):
             stale += ["backends", "available"]
         stale += ["cache"] * (before.cache_dir != after.cache_dir)
         if (before.config_dir, before.data_dir) != (after.config_dir, after.data_dir):
-            stale += ["catalog", "ledger"]
+            stale += ["catalog", "ledger", "journal", "jobs"]
         parts = [self.__dict__.pop(name, None) for name in stale]
         closing = [part for part in parts if hasattr(part, "close")]
         return [] if list(self.calls) else closing  # calls under way go on with their own
@@ -419,7 +419,7 @@ class Session(Defaults):
         """The last jobs over many rows that were begun here."""
         from mixmagic.tasks.resume import Jobs
 
-        return Jobs(self, self.journal, lambda: self.player.in_use(self.settings))
+        return Jobs(self, lambda: self.player.in_use(self.settings))
 
     @cached
     def calls(self) -> Calls:
@@ -447,7 +447,7 @@ class Session(Defaults):
 
     def close(self) -> None:
         """Release connections, threads and memory. The session can still be used."""
-        for name in ("backends", "ledger", "cache"):
+        for name in ("backends", "ledger", "cache", "journal"):
             if (part := self.__dict__.get(name)) is not None:
                 part.close()
 

@@ -91,7 +91,7 @@ def overview(place: Place) -> str:
     """Return the commands of a place, one line each."""
     prog = _PROGS[place]
     commands = available(place)
-    width = max(map(len, commands))
+    width = max(len(name) for name in commands)  # `map` is the name of a command here
     lines = [f"  {prog} {name:{width}}  {summary(commands[name])}" for name in commands]
     return "\n".join(["Commands:", *lines, f"`{prog} NAME -h` shows a command's options."])
 

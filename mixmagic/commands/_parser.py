@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -272,6 +273,23 @@ def split(line: str) -> list[str]:
             words.append(_unquoted(match[1]))
             rest = rest[match.end() :].lstrip()
     return words
+
+
+def add_parameters(parser: Parser, to: str | None = None) -> None:
+    """Add the options for the model and the parameters of a call to a group of a parser."""
+    number, whole = checked(float, "a number"), checked(int, "a whole number")
+    add = functools.partial(parser.add, to=to)
+    add("-m", "--model", metavar="NAME", values=models, help="8x7b, 8x22b, disco, local,"
+        " PROVIDER:NAME, … (`%%mixmagic models` lists them)")  # fmt: skip
+    add("-t", "--temperature", type=number, metavar="T", help="randomness, from 0 (always the"
+        " likeliest word) to 2")  # fmt: skip
+    add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
+    add("--top-p", type=number, metavar="P", help="sample from the likeliest words that together"
+        " have probability P")  # fmt: skip
+    add("--seed", type=whole, metavar="N", help="make sampling reproducible, if the model supports"
+        " it")  # fmt: skip
+    add("--stop", action="append", type=unescaped, metavar="TEXT", help="end the answer before"
+        " TEXT, in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
 
 
 def _unquoted(word: str) -> str:

@@ -23,6 +23,8 @@ def follow(job: Job, out: Out) -> int:
     if job.state == "paused":
         line = f"Job {job.number} is paused: {job.reason} `%mixmagic jobs resume {job.number}`"
         line += " goes on."
+    elif job.options.out is not None:
+        line += f" Its rows are in {job.options.out}." * (job.state == "done")
     elif out.shell is not None:
         line += f" Its results: `mixmagic.session().jobs[{job.number}].result()`."
     errors = job.errors

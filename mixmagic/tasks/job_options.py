@@ -12,6 +12,7 @@ from mixmagic.core.keywords import Parameters
 from mixmagic.core.params import Prompt
 from mixmagic.core.values import Model, Request, Stream
 from mixmagic.errors import BadArguments
+from mixmagic.store.jobs import Journal
 from mixmagic.store.ledger.budgets import Limit
 from mixmagic.structured.schema import Schema
 
@@ -30,6 +31,10 @@ class Asker(Protocol):
     @property
     def stream(self) -> Stream:
         """The function that makes a call."""
+
+    @property
+    def journal(self) -> Journal:
+        """The answers of all jobs."""
 
     @property
     def jobs(self) -> Jobs:

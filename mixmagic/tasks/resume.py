@@ -31,15 +31,14 @@ class Jobs:
 
     Args:
         session: Makes the calls of jobs that go on.
-        journal: Has the jobs of all sessions.
         is_recorded: Returns True while a cassette is in use: it alone has the answers then.
 
     Example:
         >>> session.jobs[3].result()
     """
 
-    def __init__(self, session: Asker, journal: Journal, is_recorded: Callable[[], bool]) -> None:
-        self._session, self._journal, self._is_recorded = session, journal, is_recorded
+    def __init__(self, session: Asker, is_recorded: Callable[[], bool]) -> None:
+        self._session, self._is_recorded = session, is_recorded
         self._live: dict[int, Job] = {}
 
     def __getitem__(self, number: int) -> Job:
@@ -64,16 +63,15 @@ class Jobs:
         """Return a job, which `start` begins: see `tasks.prepare` and `Session.map`."""
         from mixmagic.tasks.prepare import prepare
 
-        journal = self._journal
-        if self._is_recorded():
-            from mixmagic.store.jobs import Journal
-
-            journal = Journal.temporary()
+        recorded = self._is_recorded()  # first: it sees that settings have changed
+        journal = self._session.journal
+        if recorded:
+            journal = type(journal).temporary()
         return prepare(self._session, journal, rows, prompt, **options)
 
     def add(self, job: Job, journal: Journal) -> None:
         """Keep a job that has begun; the one that was begun first is dropped if there are many."""
-        if journal is not self._journal:
+        if journal is not self._session.journal:
             return
         kept = {number: each for number, each in self._live.items() if number != job.number}
         over = [number for number, each in kept.items() if each.state != "running"]
@@ -91,7 +89,7 @@ class Jobs:
         Raises:
             BadArguments: There is no such job, it is under way, or its rows are not here.
         """
-        record = self._journal.job(name)
+        record = self._session.journal.job(name)
         job = self.get(record.id)
         if record.state == "running" or (job is not None and job.state == "running"):
             raise BadArguments(
@@ -118,14 +116,14 @@ class Jobs:
         Raises:
             BadArguments: There is no such job, or it is under way.
         """
-        record = self._journal.job(name)
+        record = self._session.journal.job(name)
         if record.state == "running":
             raise BadArguments(
                 f"Job {record.id} is under way.",
                 f"Stop it first: `%mixmagic jobs stop {record.id}`.",
             )
         self._live = {number: job for number, job in self._live.items() if number != record.id}
-        return record.id, self._journal.forget(record.id)
+        return record.id, self._session.journal.forget(record.id)
 
 
 def recipe(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.commands._parser import Parser, checked, models, unescaped
+from mixmagic.commands._parser import Parser, add_parameters
 from mixmagic.errors import BadArguments
 
 if TYPE_CHECKING:
@@ -208,19 +208,7 @@ def check(options: Options, names: Mapping[str, Any]) -> tuple[Format, Schema | 
 
 def add_shared(parser: Parser) -> None:
     """Add the options that all magics that ask a model have."""
-    number, whole = checked(float, "a number"), checked(int, "a whole number")
-    add = functools.partial(parser.add, to="model")
-    add("-m", "--model", metavar="NAME", values=models, help="8x7b, 8x22b, disco, local,"
-        " PROVIDER:NAME, … (`%%mixmagic models` lists them)")  # fmt: skip
-    add("-t", "--temperature", type=number, metavar="T", help="randomness, from 0 (always the"
-        " likeliest word) to 2")  # fmt: skip
-    add("--max-tokens", type=whole, metavar="N", help="end the answer after N tokens")
-    add("--top-p", type=number, metavar="P", help="sample from the likeliest words that together"
-        " have probability P")  # fmt: skip
-    add("--seed", type=whole, metavar="N", help="make sampling reproducible, if the model supports"
-        " it")  # fmt: skip
-    add("--stop", action="append", type=unescaped, metavar="TEXT", help="end the answer before"
-        " TEXT, in which \\n is a line break and \\t a tab; may be repeated")  # fmt: skip
+    add_parameters(parser, to="model")
     add = functools.partial(parser.add, to="answer")
     add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
         " .usage, .cost, …) in a variable; or its value, with --format or --schema")  # fmt: skip
