@@ -53,7 +53,7 @@ _CHUNK = 64
 _KEY = 16  # bytes of a question's key
 # Errors that every further row would have, too.
 _OF_ALL = (MissingKey, KeyRejected, UnknownModel, StoreError)
-# Rows that fail one after the other, because of the server, before a job pauses.
+# Rows that fail one after the other, because of the server or of a budget, before a job pauses.
 _IN_A_ROW = 32
 _STOPPING = 2.0  # seconds in which the calls of a job that is stopped should end
 _NAME = 40  # characters of a job's name, if the user gives none
@@ -117,7 +117,8 @@ class Job:
         self._tasks: Iterator[Task] = iter(())
         self._calls: JournaledCalls
         self._looks_up, self._ends = True, False
-        self._reused = self._failures_in_a_row = 0
+        self._reused = self._failures_in_a_row = self._refused_in_a_row = 0
+        self._refusal = ""  # of the last row that a budget refused
         self._started = self._ended = 0.0
         self._rate = Rate()
 
@@ -141,8 +142,8 @@ class Job:
         )
         self._session.jobs.add(self, journal)
         pool: Pool[Task] = Pool(self._next, self._do, self._finish, options.in_flight)
-        budget = options.budget
-        away = options.background
+        budget, away = options.budget, options.background
+        has_budget = budget is not None or bool(self._session.limits())
         setting = Setting(
             self._stop,
             self.number,
@@ -150,7 +151,7 @@ class Job:
             None if budget is None else Budget(budget, f"job-{self.fingerprint.hex()}"),
             Background(0, cell="map", stop=self._stop) if away else None,
             fresh=options.repeats == "ask",
-            infers=options.params.get("max_tokens") is None and self._has_budget,
+            infers=options.params.get("max_tokens") is None and has_budget,
             pause=pool.pause,
         )
         self._calls = JournaledCalls(self._session.stream, journal, setting)
@@ -174,10 +175,6 @@ class Job:
             return self._options.preview.whole.again(budget)
         options = replace(self._options, budget=budget or self._options.budget, background=False)
         return Job(self._session, self.journal, self._table, self._prompt, options)
-
-    @property
-    def _has_budget(self) -> bool:
-        return self._options.budget is not None or bool(self._session.limits())
 
     def part(self, positions: Sequence[int], preview: Previewing) -> Job:
         """Return the job over some of its rows, whose answers it need not ask for again."""
@@ -383,9 +380,15 @@ class Job:
         with self._ending_at_error():
             try:
                 completion, value = self._calls.answer(*task, self._options.schema)
-            except BudgetExceeded as error:
+            except BudgetExceeded as error:  # perhaps only this row is too expensive
                 self._waiting.pop(task.key)
-                self._end("paused", error.message)
+                with self._lock:
+                    self._refusal, self._refused_in_a_row = (
+                        error.message,
+                        self._refused_in_a_row + 1,
+                    )
+                    if self._refused_in_a_row >= _IN_A_ROW:
+                        self._end("paused", error.message)
             except Stopped:  # perhaps by an interrupt, which stops the calls alone
                 self._waiting.pop(task.key)
                 self.stop()
@@ -398,6 +401,7 @@ class Job:
                 problem = None if task.known is not None else RowError.in_answer(completion)
                 with self._lock:
                     self._failures_in_a_row = 0
+                    self._refused_in_a_row *= task.known is not None
                     self._values[task.key] = value
                     rows = self._waiting.pop(task.key)
                     self._reused += len(rows) if task.known is not None else 0
@@ -471,6 +475,8 @@ class Job:
 
     def _finish(self) -> None:
         """Write the results, if all rows are over; note the end of the run."""
+        if self._refusal:
+            self._end("paused", self._refusal)
         with self._ending_at_error():
             if self._output is not None and not self._ends:
                 errors, goes_on = bool(self._errors), lambda: not self._ends

@@ -184,6 +184,16 @@ def test_a_budget_is_used_to_the_last_row_that_fits(session, echoing):
     assert max(asked(echoing).values()) == 1
 
 
+def test_a_row_that_is_too_expensive_does_not_keep_others_from_being_asked(session, echoing):
+    rows = ["a", "word " * 3000, *map(str, range(30))]
+    job = run(session, rows, max_tokens=20, budget="0.0015", in_flight=2)
+    assert [value is None for value in job.result(timeout=100)] == [False, True, *[False] * 30]
+    assert (job.state, len(job.errors)) == ("paused", 0)
+    assert "budget" in job.reason
+    assert run(session, rows, max_tokens=20, budget=1).result(timeout=100)[1]
+    assert max(asked(echoing).values()) == 1
+
+
 def test_a_limit_is_inferred_from_the_first_answers(session, together):
     def answer(request):
         body = request.body
