@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mixmagic.calls.completion import muted_html
 from mixmagic.core import terminal
 from mixmagic.display.background import updater
 from mixmagic.display.renderers import captured, is_watched, starts_in_console
 from mixmagic.errors import Stopped
+from mixmagic.tasks.shown import error_lines
 from mixmagic.tasks.status import sentence, status_line
 from mixmagic.text.escape import as_text, plain
 
@@ -207,8 +209,8 @@ class _Terminal:
         if job.state == "stopped":  # an error follows, which says the same
             self._write("\r\x1b[K" * self._is_drawn)
         else:
-            line = terminal.fold(plain(_sentence(job)), _columns())
-            self._write("\r\x1b[K" * self._is_drawn + line + "\n")
+            lines = "\n".join([plain(_sentence(job)), *_errors(job)])
+            self._write("\r\x1b[K" * self._is_drawn + terminal.fold(lines, _columns()) + "\n")
 
     def _write(self, text: str) -> None:
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
@@ -229,7 +231,7 @@ def _percent(done: int, rows: int) -> str:
 def progress_bundle(job: Job) -> Bundle:
     """Return the progress of a job: a bar while it runs, and a line."""
     progress, state = job.progress, job.state
-    line = plain(_sentence(job))
+    first, *others = plain(_sentence(job)), *_errors(job)
     bar = ""
     if state == "running":
         share = "" if not progress.rows else f' value="{progress.done}" max="{progress.rows}"'
@@ -240,6 +242,14 @@ def progress_bundle(job: Job) -> Bundle:
     status = "" if state == "running" else ' role="status"'
     html = (
         f'<div{status} style="font-variant-numeric: tabular-nums">'
-        f"{bar}{as_text(line, starts_line=False)}</div>"
+        f"{bar}{as_text(first, starts_line=False)}</div>"
     )
-    return {"text/html": html, "text/plain": line}
+    html += "".join(map(muted_html, others))
+    return {"text/html": html, "text/plain": "\n".join([first, *others])}
+
+
+def _errors(job: Job) -> list[str]:
+    """Return the kinds of errors of a job that has ended, a line each; a preview has its own."""
+    if job.state in ("running", "preview"):
+        return []
+    return list(map(plain, error_lines(job.errors)))

@@ -32,6 +32,7 @@ from mixmagic.errors import (
     Stopped,
     StoreError,
     UnknownModel,
+    one_line,
     received,
 )
 from mixmagic.prompting.rows import RowPrompt
@@ -97,7 +98,7 @@ class Job:
         self._columns = Columns.of(None if options.schema is None else options.schema.json)
         probe = self._request("x")
         self.model = probe.asked
-        self.name = options.name or " ".join(prompt.text.split())[:_NAME]
+        self.name = options.name or one_line(prompt.text, _NAME)
         whole = codec.dumps([key_of(probe).hex(), prompt.text])
         self.fingerprint = hashlib.blake2b(whole.encode(), digest_size=_KEY).digest()
         self.number, self.length = 0, table.length

@@ -202,9 +202,13 @@ class Preview:
         return preview_html(self)
 
     def _is_last(self, record: PreviewRecord, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Return True for a preview with another prompt of some of these rows."""
-        hashes = (row_hash(row, record.columns) for row in rows)
-        return record.job != self.job.number and any(each in record.answers for each in hashes)
+        """Return True for another preview: answers of this kind, to most of its rows or these."""
+        if record.job == self.job.number:
+            return False
+        values = list(map(record.answers.get, (row_hash(row, record.columns) for row in rows)))
+        known = [value for value in values if value is not None]
+        alike = all(isinstance(value, Mapping) is bool(self.job.fields) for value in known)
+        return alike and 2 * len(known) > min(len(rows), len(record.answers))
 
     @property
     def _remembered(self) -> list[str]:
@@ -231,8 +235,12 @@ class Preview:
                     kept[number].setdefault(hashed, len(lengths))
             lengths.append(_length(question.content))
             positions.append(position)
-        newest = next(filter(None, kept), {})
-        return lengths, positions, list(newest.values())
+        newest = (rows for number, rows in enumerate(kept) if self._are_most(number, len(rows)))
+        return lengths, positions, list(next(newest, {}).values())
+
+    def _are_most(self, number: int, found: int) -> bool:
+        """Return True if so many rows are most of those of an earlier preview."""
+        return 2 * found > len(self._records[number].answers)
 
     def _estimated(self, costs: Mapping[int, float]) -> Interval | None:
         """Return the sum over all questions, given the costs of some rows of this preview."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mixmagic.tasks.estimate import Interval
     from mixmagic.tasks.preview import Preview, PreviewRow
 
-_LONGEST = 400  # characters of a value that are shown
+_LONGEST, _GIVEN = 400, 200  # characters of an answer, and of a row's column, that are shown
 _AHEAD = 120  # characters before the first change that are shown
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _ORDER = ("changed", "new", "unchanged")
@@ -65,18 +65,19 @@ def marked(before: str, now: str) -> tuple[str, str]:
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, i, j, k, m in matcher.get_opcodes():
         for words, tag, into in ((old[i:j], "del", pieces[0]), (new[k:m], "ins", pieces[1])):
-            text = as_text("".join(words), starts_line=False).replace("\n", "<br>")
-            into.append(text if kind == "equal" or not text else _TAGS[tag].format(text))
+            text = "".join(words)
+            is_marked = kind != "equal" and not text.isspace() and text
+            into.append(_TAGS[tag].format(_lines(text)) if is_marked else _lines(text))
     return "".join(pieces[0]), "".join(pieces[1])
 
 
-def _cut(*texts: str) -> list[str]:
+def _cut(*texts: str, longest: int = _LONGEST) -> list[str]:
     """Return long texts without their ends, and without a long beginning that they share."""
     letters = enumerate(zip(*texts, strict=False))
     shared = next((at for at, letter in letters if len(set(letter)) > 1), 0)
     start = max(shared - _AHEAD, 0)
     return [
-        "…" * bool(start) + text[start : start + _LONGEST] + "…" * (len(text) > start + _LONGEST)
+        "…" * bool(start) + text[start : start + longest] + "…" * (len(text) > start + longest)
         for text in texts
     ]
 
@@ -106,14 +107,18 @@ def _text(value: Any) -> str:
 def _html_cells(preview: Preview, row: PreviewRow) -> str:
     results = _results(preview, row)
     given = [_text(value) for value in row.row.values()]
-    shown = [as_text(text).replace("\n", "<br>") for each in given for text in _cut(each)]
+    shown = [_lines(text) for each in given for text in _cut(each, longest=_GIVEN)]
     if row.change == "changed":
         shown += marked(*results)
     else:
-        shown += [as_text(text).replace("\n", "<br>") for each in results for text in _cut(each)]
+        shown += [_lines(text) for each in results for text in _cut(each)]
     quiet = "; opacity: 0.65" * (bool(preview.last) and row.change == "unchanged")
     cells = [f"{row.position:,}", *shown]
     return "".join(f"<td {_style(quiet)}>{html}</td>" for html in cells)
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(as_text(line, starts_line=False) for line in text.split("\n"))
 
 
 def _style(more: str = "") -> str:
@@ -127,8 +132,8 @@ def _notes(preview: Preview) -> list[str]:
     if preview.last:
         changed, new = (sum(r.change == kind for r in preview.rows) for kind in ("changed", "new"))
         also = f", {new:,} new" if new else ""
-        rows = counted(len(preview.rows), "row")
-        notes.append(f"{changed:,} of {rows} changed{also}, since: {one_line(preview.last)}")
+        answers = counted(len(preview.rows), "answer")
+        notes.append(f"{changed:,} of {answers} changed{also}, before: {one_line(preview.last)}")
     return notes + error_lines(preview.errors)
 
 

@@ -102,6 +102,20 @@ def test_a_pause_says_why_and_an_error_that_all_rows_share_is_raised(together, k
     assert kernel.run(f"{CALL}, model='8x70b')").reply["ename"] == "UnknownModel"
 
 
+def test_rows_that_failed_are_told_at_the_end_by_kind(together, kernel):
+    def refusing(request):
+        prompt = request.body["messages"][-1]["content"]
+        broken = {"error": {"message": "no such <b>thing</b>"}}
+        return refusal(400, broken) if prompt.endswith("7") else echo(request)
+
+    together.plan = [refusing]
+    (output,) = kernel.run(f"{CALL}, model='8x7b')").outputs
+    first, second = output["data"]["text/plain"].split("\n")
+    assert "10 failed" in first
+    assert second.startswith("10 rows (7, 17, 27, 37, 47, …): Together AI answered 400: no such")
+    assert "<b>" not in output["data"]["text/html"]
+
+
 def in_terminal(code: str, interrupt_at: str = "") -> tuple[str, str, int]:
     """Run code with standard error in a terminal; return stdout, the terminal's text, the code."""
     ours, theirs = pty.openpty()

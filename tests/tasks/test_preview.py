@@ -78,7 +78,7 @@ def test_a_changed_prompt_shows_the_same_rows_and_what_has_changed(session, answ
     assert {row.change for row in second} == {"changed"}
     before = {row.row["text"]: row.value for row in first}
     assert all(row.before == before[row.row["text"]] for row in second)
-    assert "20 of 20 rows changed, since: Say: {{ text }}" in repr(second)
+    assert "20 of 20 answers changed, before: Say: {{ text }}" in repr(second)
     assert len(answering.received) == 40
     again = preview(session, frame, "Say: {{ text }}")
     assert len(answering.received) == 40, "both are in the journal"
@@ -172,3 +172,14 @@ def test_a_preview_is_a_job_in_the_journal_and_goes_on_as_the_whole(session, ans
     assert shown.spent > Decimal(0)
     session.journal.forget(record.id)
     assert session.journal.previews() == []
+
+
+def test_answers_of_another_kind_or_to_other_rows_are_no_last_preview(session, together):
+    together.plan = [whole('{"label": "good"}')]
+    schema = {"type": "object", "properties": {"label": {"type": "string"}}}
+    preview(session, TEXTS)
+    assert preview(session, TEXTS, schema=schema).last == ""
+    assert (
+        preview(session, TEXTS[:1] + ["x" * n for n in range(1, 90)], "Tell: {{ text }}").last == ""
+    )
+    assert preview(session, TEXTS, "Tell: {{ text }}", schema=schema).last == "Say: {{ text }}"
