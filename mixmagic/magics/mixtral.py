@@ -79,8 +79,11 @@ that loads mixmagic, or behind another statement or `%time`. Use `%%mixtral` the
         add("--examples", to="prompt", metavar="VARIABLE", values=_examples, help="questions and"
             " answers before the prompt: a list of pairs or dicts, or a DataFrame")  # fmt: skip
         add("--each", to="prompt", metavar="VARIABLE", values=_tables, help="ask about each row of"
-            " a DataFrame, a Series or a list; {{ NAME }} is the row's value in the"
-            " column NAME, {{ text }} in a list")  # fmt: skip
+            " a DataFrame, a Series, a list or a file: {{ NAME }} is the row's value in the column"
+            " NAME, {{ text }} in a Series or a list")  # fmt: skip
+        add("--preview", to="cost", nargs="?", const=20, type=checked(int, "a number of rows"),
+            metavar="N", help="ask about N rows of --each (default: 20), and show what all would"
+            " cost and what a changed prompt changes")  # fmt: skip
         add("--raw", to="prompt", action="store_true", help="send {{ … }} unchanged")
         add("--task", to="model", metavar="TASK", values=_tasks, help="chat, code, analysis,"
             " creative, translate or summarize: sets the temperature, and the model unless you"

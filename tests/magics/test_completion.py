@@ -153,6 +153,37 @@ def test_python_s_names_are_offered_if_none_of_the_notebook_s_fits(desk):
     assert "error" in names(desk, "er")
 
 
+def test_tables_and_their_columns_go_before_other_names(desk):
+    desk.run("import pandas as pd; table = pd.DataFrame({'zone': ['x'], 'text': [1], 'a b': [2]})")
+    desk.run("zeros = ['a', 'b']; zlen = 5")
+    texts, kinds = completed(desk, "%%mixtral --each |")
+    offered = [text.rpartition(" ")[2] for text in texts]
+    assert offered[0] == "table"
+    assert "zeros" in offered
+    assert "zlen" not in offered
+    assert set(kinds) == {"value"}
+    for typed, expected in (
+        ("%%mixtral --each table -t 0\nSee {{ z|", ["zone", "zeros", "zlen"]),
+        ("%%mixtral -t 0 --each=table\nSee {{ te|", ["text"]),
+        ("%%mixtral --each zeros\nSee {{ te|", ["text"]),
+        ("%mixtral --each table See {{ zo|", ["zone"]),
+    ):
+        texts, _ = completed(desk, typed)
+        assert [text.rpartition(" ")[2] for text in texts] == expected, typed
+    texts, _ = completed(desk, "%%mixtral\nSee {{ zo|")
+    assert not texts or "zone" not in texts[0]
+    desk.run("del table, zeros, zlen")
+
+
+def test_the_numbers_of_jobs_are_offered(desk):
+    desk.run(
+        "import mixmagic\n_job = mixmagic.session().journal.begin(b'x', name='n', model='m',"
+        " prompt='p', source='r', options={})"
+    )
+    assert completed(desk, "%mixmagic jobs show |")[0] == ["%mixmagic jobs show 1"]
+    assert completed(desk, "%mixmagic jobs re|")[0] == ["%mixmagic jobs resume"]
+
+
 def test_for_a_value_no_one_else_offers_python(desk):
     for typed in ("%%mixtral -s |", "%%mixtral -s i|", "%mixtral -m in|", "%mixmagic use in|"):
         assert completed(desk, typed)[0] == [typed.replace("|", "")]

@@ -152,6 +152,11 @@ def test_in_the_background_the_variable_is_the_job(desk):
         ("--each words -t 9", "temperature"),
         ("--each language", "The rows cannot be 'French'"),
         ("--in-flight 3", "--in-flight is for the rows of a table"),
+        ("--preview 5", "--preview is for the rows of a table"),
+        ("--each words --preview --bg", "--bg does not go with --preview"),
+        ("--each words --preview 0", "from 1 to 1,000"),
+        ("--each words -o found.doc", "out cannot be found.doc"),
+        ("--each none.csv", "There is no file none.csv"),
         ("--name x", "--name is for the rows of a table"),
     ],
 )
@@ -205,3 +210,44 @@ def test_the_program_asks_the_same_questions(desk):
     assert "`reviews` and `Review`" in shown.text
     ran = desk.run("%%mixtral --each words --as curl\n{{ text }}")
     assert "--as curl does not go with --each" in ran.text
+
+
+def test_a_preview_shows_some_rows_and_the_run_does_not_pay_for_them_again(desk):
+    desk.run("many = [f'word {n}' for n in range(40)]")
+    ran = desk.run("%%mixtral --each many --preview 10 -o few\nSpell {{ text }}", echo)
+    assert ran.status == "ok", ran.text
+    assert desk.value("type(_).__name__") == "Preview"
+    assert len(desk.server.received) == 10
+    assert desk.value("len(few)") == 10
+    assert "SPELL WORD" in ran.text
+    assert "preview" in desk.run("%mixmagic jobs").text
+    desk.run("%%mixtral --each many -o all_\nSpell {{ text }}", echo)
+    assert len(desk.server.received) == 30
+    assert desk.value("all_[39]") == "SPELL WORD 39"
+    ran = desk.run("%%mixtral --each many --preview\nShout {{ text }}", echo)
+    assert len(desk.server.received) == 20
+    assert "SHOUT" in ran.text
+
+
+def test_a_preview_is_resumed_as_the_whole_job(desk):
+    desk.run("many = [f'word {n}' for n in range(30)]")
+    desk.run("%%mixtral --each many --preview 10 --name spelled\nSpell {{ text }}", echo)
+    ran = desk.run("%mixmagic jobs resume spelled", echo)
+    assert ran.status == "ok", ran.text
+    assert len(desk.server.received) == 20
+    number = desk.value("mixmagic.session().journal.job('spelled').id")
+    assert desk.value(f"len(mixmagic.session().jobs[{number}].result())") == 30
+
+
+def test_rows_come_from_a_file_and_go_to_one(desk):
+    desk.run("open('rows.csv', 'w').write('title,n\\nEmma,1\\nUlysses,2\\n')")
+    ran = desk.run("%%mixtral --each rows.csv -o found.csv\nWho wrote {{ title }}?", echo)
+    assert ran.status == "ok", ran.text
+    assert desk.value("open('found.csv').read().splitlines()") == [
+        "title,n,answer", "Emma,1,WHO WROTE EMMA?", "Ulysses,2,WHO WROTE ULYSSES?"]  # fmt: skip
+    desk.run("path = 'rows.csv'")
+    desk.run("%%mixtral --each path -o parts/ --dry-run\nWho wrote {{ title }}?")
+    assert desk.value("__import__('os').path.exists('parts')") is False
+    desk.run("%%mixtral --each path -o parts/\nWho wrote {{ title }}?", echo)
+    assert desk.server.received == []
+    assert desk.value("len(__import__('os').listdir('parts'))") == 1

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.core.terminal import write
 from mixmagic.display.renderers import renderer, updates_are_seen
-from mixmagic.errors import BadArguments
+from mixmagic.errors import BadArguments, MixmagicError
 from mixmagic.magics._shell import calling
 from mixmagic.magics._shell.failures import LastError
 from mixmagic.magics._shell.options import Question, check
 
 if TYPE_CHECKING:
+    from mixmagic.display.formats import Format
     from mixmagic.magics._shell.model_magics import ModelMagics
     from mixmagic.sessions import Session
+    from mixmagic.structured.schema import Schema
     from mixmagic.tasks.bulk import Job
     from mixmagic.tasks.job_plan import JobPlan
 
 # Options for rows alone.
-_OWN = {"in_flight": "--in-flight", "name": "--name"}
+_OWN = {"preview": "--preview", "in_flight": "--in-flight", "name": "--name"}
 _IN_FLIGHT = 64
+_FRAME, _LIST, _OTHER = 1, 2, 3  # kinds of rows
 _ALONE = "Leave it out, or leave out --each."
 # Options that do not go with rows, why, and a hint.
 _REFUSED = {
@@ -65,25 +70,31 @@ def run(magic: ModelMagics, question: Question) -> Any:
 
     shell, options = magic.shell, question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
-    form, _ = _check(question, names)
-    view = renderer(shell, live=magic.session.settings.live, form=form)
+    wanted = _check(question, names)
+    view = renderer(shell, live=magic.session.settings.live, form=wanted[0])
     away = options.bg and updates_are_seen(shell, view)
-    job = _prepared(magic, question, names, background=away)
+    job = _prepared(magic, question, names, wanted, background=away)
     if options.program is not None:
         return _export(magic.session, job, question)
     if options.dry_run:
         return _plan(magic.session, job, shell, options.out)
+    out = None if _is_file(options.out) else options.out
+    if (rows := question.own.preview) is not None:
+        preview: Any = jobs.run(job, preview=rows)
+        display(preview)
+        _keep(shell, out, preview, preview.result())
+        return preview
     try:
-        if away:
-            return jobs.start(job)
-        jobs.follow(job)
-        display(job)
+        jobs.run(job, wait=not away)
+        if not away:
+            display(job)
     finally:
-        _keep(shell, options.out, job, whole=not away)
+        if job.number and (away or job.error is None):
+            _keep(shell, out, job, job if away else job.result())
     return job
 
 
-def _check(question: Question, names: Mapping[str, Any]) -> Any:
+def _check(question: Question, names: Mapping[str, Any]) -> tuple[Format, Schema | None]:
     """Check the options; return the form and the schema of the answers."""
     options, each = question.options, question.own.each
     for name, (option, reason, hint) in _REFUSED.items():
@@ -104,34 +115,42 @@ def _check(question: Question, names: Mapping[str, Any]) -> Any:
             "Rows that have an answer are not asked again, whatever the cache does.",
             "`%mixmagic jobs forget JOB` forgets the answers of a job.",
         )
-    if each not in names:
+    if options.bg and question.own.preview is not None:
+        raise BadArguments("--bg does not go with --preview, which is short.", "Leave out --bg.")
+    if each not in names and not Path(each).suffix:
         from mixmagic.prompting.interpolate import similar_variables
 
         near = similar_variables(each, names) if each.isidentifier() else ""
         raise BadArguments(
             f"There is no variable {each!r:.60}.",
-            f"{near}--each takes the name of a DataFrame, a Series or a list.",
+            f"{near}--each takes the name of a DataFrame, a Series or a list, or of a file.",
         )
-    return check(options, names)
+    return check(replace(options, out=None) if _is_file(options.out) else options, names)
 
 
 def _prepared(
-    magic: ModelMagics, question: Question, names: dict[str, Any], *, background: bool
+    magic: ModelMagics,
+    question: Question,
+    names: dict[str, Any],
+    wanted: tuple[Format, Schema | None],
+    *,
+    background: bool,
 ) -> Job:
     """Return the job of a cell, which has not begun."""
     from mixmagic.magics._shell.answer import RequestBuilder
 
     session, options, own = magic.session, question.options, question.own
     names.setdefault("error", LastError(magic.failures, session.backends.access.redact))
-    prompt, params = RequestBuilder(session, names, question, check(options, names)).for_rows()
+    prompt, params = RequestBuilder(session, names, question, wanted).for_rows()
     if options.schema is not None:
         params["schema"] = names[options.schema]
     return session.jobs.prepare(
-        names[own.each],
+        names.get(own.each, own.each),
         prompt,
         params=params,
         variables=names,
         background=background,
+        out=options.out if _is_file(options.out) and not options.sends_nothing else None,
         name=own.name or "",
         in_flight=_IN_FLIGHT if own.in_flight is None else own.in_flight,
     )
@@ -160,24 +179,40 @@ def _export(session: Session, job: Job, question: Question) -> str:
     return str(code)
 
 
-def _keep(shell: Any, out: str | None, job: Job, *, whole: bool) -> None:
-    """Bind a job to `_` and `Out[n]`, and its result, or itself, to the variable of `-o`."""
-    if shell is None or not job.number:
+def _keep(shell: Any, out: str | None, value: object, result: object) -> None:
+    """Bind a job or a preview to `_` and `Out[n]`, and its result to the variable of `-o`."""
+    if shell is None:
         return
     if shell.displayhook is not None:
-        shell.displayhook.update_user_ns(job)
+        shell.displayhook.update_user_ns(value)
     if out is not None:
-        if not whole:
-            shell.user_ns[out] = job
-        elif job.error is None:
-            shell.user_ns[out] = job.result()
+        shell.user_ns[out] = result
+
+
+def _is_file(out: str | None) -> bool:
+    """Return True if the value of `-o` is a file or a folder, not a variable."""
+    return out is not None and any(sign in out for sign in "./\\")
 
 
 def rank(value: object) -> int:
-    """Return 1 for a DataFrame or a Series, 2 for a list, 3 for other rows, 0 for no rows."""
+    """Return 1 for a DataFrame or a Series, 2 for a list, 3 for other rows, 0 for what has none."""
     kind = type(value)
     if any(hasattr(kind, name) for name in ("iloc", "__dataframe__", "collect_schema")):
-        return 1
+        return _FRAME
     if issubclass(kind, list | tuple):
-        return 2
-    return 3 * (hasattr(kind, "__iter__") and not issubclass(kind, str | bytes | Mapping | type))
+        return _LIST
+    return _OTHER * (
+        hasattr(kind, "__iter__") and not issubclass(kind, str | bytes | Mapping | type)
+    )
+
+
+def columns(value: object) -> list[str]:
+    """Return the columns of rows that are names in a prompt; none if they would have to be read."""
+    if rank(value) not in (_FRAME, _LIST):
+        return []
+    from mixmagic.tasks.tables import table
+
+    try:
+        return [name for name in table(value).columns if name.isidentifier()]
+    except MixmagicError:
+        return []

@@ -211,7 +211,8 @@ def add_shared(parser: Parser) -> None:
     add_parameters(parser, to="model")
     add = functools.partial(parser.add, to="answer")
     add("-o", "--out", metavar="VARIABLE", values=_variables, help="keep the Completion (.text,"
-        " .usage, .cost, …) in a variable; or its value, with --format or --schema")  # fmt: skip
+        " .usage, .cost, …) in a variable; or its value, with --format or --schema; or the answers"
+        " of --each, also in a file (.csv, .jsonl, .parquet)")  # fmt: skip
     add("--as", dest="program", metavar="FORM", values=_programs, help="print the request as curl,"
         " python, together, openai or js code; nothing is sent")  # fmt: skip
     add("--bg", action="store_true", help="answer in the background: the kernel is free at"

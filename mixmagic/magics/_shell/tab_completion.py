@@ -27,6 +27,7 @@ _WORD = r"""(?:'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|[^\s'"])+"""
 _MAGIC = r"(?P<cell>%%)(?P<name>\w+)\s|\s*(?:[\w.]+\s*=\s*)?%(?P<line>\w+)\s"
 _OPEN = r"(?s)\{\{(?P<inside>(?:(?!\}\}).)*)$"
 _NAME = r"(?<![\w.\]\)'\"])(?P<owners>(?:[^\W\d]\w*\.)*)(?P<last>(?:[^\W\d]\w*)?)$"
+_EACH = r"\s--each[\s=]\s*([^\W\d]\w*)"
 _MOST = 500
 
 
@@ -91,7 +92,7 @@ class _TabCompletion:
         magic = re.match(_MAGIC, f"{lines[first]}\n") if context.cursor_line > first else None
         if magic and magic["cell"] and meaning(magic["name"], "cell") in self._asking:
             body = [*lines[first + 1 : context.cursor_line], before]
-            return self._in_braces("\n".join(body))
+            return self._in_braces("\n".join(body), self._columns(lines[first]))
         magic = re.match(_MAGIC, before)
         if magic is None or (magic["cell"] and context.cursor_line != first):
             return None
@@ -138,11 +139,11 @@ class _TabCompletion:
         parser = magic.parser()
         awaited, count = _awaited_option(parser, words)
         if count:  # the prompt has begun
-            return self._in_braces(typed)
+            return self._in_braces(typed, self._columns(f" {typed}"))
         if (offer := self._of_option(parser, awaited, fragment)) is not None:
             return offer
         if "{{" in typed:
-            return self._in_braces(typed)
+            return self._in_braces(typed, self._columns(f" {typed}"))
         first = () if is_cell else magic.words
         if fragment:
             return _Offer.of("command", fragment, first) if first else None
@@ -172,8 +173,15 @@ class _TabCompletion:
         own = self._shell.user_ns.items()
         return {name: value for name, value in own if name not in hidden and name[:1] != "_"}
 
-    def _in_braces(self, typed: str) -> _Offer | None:
-        """Complete a name, or an attribute, inside `{{ }}`."""
+    def _columns(self, line: str) -> list[str]:
+        """Return the names of the columns of the rows that a line names by `--each`."""
+        from mixmagic.magics._shell.each import columns
+
+        named = re.search(_EACH, line)
+        return columns(self._shell.user_ns.get(named[1])) if named else []
+
+    def _in_braces(self, typed: str, columns: Iterable[str] = ()) -> _Offer | None:
+        """Complete a name, or an attribute, inside `{{ }}`; the columns of rows go first."""
         import builtins
 
         opened = re.search(_OPEN, typed)
@@ -181,11 +189,10 @@ class _TabCompletion:
         if name is None:
             return None
         if not name["owners"]:
-            if not name["last"]:
-                return _Offer.of("variable", "", sorted(self._visible_variables()))
             # JupyterLab sorts by name: Python's names would come between the notebook's own.
-            own = _Offer.of("variable", name["last"], sorted(self._visible_variables()))
-            if own.texts:
+            visible = dict.fromkeys([*columns, *sorted(self._visible_variables())])
+            own = _Offer.of("variable", name["last"], visible)
+            if own.texts or not name["last"]:
                 return own
             known = {*self._shell.user_ns, *dir(builtins), "error"}
             return _Offer.of("variable", name["last"], _sorted(known, name["last"]))
