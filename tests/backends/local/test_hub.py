@@ -200,6 +200,7 @@ def test_offline_mode_finds_what_is_there_and_says_what_is_not(server, monkeypat
     assert not server.seen
 
 
+@pytest.mark.slow  # huggingface_hub tries again for 20 seconds
 def test_a_server_that_is_not_there_is_an_error_that_names_it(server, monkeypatch):
     server.close()
     with pytest.raises(Unavailable) as caught:
