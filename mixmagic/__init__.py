@@ -187,6 +187,7 @@ def map(  # noqa: A001  # as below
     prompt: str,
     *,
     preview: None = None,
+    out: str | os.PathLike[str] | None = None,
     name: str = "",
     in_flight: int = 64,
     repeats: Repeats = "once",
@@ -200,6 +201,7 @@ def map(  # noqa: A001  # as below
     prompt: str,
     *,
     preview: int,
+    out: str | os.PathLike[str] | None = None,
     name: str = "",
     in_flight: int = 64,
     repeats: Repeats = "once",
@@ -212,6 +214,7 @@ def map(  # noqa: A001  # the name that every library has for it
     prompt: str,
     *,
     preview: int | None = None,
+    out: str | os.PathLike[str] | None = None,
     name: str = "",
     in_flight: int = 64,
     repeats: Repeats = "once",
@@ -225,10 +228,13 @@ def map(  # noqa: A001  # the name that every library has for it
     error or a restart, the same call pays for no finished row again.
 
     Args:
-        rows: A pandas Series or DataFrame, or a list of texts or dicts.
+        rows: A Series or DataFrame of pandas or polars, a Table of pyarrow, the path of a file
+            (`.csv`, `.tsv`, `.jsonl`, `.parquet`), or an iterable of texts or dicts.
         prompt: The prompt, with the rows' columns as expressions: `Classify: {{ text }}`.
         preview: Ask about so many rows of all lengths, such as 20, show their answers and what all
             rows would cost. The next preview shows the same rows, with the words that have changed.
+        out: A file (`.parquet`, `.csv`, `.tsv`, `.jsonl`) that the rows are written to at the end,
+            with their results, or a folder that gets parts as rows are over.
         name: The job's name, for `%mixmagic jobs`; made of the prompt if empty.
         in_flight: Calls at the same time.
         repeats: `once` asks equal rows once, `ask` asks each of them: for samples.
@@ -257,6 +263,7 @@ def map(  # noqa: A001  # the name that every library has for it
     job = session().jobs.prepare(
         rows,
         prompt,
+        out=out,
         name=name,
         in_flight=in_flight,
         repeats=repeats,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -162,3 +165,17 @@ def test_a_job_of_a_file_can_be_resumed_with_its_out(session, echoing, tmp_path)
         "SAY A", "SAY B",
     ]  # fmt: skip
     assert len(echoing.received) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("out", ["answers", "answers.csv"])
+def test_memory_does_not_grow_between_20_000_and_100_000_rows(out):
+    program = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    ran = subprocess.run(
+        [sys.executable, program, "100000", "--out", out],
+        capture_output=True, text=True, check=True, timeout=580,
+    )  # fmt: skip
+    found = json.loads(ran.stdout)["memory"]
+    early = min(memory for rows, memory in found if rows >= 20_000)
+    assert found[-1][0] == 100_000
+    assert max(memory for rows, memory in found if rows >= 20_000) < early + 16, "of 40 MB of rows"

@@ -31,6 +31,7 @@ _MARKS = (
 _SEPARATORS = ";\t|"
 # Rows of Parquet that are in memory at once.
 _AT_ONCE = 1024
+_BUFFER = 1024 * 1024  # bytes of a column that are read at once
 
 
 def table(source: str | os.PathLike[str]) -> FileTable:
@@ -276,7 +277,7 @@ class ParquetFile(FileTable):
                 f"Run {install('parquet')}.",
             ) from None
         try:
-            return pq.ParquetFile(self.path)
+            return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER)
         except (pa.ArrowException, OSError) as error:
             raise self._wrong(one_line(error, 100), "Check that it is a whole file.") from None
 

@@ -143,7 +143,7 @@ class ParquetWriter:
         ]
         for column, cells in layout.results.split(values):
             type_ = self._schema.field(len(arrays)).type
-            arrays.append(_fitting(column, cells, type_, problems))
+            arrays.append(self._fitting(column, cells, type_, problems))
         if layout.has_errors:
             arrays.append(pa.array(problems, pa.string()))
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -163,31 +163,35 @@ class ParquetWriter:
                 "Write another format, such as out='results.jsonl'; no answer is paid for again.",
             ) from None
 
-    def close(self) -> None:
-        self._writer.close()
+    def _fitting(
+        self, column: Column, cells: list[Any], type_: Any, problems: list[str | None]
+    ) -> Any:
+        """Return cells as an array of a type; note those that do not fit."""
+        import pyarrow as pa
 
+        from mixmagic.tasks.tables.arrow_tables import is_text
 
-def _fitting(column: Column, cells: list[Any], type_: Any, problems: list[str | None]) -> Any:
-    """Return cells as an array of a type; note those that do not fit."""
-    import pyarrow as pa
-
-    from mixmagic.tasks.tables.arrow_tables import is_text
-
-    if is_text(type_):
-        return pa.array([as_text(cell) for cell in cells], type_)
-    wrong = (TypeError, ValueError, OverflowError, pa.ArrowException)
-    try:
-        return pa.array(cells, type_)
-    except wrong:
-        fitting = list(cells)
-    for position, cell in enumerate(cells):
+        if is_text(type_):
+            return pa.array([as_text(cell) for cell in cells], type_)
+        wrong = (TypeError, ValueError, OverflowError, pa.ArrowException)
         try:
-            pa.array([cell], type_)
+            return pa.array(cells, type_)
         except wrong:
-            fitting[position] = None
-            said = f"{column.name} does not fit {type_}: {as_text(cell)!s:.200}"
-            problems[position] = "; ".join(filter(None, [problems[position], said]))
-    return pa.array(fitting, type_)
+            fitting = list(cells)
+        for position, cell in enumerate(cells):
+            try:
+                pa.array([cell], type_)
+            except wrong:
+                fitting[position] = None
+                said = f"{column.name} does not fit {type_}: {as_text(cell)!s:.200}"
+                problems[position] = "; ".join(filter(None, [problems[position], said]))
+        return pa.array(fitting, type_)
+
+    def close(self) -> None:
+        import pyarrow as pa
+
+        self._writer.close()
+        pa.default_memory_pool().release_unused()  # or it would keep some for each thread
 
 
 def plain(cell: Any) -> Any:
