@@ -399,7 +399,8 @@ class Job:
             except MixmagicError as error:
                 self._failed_with(task, error)
             else:
-                problem = None if task.known is not None else RowError.in_answer(completion)
+                is_text = self._options.schema is None  # a value that fits a schema is whole
+                problem = RowError.in_answer(completion) if is_text else None
                 with self._lock:
                     self._failures_in_a_row = 0
                     self._refused_in_a_row *= task.known is not None
