@@ -46,17 +46,18 @@ class Pool(Generic[_Item]):
     def start(self) -> None:
         """Start the threads."""
         with self._lock:
-            self._threads += 1  # this one: the others may have nothing to do
+            self._threads += self._slots  # at once: the first may have ended before the last begins
         for _ in range(self._slots):
             self._tokens.put(None)
-            self._add()
-        self._leave()
+            self._begin()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Lend the slot of this thread to another while the block waits: for `Control.pause`."""
         self._tokens.put(None)
-        self._add()
+        with self._lock:
+            self._threads += 1
+        self._begin()
         try:
             yield
         finally:
@@ -64,9 +65,7 @@ class Pool(Generic[_Item]):
                 self._returning += 1
             self._tokens.get()
 
-    def _add(self) -> None:
-        with self._lock:
-            self._threads += 1
+    def _begin(self) -> None:
         threading.Thread(target=self._run, name="mixmagic-pool", daemon=True).start()
 
     def _run(self) -> None:
@@ -79,9 +78,6 @@ class Pool(Generic[_Item]):
                     self._returning -= 1
                     break
         self._tokens.put(None)
-        self._leave()
-
-    def _leave(self) -> None:
         with self._lock:
             self._threads -= 1
             if self._threads:

@@ -169,11 +169,12 @@ def write(path: Path, text: str | bytes, *, newline: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mark: str = "") -> Iterator[Path]:
     """Let the block write a new file, which then replaces another one, or do nothing if it raises.
 
     Args:
         path: The file that is replaced: see `write`.
+        mark: A part of the new file's name, by which one that was not finished is known.
 
     Yields:
         The file to write, in the same folder.
@@ -184,7 +185,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     real = Path(os.path.realpath(path))
     # A random name: two processes may write the same file.
-    part = real.parent / f".{real.name}.{os.urandom(4).hex()}.part"
+    part = real.parent / f".{real.name}.{mark}{os.urandom(4).hex()}.part"
     try:
         yield part
         with part.open("rb+") as file:

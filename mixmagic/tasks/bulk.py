@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -236,8 +236,10 @@ class Job:
 
     def first(self, count: int = 5) -> list[tuple[Mapping[str, Any], Any]]:
         """Return the first rows, with the columns that the prompt uses, and their answers."""
-        rows = self._table.rows(self._prompt.used)
-        return list(itertools.islice(zip(rows, self.values(), strict=False), count))
+        with suppress(MixmagicError):  # their file has changed
+            rows = self._table.rows(self._prompt.used)
+            return list(itertools.islice(zip(rows, self.values(), strict=False), count))
+        return []
 
     @property
     def prompt(self) -> str:
@@ -486,14 +488,10 @@ class Job:
         self._end("done" if self._options.preview is None else "preview", "")
         with self._lock:
             self._ended = time.monotonic()
-            failed, rows = self._states.count(_FAILED), len(self._states)
+            failed = self._states.count(_FAILED)
         try:
             self.journal.end(
-                self.number,
-                self.state,
-                reason=self.reason,
-                rows=max(rows, self._table.length or 0),
-                failed=failed,
+                self.number, self.state, reason=self.reason, rows=self._table.length, failed=failed
             )
         except StoreError as error:
             self._raised = self._raised or error

@@ -123,6 +123,8 @@ class FileTable:
 class _TextFile(FileTable):
     """A file of lines."""
 
+    _reader = 'read_csv("{}", encoding="cp1252")'
+
     def _lines(self) -> Iterator[str]:
         """Yield the lines, in UTF-8 or in the encoding that the first bytes tell."""
         try:
@@ -135,15 +137,24 @@ class _TextFile(FileTable):
                         raise UnicodeError
                     yield line
         except UnicodeError:
-            name = files.typed(self.path)
+            what = self._undecodable() if encoding.startswith("utf-8") else "it"
             raise self._wrong(
-                f"it is not {encoding.removesuffix('-sig').upper()}",
-                f"Read it with its encoding and pass the frame: pandas.read_csv({str(name)!r},"
-                ' encoding="cp1252"), for example.',
+                f"{what} is not {encoding.removesuffix('-sig').upper()}",
+                f"Read it with its encoding: pandas.{self._reader.format(self.path)}, for example.",
             ) from None
         except OSError as error:
             hint = "Check the file and its permissions."
             raise self._wrong(files.reason(error), hint) from None
+
+    def _undecodable(self) -> str:
+        """Return the first line that is not UTF-8, in words."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return f"line {number}"
+        return "it"
 
 
 class CsvFile(_TextFile):
@@ -203,6 +214,8 @@ class CsvFile(_TextFile):
 class JsonLinesFile(_TextFile):
     """A JSON object, or a text, in each line."""
 
+    _reader = 'read_json("{}", lines=True, encoding="cp1252")'
+
     def _examine(self) -> int:
         keys: dict[str, None] = {}
         count, self._are_texts = 0, False
@@ -257,9 +270,10 @@ class ParquetFile(FileTable):
         from mixmagic.tasks.tables.arrow_tables import rows_of
 
         with self._opened() as file:
-            own = [file.schema_arrow.names[self.columns.index(name)] for name in names]
-            batches = file.iter_batches(_AT_ONCE, columns=list(dict.fromkeys(own)))
-            yield from rows_of((batch.select(own) for batch in batches), names)
+            own = file.schema_arrow.names
+            wanted = [(own[at], own[:at].count(own[at])) for at in map(self.columns.index, names)]
+            batches = file.iter_batches(_AT_ONCE, columns=list({name: None for name, _ in wanted}))
+            yield from rows_of((_selected(batch, wanted) for batch in batches), names)
 
     def types(self) -> list[Any]:
         from mixmagic.tasks.tables.arrow_tables import simple
@@ -280,6 +294,13 @@ class ParquetFile(FileTable):
             return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER)
         except (pa.ArrowException, OSError) as error:
             raise self._wrong(one_line(error, 100), "Check that it is a whole file.") from None
+
+
+def _selected(batch: Any, wanted: Sequence[tuple[str, int]]) -> Any:
+    """Return some columns of a batch: each by its name, and its number among those of this name."""
+    names = batch.schema.names
+    places = [[at for at, own in enumerate(names) if own == name][n] for name, n in wanted]
+    return batch.select(places)
 
 
 _KINDS: Mapping[str, type[FileTable]] = {

@@ -19,7 +19,7 @@ from mixmagic.core import files
 from mixmagic.errors import BadArguments, MissingPackage, StoreError
 from mixmagic.tasks.tables import Table
 from mixmagic.tasks.tables.columns import Columns, unique
-from mixmagic.tasks.tables.writers import ENDINGS, ERROR, Layout, check_parquet, writer
+from mixmagic.tasks.tables.writers import ENDINGS, ERROR, Layout, Unfitting, check_parquet, writer
 
 # Rows that are written at once, and rows of a part.
 PART = 2000
@@ -120,16 +120,25 @@ class Output:
             StoreError: It cannot be written.
         """
         with self._lock:
-            length = self._table.length
-            while self.is_folder and goes_on() and (self._done < length or not self._parts):
-                self._write_part(read, min(self._done + PART, length))
-            if self.is_folder:
+            if not self.is_folder:
+                with contextlib.suppress(_Abandoned):
+                    self._write_file(read, goes_on, errors=errors)
                 return
-            with contextlib.suppress(_Abandoned), self._written(self.path, errors=errors) as write:
+            length = self._table.length
+            while goes_on() and (self._done < length or not self._parts):
+                self._write_part(read, min(self._done + PART, length))
+
+    def _write_file(self, read: Read, goes_on: Callable[[], bool], *, errors: bool) -> None:
+        _remove_unfinished(self.path.parent, self.path.name)
+        length, self._rows = self._table.length, None
+        try:
+            with self._written(self.path, errors=errors) as write:
                 for start in range(0, length, PART):
                     write(*read(start, min(start + PART, length)))
                     if not goes_on():
                         raise _Abandoned
+        except Unfitting:
+            self._write_file(read, goes_on, errors=True)
 
     def _write_part(self, read: Read, end: int) -> None:
         """Write the rows before a position as a part; the first removes those of earlier runs."""
@@ -149,7 +158,7 @@ class Output:
             self._rows = iter(self._table.rows(given))
         rows = self._rows
         try:
-            with files.replacing(path) as part:
+            with files.replacing(path, f"{os.getpid()}-") as part:
                 file = writer(part, self._ending, layout)
                 with contextlib.closing(file):
                     yield lambda values, problems: file.write(
@@ -164,6 +173,7 @@ class Output:
             ) from None
 
     def _remove_parts(self) -> None:
+        _remove_unfinished(self.path, "part-")
         for path in self.path.iterdir():
             if _PART.fullmatch(path.name):
                 with contextlib.suppress(OSError):
@@ -181,3 +191,15 @@ def _of_parts() -> str:
     except MissingPackage:
         return ".jsonl"
     return ".parquet"
+
+
+def _remove_unfinished(folder: Path, name: str) -> None:
+    """Remove what killed processes have left of files whose names begin like this."""
+    import psutil
+
+    for path in folder.glob(".*-*.part"):
+        process = path.name.split(".")[-2].partition("-")[0]
+        if path.name.startswith(f".{name}") and process.isdecimal():
+            with contextlib.suppress(OSError, OverflowError):
+                if not psutil.pid_exists(int(process)):
+                    path.unlink()

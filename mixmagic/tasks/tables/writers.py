@@ -18,6 +18,10 @@ from mixmagic.tasks.tables.columns import Column, Columns, as_text
 ERROR = "error"
 
 
+class Unfitting(Exception):  # never shown
+    """An answer does not fit its column, and there is no column of errors to say so."""
+
+
 class Layout:
     """The columns of a file: those of the rows, those of the results, and the errors.
 
@@ -59,6 +63,7 @@ class Writer(Protocol):
         Raises:
             OSError: The file cannot be written.
             StoreError: A cell cannot be written in this format.
+            Unfitting: An answer cannot, and there is no column of errors.
         """
 
     def close(self) -> None:
@@ -146,6 +151,8 @@ class ParquetWriter:
             arrays.append(self._fitting(column, cells, type_, problems))
         if layout.has_errors:
             arrays.append(pa.array(problems, pa.string()))
+        elif problems != list(errors):
+            raise Unfitting
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def _array(self, name: str, cells: Sequence[Any], type_: Any) -> Any:

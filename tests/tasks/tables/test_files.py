@@ -85,7 +85,7 @@ def test_a_cell_can_be_long(file):
         ("r.csv", HEAD + '"x\ny",2,3\n1\n', "line 4 has 1 cell,"),
         ("r.csv", HEAD + '1,"open,3\n1,2,3\n', "line 3: unexpected end of data"),
         ("r.csv", HEAD + '1,"a"b,3\n', "line 2: ',' expected"),
-        ("r.csv", "größe\n".encode("latin-1"), "it is not UTF-8"),
+        ("r.csv", ("x\n" * 9000 + "größe\n").encode("latin-1"), "line 9001 is not UTF-8"),
         ("r.csv", "a\n1\n".encode("utf-16-le"), "it is not UTF-8"),
         ("r.csv", b"\xff\xfea\x00\n\x00\x00", "it is not UTF-16"),
         ("r.jsonl", "", "it is empty"),
@@ -135,6 +135,15 @@ def test_parquet_has_the_columns_that_are_asked_for(file, tmp_path):
     source = table(tmp_path / "r.parquet")
     assert (source.columns, source.length) == (("a.b", "n", "s"), 2)
     assert rows(tmp_path / "r.parquet", "s", "a.b") == [({"k": 1}, "x"), (None, None)]
+
+
+def test_columns_of_parquet_are_told_apart_by_their_places(tmp_path):
+    arrays = [pa.array([number]) for number in range(5)]
+    schema = pa.schema([(name, pa.int64()) for name in ("a", "a.b", "a", "b", "a")])
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), tmp_path / "r.parquet")
+    assert table(tmp_path / "r.parquet").columns == ("a", "a.b", "a_2", "b", "a_3")
+    assert rows(tmp_path / "r.parquet", "a_3", "b", "a", "a_2") == [(4, 3, 0, 2)]
+    assert rows(tmp_path / "r.parquet") == [(0, 1, 2, 3, 4)]
 
 
 def test_parquet_without_pyarrow_is_refused_with_the_command_that_installs_it(file, monkeypatch):

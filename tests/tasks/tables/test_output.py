@@ -8,6 +8,8 @@ import datetime
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +118,8 @@ def test_a_result_that_does_not_fit_parquet_is_an_error_of_its_row(tmp_path):
     assert found["error"] == [
         f"n does not fit int64: {2**70}; day does not fit date32[day]: soon", None,
     ]  # fmt: skip
+    alone = pq.read_table(write(tmp_path / "r.parquet", ["x", "y"], values)).to_pydict()
+    assert (alone["text"], alone["n"], alone["error"]) == (["x", "y"], found["n"], found["error"])
     line = write(tmp_path / "r.jsonl", ["x", "y"], values).read_text().splitlines()[0]
     assert json.loads(line)["n"] == 2**70
 
@@ -288,3 +292,37 @@ def test_no_rows_are_a_file_with_a_head(tmp_path):
     assert (found.num_rows, found.column_names[0]) == (0, "a")
     write(tmp_path / "answers", [], [], [], schema=None)
     assert len(pd.read_parquet(tmp_path / "answers")) == 0
+
+
+_KILLED = """
+import sys, time
+from mixmagic.tasks.tables import table
+from mixmagic.tasks.tables.columns import Columns
+from mixmagic.tasks.tables.output import Output
+
+def read(start, end):
+    if start:
+        print("half", flush=True)
+        time.sleep(60)
+    return ["X" * 1000] * (end - start), [None] * (end - start)
+
+output = Output(sys.argv[1], table(["x"] * 4000), Columns())
+output.finish(read, errors=False, goes_on=lambda: True)
+"""
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.parquet"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_kill_in_the_middle_leaves_the_old_file_or_none(tmp_path, name, exists):
+    path = tmp_path / name
+    if exists:
+        path.write_text("old")
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED, path], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout.readline() == "half\n"
+        child.kill()
+    assert path.read_text() == "old" if exists else not path.exists()
+    found = write(path, ["x"], ["X"], [None], schema=None)
+    assert table(found).length == 1
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
