@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.errors import one_line
+from mixmagic.prompting.rows import is_missing
 from mixmagic.tasks.progress import Errors
 from mixmagic.tasks.status import status_line
 from mixmagic.tasks.tables.columns import ANSWER
@@ -58,7 +59,7 @@ def cell(value: Any) -> str:
         >>> cell({"a": 1}), cell(None)
         ("{'a': 1}", '')
     """
-    return "" if value is None else one_line(value, _CELL)
+    return "" if is_missing(value) else one_line(value, _CELL)
 
 
 def error_lines(errors: Errors) -> list[str]:

@@ -122,13 +122,13 @@ def _fields(schema: Any, root: _Json) -> dict[str, list[Any]]:
     return fields
 
 
-def _column(name: str, schema: Any, root: _Json, depth: int = 0) -> Column:
-    """Return the column of values that match a schema."""
+def _column(name: str, schema: Any, root: _Json, inside: frozenset[int] = frozenset()) -> Column:
+    """Return the column of values that match a schema, which is inside of others."""
     alternatives = _alternatives(schema, root)
     kinds = [_kind(each) for each in alternatives]
     distinct = set(kinds)
     if len(alternatives) == 1 and kinds[0] in ("list", "object"):
-        return _nested(name, alternatives[0], root, depth)
+        return _nested(name, alternatives[0], root, inside)
     if distinct == {"enum"}:
         each = (value for each in alternatives for value in _choices(each))
         return Column(name, "enum", tuple(dict.fromkeys(each)))
@@ -141,14 +141,16 @@ def _column(name: str, schema: Any, root: _Json, depth: int = 0) -> Column:
     return Column(name, kinds[0] if len(distinct) == 1 and not _is_nested(kinds[0]) else "any")
 
 
-def _nested(name: str, schema: _Json, root: _Json, depth: int) -> Column:
+def _nested(name: str, schema: _Json, root: _Json, inside: frozenset[int]) -> Column:
     """Return the column of lists or objects: with the types inside, if all of them have one."""
     inner: list[Column] = []
-    if depth < _DEEPEST and _type(schema) == "array" and isinstance(schema.get("items"), dict):
-        inner = [_column("item", schema["items"], root, depth + 1)]
-    elif depth < _DEEPEST and _type(schema) == "object":
-        properties = schema.get("properties") or {}
-        inner = [_column(key, found, root, depth + 1) for key, found in properties.items()]
+    if id(schema) not in inside and len(inside) < _DEEPEST:  # it may refer to itself
+        within = inside | {id(schema)}
+        items, properties = schema.get("items"), schema.get("properties") or {}
+        if _type(schema) == "array" and isinstance(items, dict):
+            inner = [_column("item", items, root, within)]
+        elif _type(schema) == "object":
+            inner = [_column(key, found, root, within) for key, found in properties.items()]
     if not inner or any(each.kind == "any" for each in inner):
         return Column(name, "any")
     return Column(name, _kind(schema), inner=tuple(inner))

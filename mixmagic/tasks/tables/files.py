@@ -55,10 +55,11 @@ def table(source: str | os.PathLike[str]) -> FileTable:
             " mixmagic.ask.",
         )
     if not path.is_file():
-        near = [each.name for each in path.parent.glob("*") if each.suffix.lower() in _KINDS]
+        names = [each.name for each in path.parent.glob("*") if each.suffix.lower() in _KINDS]
+        near = did_you_mean(path.name, names, likeness=0.75)
         raise BadArguments(
             f"There is no file {files.typed(path)}.",
-            f"{did_you_mean(path.name, near)}The path is relative to {files.typed(Path.cwd())}.",
+            f"{near}The path is relative to {files.typed(Path.cwd())}.",
         )
     return kind(path)
 

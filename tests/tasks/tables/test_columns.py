@@ -135,6 +135,34 @@ def test_a_schema_that_refers_to_itself_has_columns():
     assert kinds({"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}) == ["any"]
 
 
+def test_columns_of_a_schema_that_branches_into_itself_are_found_at_once():
+    children = {f"child{n}": {"type": ["object", "null"], "$ref": "#/$defs/node"} for n in range(9)}
+    node = {"type": "object", "properties": {"name": {"type": "string"}, **children}}
+    schema = {"$ref": "#/$defs/node", "$defs": {"node": node}}
+    assert [column.kind for column in Columns.of(schema).columns] == ["string", *["any"] * 9]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": True, "b": False}, "type": "object"},
+        {"properties": {"a": {"enum": [[1], {"b": 2}]}}, "type": "object"},
+        {"properties": {"a": {"$ref": "#/nowhere"}, "b": {"$ref": "other.json"}}, "type": "object"},
+        {"properties": {"a": {"type": "array", "items": False}}, "type": "object"},
+        {"properties": {"a": {"type": "array", "prefixItems": [{}]}}, "type": "object"},
+        {"properties": {"a": {"allOf": [{}, {}]}, "b": {"type": "null"}}, "type": "object"},
+        {"properties": {"a": {"type": []}, "b": {"const": None}}, "type": "object"},
+        {"anyOf": [{"type": "null"}]},
+        {"not": {}},
+    ],
+)
+def test_values_of_any_schema_have_columns(schema):
+    columns = Columns.of(schema)
+    value = {"a": [1, {"x": "y"}], "b": None} if columns.are_fields else [1]
+    for frame in (pd.DataFrame({"i": [0]}), pl.DataFrame({"i": [0]}), pa.table({"i": [0]})):
+        assert len(table(frame).result([value], columns)) == 1
+
+
 def results(source, values):
     columns = of(source)
     frames = pd.DataFrame({"i": values}), pl.DataFrame({"i": [0] * len(values)})
