@@ -14,6 +14,7 @@ from collections import defaultdict
 from contextlib import closing
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from server import Answer, Received, usage
 
@@ -143,6 +144,29 @@ def killed_and_resumed(together, home, seed: int) -> Provider:
     assert still_open == 0
     assert in_ledger >= provider.bill
     return provider
+
+
+@pytest.mark.parametrize("out", ["answers", "answers.parquet"])
+def test_after_a_kill_what_is_written_has_each_row_once_and_in_order(together, tmp_path, out):
+    together.plan = [provider := Provider()]
+    folder, rows = tmp_path / "out", 2500
+    folder.mkdir()
+    moment = (lambda: list(folder.rglob("part-*"))) if out == "answers" else None
+    with start(rows, rows, out=str(folder / out)) as process:
+        go(process)
+        together.wait(moment or (lambda: provider.calls >= rows * 0.9), timeout=120)
+        process.send_signal(signal.SIGKILL)
+    if moment is None:
+        assert not list(folder.iterdir()), "it appears at the end"
+    else:
+        assert pd.read_parquet(folder / out).answer.tolist() == [f"answer {n}" for n in range(2000)]
+    again = start(rows, rows, out=str(folder / out))
+    go(again)
+    assert finish(again)["state"] == "done"
+    found = pd.read_parquet(folder / out)
+    assert found.answer.tolist() == [f"answer {n}" for n in range(rows)]
+    assert found.text.tolist() == [str(n) for n in range(rows)]
+    assert provider.calls <= rows + IN_FLIGHT
 
 
 @pytest.mark.parametrize("seed", range(2))

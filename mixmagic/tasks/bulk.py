@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -113,7 +112,8 @@ class Job:
         self._values: Answers = {} if self._output is None else AnswersInFile()
         self._failed: dict[bytes, RowError] = {}
         self._waiting: dict[bytes, list[int]] = {}  # the rows of each question under way
-        self._repeated: Counter[bytes] = Counter()
+        counts_in_file = self._output is not None and options.repeats == "ask"
+        self._repeated: Answers = AnswersInFile() if counts_in_file else {}
         self._lock, self._over, self._stop = threading.RLock(), threading.Event(), Stop()
         self._tasks: Iterator[Task] = iter(())
         self._calls: JournaledCalls
@@ -363,8 +363,8 @@ class Job:
         key = key_of(request)
         if self._options.repeats == "once":
             return key
-        self._repeated[key] += 1
-        if (number := self._repeated[key]) == 1:
+        self._repeated[key] = number = (self._repeated.get(key) or 0) + 1
+        if number == 1:
             return key
         return hashlib.blake2b(key + b"%d" % number, digest_size=_KEY).digest()
 

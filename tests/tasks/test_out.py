@@ -68,6 +68,14 @@ def test_the_same_call_with_another_out_asks_nothing_again(session, echoing, tmp
     assert pd.read_parquet(tmp_path / "folder").answer.tolist() == [f"SAY {row}" for row in rows]
 
 
+def test_samples_are_asked_again_and_written_too(session, echoing, tmp_path):
+    for _ in range(2):
+        job = run(session, ["a", "b", "a"], tmp_path / "r.jsonl", repeats="ask")
+        assert job.result() == ["SAY A", "SAY B", "SAY A"]
+    assert len(echoing.received) == 3
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
+
+
 def test_parts_appear_while_the_job_runs_and_none_before_its_rows_are_over(
     session, together, tmp_path, monkeypatch
 ):

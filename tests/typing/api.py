@@ -26,6 +26,7 @@ def streams() -> Iterator[str]:
 
 def maps() -> None:
     job = mixmagic.map(["Great!"], "Positive? {{ text }}", model="local", in_flight=8, budget=2)
+    mixmagic.map("reviews.csv", "Positive? {{ text }}", out="answers/", model="local")
     assert_type(job.state, Literal["running", "done", "paused", "stopped", "preview"])
     assert_type(job.progress.cost, Decimal)
     assert_type([error.row for error in job.errors], list[int])
