@@ -87,7 +87,9 @@ def table(source: Any) -> Table:
         from mixmagic.tasks.tables import polars_tables
 
         return polars_tables.table(source)
-    if pyarrow is not None and isinstance(source, pyarrow.Table | pyarrow.RecordBatch):
+    if pyarrow is not None and isinstance(
+        source, pyarrow.Table | pyarrow.RecordBatch | pyarrow.Array | pyarrow.ChunkedArray
+    ):
         from mixmagic.tasks.tables import arrow_tables
 
         return arrow_tables.table(source)

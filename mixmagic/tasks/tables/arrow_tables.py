@@ -10,13 +10,14 @@ from typing import Any
 from mixmagic.errors import counted
 from mixmagic.prompting.rows import is_missing
 from mixmagic.tasks.tables.columns import Column, Columns, as_text, in_utc, unique
+from mixmagic.tasks.tables.items import TEXT
 
 # Rows whose values are in memory at once.
 _AT_ONCE = 1024
 
 
 def table(source: Any) -> ArrowTable:
-    """Return a Table or a RecordBatch as a table.
+    """Return a Table, a RecordBatch or a column as a table.
 
     Example:
         >>> table(pa.table({"a": [1]})).columns
@@ -24,6 +25,8 @@ def table(source: Any) -> ArrowTable:
     """
     import pyarrow as pa
 
+    if isinstance(source, pa.Array | pa.ChunkedArray):
+        source = pa.table({TEXT: source})
     return ArrowTable(source if isinstance(source, pa.Table) else pa.Table.from_batches([source]))
 
 
@@ -112,7 +115,21 @@ def simple(type_: Any) -> Any:
 
     if pa.types.is_dictionary(type_):
         return simple(type_.value_type)
-    return pa.string() if isinstance(type_, pa.BaseExtensionType) or type_ == pa.null() else type_
+    if isinstance(type_, pa.BaseExtensionType) or type_ == pa.null() or not _in_parquet(type_):
+        return pa.string()
+    return type_
+
+
+def _in_parquet(type_: Any) -> bool:
+    """Return True if Parquet has a type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(pa.table({"": pa.array([], type_)}), pa.BufferOutputStream())
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def is_text(type_: Any) -> bool:

@@ -66,6 +66,7 @@ class Output:
             check_parquet()
         self._prepare()
         self._rows: Iterator[Mapping[str, Any]] | None = None
+        self._known_types: list[Any] | None = None
         self._lock = threading.Lock()
         self._done = self._parts = 0
 
@@ -153,7 +154,7 @@ class Output:
     def _written(self, path: Path, *, errors: bool) -> Iterator[Any]:
         given, results = self._table.saved, [each.name for each in self._results.columns]
         names = unique([*given, *results, *([ERROR] if errors else [])])
-        layout = Layout(given, self._table.types, self._results, names)
+        layout = Layout(given, self._types, self._results, names)
         if self._rows is None:
             self._rows = iter(self._table.rows(given))
         rows = self._rows
@@ -171,6 +172,12 @@ class Output:
                 f"{files.typed(path)} cannot be written: {files.reason(error)}.",
                 "Free some space, or fix its folder; the same call writes it, for $0.",
             ) from None
+
+    def _types(self) -> list[Any]:
+        """Return the types of the rows' columns, which may have to be read for it."""
+        if self._known_types is None:
+            self._known_types = self._table.types()
+        return self._known_types
 
     def _remove_parts(self) -> None:
         _remove_unfinished(self.path, "part-")

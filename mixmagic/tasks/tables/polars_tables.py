@@ -79,6 +79,8 @@ class PolarsTable:
         from mixmagic.tasks.tables.arrow_tables import simple
 
         def of(name: str) -> Any:
+            if part[name].dtype == pl.Object:
+                return pa.string()
             try:
                 return simple(part[name].to_arrow().type)
             except (TypeError, ValueError, pl.exceptions.PolarsError, pa.ArrowException):

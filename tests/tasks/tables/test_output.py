@@ -46,6 +46,11 @@ def write(target, rows, values=VALUES, errors=(None, None), schema=SCHEMA):
     return Path(target)
 
 
+@pytest.fixture
+def parts(monkeypatch):
+    monkeypatch.setattr(module, "PART", 3)
+
+
 KINDS = {
     "pandas": lambda: pd.DataFrame(FRAME),
     "polars": lambda: pl.DataFrame(FRAME),
@@ -175,6 +180,29 @@ def test_cells_of_any_type_are_written(tmp_path, name, ending):
     assert [cell is None or cell is pd.NaT or cell != cell for cell in found[name]] == missing  # noqa: PLR0124
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_types_that_a_format_does_not_have_are_written_as_texts(tmp_path, ending):
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["x"]))
+    span = pa.array([(1, 2, 3), None], pa.month_day_nano_interval())
+    path = write(tmp_path / f"r{ending}", pa.table({"runs": runs, "span": span}), schema=None)
+    assert table(path).columns == ("runs", "span", "answer")
+    assert [row["runs"] for row in table(path).rows(["runs"])] == ["x", "x"]
+    objects = pl.DataFrame({"it": pl.Series([object(), None], dtype=pl.Object)})
+    path = write(tmp_path / f"o{ending}", objects, schema=None)
+    assert [bool(row["it"]) for row in table(path).rows(["it"])] == [True, False]
+
+
+def test_the_types_of_rows_are_found_once(tmp_path, parts, monkeypatch):
+    texts = table(["x"] * 30)
+    found = []
+    monkeypatch.setattr(texts, "types", lambda: found.append(1) or [pa.string()])
+    output = Output(tmp_path / "answers", texts, Columns())
+    output.finish(
+        lambda s, e: (["X"] * (e - s), [None] * (e - s)), errors=False, goes_on=lambda: True
+    )
+    assert (len(list(output.path.iterdir())), len(found)) == (10, 1)
+
+
 def test_times_and_numbers_keep_their_types_in_parquet(tmp_path):
     frame = pd.DataFrame(
         {name: ODD[name] for name in ("when", "zone", "span", "nullable", "truth")}
@@ -187,11 +215,6 @@ def test_times_and_numbers_keep_their_types_in_parquet(tmp_path):
     assert types[1].endswith("tz=Europe/Berlin]")
     assert types[2].startswith("duration")
     assert types[3:5] == ["int64", "bool"]
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    monkeypatch.setattr(module, "PART", 3)
 
 
 def test_a_folder_gets_a_part_as_soon_as_its_rows_are_over(tmp_path, parts):

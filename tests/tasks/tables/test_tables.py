@@ -64,6 +64,11 @@ def test_results_are_of_the_kind_of_the_rows(source, kind):
         assert list(pd.DataFrame(fields.to_pandas() if kind is not pd.Series else fields)) == ["n"]
 
 
+def test_a_column_of_arrow_is_named_text():
+    for column in (pa.array(["x", None]), pa.chunked_array([["x"], [None]])):
+        assert list(table(column).rows(["text"])) == [{"text": "x"}, {"text": None}]
+
+
 def test_a_series_is_named_text_and_by_its_own_name():
     assert table(pl.Series("review", ["x"])).columns == ("text", "review")
     assert table(pd.Series(["x"], name=("a", 1))).columns == ("text", "a_1")
