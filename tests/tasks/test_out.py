@@ -184,6 +184,8 @@ def test_memory_does_not_grow_between_20_000_and_100_000_rows(out):
         capture_output=True, text=True, check=True, timeout=580,
     )  # fmt: skip
     found = json.loads(ran.stdout)["memory"]
-    early = min(memory for rows, memory in found if rows >= 20_000)
     assert found[-1][0] == 100_000
-    assert max(memory for rows, memory in found if rows >= 20_000) < early + 16, "of 40 MB of rows"
+    # The least of each half: while a part is written, it takes some more.
+    early = min(memory for rows, memory in found if 20_000 <= rows < 60_000)
+    late = min(memory for rows, memory in found if rows >= 60_000)
+    assert late < early + 10, "of 30 MB of rows"

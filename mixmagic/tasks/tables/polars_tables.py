@@ -117,7 +117,10 @@ def _series(column: Column, cells: list[Any]) -> Any:
     """Return the cells of a column as a Series of its type; as texts, if one does not fit."""
     import polars as pl
 
-    for dtype in (_dtype(column), *([pl.Int128] if column.kind == "integer" else [])):
+    dtypes = [_dtype(column)]
+    if column.kind == "integer" and hasattr(pl, "Int128"):
+        dtypes.append(pl.Int128)
+    for dtype in dtypes:
         try:
             given = cells
             if column.kind == "datetime" and (utc := in_utc(cells)):
