@@ -168,8 +168,9 @@ class Output:
                         problems,
                     )
         except OSError as error:
+            reason = files.reason(error).rpartition("] ")[2]  # pyarrow's begin with a number
             raise StoreError(
-                f"{files.typed(path)} cannot be written: {files.reason(error)}.",
+                f"{files.typed(path)} cannot be written: {reason}.",
                 "Free some space, or fix its folder; the same call writes it, for $0.",
             ) from None
 

@@ -349,3 +349,32 @@ def test_a_kill_in_the_middle_leaves_the_old_file_or_none(tmp_path, name, exists
     found = write(path, ["x"], ["X"], [None], schema=None)
     assert table(found).length == 1
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
+
+
+_LIMITED = """
+import resource, sys
+from mixmagic.errors import StoreError
+from mixmagic.tasks.tables import table
+from mixmagic.tasks.tables.columns import Columns
+from mixmagic.tasks.tables.output import Output
+
+texts = [f"{number ** 99}" for number in range(4000)]
+output = Output(sys.argv[1], table(texts), Columns())
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    output.finish(lambda start, end: (texts[start:end], [None] * (end - start)), errors=False,
+                  goes_on=lambda: True)
+except StoreError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.parquet", "answers"])
+def test_a_file_that_may_not_grow_is_named_and_nothing_is_left(tmp_path, name):
+    ran = subprocess.run(
+        [sys.executable, "-c", _LIMITED, tmp_path / name],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "cannot be written: File too large" in ran.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
