@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mixmagic.errors import counted
@@ -137,30 +137,41 @@ def is_text(type_: Any) -> bool:
     return str(type_) in ("string", "large_string", "string_view")
 
 
-def inferred(cells: Iterable[Any]) -> Any:
-    """Return the type of values of Python; a text for lists, objects and a mixture of types.
+class Kinds:
+    """The types of the values of Python in a column.
 
     Example:
-        >>> inferred([1, None, 2.5]), inferred([1, "a"])
-        (DataType(double), DataType(string))
+        >>> kinds = Kinds()
+        >>> kinds.add(1)
+        >>> kinds.add(2.5)
+        >>> kinds.type
+        DataType(double)
     """
-    import pyarrow as pa
 
-    kinds: set[Any] = set()
-    for cell in cells:
+    def __init__(self) -> None:
+        self._found: set[Any] = set()
+
+    def add(self, cell: Any) -> None:
+        """Note a value."""
         kind: Any = type(cell)
         if kind is int and not -(2**63) <= cell < 2**63:
             kind = None  # written as a text, with all digits
-        if kind is datetime.datetime and cell.tzinfo is not None:
+        elif kind is datetime.datetime and cell.tzinfo is not None:
             kind = datetime.tzinfo
-        if kind is not None and kind not in kinds and is_missing(cell):
-            continue
-        kinds.add(kind)
-    if kinds == {int, float}:
-        return pa.float64()
-    types = {
-        bool: pa.bool_(), int: pa.int64(), float: pa.float64(), datetime.date: pa.date32(),
-        datetime.datetime: pa.timestamp("us"), datetime.tzinfo: pa.timestamp("us", "UTC"),
-        datetime.time: pa.time64("us"), bytes: pa.binary(),
-    }  # fmt: skip
-    return types.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
+        if kind not in self._found and (kind is None or not is_missing(cell)):
+            self._found.add(kind)
+
+    @property
+    def type(self) -> Any:
+        """The type in Arrow; a text for lists, objects and a mixture of types."""
+        import pyarrow as pa
+
+        if self._found == {int, float}:
+            return pa.float64()
+        types = {
+            bool: pa.bool_(), int: pa.int64(), float: pa.float64(), datetime.date: pa.date32(),
+            datetime.datetime: pa.timestamp("us"), datetime.tzinfo: pa.timestamp("us", "UTC"),
+            datetime.time: pa.time64("us"), bytes: pa.binary(),
+        }  # fmt: skip
+        only = [types.get(kind, pa.string()) for kind in self._found]
+        return only[0] if len(only) == 1 else pa.string()

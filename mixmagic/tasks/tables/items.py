@@ -86,9 +86,13 @@ class ItemTable:
 
 def types_of(source: Table) -> list[Any]:
     """Return the types in Arrow of the saved columns of a table, from their cells."""
-    from mixmagic.tasks.tables.arrow_tables import inferred
+    from mixmagic.tasks.tables.arrow_tables import Kinds
 
-    return [inferred(row[name] for row in source.rows([name])) for name in source.saved]
+    columns = [(name, Kinds()) for name in source.saved]
+    for row in source.rows(source.saved):
+        for name, kinds in columns:
+            kinds.add(row[name])
+    return [kinds.type for _, kinds in columns]
 
 
 def taken(items: Iterable[Any], positions: Sequence[int]) -> list[Any]:

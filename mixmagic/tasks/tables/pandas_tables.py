@@ -69,13 +69,16 @@ class PandasTable:
         return table(self._source.iloc[list(positions)])
 
     def types(self) -> list[Any]:
-        from mixmagic.tasks.tables.arrow_tables import inferred, simple
+        from mixmagic.tasks.tables.arrow_tables import Kinds, simple
 
         def of(values: Any) -> Any:
             import pyarrow as pa
 
             if values.dtype == object:
-                return inferred(values)
+                kinds = Kinds()
+                for cell in values:
+                    kinds.add(cell)
+                return kinds.type
             try:
                 return simple(pa.array(values[:0], from_pandas=True).type)
             except (TypeError, ValueError, pa.ArrowException):
