@@ -56,6 +56,14 @@ class Column:
         """True if its cells are JSON values themselves."""
         return self.kind not in ("date", "datetime", "time", "decimal")
 
+    def check(self, cells: Iterable[Any]) -> None:
+        """Raise `ValueError` for a text among dates: libraries would guess if 11/12 is in November.
+
+        A cell of another type is refused by the libraries themselves.
+        """
+        if not self.is_json and any(isinstance(cell, str) for cell in cells):
+            raise ValueError
+
     def cells(self, values: Iterable[Any]) -> list[Any]:
         """Return the cells of JSON values; a value of another type stays as is.
 
@@ -223,6 +231,8 @@ def _read(read: Callable[[Any], Any], value: Any) -> Any:
 
 
 _READERS: Mapping[Kind, Callable[[Any], Any]] = {
+    # 3.0 is an integer in JSON Schema.
+    "integer": lambda value: int(value) if type(value) is float and value.is_integer() else value,
     "number": lambda value: value if isinstance(value, str | bool) else float(value),
     "date": datetime.date.fromisoformat,
     "datetime": datetime.datetime.fromisoformat,

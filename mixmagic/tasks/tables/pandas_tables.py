@@ -105,6 +105,7 @@ def _series(column: Column, cells: list[Any], index: Any) -> Any:
     dtype: Any = _DTYPES.get(column.kind, "object")
     given: Sequence[Any] = cells
     try:
+        column.check(cells)
         if column.kind == "enum":
             _check(cells, column.choices)
             dtype = pd.CategoricalDtype(column.choices)

@@ -122,6 +122,7 @@ def _series(column: Column, cells: list[Any]) -> Any:
         dtypes.append(pl.Int128)
     for dtype in dtypes:
         try:
+            column.check(cells)
             given = cells
             if column.kind == "datetime" and (utc := in_utc(cells)):
                 given, dtype = utc, pl.Datetime("us", "UTC")  # noqa: PLW2901  # of these cells

@@ -223,10 +223,18 @@ def test_times_without_a_zone_stay_so_unless_another_has_one():
 
 
 @pytest.mark.parametrize("kind", ["date", "date-time", "time"])
-def test_what_is_not_of_its_type_is_kept_as_it_is(kind):
+@pytest.mark.parametrize("text", ["soon", "11/12/2026", "30.11.2026"])
+def test_what_is_not_of_its_type_is_kept_as_it_is(kind, text):
     schema = {"type": "object", "properties": {"it": {"type": "string", "format": kind}}}
-    pandas, polars, arrow = results(schema, [{"it": "soon"}, None])
-    assert pandas.it[0] == polars["it"][0] == arrow["it"][0].as_py() == "soon"
+    pandas, polars, arrow = results(schema, [{"it": text}, None])
+    assert pandas.it[0] == polars["it"][0] == arrow["it"][0].as_py() == text
+
+
+def test_a_whole_number_with_a_point_is_an_integer():
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    pandas, polars, arrow = results(schema, [{"n": 3.0}, {"n": 4}])
+    assert (str(pandas.n.dtype), polars["n"].dtype) == ("Int64", pl.Int64)
+    assert polars["n"].to_list() == arrow["n"].to_pylist() == [3, 4]
 
 
 def test_half_of_a_surrogate_pair_breaks_no_table():
