@@ -106,6 +106,10 @@ class Options:
                 raise BadArguments(
                     f"{option} cannot be {value!r:.40}.", f"It is {' or '.join(known)}."
                 )
+        if self.out is not None and not (isinstance(self.out, str | os.PathLike) and str(self.out)):
+            raise BadArguments(
+                f"out cannot be {self.out!r:.40}.", "It is the path of a file or of a folder."
+            )
         if type(self.in_flight) is not int or not 0 < self.in_flight <= 1024:
             raise BadArguments(
                 f"in_flight cannot be {self.in_flight!r:.40}.",

@@ -161,5 +161,5 @@ def recipe(
     }
     for name in _FILES:
         if again.get(name) is not None:
-            again[name] = str(Path(again[name]).expanduser().absolute())
+            again[name] = str(Path(str(again[name])).expanduser().absolute())
     return {name: value for name, value in again.items() if value is not None}

@@ -138,8 +138,9 @@ def test_a_disk_that_is_full_ends_the_job_and_the_same_call_goes_on(
 
 
 def test_an_out_that_cannot_be_written_costs_nothing(session, echoing, tmp_path):
-    with pytest.raises(BadArguments, match="out cannot be"):
-        run(session, ["a"], tmp_path / "none" / "r.csv")
+    for out in (tmp_path / "none" / "r.csv", "", 5, True):
+        with pytest.raises(BadArguments, match="out cannot be"):
+            run(session, ["a"], out)
     assert echoing.received == []
     assert session.journal.jobs() == []
 

@@ -85,11 +85,16 @@ class Output:
                 f"out cannot be {files.typed(self.path)}: {files.reason(error)}.",
                 "Create the folder, or name another one that you can write to.",
             ) from None
-        if self._table.path is not None and self.path == self._table.path.absolute():
+        if self._table.path is not None and self._replaces(self._table.path):
             raise BadArguments(
                 f"out cannot be {files.typed(self.path)}, which the rows are read from.",
                 "Name another file: the rows are written to it, too.",
             )
+
+    def _replaces(self, path: Path) -> bool:
+        """Return True if writing removes a file."""
+        is_part = self.is_folder and _PART.fullmatch(path.name)
+        return os.path.realpath(path.parent if is_part else path) == os.path.realpath(self.path)
 
     def write_parts(self, are_over: Callable[[int, int], bool], read: Read) -> None:
         """Write the next parts of a folder, if all their rows are over. Any thread may call it.

@@ -283,6 +283,17 @@ def test_a_target_that_cannot_be_written_is_refused_before_anything_is_asked(tmp
         assert problem in error.value.message
 
 
+def test_a_part_that_the_rows_are_read_from_is_not_removed(tmp_path):
+    folder = tmp_path / "answers"
+    write(folder, ["x"], ["X"], [None], schema=None)
+    part = folder / "part-00000.parquet"
+    (tmp_path / "link").symlink_to(folder)
+    for target in (folder, tmp_path / "link"):
+        with pytest.raises(BadArguments, match="which the rows are read from"):
+            Output(target, table(part), Columns())
+    Output(tmp_path / "others", table(part), Columns())
+
+
 class Full(writers.CsvWriter):
     """A disk that is full after some rows."""
 
