@@ -13,19 +13,20 @@ _WIDTH = 88
 _USUAL = {"in_flight": 64, "repeats": "once", "on_error": "keep", "system": ""}
 
 
-def program(job: Job, rows: str, schema: str | None = None) -> str:
+def program(job: Job, rows: str, schema: str | None = None, out: str | None = None) -> str:
     """Return a program that runs a job. It goes on where the job is: they have the same answers.
 
     Args:
         job: The job.
         rows: The name of the variable with the rows.
         schema: The name of the variable with the schema, if any.
+        out: The file that the rows are written to, if any.
 
     Example:
         >>> print(program(job, "reviews"))
     """
     recipe = job.options.recipe
-    given = {"name": job.options.name or None, **recipe}
+    given = {"out": out, "name": job.options.name or None, **recipe}
     arguments = {
         name: _written(value)
         for name, value in given.items()

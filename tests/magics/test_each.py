@@ -251,3 +251,7 @@ def test_rows_come_from_a_file_and_go_to_one(desk):
     desk.run("%%mixtral --each path -o parts/\nWho wrote {{ title }}?", echo)
     assert desk.server.received == []
     assert desk.value("len(__import__('os').listdir('parts'))") == 1
+    shown = desk.run("%%mixtral --each path -o new.csv --as python\nWho wrote {{ title }}?")
+    desk.run(shown.text)
+    assert desk.server.received == []
+    assert desk.value("open('new.csv').read() == open('found.csv').read()") is True

@@ -174,7 +174,8 @@ def _export(session: Session, job: Job, question: Question) -> str:
     from mixmagic.tasks.export_job import program
 
     own, options = question.own, question.options
-    code = session.backends.access.redact(program(job, own.each, options.schema))
+    out = options.out if _is_file(options.out) else None
+    code = session.backends.access.redact(program(job, own.each, options.schema, out))
     write(f"{code}\n")
     return str(code)
 
