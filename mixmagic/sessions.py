@@ -419,7 +419,7 @@ class Session(Defaults):
         """The last jobs over many rows that were begun here."""
         from mixmagic.tasks.resume import Jobs
 
-        return Jobs(self, lambda: self.player.in_use(self.settings))
+        return Jobs(self, lambda: self.player.in_use(self.settings), self._redact)
 
     @cached
     def calls(self) -> Calls:

@@ -41,6 +41,7 @@ class RowPrompt:
         variables: Other names that expressions may use; a column of the same name goes first.
         context: Tokens of the model's context; `None` if unknown.
         answer: Tokens of the answer; `None` if not limited.
+        redact: Removes the keys from a filled prompt.
 
     Attributes:
         text: The prompt as it was written.
@@ -63,7 +64,9 @@ class RowPrompt:
         *,
         context: int | None = None,
         answer: int | None = None,
+        redact: Callable[[Any], Any] = lambda value: value,
     ) -> None:
+        self._redact = redact
         self.text, self._variables = text, {} if variables is None else variables
         self._parts = list(parse_prompt(text))
         self._known = [*columns, ROW, *self._variables]
@@ -80,7 +83,7 @@ class RowPrompt:
             BadArguments: An expression fails, or its value is neither text nor an image.
         """
         if (text := self._simple(row)) is not None:
-            return Filled(text, ())
+            return Filled(self._redact(text), ())
         marks = Marks()
         (expanded,) = expand(
             [self.text],
@@ -90,7 +93,8 @@ class RowPrompt:
             count=high_estimate,
             marks=marks,
         )
-        return Filled(marks.content(expanded.text), expanded.notes)
+        text, *notes = self._redact([expanded.text, *expanded.notes])
+        return Filled(marks.content(text), tuple(notes))
 
     def is_missing(self, row: Mapping[str, Any]) -> bool:
         """Return True if all columns in the prompt are missing in a row: there is nothing to ask.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mixmagic.core.money import parse_dollars
@@ -22,10 +22,11 @@ def prepare(
     prompt: str,
     *,
     params: Mapping[str, Any],
+    redact: Callable[[Any], Any],
     variables: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Job:
-    """Return a job, which `start` begins: see `Session.map`.
+    """Return a job, which `start` begins: see `Session.map`. `redact` removes keys from prompts.
 
     Raises:
         BadArguments: The rows cannot be read, or the prompt names no column.
@@ -46,5 +47,6 @@ def prepare(
         variables,
         context=model.context,
         answer=given.get("max_tokens"),
+        redact=redact,
     )
     return Job(session, journal, table_, filled, chosen)

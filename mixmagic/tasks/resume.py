@@ -32,13 +32,19 @@ class Jobs:
     Args:
         session: Makes the calls of jobs that go on.
         is_recorded: Returns True while a cassette is in use: it alone has the answers then.
+        redact: Removes the keys from a prompt.
 
     Example:
         >>> session.jobs[3].result()
     """
 
-    def __init__(self, session: Asker, is_recorded: Callable[[], bool]) -> None:
-        self._session, self._is_recorded = session, is_recorded
+    def __init__(
+        self,
+        session: Asker,
+        is_recorded: Callable[[], bool],
+        redact: Callable[[Any], Any],
+    ) -> None:
+        self._session, self._is_recorded, self._redact = session, is_recorded, redact
         self._live: dict[int, Job] = {}
 
     def __getitem__(self, number: int) -> Job:
@@ -67,7 +73,7 @@ class Jobs:
         journal = self._session.journal
         if recorded:
             journal = type(journal).temporary()
-        return prepare(self._session, journal, rows, prompt, **options)
+        return prepare(self._session, journal, rows, prompt, redact=self._redact, **options)
 
     def add(self, job: Job, journal: Journal) -> None:
         """Keep a job that has begun; the one that was begun first is dropped if there are many."""

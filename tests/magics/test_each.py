@@ -255,3 +255,23 @@ def test_rows_come_from_a_file_and_go_to_one(desk):
     desk.run(shown.text)
     assert desk.server.received == []
     assert desk.value("open('new.csv').read() == open('found.csv').read()") is True
+
+
+def test_a_cassette_replays_the_rows_and_journals_nothing(desk):
+    desk.run("%mixmagic cassette rows.cassette.jsonl --mode once")
+    cell = "%%mixtral --each words -o spelled\nTape {{ text }}"
+    assert desk.run(cell, echo).status == "ok"
+    assert len(desk.server.received) == 2
+    assert "No jobs yet" in desk.run("%mixmagic jobs").text
+    desk.run("%mixmagic cassette rows.cassette.jsonl")
+    desk.plan(echo)
+    assert desk.run(cell).status == "ok"
+    assert desk.server.received == []
+    assert desk.value("spelled") == ["TAPE B", "TAPE A"]
+    desk.run("%mixmagic cassette off")
+
+
+def test_a_key_in_a_value_is_not_sent(desk):
+    desk.run("import os; secret = ['my ' + os.environ['TOGETHER_API_KEY']]")
+    desk.run("%%mixtral --each secret\nSay {{ text }}", echo)
+    assert prompts(desk) == ["Say my [key]"]
