@@ -185,9 +185,9 @@ class Preview:
         """True if each question was asked."""
         return len(self._completions) >= self.questions
 
-    def result(self) -> Any:
-        """Return the answers of these rows, in the kind of the table."""
-        return self.job.result()
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the answers of these rows, in the kind of the table: see `Job.result`."""
+        return self.job.result(timeout)
 
     def __len__(self) -> int:
         return len(self.rows)

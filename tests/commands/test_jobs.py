@@ -61,9 +61,9 @@ def test_a_job_of_this_session_goes_on_with_what_has_no_answer(session, together
     together.plan = [echo]
     before = len(together.received)
     (said,) = shown(session, "jobs", "resume", "letters")
-    assert said == "Job 1 is done. Its results: `mixmagic.session().jobs[1].result()`."
+    assert said == "Job 1 is done. Its results: `mixmagic.session().jobs[1].result(timeout=100)`."
     assert len(together.received) == before + 1
-    assert session.jobs[1].result() == ["SAY A", "SAY B"]
+    assert session.jobs[1].result(timeout=100) == ["SAY A", "SAY B"]
 
 
 def test_a_budget_can_be_raised_when_a_job_goes_on(session, together):
@@ -99,7 +99,7 @@ def test_the_next_run_asks_the_same_whatever_the_defaults_are_then(session, toge
     schema = again.pop("schema")
     assert schema == {"name": "schema", "json": SCHEMA}
     job = session.map(["a"], record.prompt, schema=schema["json"], **again)
-    assert job.result() == [{"label": "good"}]
+    assert job.result(timeout=100) == [{"label": "good"}]
     assert len(together.received) == 1
     assert [each.id for each in session.journal.jobs()] == [1]
 

@@ -47,7 +47,7 @@ def test_a_job_writes_its_rows_with_their_results_and_errors(session, together, 
     together.plan = [answer]
     frame = pd.DataFrame({"text": ["a", None, "b", "a"], "id": [4, 3, 2, 1]})
     job = run(session, frame, tmp_path / "r.csv")
-    assert job.result().tolist() == ["SAY A", pd.NA, pd.NA, "SAY A"]
+    assert job.result(timeout=100).tolist() == ["SAY A", pd.NA, pd.NA, "SAY A"]
     found = pd.read_csv(tmp_path / "r.csv")
     assert found["answer"].fillna("").tolist() == ["SAY A", "", "", "SAY A"]
     assert found["id"].tolist() == [4, 3, 2, 1]
@@ -60,7 +60,9 @@ def test_a_job_writes_its_rows_with_their_results_and_errors(session, together, 
 def test_the_same_call_with_another_out_asks_nothing_again(session, echoing, tmp_path):
     rows = [f"{number}" for number in range(200)]
     for name in ("r.jsonl", "r.parquet", "folder"):
-        assert run(session, rows, tmp_path / name).result() == [f"SAY {row}" for row in rows]
+        assert run(session, rows, tmp_path / name).result(timeout=100) == [
+            f"SAY {row}" for row in rows
+        ]
     assert len(echoing.received) == 200
     assert pd.read_parquet(tmp_path / "r.parquet").equals(
         pd.read_json(tmp_path / "r.jsonl", lines=True, dtype=False)
@@ -71,7 +73,7 @@ def test_the_same_call_with_another_out_asks_nothing_again(session, echoing, tmp
 def test_samples_are_asked_again_and_written_too(session, echoing, tmp_path):
     for _ in range(2):
         job = run(session, ["a", "b", "a"], tmp_path / "r.jsonl", repeats="ask")
-        assert job.result() == ["SAY A", "SAY B", "SAY A"]
+        assert job.result(timeout=100) == ["SAY A", "SAY B", "SAY A"]
     assert len(echoing.received) == 3
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
 
@@ -97,7 +99,7 @@ def test_parts_appear_while_the_job_runs_and_none_before_its_rows_are_over(
 
     together.wait(lambda: names() == ["part-00000.parquet"])
     free.set()
-    job.result()
+    job.result(timeout=100)
     assert len(names()) == 5
     assert pd.read_parquet(tmp_path / "answers").text.tolist() == rows
 
@@ -115,7 +117,7 @@ def test_a_file_appears_only_when_all_rows_are_over(session, together, tmp_path)
     assert job.state == "stopped"
     assert not path.exists()
     together.plan = [echo]
-    run(session, rows, path).result()
+    run(session, rows, path).result(timeout=100)
     assert pd.read_csv(path).answer.tolist() == [f"SAY {row}" for row in rows]
 
 
@@ -130,9 +132,9 @@ def test_a_disk_that_is_full_ends_the_job_and_the_same_call_goes_on(
         patched.setitem(writers._WRITERS, ".csv", Full)
         job = run(session, ["a", "b"], tmp_path / "r.csv")
         with pytest.raises(StoreError, match="No space left"):
-            job.result()
+            job.result(timeout=100)
         assert job.state == "stopped"
-    run(session, ["a", "b"], tmp_path / "r.csv").result()
+    run(session, ["a", "b"], tmp_path / "r.csv").result(timeout=100)
     assert len(echoing.received) == 2
     assert len(pd.read_csv(tmp_path / "r.csv")) == 2
 
@@ -153,7 +155,7 @@ def test_a_schema_makes_typed_columns_of_the_file(session, together, tmp_path):
             "label": {"enum": ["good", "bad"]}, "day": {"type": "string", "format": "date"},
         },
     }  # fmt: skip
-    run(session, ["x", "y"], tmp_path / "r.parquet", schema=schema).result()
+    run(session, ["x", "y"], tmp_path / "r.parquet", schema=schema).result(timeout=100)
     found = pd.read_parquet(tmp_path / "r.parquet")
     assert found.columns.tolist() == ["text", "label", "day"]
     assert found.dtypes["label"] == "category"
@@ -164,12 +166,12 @@ def test_a_job_of_a_file_can_be_resumed_with_its_out(session, echoing, tmp_path)
     source, path = tmp_path / "in.csv", tmp_path / "r.jsonl"
     source.write_text("text\na\nb\n")
     job = run(session, source, path)
-    job.result()
+    job.result(timeout=100)
     path.unlink()
     session.jobs._live.clear()  # as in another process
     again = session.jobs.again(str(job.number))
     again.start()
-    assert again.result()["answer"].tolist() == ["SAY A", "SAY B"]
+    assert again.result(timeout=100)["answer"].tolist() == ["SAY A", "SAY B"]
     assert [json.loads(line)["answer"] for line in path.read_text().splitlines()] == [
         "SAY A", "SAY B",
     ]  # fmt: skip

@@ -52,7 +52,7 @@ def test_it_tells_what_all_rows_cost_and_its_rows_are_not_paid_for_again(session
         302,
     )
     assert {row.change for row in shown} == {"new"}
-    assert shown.result().tolist() == [row.value for row in shown]
+    assert shown.result(timeout=100).tolist() == [row.value for row in shown]
     job = full(session, rows)
     assert len(answering.received) == 300
     cost = float(job.progress.cost + shown.spent)
@@ -168,7 +168,7 @@ def test_a_preview_is_a_job_in_the_journal_and_goes_on_as_the_whole(session, ans
     whole_job = session.jobs.again(str(record.id))
     whole_job.start()
     assert whole_job.wait(60)
-    assert (whole_job.number, len(whole_job.result())) == (record.id, 300)
+    assert (whole_job.number, len(whole_job.result(timeout=100))) == (record.id, 300)
     assert shown.spent > Decimal(0)
     session.journal.forget(record.id)
     assert session.journal.previews() == []

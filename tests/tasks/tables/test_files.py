@@ -197,5 +197,5 @@ def test_a_job_asks_about_the_rows_of_a_file_and_answers_with_a_frame(session, t
     together.plan = [lambda request: whole(request.body["messages"][-1]["content"].upper())]
     path = file("r.csv", "text,n\nx,1\n,2\ny,3\nx,1\n")
     job = session.map(path, "{{ text }} {{ n }}", model="8x7b")
-    assert job.result()["answer"].tolist() == ["X 1", "2", "Y 3", "X 1"]
+    assert job.result(timeout=100)["answer"].tolist() == ["X 1", "2", "Y 3", "X 1"]
     assert len(together.received) == 3
