@@ -61,7 +61,7 @@ def test_a_job_of_this_session_goes_on_with_what_has_no_answer(session, together
     together.plan = [echo]
     before = len(together.received)
     (said,) = shown(session, "jobs", "resume", "letters")
-    assert said == "Job 1 is done. Its results: `mixmagic.session().jobs[1].result(timeout=100)`."
+    assert said == "Job 1 is done. Its results: `mixmagic.session().jobs[1].result()`."
     assert len(together.received) == before + 1
     assert session.jobs[1].result(timeout=100) == ["SAY A", "SAY B"]
 
