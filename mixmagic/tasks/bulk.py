@@ -302,14 +302,12 @@ class Job:
 
     def questions(self) -> Iterator[tuple[Request, bool]]:
         """Yield each distinct question, and True if it has an answer; for a job that is not run."""
-        for task in self._read():
-            yield task.request, task.known is not None
+        return ((task.request, task.known is not None) for task in self._read())
 
     @property
-    def counts(self) -> tuple[int, int, int]:
-        """Rows that were read; of these, rows without a value, and rows that failed."""
-        states = self._states
-        return len(states), states.count(_MISSING), states.count(_FAILED)
+    def missing(self) -> int:
+        """Rows without a value, of those that were read."""
+        return self._states.count(_MISSING)
 
     def _read(self) -> Iterator[Task]:
         """Yield the questions to ask; one thread at a time goes on with it."""
@@ -340,7 +338,7 @@ class Job:
             self._keys[position * _KEY : (position + 1) * _KEY] = key
             with self._lock:
                 if key in self._values:
-                    self._states[position] = _ANSWERED
+                    self._set_answered([position], key)
                     continue
                 if key in self._failed:
                     self._fail([position], self._failed[key])
@@ -401,19 +399,17 @@ class Job:
             except MixmagicError as error:
                 self._failed_with(task, error)
             else:
-                is_text = self._options.schema is None  # a value that fits a schema is whole
-                problem = RowError.in_answer(completion) if is_text else None
+                problem = RowError.in_answer(completion)
                 with self._lock:
+                    if problem and self._options.schema is None:  # a value that fits one is whole
+                        self._failed[task.key] = problem
                     self._failures_in_a_row = 0
                     self._refused_in_a_row *= task.known is not None
                     self._values[task.key] = value
                     rows = self._waiting.pop(task.key)
                     self._reused += len(rows) if task.known is not None else 0
                     self._note(rows, completion)
-                    for position in rows:
-                        self._states[position] = _ANSWERED
-                        if problem is not None:
-                            self._errors[position] = replace(problem, row=position)
+                    self._set_answered(rows, task.key)
             self._write_parts()
 
     def _failed_with(self, task: Task, error: MixmagicError) -> None:
@@ -434,6 +430,12 @@ class Job:
     def _note(self, rows: Sequence[int], completion: object) -> None:
         if self._options.preview is not None and isinstance(completion, Completion):
             self._options.preview.answered(rows, completion)
+
+    def _set_answered(self, rows: Sequence[int], key: bytes) -> None:
+        for position in rows:
+            self._states[position] = _ANSWERED
+            if (problem := self._failed.get(key)) is not None:  # the answer is not whole
+                self._errors[position] = replace(problem, row=position)
 
     def _fail(self, rows: Sequence[int], problem: RowError) -> None:
         with self._lock:

@@ -99,11 +99,10 @@ def plan_job(
         calls, usual = calls + 1, one.usual
         prompts, tokens = prompts + one.prompt.tokens, tokens + one.answer
         likely, most = _sum(likely, one.likely), _sum(most, one.worst_case.cost)
-    rows, missing, _ = job.counts
     return JobPlan(
         model=job.model if found is None else found.name,
-        rows=rows,
-        missing=missing,
+        rows=job.length,
+        missing=job.missing,
         questions=questions,
         answered=questions - calls - len(errors),
         calls=calls,

@@ -126,6 +126,14 @@ def test_an_answer_that_was_cut_off_is_reported(session, together):
     assert len(together.received) == 1
 
 
+def test_each_row_of_a_cut_answer_is_reported_also_one_that_is_read_later(session, together):
+    body = whole("SAY").steps[0].replace(b'"stop"', b'"length"')
+    together.plan = [Answer([body], type="application/json")]
+    job = run(session, ["a", "a"] + ["b"] * 100 + ["a"], max_tokens=5, in_flight=1)
+    job.result()
+    assert [error.row for error in job.errors] == list(range(103))
+
+
 def test_what_all_rows_would_have_in_common_is_raised_at_once(session, echoing, monkeypatch):
     with pytest.raises(BadArguments, match="temperature"):
         run(session, ["a"], temperature=9)
