@@ -55,11 +55,17 @@ def test_a_page_without_colors_is_dark_in_a_dark_theme(lab, provider):
     assert lab.cell(1).frame_locator("iframe").locator("h1").inner_text() == "Plain"
     assert brightness() > 240
     try:
-        lab.command("apputils:change-theme", theme="JupyterLab Dark")
+        change_theme(lab, "JupyterLab Dark")
         lab.wait(lambda: brightness() < 40)
     finally:
-        lab.command("apputils:change-theme", theme="JupyterLab Light")
+        change_theme(lab, "JupyterLab Light")
     lab.wait(lambda: brightness() > 240)
+
+
+def change_theme(lab, theme: str) -> None:
+    """Change the theme, and wait for the end of the splash: Lab fails to remove two of them."""
+    lab.command("apputils:change-theme", theme=theme)
+    lab.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 def test_a_text_that_is_not_in_the_format_breaks_between_words(lab, provider):

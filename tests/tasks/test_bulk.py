@@ -130,7 +130,7 @@ def test_each_row_of_a_cut_answer_is_reported_also_one_that_is_read_later(sessio
     body = whole("SAY").steps[0].replace(b'"stop"', b'"length"')
     together.plan = [Answer([body], type="application/json")]
     job = run(session, ["a", "a"] + ["b"] * 100 + ["a"], max_tokens=5, in_flight=1)
-    job.result()
+    job.result(timeout=100)
     assert [error.row for error in job.errors] == list(range(103))
 
 
