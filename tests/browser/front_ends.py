@@ -147,6 +147,12 @@ class Lab:
         """Wait until the notebook's kernel is connected and idle."""
         self.page.wait_for_function(_READY)
 
+    def reload(self) -> None:
+        """Load the page again, and wait until the notebook is shown and is the current one."""
+        self.page.reload()
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        self.page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context")
+
     def rename(self, name: str) -> None:
         """Give the notebook another name, as the file browser does."""
         before, self._path = self._path, self._path.with_name(f"{name}.ipynb")

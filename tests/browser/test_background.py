@@ -52,8 +52,7 @@ def test_two_background_cells_fill_in_while_others_run(lab, provider):
         (output,) = cells[index].outputs
         assert set(output.data) == {"text/markdown", "text/plain"}
         assert f"The end of {name}." in output.data["text/markdown"]
-    lab.page.reload()
-    lab.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    lab.reload()
     lab.wait(lambda: "The end of Second." in lab.text(2))
     assert "The end of First." in lab.text(1)
 
@@ -64,8 +63,7 @@ def test_a_page_that_is_loaded_again_meanwhile_can_show_the_answer(lab, provider
     lab.run()
     lab.wait(lambda: "the answer" in lab.text(1))
     lab.saved()
-    lab.page.reload()
-    lab.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    lab.reload()
     lab.wait(lambda: "the answer" in lab.text(1))
     lab.wait_until_ready()
     lab.command("notebook:change-cell-to-code")

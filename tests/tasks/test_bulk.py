@@ -216,8 +216,8 @@ def test_a_limit_is_inferred_from_the_first_answers(session, together):
     job = run(session, [f"{number}" for number in range(120)], in_flight=2, budget=1)
     assert job.result(timeout=100)[90] == "SAY 90", "it was asked again without the limit"
     limits = [request.body.get("max_tokens") for request in together.received]
-    assert limits[:50] == [1024] * 50
-    assert set(limits[60:]) == {64, 32636}, "all that the context has"
+    assert 50 <= limits.count(1024) <= 52, "until the first 50 are there"
+    assert set(limits) == {1024, 64, 32636}, "the last one is all that the context has"
     assert job.progress.limit == 64
 
 
