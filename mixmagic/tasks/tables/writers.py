@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +46,15 @@ class Layout:
         """True if there is a column of errors."""
         return len(self.names) > len(self.given) + len(self.results.columns)
 
+    def lines(
+        self, rows: Sequence[Sequence[Any]], values: Sequence[Any], errors: Sequence[str | None]
+    ) -> Iterator[list[Any]]:
+        """Yield the cells of each row as JSON, in the order of `names`: see `Writer.write`."""
+        cells = [parts for _, parts in self.results.parts(values)]
+        columns = [*cells, *([errors] if self.has_errors else [])]
+        for row, *results in zip(rows, *columns, strict=True):
+            yield [plain(cell) for cell in itertools.chain(row, results)]
+
 
 class Writer(Protocol):
     """A file that is being written."""
@@ -82,11 +91,8 @@ class CsvWriter:
     def write(
         self, rows: Sequence[Sequence[Any]], values: Sequence[Any], errors: Sequence[str | None]
     ) -> None:
-        layout = self._layout
-        cells = [parts for _, parts in layout.results.parts(values)]
-        columns = [*cells, *([errors] if layout.has_errors else [])]
-        for row, *results in zip(rows, *columns, strict=True):
-            self._writer.writerow([as_text(plain(cell)) for cell in itertools.chain(row, results)])
+        for cells in self._layout.lines(rows, values, errors):
+            self._writer.writerow(map(as_text, cells))
 
     def close(self) -> None:
         self._file.close()
@@ -108,12 +114,9 @@ class JsonLinesWriter:
     def write(
         self, rows: Sequence[Sequence[Any]], values: Sequence[Any], errors: Sequence[str | None]
     ) -> None:
-        layout = self._layout
-        cells = [parts for _, parts in layout.results.parts(values)]
-        columns = [*cells, *([errors] if layout.has_errors else [])]
-        for row, *results in zip(rows, *columns, strict=True):
-            both = zip(layout.names, map(plain, itertools.chain(row, results)), strict=True)
-            self._file.write(codec.dumps(dict(both)) + "\n")
+        names = self._layout.names
+        for cells in self._layout.lines(rows, values, errors):
+            self._file.write(codec.dumps(dict(zip(names, cells, strict=True))) + "\n")
 
     def close(self) -> None:
         self._file.close()
