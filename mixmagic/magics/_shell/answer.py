@@ -19,7 +19,7 @@ from mixmagic.display.renderers import renderer, updates_are_seen
 from mixmagic.errors import BadArguments, MixmagicError, Stopped, UnknownModel, counted, received
 from mixmagic.magics._shell import background, calling, each
 from mixmagic.magics._shell.failures import LastError
-from mixmagic.magics._shell.options import Options, Question, Sent, check
+from mixmagic.magics._shell.options import Question, Sent, check
 from mixmagic.prompting.marks import Marks
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def run_magic(magic: ModelMagics, line: str, cell: str | None) -> Any:
                 magic.last = builder.sent(asked)
 
     if options.bg:
-        keep = partial(_keep, shell, options)
+        bind = partial(keep, shell, options.out)
         front = view if in_front else None
-        return background.run(magic, builder, request, ask, keep, front=front)
+        return background.run(magic, builder, request, ask, bind, front=front)
     completion, _ = ask(request, view)
     return completion
 
@@ -122,7 +122,7 @@ def _ask(
     finally:
         if completion is not None:
             if not builder.options.bg:
-                _keep(magic.shell, builder.options, completion, value)
+                keep(magic.shell, builder.options.out, completion, value)
             builder.remember(completion)
     return completion, value
 
@@ -189,14 +189,17 @@ def _plan(magic: ModelMagics, request: Request, notes: list[str], out: str | Non
     return plan
 
 
-def _keep(shell: Any, options: Options, completion: object, value: object) -> None:
-    """Bind an answer to `_` and `Out[n]`, and its value to the variable of `-o`."""
+def keep(shell: Any, out: str | None, answer: object, value: object) -> None:
+    """Bind an answer, a job or a preview to `_` and `Out[n]`, and its value to the variable `out`.
+
+    Nothing is bound outside of IPython, and `out` is left out if it is `None`.
+    """
     if shell is None:
         return
     if shell.displayhook is not None:
-        shell.displayhook.update_user_ns(completion)
-    if options.out is not None:
-        shell.user_ns[options.out] = value
+        shell.displayhook.update_user_ns(answer)
+    if out is not None:
+        shell.user_ns[out] = value
 
 
 class RequestBuilder:

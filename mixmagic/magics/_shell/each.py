@@ -67,6 +67,7 @@ def run(magic: ModelMagics, question: Question) -> Any:
     from IPython.display import display
 
     from mixmagic.display import jobs
+    from mixmagic.magics._shell.answer import keep
 
     shell, options = magic.shell, question.options
     names = {**(shell.user_ns if shell else {}), **calling.scope()}
@@ -82,7 +83,7 @@ def run(magic: ModelMagics, question: Question) -> Any:
     if (rows := question.own.preview) is not None:
         preview: Any = jobs.run(job, preview=rows)
         display(preview)
-        _keep(shell, out, preview, preview.result())
+        keep(shell, out, preview, preview.result())
         return preview
     try:
         jobs.run(job, wait=not away)
@@ -90,7 +91,7 @@ def run(magic: ModelMagics, question: Question) -> Any:
             display(job)
     finally:
         if job.number and (away or job.error is None):
-            _keep(shell, out, job, job if away else job.result())
+            keep(shell, out, job, job if away else job.result())
     return job
 
 
@@ -178,16 +179,6 @@ def _export(session: Session, job: Job, question: Question) -> str:
     code = session.backends.access.redact(program(job, own.each, options.schema, out))
     write(f"{code}\n")
     return str(code)
-
-
-def _keep(shell: Any, out: str | None, value: object, result: object) -> None:
-    """Bind a job or a preview to `_` and `Out[n]`, and its result to the variable of `-o`."""
-    if shell is None:
-        return
-    if shell.displayhook is not None:
-        shell.displayhook.update_user_ns(value)
-    if out is not None:
-        shell.user_ns[out] = result
 
 
 def _is_file(out: str | None) -> bool:
