@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import tracemalloc
 
 import pandas as pd
@@ -146,15 +145,8 @@ def test_columns_of_parquet_are_told_apart_by_their_places(tmp_path):
     assert rows(tmp_path / "r.parquet") == [(0, 1, 2, 3, 4)]
 
 
-def test_parquet_without_pyarrow_is_refused_with_the_command_that_installs_it(file, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **options):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("without_pyarrow")
+def test_parquet_without_pyarrow_is_refused_with_the_command_that_installs_it(file):
     with pytest.raises(MissingPackage) as error:
         table(file("r.parquet", b"PAR1"))
     assert "pip install" in error.value.hint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import datetime
 import errno
@@ -248,15 +247,8 @@ def test_parts_of_an_earlier_run_go_and_other_files_stay(tmp_path, parts):
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "part-00000.parquet"]
 
 
-def test_without_pyarrow_parts_are_json_lines_and_parquet_is_refused(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **options):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("without_pyarrow")
+def test_without_pyarrow_parts_are_json_lines_and_parquet_is_refused(tmp_path):
     write(tmp_path / "answers", ["x"], ["X"], [None], schema=None)
     assert (tmp_path / "answers" / "part-00000.jsonl").read_text() == (
         '{"text": "x", "answer": "X", "error": null}\n'
