@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, get_args
 
 from mixmagic.core.keywords import Parameters
 from mixmagic.core.params import Prompt
-from mixmagic.core.values import Model, Request, Stream
+from mixmagic.core.values import Request, Stream
 from mixmagic.errors import BadArguments
 from mixmagic.store.jobs import Journal
 from mixmagic.store.ledger.budgets import Limit
@@ -45,12 +45,6 @@ class Asker(Protocol):
     ) -> Request:
         """Return a checked request."""
 
-    def asked_name(self, model: str | None = None) -> tuple[str, str]:
-        """Return the name of the model that a call asks for, and why."""
-
-    def named(self, name: str) -> Model:
-        """Return the first catalog row of a name."""
-
     def limits(self) -> list[Limit]:
         """Return the limits of what may be spent."""
 
@@ -80,7 +74,7 @@ class Options:
         background: True if an interrupt must not stop it.
         out: The file or folder that the rows are written to, with their results.
         name: The name for `%mixmagic jobs`; made of the prompt if empty.
-        recipe: What another process needs to go on with it, as JSON.
+        recipe: The arguments with which another process goes on with it, as JSON.
         preview: The preview, if the rows are those of one.
 
     Raises:

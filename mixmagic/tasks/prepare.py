@@ -37,15 +37,15 @@ def prepare(
     if schema is not None and not isinstance(schema, Schema):
         schema = Schema.of(schema, getattr(schema, "__name__", "schema"))
     budget = None if budget is None else parse_dollars(budget)
-    again = recipe(session, rows, given, options, schema=schema, budget=budget)
+    request = session.request("x", **given)  # says what all rows have in common
+    again = recipe(request, rows, given, options, schema=schema, budget=budget)
     chosen = Options(given, schema, budget=budget, recipe=again, **options)
     table_ = table(rows)
-    model = session.named(session.asked_name(given.get("model"))[0])
     filled = RowPrompt(
         prompt,
         table_.columns,
         variables,
-        context=model.context,
+        context=request.model.context,
         answer=given.get("max_tokens"),
         redact=redact,
     )

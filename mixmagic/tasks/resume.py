@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixmagic.core.values import Request
 from mixmagic.errors import BadArguments
 from mixmagic.structured.schema import Schema
 
@@ -133,7 +134,7 @@ class Jobs:
 
 
 def recipe(
-    session: Asker,
+    request: Request,
     rows: Any,
     params: Mapping[str, Any],
     options: Mapping[str, Any],
@@ -146,14 +147,13 @@ def recipe(
     Whatever the session's defaults are then, it asks the same questions.
 
     Args:
-        session: Knows the defaults.
+        request: A question of the job, with the defaults of the session.
         rows: The rows; if they are in a file, its path.
         params: The parameters of the calls.
         options: The other arguments of `Session.map`.
         schema: The schema of the answers.
         budget: US dollars that the job may cost in all its runs.
     """
-    request = session.request("x", **params)
     system = [message.text for message in request.messages if message.role == "system"]
     again: dict[str, Any] = {
         **{name: value for name, value in options.items() if name not in _OF_THE_RUN},
