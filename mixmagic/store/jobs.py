@@ -167,8 +167,7 @@ class Journal:
         prompt: str,
         source: str,
         options: Mapping[str, Any],
-        rows: int | None = None,
-        state: State = "running",
+        rows: int = 0,
     ) -> int:
         """Return the number of a job: a new one, or that of the same job before.
 
@@ -180,13 +179,13 @@ class Journal:
             connection.execute(
                 "INSERT INTO jobs (fingerprint, name, model, prompt, options, source, state,"
                 " reason, rows, failed, process, created, used)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?, ?)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'running', '', ?, 0, ?, ?, ?)"
                 " ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name,"
                 " options = excluded.options, source = excluded.source, state = excluded.state,"
                 " reason = '', rows = excluded.rows, process = excluded.process,"
                 " used = excluded.used",
-                (fingerprint, name, model, prompt, codec.dumps(options), source, state,
-                 rows or 0, own_process_id(), now, now),
+                (fingerprint, name, model, prompt, codec.dumps(options), source, rows,
+                 own_process_id(), now, now),
             )  # fmt: skip
             query = "SELECT id FROM jobs WHERE fingerprint = ?"
             (number,) = connection.execute(query, (fingerprint,)).fetchone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.errors import one_line
+from mixmagic.errors import counted, one_line
 from mixmagic.prompting.rows import is_missing
 from mixmagic.tasks.progress import Errors
 from mixmagic.tasks.status import status_line
@@ -74,7 +74,7 @@ def error_lines(errors: Errors) -> list[str]:
     for group in groups[:_GROUPS]:
         where = ", ".join(f"{row:,}" for row in group.rows[:_ROWS])
         where += ", …" * (len(group.rows) > _ROWS)
-        many = f"{len(group.rows):,} rows" if len(group.rows) > 1 else "1 row"
+        many = counted(len(group.rows), "row")
         lines.append(f"{many} ({where}): {group.message.rstrip('.')}. {group.hint}".rstrip())
     if len(groups) > _GROUPS:
         lines.append(f"{len(groups) - _GROUPS:,} more kinds: see `.errors.groups`.")
