@@ -194,6 +194,19 @@ def test_a_budget_is_used_to_the_last_row_that_fits(session, echoing):
     assert max(asked(echoing).values()) == 1
 
 
+def test_a_budget_does_not_shorten_the_answers_of_rows(session, echoing):
+    job = run(session, map(str, range(150)), max_tokens=200, budget="0.0010", in_flight=4)
+    assert job.wait(60)
+    assert job.state == "paused"
+    assert {request.body["max_tokens"] for request in echoing.received} == {200}
+
+
+def test_rows_do_not_push_a_persons_own_prompts_out_of_the_history(session, echoing):
+    session.ask("mine", model="8x7b")
+    run(session, ["a", "b"]).result(timeout=60)
+    assert [entry.prompt for entry in session.history] == ["mine"]
+
+
 def test_a_row_that_is_too_expensive_does_not_keep_others_from_being_asked(session, echoing):
     rows = ["a", "word " * 3000, *map(str, range(30))]
     job = run(session, rows, max_tokens=20, budget="0.0015", in_flight=2)
