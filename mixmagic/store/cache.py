@@ -246,7 +246,7 @@ class AnswerCache:
 
     def close(self) -> None:
         """Write what was noted, and close the file. It is opened again if need be."""
-        self._uses.write()
+        self._uses.write(_PATIENCE)
         self.database.close()
         self.locks.close()
 
@@ -296,13 +296,17 @@ class _Uses:
         """Forget what was noted."""
         self._noted.clear()
 
-    def write(self) -> None:
-        """Write what was noted, unless the file is locked: then it is tried again later."""
+    def write(self, timeout: float = 0.0) -> None:
+        """Write what was noted, unless the file stays locked: then it is tried again later.
+
+        Args:
+            timeout: Seconds to wait for the file.
+        """
         self._written, self._due = time.monotonic(), _USES
         if not self._noted or self._process != os.getpid():
             return
         try:
-            with self._database.transaction(timeout=0) as connection:
+            with self._database.transaction(timeout) as connection:
                 self.write_in(connection)
         except StoreError as error:
             _log.info("The use of the cache is not noted: %s", error.message)

@@ -312,6 +312,21 @@ def test_a_locked_file_delays_no_reader_and_a_writer_only_briefly(cache, monkeyp
     assert cache.find(key(2), REQUEST) is not None
 
 
+def test_a_file_that_is_locked_when_the_cache_is_closed_is_waited_for(cache, monkeypatch):
+    """There is no later time at which the use could be written."""
+    monkeypatch.setattr("mixmagic.store.cache._PATIENCE", 30.0)
+    cache.put(key(1), ANSWER)
+    cache.note_use(cache.find(key(1), REQUEST), ANSWER.usage, None)
+    other = sqlite3.connect(cache.database.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    unlocked = threading.Timer(0.2, other.rollback)
+    unlocked.start()
+    cache.close()
+    unlocked.join(30)
+    assert other.execute("SELECT hits FROM totals").fetchone() == (1,)
+    other.close()
+
+
 def test_readers_do_not_wait_for_a_transaction_of_another_thread(cache):
     cache.put(key(1), ANSWER)
     assert cache.find(key(1), REQUEST)
