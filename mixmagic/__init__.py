@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mixmagic.display.spend import Spend
     from mixmagic.sessions import Session, session
     from mixmagic.store.ledger.spend import By, Period
-    from mixmagic.tasks.bulk import Job
-    from mixmagic.tasks.job_options import OnError, Repeats
-    from mixmagic.tasks.preview import Preview
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.options import OnError, Repeats
+    from mixmagic.tasks.bulk.preview import Preview
 
 __version__ = "0.1.0"
 # Without `map`: `from mixmagic import *` must not replace Python's own.

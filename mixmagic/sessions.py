@@ -32,13 +32,13 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.store.jobs import Journal
     from mixmagic.store.ledger.budgets import Balance, Limit
     from mixmagic.store.ledger.ledger import Ledger
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.options import OnError, Repeats
+    from mixmagic.tasks.bulk.resume import Jobs
     from mixmagic.tasks.chats import Chats
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.history import History
-    from mixmagic.tasks.job_options import OnError, Repeats
     from mixmagic.tasks.plan import Plan
-    from mixmagic.tasks.resume import Jobs
 
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
 _LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
@@ -417,7 +417,7 @@ class Session(Defaults):
     @cached
     def jobs(self) -> Jobs:
         """The last jobs over many rows that were begun here."""
-        from mixmagic.tasks.resume import Jobs
+        from mixmagic.tasks.bulk.resume import Jobs
 
         return Jobs(self, lambda: self.player.in_use(self.settings), self._redact)
 

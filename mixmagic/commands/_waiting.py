@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mixmagic.commands import Out
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
 
 
 def follow(job: Job, out: Out) -> int:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from mixmagic.core.money import format_dollars, format_limit, format_most
 from mixmagic.errors import counted
-from mixmagic.tasks.job_plan import JobPlan, plan_job
-from mixmagic.tasks.shown import error_lines
+from mixmagic.tasks.bulk.plan import JobPlan, plan_job
+from mixmagic.tasks.bulk.shown import error_lines
 from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
 
 
 def read_plan(session: Session, job: Job) -> JobPlan:

@@ -13,14 +13,14 @@ from mixmagic.core import terminal
 from mixmagic.display.background import updater
 from mixmagic.display.renderers import captured, is_watched, starts_in_console
 from mixmagic.errors import Stopped
-from mixmagic.tasks.shown import error_lines
-from mixmagic.tasks.status import sentence, status_line
+from mixmagic.tasks.bulk.shown import error_lines
+from mixmagic.tasks.bulk.status import sentence, status_line
 from mixmagic.text.escape import as_text, plain
 
 if TYPE_CHECKING:
     from mixmagic.display.bundles import Bundle
-    from mixmagic.tasks.bulk import Job
-    from mixmagic.tasks.preview import Preview
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.preview import Preview
 
 # Seconds between two updates.
 _EVERY = 0.2
@@ -53,7 +53,7 @@ def run(job: Job, *, preview: int | None = None, wait: bool = True) -> Job | Pre
     """
     if preview is None:
         return follow(job) if wait else start(job)
-    from mixmagic.tasks.preview import Preview
+    from mixmagic.tasks.bulk.preview import Preview
 
     previewed = Preview(job, preview)
     follow(previewed.job)

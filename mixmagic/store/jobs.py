@@ -80,7 +80,7 @@ class JobRecord:
         name: The name that the user gave, or one made of the prompt.
         model: The name of the model that was asked for.
         prompt: The prompt, with its expressions.
-        options: All that another process needs to go on with it, as JSON: `tasks.resume.recipe`.
+        options: All that another process needs to go on with it, as JSON: see `bulk.resume`.
         source: The rows in words, such as `reviews.csv`.
         state: `running`, `done`, `paused`, `stopped` or `preview`.
         reason: Why it paused or stopped; empty if the user stopped it.

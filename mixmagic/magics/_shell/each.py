@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mixmagic.magics._shell.model_magics import ModelMagics
     from mixmagic.sessions import Session
     from mixmagic.structured.schema import Schema
-    from mixmagic.tasks.bulk import Job
-    from mixmagic.tasks.job_plan import JobPlan
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.plan import JobPlan
 
 # Options for rows alone.
 _OWN = {"preview": "--preview", "in_flight": "--in-flight", "name": "--name"}
@@ -172,7 +172,7 @@ def _plan(session: Session, job: Job, shell: Any, out: str | None) -> JobPlan:
 
 def _export(session: Session, job: Job, question: Question) -> str:
     """Print a job as a program; return it."""
-    from mixmagic.tasks.export_job import program
+    from mixmagic.tasks.bulk.export import program
 
     own, options = question.own, question.options
     out = options.out if _is_file(options.out) else None

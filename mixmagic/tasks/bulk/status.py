@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mixmagic.core.money import format_dollars
 from mixmagic.errors import counted
 from mixmagic.store.jobs import State
-from mixmagic.tasks.progress import Progress
+from mixmagic.tasks.bulk.progress import Progress
 
 GOES_ON = "The same call goes on."
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mixmagic.core.values import Request
 from mixmagic.errors import MixmagicError
 from mixmagic.prompting.rows import RowPrompt
-from mixmagic.tasks.progress import RowError
+from mixmagic.tasks.bulk.progress import RowError
 from mixmagic.tasks.tables import Table
 
 _KEY = 16  # bytes of a question's hash

@@ -19,10 +19,10 @@ from mixmagic.calls.tokens import estimate, estimate_prompt
 from mixmagic.core.values import Message
 from mixmagic.errors import BadArguments
 from mixmagic.store.jobs import PreviewRecord
-from mixmagic.tasks.bulk import Job
-from mixmagic.tasks.estimate import Interval, Lengths
-from mixmagic.tasks.preview_shown import preview_html, preview_text
-from mixmagic.tasks.progress import Errors, RowError
+from mixmagic.tasks.bulk.estimate import Interval, Lengths
+from mixmagic.tasks.bulk.job import Job
+from mixmagic.tasks.bulk.preview_shown import preview_html, preview_text
+from mixmagic.tasks.bulk.progress import Errors, RowError
 
 Change = Literal["new", "changed", "unchanged"]
 

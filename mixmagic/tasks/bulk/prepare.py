@@ -9,9 +9,9 @@ from mixmagic.core.money import parse_dollars
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal
 from mixmagic.structured.schema import Schema
-from mixmagic.tasks.bulk import Job
-from mixmagic.tasks.job_options import Asker, Options
-from mixmagic.tasks.resume import recipe
+from mixmagic.tasks.bulk.job import Job
+from mixmagic.tasks.bulk.options import Asker, Options
+from mixmagic.tasks.bulk.resume import recipe
 from mixmagic.tasks.tables import table
 
 

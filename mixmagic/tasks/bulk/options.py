@@ -18,8 +18,8 @@ from mixmagic.structured.schema import Schema
 
 if TYPE_CHECKING:
     from mixmagic.calls.completion import Completion
-    from mixmagic.tasks.bulk import Job
-    from mixmagic.tasks.resume import Jobs
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.resume import Jobs
 
 Repeats = Literal["once", "ask"]
 OnError = Literal["keep", "raise"]

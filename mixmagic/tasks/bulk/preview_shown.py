@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.core.money import format_column
 from mixmagic.errors import counted, one_line
-from mixmagic.tasks.shown import cell, error_lines, parts
-from mixmagic.tasks.status import status_line
+from mixmagic.tasks.bulk.shown import cell, error_lines, parts
+from mixmagic.tasks.bulk.status import status_line
 from mixmagic.tasks.tables.columns import ANSWER
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
-    from mixmagic.tasks.estimate import Interval
-    from mixmagic.tasks.preview import Preview, PreviewRow
+    from mixmagic.tasks.bulk.estimate import Interval
+    from mixmagic.tasks.bulk.preview import Preview, PreviewRow
 
 _LONGEST, _GIVEN = 400, 200  # characters of an answer, and of a row's column, that are shown
 _AHEAD = 120  # characters before the first change that are shown

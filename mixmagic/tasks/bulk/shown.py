@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.errors import counted, one_line
 from mixmagic.prompting.rows import is_missing
-from mixmagic.tasks.progress import Errors
-from mixmagic.tasks.status import status_line
+from mixmagic.tasks.bulk.progress import Errors
+from mixmagic.tasks.bulk.status import status_line
 from mixmagic.tasks.tables.columns import ANSWER
 from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
 
 _CELL = 60  # characters of a value that are shown
 _GROUPS = 5  # kinds of errors that are shown

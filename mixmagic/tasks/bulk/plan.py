@@ -11,11 +11,11 @@ from mixmagic.calls.tokens import Count
 from mixmagic.core.money import exact_sum
 from mixmagic.core.values import Message, Model, Request
 from mixmagic.errors import MixmagicError
+from mixmagic.tasks.bulk.progress import Errors, RowError
 from mixmagic.tasks.plan import plan
-from mixmagic.tasks.progress import Errors, RowError
 
 if TYPE_CHECKING:
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mixmagic.errors import StoreError
-from mixmagic.tasks.answers import AnswersInFile
+from mixmagic.tasks.bulk.answers import AnswersInFile
 
 
 def test_answers_are_there_for_all_threads():

@@ -37,13 +37,13 @@ from mixmagic.errors import (
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
 from mixmagic.structured.attempts import with_schema
-from mixmagic.tasks.answers import Answers, AnswersInFile
-from mixmagic.tasks.job_options import Asker, Options, Previewing
-from mixmagic.tasks.journaled import JournaledCalls, Setting, key_of
-from mixmagic.tasks.progress import Errors, Progress, Rate, RowError
-from mixmagic.tasks.questions import Question, Task, filled
-from mixmagic.tasks.shown import job_table
-from mixmagic.tasks.status import sentence
+from mixmagic.tasks.bulk.answers import Answers, AnswersInFile
+from mixmagic.tasks.bulk.journaled import JournaledCalls, Setting, key_of
+from mixmagic.tasks.bulk.options import Asker, Options, Previewing
+from mixmagic.tasks.bulk.progress import Errors, Progress, Rate, RowError
+from mixmagic.tasks.bulk.questions import Question, Task, filled
+from mixmagic.tasks.bulk.shown import job_table
+from mixmagic.tasks.bulk.status import sentence
 from mixmagic.tasks.tables import Table
 from mixmagic.tasks.tables.columns import Columns
 from mixmagic.tasks.tables.output import Output

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from mixmagic.tasks.progress import Progress
-from mixmagic.tasks.status import duration, speed, status_line
+from mixmagic.tasks.bulk.progress import Progress
+from mixmagic.tasks.bulk.status import duration, speed, status_line
 
 RUNNING = Progress(
     rows=5000, done=1240, reused=0, missing=0, failed=3, asked=1237, cost=Decimal("0.0123"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from mixmagic.calls.tokens import estimate
-from mixmagic.tasks.estimate import Lengths
+from mixmagic.tasks.bulk.estimate import Lengths
 
 
 def docstrings(*modules: str) -> list[str]:

@@ -13,7 +13,7 @@ from server import refusal, whole
 from mixmagic.display.jobs import run
 from mixmagic.errors import BadArguments
 from mixmagic.sessions import Session
-from mixmagic.tasks.preview_shown import marked
+from mixmagic.tasks.bulk.preview_shown import marked
 
 TEXTS = [f"{'word ' * (number % 37)}{number}" for number in range(300)]
 PARAMS = {"model": "8x7b"}

@@ -14,8 +14,8 @@ from mixmagic.structured.schema import Schema
 
 if TYPE_CHECKING:
     from mixmagic.store.jobs import Journal
-    from mixmagic.tasks.bulk import Job
-    from mixmagic.tasks.job_options import Asker
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.options import Asker
 
 # Jobs of a session that are kept, with their rows and results.
 _MOST = 8
@@ -67,8 +67,8 @@ class Jobs:
         return self._live.get(number)
 
     def prepare(self, rows: Any, prompt: str, **options: Any) -> Job:
-        """Return a job, which `start` begins: see `tasks.prepare` and `Session.map`."""
-        from mixmagic.tasks.prepare import prepare
+        """Return a job, which `start` begins: see `tasks.bulk.prepare` and `Session.map`."""
+        from mixmagic.tasks.bulk.prepare import prepare
 
         recorded = self._is_recorded()  # first: it sees that settings have changed
         journal = self._session.journal

@@ -6,7 +6,7 @@ import pprint
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixmagic.tasks.bulk import Job
+    from mixmagic.tasks.bulk.job import Job
 
 _WIDTH = 88
 # Arguments that have these values are left out.
