@@ -36,7 +36,6 @@ from mixmagic.errors import (
 )
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
-from mixmagic.structured.attempts import with_schema
 from mixmagic.tasks.bulk.answers import Answers, AnswersInFile
 from mixmagic.tasks.bulk.journaled import JournaledCalls, Setting, key_of
 from mixmagic.tasks.bulk.options import Asker, Options, Previewing
@@ -45,7 +44,6 @@ from mixmagic.tasks.bulk.questions import Question, Task, filled
 from mixmagic.tasks.bulk.shown import job_table
 from mixmagic.tasks.bulk.status import sentence
 from mixmagic.tasks.tables import Table
-from mixmagic.tasks.tables.columns import Columns
 from mixmagic.tasks.tables.output import Output
 
 # Rows that are read, filled in and looked up in the journal together.
@@ -94,11 +92,13 @@ class Job:
     ) -> None:
         self._session, self.journal, self._table = session, journal, table
         self._prompt, self._options = prompt, options
-        self._columns = Columns.of(None if options.schema is None else options.schema.json)
+        self._form = options.form
+        self._columns = self._form.columns
         probe = self._request("x")
-        self.model = probe.asked
+        self.model, self._is_unlimited = probe.asked, probe.params.get("max_tokens") is None
         self.name = options.name or one_line(prompt.text, _NAME)
-        whole = codec.dumps([key_of(probe).hex(), prompt.text])
+        scope = [self._form.scope] if self._form.scope else []
+        whole = codec.dumps([key_of(probe).hex(), prompt.text, *scope])
         self.fingerprint = hashlib.blake2b(whole.encode(), digest_size=_KEY).digest()
         self.number, self.length = 0, table.length
         self.columns, self.used = table.columns, prompt.used
@@ -152,7 +152,7 @@ class Job:
             None if budget is None else Budget(budget, f"job-{self.fingerprint.hex()}"),
             Background(0, cell="map", stop=self._stop) if away else None,
             fresh=options.repeats == "ask",
-            infers=options.params.get("max_tokens") is None and has_budget,
+            infers=self._is_unlimited and has_budget,
             pause=pool.pause,
         )
         self._calls = JournaledCalls(self._session.stream, journal, setting)
@@ -353,8 +353,7 @@ class Job:
         """Return the request of one row."""
         messages = [Message("user", content)]
         request = self._session.request(messages, stream=False, **self._options.params)
-        schema = self._options.schema
-        return request if schema is None else with_schema(request, schema)
+        return self._form.asked(request)
 
     def _row_key(self, request: Request) -> bytes:
         """Return the key of a row's question, and of its number among equals if each is asked."""
@@ -380,7 +379,7 @@ class Job:
         """Ask one question; keep its answer or its error for all rows that share it."""
         with self._ending_at_error():
             try:
-                completion, value = self._calls.answer(*task, self._options.schema)
+                completion, value = self._calls.answer(*task, self._form)
             except BudgetExceeded as error:  # perhaps only this row is too expensive
                 self._waiting.pop(task.key)
                 with self._lock:
@@ -401,7 +400,7 @@ class Job:
             else:
                 problem = RowError.in_answer(completion)
                 with self._lock:
-                    if problem and self._options.schema is None:  # a value that fits one is whole
+                    if problem and not self._form.judges_ends:
                         self._failed[task.key] = problem
                     self._failures_in_a_row = 0
                     self._refused_in_a_row *= task.known is not None

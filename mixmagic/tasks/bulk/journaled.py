@@ -6,7 +6,6 @@ May import `store.jobs`, `structured` and the packages below them.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -24,8 +23,7 @@ from mixmagic.core.money import Budget, exact_sum
 from mixmagic.core.values import Request, Stream
 from mixmagic.errors import Stopped, UnreadableRecord
 from mixmagic.store.jobs import Journal
-from mixmagic.structured.attempts import ask_again_if_needed
-from mixmagic.structured.schema import Schema
+from mixmagic.tasks.bulk.forms import Form
 
 # Answers that the limit of the others is inferred from, and its least; and the limit until then.
 _FIRST, _LEAST, _UNTIL_THEN = 50, 64, 1024
@@ -84,44 +82,48 @@ class JournaledCalls:
         self.limit: int | None = None
 
     def answer(
-        self, key: bytes, request: Request, known: Any, schema: Schema | None
+        self, key: bytes, request: Request, known: Any, form: Form
     ) -> tuple[Completion, Any]:
         """Return the answer to a question, and its value.
 
         Args:
             key: The question's key in the journal.
-            request: The question, with its schema.
+            request: The question, in its form.
             known: The JSON of its answer in the journal; `None` if there is none.
-            schema: The schema of the answer; `None` for a text.
+            form: The form of the answer.
 
         Raises:
-            AnswerUnusable: The answer does not match the schema, nor does a second one.
+            AnswerUnusable: The answer has no value of this form.
             MixmagicError: The call failed.
             Stopped: The job is stopped.
         """
-        if schema is None:
-            completion = self._ask(key, request, known)
-            if completion.finish == "length" and self._setting.infers and known is None:
-                completion = self._ask(key, request, None, limited=False)
-            return completion, completion.text.strip()
 
-        def show(asked: Request) -> Completion:
+        def ask(asked: Request) -> Completion:
             if asked is request:
                 return self._ask(key, request, known)
-            repair = key_of(asked)
-            found = self._journal.find([repair]) if known is not None else {}
-            return self._ask(repair, asked, found.get(repair))
+            again = key_of(asked)
+            found = self._journal.find([again]) if known is not None else {}
+            return self._ask(again, asked, found.get(again))
 
-        found = ask_again_if_needed(show, request, schema)
-        return found.completion, plain(found.instance)
+        return form.value(ask, request)
 
-    def _ask(self, key: bytes, request: Request, known: Any, *, limited: bool = True) -> Completion:
-        """Return the journal's answer, or ask the question and journal its answer."""
+    def _ask(self, key: bytes, request: Request, known: Any) -> Completion:
+        """Return the journal's answer, or ask the question and journal its answer.
+
+        An answer that the inferred limit has cut is asked for without it.
+        """
         if known is not None:
             try:
                 return codec.completion_from_json(known, request)
             except UnreadableRecord:
                 pass  # it is asked anew
+        completion = self._call(key, request, limited=self._setting.infers)
+        if completion.finish == "length" and self._setting.infers:
+            completion = self._call(key, request, limited=False)
+        return completion
+
+    def _call(self, key: bytes, request: Request, *, limited: bool) -> Completion:
+        """Ask a question and journal its answer."""
         answered: list[Completion] = []
 
         def keep(completion: Completion) -> None:
@@ -130,7 +132,7 @@ class JournaledCalls:
                 self._journal.put(self._setting.job, key, completion)
 
         self._set_control(request.control, keep)
-        if limited and self._setting.infers:
+        if limited:
             limit = self.limit or _UNTIL_THEN
             request = replace(request, params={**request.params, "max_tokens": limit})
         collector = Collector(request)
@@ -184,16 +186,3 @@ def key_of(request: Request) -> bytes:
         16
     """
     return bytes.fromhex(identity.cassette_key(request))
-
-
-def plain(instance: Any) -> Any:
-    """Return the instance of a schema as JSON values: a model or a dataclass as a dict.
-
-    Example:
-        >>> plain(Review(label="good", day=datetime.date(2026, 11, 30)))
-        {'label': 'good', 'day': '2026-11-30'}
-    """
-    if instance is None or isinstance(instance, bool | int | float | str):
-        return instance
-    pydantic = sys.modules.get("pydantic_core")  # without it, only JSON is an instance
-    return instance if pydantic is None else pydantic.to_jsonable_python(instance, by_alias=True)

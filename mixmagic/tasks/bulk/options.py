@@ -14,7 +14,7 @@ from mixmagic.core.values import Request, Stream
 from mixmagic.errors import BadArguments
 from mixmagic.store.jobs import Journal
 from mixmagic.store.ledger.budgets import Limit
-from mixmagic.structured.schema import Schema
+from mixmagic.tasks.bulk.forms import Form, TextForm
 
 if TYPE_CHECKING:
     from mixmagic.calls.completion import Completion
@@ -66,7 +66,7 @@ class Options:
 
     Attributes:
         params: Parameters of each call, as for `Session.request`.
-        schema: The schema of each answer; `None` for a text.
+        form: The form of the answers.
         in_flight: Calls at the same time.
         repeats: `once` to ask equal rows once, `ask` to ask each of them: for samples.
         on_error: `keep` to go on after a row that fails, `raise` to stop.
@@ -82,7 +82,7 @@ class Options:
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
-    schema: Schema | None = None
+    form: Form = field(default_factory=TextForm)
     in_flight: int = 64
     repeats: Repeats = "once"
     on_error: OnError = "keep"

@@ -9,6 +9,7 @@ from mixmagic.core.money import parse_dollars
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal
 from mixmagic.structured.schema import Schema
+from mixmagic.tasks.bulk.forms import SchemaForm, TextForm
 from mixmagic.tasks.bulk.job import Job
 from mixmagic.tasks.bulk.options import Asker, Options
 from mixmagic.tasks.bulk.resume import recipe
@@ -39,7 +40,8 @@ def prepare(
     budget = None if budget is None else parse_dollars(budget)
     request = session.request("x", **given)  # says what all rows have in common
     again = recipe(request, rows, given, options, schema=schema, budget=budget)
-    chosen = Options(given, schema, budget=budget, recipe=again, **options)
+    form = TextForm() if schema is None else SchemaForm(schema)
+    chosen = Options(given, form, budget=budget, recipe=again, **options)
     table_ = table(rows)
     filled = RowPrompt(
         prompt,

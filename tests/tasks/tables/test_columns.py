@@ -15,7 +15,7 @@ import pydantic
 import pytest
 
 from mixmagic.structured.schema import Schema
-from mixmagic.tasks.bulk.journaled import plain
+from mixmagic.tasks.bulk.forms import plain
 from mixmagic.tasks.tables import table
 from mixmagic.tasks.tables.columns import Columns
 
