@@ -1,6 +1,6 @@
-"""Notebooks for commands: read them, run them in a kernel, find their cassettes.
+"""Notebooks for commands: run them in a kernel, find their cassettes.
 
-nbclient and nbformat, which are an extra, are imported when they are needed.
+nbclient, which is an extra, is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmagic.commands import _samples
-from mixmagic.core import files
-from mixmagic.core.extras import install
 from mixmagic.core.notebook import VARIABLE, canonical
-from mixmagic.errors import BadArguments, MissingPackage, one_line
+from mixmagic.errors import BadArguments, one_line
+from mixmagic.tasks import notebooks
 from mixmagic.tasks.player import below, beside
 
 if TYPE_CHECKING:
@@ -33,41 +32,6 @@ def add_arguments(parser: Parser) -> Parser:
     parser.add("--cassette", type=Path, metavar="FILE", help="default: the file of its line"
         " `%%mixmagic cassette FILE`, or NAME.cassette.jsonl beside it")  # fmt: skip
     return parser
-
-
-def read(path: Path) -> NotebookNode:
-    """Return a notebook.
-
-    Raises:
-        BadArguments: It cannot be read, or is not a notebook.
-        MissingPackage: nbformat is not installed.
-    """
-    try:
-        import nbformat
-    except ImportError as error:
-        raise missing(str(error.name)) from None
-    try:
-        text = files.read(path)
-    except (OSError, ValueError) as error:
-        raise BadArguments(
-            f"{path} cannot be read: {files.reason(error)}.", "Name a notebook: NAME.ipynb."
-        ) from None
-    try:
-        notebook: NotebookNode = nbformat.reads(text, as_version=4)
-        _ = notebook.cells
-    except Exception as error:  # noqa: BLE001  # its errors have no common base
-        raise BadArguments(
-            f"{path} is not a notebook: {one_line(error, 100)}", "Name a notebook: NAME.ipynb."
-        ) from None
-    return notebook
-
-
-def write_back(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook, whole or not at all."""
-    import nbformat
-
-    text = nbformat.writes(notebook)
-    files.write(path, text if text.endswith("\n") else f"{text}\n", newline="\n")
 
 
 def cassette_of(notebook: NotebookNode, path: Path, named: Path | None = None) -> Path:
@@ -123,7 +87,7 @@ def run(
 
         from mixmagic.commands._run_notebook import Client
     except ImportError as error:
-        raise missing(str(error.name)) from None
+        raise notebooks.missing(str(error.name)) from None
     numbers = {
         id(cell): number
         for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1)
@@ -174,11 +138,3 @@ def failures(notebook: NotebookNode) -> list[tuple[int, str]]:
 def tags(cell: NotebookNode) -> list[str]:
     """Return the tags of a cell."""
     return [str(tag).lower() for tag in cell.metadata.get("tags", ())]
-
-
-def missing(package: str) -> MissingPackage:
-    """Return the error of a command that needs an optional package."""
-    return MissingPackage(
-        f"Running a notebook needs {package}, which is not installed.",
-        f"Run {install('lab')}.",
-    )

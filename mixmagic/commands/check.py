@@ -19,6 +19,7 @@ from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
 from mixmagic.errors import StoreError, counted
+from mixmagic.tasks import notebooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def parser(prog: str) -> Parser:
 def run(session: Session, options: Namespace, out: Out) -> int:
     """Print the cells that fail or differ; return 1 if there are any, else 0."""
     path: Path = options.notebook
-    saved = _notebooks.read(path)
+    saved = notebooks.read(path)
     cassette = _notebooks.cassette_of(saved, path, options.cassette)
     if not cassette.exists():
         raise StoreError(

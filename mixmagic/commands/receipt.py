@@ -14,6 +14,7 @@ from mixmagic.commands import Out, _notebooks
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
 from mixmagic.errors import StoreError, counted
+from mixmagic.tasks import notebooks
 
 if TYPE_CHECKING:
     from mixmagic.catalog import Catalog
@@ -38,7 +39,7 @@ def run(session: Session, options: Namespace, out: Out) -> None:
     from mixmagic.store.cassette import Cassette
     from mixmagic.text.table import Table
 
-    notebook = _notebooks.read(options.notebook)
+    notebook = notebooks.read(options.notebook)
     cassette = Cassette(_notebooks.cassette_of(notebook, options.notebook, options.cassette))
     if not cassette.exists:
         raise StoreError(

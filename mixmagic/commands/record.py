@@ -18,6 +18,7 @@ from mixmagic.commands import Out, _notebooks
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
 from mixmagic.errors import BadArguments, StoreError, counted
+from mixmagic.tasks import notebooks
 
 if TYPE_CHECKING:
     from mixmagic.sessions import Session
@@ -49,7 +50,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
 
     path: Path = options.notebook
     budget = None if options.budget is None else parse_dollars(options.budget)
-    notebook = _notebooks.read(path)
+    notebook = notebooks.read(path)
     cassette = Cassette(_notebooks.cassette_of(notebook, path, options.cassette))
     unfinished = Cassette(cassette.path.with_name(f".{cassette.name}.part"))
     asking = sum(bool(_ASKS.search(cell.source)) for cell in notebook.cells)
@@ -180,13 +181,13 @@ def _save(session: Session, path: Path, cassette: Cassette, out: Out) -> int:
     """Replay a notebook and save it, so that its outputs are those that everybody gets."""
     from mixmagic.commands import check
 
-    notebook = _notebooks.read(path)
+    notebook = notebooks.read(path)
     failure = check.replay(session, notebook, path, cassette.path, keep_going=False)
     if failure:
         out.print(f"A cell failed in the replay: {failure}")
         return 1
     try:
-        _notebooks.write_back(notebook, path)
+        notebooks.write(notebook, path)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {files.reason(error)}.", "Check its folder."

@@ -20,6 +20,7 @@ from server import together as words
 from mixmagic import cli
 from mixmagic.commands import _notebooks
 from mixmagic.errors import ProviderError
+from mixmagic.tasks import notebooks
 
 LOAD = "%load_ext mixmagic"
 ASK = "import mixmagic\nprint(mixmagic.ask('Hello', temperature=0).text)"
@@ -251,7 +252,7 @@ def test_the_notebooks_own_line_names_its_cassette(together, lesson, tmp_path, c
 )
 def test_a_line_is_read_as_the_notebook_reads_it(lesson, tmp_path, line, file):
     path = lesson(LOAD, f"# first\n%mixmagic cassette {line}\nprint()")
-    found = _notebooks.cassette_of(_notebooks.read(path), path)
+    found = _notebooks.cassette_of(notebooks.read(path), path)
     assert found == tmp_path / file
 
 
@@ -260,7 +261,7 @@ def test_the_cassette_of_a_link_is_beside_the_notebook(lesson, tmp_path):
     link = tmp_path / "links" / "another.ipynb"
     link.parent.mkdir()
     link.symlink_to(path)
-    assert _notebooks.cassette_of(_notebooks.read(link), link) == cassette(path)
+    assert _notebooks.cassette_of(notebooks.read(link), link) == cassette(path)
 
 
 def test_a_receipt_tells_cached_answers_failed_calls_and_damaged_lines(
