@@ -1,0 +1,243 @@
+r"""Find what a translation must not change inside a line of text: code, links, formulas, names.
+
+A scanner of regular expressions, not a parser: what it finds is hidden from the model, so that a
+false find costs little, and one missed is found by the checks.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from mixmagic.text.mathematics import looks_like_mathematics
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text that must not change.
+
+    Attributes:
+        start: Offset of its first character.
+        end: Offset after its last character; equal to `start` for the end of a shortcut link.
+        kind: `code`, `math`, `target`, …
+    """
+
+    start: int
+    end: int
+    kind: str
+
+
+# A mark, in the forms in which models return it; see `spans`.
+MARK = re.compile(r"[⟦〚]\s*(\d{1,6})\s*[⟧〛]")
+
+_ATTRIBUTES = r"""(?:\s+[^\s"'<>=/`]++(?:\s*=\s*(?:"[^"]*+"|'[^']*+'|[^\s"'=<>`]++))?)*+\s*/?"""
+_EXTENSIONS = (
+    "bash|bat|bib|bz2|c|cc|cfg|conf|cpp|css|csv|cu|db|dll|doc|docx|env|exe|feather|gguf|gif|gz|h|h5"
+    "|html?|ini|ipynb|jar|java|jl|jpe?g|json|jsonl|jsx|lock|log|md|mp3|mp4|npy|npz|onnx|parquet|pdf"
+    "|php|pkl|png|po|pot|pptx?|ps1|pth?|py|pyi|qmd|r|rb|rmd|rs|rst|safetensors|scss|sh|so|sql"
+    "|sqlite3?|svg|tar|tex|tiff?|toml|tsv|tsx|txt|wasm|wav|webm|webp|whl|xlsx?|xml|ya?ml|zip"
+)
+# The first that matches at the leftmost position counts.
+_RULES = {
+    "mark": MARK.pattern.replace("(", "(?:"),
+    "break": r"(?:\x20{2,}|\\)\n",
+    # A role of MyST or reStructuredText may stand before it. `_code` finds its end.
+    "code": r"(?:\{[A-Za-z][\w:.+-]*\}|(?<![\w:]):[A-Za-z][\w:.+-]*:)?(?P<ticks>`+)",
+    "comment": r"<!--[\s\S]*?-->",
+    "element": rf"<(?P<element_name>code|pre|script|style|kbd|samp|var|math|svg|tt){_ATTRIBUTES}>"
+    r"[\s\S]*?</(?P=element_name)\s*>",
+    "autolink": r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*|[\w.+-]+@[\w.-]+)>",
+    "tag": rf"<(?:/?[A-Za-z][\w:.-]*+{_ATTRIBUTES}|![A-Za-z][^>]*|\?[\s\S]*?\?)>",
+    "entity": r"&(?:\#\d{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",
+    "template": r"\{\{[\s\S]*?\}\}|\{%[\s\S]*?%\}|\{\#\s[\s\S]*?\s\#\}|<%[\s\S]*?%>",
+    "environment": r"\\begin\{(?P<environment_name>[A-Za-z]+\*?)\}[\s\S]*?"
+    r"\\end\{(?P=environment_name)\}",
+    "math": r"\$\$(?:[^$\\]|\\[\s\S])++\$\$"
+    # By pandoc's rules, so that amounts of money are not formulas; not `$HOME:$PATH`.
+    r"|(?<![\w$\\])\$(?![\s$])(?P<formula>(?:[^$\\]|\\[\s\S])+?)(?<!\s)\$(?![\dA-Z_{$])"
+    r"|\\\((?P<round>(?:[^\\]|\\[^)])+?)\\\)|\\\[(?P<square>(?:[^\\]|\\[^\]])+?)\\\]"
+    r"|\\\\\((?:[^\\]|\\[^\\])+?\\\\\)|\\\\\[(?:[^\\]|\\[^\\])+?\\\\\]",
+    "variable": r"\$\{[^{}\s]*\}|(?<![\w$])\$[A-Za-z_]\w+(?!\w|\$)|(?<!\w)%[A-Z_]{2,}%",
+    "target": r"\]\(",  # of a link or an image; `_target` finds its end
+    "reference": r"(?<=\])\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\](?!\()",
+    "footnote": r"\[\^[^\[\]\s]+\]",
+    "citation": r"\[(?:[^\[\]\n@]*[\s-])?@[\w{][^\[\]\n]*\]",
+    "contents": r"\[TOC\]|\[\[_?TOC_?\]\]",
+    "url": r"(?<![A-Za-z0-9])(?:[A-Za-z][A-Za-z0-9+.-]*://|mailto:|doi:|arXiv:|data:\w+/|www\.)"
+    r"[^\s<>\"`|\\^]+",
+    "email": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    "path": r"(?<![\w/\\:.~<>*@])(?:(?:~|\.{1,2}|[A-Za-z]:)(?:[/\\][\w.+@%~=-]*)+|/[\w.+@%~-]*\w"
+    r"(?:/[\w.+@%~=-]*)*)(?<![.])"
+    rf"|(?<![\w/.@-])(?:[\w.@-]+/)*[\w.-]*\w\.(?:{_EXTENSIONS})(?![\w-]|\.\w)"
+    r"|(?<![\w/.@-])[a-z][\w.-]*\.(?:js|ts|mjs)(?![\w-]|\.\w)"
+    r"|(?<![\w/.@-])(?:[\w.-]+/)+(?=[\s),;:!?'\"]|\.?$)",
+    "domain": r"(?<![\w@./-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|ai|edu|gov)"
+    r"(?:/[^\s<>\"`|\\)]*)?(?<![.,;:!?])(?![\w-])",
+    "mention": r"(?<![\w@/.])@[A-Za-z_][\w/-]*(?:\.\w+)*",
+    "placeholder": r"\{[^\s{}]*\}|\{:?\s*[\#.][^{}\n]*\}"
+    r"|\{[A-Za-z_][\w.\[\]]*(?:![rsa])?:[^{}\n]{0,12}\}"
+    r"|%\([^()\n]+\)[-+0\#]*\d*(?:\.\d+)?[A-Za-z]"
+    r"|%(?:\d+\$)?[-+0\#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh?|ll?|z)?"
+    r"[sdifgeorxXcuFEGp](?![A-Za-z0-9])|%%",
+    "emoji": r"(?<![\w:]):(?:[a-z][a-z0-9_+-]*|[+-]1):(?![\w:])",
+    "color": r"(?<![\w&])\#[0-9A-Fa-f]{6}(?!\w)",
+    "option": r"(?<![\w-])--[A-Za-z][\w-]*(?:=[^\s,;)]+)?",
+    "name": r"(?<![\w\\])[A-Za-z][A-Za-z0-9]*(?:\\?_[A-Za-z0-9]+)+(?:\(\))?(?!\w)"
+    r"|(?<![\w\\])[A-Za-z_][\w.]*\(\)",
+    "command": r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]*\])?(?:\{[^{}\n]*\})*",
+    "escape": r"\\[!-/:-@\[-`{-~]",
+}
+_MARKDOWN_ONLY = ("break", "reference", "contents", "escape")
+_AFTER_URL = ".,;:!?'*_~…。»”]}"
+_DESTINATION = re.compile(r"\s*(<[^<>\n]*>|[^\s<][^\s]*)")
+_TITLE = re.compile(r"""\s+("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\((?:[^()\\]|\\.)*\))""")
+_ROLE_TARGET = re.compile(r"\s*<[^<>`]+>$")
+_LABEL = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\](\[\])?(?![\[(:])")
+_WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}\b")
+
+
+def find_spans(
+    text: str, *, markdown: bool, terms: Sequence[str] = (), labels: Collection[str] = ()
+) -> list[Span]:
+    """Return the parts of a text that must not change, in their order, without overlaps.
+
+    Args:
+        text: A paragraph, a heading, a cell.
+        markdown: True to read it as Markdown: references, escapes, line breaks.
+        terms: Words that stay as they are, in this case of their letters.
+        labels: The labels of the document's link definitions, as `normalized`.
+
+    Example:
+        >>> find_spans("Call `f(x)` twice", markdown=True)
+        [Span(start=5, end=11, kind='code')]
+    """
+    spans = list(_found(text, _pattern(markdown, tuple(terms))))
+    if labels and markdown:
+        spans += _label_spans(text, spans, labels)
+        spans.sort(key=lambda span: (span.start, span.end))
+    return spans
+
+
+def normalized(label: str) -> str:
+    """Return the label of a link in the form in which labels are compared.
+
+    Example:
+        >>> normalized("My  Link")
+        'my link'
+    """
+    return " ".join(label.split()).casefold()
+
+
+@functools.lru_cache(64)
+def _pattern(markdown: bool, terms: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of all rules."""
+    rules = {kind: rule for kind, rule in _RULES.items() if markdown or kind not in _MARKDOWN_ONLY}
+    if words := sorted((re.escape(term) for term in terms if term.strip()), key=len, reverse=True):
+        rules["term"] = rf"(?<!\w)(?:{'|'.join(words)})(?!\w)"
+    return re.compile("|".join(f"(?P<{kind}>{rule})" for kind, rule in rules.items()))
+
+
+def _found(text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
+    """Yield what the rules find."""
+    position = 0
+    while match := pattern.search(text, position):
+        kind = next(
+            kind for kind in _RULES | {"term": ""} if match.groupdict().get(kind) is not None
+        )
+        spans = _SPECIAL.get(kind, _plain)(text, match, kind)
+        yield from spans
+        # Backticks that close nowhere are text, all of them.
+        position = spans[-1].end if spans else match.end() if kind == "code" else match.start() + 1
+
+
+def _plain(text: str, match: re.Match[str], kind: str) -> list[Span]:
+    """Return the span of a match."""
+    return [Span(match.start(), match.end(), kind)]
+
+
+def _code(text: str, match: re.Match[str], kind: str) -> list[Span]:
+    """Return a code span; of a role such as {ref}`text <target>`, all but its text."""
+    ticks = match["ticks"]
+    closing = re.compile(rf"(?<!`){ticks}(?!`)").search(text, match.end())
+    if closing is None:
+        return []
+    if match.end() - match.start() > len(ticks):  # a role
+        target = _ROLE_TARGET.search(text[match.end() : closing.start()])
+        if target and target.start():
+            start = match.end() + target.start()
+            return [Span(match.start(), match.end(), "role"), Span(start, closing.end(), "role")]
+    return [Span(match.start(), closing.end(), kind)]
+
+
+def _math(text: str, match: re.Match[str], kind: str) -> list[Span]:
+    r"""Return a formula, unless its delimiters are escaped brackets or signs of money."""
+    for group, display in (("round", False), ("square", True)):
+        if (body := match[group]) is not None and not looks_like_mathematics(body, display=display):
+            return []
+    if (
+        (body := match["formula"])
+        and not re.search(r"[\\^_={}]", body)
+        and len(_WORDS.findall(body)) > 1
+    ):
+        return []
+    return _plain(text, match, kind)
+
+
+def _target(text: str, match: re.Match[str], kind: str) -> list[Span]:
+    """Return the target of a link or an image; its title stays visible."""
+    if text.startswith(")", match.end()):
+        return []
+    destination = _DESTINATION.match(text, match.end())
+    if destination is None:
+        return []
+    start, end = destination.span(1)
+    if text[start] != "<":
+        end = _balanced(text, start)
+    after = title.end() if (title := _TITLE.match(text, end)) else end
+    closing = re.compile(r"\s*\)").match(text, after)
+    if closing is None or end == start:
+        return []
+    if title and not re.search(r"[^\W\d_]{2}", title[1]):
+        end = after
+    return [Span(start, end, kind)]
+
+
+def _balanced(text: str, start: int) -> int:
+    """Return the end of a target: at a space, or at a parenthesis that it did not open."""
+    depth, position = 0, start
+    while position < len(text) and not text[position].isspace():
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            if not depth:
+                break
+            depth -= 1
+        position += 1
+    return min(position, len(text))
+
+
+def _url(text: str, match: re.Match[str], kind: str) -> list[Span]:
+    """Return a URL without the punctuation of the sentence after it."""
+    url = match[0]
+    while url and (url[-1] in _AFTER_URL or (url[-1] == ")" and url.count(")") > url.count("("))):
+        url = url[:-1]
+    if ")" in url and "(" not in url:  # `(see http://a.b)or`
+        url = url[: url.index(")")]
+    return [Span(match.start(), match.start() + len(url), kind)] if url else []
+
+
+_SPECIAL = {"code": _code, "math": _math, "target": _target, "url": _url}
+
+
+def _label_spans(text: str, spans: Sequence[Span], labels: Collection[str]) -> Iterator[Span]:
+    """Yield the ends of links whose text is their label: `[Guide]`, `[Guide][]`."""
+    for match in _LABEL.finditer(text):
+        inside = any(span.start < match.end() and match.end() - 1 < span.end for span in spans)
+        if not inside and normalized(match[1]) in labels:
+            start = match.end() if match[2] is None else match.start(2)
+            yield Span(start, match.end(), "label")
