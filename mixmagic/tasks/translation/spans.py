@@ -57,7 +57,7 @@ class Masked:
         return bool(_WORD.search(MARK.sub(" ", self.text)))
 
     def restore(self, answer: str) -> Restored:
-        """Put the hidden parts back in the place of their marks; never raises.
+        """Replace the marks by the hidden parts; never raises.
 
         Line ends of the answer become spaces if the text had none. Spaces around the answer are
         those of the source.
@@ -138,7 +138,7 @@ class Masked:
 def mask(
     text: str, *, markdown: bool, terms: Sequence[str] = (), labels: Collection[str] = ()
 ) -> Masked:
-    """Return a text with marks in the place of what must not change.
+    """Return a text with marks instead of what must not change.
 
     A mark in the source itself is hidden like everything else, so that it is not confused.
 

@@ -36,6 +36,7 @@ HIDDEN = [
     ("See {ref}`intro` and :py:class:`~a.B` too.", ["{ref}`intro`", ":py:class:`~a.B`"]),
     ("See {doc}`the text <intro>` too.", ["{doc}`", " <intro>`"]),
     ("Set $HOME, ${USER} and $HOME:$PATH.", ["$HOME", "${USER}", "$HOME", "$PATH"]),
+    ("Set $HOME/data/x.csv, %APPDATA%\\x.", ["$HOME/data/x.csv", "%APPDATA%\\x"]),
     ("Go to /usr/bin, ./x, ~/y and C:\\data\\new.", ["/usr/bin", "./x", "~/y", "C:\\data\\new"]),
     ("Read data/train.csv and README.md, and/or both.", ["data/train.csv", "README.md"]),
     ("Mail a.b@c.org. Or see www.x.com!", ["a.b@c.org", "www.x.com"]),
