@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sqlite3
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -318,15 +319,26 @@ class Journal:
 
     def _write(self, timeout: float | None) -> None:
         """Write all pending answers in one transaction."""
+        with self.database.transaction(timeout, self._insert):
+            pass
+
+    def _insert(self, connection: sqlite3.Connection) -> Callable[[], None]:
+        """Insert all pending answers; what those that they replace have cost is added."""
         pending = dict(self._pending)
-        with self.database.transaction(timeout) as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO answers (key, job, cost_nanodollars, answer)"
-                " VALUES (?, ?, ?, ?)",
-                [(key, *answer) for key, answer in pending.items()],
-            )
-        for key in pending:
-            self._pending.pop(key, None)
+        connection.executemany(
+            "INSERT INTO answers (key, job, cost_nanodollars, answer) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET job = excluded.job, answer = excluded.answer,"
+            " cost_nanodollars = coalesce(cost_nanodollars + excluded.cost_nanodollars,"
+            " cost_nanodollars, excluded.cost_nanodollars)",
+            [(key, *answer) for key, answer in pending.items()],
+        )
+
+        def committed() -> None:
+            for key, answer in pending.items():
+                if self._pending.get(key) is answer:
+                    del self._pending[key]
+
+        return committed
 
 
 def _record(row: dict[str, Any]) -> JobRecord:

@@ -37,7 +37,7 @@ from mixmagic.errors import (
 from mixmagic.prompting.rows import RowPrompt
 from mixmagic.store.jobs import Journal, State
 from mixmagic.tasks.bulk.answers import Answers, AnswersInFile
-from mixmagic.tasks.bulk.journaled import JournaledCalls, Setting, key_of
+from mixmagic.tasks.bulk.journaled import JournaledCalls, Setting, is_answered, key_of
 from mixmagic.tasks.bulk.options import Asker, Options, Previewing
 from mixmagic.tasks.bulk.progress import Errors, Progress, Rate, RowError
 from mixmagic.tasks.bulk.questions import Question, Task, filled
@@ -109,6 +109,7 @@ class Job:
         # The state of each row, and the key of its question.
         self._states, self._keys = bytearray(), bytearray()
         self._output = None if options.out is None else Output(options.out, table, self._columns)
+        # The value of each question, and True if the journal had it.
         self._values: Answers = {} if self._output is None else AnswersInFile()
         self._failed: dict[bytes, RowError] = {}
         self._waiting: dict[bytes, list[int]] = {}  # the rows of each question under way
@@ -232,7 +233,7 @@ class Job:
         for position in range(start, self._table.length if end is None else end):
             key = bytes(self._keys[position * _KEY : (position + 1) * _KEY])
             is_answered = self._states[position : position + 1] == b"%c" % _ANSWERED
-            yield self._values.get(key) if is_answered else None
+            yield self._values.get(key)[0] if is_answered else None
 
     def first(self, count: int = 5) -> list[tuple[Mapping[str, Any], Any]]:
         """Return the first rows, with the columns that the prompt uses, and their answers."""
@@ -302,7 +303,8 @@ class Job:
 
     def questions(self) -> Iterator[tuple[Request, bool]]:
         """Yield each distinct question, and True if it has an answer; for a job that is not run."""
-        return ((task.request, task.known is not None) for task in self._read())
+        for _, request, known in self._read():
+            yield request, is_answered(self.journal, request, known, self._form)
 
     @property
     def missing(self) -> int:
@@ -337,8 +339,8 @@ class Job:
         for position, key, request in keyed:
             self._keys[position * _KEY : (position + 1) * _KEY] = key
             with self._lock:
-                if key in self._values:
-                    self._set_answered([position], key)
+                if (answer := self._values.get(key)) is not None:
+                    self._set_answered([position], key, reused=answer[1])
                     continue
                 if key in self._failed:
                     self._fail([position], self._failed[key])
@@ -379,14 +381,12 @@ class Job:
         """Ask one question; keep its answer or its error for all rows that share it."""
         with self._ending_at_error():
             try:
-                completion, value = self._calls.answer(*task, self._form)
+                answer = self._calls.answer(*task, self._form)
             except BudgetExceeded as error:  # perhaps only this row is too expensive
                 self._waiting.pop(task.key)
                 with self._lock:
-                    self._refusal, self._refused_in_a_row = (
-                        error.message,
-                        self._refused_in_a_row + 1,
-                    )
+                    self._refusal = error.message
+                    self._refused_in_a_row += 1
                     if self._refused_in_a_row >= _IN_A_ROW:
                         self._end("paused", error.message)
             except Stopped:  # perhaps by an interrupt, which stops the calls alone
@@ -398,17 +398,16 @@ class Job:
             except MixmagicError as error:
                 self._failed_with(task, error)
             else:
-                problem = RowError.in_answer(completion)
+                problem = RowError.in_answer(answer.completion)
                 with self._lock:
                     if problem and not self._form.judges_ends:
                         self._failed[task.key] = problem
                     self._failures_in_a_row = 0
-                    self._refused_in_a_row *= task.known is not None
-                    self._values[task.key] = value
+                    self._refused_in_a_row *= answer.reused
+                    self._values[task.key] = answer.value, answer.reused
                     rows = self._waiting.pop(task.key)
-                    self._reused += len(rows) if task.known is not None else 0
-                    self._note(rows, completion)
-                    self._set_answered(rows, task.key)
+                    self._note(rows, answer.completion)
+                    self._set_answered(rows, task.key, reused=answer.reused)
             self._write_parts()
 
     def _failed_with(self, task: Task, error: MixmagicError) -> None:
@@ -430,7 +429,8 @@ class Job:
         if self._options.preview is not None and isinstance(completion, Completion):
             self._options.preview.answered(rows, completion)
 
-    def _set_answered(self, rows: Sequence[int], key: bytes) -> None:
+    def _set_answered(self, rows: Sequence[int], key: bytes, *, reused: bool) -> None:
+        self._reused += len(rows) * reused
         for position in rows:
             self._states[position] = _ANSWERED
             if (problem := self._failed.get(key)) is not None:  # the answer is not whole

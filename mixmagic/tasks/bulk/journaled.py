@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from mixmagic.calls import codec, identity
 from mixmagic.calls.collector import Collector
@@ -21,7 +22,7 @@ from mixmagic.core.cancel import Stop
 from mixmagic.core.control import Background, Control
 from mixmagic.core.money import Budget, exact_sum
 from mixmagic.core.values import Request, Stream
-from mixmagic.errors import Stopped, UnreadableRecord
+from mixmagic.errors import AnswerUnusable, Stopped, UnreadableRecord
 from mixmagic.store.jobs import Journal
 from mixmagic.tasks.bulk.forms import Form
 
@@ -54,6 +55,20 @@ class Setting:
     pause: Callable[[], AbstractContextManager[None]]
 
 
+class Answer(NamedTuple):
+    """The answer to a question.
+
+    Attributes:
+        completion: The answer; of several attempts, all of them.
+        value: Its value as JSON.
+        reused: True if the journal had it, and nothing was asked.
+    """
+
+    completion: Completion
+    value: Any
+    reused: bool
+
+
 class JournaledCalls:
     """Asks the questions of a job. Any thread may use it.
 
@@ -70,7 +85,7 @@ class JournaledCalls:
 
     Example:
         >>> calls = JournaledCalls(session.stream, session.journal, setting)
-        >>> calls.answer(key_of(request), request, None, None)[1]
+        >>> calls.answer(key_of(request), request, None, TextForm()).value
         'positive'
     """
 
@@ -81,10 +96,10 @@ class JournaledCalls:
         self.asked, self.unpriced, self.cost = 0, 0, Decimal(0)
         self.limit: int | None = None
 
-    def answer(
-        self, key: bytes, request: Request, known: Any, form: Form
-    ) -> tuple[Completion, Any]:
-        """Return the answer to a question, and its value.
+    def answer(self, key: bytes, request: Request, known: Any, form: Form) -> Answer:
+        """Return the answer to a question.
+
+        If those in the journal have no value of this form, the question is asked again.
 
         Args:
             key: The question's key in the journal.
@@ -97,26 +112,33 @@ class JournaledCalls:
             MixmagicError: The call failed.
             Stopped: The job is stopped.
         """
+        was_asked = False
 
-        def ask(asked: Request) -> Completion:
-            if asked is request:
-                return self._ask(key, request, known)
-            again = key_of(asked)
-            found = self._journal.find([again]) if known is not None else {}
-            return self._ask(again, asked, found.get(again))
+        def ask(asked: Request, *, again: bool = False) -> Completion:
+            nonlocal was_asked
+            own = key if asked is request else key_of(asked)
+            if known is not None and not again:
+                found = known if asked is request else self._journal.find([own]).get(own)
+                if (completion := _completion(found, asked)) is not None:
+                    return completion
+            was_asked = True
+            return self._ask(own, asked, again=again)
 
-        return form.value(ask, request)
+        try:
+            completion, value = form.value(ask, request)
+        except AnswerUnusable:
+            if was_asked:
+                raise
+            completion, value = form.value(partial(ask, again=True), request)
+        return Answer(completion, value, reused=not was_asked)
 
-    def _ask(self, key: bytes, request: Request, known: Any) -> Completion:
-        """Return the journal's answer, or ask the question and journal its answer.
+    def _ask(self, key: bytes, request: Request, *, again: bool) -> Completion:
+        """Ask a question and journal its answer.
 
         An answer that the inferred limit has cut is asked for without it.
         """
-        if known is not None:
-            try:
-                return codec.completion_from_json(known, request)
-            except UnreadableRecord:
-                pass  # it is asked anew
+        if again and request.control.cache != "off":
+            request.control.cache = "refresh"
         completion = self._call(key, request, limited=self._setting.infers)
         if completion.finish == "length" and self._setting.infers:
             completion = self._call(key, request, limited=False)
@@ -176,6 +198,44 @@ class JournaledCalls:
             if len(self._lengths) == _FIRST:
                 longest = sorted(self._lengths)[math.ceil(0.99 * _FIRST) - 1]
                 self.limit = max(2 * longest, _LEAST)
+
+
+class _Unknown(Exception):
+    """The journal has no answer to a question."""
+
+
+def is_answered(journal: Journal, request: Request, known: Any, form: Form) -> bool:
+    """Return True if nothing needs to be asked for the value of a question.
+
+    Args:
+        journal: The answers.
+        request: The question, in its form.
+        known: The JSON of its answer in the journal; `None` if there is none.
+        form: The form of the answer.
+
+    Example:
+        >>> is_answered(journal, request, None, TextForm())
+        False
+    """
+
+    def ask(asked: Request) -> Completion:
+        own = key_of(asked)
+        found = known if asked is request else journal.find([own]).get(own)
+        if (completion := _completion(found, asked)) is None:
+            raise _Unknown
+        return completion
+
+    with suppress(AnswerUnusable, _Unknown):
+        form.value(ask, request)
+        return True
+    return False
+
+
+def _completion(found: Any, request: Request) -> Completion | None:
+    """Return an answer of the journal; `None` if it is not there, or cannot be read."""
+    with suppress(UnreadableRecord):
+        return None if found is None else codec.completion_from_json(found, request)
+    return None
 
 
 def key_of(request: Request) -> bytes:

@@ -90,6 +90,78 @@ def test_a_schema_makes_typed_columns_and_a_repair_is_journaled_too(session, tog
     assert frame["stars"].tolist() == [5, 5, pd.NA]
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string"}},
+    "required": ["label"],
+}
+
+
+def test_a_row_whose_answer_did_not_fit_is_asked_again_in_the_next_run_and_only_then(
+    session, together
+):
+    bad = whole('{"label": 3}')
+    together.plan = [bad]
+    job = run(session, ["x", "x"], schema=SCHEMA)
+    assert job.result(timeout=100) == [None, None]
+    assert [error.kind for error in job.errors] == ["AnswerUnusable"] * 2
+    assert len(together.received) == 2, "the answer, and its repair"
+    paid = session.journal.jobs()[0].cost
+    again = run(session, ["x", "x"], schema=SCHEMA)
+    assert again.result(timeout=100) == [None, None]
+    assert len(together.received) == 4
+    assert (again.progress.asked, again.progress.reused) == (2, 0)
+    assert session.journal.jobs()[0].cost == 2 * paid == sum(e.cost for e in session.ledger.spent())
+    together.plan = [whole('{"label": "good"}')]
+    third = run(session, ["x", "x"], schema=SCHEMA)
+    assert third.result(timeout=100) == [{"label": "good"}] * 2
+    assert run(session, ["x"], schema=SCHEMA).result(timeout=100) == [{"label": "good"}]
+    assert len(together.received) == 5
+
+
+def test_a_refused_and_a_cut_answer_to_a_schema_are_asked_for_again(session, together):
+    for finish in (b"length", b"content_filter"):
+        body = whole('{"label": "go').steps[0].replace(b'"stop"', b'"%s"' % finish)
+        together.plan = [Answer([body], type="application/json")]
+        options = {"schema": SCHEMA, "temperature": 0, "system": finish.decode()}
+        assert run(session, ["x"], **options).result(timeout=100) == [None]
+        together.plan, before = [whole('{"label": "good"}')], len(together.received)
+        assert run(session, ["x"], **options).result(timeout=100) == [{"label": "good"}]
+        assert len(together.received) == before + 1, "also where the answer cache is in use"
+
+
+def test_a_job_that_ended_before_a_repair_asks_for_the_repair_alone(session, together):
+    together.plan = [whole('{"label": 3}'), refusal(400, {"error": {"message": "no"}})]
+    assert run(session, ["x"], schema=SCHEMA).result(timeout=100) == [None]
+    together.plan = [whole('{"label": "good"}')]
+    assert run(session, ["x"], schema=SCHEMA).result(timeout=100) == [{"label": "good"}]
+    assert len(together.received) == 3
+    assert together.received[-1].body["messages"][-2]["role"] == "assistant"
+
+
+def test_a_dry_run_counts_the_rows_that_are_asked_again(session, together):
+    together.plan = [whole('{"label": "good"}'), whole('{"label": 3}')]
+    run(session, ["x", "y"], schema=SCHEMA, in_flight=1).result(timeout=100)
+    job = session.jobs.prepare(
+        ["x", "y", "z"], "Say {{ text }}", params={"schema": SCHEMA, "model": "8x7b"}
+    )
+    assert [is_answered for _, is_answered in job.questions()] == [True, False, False]
+
+
+def test_rows_that_are_read_later_count_as_answered_before_if_their_equal_was(
+    session, echoing, tmp_path
+):
+    rows = ["a", "b"] + ["c"] * 100 + ["a", "b", "a"]
+    for number, options in enumerate([{}, {"out": tmp_path / "answers.csv"}]):
+        prompt = f"Say {{{{ text }}}} {number}"
+        run(session, ["a"], prompt).result(timeout=100)
+        job = run(session, rows, prompt, in_flight=1, **options)
+        job.result(timeout=100)
+        assert job.progress.reused == 3
+        assert run(session, rows, prompt, **options).result(timeout=100) is not None
+    assert session.jobs[2].progress.reused == len(rows)
+
+
 def test_an_error_is_that_of_its_row(session, together):
     def answer(request):
         if request.body["messages"][-1]["content"] == "Say b":
