@@ -30,7 +30,7 @@ class Span:
 
 
 # A mark, in the forms in which models return it; see `spans`.
-MARK = re.compile(r"[⟦〚]\s*(\d{1,6})\s*[⟧〛]")
+MARK = re.compile(r"\[\s*\[\s*(\d{1,6})\s*\]\s*\]")
 
 _ATTRIBUTES = r"""(?:\s+[^\s"'<>=/`]++(?:\s*=\s*(?:"[^"]*+"|'[^']*+'|[^\s"'=<>`]++))?)*+\s*/?"""
 _EXTENSIONS = (

@@ -14,7 +14,9 @@ _WORD = re.compile(r"[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _LONGEST = 60  # characters of a part that a fault names
 # The end of a link, as models write it.
 _LINK_END = re.compile(rf"\]\s*\(\s*({MARK.pattern})\s*(?=\)|[\"'(])")
-_LABEL_END = re.compile(rf"\]\s+(?={MARK.pattern})")
+# A mark with spaces that some models add.
+_AFTER_SPACE = re.compile(rf"\s+{MARK.pattern}")
+_BEFORE_SPACE = re.compile(rf"{MARK.pattern}\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Masked:
         if "\n" not in self.text.strip():
             answer = re.sub(r"\s*\n\s*", " ", answer)
         answer = _LINK_END.sub(self._close_link, answer)
-        answer = _LABEL_END.sub("]", answer)
+        answer = _AFTER_SPACE.sub(self._without_space_before, answer)
+        answer = _BEFORE_SPACE.sub(self._without_space_after, answer)
         parts: list[str] = []
         faults: list[Fault] = []
         seen: Counter[str] = Counter()
@@ -83,11 +86,7 @@ class Masked:
             if not 0 <= index < len(self.hidden):
                 faults.append(Fault("unknown", f"{match[0]} does not occur in the text."))
                 continue
-            before = "".join(parts)
-            part, fault = self._part(index, before)
-            if self.kinds[index] == "break":
-                parts = [before.rstrip()]
-                position += len(answer[position:]) - len(answer[position:].lstrip())
+            part, fault = self._part(index, "".join(parts))
             parts.append(part)
             seen[self.hidden[index]] += 1
             faults += [fault] if fault else []
@@ -104,6 +103,25 @@ class Masked:
             space = " " if match.string[match.end()] != ")" else ""
             return f"]({match[1]}{space}"
         return match[0]
+
+    def _without_space_before(self, match: re.Match[str]) -> str:
+        """Return a mark without a space before it that its part cannot have."""
+        index = int(match[1]) - 1
+        if (
+            not 0 <= index < len(self.kinds)
+            or self.text.partition(mark_of(index))[0][-1:].isspace()
+        ):
+            return match[0]
+        ends = self.kinds[index] in ("label", "reference", "break", "footnote")
+        return match[0].lstrip() if ends or self.hidden[index].startswith("</") else match[0]
+
+    def _without_space_after(self, match: re.Match[str]) -> str:
+        """Return a mark without a space after it that its part cannot have."""
+        index = int(match[1]) - 1
+        if not 0 <= index < len(self.kinds) or self.text.partition(mark_of(index))[2][:1].isspace():
+            return match[0]
+        opens = self.kinds[index] == "tag" and self.hidden[index][1] != "/"
+        return match[0].rstrip() if opens or self.kinds[index] == "break" else match[0]
 
     def _part(self, index: int, before: str) -> tuple[str, Fault | None]:
         """Return a hidden part for its place, and a fault if it does not fit there."""
@@ -150,7 +168,7 @@ def mask(
 
     Example:
         >>> mask("Call `f(x)` and see [the guide](a.md).", markdown=True).text
-        'Call ⟦1⟧ and see [the guide](⟦2⟧).'
+        'Call [[1]] and see [the guide]([[2]]).'
     """
     spans = _joined(find_spans(text, markdown=markdown, terms=terms, labels=labels))
     parts, position = [], 0
@@ -167,9 +185,9 @@ def mark_of(index: int) -> str:
 
     Example:
         >>> mark_of(0)
-        '⟦1⟧'
+        '[[1]]'
     """
-    return f"⟦{index + 1}⟧"
+    return f"[[{index + 1}]]"
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

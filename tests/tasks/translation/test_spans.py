@@ -58,7 +58,7 @@ HIDDEN = [
      ["#1f77b4", "plot_it()", "max_n", "--no-color"]),
     ("Two \\* three \\_ four.", ["\\*", "\\_"]),
     ("Ask @user, not user @ home.", ["@user"]),
-    ("The marks ⟦7⟧ and 〚 3 〛 are text.", ["⟦7⟧", "〚 3 〛"]),
+    ("The marks [[7]] and [ [ 3] ] are text.", ["[[7]]", "[ [ 3] ]"]),
     ("First  \nsecond\\\nthird.", ["  \n", "\\\n"]),
 ]  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_what_must_not_change_is_hidden(text, hidden):
 @pytest.mark.parametrize(("text", "hidden"), HIDDEN, ids=range(len(HIDDEN)))
 def test_marks_are_found_again_in_any_case_and_with_spaces(text, hidden):
     masked = mask(text, markdown=True)
-    loud = masked.text.upper().replace("⟦", "⟦ ").replace("⟧", " ⟧")
+    loud = masked.text.upper().replace("[[", "[[ ").replace("]]", " ]]")
     for answer, read in ((masked.text, str), (loud, str.upper), (masked.text.lower(), str.lower)):
         restored = masked.restore(answer)
         assert restored.faults == ()
@@ -79,7 +79,7 @@ def test_marks_are_found_again_in_any_case_and_with_spaces(text, hidden):
         for part in hidden:
             expected = expected.replace(read(part), part)
         assert restored.text == expected
-    assert "⟦" not in text or masked.restore(masked.text).text == text
+    assert "[[" not in text or masked.restore(masked.text).text == text
 
 
 def test_terms_are_hidden_as_whole_words_in_their_case():
@@ -92,12 +92,12 @@ def test_terms_are_hidden_as_whole_words_in_their_case():
 @pytest.mark.parametrize(
     ("answer", "text", "messages"),
     [
-        ("Appelez ⟦1⟧.", "Appelez `f(x)`.", ["`$y$` is missing."]),
-        ("⟦2⟧ ⟦1⟧ ⟦1⟧", "$y$ `f(x)` `f(x)`", ["`f(x)` occurs 2 times, not 1."]),
-        ("⟦1⟧ ⟦2⟧ ⟦9⟧", "`f(x)` $y$ ", ["⟦9⟧ does not occur in the text."]),
+        ("Appelez [[1]].", "Appelez `f(x)`.", ["`$y$` is missing."]),
+        ("[[2]] [[1]] [[1]]", "$y$ `f(x)` `f(x)`", ["`f(x)` occurs 2 times, not 1."]),
+        ("[[1]] [[2]] [[9]]", "`f(x)` $y$ ", ["[[9]] does not occur in the text."]),
         ("", "", ["`f(x)` is missing.", "`$y$` is missing."]),
-        ("⟦⟧ ⟦x⟧ ⟦1", "⟦⟧ ⟦x⟧ ⟦1", ["`f(x)` is missing.", "`$y$` is missing."]),
-        (f"⟦{'9' * 5000}⟧ ⟦1⟧⟦2⟧", f"⟦{'9' * 5000}⟧ `f(x)`$y$", []),
+        ("[[]] [[x]] [[1", "[[]] [[x]] [[1", ["`f(x)` is missing.", "`$y$` is missing."]),
+        (f"[[{'9' * 5000}]] [[1]][[2]]", f"[[{'9' * 5000}]] `f(x)`$y$", []),
     ],
     ids=range(6),
 )
@@ -109,29 +109,37 @@ def test_a_damaged_answer_gives_the_best_text_and_names_the_real_part(answer, te
 
 def test_equal_parts_may_change_places():
     masked = mask("`x` is `x`, not `y`.", markdown=True)
-    assert masked.restore("⟦2⟧ ist ⟦1⟧, nicht ⟦3⟧.").faults == ()
-    assert [fault.message for fault in masked.restore("⟦1⟧, nicht ⟦3⟧").faults] == [
+    assert masked.restore("[[2]] ist [[1]], nicht [[3]].").faults == ()
+    assert [fault.message for fault in masked.restore("[[1]], nicht [[3]]").faults] == [
         "`x` is missing (1 of 2)."
     ]
 
 
 def test_a_link_keeps_its_form():
     masked = mask("See [the guide](a.md) now.", markdown=True)
-    assert masked.restore("Siehe [die Anleitung] ( ⟦1⟧ ).").text == "Siehe [die Anleitung](a.md)."
-    broken = masked.restore("Siehe die Anleitung ⟦1⟧.")
+    assert masked.restore("Siehe [die Anleitung] ( [[1]] ).").text == "Siehe [die Anleitung](a.md)."
+    broken = masked.restore("Siehe die Anleitung [[1]].")
     assert [fault.message for fault in broken.faults] == ["The link to `a.md` is broken."]
 
 
 def test_a_link_whose_text_is_its_label_gets_the_label_when_the_text_changes():
     masked = mask("See [Guide] and [More][].", markdown=True, labels={"guide", "more"})
     assert masked.restore(masked.text.upper()).text == "SEE [GUIDE] AND [MORE][]."
-    restored = masked.restore("Voir [Manuel]⟦1⟧ et [Plus]⟦2⟧.")
+    restored = masked.restore("Voir [Manuel][[1]] et [Plus][[2]].")
     assert (restored.text, restored.faults) == ("Voir [Manuel][Guide] et [Plus][More].", ())
+
+
+def test_spaces_that_a_model_adds_inside_an_element_are_removed():
+    masked = mask("That <b>you</b> can check[^1]  \nit<br/> now.", markdown=True)
+    restored = masked.restore("Que [[1]] vous [[2]] pouvez [[3]] vérifier [[4]] [[5]] ici.")
+    assert restored.text == "Que <b>vous</b> pouvez[^1] vérifier  \n<br/> ici."
+    kept = mask("A <b> word </b> [^1] here.", markdown=True)
+    assert kept.restore(kept.text).text == kept.source
 
 
 def test_line_ends_of_an_answer_become_spaces():
     masked = mask(" One `a\nb` two.\n", markdown=True)
-    assert masked.restore("\nUn ⟦1⟧\n  deux.\n\n").text == " Un `a\nb` deux.\n"
+    assert masked.restore("\nUn [[1]]\n  deux.\n\n").text == " Un `a\nb` deux.\n"
 
 
 @pytest.mark.parametrize(
