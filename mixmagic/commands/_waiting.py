@@ -17,8 +17,9 @@ def follow(job: Job, out: Out) -> int:
         MixmagicError: No row can be asked, or the job ended with this error.
     """
     from mixmagic.display import jobs
+    from mixmagic.tasks.bulk.shown import error_lines
 
-    jobs.follow(job)
+    jobs.follow(job, errors=False)
     line = f"Job {job.number} is {job.state}."
     if job.state == "paused":
         line = f"Job {job.number} is paused: {job.reason} `%mixmagic jobs resume {job.number}`"
@@ -27,6 +28,5 @@ def follow(job: Job, out: Out) -> int:
         line += f" Its rows are in {job.options.out}." * (job.state == "done")
     elif out.shell is not None:
         line += f" Its results: `mixmagic.session().jobs[{job.number}].result()`."
-    errors = job.errors
-    out.print("\n".join([line, repr(errors)] if errors else [line]))
-    return int(job.state != "done" or bool(errors))
+    out.print("\n".join([line, *error_lines(job.errors)]))
+    return int(job.state != "done" or bool(job.errors))

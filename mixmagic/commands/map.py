@@ -42,30 +42,40 @@ def parser(prog: str) -> Parser:
         " them, for samples")  # fmt: skip
     args.add("--on-error", choices=("keep", "raise"), help="go on after a row that fails (default),"
         " or stop")  # fmt: skip
+    args.add("--preview", nargs="?", const=20, type=checked(int, "a number of rows"), metavar="N",
+        help="ask about N rows (default: 20), and show what all would cost and what a changed"
+        " prompt changes")  # fmt: skip
     args.add("--dry-run", action="store_true", help="show what it would cost; nothing is sent")
     return args
 
 
 def run(session: Session, options: Namespace, out: Out) -> int:
-    """Ask; return 0 if each row has an answer or no value, else 1."""
+    """Ask; return 0 if each row, or each of a preview, has an answer or no value, else 1."""
     given = {name: value for name, value in vars(options).items() if value is not None}
     params = {name: given[name] for name in _PARAMETERS if name in given}
     if options.schema is not None:
         params["schema"] = _schema(Path(options.schema))
     chosen = {name: given[name] for name in _OPTIONS if name in given}
-    if options.dry_run:
-        from mixmagic.display.job_plan import job_plan_table, read_plan
-
+    goes_on = options.preview is None and not options.dry_run
+    if not goes_on:
         chosen.pop("out", None)
-        job = session.jobs.prepare(options.file, options.prompt, params=params, **chosen)
-        out.show(job_plan_table(read_plan(session, job)))
-        return 0
-    if options.out is None:
+    elif options.out is None:
         raise BadArguments(
             "The file for the answers is missing.", "Add --out FILE, such as --out answers.csv."
         )
     job = session.jobs.prepare(options.file, options.prompt, params=params, **chosen)
-    return _waiting.follow(job, out)
+    if goes_on:
+        return _waiting.follow(job, out)
+    if options.dry_run:
+        from mixmagic.display.job_plan import job_plan_table, read_plan
+
+        out.show(job_plan_table(read_plan(session, job)))
+        return 0
+    from mixmagic.display import jobs
+
+    preview: Any = jobs.run(job, preview=options.preview)
+    out.show(preview)
+    return int(preview.job.state != "preview" or bool(preview.job.errors))
 
 
 def _schema(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mixmagic.calls.completion import muted_html
@@ -34,8 +34,8 @@ class View(Protocol):
     def draw(self, job: Job) -> None:
         """Show its progress now."""
 
-    def finish(self, job: Job) -> None:
-        """Show how it ended."""
+    def finish(self, job: Job, lines: Sequence[str]) -> None:
+        """Show how it ended, in these lines: none if an error says all."""
 
 
 def run(job: Job, *, preview: int | None = None, wait: bool = True) -> Job | Preview:
@@ -61,8 +61,12 @@ def run(job: Job, *, preview: int | None = None, wait: bool = True) -> Job | Pre
     return previewed
 
 
-def follow(job: Job) -> Job:
+def follow(job: Job, *, errors: bool = True) -> Job:
     """Start a job, show its progress until it is over, and return it.
+
+    Args:
+        job: The job, which has not begun.
+        errors: False if the caller shows the kinds of its errors.
 
     Raises:
         Stopped: Ctrl-C; what was received whole is kept, and the same call goes on.
@@ -81,7 +85,7 @@ def follow(job: Job) -> Job:
     except BaseException:
         job.stop()
         raise
-    _finish(view, job)
+    _finish(view, job, errors=errors)
     if job.error is not None and not isinstance(job.error, KeyboardInterrupt):
         raise job.error
     if job.state == "stopped":
@@ -105,17 +109,27 @@ def start(job: Job) -> Job:
 def _watch(view: View, job: Job) -> None:
     while not job.wait(_EVERY):
         view.draw(job)
-    view.finish(job)
+    view.finish(job, [_sentence(job), *_kinds(job)])
 
 
-def _finish(view: View, job: Job) -> None:
-    """Show how a job ended; a second Ctrl-C loses only that."""
+def _finish(view: View, job: Job, *, errors: bool) -> None:
+    """Show how a job ended, but for what is raised; a second Ctrl-C loses only that."""
+    lines = _kinds(job) if errors else []
+    if job.error is not None:
+        lines.insert(0, sentence(job.progress, job.state))  # the error is the reason
+    elif job.state != "stopped":
+        lines.insert(0, _sentence(job))
     with contextlib.suppress(KeyboardInterrupt):
-        view.finish(job)
+        view.finish(job, lines)
 
 
 def _sentence(job: Job) -> str:
     return sentence(job.progress, job.state, job.reason)
+
+
+def _kinds(job: Job) -> list[str]:
+    """Return the kinds of errors of a job, a line each; a preview shows them itself."""
+    return [] if job.state == "preview" else error_lines(job.errors)
 
 
 def _view(*, background: bool = False) -> View:
@@ -151,7 +165,7 @@ class _Silent:
     def draw(self, job: Job) -> None:
         pass
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: Job, lines: Sequence[str]) -> None:
         pass
 
 
@@ -167,10 +181,11 @@ class _Notebook:
         self._update: Callable[[Bundle], None] | None = None
 
     def draw(self, job: Job) -> None:
-        self._show(progress_bundle(job))
+        self._show(progress_bundle(job, [_sentence(job)]))
 
-    def finish(self, job: Job) -> None:
-        self._show(progress_bundle(job))
+    def finish(self, job: Job, lines: Sequence[str]) -> None:
+        if lines or self._update is not None:
+            self._show(progress_bundle(job, lines))
 
     def _show(self, bundle: Bundle) -> None:
         if self._update is None:
@@ -185,10 +200,11 @@ class _AtTheEnd:
     def draw(self, job: Job) -> None:
         pass
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: Job, lines: Sequence[str]) -> None:
         from IPython.display import display
 
-        display(progress_bundle(job), raw=True)
+        if lines:
+            display(progress_bundle(job, lines), raw=True)
 
 
 class _Terminal:
@@ -199,18 +215,15 @@ class _Terminal:
 
     def draw(self, job: Job) -> None:
         progress = job.progress
-        bar = "" if progress.rows is None else f"{_percent(progress.done, progress.rows)} · "
-        line = f"{bar}{status_line(progress, job.state, job.reason)}"
+        share = f"{_percent(progress.done, progress.rows)} · "
+        line = f"{share}{status_line(progress, job.state, job.reason)}"
         columns = _columns()
         self._write("\r" + (line if len(line) < columns else line[: columns - 2] + "…") + "\x1b[K")
         self._is_drawn = True
 
-    def finish(self, job: Job) -> None:
-        if job.state == "stopped":  # an error follows, which says the same
-            self._write("\r\x1b[K" * self._is_drawn)
-        else:
-            lines = "\n".join([plain(_sentence(job)), *_errors(job)])
-            self._write("\r\x1b[K" * self._is_drawn + terminal.fold(lines, _columns()) + "\n")
+    def finish(self, job: Job, lines: Sequence[str]) -> None:
+        text = "".join(f"{terminal.fold(plain(line), _columns())}\n" for line in lines)
+        self._write("\r\x1b[K" * self._is_drawn + text)
 
     def _write(self, text: str) -> None:
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
@@ -228,28 +241,26 @@ def _percent(done: int, rows: int) -> str:
     return f"{100 * done // rows if rows else 100}%"
 
 
-def progress_bundle(job: Job) -> Bundle:
-    """Return the progress of a job: a bar while it runs, and a line."""
-    progress, state = job.progress, job.state
-    first, *others = plain(_sentence(job)), *_errors(job)
+def progress_bundle(job: Job, lines: Sequence[str]) -> Bundle:
+    """Return the progress of a job: a bar unless its rows are over, and lines.
+
+    Example:
+        >>> progress_bundle(job, ["100 rows in 2.0 s"])["text/plain"]
+        '100 rows in 2.0 s'
+    """
+    progress, is_running = job.progress, job.state == "running"
+    first, *others = [*map(plain, lines)] or [""]
     bar = ""
-    if state == "running":
+    if is_running or not lines:
         share = "" if not progress.rows else f' value="{progress.done}" max="{progress.rows}"'
         bar = (
             f'<progress{share} aria-label="rows" style="width: 12em; vertical-align: middle; '
             'accent-color: var(--jp-brand-color1, currentColor)"></progress> '
         )
-    status = "" if state == "running" else ' role="status"'
+    status = "" if is_running else ' role="status"'
     html = (
         f'<div{status} style="font-variant-numeric: tabular-nums">'
         f"{bar}{as_text(first, starts_line=False)}</div>"
     )
     html += "".join(map(muted_html, others))
     return {"text/html": html, "text/plain": "\n".join([first, *others])}
-
-
-def _errors(job: Job) -> list[str]:
-    """Return the kinds of errors of a job that has ended, a line each; a preview has its own."""
-    if job.state in ("running", "preview"):
-        return []
-    return list(map(plain, error_lines(job.errors)))

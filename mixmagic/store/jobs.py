@@ -64,6 +64,8 @@ _MIGRATIONS = (
     );
     """,
 )
+# Columns of a job that its next run changes.
+_OF_A_RUN = ("name", "options", "source", "state", "reason", "rows", "process", "used")
 # Previews that are kept, to compare others with.
 _PREVIEWS = 100
 # Questions that are looked up in one query.
@@ -169,23 +171,25 @@ class Journal:
         source: str,
         options: Mapping[str, Any],
         rows: int = 0,
+        state: State = "running",
     ) -> int:
         """Return the number of a job: a new one, or that of the same job before.
+
+        Its state is `running` now, unless `preview` is given: that of a job that has run stays.
 
         Raises:
             StoreError: The journal cannot be written.
         """
         now = time.time()
+        updated = ["used"] if state == "preview" else _OF_A_RUN
+        changes = ", ".join(f"{name} = excluded.{name}" for name in updated)
         with self.database.transaction() as connection:
             connection.execute(
-                "INSERT INTO jobs (fingerprint, name, model, prompt, options, source, state,"
+                "INSERT INTO jobs (fingerprint, name, model, prompt, options, source, state,"  # noqa: S608  # ours
                 " reason, rows, failed, process, created, used)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'running', '', ?, 0, ?, ?, ?)"
-                " ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name,"
-                " options = excluded.options, source = excluded.source, state = excluded.state,"
-                " reason = '', rows = excluded.rows, process = excluded.process,"
-                " used = excluded.used",
-                (fingerprint, name, model, prompt, codec.dumps(options), source, rows,
+                " VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?, ?)"
+                f" ON CONFLICT (fingerprint) DO UPDATE SET {changes}",
+                (fingerprint, name, model, prompt, codec.dumps(options), source, state, rows,
                  own_process_id(), now, now),
             )  # fmt: skip
             query = "SELECT id FROM jobs WHERE fingerprint = ?"
@@ -193,15 +197,15 @@ class Journal:
         return int(number)
 
     def end(self, job: int, state: State, *, reason: str, rows: int, failed: int) -> None:
-        """Note how a job ended.
+        """Note how a job ended: a preview, if it has not run.
 
         Raises:
             StoreError: The journal cannot be written.
         """
         with self.database.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?, reason = ?, rows = ?, failed = ?, used = ?"
-                " WHERE id = ?",
+                "UPDATE jobs SET state = ?1, reason = ?2, rows = ?3, failed = ?4, used = ?5"
+                " WHERE id = ?6 AND (?1 != 'preview' OR state = 'preview')",
                 (state, reason, rows, failed, time.time(), job),
             )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -104,6 +106,47 @@ def test_a_budget_pauses_it_and_the_same_command_goes_on(together, tmp_path, cap
     assert map_(many, *words, "--budget", "1") == 0
     assert len(together.received) == 100
     assert len(read(found)) == 101
+
+
+def test_a_preview_asks_some_rows_shows_what_all_cost_and_writes_nothing(
+    together, tmp_path, capsys
+):
+    together.plan = [echo]
+    many, found = tmp_path / "many.csv", tmp_path / "found.csv"
+    many.write_text("text\n" + "".join(f"row {number}\n" for number in range(100)))
+    words = ["Say {{ text }}", "-o", str(found), "--in-flight", "4"]
+    assert map_(many, *words, "--preview") == 0
+    said = capsys.readouterr().out
+    assert "All 100 rows cost about $" in said
+    assert len(together.received) == 20
+    assert map_(many, *words, "--preview", "30") == 0
+    assert len(together.received) == 30
+    assert not found.exists()
+    assert map_(many, *words) == 0
+    assert len(together.received) == 100, "the whole does not pay for them again"
+    assert map_(many, *words, "--preview", "0") == 1
+    assert "from 1 to 1,000" in capsys.readouterr().err
+
+
+def test_a_preview_with_a_row_that_fails_is_in_the_exit_status(together, reviews):
+    together.plan = [echo, refusal(400, {"error": {"message": "no such thing"}})]
+    assert map_(reviews, "Say {{ text }}", "--preview", "--in-flight", "1") == 1
+
+
+def test_a_terminal_lists_the_kinds_of_errors_once(together, reviews, tmp_path):
+    together.plan = [refusal(400, {"error": {"message": "no such thing"}})]
+    command = [str(Path(sys.executable).with_name("mixmagic")), "map", "reviews.csv"]
+    ours, theirs = pty.openpty()
+    ran = subprocess.run(
+        [*command, "Say {{ text }}", "-o", "found.csv", "-m", "8x7b"],
+        cwd=tmp_path, stdout=theirs, stderr=theirs, timeout=60, check=False,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert ran.returncode == 1
+    assert seen.count("no such thing") == 1, seen
 
 
 def test_a_dry_run_sends_and_writes_nothing(together, reviews, tmp_path, capsys):

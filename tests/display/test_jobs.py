@@ -87,6 +87,11 @@ def test_an_interrupt_of_a_kernel_stops_all_calls_and_says_in_one_line_what_is_k
     (line,) = ran.traceback
     assert line.startswith("Stopped after 40 of 100 rows, which are kept · $0.00")
     assert line.endswith("The same call goes on.")
+    assert [text for text in progress(ran) if "topped" in text] == [], "the error alone says it"
+    shown = [m["content"]["data"] for _, m in ran.messages if "data" in m["content"]]
+    for last in shown[-1:]:  # it may have ended before its first update
+        assert last["text/plain"] == ""
+        assert '<progress value="40" max="100"' in last["text/html"]
     together.plan = [echo]
     assert kernel.run(f"{CALL}, model='8x7b', max_tokens=20)").text.endswith("40 answered before")
     assert len(together.received) == 56 + 60
@@ -114,6 +119,25 @@ def test_rows_that_failed_are_told_at_the_end_by_kind(together, kernel):
     assert "10 failed" in first
     assert second.startswith("10 rows (7, 17, 27, 37, 47, …): Together AI answered 400: no such")
     assert "<b>" not in output["data"]["text/html"]
+
+
+def test_an_error_that_ends_a_job_is_told_once_with_the_rows_that_are_kept(together, kernel):
+    broken = refusal(400, {"error": {"message": "no such thing"}})
+    together.plan = [echo, echo, broken]
+    ran = kernel.run(f"{CALL}, model='8x7b', in_flight=1, on_error='raise')")
+    line = progress(ran)[-1].split("\n")[0]
+    assert line.startswith("Stopped after 3 of 100 rows, which are kept · ")
+    assert "no such" not in line
+    assert "no such thing" in ran.reply["evalue"]
+
+
+def test_a_job_in_the_background_that_is_stopped_says_so_in_its_output(together, kernel):
+    together.plan = [echo, Answer([30.0, b""])]
+    ending = "import threading\nfor t in threading.enumerate():\n"
+    ending += "    if t.name == 'mixmagic-progress': t.join(30)"
+    ran = kernel.run(f"{CALL}, model='8x7b', in_flight=2, wait=False)\njob.stop()\n{ending}")
+    assert ran.status == "ok"
+    assert progress(ran)[-1].startswith("Stopped after 1 of 100 rows, which are kept")
 
 
 def in_terminal(code: str, interrupt_at: str = "") -> tuple[str, str, int]:

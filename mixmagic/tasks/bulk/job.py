@@ -140,7 +140,8 @@ class Job:
             prompt=self._prompt.text,
             source=self._table.described,
             options=options.recipe,
-            rows=self._table.length,
+            rows=self.length,
+            state="running" if options.preview is None else "preview",
         )
         self._session.jobs.add(self, journal)
         pool: Pool[Task] = Pool(self._next, self._do, self._finish, options.in_flight)
@@ -486,14 +487,13 @@ class Job:
             if self._output is not None and not self._ends:
                 errors, goes_on = bool(self._errors), lambda: not self._ends
                 self._output.finish(self._written, errors=errors, goes_on=goes_on)
-        self._end("done" if self._options.preview is None else "preview", "")
+        last: State = "done" if self._options.preview is None else "preview"
+        self._end(last, "")
+        state, reason = (self.state, self.reason) if last == "done" else (last, "")
         with self._lock:
-            self._ended = time.monotonic()
-            failed = self._states.count(_FAILED)
+            self._ended, failed = time.monotonic(), self._states.count(_FAILED)
         try:
-            self.journal.end(
-                self.number, self.state, reason=self.reason, rows=self._table.length, failed=failed
-            )
+            self.journal.end(self.number, state, reason=reason, rows=self.length, failed=failed)
         except StoreError as error:
             self._raised = self._raised or error
         self._over.set()

@@ -114,7 +114,7 @@ class Progress:
     """The progress of a job.
 
     Attributes:
-        rows: Rows in all; `None` if that is not known yet.
+        rows: Rows in all.
         done: Rows that are over: answered, missing or failed.
         reused: Of these, rows whose answers were in the journal already.
         missing: Of these, rows without a value.
@@ -127,7 +127,7 @@ class Progress:
         unpriced: Calls whose price is not known.
     """
 
-    rows: int | None
+    rows: int
     done: int
     reused: int
     missing: int
@@ -140,22 +140,22 @@ class Progress:
     unpriced: int = 0
 
     @property
-    def left(self) -> int | None:
-        """Rows that are not over; `None` if unknown."""
-        return None if self.rows is None else self.rows - self.done
+    def left(self) -> int:
+        """Rows that are not over."""
+        return self.rows - self.done
 
     @property
     def projected(self) -> Decimal | None:
         """US dollars that this run will have cost at its end; `None` if unknown."""
         fresh = self.done - self.reused - self.missing
-        if self.left is None or (self.left and not fresh):
+        if self.left and not fresh:
             return None
         return self.cost if not self.left else self.cost + self.cost / fresh * self.left
 
     @property
     def remaining(self) -> float | None:
         """Seconds until its end; `None` if unknown."""
-        if self.left is None or (self.left and not self.rate):
+        if self.left and not self.rate:
             return None
         return self.left / self.rate if self.left else 0.0
 

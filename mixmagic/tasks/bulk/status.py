@@ -73,13 +73,9 @@ def speed(rate: float) -> str:
 
 def _rows(progress: Progress, state: State) -> str:
     """Return the rows that are over, of all; and the time that they took at the end."""
-    done = f"{progress.done:,}"
-    if progress.rows is None:
-        rows = counted(progress.done, "row")
-    elif progress.done == progress.rows and state != "running":
-        rows = counted(progress.rows, "row")
-    else:
-        rows = f"{done} of {counted(progress.rows, 'row')}"
+    rows = counted(progress.rows, "row")
+    if progress.left or state == "running":
+        rows = f"{progress.done:,} of {rows}"
     words = {"paused": "paused after ", "stopped": "stopped after "}
     took = f" in {duration(progress.seconds)}" if state in ("done", "preview") else ""
     kept = ", which are kept" if state == "stopped" else ""

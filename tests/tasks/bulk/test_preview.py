@@ -174,6 +174,20 @@ def test_a_preview_is_a_job_in_the_journal_and_goes_on_as_the_whole(session, ans
     assert session.journal.previews() == []
 
 
+def test_a_job_that_has_run_stays_what_it_is_after_a_preview(session, answering):
+    job = session.map(TEXTS, "Say: {{ text }}", model="8x7b")
+    assert job.wait(60)
+    before = session.journal.jobs()[0]
+    preview(session, TEXTS)
+    after = session.journal.jobs()[0]
+    assert (after.id, after.state, after.rows) == (before.id, "done", 300)
+    budget = session.map(["new", *TEXTS], "Say: {{ text }}", model="8x7b", budget="0.0000001")
+    assert budget.wait(60)
+    assert session.journal.jobs()[0].state == "paused"
+    preview(session, TEXTS)
+    assert (session.journal.jobs()[0].state, session.journal.jobs()[0].rows) == ("paused", 301)
+
+
 def test_answers_of_another_kind_or_to_other_rows_are_no_last_preview(session, together):
     together.plan = [whole('{"label": "good"}')]
     schema = {"type": "object", "properties": {"label": {"type": "string"}}}

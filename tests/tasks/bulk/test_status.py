@@ -25,7 +25,6 @@ def test_a_job_that_runs_has_a_rate_a_projection_and_a_time():
     ("changes", "state", "line"),
     [
         ({"done": 5000, "failed": 0}, "done", "5,000 rows in 40 s · $0.012"),
-        ({"rows": None, "failed": 0}, "running", "1,240 rows · 31 rows/s · $0.012"),
         (
             {"done": 5000, "failed": 0, "reused": 4000, "missing": 7},
             "done",
