@@ -140,11 +140,11 @@ def test_a_job_in_the_background_that_is_stopped_says_so_in_its_output(together,
     assert progress(ran)[-1].startswith("Stopped after 1 of 100 rows, which are kept")
 
 
-def in_terminal(code: str, interrupt_at: str = "") -> tuple[str, str, int]:
+def in_terminal(code: str, interrupt_at: str = "", *of_python: str) -> tuple[str, str, int]:
     """Run code with standard error in a terminal; return stdout, the terminal's text, the code."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs,
+        [sys.executable, *of_python, "-c", code], stdout=subprocess.PIPE, stderr=theirs,
         text=True, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     )  # fmt: skip
     os.close(theirs)
@@ -186,3 +186,20 @@ def test_a_script_is_stopped_by_ctrl_c_and_writes_nothing_to_a_file(together):
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
+
+
+def test_an_interrupt_in_ipython_says_one_line_and_the_same_call_goes_on(together):
+    together.plan = [lambda request: Answer([0.3, *echo(request).steps], type="application/json")]
+    ipython = ("-m", "IPython", "--no-banner", "--colors=nocolor")
+    code = (
+        f"get_ipython().run_line_magic('load_ext', 'mixmagic')\n{CALL}, model='8x7b', in_flight=4)"
+    )
+    out, seen, _ = in_terminal(code, "of 100 rows", *ipython)
+    line = next(line for line in (out + seen).splitlines() if "Stopped after" in line)
+    assert line.endswith("The same call goes on.")
+    assert (out + seen).count("Stopped after") == 1
+    assert "Traceback" not in out + seen
+    before = len(together.received)
+    assert before < 100
+    together.plan = [echo]
+    assert " answered before" in in_terminal(code, "", *ipython)[1]
