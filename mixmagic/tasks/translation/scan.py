@@ -67,7 +67,7 @@ _RULES = {
     "citation": r"\[(?:[^\[\]\n@]*[\s-])?@[\w{][^\[\]\n]*\]",
     "contents": r"\[TOC\]|\[\[_?TOC_?\]\]",
     "url": r"(?<![A-Za-z0-9])(?:[A-Za-z][A-Za-z0-9+.-]*://|mailto:|doi:|arXiv:|data:\w+/|www\.)"
-    r"[^\s<>\"`|\\^]+",
+    r"[^\s<>\"`|\\^\0]+",
     "email": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "path": r"(?<![\w/\\:.~<>*@])(?:(?:~|\.{1,2}|[A-Za-z]:)(?:[/\\][\w.+@%~=-]*)+|/[\w.+@%~-]*\w"
     r"(?:/[\w.+@%~=-]*)*)(?<![.])"
@@ -91,6 +91,7 @@ _RULES = {
     "escape": r"\\[!-/:-@\[-`{-~]",
 }
 _MARKDOWN_ONLY = ("break", "reference", "contents", "escape")
+_FILLER = "\0"
 _AFTER_URL = ".,;:!?'*_~…。»”]}"
 _DESTINATION = re.compile(r"\s*(<[^<>\n]*>|[^\s<][^\s]*)")
 _TITLE = re.compile(r"""\s+("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\((?:[^()\\]|\\.)*\))""")
@@ -100,7 +101,12 @@ _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}\b")
 
 
 def find_spans(
-    text: str, *, markdown: bool, terms: Sequence[str] = (), labels: Collection[str] = ()
+    text: str,
+    *,
+    markdown: bool,
+    terms: Sequence[str] = (),
+    labels: Collection[str] = (),
+    fixed: Sequence[tuple[int, int]] = (),
 ) -> list[Span]:
     """Return the parts of a text that must not change, in their order, without overlaps.
 
@@ -109,12 +115,17 @@ def find_spans(
         markdown: True to read it as Markdown: references, escapes, line breaks.
         terms: Words that stay as they are, in this case of their letters.
         labels: The labels of the document's link definitions, as `normalized`.
+        fixed: The offsets of further parts, in their order.
 
     Example:
         >>> find_spans("Call `f(x)` twice", markdown=True)
         [Span(start=5, end=11, kind='code')]
     """
+    for start, end in fixed:  # no rule begins or ends inside such a part
+        text = f"{text[:start]}{_FILLER * (end - start)}{text[end:]}"
     spans = list(_found(text, _pattern(markdown, tuple(terms))))
+    if fixed:
+        spans = _united(spans, [Span(start, end, "fixed") for start, end in fixed])
     if labels and markdown:
         spans += _label_spans(text, spans, labels)
         spans.sort(key=lambda span: (span.start, span.end))
@@ -129,6 +140,16 @@ def normalized(label: str) -> str:
         'my link'
     """
     return " ".join(label.split()).casefold()
+
+
+def _united(spans: Sequence[Span], fixed: Sequence[Span]) -> list[Span]:
+    """Return all spans; one that contains a fixed part stays whole."""
+    inside = [
+        part
+        for part in fixed
+        if not any(span.start <= part.start and part.end <= span.end for span in spans)
+    ]
+    return sorted([*spans, *inside], key=lambda span: span.start)
 
 
 @functools.lru_cache(64)

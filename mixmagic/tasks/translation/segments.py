@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mixmagic.tasks.translation import literals
 from mixmagic.tasks.translation.blocks import Block, find_blocks
 from mixmagic.tasks.translation.front_matter import quoted, unquoted
 from mixmagic.tasks.translation.scan import Span, find_spans
@@ -40,10 +41,11 @@ class Segment:
         end: The offset after its last character.
         text: The text without line breaks, except in code, formulas and tags.
         markdown: True if it is Markdown.
-        kind: `paragraph`, `heading`, `cell`, `html`, `text`, or the form of a value in the front
-            matter.
+        kind: `paragraph`, `heading`, `cell`, `html`, `text`, the form of a value in the front
+            matter, or the prefix and the quote of a literal.
         breaks: The line breaks: the offset in `text`, and the bytes in the source.
         labels: The labels of the document's link definitions.
+        fixed: The offsets of further parts of `text` that must not change.
     """
 
     start: int
@@ -53,6 +55,7 @@ class Segment:
     kind: str = "text"
     breaks: tuple[tuple[int, str], ...] = ()
     labels: frozenset[str] = frozenset()
+    fixed: tuple[tuple[int, int], ...] = ()
 
     def mask(self, terms: Sequence[str] = ()) -> Masked:
         """Return the text with marks instead of what must not change.
@@ -64,7 +67,9 @@ class Segment:
             >>> markdown_segments("# The `x` axis")[0].mask().text
             'The [[1]] axis'
         """
-        return mask(self.text, markdown=self.markdown, terms=terms, labels=self.labels)
+        return mask(
+            self.text, markdown=self.markdown, terms=terms, labels=self.labels, fixed=self.fixed
+        )
 
 
 def markdown_segments(source: str) -> list[Segment]:
@@ -77,12 +82,12 @@ def markdown_segments(source: str) -> list[Segment]:
         >>> [segment.text for segment in markdown_segments("# Title\n\n> one\n> two\n\n    code\n")]
         ['Title', 'one two']
     """
-    text, offsets = _normalized(source)
+    text, removed = normalized_text(source)
     found = find_blocks(text)
     return [
         segment
         for block in found.blocks
-        for segment in _segments(source, text, offsets, block, found.labels)
+        for segment in block_segments(source, text, removed, block, labels=found.labels)
     ]
 
 
@@ -99,24 +104,43 @@ def text_segments(source: str) -> list[Segment]:
         >>> [segment.text for segment in text_segments("Shopping\n- two eggs\n- some milk\n")]
         ['Shopping', 'two eggs', 'some milk']
     """
-    text, offsets = _normalized(source)
-    segments: list[Segment] = []
-    lines: list[tuple[int, int]] = []
+    text, removed = normalized_text(source)
+    lines = [match.span() for match in re.finditer(r"^.*", text, re.MULTILINE)]
+    return [
+        segment
+        for paragraph in paragraphs(text, lines)
+        for segment in block_segments(source, text, removed, Block("text", paragraph))
+    ]
+
+
+def paragraphs(
+    text: str, lines: Sequence[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], ...]]:
+    r"""Yield the lines of each paragraph, without markers and spaces before them.
+
+    Args:
+        text: A text with `\n` as its line ends.
+        lines: The offsets of its lines.
+
+    Example:
+        >>> list(paragraphs("- one\n- two", [(0, 5), (6, 11)]))
+        [((2, 5),), ((8, 11),)]
+    """
+    paragraph: list[tuple[int, int]] = []
     indent = 0
-    for line in re.finditer(r"^.*", text, re.MULTILINE):
-        marker = _LIST_LINE.match(line[0])
-        before = marker.end() if marker else len(line[0]) - len(line[0].lstrip())
-        first, blank = line.start() + before, not line[0].strip()
-        goes_on = lines and not marker and before == indent
-        if lines and (blank or not goes_on or lines[-1][1] - lines[-1][0] < _FULL_LINE):
-            segments += _segments(source, text, offsets, Block("text", tuple(lines)), frozenset())
-            lines = []
-        if not blank:
-            lines.append((first, line.end()))
+    for start, end in lines:
+        line = text[start:end]
+        marker = _LIST_LINE.match(line)
+        before = marker.end() if marker else len(line) - len(line.lstrip())
+        goes_on = line.strip() and not marker and before == indent
+        if paragraph and not (goes_on and paragraph[-1][1] - paragraph[-1][0] >= _FULL_LINE):
+            yield tuple(paragraph)
+            paragraph = []
+        if line.strip():
+            paragraph.append((start + before, end))
             indent = before
-    if lines:
-        segments += _segments(source, text, offsets, Block("text", tuple(lines)), frozenset())
-    return segments
+    if paragraph:
+        yield tuple(paragraph)
 
 
 def assemble(source: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
@@ -143,10 +167,14 @@ def assemble(source: str, segments: Sequence[Segment], translations: Sequence[st
     return "".join(parts)
 
 
-def _normalized(source: str) -> tuple[str, list[int]]:
+def normalized_text(source: str) -> tuple[str, list[int]]:
     r"""Return a text with `\n` as its line ends, and the offsets at which a character was removed.
 
     These are offsets in the new text: of a byte order mark, and of `\r` before `\n`.
+
+    Example:
+        >>> normalized_text("a\r\nb")
+        ('a\nb', [1])
     """
     removed = [0] if source.startswith("\ufeff") else []
     text = source[len(removed) :]
@@ -154,11 +182,24 @@ def _normalized(source: str) -> tuple[str, list[int]]:
     return text.replace("\r\n", "\n").replace("\r", "\n"), removed
 
 
-def _segments(
-    source: str, text: str, removed: list[int], block: Block, labels: frozenset[str]
+def block_segments(
+    source: str,
+    text: str,
+    removed: Sequence[int],
+    block: Block,
+    *,
+    labels: frozenset[str] = frozenset(),
 ) -> Iterator[Segment]:
-    """Yield the segments of a block: it is split at hard line breaks, and if it is too long."""
-    markdown = block.kind not in ("html", "text")
+    """Yield the segments of a block: it is split at hard line breaks, and if it is too long.
+
+    Args:
+        source: The document.
+        text: The document as returned by `normalized_text`.
+        removed: As returned by `normalized_text`.
+        block: Its lines are offsets in `text`.
+        labels: The labels of the document's link definitions.
+    """
+    markdown = block.kind not in ("html", "text") and not literals.is_literal(block.kind)
     lines = "\n".join(text[start:end] for start, end in block.lines)
     spans = find_spans(lines, markdown=markdown, labels=labels)
     starts = [0]
@@ -184,17 +225,26 @@ def _segments(
             parts.append("\n" if hidden else " ")
             length, position = length + 1, match.end()
         parts.append(lines[position:end])
+        readable, fixed = _readable("".join(parts), block.kind, quotes=not breaks)
         segment = Segment(
             original(start),
             original(end - 1) + 1,
-            unquoted("".join(parts), block.kind),
+            readable,
             markdown,
             block.kind,
             tuple(breaks),
             labels,
+            fixed,
         )
         if segment.mask().has_words:
             yield segment
+
+
+def _readable(raw: str, kind: str, *, quotes: bool) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return the text of a slice of the source, and its parts that must not change."""
+    if literals.is_literal(kind):
+        return literals.readable(raw, kind, quotes=quotes)
+    return unquoted(raw, kind), ()
 
 
 def _before(source: str, offset: int) -> int:
@@ -233,6 +283,8 @@ def _balanced(text: str) -> bool:
 def _written(segment: Segment, translation: str) -> str:
     """Return a translation in the form of the source that it replaces."""
     text = _laid_out(segment, translation)
+    if literals.is_literal(segment.kind):
+        return literals.written(text, segment.kind)
     if segment.kind == "cell":
         return re.sub(r"(?<!\\)\|", r"\\|", text)
     if segment.kind == "heading":

@@ -154,7 +154,12 @@ class Masked:
 
 
 def mask(
-    text: str, *, markdown: bool, terms: Sequence[str] = (), labels: Collection[str] = ()
+    text: str,
+    *,
+    markdown: bool,
+    terms: Sequence[str] = (),
+    labels: Collection[str] = (),
+    fixed: Sequence[tuple[int, int]] = (),
 ) -> Masked:
     """Return a text with marks instead of what must not change.
 
@@ -165,12 +170,14 @@ def mask(
         markdown: True to read it as Markdown.
         terms: Words that stay as they are, in this case of their letters.
         labels: The labels of the document's link definitions, as `scan.normalized`.
+        fixed: The offsets of further parts to hide.
 
     Example:
         >>> mask("Call `f(x)` and see [the guide](a.md).", markdown=True).text
         'Call [[1]] and see [the guide]([[2]]).'
     """
-    spans = _joined(find_spans(text, markdown=markdown, terms=terms, labels=labels))
+    found = find_spans(text, markdown=markdown, terms=terms, labels=labels, fixed=fixed)
+    spans = _joined(found)
     parts, position = [], 0
     for index, span in enumerate(spans):
         parts += [text[position : span.start], mark_of(index)]
