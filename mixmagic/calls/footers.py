@@ -1,4 +1,4 @@
-"""Parts of the lines below answers that differ between two runs of a notebook.
+"""Parts of the lines below answers, and of progress, that differ between two runs of a notebook.
 
 Times, prices and the origin of an answer go, so that a notebook that was saved with its first, paid
 answers equals its replay. The tokens, the reason why an answer ended and the notes stay.
@@ -20,6 +20,10 @@ VARYING = {
     rf" · session (?:unknown|(?:at least )?{_DOLLARS}(?: of {_DOLLARS})?)": "",
     rf"( tokens| thinking) · (?:free|price unknown|(?:[≈≤] )?{_DOLLARS})(?= · |<|\s|$)": r"\1",
     r"\bThought for [\d,]+ s\b": "Thought",
+    # The progress of a job over many rows.
+    r"( rows?) in (?:[\d.]+ s|\d+(?::\d\d)+)(?= · |\.|<|\s|$)": r"\1",
+    rf"( rows?) · (?:price unknown|(?:at least )?{_DOLLARS})(?= · |\.|<|\s|$)": r"\1",
+    r" · [\d,]+ answered before": "",
 }
 
 

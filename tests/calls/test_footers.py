@@ -15,6 +15,9 @@ from mixmagic.catalog import FREE
 from mixmagic.core.money import Usage
 from mixmagic.core.values import Model
 from mixmagic.display.formats import FORMATS
+from mixmagic.tasks.bulk.progress import Progress
+from mixmagic.tasks.bulk.status import status_line
+from mixmagic.text.escape import as_text
 
 BEFORE = datetime.now(UTC) - timedelta(days=12)
 FREE_REQUEST = replace(REQUEST, model=Model("m", replace(ACME, free=True), price=FREE))
@@ -33,6 +36,10 @@ LIVE = {
     "at once": replace(ANSWER, ttft=None),
     "several": replace(ANSWER, others=("Hello.",)),
 }  # fmt: skip
+ROWS = Progress(
+    rows=500, done=500, reused=0, missing=3, failed=1, asked=400, cost=Decimal("0.0123"),
+    rate=31.0, seconds=40.0, limit=None,
+)  # fmt: skip
 SESSIONS = ["$0", "$0.00081", "at least $12.30", "$0.10 of $0.50", "unknown", ""]
 
 
@@ -95,3 +102,22 @@ def test_an_answer_that_speaks_of_money_and_time_is_compared():
     first = replace(ANSWER, text="It costs $5.00 and takes 3 s, session $1.")
     assert sanitized(first) != sanitized(replace(first, text="It costs $6.00 and takes 3 s."))
     assert "$5.00 and takes 3 s, session $1" in sanitized(first)["text text/plain"]
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"cost": Decimal("0.0123")}, {"cost": Decimal("1.2")}, {"unpriced": 9, "seconds": 3725.0},
+        {"reused": 1400}, {"cost": Decimal("0.01"), "unpriced": 9, "reused": 3, "seconds": 0.04},
+    ],
+    ids=", ".join,
+)  # fmt: skip
+@pytest.mark.parametrize("state", ["done", "paused", "preview"])
+def test_the_progress_of_a_job_is_that_of_its_replay(saved, state):
+    now = replace(ROWS, cost=Decimal(0), seconds=1.0)
+    lines = [status_line(progress, state, "No more") for progress in (replace(ROWS, **saved), now)]
+    for shown in (lines, [as_text(line) for line in lines]):
+        assert shown[0] != shown[1]
+        assert without_varying(shown[0]) == without_varying(shown[1])
+    other = status_line(replace(now, failed=2), state, "No more")
+    assert without_varying(other) != without_varying(lines[1])
