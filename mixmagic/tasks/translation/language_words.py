@@ -18,7 +18,7 @@ WORDS: dict[str, str] = {
         " ve ll isn doesn aren cannot want need make made get set let see show shows new first two"
         " next last file files cell cells open close save add remove delete run running click"
         " select selected change changed name value values list text user users page line lines"
-        " please enter required allowed default whether false true please available number key"
+        " please enter required allowed default whether please available number key"
         " call calls return returns given take takes keep keeps left right read write loaded load"
         " loading getting started started start begin end work works working example examples"
         " data set settings enabled disabled enable disable following below above current already"
@@ -84,6 +84,7 @@ WORDS: dict[str, str] = {
         " eseguire seleziona selezionare cambia cambiare modifica nome valore valori lista testo"
         " utente utenti riga righe dati mostra mostrare usa usare utilizzare inserire inserisci"
         " d dell all nell sull dall quest c errore numero verrà viene vengono sia siano fare"
+        " contiene dovrebbe almeno massimo elementi solo"
         " fatto essere senza durante sopra sotto attraverso oppure quindi"
     ),
 }

@@ -157,6 +157,16 @@ def words_of(text: str) -> list[str]:
     return _WORDS.findall(_NO_LANGUAGE.sub(" ", text).lower())
 
 
+def common_words(code: str) -> frozenset[str]:
+    """Return the commonest words of a first-class language; nothing for another one.
+
+    Example:
+        >>> "the" in common_words("en")
+        True
+    """
+    return _common().get(code, frozenset())
+
+
 @functools.cache
 def _by_name() -> dict[str, str]:
     """Return the codes of languages by their names and codes, in plain letters."""
