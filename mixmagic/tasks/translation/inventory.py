@@ -59,7 +59,7 @@ _WORDS = {"entity": " ", "tag": " ", "break": " ", "escape": ""}
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a text has besides words.
+    """The parts of a text that are not words.
 
     Attributes:
         text: The text.
@@ -75,7 +75,7 @@ class Parts:
 
 
 def parts_of(text: str, *, markdown: bool) -> Parts:
-    """Return what a text has besides words.
+    """Return the parts of a text that are not words.
 
     Args:
         text: The text.
