@@ -189,6 +189,36 @@ def test_the_ledger_is_the_bill_if_nothing_is_killed(together, home):
     assert spent(home) == (provider.bill, 0)
 
 
+def test_two_processes_that_map_the_same_rows_ask_each_once(together, home):
+    together.plan = [provider := Provider()]
+    processes = [start(400, 300, in_flight=16) for _ in range(2)]
+    for process in processes:
+        go(process)
+    found = [finish(process) for process in processes]
+    assert [each["state"] for each in found] == ["done", "done"]
+    assert found[0]["values"] == found[1]["values"]
+    assert (len(provider.asked), provider.calls) == (300, 300)
+    assert spent(home) == (provider.bill, 0)
+
+
+def test_a_process_that_waits_for_the_answer_of_another_is_stopped_at_once(together, home):
+    def begun() -> set[str]:
+        with closing(sqlite3.connect(home / "data" / "jobs.db")) as connection:
+            return {process for (process,) in connection.execute("SELECT process FROM jobs")}
+
+    together.plan = [Answer([60.0, b""])]
+    with start(1, 1) as asking, start(1, 1) as waiting:
+        go(asking)
+        together.wait(lambda: together.received)
+        first = begun()
+        go(waiting)
+        together.wait(lambda: begun() != first)
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(timeout=10) != 0
+        assert len(together.received) == 1
+        asking.kill()
+
+
 def test_two_processes_share_a_days_budget_to_the_last_row(together, home):
     together.plan = [provider := Provider()]
     each = (PROMPT + COMPLETION) * PRICE

@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +21,10 @@ from typing import Any, Literal, NamedTuple, Self
 
 from mixmagic.calls import codec
 from mixmagic.calls.completion import Completion
+from mixmagic.core.cancel import Stop
 from mixmagic.core.money import from_nano, to_nano
-from mixmagic.errors import BadArguments, StoreBusy
+from mixmagic.errors import BadArguments, Stopped, StoreBusy
+from mixmagic.store.key_locks import KeyLocks
 from mixmagic.store.ledger.processes import has_exited, own_process_id
 from mixmagic.store.sqlite.database import Database
 
@@ -72,6 +74,8 @@ _PREVIEWS = 100
 _AT_ONCE = 500
 # Seconds that an answer waits at first for a file that another process keeps locked.
 _BRIEFLY = 0.0
+# Seconds between two looks if another process still asks a question, and of the longest wait.
+_PAUSE, _LONGEST_WAIT = 0.02, 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Journal:
             loss="the answers of earlier jobs are asked for again",
             private=True,
         )
+        self._locks = KeyLocks(folder / "jobs.locks")
         # Answers that are not in the file yet, by key: the next transaction writes all of them.
         self._pending: dict[bytes, tuple[int, int | None, str]] = {}
 
@@ -317,9 +322,35 @@ class Journal:
             connection.execute("DELETE FROM previews WHERE job = ?", (job,))
         return deleted
 
+    @contextlib.contextmanager
+    def asking(self, key: bytes, stop: Stop) -> Iterator[None]:
+        """Keep other processes from asking a question; wait for one that asks it already.
+
+        Args:
+            key: The question's key.
+            stop: Ends the wait.
+
+        Raises:
+            Stopped: It was stopped.
+
+        Example:
+            >>> with journal.asking(key, request.control.stop):
+            ...     known = journal.find([key])
+        """
+        ends = time.monotonic() + _LONGEST_WAIT
+        while not (is_locked := self._locks.acquire(key)) and time.monotonic() < ends:
+            if stop.wait(_PAUSE):
+                raise Stopped(sent=False)
+        try:
+            yield
+        finally:
+            if is_locked:
+                self._locks.release(key)
+
     def close(self) -> None:
-        """Close the file. It is opened again if need be."""
+        """Close the files. They are opened again if need be."""
         self.database.close()
+        self._locks.close()
 
     def _write(self, timeout: float | None) -> None:
         """Write all pending answers in one transaction."""

@@ -133,16 +133,20 @@ class JournaledCalls:
         return Answer(completion, value, reused=not was_asked)
 
     def _ask(self, key: bytes, request: Request, *, again: bool) -> Completion:
-        """Ask a question and journal its answer.
+        """Ask a question and journal its answer; take the answer of a process that is asking it.
 
         An answer that the inferred limit has cut is asked for without it.
         """
-        if again and request.control.cache != "off":
-            request.control.cache = "refresh"
-        completion = self._call(key, request, limited=self._setting.infers)
-        if completion.finish == "length" and self._setting.infers:
-            completion = self._call(key, request, limited=False)
-        return completion
+        with self._journal.asking(key, self._setting.stop):
+            if again:
+                if request.control.cache != "off":
+                    request.control.cache = "refresh"
+            elif completion := _completion(self._journal.find([key]).get(key), request):
+                return completion
+            completion = self._call(key, request, limited=self._setting.infers)
+            if completion.finish == "length" and self._setting.infers:
+                completion = self._call(key, request, limited=False)
+            return completion
 
     def _call(self, key: bytes, request: Request, *, limited: bool) -> Completion:
         """Ask a question and journal its answer."""
