@@ -46,7 +46,7 @@ def run(session: Session, options: Namespace, out: Out) -> int | None:
     match options.command:
         case "show":
             record = session.journal.job(options.job)
-            out.write("\n".join(_lines(session, record)))
+            out.write("\n".join(_lines(record)))
         case "resume":
             from mixmagic.core.money import parse_dollars
 
@@ -115,8 +115,8 @@ def _table(records: list[JobRecord], count: int) -> Table:
     return Table(columns, rows, "\n".join(lines))
 
 
-def _lines(session: Session, record: JobRecord) -> Iterator[str]:
-    """Yield the description of a job, and the errors of its rows if it was begun here."""
+def _lines(record: JobRecord) -> Iterator[str]:
+    """Yield the description of a job, and the kinds of errors of its rows."""
     from mixmagic.core.money import format_dollars
 
     state = f"{record.state}, {record.reason}" if record.reason else record.state
@@ -136,9 +136,8 @@ def _lines(session: Session, record: JobRecord) -> Iterator[str]:
     }
     yield f"Job {record.id}: {record.name}"
     yield from (f"  {name:8} {fact}" for name, fact in facts.items() if fact)
-    job = session.jobs.get(record.id)
-    if job is not None and job.errors:
-        yield from ["", repr(job.errors)]
+    if record.errors:
+        yield from ["", record.errors]
 
 
 def _when(at: float) -> str:

@@ -65,6 +65,9 @@ _MIGRATIONS = (
         used REAL NOT NULL -- seconds since 1970
     );
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN errors TEXT NOT NULL DEFAULT ''; -- of the last run, in lines
+    """,
 )
 # Columns of a job that its next run changes.
 _OF_A_RUN = ("name", "options", "source", "state", "reason", "rows", "process", "used")
@@ -93,6 +96,7 @@ class JobRecord:
         reason: Why it paused or stopped; empty if the user stopped it.
         rows: Rows in all.
         failed: Rows without an answer because of an error, in the last run.
+        errors: The kinds of errors of the last run, a line each.
         answers: Answers in the journal.
         cost: US dollars that these have cost, as far as that is known.
         created: Seconds since 1970.
@@ -109,6 +113,7 @@ class JobRecord:
     reason: str
     rows: int
     failed: int
+    errors: str
     answers: int
     cost: Decimal
     created: float
@@ -201,7 +206,9 @@ class Journal:
             (number,) = connection.execute(query, (fingerprint,)).fetchone()
         return int(number)
 
-    def end(self, job: int, state: State, *, reason: str, rows: int, failed: int) -> None:
+    def end(
+        self, job: int, state: State, reason: str, *, rows: int, failed: int, errors: str = ""
+    ) -> None:
         """Note how a job ended: a preview, if it has not run.
 
         Raises:
@@ -209,9 +216,9 @@ class Journal:
         """
         with self.database.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?1, reason = ?2, rows = ?3, failed = ?4, used = ?5"
-                " WHERE id = ?6 AND (?1 != 'preview' OR state = 'preview')",
-                (state, reason, rows, failed, time.time(), job),
+                "UPDATE jobs SET state = ?1, reason = ?2, rows = ?3, failed = ?4, errors = ?5,"
+                " used = ?6 WHERE id = ?7 AND (?1 != 'preview' OR state = 'preview')",
+                (state, reason, rows, failed, errors, time.time(), job),
             )
 
     def put(self, job: int, key: bytes, completion: Completion) -> None:
@@ -256,7 +263,7 @@ class Journal:
         """
         rows = self.database.rows(
             "SELECT id, name, model, prompt, options, source, state, reason, rows, failed,"
-            " process, (SELECT COUNT(*) FROM answers WHERE job = id) AS answers,"
+            " errors, process, (SELECT COUNT(*) FROM answers WHERE job = id) AS answers,"
             " (SELECT COALESCE(SUM(cost_nanodollars), 0) FROM answers WHERE job = id) AS cost,"
             " created, used FROM jobs ORDER BY used DESC"
         )

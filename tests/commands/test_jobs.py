@@ -49,8 +49,8 @@ def test_jobs_are_listed_with_their_rows_failures_and_cost(session, together):
     assert first[7] == "done"
     assert last[:6] == ["2", "Shout {{ text }}", "8x7b", "2", "1", "1"]
     (text,) = shown(session, "jobs", "show", "2")
-    assert "1 row:" in text
-    assert "no such thing" in text
+    assert "1 row (1): Together AI answered 400: no such thing" in text
+    assert shown(Session(), "jobs", "show", "2") == [text], "also after a restart"
     (text,) = shown(session, "jobs", "show", "letters")
     assert "Say {{ text }}" in text
 

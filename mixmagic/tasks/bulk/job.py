@@ -41,7 +41,7 @@ from mixmagic.tasks.bulk.journaled import JournaledCalls, Setting, is_answered, 
 from mixmagic.tasks.bulk.options import Asker, Options, Previewing
 from mixmagic.tasks.bulk.progress import Errors, Progress, Rate, RowError
 from mixmagic.tasks.bulk.questions import Question, Task, filled
-from mixmagic.tasks.bulk.shown import job_table
+from mixmagic.tasks.bulk.shown import error_lines, job_table
 from mixmagic.tasks.bulk.status import sentence
 from mixmagic.tasks.tables import Table
 from mixmagic.tasks.tables.output import Output
@@ -492,8 +492,9 @@ class Job:
         state, reason = (self.state, self.reason) if last == "done" else (last, "")
         with self._lock:
             self._ended, failed = time.monotonic(), self._states.count(_FAILED)
+            kinds, rows = "\n".join(error_lines(self.errors)), self.length
         try:
-            self.journal.end(self.number, state, reason=reason, rows=self.length, failed=failed)
+            self.journal.end(self.number, state, reason, rows=rows, failed=failed, errors=kinds)
         except StoreError as error:
             self._raised = self._raised or error
         self._over.set()
