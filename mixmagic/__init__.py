@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from mixmagic.core.keywords import Parameters, listed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Sequence
     from decimal import Decimal
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mixmagic.tasks.bulk.job import Job
     from mixmagic.tasks.bulk.options import OnError, Repeats
     from mixmagic.tasks.bulk.preview import Preview
+    from mixmagic.tasks.translation.documents import Outputs
 
 __version__ = "0.1.0"
 # Without `map`: `from mixmagic import *` must not replace Python's own.
@@ -48,6 +49,7 @@ __all__ = [
     "spend",
     "stopped",
     "stream",
+    "translate",
 ]
 
 _HOMES = {
@@ -272,6 +274,83 @@ def map(  # noqa: A001  # the name that every library has for it
         params=params,
     )
     return lazy.load("mixmagic.display.jobs").run(job, preview=preview, wait=wait)
+
+
+@listed
+def translate(
+    source: Any,
+    *,
+    to: str,
+    source_language: str = "",
+    tone: str = "",
+    glossary: str | os.PathLike[str] = "",
+    out: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] = (),
+    comments: bool = False,
+    strings: bool = False,
+    outputs: Outputs = "keep",
+    in_flight: int = 64,
+    **params: Unpack[Parameters],
+) -> Any:
+    r"""Translate a text, a file, a notebook or columns; check that only the language changed.
+
+    Code, mathematics, links, placeholders, numbers and structure must stay as they are. A
+    translation in which one of them has changed, or that is not in the language or not whole, is
+    asked for once more; if that does not help, it is returned with its faults.
+
+    A file is written beside its source, `lesson.fr.ipynb`, with a memory, `lesson.fr.po`: only
+    what has changed is translated again, and what a person corrects there is kept.
+
+    Args:
+        source: A text; the path of a file (`.md`, `.txt`, `.ipynb`, `.po`, `.csv`); a Series or
+            DataFrame of pandas or polars; or a list of texts.
+        to: The language, such as `fr` or `French`.
+        source_language: The language of the source; detected if empty.
+        tone: `formal` or `informal`.
+        glossary: The name or the file of a glossary, whose terms must be used.
+        out: The file to write for a file.
+        columns: The columns of a table to translate.
+        comments: True to translate the comments and docstrings of a notebook's code.
+        strings: True to translate the strings of its code that people read.
+        outputs: `keep` or `drop` the outputs of its code.
+        in_flight: Calls at the same time.
+        **params: As for `ask`; `budget` is what the whole translation may cost.
+
+    Returns:
+        For a text, a `str` with `faults`; for a file, its `path` and `faults`; for a list, a Series
+        or a DataFrame, the same kind, with a missing value for a text that was not translated.
+
+    Raises:
+        errors.BadArguments: There is no such language or file, or it is in that language already.
+        errors.Unfinished: A budget, or the server, paused it; the same call goes on.
+        errors.Stopped: Ctrl-C; what was received is kept, and the same call goes on.
+        errors.MixmagicError: Nothing can be asked, or an error ended it.
+
+    Example:
+        >>> mixmagic.translate("The mean of `x` is $\bar{x}$.", to="fr")
+        >>> mixmagic.translate("lesson.ipynb", to="de", glossary="terms.csv").faults
+        >>> df["text_en"] = mixmagic.translate(df["text"], to="en")
+    """
+    from mixmagic.core import lazy
+    from mixmagic.sessions import session
+
+    translation = session().translation(
+        source,
+        to=to,
+        source_language=source_language,
+        tone=tone,
+        glossary=glossary,
+        out=out,
+        columns=columns,
+        comments=comments,
+        strings=strings,
+        outputs=outputs,
+        in_flight=in_flight,
+        **params,
+    )
+    if translation.job is not None:
+        lazy.load("mixmagic.display.jobs").follow(translation.job)
+    return translation.result()
 
 
 @overload

@@ -164,6 +164,10 @@ class BudgetExceeded(MixmagicError):
         self.remaining = remaining
 
 
+class Unfinished(MixmagicError):
+    """A job paused before all of a document was done; the same call goes on."""
+
+
 class AnswerUnusable(MixmagicError):
     """The answer is complete, but not in the requested format; `partial` has its text."""
 

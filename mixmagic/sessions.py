@@ -18,7 +18,7 @@ from mixmagic.errors import counted
 from mixmagic.tasks.defaults import Defaults, chosen_by
 
 if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from mixmagic.calls.completion import Completion
     from mixmagic.calls.events import Event
@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # imported at the first call: `%load_ext` stays light
     from mixmagic.tasks.doctor import Check
     from mixmagic.tasks.history import History
     from mixmagic.tasks.plan import Plan
+    from mixmagic.tasks.translation.documents import Outputs
+    from mixmagic.tasks.translation.translate import Translation
 
 # Settings for which neither connections nor keys are looked at again: budgets, and cassettes.
 _LIGHT_SETTINGS = ("budget_session", "budget_day", "budget_month", "budget_floor",
@@ -233,6 +235,37 @@ class Session(Defaults):
         )
         job.start()
         return job
+
+    @listed
+    def translation(
+        self,
+        source: Any,
+        *,
+        to: str,
+        source_language: str = "",
+        tone: str = "",
+        glossary: str | os.PathLike[str] = "",
+        out: str | os.PathLike[str] | None = None,
+        columns: Sequence[str] = (),
+        comments: bool = False,
+        strings: bool = False,
+        outputs: Outputs = "keep",
+        in_flight: int = 64,
+        **params: Unpack[Parameters],
+    ) -> Translation:
+        """Return a translation that has not begun: see `mixmagic.translate`.
+
+        Example:
+            >>> translation = session.translation("Good morning", to="fr", model="8x7b")
+            >>> translation.job.start()
+            >>> translation.result()
+        """
+        from mixmagic.tasks.translation.documents import Reading
+        from mixmagic.tasks.translation.translate import Translation, Wishes
+
+        reading = Reading(tuple(columns), comments=comments, strings=strings, outputs=outputs)
+        wishes = Wishes(to, source_language, tone, glossary, out, reading, in_flight)
+        return Translation(self, source, wishes, params)
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None

@@ -40,6 +40,7 @@ def test_public_names():
         "spend",
         "stopped",
         "stream",
+        "translate",
     ]
     assert dir(mixmagic) == sorted([*mixmagic.__all__, "__version__", "map"])
 

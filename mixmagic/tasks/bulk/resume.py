@@ -35,6 +35,9 @@ class Jobs:
         is_recorded: Returns True while a cassette is in use: it alone has the answers then.
         redact: Removes the keys from a prompt.
 
+    Attributes:
+        redact: Likewise.
+
     Example:
         >>> session.jobs[3].result()
     """
@@ -45,7 +48,7 @@ class Jobs:
         is_recorded: Callable[[], bool],
         redact: Callable[[Any], Any],
     ) -> None:
-        self._session, self._is_recorded, self._redact = session, is_recorded, redact
+        self._session, self._is_recorded, self.redact = session, is_recorded, redact
         self._live: dict[int, Job] = {}
 
     def __getitem__(self, number: int) -> Job:
@@ -74,7 +77,7 @@ class Jobs:
         journal = self._session.journal
         if recorded:
             journal = type(journal).temporary()
-        return prepare(self._session, journal, rows, prompt, redact=self._redact, **options)
+        return prepare(self._session, journal, rows, prompt, redact=self.redact, **options)
 
     def add(self, job: Job, journal: Journal) -> None:
         """Keep a job that has begun; the one that was begun first is dropped if there are many."""

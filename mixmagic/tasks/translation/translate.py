@@ -1,0 +1,332 @@
+"""Translate documents: what is not in the memory is asked, checked, and asked once more at most.
+
+The calls are those of a job over many rows: a stop, a kill or a budget loses nothing, and the same
+call goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from mixmagic.core import files
+from mixmagic.errors import BadArguments, Unfinished
+from mixmagic.tasks.bulk.status import sentence
+from mixmagic.tasks.translation.documents import Document, Origin, Piece, Reading, Translated
+from mixmagic.tasks.translation.documents import document as read_document
+from mixmagic.tasks.translation.fault import Fault
+from mixmagic.tasks.translation.form import Question, Style, Tone, TranslationForm
+from mixmagic.tasks.translation.languages import Language, detect, parse_language
+
+if TYPE_CHECKING:
+    from mixmagic.tasks.bulk.job import Job
+    from mixmagic.tasks.bulk.options import Asker
+
+# Characters of a document by which its language is detected.
+_SAMPLE = 20_000
+_UNASKED = Translated("", (), "unasked")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The options of a translation.
+
+    Attributes:
+        to: The language, by name or code.
+        source: The source's language; detected if empty.
+        tone: `formal` or `informal`; as the model likes if empty.
+        glossary: The name or the file of a glossary; none if empty.
+        out: The file that a translated file is written to; beside the source if `None`.
+        reading: The parts of the document that are translated.
+        in_flight: Calls at the same time.
+    """
+
+    to: str
+    source: str = ""
+    tone: str = ""
+    glossary: str | os.PathLike[str] = ""
+    out: str | os.PathLike[str] | None = None
+    reading: Reading = field(default_factory=Reading)
+    in_flight: int = 64
+
+
+class Translation:
+    """A translation that is under way, or over.
+
+    Args:
+        session: Makes the calls.
+        source: What is translated: see `documents.document`.
+        wishes: The options.
+        params: Parameters of the calls; `budget` is that of all of them.
+
+    Attributes:
+        document: The document.
+        style: Its languages, and the tone.
+        job: The job that asks; `None` if there is nothing to ask.
+        out: The file that the result is written to; `None` for a value.
+
+    Raises:
+        BadArguments: The document cannot be read, or an option is not valid.
+
+    Example:
+        >>> translation = Translation(session, Path("lesson.ipynb"), Wishes("fr"), {})
+        >>> translation.job.start()
+        >>> translation.result().path
+        PosixPath('lesson.fr.ipynb')
+    """
+
+    def __init__(
+        self, session: Asker, source: Any, wishes: Wishes, params: Mapping[str, Any]
+    ) -> None:
+        to = parse_language(wishes.to)
+        self.document = read_document(source, wishes.reading)
+        self.style = Style(to, _source_language(self.document, wishes, to), _tone(wishes.tone))
+        self.out = _out(self.document, wishes, to)
+        self._redact = session.jobs.redact
+        self._form = TranslationForm(self.style, _scope(self.document))
+        # For each segment of each piece, its translation, or the question that asks for it.
+        self._found: list[list[Translated | Question]] = []
+        rows: list[str] = []
+        for piece in self.document.pieces:
+            found = list(self._prepared(piece))
+            self._found.append(found)
+            rows += [
+                each.masked.text
+                for each in found
+                if isinstance(each, Question) and self._form.add(each)
+            ]
+        self._rows, self.job = rows, None
+        if rows:
+            self.job = session.jobs.prepare(
+                rows,
+                "{{ text }}",
+                form=self._form,
+                name=f"{self.document.name} to {to.name}",
+                in_flight=wishes.in_flight,
+                params=dict(params),
+            )
+
+    def result(self) -> Any:
+        """Return the translation, once the job is over; write that of a file.
+
+        Returns:
+            For a text, a `TranslatedText`; for a file, a `TranslatedFile`; for a list, a Series or
+            a DataFrame, the same kind, with a missing value for a text that was not translated.
+
+        Raises:
+            Unfinished: The job paused before all of a text or a file was translated.
+            MixmagicError: The error that ended the job.
+        """
+        found = [list(map(self._answered(), each)) for each in self._found]
+        job = self.job
+        if job is not None and job.state != "done" and not self.document.mixed:
+            raise Unfinished(
+                sentence(job.progress, job.state, job.reason),
+                "No file was written; the answers are kept, and nothing is paid for twice.",
+            )
+        report = self._report(found)
+        content = self.document.result(found, self.style.to)
+        if self.out is not None:
+            _write(self.out, content)
+            return TranslatedFile(self.out, report)
+        return TranslatedText(content, report) if isinstance(content, str) else content
+
+    def report(self) -> Report:
+        """Return the counts, the faults and the cost so far."""
+        return self._report([list(map(self._answered(), each)) for each in self._found])
+
+    def _prepared(self, piece: Piece) -> Iterator[Translated | Question]:
+        """Yield the translation of each segment that needs none or is known, or its question."""
+        if self.document.mixed and detect(piece.source) == self.style.to:
+            yield from (Translated(each.text, (), "source") for each in piece.segments)
+            return
+        for segment in piece.segments:
+            text = segment.text
+            masked = replace(segment, text=self._redact(text)).mask()
+            question = Question(text, masked, segment.markdown)
+            if not masked.has_words:
+                yield Translated(text, (), "source")
+            else:
+                yield question
+
+    def _answered(self) -> _Answers:
+        return _Answers(self.job, self._rows, self.style)
+
+    def _report(self, found: Sequence[Sequence[Translated]]) -> Report:
+        faults = [
+            (piece.place, fault)
+            for piece, translations in zip(self.document.pieces, found, strict=True)
+            for each in translations
+            for fault in each.faults
+        ]
+        progress = None if self.job is None else self.job.progress
+        return Report(
+            self.style,
+            Counter(each.origin for translations in found for each in translations),
+            faults,
+            0 if progress is None else progress.asked,
+            Decimal(0) if progress is None else progress.cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The counts of a translation.
+
+    Attributes:
+        style: The languages, and the tone.
+        origins: The number of segments by where their translation comes from.
+        faults: Each fault that is left, with its place: empty for a text.
+        calls: Calls that were made.
+        cost: US dollars that they have cost, as far as that is known.
+    """
+
+    style: Style
+    origins: Mapping[Origin, int]
+    faults: Sequence[tuple[str, Fault]]
+    calls: int
+    cost: Decimal
+
+
+class TranslatedText(str):
+    """A translated text: a `str` that knows its faults.
+
+    Attributes:
+        report: The counts, the faults and the cost.
+
+    Example:
+        >>> mixmagic.translate("Good morning", to="fr").faults
+        []
+    """
+
+    report: Report
+
+    def __new__(cls, text: str, report: Report) -> TranslatedText:
+        self = super().__new__(cls, text)
+        self.report = report
+        return self
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The faults that the translation has, as far as they were found."""
+        return [fault for _, fault in self.report.faults]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedFile:
+    """A translated file.
+
+    Attributes:
+        path: The file that was written.
+        report: The counts, the faults and the cost.
+    """
+
+    path: Path
+    report: Report
+
+    @property
+    def faults(self) -> list[tuple[str, Fault]]:
+        """The faults that the translation has, each with its place."""
+        return list(self.report.faults)
+
+
+class _Answers:
+    """The translations of segments, by the answers of the job so far."""
+
+    def __init__(self, job: Job | None, rows: Sequence[str], style: Style) -> None:
+        self._style = style
+        self._values: dict[str, str | None] = {}
+        self._errors: dict[str, str] = {}
+        if job is not None and job.number:
+            self._values = dict(zip(rows, job.values(), strict=False))
+            self._errors = {rows[error.row]: error.message for error in job.errors}
+
+    def __call__(self, segment: Translated | Question) -> Translated:
+        if isinstance(segment, Translated):
+            return segment
+        text = segment.masked.text
+        answer = self._values.get(text)
+        if answer is not None:
+            return Translated(*segment.read(answer, self._style), "model")
+        if text in self._errors:
+            fault = Fault("failed", f"It is not translated: {self._errors[text]}")
+            return Translated(segment.source, (fault,), "failed")
+        return replace(_UNASKED, text=segment.source)
+
+
+def _source_language(document: Document, wishes: Wishes, to: Language) -> Language | None:
+    """Return the language of a document; `None` if it is not clear, or not one.
+
+    Raises:
+        BadArguments: It is the one that the document should be translated to.
+    """
+    if wishes.source:
+        source: Language | None = parse_language(wishes.source)
+    elif document.mixed:
+        return None
+    else:
+        source = detect(_words(document.pieces))
+    if source == to:
+        raise BadArguments(
+            f"{document.name} is in {to.name} already.",
+            "Name another language to translate to, or the one it is in: `--from`, `source=`.",
+        )
+    return source
+
+
+def _scope(document: Document) -> str:
+    """Return a text by which the jobs of documents differ; the rows of columns come and go."""
+    if document.path is not None:
+        return str(document.path.absolute())
+    return "" if document.mixed else document.pieces[0].source
+
+
+def _words(pieces: Sequence[Piece]) -> str:
+    """Return the beginning of what is translated."""
+    found, size = [], 0
+    for piece in pieces:
+        for segment in piece.segments:
+            found.append(segment.text)
+            size += len(segment.text)
+            if size > _SAMPLE:
+                return "\n".join(found)
+    return "\n".join(found)
+
+
+def _tone(tone: str) -> Tone | None:
+    for known in get_args(Tone):
+        if tone == known:
+            return known  # type: ignore[no-any-return]
+    if tone:
+        raise BadArguments(f"tone cannot be {tone!r:.40}.", "It is formal or informal.")
+    return None
+
+
+def _out(document: Document, wishes: Wishes, to: Language) -> Path | None:
+    """Return the file to write: `lesson.fr.ipynb` beside `lesson.ipynb` by default."""
+    if document.path is None:
+        if wishes.out is not None:
+            raise BadArguments("Only a file is written to a file.", "Leave `out` away.")
+        return None
+    if wishes.out is None:
+        return document.path.with_name(f"{document.path.stem}.{to.code}{document.path.suffix}")
+    out = Path(wishes.out).expanduser()
+    if out.resolve() == document.path.resolve():
+        raise BadArguments(
+            f"{out} is the file that is translated.", "Name another one for the translation."
+        )
+    return out
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        files.write(path, content)
+    except (OSError, ValueError) as error:
+        raise BadArguments(
+            f"{path} cannot be written: {files.reason(error)}.", "Name another file."
+        ) from None
