@@ -350,7 +350,7 @@ def translate(
     )
     if translation.job is not None:
         lazy.load("mixmagic.display.jobs").follow(translation.job)
-    return translation.result()
+    return translation.finish()
 
 
 @overload

@@ -258,7 +258,7 @@ class Session(Defaults):
         Example:
             >>> translation = session.translation("Good morning", to="fr", model="8x7b")
             >>> translation.job.start()
-            >>> translation.result()
+            >>> translation.finish()
         """
         from mixmagic.tasks.translation.documents import Reading
         from mixmagic.tasks.translation.translate import Translation, Wishes

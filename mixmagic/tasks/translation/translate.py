@@ -22,6 +22,7 @@ from mixmagic.tasks.translation.documents import document as read_document
 from mixmagic.tasks.translation.fault import Fault
 from mixmagic.tasks.translation.form import Question, Style, Tone, TranslationForm
 from mixmagic.tasks.translation.languages import Language, detect, parse_language
+from mixmagic.tasks.translation.memory import Memory
 
 if TYPE_CHECKING:
     from mixmagic.tasks.bulk.job import Job
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Characters of a document by which its language is detected.
 _SAMPLE = 20_000
+# Translations by people that are shown to the model with a segment like theirs.
+_EXAMPLES = 2
 _UNASKED = Translated("", (), "unasked")
 
 
@@ -76,7 +79,7 @@ class Translation:
     Example:
         >>> translation = Translation(session, Path("lesson.ipynb"), Wishes("fr"), {})
         >>> translation.job.start()
-        >>> translation.result().path
+        >>> translation.finish().path
         PosixPath('lesson.fr.ipynb')
     """
 
@@ -87,6 +90,7 @@ class Translation:
         self.document = read_document(source, wishes.reading)
         self.style = Style(to, _source_language(self.document, wishes, to), _tone(wishes.tone))
         self.out = _out(self.document, wishes, to)
+        self._memory = _memory(self.document, self.out, to)
         self._redact = session.jobs.redact
         self._form = TranslationForm(self.style, _scope(self.document))
         # For each segment of each piece, its translation, or the question that asks for it.
@@ -111,7 +115,7 @@ class Translation:
                 params=dict(params),
             )
 
-    def result(self) -> Any:
+    def finish(self) -> Any:
         """Return the translation, once the job is over; write that of a file.
 
         Returns:
@@ -123,6 +127,7 @@ class Translation:
             MixmagicError: The error that ended the job.
         """
         found = [list(map(self._answered(), each)) for each in self._found]
+        self._remember(found)
         job = self.job
         if job is not None and job.state != "done" and not self.document.mixed:
             raise Unfinished(
@@ -148,14 +153,31 @@ class Translation:
         for segment in piece.segments:
             text = segment.text
             masked = replace(segment, text=self._redact(text)).mask()
+            entry = None if self._memory is None else self._memory.find(text)
             question = Question(text, masked, segment.markdown)
             if not masked.has_words:
                 yield Translated(text, (), "source")
+            elif entry is not None:
+                yield Translated(entry.text, (), "person" if entry.by_person else "memory")
+            elif self._memory is not None:
+                yield replace(question, examples=tuple(self._memory.examples(text, _EXAMPLES)))
             else:
                 yield question
 
     def _answered(self) -> _Answers:
         return _Answers(self.job, self._rows, self.style)
+
+    def _remember(self, found: Sequence[Sequence[Translated]]) -> None:
+        """Write the new translations to the memory beside the file."""
+        if self._memory is None:
+            return
+        sources: list[str] = []
+        for piece, translations in zip(self.document.pieces, found, strict=True):
+            for segment, each in zip(piece.segments, translations, strict=True):
+                sources.append(segment.text)
+                if each.origin == "model":
+                    self._memory.put(segment.text, each.text, each.faults)
+        self._memory.write(sources)
 
     def _report(self, found: Sequence[Sequence[Translated]]) -> Report:
         faults = [
@@ -321,6 +343,13 @@ def _out(document: Document, wishes: Wishes, to: Language) -> Path | None:
             f"{out} is the file that is translated.", "Name another one for the translation."
         )
     return out
+
+
+def _memory(document: Document, out: Path | None, to: Language) -> Memory | None:
+    """Return the memory of a file: `lesson.fr.po` beside `lesson.fr.ipynb`; others have none."""
+    if out is None or document.mixed or out.suffix == ".po":
+        return None
+    return Memory(out.with_suffix(".po"), to)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -25,7 +25,7 @@ translation = session().translation(
 )
 translation.job.start()
 translation.job.wait(timeout=100)
-print(translation.result().path)
+print(translation.finish().path)
 """
 
 

@@ -54,7 +54,7 @@ def translate(session, source, **options):
     if translation.job is not None:
         translation.job.start()
         assert translation.job.wait(timeout=100)
-    return translation.result()
+    return translation.finish()
 
 
 def test_a_text_is_translated_segment_by_segment(session, server):
@@ -103,6 +103,20 @@ def test_a_file_is_written_beside_its_source_and_only_what_changed_is_asked(
     translate(session, lesson)
     assert list(map(text_of, server.received)) == [new]
     assert found.path.read_text() == LESSON_IN_FRENCH.replace(FRENCH[old], FRENCH[new])
+
+
+def test_what_a_person_corrected_is_kept(session, server, tmp_path):
+    lesson = tmp_path / "lesson.md"
+    lesson.write_text(LESSON)
+    translate(session, lesson)
+    memory = tmp_path / "lesson.fr.po"
+    corrected = memory.read_text().replace("Charger les données", "Lire les données")
+    memory.write_text(corrected)
+    server.received.clear()
+    found = translate(session, lesson)
+    assert found.path.read_text().startswith("# Lire les données\n")
+    assert found.report.origins == {"person": 1, "memory": 3}
+    assert server.received == []
 
 
 @pytest.fixture
