@@ -121,6 +121,11 @@ class Settings:
         return self.config_dir / "templates"
 
     @property
+    def glossaries(self) -> Path:
+        """The folder of the user's glossaries for translations; it need not exist."""
+        return self.config_dir / "glossaries"
+
+    @property
     def dotenv(self) -> Path:
         """The file that may hold API keys: `.env` beside the notebook."""
         return self.folder / ".env"

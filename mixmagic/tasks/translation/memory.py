@@ -19,14 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from mixmagic.core import files, lazy
-from mixmagic.errors import StoreError
 from mixmagic.tasks.translation.fault import Fault
+from mixmagic.tasks.translation.gettext_files import OURS, read_po, write_po
 from mixmagic.tasks.translation.languages import Language, words_of
 
-_OURS = "mixmagic: "
 _HASH = re.compile(r"mixmagic:\s+([0-9a-f]{16})")  # editors wrap comments
-# A line that begins a string and does not end it.
-_OPEN = re.compile(r'^(?:#~ ?)?(?:msg\w+(?:\[\d+\])?[ \t]+)?"(?:[^"\\\n]|\\.)*$', re.MULTILINE)
 _FUZZY = "fuzzy"
 # Least likeness of a source to be an example, from 0 to 1.
 _ALIKE = 0.2
@@ -157,7 +154,7 @@ class Memory:
             if current is not None:
                 _retire(file, set(current))
             if str(file) != before and (len(file) or before):
-                self._save(file)
+                write_po(self.path, file)
             self._file, self._entries = file, _by_source(file)
             self._put.clear()
 
@@ -183,41 +180,17 @@ class Memory:
 
     def _read(self) -> Any:
         """Return the file, or a new one."""
-        polib = lazy.load("polib")
-        try:
-            text = files.read(self.path)
-            if match := _OPEN.search(text):  # polib would drop a letter
-                line = text.count("\n", 0, match.start()) + 1
-                raise ValueError(f"line {line}: a quotation mark is missing")
-            file = polib.pofile(str(self.path), encoding="utf-8")
-        except FileNotFoundError:
-            file = polib.POFile()
-            file.metadata = {
-                "Language": self.to.code.replace("-", "_"),
-                "MIME-Version": "1.0",
-                "Content-Type": "text/plain; charset=UTF-8",
-                "Content-Transfer-Encoding": "8bit",
-                "X-Generator": "mixmagic",
-            }
-        except (OSError, ValueError) as error:
-            reason = re.sub(r"^Syntax error in po file.*?\(?(line \d+)\)?:?", r"\1:", str(error))
-            reason = reason if reason.startswith("line") else files.reason(error)
-            raise StoreError(
-                f"{self.path} cannot be read: {reason.strip(' :')}.",
-                "Fix the file, or move it away: a new one is made then.",
-            ) from None
+        if self.path.exists():
+            return read_po(self.path)
+        file = lazy.load("polib").POFile()
+        file.metadata = {
+            "Language": self.to.code.replace("-", "_"),
+            "MIME-Version": "1.0",
+            "Content-Type": "text/plain; charset=UTF-8",
+            "Content-Transfer-Encoding": "8bit",
+            "X-Generator": "mixmagic",
+        }
         return file
-
-    def _save(self, file: Any) -> None:
-        """Write a file."""
-        try:
-            crlf = self.path.exists() and b"\r\n" in self.path.read_bytes()[:4096]
-            files.write(self.path, f"{file}", newline="\r\n" if crlf else "\n")
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{self.path} cannot be written: {files.reason(error)}.",
-                "The translations are not lost if you make room or another folder, and run again.",
-            ) from None
 
 
 def _by_source(file: Any) -> dict[str, Any]:
@@ -251,10 +224,10 @@ def _hash(text: str) -> str:
 def _set(entry: Any, translation: str, faults: Sequence[Fault]) -> None:
     """Put a translation into an entry, with its hash and its faults as comments."""
     comment = _HASH.sub("", entry.tcomment or "")
-    notes = [line for line in comment.split("\n") if line and not line.startswith(_OURS)]
+    notes = [line for line in comment.split("\n") if line and not line.startswith(OURS)]
     found = [line for fault in faults for line in textwrap.wrap(fault.message, 60)]
     lines = [_hash(translation), *found]
-    entry.tcomment = "\n".join([*notes, *(f"{_OURS}{line}" for line in lines)])
+    entry.tcomment = "\n".join([*notes, *(f"{OURS}{line}" for line in lines)])
     entry.msgstr = translation
     entry.previous_msgid = None
     entry.obsolete = False
