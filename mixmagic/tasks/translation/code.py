@@ -7,6 +7,7 @@ a valid literal, and `assemble_code` checks that the code means the same.
 from __future__ import annotations
 
 import ast
+import bisect
 import io
 import re
 import tokenize
@@ -236,21 +237,37 @@ def _docstrings(text: str, starts: Sequence[int], tree: ast.AST) -> Iterator[Blo
 def _docstring_lines(text: str, literal: Literal) -> Iterator[list[tuple[int, int]]]:
     """Yield the lines of a docstring that are text, in groups."""
     lines: list[tuple[int, int]] = []
-    example = False
-    for match in re.compile(r"[^\n]*").finditer(text, literal.start, literal.end):
-        if match.start() == match.end() and match.start() and text[match.start() - 1] != "\n":
-            continue
-        start, end = match.span()
+    example = fenced = False
+    code: int | None = None  # the indent of the line before a block of code
+    below = text[literal.start : literal.end].split("\n")[1:]
+    least = min((len(line) - len(line.lstrip()) for line in below if line.strip()), default=0)
+    for start, end in _lines(text, literal):
         line = text[start:end].strip()
+        margin = end - start - len(text[start:end].lstrip())
+        indent = margin if start > literal.start else least
         example = (example and bool(line)) or bool(_PROMPT.match(line))
-        first = start + len(text[start:end]) - len(text[start:end].lstrip())
-        field = _FIELD.match(text, first, end)
-        if example or field or _NO_TEXT.match(line):
+        if code is not None and line and indent <= code:
+            code = None
+        is_code = example or fenced or code is not None or bool(_NO_TEXT.match(line))
+        if line.startswith("```"):
+            fenced, is_code = not fenced, True
+        if line.endswith("::") and code is None:
+            code = indent
+        field = _FIELD.match(text, start + margin, end)
+        if is_code or field:
             yield lines
             lines = []
-        if not example and not _NO_TEXT.match(line):
+        if not is_code:
             lines.append((field.end() if field else start, end))
     yield lines
+
+
+def _lines(text: str, literal: Literal) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of the lines of a literal."""
+    start = literal.start
+    for line in text[literal.start : literal.end].split("\n"):
+        yield start, start + len(line)
+        start += len(line) + 1
 
 
 def _strings(
@@ -261,17 +278,18 @@ def _strings(
         (starts[first[0] - 1] + first[1], starts[last[0] - 1] + last[1])
         for first, last in _literal_tokens(tokens)
     ]
+    seen: set[int] = set()
     for node in shown_strings(tree):
         start = _offset(text, starts, node.lineno, node.col_offset)
         end = _offset(text, starts, node.end_lineno or 0, node.end_col_offset or 0)
-        for first, last in literals:
-            if start <= first and last <= end and (literal := literal_of(text, first)):
+        for first, last in literals[bisect.bisect_left(literals, (start, start)) :]:
+            if last > end:
+                break
+            if first not in seen and (literal := literal_of(text, first)):
+                seen.add(first)
                 if "\n" in text[literal.start : literal.end] and literal.kind[-3:] not in _LONG:
                     continue  # a backslash joins its lines
-                lines = [
-                    (max(match.start(), literal.start), min(match.end(), literal.end))
-                    for match in re.compile(r"[^\n]+").finditer(text, literal.start, literal.end)
-                ]
+                lines = list(_lines(text, literal))
                 for paragraph in paragraphs(text, lines):
                     yield Block(literal.kind, paragraph)
 

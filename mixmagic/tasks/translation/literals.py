@@ -90,29 +90,29 @@ def readable(
     return "".join(parts), tuple(fixed)
 
 
-def written(text: str, kind: str) -> str:
+def written(text: str, kind: str, source: str) -> str:
     r"""Return a text as the source of a literal.
 
     Args:
         text: As from `readable`, with other words.
         kind: As in `Literal.kind`.
+        source: The text that it replaces.
 
     Example:
-        >>> written("C'est {x}\\n", "f'")
+        >>> written("C'est {x}\\n", "f'", "It is {x}\\n")
         "C\\'est {x}\\n"
     """
     quote = _quote(kind)
-    parts = []
-    for part, is_fixed in _parts(text, kind):
-        if is_fixed:
-            parts.append(part)
-        elif "r" in kind:  # it has no escapes
-            parts.append(part.replace(quote[0], "’" if quote[0] == "'" else "”"))  # noqa: RUF001
-        else:
-            parts.append(part.replace(quote, f"\\{quote}"))
+    # A raw literal has no escapes.
+    safe = ("’" if quote[0] == "'" else "”") if "r" in kind else f"\\{quote[0]}"  # noqa: RUF001
+    parts = [
+        part if is_fixed else part.replace(quote, safe * len(quote))
+        for part, is_fixed in _parts(text, kind)
+    ]
+    # A quote at the end would be a part of the closing one.
     joined = "".join(parts)
-    if len(quote) == 3 and joined.endswith(quote[0]) and "r" not in kind:
-        joined = f"{joined[:-1]}\\{quote[0]}"
+    if joined.endswith(quote[0]) and not joined.endswith(safe) and not source.endswith(quote[0]):
+        joined = joined[:-1] + safe
     return joined
 
 

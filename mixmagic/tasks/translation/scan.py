@@ -59,25 +59,25 @@ _RULES = {
     r"|(?<![\w$\\])\$(?![\s$])(?P<formula>(?:[^$\\]|\\[\s\S])+?)(?<!\s)\$(?![\dA-Z_{$])"
     r"|\\\((?P<round>(?:[^\\]|\\[^)])+?)\\\)|\\\[(?P<square>(?:[^\\]|\\[^\]])+?)\\\]"
     r"|\\\\\((?:[^\\]|\\[^\\])+?\\\\\)|\\\\\[(?:[^\\]|\\[^\\])+?\\\\\]",
-    "variable": r"(?:\$\{[^{}\s]*\}|(?<![\w$])\$[A-Za-z_]\w+(?!\w|\$)|(?<!\w)%[A-Z_]{2,}%)"
-    r"(?:[/\\][\w.+@%~=-]*\w)*+[/\\]?",
+    "variable": r"(?:\$\{[^{}\s`]*\}|(?<![\w$])\$[A-Za-z_]\w+(?!\w|\$)|(?<!\w)%[A-Z_]{2,}%)"
+    r"(?:[/\\]\w[\w.+@%~=-]*(?<=\w))*+/?",
     "target": r"\]\(",  # of a link or an image; `_target` finds its end
     "reference": r"(?<=\])\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\](?!\()",
     "footnote": r"\[\^[^\[\]\s]+\]",
-    "citation": r"\[(?:[^\[\]\n@]*[\s-])?@[\w{][^\[\]\n]*\]",
+    "citation": r"\[(?:[^\[\]\n@`]*[\s-])?@[\w{][^\[\]\n`]*\](?![\[(])",
     "contents": r"\[TOC\]|\[\[_?TOC_?\]\]",
     "url": r"(?<![A-Za-z0-9])(?:[A-Za-z][A-Za-z0-9+.-]*://|mailto:|doi:|arXiv:|data:\w+/|www\.)"
     r"[^\s<>\"`|\\^\0]+",
     "email": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    "path": r"(?<![\w/\\:.~<>*@])(?:(?:~|\.{1,2}|[A-Za-z]:)(?:[/\\][\w.+@%~=-]*)+|/[\w.+@%~-]*\w"
-    r"(?:/[\w.+@%~=-]*)*)(?<![.])"
+    "path": r"(?<![\w/\\:.~<>*@])(?:(?:~|\.{1,2}|[A-Za-z]:)(?:/[\w.+@%~=-]*|\\\w[\w.+@%~=-]*)+"
+    r"|/[\w.+@%~-]*\w(?:/[\w.+@%~=-]*)*)(?<![.])"
     rf"|(?<![\w/.@-])(?:[\w.@-]+/)*[\w.-]*\w\.(?:{_EXTENSIONS})(?![\w-]|\.\w)"
     r"|(?<![\w/.@-])[a-z][\w.-]*\.(?:js|ts|mjs)(?![\w-]|\.\w)"
     r"|(?<![\w/.@-])(?:[\w.-]+/)+(?=[\s),;:!?'\"]|\.?$)",
     "domain": r"(?<![\w@./-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|ai|edu|gov)"
     r"(?:/[^\s<>\"`|\\)]*)?(?<![.,;:!?])(?![\w-])",
     "mention": r"(?<![\w@/.])@[A-Za-z_][\w/-]*(?:\.\w+)*",
-    "placeholder": r"\{[^\s{}]*\}|\{:?\s*[\#.][^{}\n]*\}"
+    "placeholder": r"\{[^\s{}`]*\}|\{:?\s*[\#.][^{}\n]*\}"
     r"|\{[A-Za-z_][\w.\[\]]*(?:![rsa])?:[^{}\n]{0,12}\}"
     r"|%\([^()\n]+\)[-+0\#]*\d*(?:\.\d+)?[A-Za-z]"
     r"|%(?:\d+\$)?[-+0\#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh?|ll?|z)?"
@@ -87,7 +87,7 @@ _RULES = {
     "option": r"(?<![\w-])--[A-Za-z][\w-]*(?:=[^\s,;)]+)?",
     "name": r"(?<![\w\\])[A-Za-z][A-Za-z0-9]*(?:\\?_[A-Za-z0-9]+)+(?:\(\))?(?!\w)"
     r"|(?<![\w\\])[A-Za-z_][\w.]*\(\)",
-    "command": r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]*\])?(?:\{[^{}\n]*\})*",
+    "command": r"\\[A-Za-z]+\*?(?:\[[^\[\]\n`]*\])?(?:\{[^{}\n`]*\})*",
     "escape": r"\\[!-/:-@\[-`{-~]",
 }
 _MARKDOWN_ONLY = ("break", "reference", "contents", "escape")
@@ -214,15 +214,15 @@ def _target(text: str, match: re.Match[str], kind: str) -> list[Span]:
     destination = _DESTINATION.match(text, match.end())
     if destination is None:
         return []
-    start, end = destination.span(1)
-    if text[start] != "<":
-        end = _balanced(text, start)
+    start, end = match.end(), destination.end()
+    if not destination[1].startswith("<"):
+        end = _balanced(text, destination.start(1))
     after = title.end() if (title := _TITLE.match(text, end)) else end
     closing = re.compile(r"\s*\)").match(text, after)
-    if closing is None or end == start:
+    if closing is None or end == destination.start(1):
         return []
-    if title and not re.search(r"[^\W\d_]{2}", title[1]):
-        end = after
+    if not title or not re.search(r"[^\W\d_]{2}", title[1]):
+        end = closing.end() - 1
     return [Span(start, end, kind)]
 
 

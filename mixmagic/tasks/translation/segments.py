@@ -23,6 +23,7 @@ from mixmagic.tasks.translation.spans import Masked, mask
 # A paragraph with more characters is split at sentences, into parts of about this length.
 _LONGEST = 1000
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"”»)*_]*\s+(?=[^\s\da-z])")
+_BETWEEN_PICTURES = re.compile(r"(?<=\))\s+(?=\[?!\[)")
 # Text that begins another block at the beginning of a line.
 _BEGINS_BLOCK = re.compile(
     r"[-+*](?:\s|$)|[-=*_+]{3,}|\d{1,9}[.)](?:\s|$)|#{1,6}(?:\s|$)|[>|<]|:(?:\s|::)|`{3}|~{3}|\$\$"
@@ -255,12 +256,11 @@ def _before(source: str, offset: int) -> int:
 def _pieces(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Yield the offsets of the texts that are translated one by one, without spaces around."""
     cuts = [(span.start, span.end) for span in spans if span.kind == "break"]
+    cuts += [match.span() for match in _BETWEEN_PICTURES.finditer(text) if _free(match, spans)]
     if len(text) > _LONGEST:
         last = 0
         for match in _SENTENCE.finditer(text):
-            if match.start() - last > _LONGEST // 2 and not any(
-                span.start < match.end() and match.start() < span.end for span in spans
-            ):
+            if match.start() - last > _LONGEST // 2 and _free(match, spans):
                 cuts.append(match.span())
                 last = match.end()
     position = 0
@@ -274,6 +274,11 @@ def _pieces(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
         position = end
 
 
+def _free(match: re.Match[str], spans: Sequence[Span]) -> bool:
+    """Return True if a match is outside of all spans."""
+    return not any(span.start < match.end() and match.start() < span.end for span in spans)
+
+
 def _balanced(text: str) -> bool:
     """Return True if a text seems to close all that it opens."""
     even = all(text.count(sign) % 2 == 0 for sign in "*_~`")
@@ -284,7 +289,7 @@ def _written(segment: Segment, translation: str) -> str:
     """Return a translation in the form of the source that it replaces."""
     text = _laid_out(segment, translation)
     if literals.is_literal(segment.kind):
-        return literals.written(text, segment.kind)
+        return literals.written(text, segment.kind, segment.text)
     if segment.kind == "cell":
         return re.sub(r"(?<!\\)\|", r"\\|", text)
     if segment.kind == "heading":
@@ -351,9 +356,7 @@ def _soft_breaks(
     free = [
         match
         for match in candidates
-        if match[0] == " "
-        and _may_begin(translation, match.end(), "")
-        and not any(span.start < match.end() and match.start() < span.end for span in spans)
+        if match[0] == " " and _may_begin(translation, match.end(), "") and _free(match, spans)
     ]
     last = -1
     for at, bytes_ in soft:

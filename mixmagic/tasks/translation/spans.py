@@ -13,7 +13,7 @@ from mixmagic.tasks.translation.scan import MARK, Span, find_spans, normalized
 _WORD = re.compile(r"[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _LONGEST = 60  # characters of a part that a fault names
 # The end of a link, as models write it.
-_LINK_END = re.compile(rf"\]\s*\(\s*({MARK.pattern})\s*(?=\)|[\"'(])")
+_LINK_END = re.compile(rf"\]\s*\(\s*({MARK.pattern})(\s*)(?=\)|[\"'(])")
 # A mark with spaces that some models add.
 _AFTER_SPACE = re.compile(rf"\s+{MARK.pattern}")
 _BEFORE_SPACE = re.compile(rf"{MARK.pattern}\s+")
@@ -100,8 +100,8 @@ class Masked:
         """Return the end of a link without superfluous spaces."""
         index = int(match[2]) - 1
         if 0 <= index < len(self.kinds) and self.kinds[index] == "target":
-            space = " " if match.string[match.end()] != ")" else ""
-            return f"]({match[1]}{space}"
+            titled = match.string[match.end()] != ")"
+            return f"]({match[1]}{(match[3] or ' ') if titled else ''}"
         return match[0]
 
     def _without_space_before(self, match: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ import ast
 import doctest
 
 import pytest
+from upper_cased import loud_code as loud
 
 from mixmagic.tasks.translation import code, literals, shown_strings
 from mixmagic.tasks.translation.code import assemble_code, code_segments
@@ -16,22 +17,6 @@ def test_examples_are_true(module):
     result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed
-
-
-def loud(source, *, comments=True, strings=True):
-    """Return a cell as translated by a model that upper-cases what it is given."""
-    found = code_segments(source, comments=comments, strings=strings)
-    assert assemble_code(source, found, [segment.text for segment in found]) == (source, [])
-    answers = []
-    for segment in found:
-        masked = segment.mask()
-        assert masked.restore(masked.text).text == segment.text
-        restored = masked.restore(masked.text.upper())
-        assert restored.faults == ()
-        answers.append(restored.text)
-    translated, refused = assemble_code(source, found, answers)
-    assert refused == []
-    return translated
 
 
 CELLS = [
@@ -50,6 +35,10 @@ CELLS = [
      'class A:\n    r"""TEXT \\n MORE"""\n    x = "no"\n'),
     ("def f():\n    '''text\n\n    :param x: the x\n    :returns: all\n\n    x : int\n    '''\n",
      "def f():\n    '''TEXT\n\n    :param x: THE X\n    :returns: ALL\n\n    x : int\n    '''\n"),
+    ("def f():\n  \'\'\'so::\n\n    code\n\n  text\n    ```\n    code\n    ```\n    \'\'\'\n",
+     "def f():\n  \'\'\'SO::\n\n    code\n\n  TEXT\n    ```\n    code\n    ```\n    \'\'\'\n"),
+    ("class A:\n    r\'\'\'it's \\n\'\'\'\n\nraise error('no \"x\"')\n",
+     "class A:\n    r\'\'\'IT'S \\n\'\'\'\n\nraise error('NO \"X\"')\n"),
     ("print('it is', x, \"a\" 'be', end='no')\n", "print('IT IS', x, \"a\" 'BE', end='no')\n"),
     ("print('it\\'s \"so\"', \"it\\'s\\tnew\\n\")\n",
      "print('IT\\'S \"SO\"', \"IT\\'S\\tNEW\\n\")\n"),

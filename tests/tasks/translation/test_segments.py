@@ -3,23 +3,10 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from upper_cased import loud
 
 from mixmagic.tasks.translation import blocks, front_matter, segments
 from mixmagic.tasks.translation.segments import assemble, markdown_segments, text_segments
-
-
-def loud(source, cut=markdown_segments):
-    """Return a document as translated by a model that upper-cases what it is given."""
-    found = cut(source)
-    assert assemble(source, found, [segment.text for segment in found]) == source
-    answers = []
-    for segment in found:
-        masked = segment.mask()
-        assert masked.restore(masked.text).text == segment.text
-        restored = masked.restore(masked.text.upper())
-        assert restored.faults == ()
-        answers.append(restored.text)
-    return assemble(source, found, answers)
 
 
 @pytest.mark.parametrize(
