@@ -317,8 +317,9 @@ def translate(
         **params: As for `ask`; `budget` is what the whole translation may cost.
 
     Returns:
-        For a text, a `str` with `faults`; for a file, its `path` and `faults`; for a list, a Series
-        or a DataFrame, the same kind, with a missing value for a text that was not translated.
+        For a text, a `str` with `faults`; for a list, a list of them; for a file, its `path` and
+        `faults`; for a Series or a DataFrame, the same kind. A text of a list or a table that was
+        not translated is missing.
 
     Raises:
         errors.BadArguments: There is no such language or file, or it is in that language already.

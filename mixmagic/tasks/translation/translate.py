@@ -119,8 +119,9 @@ class Translation:
         """Return the translation, once the job is over; write that of a file.
 
         Returns:
-            For a text, a `TranslatedText`; for a file, a `TranslatedFile`; for a list, a Series or
-            a DataFrame, the same kind, with a missing value for a text that was not translated.
+            For a text, a `TranslatedText`; for a list of texts, a list of them; for a file, a
+            `TranslatedFile`; for a Series or a DataFrame, the same kind. A text of a list or of a
+            table that was not translated is missing.
 
         Raises:
             Unfinished: The job paused before all of a text or a file was translated.
@@ -139,7 +140,15 @@ class Translation:
         if self.out is not None:
             _write(self.out, content)
             return TranslatedFile(self.out, report)
-        return TranslatedText(content, report) if isinstance(content, str) else content
+        if isinstance(content, list):
+            faults = [[fault for each in piece for fault in each.faults] for piece in found]
+            return [
+                TranslatedText(text, report, own) if isinstance(text, str) else text
+                for text, own in zip(content, faults, strict=True)
+            ]
+        if isinstance(content, str):
+            return TranslatedText(content, report, [fault for _, fault in report.faults])
+        return content
 
     def report(self) -> Report:
         """Return the counts, the faults and the cost so far."""
@@ -219,24 +228,21 @@ class TranslatedText(str):
     """A translated text: a `str` that knows its faults.
 
     Attributes:
-        report: The counts, the faults and the cost.
+        faults: The faults that the translation has, as far as they were found.
+        report: The counts, the faults and the cost of all that was translated with it.
 
     Example:
         >>> mixmagic.translate("Good morning", to="fr").faults
         []
     """
 
+    faults: list[Fault]
     report: Report
 
-    def __new__(cls, text: str, report: Report) -> TranslatedText:
+    def __new__(cls, text: str, report: Report, faults: list[Fault]) -> TranslatedText:
         self = super().__new__(cls, text)
-        self.report = report
+        self.report, self.faults = report, faults
         return self
-
-    @property
-    def faults(self) -> list[Fault]:
-        """The faults that the translation has, as far as they were found."""
-        return [fault for _, fault in self.report.faults]
 
 
 @dataclass(frozen=True, slots=True)

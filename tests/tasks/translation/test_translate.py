@@ -186,6 +186,15 @@ def test_columns_keep_their_index_and_missing_values(session, server):
     assert translate(session, list(FRENCH)[:2]) == french[:2]
 
 
+def test_each_text_of_a_list_knows_its_own_faults(session, server):
+    source = list(FRENCH)[1]
+    server.plan = [lambda request: whole(FRENCH[text_of(request)].replace("12", "13"))]
+    found = translate(session, ["Load the data", source, None])
+    assert [[fault.kind for fault in text.faults] for text in found[:2]] == [[], ["number"]]
+    assert found[2] is None
+    assert [place for place, _ in found[0].report.faults] == ["text 2"]
+
+
 def test_a_row_in_the_language_already_is_not_asked(session, server):
     french = FRENCH["Look at the first rows before you compute the mean."]
     assert translate(session, [french, "Load the data"]) == [french, "Charger les données"]
