@@ -265,7 +265,7 @@ class Session(Defaults):
 
         reading = Reading(tuple(columns), comments=comments, strings=strings, outputs=outputs)
         wishes = Wishes(to, source_language, tone, glossary, out, reading, in_flight)
-        return Translation(self, source, wishes, params)
+        return Translation(self, source, wishes, params, self.settings.glossaries)
 
     def count(
         self, prompt: Prompt, *, model: str | None = None, system: str | None = None

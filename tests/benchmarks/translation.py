@@ -1,7 +1,7 @@
 """Translations beside those of people: chrF, faults and seconds, for each language and model.
 
     pip install sacrebleu
-    python tests/benchmarks/translation.py [MODEL …] [--strings 51]
+    python tests/benchmarks/translation.py [MODEL …] [--strings 60]
 
 The texts are those strings of 6 to 25 words that JupyterLab's French, German, Spanish and Italian
 language packs all translate: `pip download` fetches them. `copy` is the source, untranslated.
@@ -23,22 +23,21 @@ _WORDS = range(6, 26)
 
 
 def catalogs(folder: Path) -> dict[str, dict[str, str]]:
-    """The strings of JupyterLab's catalog, for each language."""
-    found = {}
+    """The strings of the catalogs, for each language."""
+    found: dict[str, dict[str, str]] = {}
     for language, pack in _LANGUAGES.items():
         name = f"jupyterlab-language-pack-{pack}"
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
         subprocess.run([*command, name], check=True, stderr=subprocess.DEVNULL)
         (wheel,) = folder.glob(f"*{pack.replace('-', '_').lower()}*.whl")
+        found[language] = {}
         with zipfile.ZipFile(wheel) as archive:
-            (catalog,) = (each for each in archive.namelist() if each.endswith("/jupyterlab.mo"))
-            with archive.open(catalog) as file:
-                strings = vars(gettext.GNUTranslations(file))["_catalog"]
-        found[language] = {
-            source.rpartition("\x04")[2]: text
-            for source, text in strings.items()
-            if isinstance(source, str) and source and text
-        }
+            for catalog in (each for each in archive.namelist() if each.endswith(".mo")):
+                with archive.open(catalog) as file:
+                    strings = vars(gettext.GNUTranslations(file))["_catalog"]
+                for source, text in strings.items():
+                    if isinstance(source, str) and source and text:
+                        found[language][source.rpartition("\x04")[2]] = text
     return found
 
 
@@ -46,7 +45,7 @@ def main() -> None:
     """Print a line for each model and language."""
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("models", nargs="*", default=["local"])
-    args.add_argument("--strings", type=int, default=51)
+    args.add_argument("--strings", type=int, default=60)
     options = args.parse_args()
     from sacrebleu.metrics import CHRF
 

@@ -162,8 +162,9 @@ def instructions(style: Style, question: Question | None) -> str:
         if "target" in question.masked.kinds:
             mark = mark_of(question.masked.kinds.index("target"))
             lines.append(f"Keep the form of links: translate what is in [ ] and keep ({mark}).")
-        if question.terms:
-            pairs = "; ".join(f"{term} = {meant}" for term, meant in question.terms.items())
+        terms = {term: meant for term, meant in question.terms.items() if term != meant}
+        if terms:
+            pairs = "; ".join(f"{term} = {meant}" for term, meant in terms.items())
             lines.append(f"Use these translations: {pairs}.")
         for source, translation in question.examples:
             lines.append(f"Example: {source!r} is translated as {translation!r}.")

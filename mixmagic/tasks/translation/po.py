@@ -11,7 +11,7 @@ from typing import Any
 
 from mixmagic.errors import BadArguments
 from mixmagic.tasks.translation.fault import Fault
-from mixmagic.tasks.translation.gettext_files import OURS, read_po, write_po
+from mixmagic.tasks.translation.gettext_files import OURS, read_po
 from mixmagic.tasks.translation.languages import Language
 
 _FUZZY = "fuzzy"
@@ -57,7 +57,7 @@ class PoDocument:
         >>> document = PoDocument(Path("app.po"), parse_language("fr"))
         >>> for unit in document.units():
         ...     document.fill(unit, translated(unit.source))
-        >>> document.write(Path("app.fr.po"))
+        >>> files.write(Path("app.fr.po"), document.text)
     """
 
     def __init__(self, path: Path, to: Language) -> None:
@@ -90,7 +90,7 @@ class PoDocument:
         return found
 
     def fill(self, unit: Unit, translation: str, faults: Sequence[Fault] = ()) -> None:
-        """Put a translation into the file, which is written by `write`.
+        """Put a translation into the file, which is then in `text`.
 
         Args:
             unit: One of `units()`.
@@ -116,13 +116,10 @@ class PoDocument:
             if _FUZZY not in entry.flags:
                 entry.flags.append(_FUZZY)
 
-    def write(self, path: Path) -> None:
-        """Write the file with its translations: completely, or not at all.
-
-        Raises:
-            StoreError: The file cannot be written.
-        """
-        write_po(path, self._file)
+    @property
+    def text(self) -> str:
+        """The file with its translations."""
+        return f"{self._file}"
 
     def _number_of_forms(self, path: Path, to: Language) -> int:
         """Return how many forms a plural has in the language."""

@@ -21,6 +21,7 @@ from mixmagic.tasks.translation.documents import Document, Origin, Piece, Readin
 from mixmagic.tasks.translation.documents import document as read_document
 from mixmagic.tasks.translation.fault import Fault
 from mixmagic.tasks.translation.form import Question, Style, Tone, TranslationForm
+from mixmagic.tasks.translation.glossary import Glossary, Inconsistency, inconsistencies
 from mixmagic.tasks.translation.languages import Language, detect, parse_language
 from mixmagic.tasks.translation.memory import Memory
 
@@ -66,6 +67,7 @@ class Translation:
         source: What is translated: see `documents.document`.
         wishes: The options.
         params: Parameters of the calls; `budget` is that of all of them.
+        glossaries: The folder of the user's glossaries.
 
     Attributes:
         document: The document.
@@ -77,19 +79,25 @@ class Translation:
         BadArguments: The document cannot be read, or an option is not valid.
 
     Example:
-        >>> translation = Translation(session, Path("lesson.ipynb"), Wishes("fr"), {})
+        >>> translation = Translation(session, Path("lesson.ipynb"), Wishes("fr"), {}, folder)
         >>> translation.job.start()
         >>> translation.finish().path
         PosixPath('lesson.fr.ipynb')
     """
 
     def __init__(
-        self, session: Asker, source: Any, wishes: Wishes, params: Mapping[str, Any]
+        self,
+        session: Asker,
+        source: Any,
+        wishes: Wishes,
+        params: Mapping[str, Any],
+        glossaries: Path,
     ) -> None:
         to = parse_language(wishes.to)
-        self.document = read_document(source, wishes.reading)
+        self.document = read_document(source, wishes.reading, to)
         self.style = Style(to, _source_language(self.document, wishes, to), _tone(wishes.tone))
         self.out = _out(self.document, wishes, to)
+        self._glossary = self._read_glossary(glossaries, wishes)
         self._memory = _memory(self.document, self.out, to)
         self._redact = session.jobs.redact
         self._form = TranslationForm(self.style, _scope(self.document))
@@ -161,9 +169,11 @@ class Translation:
             return
         for segment in piece.segments:
             text = segment.text
-            masked = replace(segment, text=self._redact(text)).mask()
+            terms = {} if self._glossary is None else self._glossary.terms_in(text)
+            stay = [term for term, wanted in terms.items() if term == wanted]
+            masked = replace(segment, text=self._redact(text)).mask(stay)
             entry = None if self._memory is None else self._memory.find(text)
-            question = Question(text, masked, segment.markdown)
+            question = Question(text, masked, segment.markdown, terms)
             if not masked.has_words:
                 yield Translated(text, (), "source")
             elif entry is not None:
@@ -172,6 +182,12 @@ class Translation:
                 yield replace(question, examples=tuple(self._memory.examples(text, _EXAMPLES)))
             else:
                 yield question
+
+    def _read_glossary(self, folder: Path, wishes: Wishes) -> Glossary | None:
+        if not wishes.glossary:
+            return None
+        name, style = str(wishes.glossary), self.style
+        return Glossary.read(name, to=style.to, source=style.source, folder=folder)
 
     def _answered(self) -> _Answers:
         return _Answers(self.job, self._rows, self.style)
@@ -195,11 +211,18 @@ class Translation:
             for each in translations
             for fault in each.faults
         ]
+        pairs = (
+            (segment.text, each.text)
+            for piece, translations in zip(self.document.pieces, found, strict=True)
+            for segment, each in zip(piece.segments, translations, strict=True)
+            if each.origin in ("model", "memory", "person")
+        )
         progress = None if self.job is None else self.job.progress
         return Report(
             self.style,
             Counter(each.origin for translations in found for each in translations),
             faults,
+            inconsistencies(pairs),
             0 if progress is None else progress.asked,
             Decimal(0) if progress is None else progress.cost,
         )
@@ -213,6 +236,7 @@ class Report:
         style: The languages, and the tone.
         origins: The number of segments by where their translation comes from.
         faults: Each fault that is left, with its place: empty for a text.
+        inconsistent: Texts that have several translations.
         calls: Calls that were made.
         cost: US dollars that they have cost, as far as that is known.
     """
@@ -220,6 +244,7 @@ class Report:
     style: Style
     origins: Mapping[Origin, int]
     faults: Sequence[tuple[str, Fault]]
+    inconsistent: Sequence[Inconsistency]
     calls: int
     cost: Decimal
 

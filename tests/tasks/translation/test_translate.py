@@ -248,3 +248,44 @@ def test_the_source_may_not_be_overwritten(session, server, tmp_path):
     with pytest.raises(BadArguments, match="the file that is translated"):
         translate(session, lesson, out=lesson)
     assert Path(lesson).read_text() == LESSON
+
+
+def test_a_glossary_is_told_to_the_model_and_checked(session, server, tmp_path):
+    """A term without a translation stays as it is: the model does not see it."""
+    glossary = tmp_path / "terms.csv"
+    glossary.write_text("en,fr\nrow,ligne\nPandas,\n")
+    source = "Then remove the rows that have no value."
+    found = translate(session, source, glossary=glossary)
+    assert (found, found.faults) == (FRENCH[source], [])
+    assert "row = ligne" in system_of(server.received[0])
+    glossary.write_text("en,fr\nrow,rangée\n")
+    found = translate(session, source, glossary=glossary)
+    assert [fault.kind for fault in found.faults] == ["term"]
+    glossary.write_text("en,fr\nPandas,\n")
+    server.plan = [lambda request: whole(text_of(request).replace("Load", "Charger"))]
+    translate(session, "Load the data with Pandas.", glossary=glossary)
+    assert "Pandas" not in text_of(server.received[-1])
+
+
+def test_texts_with_several_translations_are_reported(session, server):
+    answers = iter(["Charger les données", "Lire les données :"])
+    server.plan = [lambda request: whole(next(answers))]
+    report = translate(session, ["Load the data", "Load the data:"], in_flight=1)[0].report
+    (found,) = report.inconsistent
+    assert found.source == "Load the data"
+
+
+def test_a_gettext_file_gets_the_translations_that_it_lacks(session, server, tmp_path):
+    path = tmp_path / "app.po"
+    path.write_text(
+        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+        'msgid "Load the data"\nmsgstr "Lire les données"\n\n'
+        'msgid "The results are saved in a new file."\nmsgstr ""\n'
+    )
+    found = translate(session, path)
+    assert found.path.name == "app.fr.po"
+    text = found.path.read_text()
+    assert 'msgstr "Lire les données"' in text
+    assert FRENCH["The results are saved in a new file."] in text
+    assert "Language: fr" in text
+    assert len(server.received) == 1

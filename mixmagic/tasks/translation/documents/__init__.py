@@ -20,7 +20,7 @@ from mixmagic.tasks.translation.segments import Segment, assemble
 
 Origin = Literal["model", "memory", "person", "source", "failed", "unasked"]
 Outputs = Literal["keep", "drop"]
-KINDS = (".md", ".txt", ".ipynb", ".csv")
+KINDS = (".md", ".txt", ".ipynb", ".po", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +115,27 @@ class Reading:
             raise BadArguments(f"outputs cannot be {self.outputs!r:.40}.", "It is keep or drop.")
 
 
-def document(source: Any, reading: Reading) -> Document:
+def document(source: Any, reading: Reading, to: Language) -> Document:
     """Return a value or a file as a document.
 
     Args:
         source: A text; the path of a file, as a `Path` or as a text that names one; a Series or
             DataFrame of pandas or polars; or a list of texts.
         reading: The parts of it to translate.
+        to: The language of the translation.
 
     Raises:
         BadArguments: It cannot be read, or is nothing that can be translated.
 
     Example:
-        >>> document(Path("lesson.ipynb"), Reading()).pieces[0].place
+        >>> document(Path("lesson.ipynb"), Reading(), french).pieces[0].place
         'cell 1'
     """
     from mixmagic.tasks.translation.documents.columns import ColumnsDocument, ListDocument
     from mixmagic.tasks.translation.documents.text import TextDocument
 
     if isinstance(source, os.PathLike) or (isinstance(source, str) and _names_file(source)):
-        return _file(Path(source).expanduser(), reading)
+        return _file(Path(source).expanduser(), reading, to)
     if isinstance(source, str):
         return TextDocument(source, markdown=reading.markdown)
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
@@ -154,14 +155,17 @@ def _names_file(text: str) -> bool:
     return "\n" not in text and " " not in text.strip() and text.lower().endswith(KINDS)
 
 
-def _file(path: Path, reading: Reading) -> Document:
+def _file(path: Path, reading: Reading, to: Language) -> Document:
     from mixmagic.tasks.translation.documents.columns import CsvDocument
     from mixmagic.tasks.translation.documents.notebook import NotebookDocument
+    from mixmagic.tasks.translation.documents.po import PoFile
     from mixmagic.tasks.translation.documents.text import TextFile
 
     kind = path.suffix.lower()
     if kind == ".ipynb":
         return NotebookDocument(path, reading)
+    if kind == ".po":
+        return PoFile(path, to)
     if kind == ".csv":
         return CsvDocument(path, reading.columns)
     if kind in (".md", ".txt"):
