@@ -31,7 +31,8 @@ class Block:
     """Lines that people read as one text.
 
     Attributes:
-        kind: `paragraph`, `heading`, `cell`, `html`, `title`.
+        kind: `paragraph`, `heading`, `cell`, `first cell` (without a bar before it), `html`, or
+            the form of a value in the front matter.
         lines: The offsets of each line's text: without quote markers, indent and line end.
     """
 
@@ -96,6 +97,7 @@ _TAG = re.compile(
     r"|</?(?P<inside>[A-Za-z][\w:-]*+)(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')*+>|<[!?][^>]*>",
     re.IGNORECASE,
 )
+_FENCE = re.compile(r"`{3}|~{3}")
 _INSIDE_SENTENCES = frozenset(
     """
     a abbr b bdi bdo cite code del dfn em font i img ins kbd mark q s samp small span strike strong
@@ -220,7 +222,8 @@ def _table(rule: _Rule, state: StateBlock, start: int, end: int, silent: bool) -
         columns = len(_cells(state, start))
         for number in (start, *range(start + 2, state.line)):
             for cell in _cells(state, number)[:columns]:
-                _add(state, "cell", [cell])
+                at_start = cell[0] == _line(state, number)[0]
+                _add(state, "first cell" if at_start else "cell", [cell])
     return True
 
 
@@ -324,7 +327,11 @@ def _admonition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if not silent:
         if opening[1]:
             _add(state, "heading", [(opening.start(1) + 1, opening.end(1) - 1)])
-        _indented(state, start + 1, end)
+        last = start + 1
+        while last < end and (state.isEmpty(last) or state.sCount[last] >= state.blkIndent + 4):
+            last += 1
+        _indented(state, start + 1, last)
+        state.line = last
     return True
 
 
@@ -395,7 +402,9 @@ def _html(rule: _Rule, state: StateBlock, start: int, end: int, silent: bool) ->
     if not silent and not _NO_TEXT.match(state.src, *_line(state, start)):
         lines = [_line(state, number) for number in range(start, state.line)]
         for block in _between_tags(state.src, lines):
-            _add(state, "html", block)
+            # A code block that an author expects to work here: it does in some readers.
+            if not any(_FENCE.search(state.src, *line) for line in block):
+                _add(state, "html", block)
     return True
 
 

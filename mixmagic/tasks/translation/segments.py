@@ -26,9 +26,11 @@ _SENTENCE = re.compile(r"(?<=[.!?…])[\"”»)*_]*\s+(?=[^\s\da-z])")
 _BETWEEN_PICTURES = re.compile(r"(?<=\))\s+(?=\[?!\[)")
 # Text that begins another block at the beginning of a line.
 _BEGINS_BLOCK = re.compile(
-    r"[-+*](?:\s|$)|[-=*_+]{3,}|\d{1,9}[.)](?:\s|$)|#{1,6}(?:\s|$)|[>|<]|:(?:\s|::)|`{3}|~{3}|\$\$"
+    r"[-+*](?:\s|$)|=+(?:\s|$)|[-=*_+]{2,}|\d{1,9}[.)](?:\s|$)|#{1,6}(?:\s|$)|[>|]|<[/!?]?\w*"
+    r"|:(?:\s|::)|`{3}|~{3}|\$\$"
     r"|\\begin|\\?\\\[|\[\^|\[[!xX ]|!!!|\?\?\?|%(?:\s|$)|\([\w./:-]+\)=|\{:"
 )
+_CLOSES_HEADING = re.compile(r"(?<=\s)#+$")
 _LIST_LINE = re.compile(r"\s*(?:[-+*•–]|\d{1,3}[.)]|\(?[a-zA-Z\d][.)])\s+|\s*(?:>\s?)+")  # noqa: RUF001
 _FULL_LINE = 40  # characters: after a shorter line of plain text, a new text begins
 
@@ -42,8 +44,7 @@ class Segment:
         end: The offset after its last character.
         text: The text without line breaks, except in code, formulas and tags.
         markdown: True if it is Markdown.
-        kind: `paragraph`, `heading`, `cell`, `html`, `text`, the form of a value in the front
-            matter, or the prefix and the quote of a literal.
+        kind: `text`, that of a block, or the prefix and the quote of a literal.
         breaks: The line breaks: the offset in `text`, and the bytes in the source.
         labels: The labels of the document's link definitions.
         fixed: The offsets of further parts of `text` that must not change.
@@ -290,11 +291,13 @@ def _written(segment: Segment, translation: str) -> str:
     text = _laid_out(segment, translation)
     if literals.is_literal(segment.kind):
         return literals.written(text, segment.kind, segment.text)
-    if segment.kind == "cell":
-        return re.sub(r"(?<!\\)\|", r"\\|", text)
-    if segment.kind == "heading":
-        text = re.sub(r"(?<=\s)(#+)$", r"\\\1", text)
-    if segment.kind in ("paragraph", "heading"):
+    if segment.kind.endswith("cell"):
+        text = re.sub(r"(?<!\\)\|", r"\\|", text)
+    if segment.kind == "heading" and not _CLOSES_HEADING.search(segment.text):
+        text = _CLOSES_HEADING.sub(r"\\\g<0>", text)
+    if segment.kind == "heading" and "|" not in segment.text:
+        text = text.replace("|", "&#124;")  # with an underline below, it would begin a table
+    if segment.kind in ("paragraph", "heading", "first cell"):
         text = _without_marker(text, segment.text)
     return quoted(text, segment.kind)
 
@@ -302,16 +305,14 @@ def _written(segment: Segment, translation: str) -> str:
 def _without_marker(text: str, source: str) -> str:
     """Return a text that begins no list, heading or other block, if its source does not."""
     marker = _BEGINS_BLOCK.match(text)
-    if marker is None or _BEGINS_BLOCK.match(source) or _hidden(0, text):
+    if marker is None or _starts_with(source, marker):
         return text
+    first = next(iter(find_spans(text, markdown=True)), None)
+    if first is not None and first.start == 0 and text[: first.end] in source:
+        return text  # a part of the source that the translation begins with
     sign = marker[0].rstrip()
     at = len(sign) - 1 if sign[0].isdigit() else 0
     return f"{text[:at]}\\{text[at:]}"
-
-
-def _hidden(offset: int, text: str) -> bool:
-    """Return True if a character of a text is one that a model does not see."""
-    return any(span.start <= offset < span.end for span in find_spans(text, markdown=True))
 
 
 def _laid_out(segment: Segment, translation: str) -> str:
@@ -346,11 +347,14 @@ def _soft_breaks(
     candidates = list(re.finditer(r"\s+", translation))
     chosen: dict[tuple[int, int], str] = {}
     if len(spaces) == len(candidates):
-        places = {match.start(): index for index, match in enumerate(spaces)}
+        starts = [match.start() for match in spaces]
         for at, bytes_ in soft:
-            match = candidates[places[at]]
-            if match[0] == " " and _may_begin(translation, match.end(), text[at + 1 :]):
-                chosen[match.span()] = bytes_
+            index = bisect.bisect_right(starts, at) - 1
+            match, inside = candidates[index], at - starts[index]
+            start = match.start() + inside
+            same = match[0] == spaces[index][0]
+            if same and _may_begin(translation, start + 1, text[at + 1 :]):
+                chosen[start, start + 1] = bytes_
         return chosen
     spans = find_spans(translation, markdown=segment.markdown)
     free = [
@@ -372,4 +376,10 @@ def _soft_breaks(
 def _may_begin(text: str, offset: int, source: str) -> bool:
     """Return True if a line may begin at an offset, as this line of the source did."""
     marker = _BEGINS_BLOCK.match(text, offset)
-    return marker is None or source.casefold().startswith(marker[0].casefold())
+    return marker is None or _starts_with(source, marker)
+
+
+def _starts_with(source: str, marker: re.Match[str]) -> bool:
+    """Return True if a text begins with the marker that another one begins with."""
+    own = _BEGINS_BLOCK.match(source)
+    return own is not None and own[0].rstrip().casefold() == marker[0].rstrip().casefold()
