@@ -3,11 +3,14 @@ from __future__ import annotations
 import ast
 import doctest
 
+import nbformat
 import pytest
 from upper_cased import loud_code as loud
 
 from mixmagic.tasks.translation import code, literals, shown_strings
 from mixmagic.tasks.translation.code import assemble_code, code_segments
+from mixmagic.tasks.translation.documents import Reading, Translated
+from mixmagic.tasks.translation.documents.notebook import TAG, NotebookDocument
 
 
 @pytest.mark.parametrize(
@@ -113,3 +116,14 @@ def test_a_translation_that_changes_the_code_is_refused_alone(source, text):
     found = code_segments(cell, comments=True, strings=True)
     translated, refused = assemble_code(cell, found, ["ein Tag", text])
     assert (translated, refused) == (f"print('ein Tag')\n{source}\n", [1])
+
+
+def test_a_notebook_keeps_a_string_whose_translation_would_change_the_code(tmp_path):
+    path = tmp_path / "lesson.ipynb"
+    cell = nbformat.v4.new_code_cell("print(f'hello {x}')\nprint('one day')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    document = NotebookDocument(path, Reading(strings=True))
+    answers = [[Translated("hallo {y} {x}"), Translated("ein Tag")]]
+    (translated,) = document.translated(answers).cells
+    assert translated.source == "print(f'hello {x}')\nprint('ein Tag')"
+    assert translated.metadata["tags"] == [TAG]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmagic.tasks import notebooks
-from mixmagic.tasks.translation.code import code_segments
+from mixmagic.tasks.translation.code import assemble_code, code_segments
 from mixmagic.tasks.translation.documents import Piece, Reading, Translated
 from mixmagic.tasks.translation.languages import Language
 from mixmagic.tasks.translation.segments import Segment, markdown_segments
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The cell tag by which JupyterLab, and people, find a cell whose translation has a fault.
 TAG = "translation-fault"
+_REFUSED = "A translation would have changed the code."
 # The notebook's metadata about its translation.
 METADATA = "mixmagic_translation"
 
@@ -72,8 +73,14 @@ class NotebookDocument:
         notebook = copy.deepcopy(self.notebook)
         for index, piece, translations in zip(self._cells, self.pieces, found, strict=True):
             cell = notebook.cells[index]
-            cell.source = piece.translated(translations)
-            if messages := _messages(translations):
+            messages = _messages(translations)
+            if cell.cell_type == "code":
+                texts = [each.text for each in translations]
+                cell.source, refused = assemble_code(piece.source, piece.segments, texts)
+                messages += [_REFUSED] * bool(refused)
+            else:
+                cell.source = piece.translated(translations)
+            if messages:
                 tags = cell.metadata.setdefault("tags", [])
                 cell.metadata["tags"] = [*dict.fromkeys([*tags, TAG])]
                 if cell.cell_type == "markdown":
