@@ -37,14 +37,21 @@ def job_plan_table(plan: JobPlan) -> Table:
     """Return the table of a dry run."""
     missing = f", {plan.missing:,} of them without a value" if plan.missing else ""
     before = f", {plan.answered:,} of them answered before" if plan.answered else ""
-    each = f"{plan.usual:,} each" + (f", at most {plan.limit:,}" if plan.limit else "")
-    origin = f"the mean of {counted(plan.known, 'earlier answer')}" if plan.known else "assumed"
     rows = [
         ["model", plan.model],
         ["rows", f"{plan.rows:,}{missing}"],
         ["distinct", f"{counted(plan.questions, 'prompt')}{before}"],
-        ["calls", f"{plan.calls:,}"],
+        *cost_rows(plan),
     ]
+    notes = [*error_lines(plan.errors), "Nothing was sent."]
+    return Table(["dry run", "estimate"], rows, "\n".join(notes))
+
+
+def cost_rows(plan: JobPlan) -> list[list[str]]:
+    """Return the calls, tokens and cost of a job that is not run, as rows of a table."""
+    each = f"{plan.usual:,} each" + (f", at most {plan.limit:,}" if plan.limit else "")
+    origin = f"the mean of {counted(plan.known, 'earlier answer')}" if plan.known else "assumed"
+    rows = [["calls", f"{plan.calls:,}"]]
     if plan.calls:
         rows.append(["prompts", f"about {counted(plan.prompts, 'token')} in all"])
         rows.append(
@@ -58,5 +65,4 @@ def job_plan_table(plan: JobPlan) -> Table:
             most += f", and {format_limit(plan.budget)} in all its runs by --budget"
         likely = "unknown" if plan.likely is None else f"about {format_dollars(plan.likely)}"
         rows += [["cost at most", most], ["cost likely", likely]]
-    notes = [*error_lines(plan.errors), "Nothing was sent."]
-    return Table(["dry run", "estimate"], rows, "\n".join(notes))
+    return rows

@@ -61,12 +61,14 @@ def run(job: Job, *, preview: int | None = None, wait: bool = True) -> Job | Pre
     return previewed
 
 
-def follow(job: Job, *, errors: bool = True) -> Job:
+def follow(job: Job, *, errors: bool = True, ending: Callable[[], Bundle] | None = None) -> Job:
     """Start a job, show its progress until it is over, and return it.
 
     Args:
         job: The job, which has not begun.
         errors: False if the caller shows the kinds of its errors.
+        ending: Returns what is shown in place of the progress at the end, unless an error is
+            raised.
 
     Raises:
         Stopped: Ctrl-C; what was received whole is kept, and the same call goes on.
@@ -85,6 +87,9 @@ def follow(job: Job, *, errors: bool = True) -> Job:
     except BaseException:
         job.stop()
         raise
+    if ending is not None and job.error is None and job.state != "stopped":
+        _end(view, job, ending)
+        return job
     _finish(view, job, errors=errors)
     if job.error is not None and not isinstance(job.error, KeyboardInterrupt):
         raise job.error
@@ -121,6 +126,22 @@ def _finish(view: View, job: Job, *, errors: bool) -> None:
         lines.insert(0, _sentence(job))
     with contextlib.suppress(KeyboardInterrupt):
         view.finish(job, lines)
+
+
+def _end(view: View, job: Job, ending: Callable[[], Bundle]) -> None:
+    """Show something else in place of the progress."""
+    from IPython.display import display
+
+    try:
+        bundle = ending()
+    except BaseException:
+        view.finish(job, [])
+        raise
+    if isinstance(view, _Notebook):
+        view.show(bundle)
+    else:
+        view.finish(job, [])
+        display(bundle, raw=True)
 
 
 def _sentence(job: Job) -> str:
@@ -181,13 +202,14 @@ class _Notebook:
         self._update: Callable[[Bundle], None] | None = None
 
     def draw(self, job: Job) -> None:
-        self._show(progress_bundle(job, [_sentence(job)]))
+        self.show(progress_bundle(job, [_sentence(job)]))
 
     def finish(self, job: Job, lines: Sequence[str]) -> None:
         if lines or self._update is not None:
-            self._show(progress_bundle(job, lines))
+            self.show(progress_bundle(job, lines))
 
-    def _show(self, bundle: Bundle) -> None:
+    def show(self, bundle: Bundle) -> None:
+        """Show this in place of what is shown."""
         if self._update is None:
             self._update = updater(self._shell, bundle)
         else:

@@ -61,7 +61,7 @@ def completed(desk, typed: str) -> tuple[list[str], list[str]]:
 
 
 NAMES = ["alias", "budget", "cache", "cassette", "chats", "doctor", "history", "jobs", "local",
-    "login", "logout", "models", "prices", "running", "set", "spend", "templates",
+    "login", "logout", "models", "prices", "running", "set", "spend", "templates", "translate",
     "use"]  # fmt: skip
 PERIODS = ("session", "day", "month")
 CASES = [

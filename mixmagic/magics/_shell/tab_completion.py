@@ -6,7 +6,7 @@ It starts no jedi and runs none of the user's code: attributes are read without 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core import completer
@@ -122,10 +122,16 @@ class _TabCompletion:
             if name not in parser.commands:
                 return None
             parser = parser.commands[name]
+        return self._of_arguments(parser, parser.positionals, words, fragment)
+
+    def _of_arguments(
+        self, parser: Parser, positionals: Sequence[Argument], words: list[str], fragment: str
+    ) -> _Offer | None:
+        """Complete an option, its value, or the next of some positional arguments."""
         awaited, count = _awaited_option(parser, words)
         if (offer := self._of_option(parser, awaited, fragment)) is not None:
             return offer
-        positionals = parser.positionals[count:]
+        positionals = positionals[count:]
         values = self._values(positionals[0]) if positionals else None
         if values is not None:
             return _Offer.of(
@@ -137,6 +143,9 @@ class _TabCompletion:
         """Complete the line of a magic that asks a model."""
         words, fragment = _words_and_fragment(typed)
         parser = magic.parser()
+        if parser.positionals:
+            positionals = () if is_cell else parser.positionals
+            return self._of_arguments(parser, positionals, words, fragment)
         awaited, count = _awaited_option(parser, words)
         if count:  # the prompt has begun
             return self._in_braces(typed, self._columns(f" {typed}"))

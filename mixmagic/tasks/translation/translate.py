@@ -217,7 +217,7 @@ class Translation:
             for segment, each in zip(piece.segments, translations, strict=True)
             if each.origin in ("model", "memory", "person")
         )
-        progress = None if self.job is None else self.job.progress
+        progress = self.job.progress if self.job is not None and self.job.number else None
         return Report(
             self.style,
             Counter(each.origin for translations in found for each in translations),
