@@ -59,7 +59,7 @@ def run(session: Session, options: Namespace, out: Out) -> int:
         "\n".join([first, *(f"  {line}" for line in faults), footer_line(translation, report)])
     )
     is_equal = _verify(source, result.path, out) if options.verify else True
-    return int(bool(faults) or not is_equal)
+    return int(bool(report.faults) or not is_equal)
 
 
 def _verify(source: Path, translated: Path, out: Out) -> bool:

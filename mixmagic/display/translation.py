@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.calls.completion import muted_html
 from mixmagic.core.money import format_dollars
-from mixmagic.errors import counted
+from mixmagic.errors import counted, one_line
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
 from mixmagic.text.table import Table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mixmagic.tasks.translation.translate import Report, Translation
 
 _FAULTS = 10  # faults that are shown
+_SOURCE = 40  # characters of a text that is named
 _KEPT: tuple[Origin, ...] = ("memory", "person")  # origins that cost nothing
 
 
@@ -133,13 +134,18 @@ def summary(translation: Translation, report: Report) -> list[str]:
 
 
 def fault_lines(report: Report) -> list[str]:
-    """Return the faults of a translation, each with its place.
+    """Return the faults of a translation, each with its place, and what is not consistent.
 
     Example:
         >>> fault_lines(translation.report())
         ['cell 7: The number 1,250 is missing.']
     """
     lines = [_fault_line(place, fault) for place, fault in report.faults]
+    lines += [
+        f"“{one_line(each.source, _SOURCE)}” has several translations:"
+        f" {', '.join(f'“{one_line(text, _SOURCE)}”' for text in each.translations)}."
+        for each in report.inconsistent
+    ]
     more = len(lines) - _FAULTS
     return [*lines[:_FAULTS], *([f"… and {counted(more, 'other')}"] * (more > 0))]
 
