@@ -7,6 +7,7 @@ matter, displayed formulas, directives, admonitions, footnotes.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import re
@@ -411,25 +412,18 @@ def _html(rule: _Rule, state: StateBlock, start: int, end: int, silent: bool) ->
 def _between_tags(source: str, lines: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
     """Yield the lines of each text between tags other than those inside a sentence."""
     text = "\n".join(source[start:end] for start, end in lines)
+    starts = list(itertools.accumulate((end - start + 1 for start, end in lines), initial=0))
     position = 0
     for tag in (*_TAG.finditer(text), None):
         if tag is not None and (tag["inside"] or "").lower() in _INSIDE_SENTENCES:
             continue
-        yield _cut(text, lines, position, tag.start() if tag else len(text))
+        part = text[position : tag.start() if tag else len(text)]
+        first = position + len(part) - len(part.lstrip())
+        last = first + len(part.strip())
+        if first < last:
+            begin, end = (bisect.bisect_right(starts, at) - 1 for at in (first, last - 1))
+            cut = [list(line) for line in lines[begin : end + 1]]
+            cut[0][0] += first - starts[begin]
+            cut[-1][1] = lines[end][0] + last - starts[end]
+            yield [(start, stop) for start, stop in cut]
         position = tag.end() if tag else len(text)
-
-
-def _cut(
-    text: str, lines: Sequence[tuple[int, int]], start: int, end: int
-) -> list[tuple[int, int]]:
-    """Return the part of lines between two offsets of their text, without spaces around it."""
-    part = text[start:end]
-    start += len(part) - len(part.lstrip())
-    end = start + len(part.strip())
-    cut, offset = [], 0
-    for first, last in lines:
-        left, right = max(start - offset, 0), min(end - offset, last - first)
-        if left <= right and start < end and offset < end and offset + last - first >= start:
-            cut.append((first + left, first + right))
-        offset += last - first + 1
-    return cut

@@ -39,27 +39,29 @@ _EXTENSIONS = (
     "|php|pkl|png|po|pot|pptx?|ps1|pth?|py|pyi|qmd|r|rb|rmd|rs|rst|safetensors|scss|sh|so|sql"
     "|sqlite3?|svg|tar|tex|tiff?|toml|tsv|tsx|txt|wasm|wav|webm|webp|whl|xlsx?|xml|ya?ml|zip"
 )
-# The first that matches at the leftmost position counts.
+# The first that matches at the leftmost position counts. Lengths are limited, so that a text of
+# openings without ends takes linear time.
 _RULES = {
     "mark": MARK.pattern.replace("(", "(?:"),
     "break": r"(?:\x20{2,}|\\)\n",
     # A role of MyST or reStructuredText may stand before it. `_code` finds its end.
     "code": r"(?:\{[A-Za-z][\w:.+-]*\}|(?<![\w:]):[A-Za-z][\w:.+-]*:)?(?P<ticks>`+)",
-    "comment": r"<!--[\s\S]*?-->",
+    "comment": r"<!--[\s\S]{0,2000}?-->",
     "element": rf"<(?P<element_name>code|pre|script|style|kbd|samp|var|math|svg|tt){_ATTRIBUTES}>"
-    r"[\s\S]*?</(?P=element_name)\s*>",
+    r"[\s\S]{0,2000}?</(?P=element_name)\s*>",
     "autolink": r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*|[\w.+-]+@[\w.-]+)>",
-    "tag": rf"<(?:/?[A-Za-z][\w:.-]*+{_ATTRIBUTES}|![A-Za-z][^>]*|\?[\s\S]*?\?)>",
+    "tag": rf"<(?:/?[A-Za-z][\w:.-]*+{_ATTRIBUTES}|![A-Za-z][^>]*|\?[\s\S]{{0,2000}}?\?)>",
     "entity": r"&(?:\#\d{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});",
-    "template": r"\{\{[\s\S]*?\}\}|\{%[\s\S]*?%\}|\{\#\s[\s\S]*?\s\#\}|<%[\s\S]*?%>",
-    "environment": r"\\begin\{(?P<environment_name>[A-Za-z]+\*?)\}[\s\S]*?"
+    "template": r"\{\{[\s\S]{0,2000}?\}\}|\{%[\s\S]{0,2000}?%\}|\{\#\s[\s\S]{0,2000}?\s\#\}"
+    r"|<%[\s\S]{0,2000}?%>",
+    "environment": r"\\begin\{(?P<environment_name>[A-Za-z]+\*?)\}[\s\S]{0,2000}?"
     r"\\end\{(?P=environment_name)\}",
-    "math": r"\$\$(?:[^$\\]|\\[\s\S])++\$\$"
+    "math": r"\$\$(?:[^$\\]|\\[\s\S]){1,2000}+\$\$"
     # By pandoc's rules, so that amounts of money are not formulas; not `$HOME:$PATH`.
-    r"|(?<![\w$\\])\$(?![\s$])(?P<formula>(?:[^$\\]|\\[\s\S])+?)(?<!\s)\$(?![\dA-Z_{$])"
-    r"|\\\((?P<round>(?:[^\\]|\\[^)])+?)\\\)|\\\[(?P<square>(?:[^\\]|\\[^\]])+?)\\\]"
-    r"|\\\\\((?:[^\\]|\\[^\\])+?\\\\\)|\\\\\[(?:[^\\]|\\[^\\])+?\\\\\]",
-    "variable": r"(?:\$\{[^{}\s`]*\}|(?<![\w$])\$[A-Za-z_]\w+(?!\w|\$)|(?<!\w)%[A-Z_]{2,}%)"
+    r"|(?<![\w$\\])\$(?![\s$])(?P<formula>(?:[^$\\]|\\[\s\S]){1,1000}?)(?<!\s)\$(?![\dA-Z_{$])"
+    r"|\\\((?P<round>(?:[^\\]|\\[^)]){1,1000}?)\\\)|\\\[(?P<square>(?:[^\\]|\\[^\]]){1,1000}?)\\\]"
+    r"|\\\\\((?:[^\\]|\\[^\\]){1,1000}?\\\\\)|\\\\\[(?:[^\\]|\\[^\\]){1,1000}?\\\\\]",
+    "variable": r"(?:\$\{[^{}\s`]{0,200}\}|(?<![\w$])\$[A-Za-z_]\w+(?!\w|\$)|(?<!\w)%[A-Z_]{2,}%)"
     r"(?:[/\\]\w[\w.+@%~=-]*(?<=\w))*+/?",
     "target": r"\]\(",  # of a link or an image; `_target` finds its end
     "reference": r"(?<=\])\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\](?![\[(])",
@@ -68,16 +70,16 @@ _RULES = {
     "contents": r"\[TOC\]|\[\[_?TOC_?\]\]",
     "url": r"(?<![A-Za-z0-9])(?:[A-Za-z][A-Za-z0-9+.-]*://|mailto:|doi:|arXiv:|data:\w+/|www\.)"
     r"[^\s<>\"`|\\^\0]+",
-    "email": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    "email": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
     "path": r"(?<![\w/\\:.~<>*@])(?:(?:~|\.{1,2}|[A-Za-z]:)(?:/[\w.+@%~=-]*|\\\w[\w.+@%~=-]*)+"
     r"|/[\w.+@%~-]*\w(?:/[\w.+@%~=-]*)*)(?<![.])"
-    rf"|(?<![\w/.@-])(?:[\w.@-]+/)*[\w.-]*\w\.(?:{_EXTENSIONS})(?![\w-]|\.\w)"
-    r"|(?<![\w/.@-])[a-z][\w.-]*\.(?:js|ts|mjs)(?![\w-]|\.\w)"
-    r"|(?<![\w/.@-])(?:[\w.-]+/)+(?=[\s),;:!?'\"]|\.?$)",
-    "domain": r"(?<![\w@./-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|ai|edu|gov)"
+    rf"|(?<![\w/.@-])(?:[\w.@-]{{1,99}}/){{0,20}}[\w.-]{{0,99}}\w\.(?:{_EXTENSIONS})(?![\w-]|\.\w)"
+    r"|(?<![\w/.@-])[a-z][\w.-]{0,99}\.(?:js|ts|mjs)(?![\w-]|\.\w)"
+    r"|(?<![\w/.@-])(?:[\w.-]{1,99}/){1,20}(?=[\s),;:!?'\"]|\.?$)",
+    "domain": r"(?<![\w@./-])(?:[a-z0-9-]{1,63}\.){1,9}(?:com|org|net|io|dev|ai|edu|gov)"
     r"(?:/[^\s<>\"`|\\)]*)?(?<![.,;:!?])(?![\w-])",
     "mention": r"(?<![\w@/.])@[A-Za-z_][\w/-]*(?:\.\w+)*",
-    "placeholder": r"\{[^\s{}`]*\}|\{:?\s*[\#.][^{}\n]*\}"
+    "placeholder": r"\{[^\s{}`]{0,200}\}|\{:?\s*[\#.][^{}\n]{0,200}\}"
     r"|\{[A-Za-z_][\w.\[\]]*(?:![rsa])?:[^{}\n]{0,12}\}"
     r"|%\([^()\n]+\)[-+0\#]*\d*(?:\.\d+)?[A-Za-z]"
     r"|%(?:\d+\$)?[-+0\#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh?|ll?|z)?"
@@ -86,14 +88,17 @@ _RULES = {
     "color": r"(?<![\w&])\#[0-9A-Fa-f]{6}(?!\w)",
     "option": r"(?<![\w-])--[A-Za-z][\w-]*(?:=[^\s,;)]+)?",
     "name": r"(?<![\w\\])[A-Za-z][A-Za-z0-9]*(?:\\?_[A-Za-z0-9]+)+(?:\(\))?(?!\w)"
-    r"|(?<![\w\\])[A-Za-z_][\w.]*\(\)",
+    r"|(?<![\w\\])[A-Za-z_][\w.]{0,99}\(\)",
     "command": r"\\[A-Za-z]+\*?(?:\[[^\[\]\n`]*\])?(?:\{[^{}\n`]*\})*",
     "escape": r"\\[!-/:-@\[-`{-~]",
 }
 _MARKDOWN_ONLY = ("break", "reference", "contents", "escape")
 _FILLER = "\0"
 _AFTER_URL = ".,;:!?'*_~…。»”]}"
-_DESTINATION = re.compile(r"\s*(<[^<>\n]*>|[^\s<][^\s]*)")
+# The target of a link; parentheses in it are balanced.
+_DESTINATION = re.compile(
+    r"\s*(?:<[^<>\n]*>|(?!<)(?:[^\s()\\]|\\[^\s]|\((?:[^\s()\\]|\\[^\s]|\([^\s()]*+\))*+\))++)"
+)
 _TITLE = re.compile(r"""\s+("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\((?:[^()\\]|\\.)*\))""")
 _ROLE_TARGET = re.compile(r"\s*<[^<>`]+>$")
 _LABEL = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\](\[\])?(?![\[(:])")
@@ -165,9 +170,7 @@ def _found(text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
     """Yield what the rules find."""
     position = 0
     while match := pattern.search(text, position):
-        kind = next(
-            kind for kind in _RULES | {"term": ""} if match.groupdict().get(kind) is not None
-        )
+        kind = match.lastgroup or ""
         spans = _SPECIAL.get(kind, _plain)(text, match, kind)
         yield from spans
         # Backticks that close nowhere are text, all of them.
@@ -214,33 +217,14 @@ def _target(text: str, match: re.Match[str], kind: str) -> list[Span]:
     destination = _DESTINATION.match(text, match.end())
     if destination is None:
         return []
-    start, end = match.end(), destination.end()
-    if not destination[1].startswith("<"):
-        end = _balanced(text, destination.start(1))
+    start, end = destination.span()
     after = title.end() if (title := _TITLE.match(text, end)) else end
     closing = re.compile(r"\s*\)").match(text, after)
-    if closing is None or end == destination.start(1):
+    if closing is None:
         return []
     if not title or not re.search(r"[^\W\d_]{2}", title[1]):
         end = closing.end() - 1
     return [Span(start, end, kind)]
-
-
-def _balanced(text: str, start: int) -> int:
-    """Return the end of a target: at a space, or at a parenthesis that it did not open."""
-    depth, position = 0, start
-    while position < len(text) and not text[position].isspace():
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == "(":
-            depth += 1
-        elif character == ")":
-            if not depth:
-                break
-            depth -= 1
-        position += 1
-    return min(position, len(text))
 
 
 def _url(text: str, match: re.Match[str], kind: str) -> list[Span]:

@@ -82,6 +82,12 @@ def test_marks_are_found_again_in_any_case_and_with_spaces(text, hidden):
     assert "[[" not in text or masked.restore(masked.text).text == text
 
 
+def test_an_embedded_picture_is_hidden_whole():
+    data = "data:image/png;base64," + "aB3/" * 50_000
+    assert mask(f"The plot: ![a line]({data})", markdown=True).text == "The plot: ![a line]([[1]])"
+    assert mask(f'The plot <img src="{data}"/> here', markdown=True).text == "The plot [[1]] here"
+
+
 def test_terms_are_hidden_as_whole_words_in_their_case():
     text = "A DataFrame and a dataframe, DataFrames, C++ and C."
     assert mask(text, markdown=True, terms=["DataFrame", "C++", "C"]).hidden == (
