@@ -21,8 +21,8 @@ def add_options(args: Parser) -> None:
         " translate to, by name or code: fr, French, pt-BR, …")  # fmt: skip
     args.add("--from", dest="source_language", metavar="LANGUAGE", values=_languages, help="the"
         " language to translate from; detected if it is not given")  # fmt: skip
-    args.add("--glossary", metavar="FILE", values=_glossaries, help="terms with the translations"
-        " that must be used")  # fmt: skip
+    args.add("--glossary", metavar="NAME", values=_glossaries, help="a file (.csv, .tsv), or the"
+        " name of one of yours: terms with the translations that must be used")  # fmt: skip
     args.add("--tone", choices=("formal", "informal"), help="how to address the reader")
     args.add("--column", dest="columns", action="append", metavar="NAME", help="the column of a"
         " table to translate; may be repeated")  # fmt: skip
@@ -82,7 +82,8 @@ def _languages(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _glossaries(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
-    return files_of(".csv", ".tsv", ".po")
+    own = session.settings.glossaries
+    return [*sorted({path.stem for path in own.glob("*.[ct]sv")}), *files_of(".csv", ".tsv")]
 
 
 def files_of(*kinds: str) -> list[str]:

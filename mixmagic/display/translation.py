@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mixmagic.text.sanitize import sanitize
 from mixmagic.text.table import Table
 
 if TYPE_CHECKING:
+    from mixmagic.core.values import Request
     from mixmagic.display.bundles import Bundle
     from mixmagic.sessions import Session
     from mixmagic.tasks.translation.documents import Origin
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mixmagic.tasks.translation.translate import Report, Translation
 
 _FAULTS = 10  # faults that are shown
+_LONGER = 1.3  # tokens of a translation for each of the source
 _SOURCE = 40  # characters of a text that is named
 _KEPT: tuple[Origin, ...] = ("memory", "person")  # origins that cost nothing
 
@@ -167,7 +170,12 @@ def plan_table(session: Session, translation: Translation) -> Table:
     if translation.job is None:
         rows.append(["calls", "none"])
     else:
-        plan = read_plan(session, translation.job)
+        from mixmagic.calls.tokens import estimate
+
+        def expected(request: Request) -> int:
+            return math.ceil(_LONGER * estimate(request.messages[-1].text))
+
+        plan = read_plan(session, translation.job, expected)
         rows += [["model", plan.model], *cost_rows(plan)]
         if plan.most:
             notes.insert(0, "A translation with a fault is asked for once more, at the same cost.")

@@ -62,6 +62,7 @@ def plan_job(
     model: Callable[[Request], Model],
     count: Callable[[Sequence[Message], Model], Count],
     answers: Callable[[Model], tuple[int, int]],
+    expected: Callable[[Request], int] | None = None,
 ) -> JobPlan:
     """Return the rows, calls, tokens and cost of a job that is not run.
 
@@ -70,6 +71,8 @@ def plan_job(
         model: Returns the model that would answer a request.
         count: Counts the tokens of a prompt.
         answers: Returns the number of a model's earlier answers, and their tokens in all.
+        expected: Returns the likely tokens of the answer to a request; the mean of the earlier ones
+            if `None`.
 
     Raises:
         BadArguments: The rows cannot be read.
@@ -92,7 +95,8 @@ def plan_job(
             known, in_all = answers(found)
         asked = replace(request, model=found)
         try:
-            one = plan(asked, count(asked.messages, found), [], known, in_all)
+            likely_one = (known, in_all) if expected is None else (1, expected(request))
+            one = plan(asked, count(asked.messages, found), [], *likely_one)
         except MixmagicError as error:
             errors.append(RowError.of(error))
             continue
