@@ -60,34 +60,41 @@ def is_literal(kind: str) -> bool:
     return kind[-1:] in ('"', "'")
 
 
-def readable(
-    raw: str, kind: str, *, quotes: bool = True
-) -> tuple[str, tuple[tuple[int, int], ...]]:
-    r"""Return the text of a literal, and the offsets of what must not change in it.
-
-    The literal's own quotes lose their backslashes; other escapes, and the fields of f-strings,
-    must not change.
+def readable(raw: str, kind: str) -> str:
+    r"""Return the text of a literal: its own quotes lose their backslashes.
 
     Args:
         raw: A part of the source of the literal, inside its quotes.
         kind: As in `Literal.kind`.
-        quotes: False to leave the backslashes before quotes.
 
     Example:
         >>> readable("It\\'s {x}\\n", "f'")
-        ("It's {x}\\n", ((5, 8), (8, 10)))
+        "It's {x}\\n"
     """
     quote = _quote(kind)
-    parts: list[str] = []
-    fixed: list[tuple[int, int]] = []
-    length = 0
-    for part, is_fixed in _parts(raw, kind):
-        shown = quote if quotes and "r" not in kind and part == f"\\{quote}" else part
-        if is_fixed and shown == part:
-            fixed.append((length, length + len(part)))
-        parts.append(shown)
-        length += len(shown)
-    return "".join(parts), tuple(fixed)
+    if "r" in kind:
+        return raw
+    return "".join(quote if part == f"\\{quote}" else part for part, _ in _parts(raw, kind))
+
+
+def fixed_parts(text: str, kind: str) -> list[tuple[int, int]]:
+    r"""Return the offsets of what must not change in the text of a literal: escapes, fields.
+
+    Args:
+        text: As from `readable`.
+        kind: As in `Literal.kind`.
+
+    Example:
+        >>> fixed_parts("It's {x}\\n", "f'")
+        [(5, 8), (8, 10)]
+    """
+    found: list[tuple[int, int]] = []
+    offset = 0
+    for part, is_fixed in _parts(text, kind):
+        if is_fixed:
+            found.append((offset, offset + len(part)))
+        offset += len(part)
+    return found
 
 
 def written(text: str, kind: str, source: str) -> str:

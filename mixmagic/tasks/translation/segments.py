@@ -47,7 +47,6 @@ class Segment:
         kind: `text`, that of a block, or the prefix and the quote of a literal.
         breaks: The line breaks: the offset in `text`, and the bytes in the source.
         labels: The labels of the document's link definitions.
-        fixed: The offsets of further parts of `text` that must not change.
     """
 
     start: int
@@ -57,7 +56,6 @@ class Segment:
     kind: str = "text"
     breaks: tuple[tuple[int, str], ...] = ()
     labels: frozenset[str] = frozenset()
-    fixed: tuple[tuple[int, int], ...] = ()
 
     def mask(self, terms: Sequence[str] = ()) -> Masked:
         """Return the text with marks instead of what must not change.
@@ -69,9 +67,9 @@ class Segment:
             >>> markdown_segments("# The `x` axis")[0].mask().text
             'The [[1]] axis'
         """
-        return mask(
-            self.text, markdown=self.markdown, terms=terms, labels=self.labels, fixed=self.fixed
-        )
+        is_literal = literals.is_literal(self.kind)
+        fixed = literals.fixed_parts(self.text, self.kind) if is_literal else ()
+        return mask(self.text, markdown=self.markdown, terms=terms, labels=self.labels, fixed=fixed)
 
 
 def markdown_segments(source: str) -> list[Segment]:
@@ -227,26 +225,23 @@ def block_segments(
             parts.append("\n" if hidden else " ")
             length, position = length + 1, match.end()
         parts.append(lines[position:end])
-        readable, fixed = _readable("".join(parts), block.kind, quotes=not breaks)
+        whole = "".join(parts)
         segment = Segment(
             original(start),
             original(end - 1) + 1,
-            readable,
+            whole if breaks else _readable(whole, block.kind),
             markdown,
             block.kind,
             tuple(breaks),
             labels,
-            fixed,
         )
         if segment.mask().has_words:
             yield segment
 
 
-def _readable(raw: str, kind: str, *, quotes: bool) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Return the text of a slice of the source, and its parts that must not change."""
-    if literals.is_literal(kind):
-        return literals.readable(raw, kind, quotes=quotes)
-    return unquoted(raw, kind), ()
+def _readable(raw: str, kind: str) -> str:
+    """Return the text of a slice of the source."""
+    return literals.readable(raw, kind) if literals.is_literal(kind) else unquoted(raw, kind)
 
 
 def _before(source: str, offset: int) -> int:
