@@ -351,7 +351,14 @@ def translate(
     )
     if translation.job is not None:
         lazy.load("mixmagic.display.jobs").follow(translation.job)
-    return translation.finish()
+    result = translation.finish()
+    if translation.document.mixed and (faults := translation.report().faults):
+        import warnings
+
+        place, fault = faults[0]
+        more = f"; {len(faults) - 1:,} more" * (len(faults) > 1)
+        warnings.warn(f"{place}: {fault.message[:-1]}{more}.", stacklevel=2)
+    return result
 
 
 @overload

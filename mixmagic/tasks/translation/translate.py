@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from mixmagic.core import files
-from mixmagic.errors import BadArguments, Unfinished
+from mixmagic.errors import BadArguments, Unfinished, counted
 from mixmagic.tasks.bulk.status import sentence
 from mixmagic.tasks.translation.documents import Document, Origin, Piece, Reading, Translated
 from mixmagic.tasks.translation.documents import document as read_document
@@ -24,6 +24,8 @@ from mixmagic.tasks.translation.form import Question, Style, Tone, TranslationFo
 from mixmagic.tasks.translation.glossary import Glossary, Inconsistency, inconsistencies
 from mixmagic.tasks.translation.languages import Language, detect, parse_language
 from mixmagic.tasks.translation.memory import Memory
+from mixmagic.text.escape import as_text
+from mixmagic.text.sanitize import sanitize
 
 if TYPE_CHECKING:
     from mixmagic.tasks.bulk.job import Job
@@ -269,8 +271,13 @@ class TranslatedText(str):
         self.report, self.faults = report, faults
         return self
 
+    def _repr_markdown_(self) -> str:
+        """Return the text and its faults for a notebook."""  # IPython's name
+        faults = "".join(f"\n\n⚠ {as_text(fault.message)}" for fault in self.faults)
+        return f"{sanitize(self).rstrip()}{faults}"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class TranslatedFile:
     """A translated file.
 
@@ -286,6 +293,11 @@ class TranslatedFile:
     def faults(self) -> list[tuple[str, Fault]]:
         """The faults that the translation has, each with its place."""
         return list(self.report.faults)
+
+    def __repr__(self) -> str:
+        texts = counted(sum(self.report.origins.values()), "text")
+        lines = [f"<TranslatedFile {self.path}: {texts}, {counted(len(self.faults), 'fault')}>"]
+        return "\n".join([*lines, *(f"{place}: {fault.message}" for place, fault in self.faults)])
 
 
 class _Answers:

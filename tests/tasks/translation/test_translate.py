@@ -42,7 +42,7 @@ def people(request) -> Answer:
 
 
 @pytest.fixture
-def server(together):
+def provider(together):
     together.plan = [people]
     return together
 
@@ -57,66 +57,66 @@ def translate(session, source, **options):
     return translation.finish()
 
 
-def test_a_text_is_translated_segment_by_segment(session, server):
+def test_a_text_is_translated_segment_by_segment(session, provider):
     found = translate(session, LESSON)
     assert found == LESSON_IN_FRENCH
     assert found.faults == []
     assert found.report.style.source.name == "English"
-    assert sorted(map(text_of, server.received)) == sorted(list(FRENCH)[:4])
-    assert "from English into French" in system_of(server.received[0])
+    assert sorted(map(text_of, provider.received)) == sorted(list(FRENCH)[:4])
+    assert "from English into French" in system_of(provider.received[0])
 
 
-def test_a_fault_is_named_to_the_model_once_and_the_better_answer_is_kept(session, server):
+def test_a_fault_is_named_to_the_model_once_and_the_better_answer_is_kept(session, provider):
     """The second question has the same message: a model that transforms it can be trusted."""
     source = list(FRENCH)[1]
-    server.plan = [whole(FRENCH[source].replace("12", "13")), people]
+    provider.plan = [whole(FRENCH[source].replace("12", "13")), people]
     found = translate(session, source)
     assert (found, found.faults) == (FRENCH[source], [])
-    first, second = server.received
+    first, second = provider.received
     assert text_of(first) == text_of(second) == source
     assert "12" in system_of(second)
     assert "12" not in system_of(first)
 
 
-def test_a_fault_that_stays_is_returned_with_the_translation(session, server):
+def test_a_fault_that_stays_is_returned_with_the_translation(session, provider):
     source = list(FRENCH)[1]
     wrong = FRENCH[source].replace("12", "13")
-    server.plan = [whole(wrong)]
+    provider.plan = [whole(wrong)]
     found = translate(session, source)
     assert found == wrong
     assert "12" in " ".join(fault.message for fault in found.faults)
-    assert len(server.received) == 2
+    assert len(provider.received) == 2
     assert found.report.calls == 2
 
 
 def test_a_file_is_written_beside_its_source_and_only_what_changed_is_asked(
-    session, server, tmp_path
+    session, provider, tmp_path
 ):
     lesson = tmp_path / "lesson.md"
     lesson.write_text(LESSON)
     found = translate(session, lesson)
     assert found.path == tmp_path / "lesson.fr.md"
     assert found.path.read_text() == LESSON_IN_FRENCH
-    server.received.clear()
+    provider.received.clear()
     old, new = list(FRENCH)[3:5]
     lesson.write_text(LESSON.replace(old, new))
     translate(session, lesson)
-    assert list(map(text_of, server.received)) == [new]
+    assert list(map(text_of, provider.received)) == [new]
     assert found.path.read_text() == LESSON_IN_FRENCH.replace(FRENCH[old], FRENCH[new])
 
 
-def test_what_a_person_corrected_is_kept(session, server, tmp_path):
+def test_what_a_person_corrected_is_kept(session, provider, tmp_path):
     lesson = tmp_path / "lesson.md"
     lesson.write_text(LESSON)
     translate(session, lesson)
     memory = tmp_path / "lesson.fr.po"
     corrected = memory.read_text().replace("Charger les données", "Lire les données")
     memory.write_text(corrected)
-    server.received.clear()
+    provider.received.clear()
     found = translate(session, lesson)
     assert found.path.read_text().startswith("# Lire les données\n")
     assert found.report.origins == {"person": 1, "memory": 3}
-    assert server.received == []
+    assert provider.received == []
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def notebook(tmp_path):
     return path
 
 
-def test_a_notebook_keeps_ids_metadata_code_and_outputs(session, server, notebook):
+def test_a_notebook_keeps_ids_metadata_code_and_outputs(session, provider, notebook):
     found = translate(session, notebook)
     assert found.path.name == "lesson.fr.ipynb"
     before, after = (json.loads(path.read_text()) for path in (notebook, found.path))
@@ -149,7 +149,7 @@ def test_a_notebook_keeps_ids_metadata_code_and_outputs(session, server, noteboo
 
 
 def test_comments_strings_and_outputs_are_translated_or_dropped_on_request(
-    session, server, notebook
+    session, provider, notebook
 ):
     found = translate(session, notebook, comments=True, strings=True, outputs="drop")
     cell = nbformat.read(found.path, 4).cells[1]
@@ -157,51 +157,51 @@ def test_comments_strings_and_outputs_are_translated_or_dropped_on_request(
     assert (cell.outputs, cell.execution_count) == ([], None)
 
 
-def test_a_cell_with_a_fault_is_marked_and_counted(session, server, notebook):
+def test_a_cell_with_a_fault_is_marked_and_counted(session, provider, notebook):
     def answer(request):
         number = "12" in text_of(request)
         return refusal(400, {"error": {"message": "too long"}}) if number else people(request)
 
-    server.plan = [answer]
+    provider.plan = [answer]
     found = translate(session, notebook)
     assert [place for place, _ in found.faults] == ["cell 1"]
     cell = nbformat.read(found.path, 4).cells[0]
     assert "translation-fault" in cell.metadata.tags
     assert list(FRENCH)[1] in cell.source, "it stays in its language"
     assert cell.source.splitlines()[-1].startswith("> ")
-    server.plan = [people]
+    provider.plan = [people]
     assert translate(session, notebook).faults == []
 
 
-def test_columns_keep_their_index_and_missing_values(session, server):
+def test_columns_keep_their_index_and_missing_values(session, provider):
     texts = pd.Series([*list(FRENCH)[:2], None, "Load the data"], index=[7, 3, 9, 1], name="t")
     found = translate(session, texts)
     french = list(FRENCH.values())
     assert list(found.index) == [7, 3, 9, 1]
     assert found.tolist()[:2] == french[:2]
     assert found.isna().tolist() == [False, False, True, False]
-    assert len(server.received) == 2, "equals are asked once"
+    assert len(provider.received) == 2, "equals are asked once"
     frame = pd.DataFrame({"text": list(FRENCH)[:2], "n": [1, 2]})
     assert translate(session, frame, columns=["text"])["text"].tolist() == french[:2]
     assert translate(session, list(FRENCH)[:2]) == french[:2]
 
 
-def test_each_text_of_a_list_knows_its_own_faults(session, server):
+def test_each_text_of_a_list_knows_its_own_faults(session, provider):
     source = list(FRENCH)[1]
-    server.plan = [lambda request: whole(FRENCH[text_of(request)].replace("12", "13"))]
+    provider.plan = [lambda request: whole(FRENCH[text_of(request)].replace("12", "13"))]
     found = translate(session, ["Load the data", source, None])
     assert [[fault.kind for fault in text.faults] for text in found[:2]] == [[], ["number"]]
     assert found[2] is None
     assert [place for place, _ in found[0].report.faults] == ["text 2"]
 
 
-def test_a_row_in_the_language_already_is_not_asked(session, server):
+def test_a_row_in_the_language_already_is_not_asked(session, provider):
     french = FRENCH["Look at the first rows before you compute the mean."]
     assert translate(session, [french, "Load the data"]) == [french, "Charger les données"]
-    assert list(map(text_of, server.received)) == ["Load the data"]
+    assert list(map(text_of, provider.received)) == ["Load the data"]
 
 
-def test_a_csv_file_gets_a_column_in_the_other_language(session, server, tmp_path):
+def test_a_csv_file_gets_a_column_in_the_other_language(session, provider, tmp_path):
     path = tmp_path / "notes.csv"
     pd.DataFrame({"n": [1, 2], "text": list(FRENCH)[:2]}).to_csv(path, index=False)
     found = translate(session, path, columns=["text"])
@@ -212,28 +212,28 @@ def test_a_csv_file_gets_a_column_in_the_other_language(session, server, tmp_pat
         translate(session, path)
 
 
-def test_a_budget_pauses_a_file_and_the_same_call_goes_on(session, server, tmp_path):
+def test_a_budget_pauses_a_file_and_the_same_call_goes_on(session, provider, tmp_path):
     """Nothing is half-written, and nothing is paid for twice."""
     lesson = tmp_path / "lesson.md"
     lesson.write_text(LESSON)
-    server.plan = [lambda request: whole(FRENCH[text_of(request)], prompt=300)]  # $0.00018
+    provider.plan = [lambda request: whole(FRENCH[text_of(request)], prompt=300)]  # $0.00018
     with pytest.raises(Unfinished, match=r"^Paused after 2 of 4 rows") as raised:
         translate(session, lesson, budget="0.0004", in_flight=1)
     assert "nothing is paid for twice" in raised.value.hint
     assert not (tmp_path / "lesson.fr.md").exists()
-    before = len(server.received)
+    before = len(provider.received)
     assert 0 < before < 4
     translate(session, lesson, budget=1)
-    assert len(server.received) == 4
+    assert len(provider.received) == 4
     assert (tmp_path / "lesson.fr.md").read_text() == LESSON_IN_FRENCH
 
 
-def test_a_document_in_the_language_already_is_refused(session, server):
+def test_a_document_in_the_language_already_is_refused(session, provider):
     with pytest.raises(BadArguments, match="in French already"):
         translate(session, LESSON_IN_FRENCH)
     with pytest.raises(BadArguments, match="tone"):
         translate(session, LESSON, tone="rude")
-    assert server.received == []
+    assert provider.received == []
 
 
 def test_a_folder_or_a_number_cannot_be_translated(session, tmp_path):
@@ -242,7 +242,7 @@ def test_a_folder_or_a_number_cannot_be_translated(session, tmp_path):
             translate(session, source)
 
 
-def test_the_source_may_not_be_overwritten(session, server, tmp_path):
+def test_the_source_may_not_be_overwritten(session, provider, tmp_path):
     lesson = tmp_path / "lesson.md"
     lesson.write_text(LESSON)
     with pytest.raises(BadArguments, match="the file that is translated"):
@@ -250,32 +250,32 @@ def test_the_source_may_not_be_overwritten(session, server, tmp_path):
     assert Path(lesson).read_text() == LESSON
 
 
-def test_a_glossary_is_told_to_the_model_and_checked(session, server, tmp_path):
+def test_a_glossary_is_told_to_the_model_and_checked(session, provider, tmp_path):
     """A term without a translation stays as it is: the model does not see it."""
     glossary = tmp_path / "terms.csv"
     glossary.write_text("en,fr\nrow,ligne\nPandas,\n")
     source = "Then remove the rows that have no value."
     found = translate(session, source, glossary=glossary)
     assert (found, found.faults) == (FRENCH[source], [])
-    assert "row = ligne" in system_of(server.received[0])
+    assert "row = ligne" in system_of(provider.received[0])
     glossary.write_text("en,fr\nrow,rangée\n")
     found = translate(session, source, glossary=glossary)
     assert [fault.kind for fault in found.faults] == ["term"]
     glossary.write_text("en,fr\nPandas,\n")
-    server.plan = [lambda request: whole(text_of(request).replace("Load", "Charger"))]
+    provider.plan = [lambda request: whole(text_of(request).replace("Load", "Charger"))]
     translate(session, "Load the data with Pandas.", glossary=glossary)
-    assert "Pandas" not in text_of(server.received[-1])
+    assert "Pandas" not in text_of(provider.received[-1])
 
 
-def test_texts_with_several_translations_are_reported(session, server):
+def test_texts_with_several_translations_are_reported(session, provider):
     answers = iter(["Charger les données", "Lire les données :"])
-    server.plan = [lambda request: whole(next(answers))]
+    provider.plan = [lambda request: whole(next(answers))]
     report = translate(session, ["Load the data", "Load the data:"], in_flight=1)[0].report
     (found,) = report.inconsistent
     assert found.source == "Load the data"
 
 
-def test_a_gettext_file_gets_the_translations_that_it_lacks(session, server, tmp_path):
+def test_a_gettext_file_gets_the_translations_that_it_lacks(session, provider, tmp_path):
     path = tmp_path / "app.po"
     path.write_text(
         'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
@@ -288,4 +288,35 @@ def test_a_gettext_file_gets_the_translations_that_it_lacks(session, server, tmp
     assert 'msgstr "Lire les données"' in text
     assert FRENCH["The results are saved in a new file."] in text
     assert "Language: fr" in text
-    assert len(server.received) == 1
+    assert len(provider.received) == 1
+
+
+def test_a_notebook_shows_a_text_as_safe_markdown_with_its_faults(session, provider):
+    provider.plan = [whole("**Les** données <script>x</script> ont 13 lignes.")]
+    found = translate(session, "The **data** has 12 rows.")
+    shown = found._repr_markdown_()
+    assert shown.startswith("**Les** données")
+    assert "<script>" not in shown
+    assert "⚠ " in shown
+
+
+def test_a_file_shows_its_faults_too(session, provider, tmp_path):
+    provider.plan = [lambda request: whole(FRENCH[text_of(request)].replace("12", "13"))]
+    (tmp_path / "lesson.md").write_text(LESSON)
+    first, second = repr(translate(session, tmp_path / "lesson.md")).splitlines()
+    assert first == f"<TranslatedFile {tmp_path / 'lesson.fr.md'}: 4 texts, 1 fault>"
+    assert "12" in second
+
+
+def test_the_faults_of_columns_are_a_warning(provider):
+    import mixmagic
+
+    provider.plan = [lambda request: whole(FRENCH[text_of(request)].replace("12", "13"))]
+    with pytest.warns(UserWarning, match=r"^row 2: .*12.*13"):
+        mixmagic.translate(pd.Series(list(FRENCH)[:2]), to="fr", model="8x7b")
+
+
+def test_a_translation_may_begin_with_a_word_in_bold(session, provider):
+    provider.plan = [whole("**Toutes** les lignes ont une valeur.")]
+    found = translate(session, "The rows have a value, **all of them**.")
+    assert found.startswith("**Toutes**")
