@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmagic.core import lazy
 from mixmagic.tasks.translation.front_matter import front_matter
-from mixmagic.tasks.translation.scan import normalized
+from mixmagic.tasks.translation.scan import find_spans, normalized
 from mixmagic.text.mathematics import looks_like_mathematics
 
 if TYPE_CHECKING:  # imported with the first document
@@ -217,31 +217,33 @@ def _underlined(rule: _Rule, state: StateBlock, start: int, end: int, silent: bo
 
 def _table(rule: _Rule, state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Note the cells of a table."""
+    before = len(state.tokens)
     if not rule(state, start, end, silent):
         return False
     if not silent:
-        columns = len(_cells(state, start))
+        columns = sum(token.type == "th_open" for token in state.tokens[before:])
         for number in (start, *range(start + 2, state.line)):
-            for cell in _cells(state, number)[:columns]:
+            for column, *cell in _cells(state, number):
                 at_start = cell[0] == _line(state, number)[0]
-                _add(state, "first cell" if at_start else "cell", [cell])
+                if column < columns:
+                    _add(state, "first cell" if at_start else "cell", [(cell[0], cell[1])])
     return True
 
 
-def _cells(state: StateBlock, line: int) -> list[tuple[int, int]]:
-    """Return the offsets of the cells of a row."""
+def _cells(state: StateBlock, line: int) -> list[tuple[int, int, int]]:
+    """Return the cells of a row: the column and the offsets; code with a bar in it is in one."""
     first, last = _line(state, line)
     text = state.src[first:last].rstrip()
     bars = [match.start() for match in re.finditer(r"(?<!\\)\|", text)]
-    edges = [-1, *bars, len(text)]
-    cells = [(left + 1, right) for left, right in itertools.pairwise(edges)]
-    if text[slice(*cells[0])] == "":
-        cells.pop(0)
+    code = [span for span in find_spans(text, markdown=True) if span.kind == "code"]
+    ends = [bar for bar in bars if not any(span.start < bar < span.end for span in code)]
     found = []
-    for left, right in cells:
-        cell = text[left:right]
-        offset = first + left + len(cell) - len(cell.lstrip())
-        found.append((offset, offset + len(cell.strip())))
+    for left, right in itertools.pairwise([-1, *ends, len(text)]):
+        cell = text[left + 1 : right]
+        offset = first + left + 1 + len(cell) - len(cell.lstrip())
+        column = bisect.bisect_left(bars, left + 1) - text.startswith("|")
+        if cell.strip():
+            found.append((column, offset, offset + len(cell.strip())))
     return found
 
 

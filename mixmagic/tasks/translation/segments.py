@@ -287,7 +287,7 @@ def _written(segment: Segment, translation: str) -> str:
     if literals.is_literal(segment.kind):
         return literals.written(text, segment.kind, segment.text)
     if segment.kind.endswith("cell"):
-        text = re.sub(r"(?<!\\)\|", r"\\|", text)
+        text = _without_bars(text, segment.text)
     if segment.kind == "heading" and not _CLOSES_HEADING.search(segment.text):
         text = _CLOSES_HEADING.sub(r"\\\g<0>", text)
     if segment.kind == "heading" and "|" not in segment.text:
@@ -295,6 +295,19 @@ def _written(segment: Segment, translation: str) -> str:
     if segment.kind in ("paragraph", "heading", "first cell"):
         text = _without_marker(text, segment.text)
     return quoted(text, segment.kind)
+
+
+def _without_bars(text: str, source: str) -> str:
+    """Return the text of a cell that does not end at a bar; bars in the source's code stay."""
+    code = [
+        span
+        for span in find_spans(text, markdown=True)
+        if span.kind == "code" and text[span.start : span.end] in source
+    ]
+    bars = [match for match in re.finditer(r"(?<!\\)\|", text) if _free(match, code)]
+    for match in reversed(bars):
+        text = f"{text[: match.start()]}\\{text[match.start() :]}"
+    return text
 
 
 def _without_marker(text: str, source: str) -> str:

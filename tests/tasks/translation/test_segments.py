@@ -31,6 +31,8 @@ DOCUMENTS = [
     ("> - a b c\n>   ```py\n>   code\n>   ```\n", "> - a b c\n>   ```py\n>   code\n>   ```\n"),
     ("head | other\n---|---\n`a \\| b` | text \\| more\nlast",
      "HEAD | OTHER\n---|---\n`a \\| b` | TEXT \\| MORE\nLAST"),
+    ("| one | two |\n|--|--|\n| `a|b` three | `c` | more |\n| last | four | no |\n",
+     "| ONE | TWO |\n|--|--|\n| `a|b` THREE | `c` | more |\n| LAST | FOUR | no |\n"),
     ("text\n\n    code\n\n\tcode\n", "TEXT\n\n    code\n\n\tcode\n"),
     ("before\n$$\na\n\n- b\n$$\nafter $$x$$ end\n", "BEFORE\n$$\na\n\n- b\n$$\nAFTER $$x$$ END\n"),
     ("\\begin{align}\na\n\nb\n\\end{align}\ntext", "\\begin{align}\na\n\nb\n\\end{align}\nTEXT"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from linear import is_linear
 
 from mixmagic.tasks.translation import fault, scan, spans
 from mixmagic.tasks.translation.spans import mask
@@ -86,6 +87,17 @@ def test_an_embedded_picture_is_hidden_whole():
     data = "data:image/png;base64," + "aB3/" * 50_000
     assert mask(f"The plot: ![a line]({data})", markdown=True).text == "The plot: ![a line]([[1]])"
     assert mask(f'The plot <img src="{data}"/> here', markdown=True).text == "The plot [[1]] here"
+
+
+@pytest.mark.parametrize(
+    "opening", ["[", "`", "<a ", "$a ", "{{", "](a", "<!--", "[^", "\\begin{a}", "a/", "a_", "@"]
+)
+def test_a_text_of_openings_takes_linear_time(opening):
+    def read(text):
+        masked = mask(text, markdown=True)
+        masked.restore(masked.text)
+
+    assert is_linear(read, lambda size: opening * (size // len(opening)), 60_000, most=20)
 
 
 def test_terms_are_hidden_as_whole_words_in_their_case():
