@@ -21,8 +21,8 @@ VARYING = {
     rf"( tokens| thinking) · (?:free|price unknown|(?:[≈≤] )?{_DOLLARS})(?= · |<|\s|$)": r"\1",
     r"\bThought for [\d,]+ s\b": "Thought",
     # The progress of a job over many rows.
-    r"( rows?) in (?:[\d.]+ s|\d+(?::\d\d)+)(?= · |\.|<|\s|$)": r"\1",
-    rf"( rows?) · (?:price unknown|(?:at least )?{_DOLLARS})(?= · |\.|<|\s|$)": r"\1",
+    r"( (?:row|text)s?) in (?:[\d.]+ s|\d+(?::\d\d)+)(?= · |\.|<|\s|$)": r"\1",
+    rf"( (?:row|text)s?) · (?:price unknown|(?:at least )?{_DOLLARS})(?= · |\.|<|\s|$)": r"\1",
     r" · [\d,]+ answered before": "",
 }
 

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 ONLY_IN = "shell"
 # Cells that ask models, as far as their text tells.
 _ASKS = re.compile(
-    r"^[ \t]*%%?mixtral\b|= ?%mixtral\b|\bmixmagic\.(?:ask|stream|map)\(", re.MULTILINE
+    r"^[ \t]*%%?(?:mixtral|translate)\b|= ?%(?:mixtral|translate)\b"
+    r"|\bmixmagic\.(?:ask|stream|map|translate)\(",
+    re.MULTILINE,
 )
 # Characters of a cell's first line that are printed.
 _TITLE = 60

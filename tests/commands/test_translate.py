@@ -45,6 +45,7 @@ def test_a_notebook_is_written_beside_itself_and_the_status_is_0(together, lesso
     assert translate(lesson) == 0
     said = capsys.readouterr().out
     assert said.startswith("lesson.fr.ipynb: 3 cells\n")
+    assert "row" not in said
     assert "English → French · 8x7b · 3 calls · $0.0000" in said
     cells = json.loads(lesson.with_name("lesson.fr.ipynb").read_text())["cells"]
     assert "".join(cells[2]["source"]) == "La `mean` de {x} est ici."

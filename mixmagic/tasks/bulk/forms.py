@@ -21,6 +21,7 @@ class Form(Protocol):
     Attributes:
         columns: The columns of the values.
         scope: Tells apart jobs whose questions are equal; mostly empty.
+        unit: The word for what is asked about: `row`.
         judges_ends: True if `value` judges itself an answer that is cut or filtered; False if that
             is an error of the row.
     """
@@ -30,6 +31,9 @@ class Form(Protocol):
 
     @property
     def scope(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
 
     @property
     def judges_ends(self) -> bool: ...
@@ -58,7 +62,7 @@ class TextForm:
         'positive'
     """
 
-    scope, judges_ends = "", False
+    scope, unit, judges_ends = "", "row", False
 
     def __init__(self) -> None:
         self.columns = Columns()
@@ -82,7 +86,7 @@ class SchemaForm:
         {'label': 'good', 'day': '2026-11-30'}
     """
 
-    scope, judges_ends = "", True
+    scope, unit, judges_ends = "", "row", True
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema

@@ -278,9 +278,8 @@ class Job:
             states = self._states
             missing, failed = states.count(_MISSING), states.count(_FAILED)
             done = len(states) - states.count(_OPEN)
-            now = self._ended or time.monotonic()
-            seconds = now - self._started
-            rate = self._rate.at(now, done)
+            seconds = (self._ended or time.monotonic()) - self._started
+            rate = self._rate.at(seconds, done)
             return Progress(
                 self._table.length,
                 done,
@@ -293,6 +292,7 @@ class Job:
                 seconds,
                 self._calls.limit,
                 self._calls.unpriced,
+                self._form.unit,
             )
 
     @property

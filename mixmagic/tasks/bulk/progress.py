@@ -125,6 +125,7 @@ class Progress:
         seconds: Seconds since the run began.
         limit: The `max_tokens` inferred from the first answers; `None` if there is none.
         unpriced: Calls whose price is not known.
+        unit: The word for a row.
     """
 
     rows: int
@@ -138,6 +139,7 @@ class Progress:
     seconds: float
     limit: int | None
     unpriced: int = 0
+    unit: str = "row"
 
     @property
     def left(self) -> int:

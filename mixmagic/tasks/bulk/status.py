@@ -21,7 +21,7 @@ def status_line(progress: Progress, state: State, reason: str = "") -> str:
     """
     parts = [_rows(progress, state)]
     if state == "running":
-        parts += [speed(progress.rate)] if progress.rate else []
+        parts += [speed(progress.rate, progress.unit)] if progress.rate else []
     parts += _cost(progress, state)
     parts += [f"{progress.failed:,} failed"] * bool(progress.failed)
     parts += [f"{progress.missing:,} without a value"] * bool(progress.missing)
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def speed(rate: float) -> str:
+def speed(rate: float, unit: str = "row") -> str:
     """Return rows a second, or seconds a row if that is more.
 
     Example:
@@ -67,13 +67,13 @@ def speed(rate: float) -> str:
         ('31 rows/s', '2.5 s/row')
     """
     if rate < 1:
-        return f"{1 / rate:.1f} s/row"
-    return f"{rate:,.0f} rows/s" if rate >= 10 else f"{rate:.1f} rows/s"
+        return f"{1 / rate:.1f} s/{unit}"
+    return f"{rate:,.0f} {unit}s/s" if rate >= 10 else f"{rate:.1f} {unit}s/s"
 
 
 def _rows(progress: Progress, state: State) -> str:
     """Return the rows that are over, of all; and the time that they took at the end."""
-    rows = counted(progress.rows, "row")
+    rows = counted(progress.rows, progress.unit)
     if progress.left or state == "running":
         rows = f"{progress.done:,} of {rows}"
     words = {"paused": "paused after ", "stopped": "stopped after "}

@@ -101,7 +101,7 @@ class TranslationForm:
         >>> form.add(Question("Hello", mask("Hello", markdown=True), markdown=True))
     """
 
-    judges_ends = True
+    unit, judges_ends = "text", True
 
     def __init__(self, style: Style, scope: str) -> None:
         self.style, self.scope = style, scope

@@ -34,6 +34,8 @@ def test_a_job_that_runs_has_a_rate_a_projection_and_a_time():
          "paused after 1,240 of 5,000 rows · price unknown. No more. The same call goes on."),
         ({"failed": 0, "unpriced": 9}, "stopped",
          "stopped after 1,240 of 5,000 rows, which are kept · at least $0.012. No more. The same call goes on."),  # noqa: E501
+        ({"unit": "text", "cost": Decimal(0)}, "running",
+         "1,240 of 5,000 texts · 31 texts/s · 3 failed · 2:01 left"),
         ({"failed": 0, "cost": Decimal(0), "rate": 0.0}, "running", "1,240 of 5,000 rows"),
     ],
 )  # fmt: skip

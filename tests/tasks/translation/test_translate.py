@@ -217,7 +217,7 @@ def test_a_budget_pauses_a_file_and_the_same_call_goes_on(session, provider, tmp
     lesson = tmp_path / "lesson.md"
     lesson.write_text(LESSON)
     provider.plan = [lambda request: whole(FRENCH[text_of(request)], prompt=300)]  # $0.00018
-    with pytest.raises(Unfinished, match=r"^Paused after 2 of 4 rows") as raised:
+    with pytest.raises(Unfinished, match=r"^Paused after 2 of 4 texts") as raised:
         translate(session, lesson, budget="0.0004", in_flight=1)
     assert "nothing is paid for twice" in raised.value.hint
     assert not (tmp_path / "lesson.fr.md").exists()
