@@ -117,6 +117,13 @@ def test_a_translation_begins_no_block(text):
     assert markdown_segments(written)[0].start == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["[x-Achse](a.md) hier", "**so** nun", "*so* nun", "`x` nun", "[^1] nun", "1.5 nun"]
+)
+def test_a_translation_may_begin_with_a_link_emphasis_or_a_number(text):
+    assert translated("see [x](a.md), **so**, *so*, `x`[^1]\n", text) == f"{text}\n"
+
+
 def test_a_translation_stays_in_its_cell_and_its_heading():
     assert translated("| a one | two |\n|---|---|\n", "un | e", "deux") == (
         "| un \\| e | deux |\n|---|---|\n"
