@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mixmagic.calls.completion import muted_html
 from mixmagic.core.money import format_dollars
 from mixmagic.errors import counted, one_line
+from mixmagic.tasks.bulk.status import sentence
 from mixmagic.text.escape import as_text, plain
 from mixmagic.text.sanitize import sanitize
 from mixmagic.text.table import Table
@@ -133,7 +134,10 @@ def summary(translation: Translation, report: Report) -> list[str]:
         parts.append(f"{len(places) if is_notebook else len(report.faults):,} with a fault")
     if report.origins.get("unasked"):
         parts.append(f"{report.origins['unasked']:,} not asked yet")
-    return [f"{name}: {', '.join(parts)}", *fault_lines(report)]
+    lines = [f"{name}: {', '.join(parts)}", *fault_lines(report)]
+    if (job := translation.job) is not None and job.state == "paused":
+        lines.append(sentence(job.progress, job.state, job.reason))
+    return lines
 
 
 def fault_lines(report: Report) -> list[str]:

@@ -79,6 +79,30 @@ def test_a_translation_is_run_and_compared(together, lesson, capsys):
     assert "lesson.fr.ipynb: proved equal: 1 code cell." in capsys.readouterr().out
 
 
+def test_outputs_differ_where_strings_are_translated_and_it_says_why(together, lesson, capsys):
+    source = lesson.read_text().replace("print(1 + 1)", "print('The sum is', 1 + 1)")
+    lesson.write_text(source)
+    together.plan = [french]
+    assert translate(lesson, "--strings", "--verify") == 1
+    said = capsys.readouterr().out
+    assert "not equal: the outputs of 4 differ" in said
+    assert "Strings were translated, too" in said
+
+
+def test_a_table_that_is_not_whole_is_written_and_its_status_is_1(together, tmp_path, capsys):
+    together.plan = [french]
+    table, out = tmp_path / "table.csv", tmp_path / "table.fr.csv"
+    table.write_text("text,n\nThe cat is here.,1\nThe dog is here.,2\nThe box is here.,3\n")
+    words = ["--column", "text", "--in-flight", "1"]
+    assert translate(table, *words, "--budget", "0.00008") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not asked yet" in said
+    assert "Paused after" in said
+    together.plan = [french]
+    assert translate(table, *words) == 0
+    assert out.read_text().splitlines()[1] == "The cat is here.,1,La chatte est ici."
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
