@@ -145,6 +145,8 @@ def test_a_link_whose_text_is_its_label_gets_the_label_when_the_text_changes():
     assert masked.restore(masked.text.upper()).text == "SEE [GUIDE] AND [MORE][]."
     restored = masked.restore("Voir [Manuel][[1]] et [Plus][[2]].")
     assert (restored.text, restored.faults) == ("Voir [Manuel][Guide] et [Plus][More].", ())
+    broken = masked.restore("Voir le manuel [[1]] et [Plus][[2]].")
+    assert [fault.message for fault in broken.faults] == ["The link [Guide] is broken."]
 
 
 def test_spaces_that_a_model_adds_inside_an_element_are_removed():
