@@ -51,6 +51,8 @@ _ATTRIBUTE = re.compile(r"""([^\s"'<>=/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+)
 _READ = ("alt", "title", "placeholder", "label", "summary", "aria-label", "lang", "content")
 # A name such as IPv4 or Jinja2.
 _NAME = re.compile(r"(?<![\w-])(?=[A-Za-z]\w*[0-9])[A-Za-z0-9]+(?![\w-])")
+# A placeholder that a program fills in by its position.
+_BY_POSITION = re.compile(r"(?<!%)%(?:\.[0-9]+)?[sdifr](?![A-Za-z0-9])")
 _LONGEST = 60
 _QUOTES = "\"'“”„«»\u2019"
 _GAP = "\ufffc"
@@ -157,7 +159,16 @@ def part_faults(
         name, part = _NAMES[key[0]], _shown(translation.raw[key])
         times = "so often" if source.counts[key] else "at all"
         faults.append(Fault(key[0], f"{name} {part} does not occur {times} in the source."))
-    return faults + _name_faults(source, translation)
+    return [*faults, *_order_faults(source, translation), *_name_faults(source, translation)]
+
+
+def _order_faults(source: Parts, translation: Parts) -> list[Fault]:
+    """Return the fault of placeholders whose values a program would exchange."""
+    ours, theirs = (_BY_POSITION.findall(each.text) for each in (source, translation))
+    if ours == theirs or Counter(ours) != Counter(theirs):
+        return []
+    listed = ", ".join(ours)
+    return [Fault("placeholder", f"The placeholders {listed} must stay in this order.")]
 
 
 def _missing(one: Parts, other: Parts, *, markdown: bool) -> list[tuple[str, str]]:

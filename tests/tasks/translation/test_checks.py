@@ -32,3 +32,9 @@ def test_a_good_translation_has_no_faults():
 @pytest.mark.parametrize("translation", ["", "  \n"])
 def test_an_empty_translation_is_a_fault(translation):
     assert kinds("Open the file.", translation) == {"empty"}
+
+
+def test_placeholders_that_are_filled_in_by_position_keep_their_order():
+    assert kinds("%d of %s files", "%s de %d fichiers") == {"placeholder"}
+    assert kinds("%s of %s files", "Sur %s fichiers, %s") == set()
+    assert kinds("%(n)d of %(all)s files", "Sur %(all)s fichiers, %(n)d") == set()
