@@ -24,6 +24,8 @@ VARYING = {
     r"( (?:row|text)s?) in (?:[\d.]+ s|\d+(?::\d\d)+)(?= · |\.|<|\s|$)": r"\1",
     rf"( (?:row|text)s?) · (?:price unknown|(?:at least )?{_DOLLARS})(?= · |\.|<|\s|$)": r"\1",
     r" · [\d,]+ answered before": "",
+    # The line below a translation.
+    rf" · [\d,]+ calls?(?: · (?:free|price unknown|{_DOLLARS}))?(?= · |<|\s|$)": "",
 }
 
 

@@ -128,13 +128,15 @@ def summary(translation: Translation, report: Report) -> list[str]:
     is_notebook = document.path is not None and document.path.suffix == ".ipynb"
     texts = sum(report.origins.values())
     parts = [counted(len(document.pieces), "cell") if is_notebook else counted(texts, "text")]
+    if parts[0] == name:  # of a list
+        parts = []
     parts += list(_kept(report))
     places = {place for place, _ in report.faults}
     if places:
         parts.append(f"{len(places) if is_notebook else len(report.faults):,} with a fault")
     if report.origins.get("unasked"):
         parts.append(f"{report.origins['unasked']:,} not asked yet")
-    lines = [f"{name}: {', '.join(parts)}", *fault_lines(report)]
+    lines = [": ".join(filter(None, [name, ", ".join(parts)])), *fault_lines(report)]
     if (job := translation.job) is not None and job.state == "paused":
         lines.append(sentence(job.progress, job.state, job.reason))
     return lines

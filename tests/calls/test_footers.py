@@ -121,3 +121,11 @@ def test_the_progress_of_a_job_is_that_of_its_replay(saved, state):
         assert without_varying(shown[0]) == without_varying(shown[1])
     other = status_line(replace(now, failed=2), state, "No more")
     assert without_varying(other) != without_varying(lines[1])
+
+
+def test_the_line_below_a_translation_is_that_of_its_replay():
+    saved = "English → French · 8x7b · 1,203 calls · $1.20 · 4 answered before · 3 from memory"
+    now = "English → French · 8x7b · 3 calls · free · 3 from memory"
+    assert without_varying(saved) == without_varying(now)
+    assert without_varying(as_text(saved)) == without_varying(as_text(now))
+    assert "3 from memory" in without_varying(now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from server import refusal
+from server import Answer, refusal
 from translators import french, french_without_12
 
 
@@ -47,6 +47,7 @@ def test_a_variable_keeps_its_kind_and_its_index(desk):
     assert desk.value("series.dropna().to_dict()") == {3: "La chatte.", 2: "La chienne."}
     ran = desk.run("x = %translate ['The cat.'] --to French -m 8x7b\nx", french)
     assert desk.value("list(x)") == ["La chatte."]
+    assert ran.text.startswith("1 text\n")
     ran = desk.run("%translate s.iloc[0] + ' It is -to be.' --to fr -m 8x7b", french)
     assert "La chatte. Elle est " in data(ran)
 
@@ -67,6 +68,33 @@ def test_a_file_is_written_beside_itself_and_summed_up(desk, tmp_path):
     assert "with a fault" in ran.text
     assert "⚠ cell 2: " in ran.text
     assert (tmp_path / "lesson.fr.ipynb").exists()
+
+
+def test_nobody_who_watches_gets_one_output(desk):
+    cell = "%%translate --to fr -m 8x7b\nThe cat is not here."
+    desk.server.plan = [french]
+    ran = desk.kernel.run(cell, live=False)
+    assert ran.kinds.count("display_data") == 1
+    assert "update_display_data" not in ran.kinds
+    assert "La chatte est pas ici." in data(ran)
+
+
+def test_an_interrupt_says_in_one_line_what_is_kept_and_the_same_cell_goes_on(desk):
+    cell = (
+        "%%translate --to fr -m 8x7b -o french\n# The cat\n\nThe dog is here.\n\nThe box is here."
+    )
+    desk.plan(french, Answer([60.0, b""]))
+    sent = desk.kernel.send(cell)
+    desk.server.wait(lambda: len(desk.server.received) == 3)
+    desk.kernel.manager.interrupt_kernel()
+    ran = desk.kernel.collect(sent)
+    (line,) = ran.traceback
+    assert line.startswith("Stopped after 1 of 3 texts, which are kept")
+    assert line.endswith("The same call goes on.")
+    again = desk.run(cell, french)
+    assert again.status == "ok"
+    assert len(desk.server.received) == 2
+    assert "1 answered before" in data(again)
 
 
 def test_a_dry_run_shows_languages_segments_calls_and_cost_and_sends_nothing(desk):
