@@ -137,7 +137,7 @@ class Translation:
             Unfinished: The job paused before all of a text or a file was translated.
             MixmagicError: The error that ended the job.
         """
-        found = [list(map(self._answered(), each)) for each in self._found]
+        found = self._translations()
         self._remember(found)
         job = self.job
         if job is not None and job.state != "done" and not self.document.mixed:
@@ -162,7 +162,7 @@ class Translation:
 
     def report(self) -> Report:
         """Return the counts, the faults and the cost so far."""
-        return self._report([list(map(self._answered(), each)) for each in self._found])
+        return self._report(self._translations())
 
     def _prepared(self, piece: Piece) -> Iterator[Translated | Question]:
         """Yield the translation of each segment that needs none or is known, or its question."""
@@ -191,8 +191,13 @@ class Translation:
         name, style = str(wishes.glossary), self.style
         return Glossary.read(name, to=style.to, source=style.source, folder=folder)
 
-    def _answered(self) -> _Answers:
-        return _Answers(self.job, self._rows, self.style)
+    def _translations(self) -> list[Sequence[Translated]]:
+        """Return the translations of the segments of each piece, by the answers so far."""
+        answered = _Answers(self.job, self._rows, self.style)
+        return [
+            piece.checked(list(map(answered, found)))
+            for piece, found in zip(self.document.pieces, self._found, strict=True)
+        ]
 
     def _remember(self, found: Sequence[Sequence[Translated]]) -> None:
         """Write the new translations to the memory beside the file."""

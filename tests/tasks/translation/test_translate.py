@@ -320,3 +320,17 @@ def test_a_translation_may_begin_with_a_word_in_bold(session, provider):
     provider.plan = [whole("**Toutes** les lignes ont une valeur.")]
     found = translate(session, "The rows have a value, **all of them**.")
     assert found.startswith("**Toutes**")
+
+
+def test_a_string_whose_translation_would_change_the_code_stays_and_is_counted(
+    session, provider, notebook
+):
+    provider.plan = [lambda request: whole("Charger {x!z} les données {")]
+    book = nbformat.read(notebook, 4)
+    book.cells[1].source = "x = 1\nprint(f'Load the data of {x}')"
+    nbformat.write(book, notebook)
+    found = translate(session, notebook, strings=True)
+    cell = nbformat.read(found.path, 4).cells[1]
+    assert cell.source == book.cells[1].source
+    assert "cell 2" in [place for place, _ in found.faults]
+    assert cell.metadata.tags == ["translation-fault"]

