@@ -20,6 +20,7 @@ _MARKERS = re.compile(
     re.MULTILINE,
 )
 _CODE_BLOCK = re.compile(r"^[ >]*(`{3,}|~{3,})[\s\S]*?^[ >]*\1[ \t]*$", re.MULTILINE)
+_BLANK = re.compile(r"\n[ \t]*\n\s*")
 _LIST_MARK = re.compile(r"\[!?|\]")
 
 
@@ -62,10 +63,19 @@ def faults(
     if markdown:
         one, other = _words(one), _words(other)
     found += number_faults(one, other, code, to.base)
-    found += wording_faults(one, other, to=to, source_language=source_language)
+    for text, translated in _pairs(one, other):
+        found += wording_faults(text, translated, to=to, source_language=source_language)
     if terms:
         found += term_faults(one, other, terms)
     return list(dict.fromkeys(found))
+
+
+def _pairs(source: str, translation: str) -> list[tuple[str, str]]:
+    """Return the paragraphs of a text with those of its translation; the whole if they differ."""
+    ours, theirs = _BLANK.split(source.strip()), _BLANK.split(translation.strip())
+    if len(ours) != len(theirs):
+        return [(source, translation)]
+    return list(zip(ours, theirs, strict=True))
 
 
 def _words(text: str) -> str:

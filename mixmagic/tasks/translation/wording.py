@@ -92,6 +92,12 @@ def _language_faults(
     ours, theirs = words_of(source), words_of(translation)
     if ours == theirs and _meaning(ours, to, source_language):
         return [Fault("untranslated", f"The text was not translated to {to.name}.")]
+    known = [words_of(sentence) for sentence in sentences(source)]
+    for sentence in sentences(translation):
+        words = words_of(sentence)
+        if words in known and _meaning(words, to, source_language):
+            message = f"“{_start(sentence)}” was not translated to {to.name}."
+            return [Fault("untranslated", message)]
     if to.script:
         if len(ours) > 3 and not re.search(to.script, translation):
             return [Fault("wrong language", f"The text is not in {to.name}.")]
