@@ -190,7 +190,7 @@ def _length_faults(source: str, translation: str, to: Language) -> list[Fault]:
     if (
         theirs
         and fewer > 0
-        and not (joins >= fewer and share > 0.98)
+        and not (joins >= fewer and share > 1.02)
         and to.base not in ("th", "km", "lo")
     ):
         message = f"There are {counted(len(theirs), 'sentence')}, not {len(ours)}."

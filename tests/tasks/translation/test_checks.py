@@ -38,3 +38,10 @@ def test_placeholders_that_are_filled_in_by_position_keep_their_order():
     assert kinds("%d of %s files", "%s de %d fichiers") == {"placeholder"}
     assert kinds("%s of %s files", "Sur %s fichiers, %s") == set()
     assert kinds("%(n)d of %(all)s files", "Sur %(all)s fichiers, %(n)d") == set()
+
+
+def test_a_short_sentence_between_two_others_is_missed():
+    source = "Restart the kernel before you run the cells. All variables are lost. Save them first."
+    good = "Starte den Kernel neu, bevor du die Zellen ausführst. Alle Variablen sind verloren."
+    assert kinds(source, f"{good} Sichere sie vorher.", "de") == set()
+    assert kinds(source, good.replace(" Alle Variablen sind verloren", ""), "de") == {"sentence"}
