@@ -334,3 +334,11 @@ def test_a_string_whose_translation_would_change_the_code_stays_and_is_counted(
     assert cell.source == book.cells[1].source
     assert "cell 2" in [place for place, _ in found.faults]
     assert cell.metadata.tags == ["translation-fault"]
+
+
+def test_what_is_missing_is_named_once(session, provider):
+    provider.plan = [whole("Appelez d'abord la fonction avec les données.")]
+    found = translate(session, "First call `load_data()` with {x} and the data.")
+    messages = [fault.message for fault in found.faults]
+    assert len(messages) == 2
+    assert sum("load_data" in message for message in messages) == 1
