@@ -41,7 +41,15 @@ def test_placeholders_that_are_filled_in_by_position_keep_their_order():
 
 
 def test_a_short_sentence_between_two_others_is_missed():
-    source = "Restart the kernel before you run the cells. All variables are lost. Save them first."
-    good = "Starte den Kernel neu, bevor du die Zellen ausführst. Alle Variablen sind verloren."
-    assert kinds(source, f"{good} Sichere sie vorher.", "de") == set()
-    assert kinds(source, good.replace(" Alle Variablen sind verloren", ""), "de") == {"sentence"}
+    """The comma of a German clause is not the sign of two sentences that were joined."""
+    source = (
+        "Restart the kernel before you run the cells again. All variables will be lost."
+        " You can save them to a file first."
+    )
+    lost = " Alle Variablen gehen verloren."
+    good = (
+        f"Starten Sie den Kernel neu, bevor Sie die Zellen erneut ausführen.{lost}"
+        " Sie können sie vorher in einer Datei speichern."
+    )
+    assert kinds(source, good, "de") == set()
+    assert kinds(source, good.replace(lost, ""), "de") == {"sentence"}
