@@ -187,6 +187,8 @@ def _length_faults(source: str, translation: str, to: Language) -> list[Fault]:
     ours, theirs = sentences(source), sentences(translation)
     fewer = len(ours) - len(theirs)
     joins = _count_joins(translation) - _count_joins(source)
+    if to.base == "de":  # where a comma begins each clause
+        joins -= max(translation.count(",") - source.count(","), 0)
     if (
         theirs
         and fewer > 0
