@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -71,8 +72,8 @@ class Question:
         restored = self.masked.restore(answer)
         found = self.faults(restored.text, style)
         # The checks see a lost code span as well as the marks do: each thing is named once.
-        known = {fault.message for fault in found}
-        more = [fault for fault in restored.faults if fault.message not in known]
+        known = " ".join(fault.message for fault in found)
+        more = [fault for fault in restored.faults if _subject(fault) not in known]
         return restored.text, (*found, *more)
 
     def faults(self, translation: str, style: Style) -> tuple[Fault, ...]:
@@ -169,6 +170,11 @@ def instructions(style: Style, question: Question | None) -> str:
         for source, translation in question.examples:
             lines.append(f"Example: {source!r} is translated as {translation!r}.")
     return "\n".join(lines)
+
+
+def _subject(fault: Fault) -> str:
+    """Return the part that a fault of the marks names."""
+    return re.split(" is missing| occurs ", fault.message)[0].strip("`")
 
 
 def _again(request: Request, question: Question, answer: str, found: Sequence[Fault]) -> Request:
