@@ -123,7 +123,9 @@ def test_a_notebook_keeps_a_string_whose_translation_would_change_the_code(tmp_p
     cell = nbformat.v4.new_code_cell("print(f'hello {x}')\nprint('one day')")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     document = NotebookDocument(path, Reading(strings=True))
-    answers = [[Translated("hallo {y} {x}"), Translated("ein Tag")]]
-    (translated,) = document.translated(answers).cells
+    (piece,) = document.pieces
+    found = piece.checked([Translated("hallo {y} {x}"), Translated("ein Tag")])
+    assert [each.origin for each in found] == ["failed", "model"]
+    (translated,) = document.translated([found]).cells
     assert translated.source == "print(f'hello {x}')\nprint('ein Tag')"
     assert translated.metadata["tags"] == [TAG]

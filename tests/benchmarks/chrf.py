@@ -1,7 +1,7 @@
 """Translations beside those of people: chrF, faults and seconds, for each language and model.
 
     pip install sacrebleu
-    python tests/benchmarks/translation.py [MODEL …] [--strings 60]
+    python tests/benchmarks/chrf.py [MODEL …] [--strings 60]
 
 The texts are those strings of 6 to 25 words that JupyterLab's French, German, Spanish and Italian
 language packs all translate: `pip download` fetches them. `copy` is the source, untranslated.
