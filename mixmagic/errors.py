@@ -9,6 +9,7 @@
     * `ContextTooLong`
     * `ImagesUnsupported`
     * `BudgetExceeded`
+    * `Unfinished`
     * `AnswerUnusable`
     * `CassetteMiss`
     * `NetworkBlocked`

@@ -263,7 +263,8 @@ class Session(Defaults):
         from mixmagic.tasks.translation.documents import Reading
         from mixmagic.tasks.translation.translate import Translation, Wishes
 
-        reading = Reading(tuple(columns), comments=comments, strings=strings, outputs=outputs)
+        columns = (columns,) if isinstance(columns, str) else tuple(columns)
+        reading = Reading(columns, comments=comments, strings=strings, outputs=outputs)
         wishes = Wishes(to, source_language, tone, glossary, out, reading, in_flight)
         return Translation(self, source, wishes, params, self.settings.glossaries)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -220,6 +221,7 @@ def test_a_restart_in_the_middle_of_an_answer(start_kernel, together, home):
     kernel = start_kernel()
     sent = kernel.send("%%mixtral\nHello")
     kernel.collect(sent, until=lambda ran: "Half" in ran.text)
+    os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)  # the manager interrupts it first
     kernel.manager.restart_kernel(now=True)
     together.wait(lambda: together.received[0].closed_at)
     kernel.client.wait_for_ready(timeout=60)

@@ -342,9 +342,10 @@ def _source_language(document: Document, wishes: Wishes, to: Language) -> Langua
     else:
         source = detect(_words(document.pieces))
     if source == to:
+        name = "The text" if document.path is None else document.name
         raise BadArguments(
-            f"{document.name} is in {to.name} already.",
-            "Name another language to translate to, or the one it is in: `--from`, `source=`.",
+            f"{name} is in {to.name} already.",
+            "Name another language, or the one that it is in: `--from`, `source_language=`.",
         )
     return source
 

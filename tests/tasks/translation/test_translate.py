@@ -183,6 +183,8 @@ def test_columns_keep_their_index_and_missing_values(session, provider):
     assert len(provider.received) == 2, "equals are asked once"
     frame = pd.DataFrame({"text": list(FRENCH)[:2], "n": [1, 2]})
     assert translate(session, frame, columns=["text"])["text"].tolist() == french[:2]
+    frame["text"] = frame["text"].astype("category")
+    assert translate(session, frame, columns="text")["text"].tolist() == french[:2]
     assert translate(session, list(FRENCH)[:2]) == french[:2]
 
 

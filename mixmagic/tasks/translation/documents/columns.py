@@ -182,5 +182,6 @@ def _known(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 def _like(column: Any, values: list[Any]) -> Any:
     """Return values as a column of the same library, with the same name and index."""
     if hasattr(column, "index"):
-        return type(column)(values, index=column.index, name=column.name, dtype=column.dtype)
+        dtype = None if hasattr(column.dtype, "categories") else column.dtype  # others are new
+        return type(column)(values, index=column.index, name=column.name, dtype=dtype)
     return type(column)(column.name, values)
