@@ -181,7 +181,7 @@ def test_a_job_of_a_file_can_be_resumed_with_its_out(session, echoing, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("out", ["answers", "answers.csv"])
 def test_memory_does_not_grow_between_20_000_and_100_000_rows(out):
-    program = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    program = Path(__file__).parents[2] / "benchmarks" / "memory.py"
     ran = subprocess.run(
         [sys.executable, program, "100000", "--out", out],
         capture_output=True, text=True, check=True, timeout=580,
