@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mixmagic.calls.footers import without_varying
 from mixmagic.commands import _samples
 from mixmagic.core.notebook import VARIABLE, canonical
 from mixmagic.errors import BadArguments, one_line
@@ -138,3 +139,26 @@ def failures(notebook: NotebookNode) -> list[tuple[int, str]]:
 def tags(cell: NotebookNode) -> list[str]:
     """Return the tags of a cell."""
     return [str(tag).lower() for tag in cell.metadata.get("tags", ())]
+
+
+def comparable(
+    outputs: Iterable[Mapping[str, Any]], of_data: Callable[[Mapping[str, Any]], str]
+) -> list[str]:
+    """Return the outputs of a cell as texts, without what differs from run to run.
+
+    Args:
+        outputs: The outputs; what was printed in several pieces is one text.
+        of_data: Returns the text of a result, or of something displayed, by its formats.
+    """
+    from mixmagic.layers.take import ADDRESS
+
+    streams: dict[str, str] = {}
+    shown: list[str] = []
+    for output in outputs:
+        if output["output_type"] == "stream":
+            streams[output["name"]] = streams.get(output["name"], "") + output["text"]
+        elif output["output_type"] == "error":
+            shown.append(f"{output['ename']}: {output['evalue']}")
+        else:
+            shown.append(of_data(output["data"]))
+    return [ADDRESS.sub("0x…", without_varying(text)) for text in (*streams.values(), *shown)]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixmagic.calls.footers import without_varying
 from mixmagic.commands import _notebooks
 from mixmagic.errors import counted
 from mixmagic.tasks import notebooks
@@ -108,21 +107,10 @@ def _different(numbers: Sequence[int], one: NotebookNode, two: NotebookNode) -> 
     return [
         number + 1
         for number in numbers
-        if _comparable(one.cells[number].outputs) != _comparable(two.cells[number].outputs)
+        if _all(one.cells[number].outputs) != _all(two.cells[number].outputs)
     ]
 
 
-def _comparable(outputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return outputs as texts without what differs from run to run: addresses, times, counts."""
-    from mixmagic.layers.take import ADDRESS
-
-    streams: dict[str, str] = {}
-    found: list[str] = []
-    for output in outputs:
-        if output["output_type"] == "stream":
-            streams[output["name"]] = streams.get(output["name"], "") + output["text"]
-        elif output["output_type"] == "error":
-            found.append(f"{output['ename']}: {output['evalue']}")
-        else:
-            found.append(json.dumps(output["data"], sort_keys=True))
-    return [ADDRESS.sub("0x…", without_varying(text)) for text in (*streams.values(), *found)]
+def _all(outputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return outputs in all their formats as texts."""
+    return _notebooks.comparable(outputs, lambda data: json.dumps(data, sort_keys=True))

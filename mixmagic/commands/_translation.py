@@ -73,6 +73,13 @@ def translation(
     )
 
 
+def sources() -> list[str]:
+    """Return the files in this folder that can be translated."""
+    from mixmagic.tasks.translation.documents import KINDS
+
+    return files_of(*KINDS)
+
+
 def _languages(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
     """Return the codes of the languages that are checked in full, then those of others."""
     from mixmagic.tasks.translation.language_names import NAMES

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixmagic.backends.http import guard
-from mixmagic.calls.footers import without_varying
 from mixmagic.commands import Out, _notebooks, _samples
 from mixmagic.commands._parser import Parser
 from mixmagic.core import files
@@ -122,16 +121,5 @@ def _compared(before: NotebookNode, after: NotebookNode) -> list[str]:
 
 def _shown(outputs: Sequence[Any]) -> list[str]:
     """Return the text of outputs, as lines, without what differs from run to run."""
-    from mixmagic.layers.take import ADDRESS
-
-    streams: dict[str, str] = {}
-    shown: list[str] = []
-    for output in outputs:
-        if output.output_type == "stream":
-            streams[output.name] = streams.get(output.name, "") + output.text
-        elif output.output_type == "error":
-            shown.append(f"{output.ename}: {output.evalue}")
-        else:
-            shown.append(str(output.data.get("text/plain", "")))
-    text = "\n".join([*streams.values(), *shown])
-    return ADDRESS.sub("0x…", without_varying(text)).splitlines()
+    texts = _notebooks.comparable(outputs, lambda data: str(data.get("text/plain", "")))
+    return "\n".join(texts).splitlines()

@@ -69,4 +69,4 @@ def run(session: Session, options: Namespace, out: Out) -> int:
 
 
 def _files(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
-    return _translation.files_of(".ipynb", ".md", ".txt", ".po", ".csv")
+    return _translation.sources()

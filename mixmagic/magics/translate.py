@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # imported when a cell runs: `%load_ext` stays light
 
 # The beginning of an option behind an expression.
 _BEHIND = re.compile(r"\s(?=[-\u2010-\u2015\u2212]{1,2}[A-Za-z])")
-_FILES = (".ipynb", ".md", ".txt", ".po", ".csv")
 
 
 @magics_class
@@ -145,10 +144,11 @@ what is then still wrong with it is named below it, and in its `.faults`.
         from mixmagic.errors import BadArguments
         from mixmagic.magics._shell import calling
         from mixmagic.prompting.interpolate import similar_variables
+        from mixmagic.tasks.translation.documents import KINDS
 
         names = {**(self.shell.user_ns if self.shell else {}), **calling.scope()}
         path = expression.strip("\"'")
-        if path.lower().endswith(_FILES) and expression not in names:
+        if path.lower().endswith(KINDS) and expression not in names:
             return Path(path)
         try:
             return eval(expression, names)  # noqa: S307  # the user's own code
@@ -176,9 +176,9 @@ def _split(line: str) -> tuple[str, str]:
 
 def _sources(session: Session, variables: Mapping[str, Any]) -> Iterable[str]:
     """Return the variables that can be translated, then the files."""
-    from mixmagic.commands._translation import files_of
+    from mixmagic.commands import _translation
     from mixmagic.magics._shell.each import rank
 
     texts = [name for name, value in variables.items() if isinstance(value, str)]
     rows = [name for name, value in variables.items() if 0 < rank(value) < 3]
-    return [*sorted([*texts, *rows]), *files_of(*_FILES)]
+    return [*sorted([*texts, *rows]), *_translation.sources()]

@@ -8,6 +8,7 @@ was written by a person, and is never changed. Poedit, Weblate and msgmerge keep
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import textwrap
 import threading
@@ -67,8 +68,7 @@ class Memory:
         self.path, self.to = path, to
         self._lock = threading.Lock()
         self._put: dict[str, tuple[str, tuple[Fault, ...]]] = {}
-        self._file = self._read()
-        self._entries = _by_source(self._file)
+        self._use(self._read())
 
     def find(self, source: str) -> Entry | None:
         """Return the translation of a text; `None` if there is none that can be used.
@@ -123,12 +123,13 @@ class Memory:
             [('Stop the kernel.', 'Arrêtez le noyau.')]
         """
         with self._lock:
-            pairs = list(self._corrections())
-        words = Counter(word for text, _ in pairs for word in set(words_of(text)))
+            corrections, words = self._corrections, self._words
+        if not corrections:
+            return []
         ours = set(words_of(source))
         likeness = {
-            pair: _likeness(ours, set(words_of(pair[0])), words)
-            for pair in pairs
+            pair: _likeness(ours, theirs, words)
+            for pair, theirs in corrections.items()
             if pair[0] != source
         }
         best = sorted(likeness, key=likeness.__getitem__, reverse=True)[:most]
@@ -155,8 +156,14 @@ class Memory:
                 _retire(file, set(current))
             if str(file) != before and (len(file) or before):
                 write_po(self.path, file)
-            self._file, self._entries = file, _by_source(file)
+            self._use(file)
             self._put.clear()
+
+    def _use(self, file: Any) -> None:
+        """Find translations, and what people wrote, in a file as it is now."""
+        self._entries = _by_source(file)
+        self._corrections = {pair: set(words_of(pair[0])) for pair in _corrections(file)}
+        self._words = Counter(itertools.chain.from_iterable(self._corrections.values()))
 
     def _fill(self, file: Any) -> None:
         """Put the new translations into a file."""
@@ -171,12 +178,6 @@ class Memory:
             elif entry.previous_msgid and _by_person(entry):
                 file.append(_earlier(entry))
             _set(entry, translation, faults)
-
-    def _corrections(self) -> Iterator[tuple[str, str]]:
-        """Yield the sources and translations of what people wrote."""
-        for entry in self._file:
-            if entry.msgid and entry.msgstr and not entry.msgid_plural and _by_person(entry):
-                yield entry.previous_msgid or entry.msgid, entry.msgstr
 
     def _read(self) -> Any:
         """Return the file, or a new one."""
@@ -200,6 +201,13 @@ def _by_source(file: Any) -> dict[str, Any]:
         if entry.msgctxt is None and not entry.msgid_plural:
             entries.setdefault(entry.msgid, entry)
     return entries
+
+
+def _corrections(file: Any) -> Iterator[tuple[str, str]]:
+    """Yield the sources and translations of what people wrote."""
+    for entry in file:
+        if entry.msgid and entry.msgstr and not entry.msgid_plural and _by_person(entry):
+            yield entry.previous_msgid or entry.msgid, entry.msgstr
 
 
 def _is_persons(entry: Any) -> bool:

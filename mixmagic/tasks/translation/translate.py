@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from mixmagic.core import files
 from mixmagic.errors import BadArguments, Unfinished, counted
@@ -115,6 +115,7 @@ class Translation:
                 if isinstance(each, Question) and self._form.add(each)
             ]
         self._rows, self.job = rows, None
+        self._final: Report | None = None
         if rows:
             self.job = session.jobs.prepare(
                 rows,
@@ -145,7 +146,7 @@ class Translation:
                 sentence(job.progress, job.state, job.reason),
                 "No file was written; the answers are kept, and nothing is paid for twice.",
             )
-        report = self._report(found)
+        self._final = report = self._report(found)
         content = self.document.result(found, self.style.to)
         if self.out is not None:
             _write(self.out, content)
@@ -162,7 +163,7 @@ class Translation:
 
     def report(self) -> Report:
         """Return the counts, the faults and the cost so far."""
-        return self._report(self._translations())
+        return self._final or self._report(self._translations())
 
     def _prepared(self, piece: Piece) -> Iterator[Translated | Question]:
         """Yield the translation of each segment that needs none or is known, or its question."""
@@ -370,12 +371,9 @@ def _words(pieces: Sequence[Piece]) -> str:
 
 
 def _tone(tone: str) -> Tone | None:
-    for known in get_args(Tone):
-        if tone == known:
-            return known  # type: ignore[no-any-return]
-    if tone:
+    if tone and tone not in get_args(Tone):
         raise BadArguments(f"tone cannot be {tone!r:.40}.", "It is formal or informal.")
-    return None
+    return cast("Tone | None", tone or None)
 
 
 def _out(document: Document, wishes: Wishes, to: Language) -> Path | None:
